@@ -1,0 +1,85 @@
+// swift-tools-version: 6.2
+// The target graph is the architecture (docs/ARCHITECTURE.md): a target may import only what it
+// declares here, and Tests/TidyTests holds every import line to the same table.
+
+import PackageDescription
+
+let strict: [SwiftSetting] = [
+  .swiftLanguageMode(.v6),
+  .strictMemorySafety(),
+  .treatWarning("StrictMemorySafety", as: .error),
+  .enableUpcomingFeature("ExistentialAny"),
+  .enableUpcomingFeature("InternalImportsByDefault"),
+  .enableUpcomingFeature("MemberImportVisibility"),
+  .enableExperimentalFeature("Lifetimes"),
+]
+
+let testing: [SwiftSetting] = [
+  .swiftLanguageMode(.v6),
+  .enableExperimentalFeature("Lifetimes"),
+]
+
+func target(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
+  .target(name: name, dependencies: dependencies, swiftSettings: strict)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+  .testTarget(name: "\(name)Tests", dependencies: dependencies, swiftSettings: testing)
+}
+
+let package = Package(
+  name: "martlet",
+  products: [.executable(name: "martlet", targets: ["martlet"])],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+  ],
+  targets: [
+    .executableTarget(
+      name: "martlet",
+      dependencies: [
+        "Server", "Configuration", "Reactor", "Primitives",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(name: "Logging", package: "swift-log"),
+      ],
+      swiftSettings: strict),
+
+    target(
+      "Server",
+      [
+        "Proxy", "HTTP", "HTTP1", "Balancing", "TLS", "Reactor", "Metrics", "Configuration",
+        "Primitives", .product(name: "Logging", package: "swift-log"),
+      ]),
+    target("Proxy", ["HTTP", "Balancing", "Primitives"]),
+    target("HTTP", ["Primitives"]),
+    target("HTTP1", ["HTTP", "Primitives"]),
+    target("Balancing", ["Primitives"]),
+    target("TLS", ["COpenSSL", "Primitives"]),
+    target("Reactor", ["CLinux", "Primitives"]),
+    target("Metrics", ["Primitives"]),
+    target("Configuration", ["Primitives"]),
+    target("Primitives"),
+
+    .systemLibrary(
+      name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
+    .target(name: "CLinux"),
+
+    tests("Primitives", ["Primitives"]),
+    tests("Reactor", ["Reactor", "Primitives"]),
+    tests("TLS", ["TLS", "COpenSSL", "Primitives"]),
+    tests("HTTP", ["HTTP", "Primitives"]),
+    tests("HTTP1", ["HTTP1", "HTTP", "Primitives"]),
+    tests("Balancing", ["Balancing", "Primitives"]),
+    tests("Proxy", ["Proxy", "HTTP", "Balancing", "Primitives"]),
+    tests("Metrics", ["Metrics", "Primitives"]),
+    tests("Configuration", ["Configuration", "Primitives"]),
+    tests(
+      "Server",
+      [
+        "Server", "Proxy", "HTTP", "HTTP1", "Balancing", "TLS", "Reactor", "Metrics",
+        "Configuration", "Primitives", .product(name: "Logging", package: "swift-log"),
+      ]),
+    tests("EndToEnd", ["martlet", "CLinux"]),
+    tests("Tidy", []),
+  ]
+)

@@ -1,0 +1,52 @@
+// Where the records that outlive reloads are found again. Asked at start, at a reload and when
+// discovery brings members; never on the request path, so a lock is fine.
+//
+// A record is kept for as long as the process lives: a backend that left and comes back has its
+// drain and its ejection still, and ids stay dense.
+
+import Synchronization
+
+/// All pools and backends that were ever configured, by identity.
+public final class BackendRegistry: Sendable {
+  private struct Content {
+    var pools: [String: PoolRecord] = [:]
+    var backends: [BackendIdentity: BackendRecord] = [:]
+  }
+
+  private let content = Mutex(Content())
+
+  public init() {}
+
+  /// The record of the pool `name`, made at the first call.
+  public func pool(_ name: String) -> PoolRecord {
+    content.withLock { content in
+      Self.pool(name, in: &content)
+    }
+  }
+
+  /// The record of a backend by its pool's name and its address as configured, made at the first
+  /// call; only then does `health` matter, for the initial state.
+  public func backend(
+    pool name: String, address: String, health: HealthPolicy = HealthPolicy()
+  ) -> BackendRecord {
+    content.withLock { content in
+      let identity = BackendIdentity(pool: name, address: address)
+      if let known = content.backends[identity] { return known }
+      let record = BackendRecord(
+        id: content.backends.count, identity: identity, pool: Self.pool(name, in: &content),
+        health: health)
+      content.backends[identity] = record
+      return record
+    }
+  }
+
+  /// Every backend's id is below this.
+  public var backendCount: Int { content.withLock { $0.backends.count } }
+
+  private static func pool(_ name: String, in content: inout Content) -> PoolRecord {
+    if let known = content.pools[name] { return known }
+    let record = PoolRecord(name: name)
+    content.pools[name] = record
+    return record
+  }
+}

@@ -1,0 +1,74 @@
+// How an attempt at a backend can fail, in the words of the log, and what the client is told when
+// nothing better comes of it.
+
+/// Why an attempt failed.
+public enum FailureCause: Equatable, Sendable {
+  /// The dial was refused.
+  case connectRefused
+  /// The dial wasn't answered in time.
+  case connectTimeout
+  /// The dial failed otherwise: no route, or a failed TLS handshake with the backend.
+  case connectFailed
+  /// The connection was reset before a byte of the response.
+  case resetBeforeResponse
+  /// The backend closed the connection in order before a byte of the response.
+  case closedBeforeResponse
+  /// The response's head didn't come in time.
+  case responseTimeout
+  /// What came isn't HTTP, or is ambiguous.
+  case badResponse
+  /// The connection ended within the response's body.
+  case truncatedResponse
+  /// Nothing more of the response's body came for too long.
+  case responseStalled
+  /// A response with a status that the retry policy names.
+  case status(UInt16)
+
+  /// For logs and metrics.
+  public var name: StaticString {
+    switch self {
+    case .connectRefused: "connect-refused"
+    case .connectTimeout: "connect-timeout"
+    case .connectFailed: "connect-failed"
+    case .resetBeforeResponse: "reset-before-response"
+    case .closedBeforeResponse: "closed-before-response"
+    case .responseTimeout: "response-timeout"
+    case .badResponse: "bad-response"
+    case .truncatedResponse: "truncated-response"
+    case .responseStalled: "response-stalled"
+    case .status: "status"
+    }
+  }
+
+  /// The status of the answer if the exchange ends with this: 504 for a time-out, 502 for any other
+  /// failure (RFC 9110 15.6.3, 15.6.5), and the backend's own if it gave one.
+  public var status: UInt16 {
+    switch self {
+    case .connectTimeout, .responseTimeout, .responseStalled: 504
+    case .connectRefused, .connectFailed, .resetBeforeResponse, .closedBeforeResponse,
+      .badResponse, .truncatedResponse:
+      502
+    case .status(let status): status
+    }
+  }
+
+  /// No connection came about.
+  var isDialFailure: Bool {
+    switch self {
+    case .connectRefused, .connectTimeout, .connectFailed: true
+    default: false
+    }
+  }
+
+  /// The connection ended before a byte of the response.
+  var isDeath: Bool { self == .resetBeforeResponse || self == .closedBeforeResponse }
+
+  /// Retries after these mean more work for a pool that struggles already, so the budget pays. The
+  /// others brought no backend any work.
+  var isCharged: Bool {
+    switch self {
+    case .responseTimeout, .status: true
+    default: false
+    }
+  }
+}

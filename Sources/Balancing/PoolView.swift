@@ -1,0 +1,40 @@
+// A worker's own look at a pool: the rotation it last saw. Asking whether it is still the newest
+// costs one load of a number that rarely changes, so all workers can share it.
+
+import Primitives
+
+/// One worker's view of one pool. Never shared between threads.
+public struct PoolView {
+  public let pool: Pool
+  private(set) var rotation: Rotation
+
+  public init(_ pool: Pool) {
+    self.pool = pool
+    rotation = pool.rotation()
+  }
+
+  /// The members that picks from this view are indices of.
+  public var members: [Member] { rotation.membership.members }
+
+  /// Takes the newest rotation if there is one.
+  mutating func refresh() {
+    if rotation.version != pool.record.version { rotation = pool.rotation() }
+  }
+
+  /// Exchanges on the members of this pool, over the whole process. It looks at each of them: for
+  /// the retry budget and for metrics.
+  public var activeCount: Int {
+    rotation.membership.members.reduce(0) { $0 + $1.record.activeCount }
+  }
+
+  /// Why a selection found nobody at `now`.
+  func unavailability() -> Unavailability {
+    let members = rotation.membership.members
+    if members.isEmpty { return .noMembers }
+    let isAnyUp = members.contains { member in
+      member.record.isEnabled
+        && (pool.allDown == .failOpen || member.record.health.state.isAvailable)
+    }
+    return isAnyUp ? .allFull : .allDown
+  }
+}

@@ -1,0 +1,112 @@
+// What the workers pick from between two flips: the members that are eligible now, in an order that
+// was worked out once.
+//
+// A rotation is immutable and of one version; a flip makes a new one (Pool). It may lag behind the
+// records by a moment, so whoever picks from it asks the record again: `Tier.reserve`.
+
+import Primitives
+
+/// One version of who is eligible in a pool.
+final class Rotation: Sendable {
+  let version: UInt64
+  let membership: Membership
+  /// The ordinary members.
+  let primaries: Tier
+  /// Those that step in when no primary is available.
+  let backups: Tier
+
+  init(_ membership: Membership, pool: PoolRecord, strategy: Strategy, version: UInt64) {
+    self.version = version
+    self.membership = membership
+    primaries = Tier(
+      membership.primaries, of: membership, areBackups: false, pool: pool, strategy: strategy)
+    backups = Tier(
+      membership.backups, of: membership, areBackups: true, pool: pool, strategy: strategy)
+  }
+}
+
+/// Members among which a strategy chooses: the primaries, or the backups.
+final class Tier: Sendable {
+  let members: [Member]
+  /// The indices of all members of this tier.
+  let configured: [Int]
+  /// Those that are enabled and healthy, with the weights in force.
+  let eligible: [Candidate]
+  /// A period of the eligible: smooth by weight, or in plain order if the strategy ignores weights.
+  let sequence: [Int]
+  /// Those whose ejection lasts or whose trial is due, and when the first trial may begin.
+  let ejected: [Int]
+  let firstTrial: Instant
+  /// The table of the configured members for strategies that send a client to the same one.
+  let table: [Int]
+
+  private let areBackups: Bool
+  private let pool: PoolRecord
+
+  init(
+    _ configured: [Int], of membership: Membership, areBackups: Bool, pool: PoolRecord,
+    strategy: Strategy
+  ) {
+    let members = membership.members
+    var eligible: [Candidate] = []
+    var ejected: [Int] = []
+    var firstTrial = Instant.never
+    for index in configured {
+      let record = members[index].record
+      if !record.isEnabled { continue }
+      let health = record.health.state
+      if health.isAvailable {
+        let weight = strategy.usesWeights ? members[index].currentWeight : 1
+        eligible.append(Candidate(index: index, weight: weight))
+      } else if health.isEjected {
+        ejected.append(index)
+        firstTrial = min(firstTrial, health.ejectedUntil)
+      }
+    }
+    self.members = members
+    self.configured = configured
+    self.eligible = eligible
+    self.ejected = ejected
+    self.firstTrial = firstTrial
+    self.areBackups = areBackups
+    self.pool = pool
+    table = areBackups ? membership.backupTable : membership.primaryTable
+    sequence = strategy.usesSequence ? SmoothSequence.period(of: eligible) : []
+  }
+
+  /// A number that no other pick in the whole process gets, below `count`, in rotation.
+  func turn(of count: Int) -> Int {
+    Int(pool.nextTicket(ofBackups: areBackups) % UInt64(count))
+  }
+
+  /// Takes a place on a member if it is enabled, healthy, not full and not excluded.
+  func reserve(_ index: Int, excluding tried: TriedSet, at now: Instant, trial: Bool) -> Pick? {
+    let record = members[index].record
+    if tried.contains(record.id) || !record.isEnabled { return nil }
+    switch record.health.state.standing(at: now) {
+    case .available:
+      return take(index, isTrial: false)
+    case .onTrial where trial:
+      // The place first, so that a claim never has to be undone.
+      guard let pick = take(index, isTrial: true) else { return nil }
+      if record.health.update({ $0.claimTrial(at: now) }) { return pick }
+      record.release()
+      return nil
+    case .onTrial, .beingTried, .ejected, .down:
+      return nil
+    }
+  }
+
+  /// Takes a place on a member that is enabled and not full, whatever its health.
+  func reserveUnhealthy(_ index: Int, excluding tried: TriedSet) -> Pick? {
+    let record = members[index].record
+    if tried.contains(record.id) || !record.isEnabled { return nil }
+    return take(index, isTrial: false)
+  }
+
+  private func take(_ index: Int, isTrial: Bool) -> Pick? {
+    let record = members[index].record
+    guard record.tryReserve(limit: members[index].maxConnections) else { return nil }
+    return Pick(index: index, record: record, address: members[index].address, isTrial: isTrial)
+  }
+}

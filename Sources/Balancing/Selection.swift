@@ -1,0 +1,172 @@
+// Selection: the next member for one exchange or relay.
+//
+// Mechanism apart from policy. The pool's strategy proposes members in its own order; selection
+// takes the first that is enabled, healthy, not full and not yet tried, and reserves a place on it
+// in the same step. In this order, each rank only when the one before has nobody:
+//
+//   1. a member whose ejection is over, for its one trial (a sticky strategy proposes it itself)
+//   2. primaries not yet tried   3. backups not yet tried
+//   4. primaries, then backups, that were tried already but are available
+//   5. if the pool fails open: any enabled member with a free place
+//
+// Nothing is allocated; the few members already tried are kept inline.
+
+public import Primitives
+
+/// The choice of members for one exchange, which remembers whom it tried.
+public struct Selection: Sendable {
+  private var tried = TriedSet()
+
+  public init() {}
+
+  /// How many picks were made.
+  public private(set) var pickCount = 0
+
+  /// Picks the next member of `view`'s pool and takes a place on it, which the caller gives back
+  /// by `Pick.release`. `client` decides under a sticky strategy; without one (a Unix socket has
+  /// none) such a strategy picks at random.
+  public mutating func next(
+    in view: inout PoolView, client: IPAddress?, at now: Instant,
+    generator: inout RandomGenerator
+  ) throws(Unavailability) -> Pick {
+    view.refresh()
+    let draw = Draw(strategy: view.pool.strategy, client: client, now: now)
+    let rotation = view.rotation
+    var pick = draw.next(in: rotation, excluding: tried, &generator)
+    if pick == nil && !tried.isEmpty {
+      pick = draw.next(in: rotation, excluding: TriedSet(), &generator)
+    }
+    if pick == nil && view.pool.allDown == .failOpen {
+      pick = draw.anyone(in: rotation, excluding: tried)
+    }
+    guard let pick else { throw view.unavailability() }
+    tried.insert(pick.record.id)
+    pickCount += 1
+    return pick
+  }
+}
+
+/// A member as picked, with a place taken on it. It may outlive the pool's membership, even the
+/// pool.
+public struct Pick: Sendable {
+  /// Where the member stood in the membership at that time.
+  public let index: Int
+  public let record: BackendRecord
+  public let address: BackendAddress
+  /// The backend was ejected and this is its trial: alone, and awaited by all others.
+  public internal(set) var isTrial: Bool
+
+  /// Gives the place back, exactly once; a trial without a verdict passes to the next exchange.
+  public consuming func release() {
+    if isTrial { record.health.update { $0.abandonTrial() } }
+    record.release()
+  }
+}
+
+/// Why nobody could be picked.
+public enum Unavailability: Error, Equatable, Sendable {
+  /// The pool has no members.
+  case noMembers
+  /// No member is both enabled and healthy.
+  case allDown
+  /// The members that could serve have reached their `max-connections`.
+  case allFull
+
+  /// For logs and metrics.
+  public var name: StaticString {
+    switch self {
+    case .noMembers: "no-members"
+    case .allDown: "all-down"
+    case .allFull: "all-full"
+    }
+  }
+
+  /// The status to answer with: 503 Service Unavailable (RFC 9110 15.6.4).
+  public var status: UInt16 { 503 }
+}
+
+/// One pick in the making: what is the same for both tiers and each rank.
+private struct Draw {
+  let strategy: Strategy
+  let client: IPAddress?
+  let now: Instant
+
+  func next(
+    in rotation: Rotation, excluding tried: TriedSet, _ generator: inout RandomGenerator
+  ) -> Pick? {
+    next(in: rotation.primaries, excluding: tried, &generator)
+      ?? next(in: rotation.backups, excluding: tried, &generator)
+  }
+
+  private func next(
+    in tier: Tier, excluding tried: TriedSet, _ generator: inout RandomGenerator
+  ) -> Pick? {
+    let isSticky = strategy.isSticky
+    if now >= tier.firstTrial && !isSticky, let pick = trial(in: tier, excluding: tried) {
+      return pick
+    }
+    var step = 0
+    while let index = strategy.propose(
+      step: step, from: tier, excluding: tried, client: client, &generator)
+    {
+      if let pick = tier.reserve(index, excluding: tried, at: now, trial: isSticky) { return pick }
+      step += 1
+    }
+    if step == 0 { return nil }
+    // The strategy ran out of proposals, but there may be a free place still.
+    let count = tier.eligible.count
+    if count == 0 { return nil }
+    let start = generator.next(below: count)
+    for offset in 0..<count {
+      let index = tier.eligible[(start + offset) % count].index
+      if let pick = tier.reserve(index, excluding: tried, at: now, trial: false) { return pick }
+    }
+    return nil
+  }
+
+  private func trial(in tier: Tier, excluding tried: TriedSet) -> Pick? {
+    for index in tier.ejected {
+      if let pick = tier.reserve(index, excluding: tried, at: now, trial: true) { return pick }
+    }
+    return nil
+  }
+
+  /// Health put aside: for a pool that fails open.
+  func anyone(in rotation: Rotation, excluding tried: TriedSet) -> Pick? {
+    anyone(in: rotation.primaries, tried) ?? anyone(in: rotation.backups, tried)
+      ?? anyone(in: rotation.primaries, TriedSet()) ?? anyone(in: rotation.backups, TriedSet())
+  }
+
+  private func anyone(in tier: Tier, _ tried: TriedSet) -> Pick? {
+    let count = tier.configured.count
+    if count == 0 { return nil }
+    let start = tier.turn(of: count)
+    for offset in 0..<count {
+      let index = tier.configured[(start + offset) % count]
+      if let pick = tier.reserveUnhealthy(index, excluding: tried) { return pick }
+    }
+    return nil
+  }
+}
+
+/// The backends that an exchange has tried, by id: a handful, whatever the size of the pool.
+struct TriedSet: Sendable {
+  /// As many as `RetryPolicy.maxAttemptsRange` allows; a further one takes the first one's place.
+  static let capacity = 16
+
+  private var ids = InlineArray<16, Int>(repeating: -1)
+  private var count = 0
+
+  var isEmpty: Bool { count == 0 }
+
+  func contains(_ id: Int) -> Bool {
+    for index in 0..<min(count, Self.capacity) where ids[index] == id { return true }
+    return false
+  }
+
+  mutating func insert(_ id: Int) {
+    if contains(id) { return }
+    ids[count % Self.capacity] = id
+    count += 1
+  }
+}

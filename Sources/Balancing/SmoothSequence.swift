@@ -1,0 +1,107 @@
+// Smooth weighted round robin, run once for a whole period into a list of indices, so that a pick
+// is one atomic increment and one load.
+//
+// The algorithm is nginx's: at each step every candidate gains its weight, the richest is picked
+// (the first of equals) and pays the sum of all weights. Weights 5, 1, 1 give a a b a c a a. After
+// `sum` steps all are back at zero, so the sequence repeats and every window of `sum` picks holds
+// each candidate exactly as often as its weight says, wherever the window starts.
+//
+// After t steps and p picks a candidate holds weight * t - sum * p. So candidates of equal weight
+// take their turns in order, and only one of each weight has to be looked at in a step: the cost is
+// (sum) x (number of different weights) instead of (sum) x (number of candidates).
+
+/// A candidate for a sequence: a member's index and its weight.
+struct Candidate: Equatable, Sendable {
+  let index: Int
+  let weight: Int
+}
+
+/// Builds the period of a smooth weighted round robin.
+enum SmoothSequence {
+  /// The longest period, 512 KiB. Where the weights add up to more, after division by what is
+  /// common to all, they are scaled to it and rounded, never to zero: a member's share is then off
+  /// by about 1 / 65,536 of the pool's exchanges.
+  static let countMax = 65_536
+
+  static func period(of candidates: [Candidate]) -> [Int] {
+    let weights = reduced(candidates.map(\.weight))
+    let sum = weights.reduce(0, +)
+    if sum == candidates.count { return candidates.map(\.index) }
+
+    var lanes = lanes(candidates, weights)
+    var sequence: [Int] = []
+    sequence.reserveCapacity(sum)
+    for step in 1...sum {
+      var best = 0
+      var bestWealth = lanes[0].wealth(at: step, sum)
+      for lane in 1..<max(lanes.count, 1) {
+        let wealth = lanes[lane].wealth(at: step, sum)
+        if wealth > bestWealth
+          || wealth == bestWealth && lanes[lane].position < lanes[best].position
+        {
+          best = lane
+          bestWealth = wealth
+        }
+      }
+      sequence.append(candidates[lanes[best].take()].index)
+    }
+    return sequence
+  }
+
+  /// The candidates of one weight, taking turns.
+  private struct Lane {
+    let weight: Int
+    /// Their positions among the candidates, rising.
+    var positions: [Int] = []
+    var turn = 0
+    /// Picks that each of those still to come in this round has had.
+    var rounds = 0
+
+    var position: Int { positions[turn] }
+
+    func wealth(at step: Int, _ sum: Int) -> Int { weight * step - sum * rounds }
+
+    mutating func take() -> Int {
+      let position = position
+      turn += 1
+      if turn == positions.count {
+        turn = 0
+        rounds += 1
+      }
+      return position
+    }
+  }
+
+  private static func lanes(_ candidates: [Candidate], _ weights: [Int]) -> [Lane] {
+    var lanes: [Lane] = []
+    var laneOfWeight = [Int?](repeating: nil, count: (weights.max() ?? 0) + 1)
+    for (position, weight) in weights.enumerated() {
+      let lane = laneOfWeight[weight] ?? lanes.count
+      if lane == lanes.count {
+        lanes.append(Lane(weight: weight))
+        laneOfWeight[weight] = lane
+      }
+      lanes[lane].positions.append(position)
+    }
+    return lanes
+  }
+
+  /// The weights divided by what is common to all, and rounded when their sum is too large.
+  private static func reduced(_ weights: [Int]) -> [Int] {
+    let divided = dividedByCommon(weights)
+    let sum = divided.reduce(0, +)
+    if sum <= countMax { return divided }
+    return dividedByCommon(divided.map { max(1, $0 * countMax / sum) })
+  }
+
+  private static func dividedByCommon(_ weights: [Int]) -> [Int] {
+    let common = weights.reduce(0, greatestCommonDivisor)
+    return common <= 1 ? weights : weights.map { $0 / common }
+  }
+
+  private static func greatestCommonDivisor(_ left: Int, _ right: Int) -> Int {
+    var (left, right) = (left, right)
+    while right != 0 { (left, right) = (right, left % right) }
+    return left
+  }
+}

@@ -1,0 +1,27 @@
+#define _GNU_SOURCE 1
+
+#include "CLinux.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/socket.h>
+
+int clinux_accept4(int listener, void *address, unsigned int *length, int flags) {
+  return accept4(listener, address, length, flags);
+}
+
+int clinux_set_thread_name(const char *name) {
+  return pthread_setname_np(pthread_self(), name);
+}
+
+int clinux_affinity_count(void) {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (sched_getaffinity(0, sizeof set, &set) != 0) return -1;
+  return CPU_COUNT(&set);
+}
+
+const char *clinux_error_name(int code) { return strerrorname_np(code); }
+
+const char *clinux_error_phrase(int code) { return strerrordesc_np(code); }

@@ -1,0 +1,30 @@
+// What Swift's Glibc module leaves out: epoll, eventfd, and calls that glibc shows only to
+// _GNU_SOURCE. Only Reactor imports it; there is no logic here.
+//
+// It includes as little as it can, and never with _GNU_SOURCE: what two modules both define belongs
+// to whichever the compiler loads first, and under _GNU_SOURCE they would even define it in
+// different ways (the members of fd_set, for one). Hence the plain types below.
+
+#ifndef CLINUX_H
+#define CLINUX_H
+
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+
+/// accept4(2); `address` is a `struct sockaddr`.
+int clinux_accept4(int listener, void *address, unsigned int *length, int flags);
+
+/// pthread_setname_np(3) for the calling thread; at most 15 bytes.
+int clinux_set_thread_name(const char *name);
+
+/// How many processors the calling thread may run on, or -1 with errno set: EINVAL when the kernel
+/// counts more processors than `cpu_set_t` has bits (1024).
+int clinux_affinity_count(void);
+
+/// `ECONNREFUSED` for its number; null when there is no such error.
+const char *clinux_error_name(int code);
+
+/// `Connection refused` for the number of ECONNREFUSED; null when there is no such error.
+const char *clinux_error_phrase(int code);
+
+#endif

@@ -1,0 +1,78 @@
+// What Martlet is to do: one immutable value, complete and checked, made from a file, the flags of
+// the command line, and defaults.
+//
+// Everything that runs is made from this value and nothing else, and a value exists only when
+// there is no error. Nothing here reads files, clocks or the environment: bytes come in, a value or
+// diagnostics go out. What each key means to operators stands in the tables of keys, from which the
+// reference (docs/CONFIGURATION.md) is printed; the comments here are for programmers.
+
+public import Primitives
+
+/// A validated configuration. Its parts are nested types, so that `Configuration.Pool` and the
+/// balancer's own `Pool` can be told apart.
+public struct Configuration: Hashable, Sendable {
+  public var listeners = [Listener(listen: [.standard], tls: .standard)]
+  public var pools: [Pool] = []
+  /// Complete after reading: where the file has none, one route forwards to the only pool. Ask
+  /// `routes(on:)` for what a listener does with requests.
+  public var routes: [Route] = []
+  public var limits = Limits()
+  public var paths = Paths()
+  public var log = Log()
+  /// Peers whose forwarding fields are believed.
+  public var trustedProxies: [AddressRange] = []
+  public var via = true
+  /// Protocols that a client may upgrade to, in lower case.
+  public var upgrades = ["websocket"]
+  /// Threads; nil means one for each processor that the process may use.
+  public var workers: Int?
+
+  public init() {}
+
+  public func pool(named name: String) -> Pool? { pools.first { $0.name == name } }
+}
+
+extension Configuration: Section {
+  static let title = "configuration"
+  static let about = "The file as a whole."
+  static let keys: [Key<Self>] = [
+    Key(
+      "$schema", .text(example: "docs/config.schema.json"),
+      "Where an editor finds the JSON Schema that completes and checks the file. Martlet itself "
+        + "ignores it.",
+      get: { _ in nil }, set: { _, _ in }),
+    Key(
+      "listeners", \.listeners, .list(of: .section, minimum: 1),
+      "Where clients connect. By default port 8443 of this machine, with TLS."),
+    Key(
+      "pools", \.pools, .list(of: .section),
+      "Groups of backends that serve the same thing."),
+    Key(
+      "routes", \.routes, .list(of: .section),
+      "Which requests go where; the order doesn't matter, since the most specific route wins. "
+        + "With one pool it may be left out: then all requests go there."),
+    Key(
+      "limits", \.limits, .section,
+      "What clients may take: sizes, counts and times. Each one is there because without it a "
+        + "single client could hold as much as it likes."),
+    Key("paths", \.paths, .section, "How paths are normalised before routes are chosen."),
+    Key("log", \.log, .section, "What is logged, how, and where to."),
+    Key(
+      "trusted-proxies", \.trustedProxies, .list(of: .addressRange),
+      "Proxies in front of Martlet. Only they are believed when they say, in X-Forwarded-For "
+        + "and its like, for whom they speak; what others say there is replaced. Nobody by "
+        + "default, because whoever is believed can choose the address that is logged, limited "
+        + "and hashed."),
+    Key(
+      "via", \.via, .flag,
+      "Whether requests and responses get a Via field, as RFC 9110 7.6.3 asks of proxies."),
+    Key(
+      "upgrades", \.upgrades, .list(of: .token),
+      "Protocols for which an Upgrade is passed on; after the backend's 101 bytes flow both "
+        + "ways. An empty list allows none."),
+    Key(
+      "workers", optional: \.workers, .integer(1...1024),
+      "Threads that serve. By default one for each processor that the process may use, which "
+        + "respects affinity and the limits of a container."),
+  ]
+}

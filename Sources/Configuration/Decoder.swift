@@ -1,0 +1,105 @@
+// The state of turning a document into a `Configuration`: where it is, and what it found wrong.
+//
+// It remembers the origin of every value by its path, so that checks which look at several values
+// at once (`Validation`) can point at the line they mean after decoding has finished.
+
+/// Walks through a document, collecting diagnostics.
+struct Decoder {
+  let source: SourceText
+  /// Some of the text couldn't be read, so a missing key says nothing.
+  let isPartial: Bool
+  private(set) var diagnostics: [Diagnostic] = []
+  private(set) var path = ""
+  /// A list or an item of one couldn't be read, so that what is there says nothing of the whole.
+  var hasGaps = false
+  private var origins: [String: JSON.Origin] = [:]
+
+  init(source: SourceText, isPartial: Bool) {
+    self.source = source
+    self.isPartial = isPartial
+  }
+
+  var hasErrors: Bool { diagnostics.contains { $0.severity == .error } }
+
+  // MARK: Reporting
+
+  mutating func report(
+    _ message: String, at origin: JSON.Origin, key: String? = nil, suggestion: String? = nil,
+    severity: Diagnostic.Severity = .error
+  ) {
+    diagnostics.append(
+      Diagnostic(
+        severity, at: source.place(origin), key: key ?? path, message, suggestion: suggestion))
+  }
+
+  /// Reports about the value at `path`, or where its nearest container stands.
+  mutating func report(
+    key path: String, _ message: String, suggestion: String? = nil,
+    severity: Diagnostic.Severity = .error
+  ) {
+    var place = Substring(path)
+    while origins[String(place)] == nil && !place.isEmpty {
+      place = place.lastIndex { $0 == "." || $0 == "[" }.map { place[..<$0] } ?? ""
+    }
+    report(
+      message, at: origins[String(place)] ?? .none, key: path, suggestion: suggestion,
+      severity: severity)
+  }
+
+  /// Reports that a value isn't what `form` asks for.
+  mutating func mismatch(_ json: JSON, _ form: FormDescription, suggestion: String? = nil) {
+    if case .unreadable = json.value { return }
+    report("\(json.brief) is not \(form.noun); \(form.allowed)", at: json.origin,
+      suggestion: suggestion)
+  }
+
+  /// Whether the document has a value at `path`.
+  func has(_ path: String) -> Bool { origins[path] != nil }
+
+  // MARK: Walking
+
+  mutating func within<Result>(
+    _ component: String, _ json: JSON, _ body: (inout Decoder) -> Result
+  ) -> Result {
+    let outer = path
+    path = component.hasPrefix("[") || outer.isEmpty ? outer + component : "\(outer).\(component)"
+    origins[path] = json.origin
+    defer { path = outer }
+    return body(&self)
+  }
+
+  mutating func document<S: Section>(_ json: JSON, as: S.Type) -> S? {
+    origins[""] = json.origin
+    return section(json, as: S.self)
+  }
+
+  /// Reads an object by the keys of `S`; nil when it isn't an object.
+  mutating func section<S: Section>(_ json: JSON, as: S.Type) -> S? {
+    guard case .object(let members) = json.value else {
+      mismatch(json, FormDescription.section(S.self))
+      return nil
+    }
+    let keys = S.keys
+    var result = S()
+    for member in members {
+      guard let key = keys.first(where: { $0.name == member.name }) else {
+        let nearest = nearestName(to: member.name, among: keys.map(\.name))
+        let known = keys.map(\.name).filter { $0 != "$schema" }.joined(separator: ", ")
+        report(
+          "there is no such key; the keys here are \(known)", at: member.nameOrigin,
+          key: path.isEmpty ? member.name : "\(path).\(member.name)",
+          suggestion: nearest.map { JSON.quoted($0) })
+        continue
+      }
+      within(member.name, member.value) { key.read(member.value, &$0, &result) }
+    }
+    if !isPartial {
+      for key in keys where key.isRequired && !members.contains(where: { $0.name == key.name }) {
+        report(
+          "the key \"\(key.name)\" is missing: \(key.form.noun); \(key.form.allowed)",
+          at: json.origin)
+      }
+    }
+    return result
+  }
+}

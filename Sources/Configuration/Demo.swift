@@ -1,0 +1,58 @@
+// Demo backends: plain listeners that answer with their name. They are configuration like any
+// other, so that there is no second server to write.
+
+import Primitives
+
+extension Configuration {
+  /// Where the demo backends of a run without any pool listen.
+  static let demoPorts: [UInt16] = [9001, 9002, 9003]
+
+  /// A backend that answers every request with `Hello from NAME`. Nil when `listen` isn't an
+  /// address with a port.
+  public static func demoBackend(name: String, listen: String) -> Configuration? {
+    guard let address = ListenAddress(listen) else { return nil }
+    var configuration = Configuration()
+    configuration.listeners = []
+    configuration.addDemoBackend(name, at: address)
+    return configuration
+  }
+
+  /// Adds a demo backend behind each loopback address of the pools.
+  mutating func addDemoBackends(_ decoder: inout Decoder) {
+    let flag = JSON.Origin.flag("--demo")
+    var addresses: [SocketAddress] = []
+    for backend in pools.flatMap(\.backends) {
+      let address: SocketAddress? =
+        switch backend.endpoint {
+        case .address(let address) where address.ip?.isLoopback == true: address
+        case .name("localhost", let port): .ip(.loopbackV4, port: port)
+        default: nil
+        }
+      if let address, !addresses.contains(address) { addresses.append(address) }
+    }
+    if addresses.isEmpty {
+      decoder.report(
+        "no backend has an address of this machine, such as 127.0.0.1:9001, to serve", at: flag)
+    }
+    for (index, address) in addresses.enumerated() {
+      let name = "backend-\(index + 1)"
+      let taken = listeners.first { listener in
+        listener.name == name || listener.addresses.contains { overlaps($0, address) }
+      }
+      if let taken {
+        decoder.report("the listener \"\(taken.name)\" is in the way of \(address)", at: flag)
+      } else {
+        addDemoBackend(name, at: ListenAddress(address))
+      }
+    }
+  }
+
+  private mutating func addDemoBackend(_ name: String, at address: ListenAddress) {
+    var response = Response()
+    response.body = "Hello from \(name)\n"
+    var route = Route(.respond(response))
+    route.listeners = [name]
+    listeners.append(Listener(name: name, listen: [address]))
+    routes.append(route)
+  }
+}

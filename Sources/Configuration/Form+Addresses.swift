@@ -1,0 +1,345 @@
+// The values that have a grammar of their own: addresses, hosts, paths and fields.
+//
+// What isn't here: resolving a name. A backend's name stays a name, and the server looks it up.
+
+import Primitives
+
+extension Form where Value == Configuration.ListenAddress {
+  /// `127.0.0.1:8443`, `[::1]:8443`, `localhost:8443`, `*:443`.
+  static var listenAddress: Form {
+    let description = FormDescription(
+      noun: "an address to listen on",
+      allowed: "write \"127.0.0.1:8443\", \"[::1]:8443\", \"localhost:8443\" for both, or"
+        + " \"*:8443\" for all addresses",
+      kind: "address with port", schema: ["type": "string", "pattern": "^.+:[0-9]{1,5}$"])
+    return Form(description) { json, decoder in
+      if let address = json.text.flatMap(Value.init) { return address }
+      let text = json.text ?? json.integer.map(String.init) ?? ""
+      let port = text.hasPrefix(":") ? String(text.dropFirst()) : text
+      let suggestion = UInt16(port).map { "\"*:\($0)\"" }
+      decoder.mismatch(json, description, suggestion: suggestion)
+      return nil
+    } write: {
+      .string($0.text)
+    }
+  }
+}
+
+extension Form where Value == Configuration.Endpoint {
+  /// `10.0.0.1:80`, `[2001:db8::1]:80`, `app.internal:8080`, `unix:/run/app.sock`.
+  static var endpoint: Form {
+    let description = FormDescription(
+      noun: "the address of a backend",
+      allowed: "write \"10.0.0.1:8080\", \"[2001:db8::1]:8080\", \"app.internal:8080\" or"
+        + " \"unix:/run/app.sock\"",
+      kind: "address, name or socket",
+      schema: ["type": "string", "pattern": "^(http://.+|unix:.+|.+:[0-9]{1,5})$"])
+    return Form(description) { json, decoder in
+      guard let text = json.text else {
+        decoder.mismatch(json, description)
+        return nil
+      }
+      if text.lowercased().hasPrefix("https://") {
+        decoder.report(
+          "\(json.brief): https to backends isn't offered yet; name a port that speaks http",
+          at: json.origin)
+        return nil
+      }
+      if text.hasPrefix("unix:") {
+        let path = text.dropFirst(5)
+        // sun_path holds 108 bytes with the zero at its end.
+        if (1...107).contains(path.utf8.count) && !path.utf8.contains(0) {
+          return .address(.unix(String(path)))
+        }
+        decoder.report(
+          "\(json.brief): the path of a socket has 1 to 107 bytes", at: json.origin)
+        return nil
+      }
+      if let endpoint = parseEndpoint(text) { return endpoint }
+      let isBare = !text.contains(":") && parseEndpoint(text + ":80") != nil
+      decoder.mismatch(json, description, suggestion: isBare ? "\"\(text):80\"" : nil)
+      return nil
+    } write: {
+      .string($0.description)
+    }
+  }
+}
+
+extension Form where Value == Configuration.HostPattern {
+  /// `www.example.com` or `*.example.com`.
+  static var host: Form {
+    Form(
+      text: FormDescription(
+        noun: "a host",
+        allowed: "write a name such as \"www.example.com\", \"*.example.com\" for all below it,"
+          + " or an address, without a port",
+        kind: "host", schema: ["type": "string", "minLength": 1])
+    ) { text in
+      let lower = text.lowercased()
+      if lower.hasPrefix("*.") {
+        let suffix = String(lower.dropFirst(2))
+        return isHostName(suffix) ? .below(suffix) : nil
+      }
+      if let address = IPAddress(lower.bracketless) {
+        return .exact(address.isV4 ? "\(address)" : "[\(address)]")
+      }
+      return isHostName(lower) ? .exact(lower) : nil
+    } write: {
+      $0.description
+    }
+  }
+}
+
+extension Form where Value == AddressRange {
+  /// `10.0.0.0/8`, `2001:db8::/32`, `192.0.2.7`.
+  static var addressRange: Form {
+    Form(
+      text: FormDescription(
+        noun: "a block of addresses",
+        allowed: "write \"10.0.0.0/8\", \"2001:db8::/32\" or one address; no bit may be set"
+          + " behind the prefix",
+        kind: "address or CIDR block", schema: ["type": "string", "minLength": 2]),
+      parse: { AddressRange($0) }, write: { "\($0)" })
+  }
+}
+
+extension Form where Value == String {
+  /// The path of a request, `/` or a path without a slash at its end.
+  static var path: Form {
+    Form(
+      text: FormDescription(
+        noun: "a path",
+        allowed: "write it as \"/api\": it starts with a slash, and has no query, no \"//\", no"
+          + " dot segments and no characters that need escapes",
+        kind: "path", schema: ["type": "string", "pattern": "^/"])
+    ) { text in
+      guard text.hasPrefix("/"), text.utf8.allSatisfy(isPathByte) else { return nil }
+      let segments = text.utf8.dropFirst().split(
+        separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
+      for (index, segment) in segments.enumerated() {
+        // Only the last one may be empty: the path ends with a slash.
+        if segment.isEmpty && index < segments.count - 1 { return nil }
+        if segment.elementsEqual(".".utf8) || segment.elementsEqual("..".utf8) { return nil }
+      }
+      return text
+    } write: {
+      $0
+    }
+  }
+
+  /// A path with or without a query, as it is sent.
+  static var target: Form {
+    Form(
+      text: FormDescription(
+        noun: "a path", allowed: "write it as \"/status?full\": it starts with a slash, and"
+          + " everything but plain ASCII is escaped",
+        kind: "path", schema: ["type": "string", "pattern": "^/"])
+    ) { text in
+      let isVisible = text.utf8.allSatisfy {
+        (0x21...0x7E).contains($0) && $0 != UInt8(ascii: "#") && $0 != UInt8(ascii: "\"")
+      }
+      return text.hasPrefix("/") && isVisible ? text : nil
+    } write: {
+      $0
+    }
+  }
+
+  /// The name of a host as it stands in an address, without port.
+  static var hostName: Form {
+    Form(
+      text: FormDescription(
+        noun: "the name of a host", allowed: "write one such as \"www.example.com\"",
+        kind: "host", schema: ["type": "string", "minLength": 1])
+    ) { text in
+      let lower = text.lowercased()
+      if let address = IPAddress(lower.bracketless) {
+        return address.isV4 ? "\(address)" : "[\(address)]"
+      }
+      return isHostName(lower) ? lower : nil
+    } write: {
+      $0
+    }
+  }
+
+  /// The name of a protocol to upgrade to, a token (RFC 9110 5.6.2).
+  static var token: Form {
+    let description = FormDescription(
+      noun: "a token", allowed: "write one such as \"websocket\"", kind: "token",
+      schema: ["type": "string", "minLength": 1])
+    return Form(description) { json, decoder in
+      guard let text = json.text, isToken(text) else {
+        decoder.mismatch(json, description)
+        return nil
+      }
+      if text.lowercased() == "h2c" {
+        decoder.report(
+          "\(json.brief) is HTTP itself, whose requests would pass by routes, limits and logs",
+          at: json.origin)
+        return nil
+      }
+      return text.lowercased()
+    } write: {
+      .string($0)
+    }
+  }
+
+  /// The name of a field that a route may change.
+  static var fieldName: Form {
+    let description = FormDescription(
+      noun: "the name of a field", allowed: "write one such as \"X-Frame-Options\"",
+      kind: "field name", schema: ["type": "string", "minLength": 1])
+    return Form(description) { json, decoder in
+      guard let text = json.text, isToken(text) else {
+        decoder.mismatch(json, description)
+        return nil
+      }
+      if framingFields.contains(text.lowercased()) {
+        decoder.report(
+          "\(json.brief) frames or routes messages, so only Martlet itself sets it",
+          at: json.origin)
+        return nil
+      }
+      return text
+    } write: {
+      .string($0)
+    }
+  }
+}
+
+extension Form where Value == [Configuration.Field] {
+  /// An object from names of fields to their values.
+  static var fields: Form {
+    let description = FormDescription(
+      noun: "an object", allowed: "each key is the name of a field, each value is text",
+      kind: "object of texts",
+      schema: ["type": "object", "additionalProperties": ["type": "string"]])
+    let text = Form<String>.text(maxByteCount: 4096, example: "DENY")
+    return Form(description) { json, decoder in
+      guard case .object(let members) = json.value else {
+        decoder.mismatch(json, description)
+        return nil
+      }
+      return members.compactMap { member in
+        decoder.within(member.name, member.value) { decoder in
+          let nameAsValue = JSON(.string(member.name), origin: member.nameOrigin)
+          guard let name = Form<String>.fieldName.read(nameAsValue, &decoder),
+            let value = text.read(member.value, &decoder)
+          else { return nil }
+          if value.utf8.allSatisfy({ $0 >= 0x20 && $0 != 0x7F || $0 == 0x09 }) {
+            return Configuration.Field(name: name, value: value)
+          }
+          decoder.report(
+            "\(member.value.brief) holds a control character, which no field may",
+            at: member.value.origin)
+          return nil
+        }
+      }
+    } write: {
+      .object($0.map { ($0.name, .string($0.value)) })
+    }
+  }
+}
+
+// MARK: Grammar
+
+/// An address with its port, or nil. `http://` may stand in front, and makes the port optional.
+private func parseEndpoint(_ text: String) -> Configuration.Endpoint? {
+  var rest = text[...]
+  var port: UInt16?
+  if rest.lowercased().hasPrefix("http://") {
+    rest = rest.dropFirst(7)
+    if rest.hasSuffix("/") { rest = rest.dropLast() }
+    port = 80
+  }
+  var host = rest
+  if let colon = rest.lastIndex(of: ":"), !rest.hasSuffix("]") {
+    host = rest[..<colon]
+    port = parsePort(rest[rest.index(after: colon)...])
+  }
+  guard let port, port > 0 else { return nil }
+  if let address = parseHostAddress(host) { return .address(.ip(address, port: port)) }
+  let name = host.lowercased()
+  return isHostName(name) ? .name(name, port: port) : nil
+}
+
+extension Configuration.ListenAddress {
+  /// Nil when the text isn't an address with a port.
+  public init?(_ text: String) {
+    guard let colon = text.lastIndex(of: ":"),
+      let port = parsePort(text[text.index(after: colon)...])
+    else { return nil }
+    let host = text[..<colon]
+    let hosts: [IPAddress] =
+      switch host.lowercased() {
+      case "localhost": [.loopbackV4, .loopbackV6]
+      case "*": [.anyV4, .anyV6]
+      default: parseHostAddress(host).map { [$0] } ?? []
+      }
+    if hosts.isEmpty { return nil }
+    self.text = text
+    addresses = hosts.map { .ip($0, port: port) }
+  }
+}
+
+extension IPAddress {
+  static let loopbackV6 = IPAddress(high: 0, low: 1)
+
+  var isLoopback: Bool { isV4 ? v4 >> 24 == 127 : self == .loopbackV6 }
+}
+
+private func parsePort(_ text: Substring) -> UInt16? {
+  text.utf8.count <= 5 && text.utf8.allSatisfy { (0x30...0x39).contains($0) }
+    ? UInt16(text) : nil
+}
+
+/// An IPv4 address, or an IPv6 address in brackets.
+private func parseHostAddress(_ text: Substring) -> IPAddress? {
+  if text.hasPrefix("[") {
+    guard text.hasSuffix("]") else { return nil }
+    return IPAddress(String(text.dropFirst().dropLast())).flatMap { $0.isV4 ? nil : $0 }
+  }
+  return IPAddress(String(text)).flatMap { $0.isV4 ? $0 : nil }
+}
+
+/// Labels of letters, digits, hyphens and underscores, in lower case. What ends with a number can
+/// only be a mistyped address.
+private func isHostName(_ text: String) -> Bool {
+  let labels = text.utf8.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
+  guard text.utf8.count <= 253, let last = labels.last else { return false }
+  if last.allSatisfy({ (0x30...0x39).contains($0) }) { return false }
+  return labels.allSatisfy { label in
+    (1...63).contains(label.count)
+      && label.allSatisfy { byte in
+        (0x61...0x7A).contains(byte) || (0x30...0x39).contains(byte)
+          || byte == UInt8(ascii: "-") || byte == UInt8(ascii: "_")
+      }
+  }
+}
+
+private func isToken(_ text: String) -> Bool {
+  let others = Array("!#$%&'*+-.^_`|~".utf8)
+  return !text.isEmpty
+    && text.utf8.allSatisfy { byte in
+      (0x61...0x7A).contains(byte | 0x20) && byte < 0x80 || (0x30...0x39).contains(byte)
+        || others.contains(byte)
+    }
+}
+
+/// The pchar of RFC 3986 3.3 without escapes, and the slash.
+private func isPathByte(_ byte: UInt8) -> Bool {
+  (0x61...0x7A).contains(byte | 0x20) && byte < 0x80 || (0x30...0x39).contains(byte)
+    || Array("-._~!$&'()*+,;=:@/".utf8).contains(byte)
+}
+
+/// Fields that say where a message ends, what becomes of the connection, or for whom it is.
+private let framingFields: Set<String> = [
+  "connection", "content-length", "expect", "host", "keep-alive", "proxy-connection", "te",
+  "trailer", "transfer-encoding", "upgrade",
+]
+
+extension String {
+  /// Without the brackets around an IPv6 address.
+  fileprivate var bracketless: String {
+    hasPrefix("[") && hasSuffix("]") ? String(dropFirst().dropLast()) : self
+  }
+}

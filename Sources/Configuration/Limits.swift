@@ -1,0 +1,93 @@
+// What clients may take, for the whole process unless it says otherwise.
+
+public import Primitives
+
+extension Configuration {
+  /// Sizes in bytes, counts, and times on the side of the clients.
+  public struct Limits: Hashable, Sendable {
+    /// Request line and fields together; 431 beyond.
+    public var headSize = 32 * 1024
+    /// 431 beyond.
+    public var fieldCount = 100
+    /// 414 beyond.
+    public var targetSize = 8 * 1024
+    /// 413 beyond; nil for no limit.
+    public var bodySize: Int? = 1 << 30
+    /// Open at a time, over all listeners and workers.
+    public var connections = 20_000
+    /// The response to the last one says that the connection closes.
+    public var requestsPerConnection = 10_000
+    public var handshake = TimeSpan.seconds(10)
+    /// For a whole head, from its first byte; 408 beyond.
+    public var head = TimeSpan.seconds(10)
+    /// Between two pieces of a request's body; 408 beyond. Also for how long a client may leave a
+    /// response unread.
+    public var bodyIdle = TimeSpan.seconds(30)
+    /// Between two requests.
+    public var keepAlive = TimeSpan.seconds(60)
+    /// Between the signal to stop and the first refused connection.
+    public var lameDuck = TimeSpan.zero
+    /// For what is under way when Martlet stops.
+    public var drain = TimeSpan.seconds(30)
+    /// A body up to this size is collected before a backend is chosen.
+    public var collectSize = 16 * 1024
+    /// For no longer than this.
+    public var collectWait = TimeSpan.milliseconds(250)
+
+    public init() {}
+  }
+}
+
+extension Configuration.Limits: Section {
+  static let title = "limits"
+  static let about = "What clients may take, each with the status of the answer beyond it."
+  static let keys: [Key<Self>] = [
+    Key(
+      "head-size", \.headSize, .size(1024 ... 64 << 10),
+      "The head of a request, line and fields together; 431 beyond. Room for large cookies."),
+    Key(
+      "field-count", \.fieldCount, .integer(16...1000), "Fields of a request; 431 beyond."),
+    Key(
+      "target-size", \.targetSize, .size(256 ... 64 << 10),
+      "The target in the request line, path and query; 414 beyond."),
+    Key(
+      "body-size", \.bodySize, .off(or: .size(0 ... 1024 << 40)),
+      "The body of a request; 413 beyond. Bodies stream through small buffers, so this isn't "
+        + "about memory: a gigabyte lets most uploads pass and still ends a runaway one. Set "
+        + "\"20GiB\" for larger files."),
+    Key(
+      "connections", \.connections, .integer(1...10_000_000),
+      "Clients' connections at a time, over all listeners; more wait in the backlog. The "
+        + "process needs two file descriptors for each."),
+    Key(
+      "requests-per-connection", \.requestsPerConnection, .integer(1...100_000_000),
+      "Then a connection is closed, in good order, so that clients spread anew over workers."),
+    Key(
+      "handshake", \.handshake, .duration(.milliseconds(100) ... .seconds(300)),
+      "From the connection to the end of the TLS handshake."),
+    Key(
+      "head", \.head, .duration(.milliseconds(100) ... .seconds(300)),
+      "From the first byte of a request to the end of its head; 408 beyond. It counts the whole "
+        + "time, so that sending a byte now and then doesn't help."),
+    Key(
+      "body-idle", \.bodyIdle, .duration(.milliseconds(100) ... .seconds(86_400)),
+      "The longest pause of a client that sends a body (408 beyond) or takes a response."),
+    Key(
+      "keep-alive", \.keepAlive, .duration(.zero ... .seconds(86_400)),
+      "How long a connection waits for its next request; then it is closed."),
+    Key(
+      "lame-duck", \.lameDuck, .duration(.zero ... .seconds(3600)),
+      "After the signal to stop, so long everything goes on as before except that the health "
+        + "of Martlet itself is reported as failing, for a balancer in front to notice."),
+    Key(
+      "drain", \.drain, .duration(.zero ... .seconds(86_400)),
+      "After that, so long requests under way may take until they are cut off."),
+    Key(
+      "collect-size", \.collectSize, .size(0 ... 64 << 10),
+      "A request's body that isn't larger is collected before a backend is chosen, so that "
+        + "slow senders don't occupy backends. \"0B\" turns it off."),
+    Key(
+      "collect-wait", \.collectWait, .duration(.zero ... .seconds(60)),
+      "Collecting lasts no longer than this; then the body is streamed after all."),
+  ]
+}

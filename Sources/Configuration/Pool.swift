@@ -1,0 +1,149 @@
+// A group of backends that serve the same thing, and how requests are spread over them.
+
+public import Primitives
+
+extension Configuration {
+  /// Backends with a strategy.
+  public struct Pool: Hashable, Sendable {
+    public static let defaultName = "default"
+
+    /// Unique.
+    public var name = Pool.defaultName
+    public var strategy = Strategy.roundRobin
+    /// At least one that isn't a backup.
+    public var backends: [Backend]
+    /// Active checks; nil for none.
+    public var health: Health? = Health()
+    /// Passive health: ejection after failed exchanges; nil for none.
+    public var ejection: Ejection? = Ejection()
+    public var retry = Retry()
+    public var timeouts = Timeouts()
+    public var keepAlive = KeepAlive()
+    public var whenAllDown = WhenAllDown.refuse
+    /// How often names of backends are looked up again.
+    public var resolveInterval = TimeSpan.seconds(30)
+
+    public init(name: String = Pool.defaultName, backends: [Backend]) {
+      self.name = name
+      self.backends = backends
+    }
+  }
+
+  public enum Strategy: String, Choice {
+    case roundRobin = "round-robin"
+    case weightedRoundRobin = "weighted-round-robin"
+    case leastConnections = "least-connections"
+    case random = "random"
+    case ipHash = "ip-hash"
+
+    static var noun: String { "a strategy" }
+    /// Plain round robin is the one that treats all backends alike.
+    public var usesWeights: Bool { self != .roundRobin }
+  }
+
+  public enum WhenAllDown: String, Choice {
+    case refuse
+    case failOpen = "fail-open"
+    static var noun: String { "an answer to all backends being down" }
+  }
+
+  /// One server of a pool.
+  public struct Backend: Hashable, Sendable {
+    public var endpoint: Endpoint
+    /// 1 to 256.
+    public var weight = 1
+    /// The most exchanges at a time, over all workers; nil for no limit.
+    public var maxConnections: Int?
+    /// Serves only while no other member is available.
+    public var isBackup = false
+
+    public init(_ endpoint: Endpoint, weight: Int = 1) {
+      self.endpoint = endpoint
+      self.weight = weight
+    }
+  }
+
+  /// Where a backend is reached.
+  public enum Endpoint: Hashable, Sendable, CustomStringConvertible {
+    case address(SocketAddress)
+    /// A name in lower case, to be looked up again every `resolveInterval`.
+    case name(String, port: UInt16)
+
+    public var description: String {
+      switch self {
+      case .address(let address): "\(address)"
+      case .name(let name, let port): "\(name):\(port)"
+      }
+    }
+  }
+}
+
+extension Configuration.Pool: Section {
+  init() { self.init(backends: []) }
+
+  static let title = "pool"
+  static let about = "Backends that serve the same thing, and how requests are spread over them."
+  static let keys: [Key<Self>] = [
+    Key(
+      "name", \.name, .name,
+      "What routes, metrics and logs call it. Needed from two pools on."),
+    Key(
+      "strategy", \.strategy, .choice,
+      "Who gets the next request. `round-robin`: each in turn, exactly, over all workers. "
+        + "`weighted-round-robin`: in turn, as often as the weights say and as evenly as "
+        + "possible. `least-connections`: who has the fewest requests under way for its "
+        + "weight. `random`: by chance and weight. `ip-hash`: by the client's address, so that "
+        + "a client stays with its backend while that is up."),
+    Key(
+      "backends", \.backends,
+      .list(
+        of: .section(
+          or: .endpoint, expand: { Configuration.Backend($0) },
+          shorten: { $0 == Configuration.Backend($0.endpoint) ? $0.endpoint : nil }),
+        minimum: 1), required: true,
+      "The servers: an address is enough for each."),
+    Key("health", \.health, .off(or: .section), "Active health checks."),
+    Key(
+      "ejection", \.ejection, .off(or: .section),
+      "Passive health: a backend that fails real requests is left alone for a while."),
+    Key("retry", \.retry, .section, "What is tried again, and how often."),
+    Key("timeouts", \.timeouts, .section, "How long backends may take."),
+    Key("keep-alive", \.keepAlive, .section, "Connections to backends that wait for reuse."),
+    Key(
+      "when-all-down", \.whenAllDown, .choice,
+      "What happens when no backend is healthy. `refuse`: clients get 503 with Retry-After. "
+        + "`fail-open`: requests go to all of them as if they were healthy, because checks "
+        + "can be wrong as well."),
+    Key(
+      "resolve-interval", \.resolveInterval, .duration(.seconds(1) ... .seconds(86_400)),
+      "How often the names of backends are looked up again, in the background. While a lookup "
+        + "fails, the last addresses are kept."),
+  ]
+}
+
+extension Configuration.Backend: Section {
+  init() { self.init(.name("", port: 0)) }
+
+  static let title = "backend"
+  static let about = """
+    One server of a pool, which speaks plain HTTP/1.1. The address alone, as text, is short for an \
+    object with nothing else in it.
+    """
+  static let keys: [Key<Self>] = [
+    Key(
+      "address", \.endpoint, .endpoint, required: true,
+      "IPv4 or IPv6 address or name with a port, or `unix:` and the path of a socket. A name "
+        + "with several addresses stands for several backends. `http://` may stand in front; "
+        + "`https://` is refused for now."),
+    Key(
+      "weight", \.weight, .integer(1...256),
+      "Its share of the requests, as compared with the other weights of the pool. "
+        + "`round-robin` ignores it."),
+    Key(
+      "max-connections", optional: \.maxConnections, .integer(1...1_000_000),
+      "The most requests that it gets at a time, over all workers. No limit by default."),
+    Key(
+      "backup", \.isBackup, .flag,
+      "Serves only while no backend that isn't a backup is available."),
+  ]
+}

@@ -1,0 +1,59 @@
+// From bytes and flags to a configuration: read, put the flags over the file, decode, check.
+
+extension Configuration {
+  /// What came of reading a configuration.
+  public struct Reading: Sendable {
+    /// There is one exactly when no diagnostic is an error.
+    public let configuration: Configuration?
+    /// All errors, or else all warnings, in the order of the text; those about flags come first.
+    public let diagnostics: [Diagnostic]
+  }
+
+  /// Reads the text of a configuration file, and puts `overrides` over it.
+  ///
+  /// - Parameters:
+  ///   - bytes: the text; nil when there is no file.
+  ///   - file: its path, as diagnostics show it. Relative paths in the text start at its directory.
+  public static func read(
+    _ bytes: [UInt8]?, file: String = "config.json", overrides: Overrides = Overrides()
+  ) -> Reading {
+    let source = SourceText(file: bytes == nil ? "" : file, bytes: bytes ?? [])
+    var (document, problems) =
+      bytes.map(JSONReader.read) ?? (JSON(.object([])), [])
+    var decoder = Decoder(source: source, isPartial: !problems.isEmpty)
+    for problem in problems {
+      decoder.report(problem.message, at: .offset(problem.offset), key: "")
+    }
+    overrides.apply(to: &document, &decoder)
+    let decoded = decoder.document(document, as: Configuration.self)
+    var complete: Configuration?
+    if var configuration = decoded, problems.isEmpty, !decoder.hasGaps {
+      configuration.complete(&decoder)
+      if overrides.demo && !decoder.hasErrors { configuration.addDemoBackends(&decoder) }
+      complete = configuration
+    }
+    // A warning beside an error may only follow from it.
+    let hasErrors = decoder.hasErrors
+    let relevant = decoder.diagnostics.filter { $0.severity == .error || !hasErrors }
+    return Reading(configuration: hasErrors ? nil : complete, diagnostics: relevant.sorted())
+  }
+}
+
+extension [Diagnostic] {
+  /// In the order of the text, each one once.
+  fileprivate func sorted() -> [Diagnostic] {
+    func position(_ diagnostic: Diagnostic) -> (Int, Int) {
+      switch diagnostic.place {
+      case .file(_, let line, let column): (line, column)
+      case .flag: (0, 0)
+      case .nowhere: (0, 1)
+      }
+    }
+    var seen: Set<Diagnostic> = []
+    let indexed = filter { seen.insert($0).inserted }.enumerated()
+    return indexed.sorted {
+      (position($0.element).0, position($0.element).1, $0.offset)
+        < (position($1.element).0, position($1.element).1, $1.offset)
+    }.map(\.element)
+  }
+}

@@ -1,0 +1,65 @@
+// What a listener does with requests, as one list: the file's routes, and those that follow from
+// `redirect-to-https` and `hsts`, so that whoever serves knows only routes.
+
+extension Configuration {
+  /// Where a certificate authority looks for its challenge (RFC 8555 8.3).
+  public static let challengePath = "/.well-known/acme-challenge"
+
+  /// The routes of `listener`, the most specific first: the first that matches decides. A request
+  /// that none matches has no route.
+  public func routes(on listener: Listener) -> [Route] {
+    var result = routes.filter { $0.listeners.isEmpty || $0.listeners.contains(listener.name) }
+    if let port = listener.redirectToHTTPS {
+      let challenges = Self.challengePath + "/"
+      result.removeAll { !($0.path + "/").hasPrefix(challenges) }
+      var redirect = Redirect()
+      redirect.scheme = .https
+      redirect.port = port
+      result.append(Route(.redirect(redirect)))
+    }
+    if listener.tls != nil, let hsts = listener.hsts {
+      let field = Field(name: "Strict-Transport-Security", value: hsts.fieldValue)
+      for index in result.indices { result[index].responseEdits.set.append(field) }
+    }
+    // One entry for each host, since hosts of one route may differ in how specific they are.
+    let split = result.flatMap { route -> [Route] in
+      if route.hosts.count < 2 { return [route] }
+      return route.hosts.map { host in
+        var single = route
+        single.hosts = [host]
+        return single
+      }
+    }
+    // Stable, so that the order doesn't depend on the sorting.
+    let sorted = split.enumerated().sorted { left, right in
+      let (first, second) = (left.element.specificity, right.element.specificity)
+      return first == second ? left.offset < right.offset : second.lexicographicallyPrecedes(first)
+    }.map(\.element)
+    // A route for all listeners may have a twin that names this one and hides it.
+    return sorted.enumerated().filter { index, route in
+      !sorted[..<index].contains { $0.hosts == route.hosts && $0.matchesSamePaths(as: route) }
+    }.map(\.element)
+  }
+}
+
+extension Configuration.Route {
+  /// A prefix means the same with a slash at its end.
+  func matchesSamePaths(as other: Self) -> Bool {
+    func key(_ path: String) -> Substring {
+      match == .prefix && path.hasSuffix("/") ? path.dropLast() : path[...]
+    }
+    return match == other.match && key(path) == key(other.path)
+  }
+
+  /// Compared from the front: the larger number goes first.
+  fileprivate var specificity: [Int] {
+    let host =
+      switch hosts.first {
+      case .exact: Int.max
+      case .below(let suffix): suffix.utf8.count
+      case nil: 0
+      }
+    let length = path.utf8.count - (path.hasSuffix("/") ? 1 : 0)
+    return [listeners.isEmpty ? 0 : 1, host, match == .exact ? 1 : 0, length]
+  }
+}

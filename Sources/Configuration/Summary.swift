@@ -1,0 +1,90 @@
+// What a configuration would run, on one screen: for `check`, and for the log at the start.
+
+extension Configuration {
+  /// Lines of text, with a line feed at the end of each.
+  public var summary: String {
+    var lines: [String] = []
+    for listener in listeners {
+      let listen = listener.listen.map(\.text).joined(separator: ", ")
+      let name = listener.name == listener.listen.first?.text ? "" : " (\(listener.name))"
+      lines.append("listen   \(listen)\(name)  \(Self.protocolText(listener))")
+      lines += Self.shortened(routes(on: listener).map { "           \(Self.text($0))" })
+    }
+    for pool in pools {
+      lines.append("pool     \(pool.name)  \(pool.strategy.rawValue)")
+      let backends = pool.backends.map { backend in
+        var text = "           \(backend.endpoint)"
+        if pool.strategy.usesWeights && backend.weight != 1 { text += "  weight \(backend.weight)" }
+        if let most = backend.maxConnections { text += "  at most \(most) requests at a time" }
+        if backend.isBackup { text += "  backup" }
+        return text
+      }
+      lines += Self.shortened(backends)
+      lines.append("           \(Self.healthText(pool))")
+      lines.append("           \(Self.timeText(pool))")
+    }
+    let body = limits.bodySize.map(sizeText) ?? "any size"
+    lines.append(
+      "limits   \(limits.connections) connections, heads of \(sizeText(limits.headSize)),"
+        + " bodies of \(body)")
+    lines.append(
+      "log      \(log.access.rawValue) to \(log.target), messages from \(log.level.rawValue)")
+    lines.append("workers  \(workers.map(String.init) ?? "one for each processor")")
+    return lines.map { $0 + "\n" }.joined()
+  }
+
+  /// The first of the lines, so that a long list doesn't push the rest off the screen.
+  private static func shortened(_ lines: [String]) -> [String] {
+    let shown = 12
+    if lines.count <= shown + 1 { return lines }
+    return lines.prefix(shown) + ["           ... and \(lines.count - shown) more"]
+  }
+
+  private static func protocolText(_ listener: Listener) -> String {
+    guard let tls = listener.tls else { return "http" }
+    let certificates = tls.certificates.map(\.chain).joined(separator: ", ")
+    let version = tls.policy == .modern ? "1.3" : tls.minimumVersion.rawValue
+    let hsts = listener.hsts == nil ? "" : ", HSTS"
+    return "https  TLS \(version)\(version == "1.3" ? "" : " and later"), \(certificates)\(hsts)"
+  }
+
+  private static func text(_ route: Route) -> String {
+    let host = route.hosts.first.map(\.description) ?? "*"
+    let isOpen = route.match == .prefix
+    let path = isOpen ? route.path + (route.path.hasSuffix("/") ? "*" : "/*") : route.path
+    let action =
+      switch route.action {
+      case .forward(let pool): "pool \(pool)"
+      case .redirect(let redirect):
+        "redirect \(redirect.status) to " + text(redirect)
+      case .respond(let response): "respond \(response.status)"
+      }
+    return "\(host)\(path) -> \(action)"
+  }
+
+  private static func text(_ redirect: Redirect) -> String {
+    let port = redirect.port.map { ":\($0)" } ?? ""
+    return "\(redirect.scheme?.rawValue ?? "(scheme)")://\(redirect.host ?? "(host)")\(port)"
+      + (redirect.path ?? "(path)")
+  }
+
+  private static func healthText(_ pool: Pool) -> String {
+    var parts: [String] = []
+    if let health = pool.health {
+      let target = health.check == .http ? " GET \(health.path)" : ""
+      parts.append(
+        "\(health.check.rawValue) check\(target) every \(durationText(health.interval)), up after"
+          + " \(health.rise), down after \(health.fall)")
+    } else {
+      parts.append("no health checks")
+    }
+    if let ejection = pool.ejection { parts.append("ejected after \(ejection.failures) failures") }
+    return parts.joined(separator: "; ")
+  }
+
+  private static func timeText(_ pool: Pool) -> String {
+    let times = pool.timeouts
+    return "request \(durationText(times.request)), response \(durationText(times.response)),"
+      + " connect \(durationText(times.connect)); at most \(pool.retry.maxAttempts) attempts"
+  }
+}

@@ -1,0 +1,224 @@
+// The checks that look at several values at once, and the defaults that depend on others. What one
+// value alone may be is checked by its form.
+
+import Primitives
+
+extension Configuration {
+  /// Fills in what follows from the rest, and reports what doesn't fit together.
+  mutating func complete(_ decoder: inout Decoder) {
+    for index in listeners.indices where listeners[index].name.isEmpty {
+      listeners[index].name = listeners[index].listen.first?.text ?? ""
+    }
+    checkListeners(&decoder)
+    checkPools(&decoder)
+    completeActions(&decoder)
+    checkRoutes(&decoder)
+    checkPoolsAreUsed(&decoder)
+  }
+
+  // MARK: Listeners
+
+  private func checkListeners(_ decoder: inout Decoder) {
+    reportDuplicates(
+      listeners.enumerated().map { ($1.name, "listeners[\($0)].name") }, "listeners", &decoder)
+    var bound: [(address: SocketAddress, listener: String)] = []
+    for (index, listener) in listeners.enumerated() {
+      let path = "listeners[\(index)]"
+      for address in listener.addresses {
+        if let other = bound.first(where: { overlaps($0.address, address) }) {
+          decoder.report(
+            key: "\(path).listen",
+            "\(address) is taken by the listener \"\(other.listener)\" (\(other.address))")
+          break
+        }
+      }
+      bound += listener.addresses.map { ($0, listener.name) }
+      if listener.tls != nil && listener.redirectToHTTPS != nil {
+        decoder.report(
+          key: "\(path).redirect-to-https",
+          "the listener speaks https itself (tls), so it would redirect for ever")
+      }
+      if listener.tls == nil && listener.hsts != nil {
+        decoder.report(
+          key: "\(path).hsts",
+          "without tls it has no effect: browsers ignore it on plain http (RFC 6797 7.2)")
+      }
+    }
+  }
+
+  // MARK: Pools
+
+  private func checkPools(_ decoder: inout Decoder) {
+    reportDuplicates(
+      pools.enumerated().map { ($1.name, "pools[\($0)].name") }, "pools", &decoder)
+    if pools.isEmpty && !decoder.has("pools") && routes.isEmpty {
+      decoder.report(
+        key: "",
+        "there is nothing to serve: give a pool with backends (pools in the file, or --backend),"
+          + " or try --demo")
+    } else if pools.isEmpty && routes.isEmpty {
+      decoder.report(key: "pools", "the list is empty, and there is no route either")
+    }
+    for (index, pool) in pools.enumerated() { check(pool, "pools[\(index)]", &decoder) }
+  }
+
+  private func check(_ pool: Pool, _ path: String, _ decoder: inout Decoder) {
+    var seen: [Endpoint: Int] = [:]
+    for (index, backend) in pool.backends.enumerated() {
+      if let first = seen[backend.endpoint] {
+        decoder.report(
+          key: "\(path).backends[\(index)]",
+          "\(backend.endpoint) is backends[\(first)] already; a weight gives it a larger share")
+      } else {
+        seen[backend.endpoint] = index
+      }
+      let weightPath = "\(path).backends[\(index)].weight"
+      if decoder.has(weightPath) && !pool.strategy.usesWeights {
+        decoder.report(
+          key: weightPath, "the strategy \(pool.strategy.rawValue) ignores weights",
+          suggestion: "\"strategy\": \"weighted-round-robin\"", severity: .warning)
+      }
+    }
+    if !pool.backends.isEmpty && pool.backends.allSatisfy(\.isBackup) {
+      decoder.report(key: "\(path).backends", "all backends are backups; one at least must serve")
+    }
+    if let health = pool.health, health.check == .tcp {
+      for name in ["path", "host", "expect"] where decoder.has("\(path).health.\(name)") {
+        decoder.report(
+          key: "\(path).health.\(name)", "a TCP check ignores it",
+          suggestion: "\"check\": \"http\"", severity: .warning)
+      }
+    }
+    if let ejection = pool.ejection, ejection.base > ejection.max {
+      decoder.report(
+        key: "\(path).ejection.base",
+        "\(durationText(ejection.base)) is longer than the longest ejection, max, which is"
+          + " \(durationText(ejection.max))")
+    }
+  }
+
+  // MARK: Routes
+
+  /// Gives routes without an action, and a file without routes, the only pool.
+  private mutating func completeActions(_ decoder: inout Decoder) {
+    let only = pools.count == 1 ? pools.first : nil
+    if routes.isEmpty && !pools.isEmpty {
+      if let only {
+        routes = [Route(.forward(pool: only.name))]
+      } else {
+        decoder.report(
+          key: "pools", "with \(pools.count) pools, routes must say which requests go where")
+      }
+    }
+    for index in routes.indices {
+      let path = "routes[\(index)]"
+      let given = Route.actionKeys.filter { decoder.has("\(path).\($0)") }
+      if given.count > 1 {
+        decoder.report(
+          key: "\(path).\(given[1])",
+          "the route has \(given.joined(separator: " and ")); one of them is allowed")
+      } else if given.isEmpty && decoder.has(path) {
+        if let only {
+          routes[index].action = .forward(pool: only.name)
+        } else {
+          decoder.report(
+            key: path,
+            "the route has no action; one of \(Route.actionKeys.joined(separator: ", "))"
+              + " is needed")
+        }
+      }
+    }
+  }
+
+  private func checkRoutes(_ decoder: inout Decoder) {
+    for (index, route) in routes.enumerated() {
+      let path = "routes[\(index)]"
+      for (position, name) in route.listeners.enumerated()
+      where !listeners.contains(where: { $0.name == name }) {
+        report(
+          unknown: name, "listener", among: listeners.map(\.name),
+          key: "\(path).listeners[\(position)]", &decoder)
+      }
+      switch route.action {
+      case .forward(let name):
+        if pool(named: name) == nil && decoder.has("\(path).forward") {
+          report(
+            unknown: name, "pool", among: pools.map(\.name), key: "\(path).forward", &decoder)
+        }
+      case .redirect(let redirect):
+        if redirect.scheme == nil && redirect.host == nil && redirect.port == nil
+          && redirect.path == nil
+        {
+          decoder.report(
+            key: "\(path).redirect",
+            "it would lead to where the request was; scheme, host, port or path is needed")
+        }
+      case .respond(let response):
+        // RFC 9110 15.3.5, 15.3.6, 15.4.5.
+        if [204, 205, 304].contains(response.status) && !response.body.isEmpty {
+          decoder.report(
+            key: "\(path).respond.body", "a response with status \(response.status) has no body")
+        }
+      }
+      checkReach(of: route, index, &decoder)
+    }
+  }
+
+  /// Reports a route for which no request is left, because an earlier one takes the very same.
+  private func checkReach(of route: Route, _ index: Int, _ decoder: inout Decoder) {
+    let earlier = routes[..<index].firstIndex { other in
+      let covers = other.listeners.isEmpty == route.listeners.isEmpty
+        && Set(route.listeners).isSubset(of: other.listeners)
+      let hasHosts = other.hosts.isEmpty == route.hosts.isEmpty
+        && Set(route.hosts).isSubset(of: other.hosts)
+      return covers && hasHosts && other.matchesSamePaths(as: route)
+    }
+    if let earlier {
+      decoder.report(
+        key: "routes[\(index)]",
+        "no request ever comes here: routes[\(earlier)] has the same listeners, host and path")
+    }
+  }
+
+  private func checkPoolsAreUsed(_ decoder: inout Decoder) {
+    for (index, pool) in pools.enumerated()
+    where !routes.contains(where: { $0.action == .forward(pool: pool.name) }) {
+      decoder.report(
+        key: "pools[\(index)]", "no route forwards to the pool \"\(pool.name)\"",
+        severity: .warning)
+    }
+  }
+
+  // MARK: Reports
+
+  private func reportDuplicates(
+    _ names: [(name: String, path: String)], _ what: String, _ decoder: inout Decoder
+  ) {
+    var seen: Set<String> = []
+    for (name, path) in names where !seen.insert(name).inserted {
+      decoder.report(key: path, "two \(what) are called \"\(name)\"; each needs its own name")
+    }
+  }
+
+  private func report(
+    unknown name: String, _ what: String, among known: [String], key: String,
+    _ decoder: inout Decoder
+  ) {
+    let names = known.map { JSON.quoted($0) }.joined(separator: ", ")
+    decoder.report(
+      key: key,
+      "there is no \(what) \(JSON.quoted(name)); there is \(known.isEmpty ? "none" : names)",
+      suggestion: nearestName(to: name, among: known).map { JSON.quoted($0) })
+  }
+}
+
+/// Whether two sockets can't both listen. Port 0 is never the same, since the kernel chooses.
+func overlaps(_ left: SocketAddress, _ right: SocketAddress) -> Bool {
+  switch (left, right) {
+  case (.ip(let first, let firstPort), .ip(let second, let secondPort)):
+    if firstPort != secondPort || firstPort == 0 || first.isV4 != second.isV4 { return false }
+    return first == second || [first, second].contains(first.isV4 ? .anyV4 : .anyV6)
+  case (.unix(let first), .unix(let second)): return first == second
+  default: return false
+  }
+}

@@ -1,0 +1,98 @@
+// The octet classes of HTTP's grammar and the questions asked of short texts.
+//
+// HTTP's protocol elements are ASCII whatever the version, so everything here works on bytes: no
+// String, no locale, no Unicode folding. Classes are tested against two 64-bit masks, one per half
+// of ASCII; a byte from 0x80 on is in no class.
+
+import Primitives
+
+extension UInt8 {
+  /// A character of a token (RFC 9110 5.6.2): of method, field and transfer coding names.
+  @inlinable public var isTokenByte: Bool {
+    // !#$%&'*+-. 0-9 | A-Z ^_` a-z |~
+    isIn(low: 0x03FF_6CFA_0000_0000, high: 0x57FF_FFFF_C7FF_FFFE)
+  }
+
+  /// What a request target may hold: every visible ASCII character except `#`, since a fragment
+  /// is never sent (RFC 9110 4.2.5). This takes more than RFC 3986, because clients do send
+  /// characters such as `|` and `"` as they are.
+  @inlinable public var isTargetByte: Bool {
+    isIn(low: 0xFFFF_FFF6_0000_0000, high: 0x7FFF_FFFF_FFFF_FFFF)
+  }
+
+  /// A character of a host name: the unreserved ones of RFC 3986.
+  @inlinable public var isHostByte: Bool {
+    // -. 0-9 | A-Z _ a-z ~
+    isIn(low: 0x03FF_6000_0000_0000, high: 0x47FF_FFFE_87FF_FFFE)
+  }
+
+  @inlinable public var isDigit: Bool { self &- 0x30 < 10 }
+
+  /// Optional white space (RFC 9110 5.6.3): space or tab.
+  @inlinable public var isBlank: Bool { self == 0x20 || self == 0x09 }
+
+  @inlinable public var lowercased: UInt8 { self &- 0x41 < 26 ? self | 0x20 : self }
+
+  /// The value of a hexadecimal digit.
+  @inlinable public var hexadecimalValue: UInt8? {
+    if isDigit { return self &- 0x30 }
+    let letter = (self | 0x20) &- 0x61
+    return letter < 6 ? letter &+ 10 : nil
+  }
+
+  @inlinable @inline(__always)
+  internal func isIn(low: UInt64, high: UInt64) -> Bool {
+    let mask = self & 0x40 == 0 ? low : high
+    return self < 0x80 && (mask >> UInt64(self & 0x3F)) & 1 == 1
+  }
+}
+
+extension Span where Element == UInt8 {
+  /// Whether these bytes are one token: at least one character, and token characters only.
+  public var isToken: Bool {
+    for index in 0..<count where !self[index].isTokenByte { return false }
+    return count > 0
+  }
+
+  /// Whether these bytes may stand as a field value (RFC 9110 5.5): no control except tab. Empty is
+  /// fine.
+  public var isFieldValue: Bool {
+    var index = firstControl(in: 0..<count)
+    while index < count {
+      if self[index] != 0x09 { return false }
+      index = firstControl(in: (index + 1)..<count)
+    }
+    return true
+  }
+
+  public func equals(_ other: Span<UInt8>) -> Bool {
+    if count != other.count { return false }
+    for index in 0..<count where self[index] != other[index] { return false }
+    return true
+  }
+
+  /// Equal when ASCII letters are read without their case.
+  public func equalsIgnoringCase(_ other: Span<UInt8>) -> Bool {
+    if count != other.count { return false }
+    for index in 0..<count {
+      let difference = self[index] ^ other[index]
+      // Most letters already agree in case, so the fold is the second question.
+      if difference != 0 && (difference != 0x20 || (self[index] | 0x20) &- 0x61 >= 26) {
+        return false
+      }
+    }
+    return true
+  }
+
+  /// The number that these bytes spell in decimal digits and nothing else, or nil; also nil from
+  /// 2^63 on, so that sums of two sizes can't overflow.
+  public var decimalValue: UInt64? {
+    if count == 0 || count > 19 { return nil }
+    var value: UInt64 = 0
+    for index in 0..<count {
+      if !self[index].isDigit { return nil }
+      value = value &* 10 &+ UInt64(self[index] &- 0x30)
+    }
+    return value >> 63 == 0 ? value : nil
+  }
+}

@@ -1,0 +1,284 @@
+// The fields of one message: one block of text, and a list of slices of it.
+//
+// A codec puts a whole head's text into the block and lists the field lines it found; everybody
+// after it edits in exactly two ways: a field is marked as removed, or a new line is appended
+// behind the text. So a message is never shuffled, the original order stays, and an encoder copies
+// neighbouring fields as one run of bytes. A worker keeps one block and resets it for each message,
+// which keeps the memory: in steady state nothing is allocated.
+//
+// Each listed field owns one line of the text, `name ":" OWS value OWS CRLF`, the form of HTTP/1. A
+// codec of another version reads `name` and `value` and never minds the rest.
+
+public import Primitives
+
+/// Bytes of a `FieldBlock`, by position.
+public struct Slice: Equatable, Sendable {
+  public let start: UInt32
+  public let count: UInt32
+
+  public init(start: UInt32, count: UInt32) {
+    self.start = start
+    self.count = count
+  }
+
+  public init(_ range: Range<Int>) {
+    self.init(start: UInt32(range.lowerBound), count: UInt32(range.count))
+  }
+
+  public static let empty = Slice(start: 0, count: 0)
+
+  public var isEmpty: Bool { count == 0 }
+  @inlinable
+  public var range: Range<Int> { Int(start)..<(Int(start) + Int(count)) }
+}
+
+/// One field line.
+public struct Field: Sendable {
+  public let name: Slice
+  /// Without the white space around it.
+  public let value: Slice
+  /// Behind the line's CRLF.
+  fileprivate let lineEnd: UInt32
+  public let known: KnownField?
+  /// The field is not part of the message any more.
+  public fileprivate(set) var isRemoved = false
+
+  /// The whole line with its CRLF.
+  public var line: Slice { Slice(start: name.start, count: lineEnd - name.start) }
+}
+
+public struct FieldBlock: ~Copyable {
+  // Inlinable where a codec or a stage walks over all fields.
+  @usableFromInline internal var text = ByteBuffer()
+  @usableFromInline internal var fields: [Field] = []
+  /// Every known field that was ever listed; a removal doesn't clear its bit.
+  private var seen: KnownFieldSet = []
+  /// Was a name with `_` ever listed? Nearly no client sends one.
+  private var hasUnderscore = false
+  /// The line under construction: where its name and its value begin.
+  private var open: (known: KnownField?, name: Int, value: Int)? = nil
+
+  public init() {}
+
+  /// Forgets everything but the memory.
+  public mutating func reset() {
+    text.removeAll()
+    fields.removeAll(keepingCapacity: true)
+    seen = []
+    hasUnderscore = false
+    open = nil
+  }
+
+  // MARK: Reading
+
+  /// How many fields are listed, the removed ones included.
+  @inlinable
+  public var count: Int { fields.count }
+
+  @inlinable
+  public subscript(index: Int) -> Field { fields[index] }
+
+  @_lifetime(borrow self)
+  @inlinable
+  public func bytes(of slice: Slice) -> Span<UInt8> {
+    text.bytes.extracting(slice.range)
+  }
+
+  /// The value of the first field of this name.
+  public func first(_ known: KnownField) -> Slice? {
+    guard seen.contains(known) else { return nil }
+    for field in fields where field.known == known && !field.isRemoved { return field.value }
+    return nil
+  }
+
+  public func first(named name: Span<UInt8>) -> Slice? {
+    for field in fields where !field.isRemoved && bytes(of: field.name).equalsIgnoringCase(name) {
+      return field.value
+    }
+    return nil
+  }
+
+  public func contains(_ known: KnownField) -> Bool { first(known) != nil }
+
+  /// Whether a list field such as Connection has this element, in any of its lines and whatever
+  /// the letters' case.
+  public func contains(token: StaticString, in known: KnownField) -> Bool {
+    guard seen.contains(known) else { return false }
+    for field in fields where field.known == known && !field.isRemoved {
+      var elements = ListElements(field.value)
+      while let element = elements.next(in: self) {
+        if bytes(of: element).equalsIgnoringCase(token.bytes) { return true }
+      }
+    }
+    return false
+  }
+
+  // MARK: Removing
+
+  public mutating func remove(at index: Int) { fields[index].isRemoved = true }
+
+  public mutating func removeAll(of known: KnownField) {
+    guard seen.contains(known) else { return }
+    for index in fields.indices where fields[index].known == known {
+      fields[index].isRemoved = true
+    }
+  }
+
+  public mutating func removeAll(named name: Span<UInt8>) {
+    for index in fields.indices where bytes(of: fields[index].name).equalsIgnoringCase(name) {
+      fields[index].isRemoved = true
+    }
+  }
+
+  /// The same for a name that lies in this block, such as an element of Connection.
+  public mutating func removeAll(named name: Slice) {
+    for index in fields.indices
+    where bytes(of: fields[index].name).equalsIgnoringCase(bytes(of: name)) {
+      fields[index].isRemoved = true
+    }
+  }
+
+  /// Removes the fields whose names become this one when `_` is read as `-`, but not the field
+  /// itself. Backends behind CGI or WSGI can't tell the two apart, so a client that may not set
+  /// X-Forwarded-For may not set X_Forwarded_For either.
+  public mutating func removeLookalikes(of known: KnownField) {
+    guard hasUnderscore else { return }
+    for index in fields.indices where fields[index].known == nil {
+      if bytes(of: fields[index].name).isLookalike(of: known.name.bytes) {
+        fields[index].isRemoved = true
+      }
+    }
+  }
+
+  // MARK: Appending
+
+  /// Appends a field. False, and nothing happens, when the name is no token or the value holds a
+  /// control: such a line could be read as two.
+  @discardableResult
+  public mutating func append(name: Span<UInt8>, value: Span<UInt8>) -> Bool {
+    guard name.isToken, value.isFieldValue else { return false }
+    beginLine(known: KnownField(name), name: name)
+    text.append(value)
+    endField()
+    return true
+  }
+
+  @discardableResult
+  public mutating func append(_ known: KnownField, _ value: Span<UInt8>) -> Bool {
+    guard value.isFieldValue else { return false }
+    beginField(known)
+    text.append(value)
+    endField()
+    return true
+  }
+
+  /// A literal is ours and needs no check.
+  public mutating func append(_ known: KnownField, _ value: StaticString) {
+    beginField(known)
+    text.append(value)
+    endField()
+  }
+
+  /// Opens a field whose value is then built by `appendValue` and closed by `endField`.
+  public mutating func beginField(_ known: KnownField) {
+    beginLine(known: known, name: known.name.bytes)
+  }
+
+  /// Controls become spaces, so that no piece can end the line.
+  public mutating func appendValue(_ piece: Span<UInt8>) {
+    if piece.isFieldValue { return text.append(piece) }
+    for index in 0..<piece.count {
+      text.append(piece[index] < 0x20 || piece[index] == 0x7F ? 0x20 : piece[index])
+    }
+  }
+
+  public mutating func appendValue(_ piece: StaticString) { text.append(piece) }
+
+  /// Copies bytes that lie in this block, such as an earlier value.
+  public mutating func appendValue(_ piece: Slice) {
+    text.reserve(Int(piece.count))
+    for index in piece.range {
+      let byte = text.bytes[index]
+      text.append(byte)
+    }
+  }
+
+  public mutating func appendValue(decimal number: UInt64) { text.append(decimal: number) }
+
+  /// The address alone: brackets and quotes are the caller's.
+  public mutating func appendValue(_ address: IPAddress) { address.write(to: &text) }
+
+  public mutating func endField() {
+    guard let line = open else { return }
+    open = nil
+    let value = Slice(line.value..<text.count)
+    text.append("\r\n")
+    // Behind the name stand a colon and a space.
+    list(line.known, name: Slice(line.name..<(line.value - 2)), value: value, lineEnd: text.count)
+  }
+
+  /// Puts bytes that are no field into the block, such as a new path.
+  public mutating func store(_ bytes: Span<UInt8>) -> Slice {
+    endField()
+    let start = text.count
+    text.append(bytes)
+    return Slice(start..<text.count)
+  }
+
+  // MARK: For codecs
+
+  /// Puts the text of a head into the empty block; `list` then says where its fields are.
+  public mutating func adopt(_ head: Span<UInt8>) {
+    reset()
+    text.append(head)
+  }
+
+  /// Lists a field line of the adopted text: the name, directly behind it the colon, then the value
+  /// between blanks, and a CRLF before `lineEnd`. The codec has checked all of this.
+  public mutating func list(name: Slice, value: Slice, lineEnd: Int) {
+    list(KnownField(bytes(of: name)), name: name, value: value, lineEnd: lineEnd)
+  }
+
+  /// Moves the colon of a line to the end of its name when blanks stand between them.
+  public mutating func closeUp(name: Slice, colon: Int) {
+    var bytes = text.mutableBytes
+    bytes[colon] = 0x20
+    bytes[name.range.upperBound] = 0x3A
+  }
+
+  // MARK: Private
+
+  private mutating func beginLine(known: KnownField?, name: Span<UInt8>) {
+    endField()
+    let start = text.count
+    text.append(name)
+    text.append(": ")
+    open = (known, start, text.count)
+  }
+
+  private mutating func list(_ known: KnownField?, name: Slice, value: Slice, lineEnd: Int) {
+    if let known {
+      seen.insert(known)
+    } else if !hasUnderscore && Self.hasUnderscore(name, in: text) {
+      hasUnderscore = true
+    }
+    fields.append(Field(name: name, value: value, lineEnd: UInt32(lineEnd), known: known))
+  }
+
+  private static func hasUnderscore(_ name: Slice, in text: borrowing ByteBuffer) -> Bool {
+    let bytes = text.bytes
+    return bytes.firstIndex(of: 0x5F, in: name.range) < name.range.upperBound
+  }
+}
+
+extension Span where Element == UInt8 {
+  /// Equal to `name` when `_` counts as `-`, and not equal otherwise.
+  fileprivate func isLookalike(of name: Span<UInt8>) -> Bool {
+    if count != name.count { return false }
+    for index in 0..<count {
+      let byte = self[index] == 0x5F ? 0x2D : self[index].lowercased
+      if byte != name[index].lowercased { return false }
+    }
+    return !equalsIgnoringCase(name)
+  }
+}

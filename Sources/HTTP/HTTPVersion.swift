@@ -1,0 +1,19 @@
+// The protocol version of a message, as far as anyone behind the codec asks.
+
+/// Ordered by age. A minor version from 1.2 on counts as 1.1 (RFC 9110 2.5).
+public enum HTTPVersion: UInt8, Comparable, Sendable {
+  case http10, http11, http2
+
+  public static func < (left: HTTPVersion, right: HTTPVersion) -> Bool {
+    left.rawValue < right.rawValue
+  }
+
+  /// As the access log spells it.
+  public var name: StaticString {
+    switch self {
+    case .http10: "HTTP/1.0"
+    case .http11: "HTTP/1.1"
+    case .http2: "HTTP/2"
+    }
+  }
+}

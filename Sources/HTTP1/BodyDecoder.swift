@@ -1,0 +1,161 @@
+// Takes the framing off a body, a part at a time.
+//
+// The decoder never holds or copies payload: it says where the next piece lies in the input, and
+// how much of the input is done with. Chunks are taken apart completely and written anew by
+// `BodyEncoder`, because passing them through verbatim would pass on what another reader sees in
+// their extensions (RFC 9112 7.1.1). Every line must end in CRLF, also within extensions.
+
+public import HTTP
+import Primitives
+
+/// What to do next about a body.
+public enum BodyStep: Equatable, Sendable {
+  /// The payload is `input[skip ..< skip + count]`; `skip + count` bytes are done with.
+  case piece(skip: Int, count: Int)
+  /// So many bytes are done with; call again with the rest and more behind it.
+  case needsInput(consumed: Int)
+  /// The body has ended. What follows the consumed bytes belongs to the next message.
+  case end(consumed: Int)
+}
+
+public struct BodyDecoder: Sendable {
+  private enum State {
+    case complete
+    /// More than 0 bytes are left.
+    case length(remaining: UInt64)
+    case untilClose
+    /// In the digits of a chunk's size.
+    case chunkSize(UInt64, digitCount: Int)
+    /// Behind the `;` after the size.
+    case chunkExtension(size: UInt64, byteCount: Int)
+    /// Behind the CR of the size's line.
+    case chunkSizeEnd(size: UInt64)
+    /// More than 0 bytes of the chunk are left.
+    case chunkData(remaining: UInt64)
+    /// Behind a chunk's last byte, or its CR.
+    case chunkEnd, chunkLineFeed
+    case trailers(HeadScanner)
+  }
+
+  /// Extensions of one chunk, in bytes. Nobody uses them; a limit keeps them from being a way to
+  /// send data that counts nowhere.
+  static let extensionByteCount = 1024
+  /// Hexadecimal digits of a size, leading zeros included.
+  static let sizeDigitCount = 16
+
+  private var state: State
+
+  public init(_ framing: BodyFraming) {
+    state =
+      switch framing {
+      case .none, .length(0): .complete
+      case .length(let count): .length(remaining: count)
+      case .chunked: .chunkSize(0, digitCount: 0)
+      case .untilClose: .untilClose
+      }
+  }
+
+  /// Nothing more will come, so `next` need not be called.
+  public var isComplete: Bool {
+    if case .complete = state { true } else { false }
+  }
+
+  /// The bytes still to come of a body with Content-Length; 0 when it is complete, nil when nobody
+  /// knows.
+  public var remaining: UInt64? {
+    switch state {
+    case .complete: 0
+    case .length(let remaining): remaining
+    default: nil
+    }
+  }
+
+  /// Takes the next step. `trailers` is written to only when a chunked body ends, and then tells of
+  /// this body alone.
+  public mutating func next(
+    _ input: Span<UInt8>, trailers: inout FieldBlock
+  ) throws(HTTP1Error) -> BodyStep {
+    var position = 0
+    while true {
+      switch state {
+      case .complete:
+        return .end(consumed: position)
+      case .trailers(var scanner):
+        let rest = input.extracting(position..<input.count)
+        guard let end = try scanner.scan(rest, .trailers, .trailers) else {
+          state = .trailers(scanner)
+          return .needsInput(consumed: position)
+        }
+        let lines = rest.extracting(0..<(end - 2))
+        trailers.adopt(lines)
+        try trailers.listLines(of: lines, from: 0, closingUp: false)
+        state = .complete
+        position += end
+      case _ where position == input.count:
+        return .needsInput(consumed: position)
+      case .length(let remaining):
+        let count = min(remaining, UInt64(input.count))
+        state = count == remaining ? .complete : .length(remaining: remaining - count)
+        return .piece(skip: 0, count: Int(count))
+      case .untilClose:
+        return .piece(skip: 0, count: input.count)
+      case .chunkData(let remaining):
+        let count = min(remaining, UInt64(input.count - position))
+        state = count == remaining ? .chunkEnd : .chunkData(remaining: remaining - count)
+        return .piece(skip: position, count: Int(count))
+      case .chunkSize, .chunkExtension, .chunkSizeEnd, .chunkEnd, .chunkLineFeed:
+        state = try state(after: input[position])
+        position += 1
+      }
+    }
+  }
+
+  /// The connection ended. An error unless that is how this body ends.
+  public mutating func finish() throws(HTTP1Error) {
+    switch state {
+    case .complete: return
+    case .untilClose: state = .complete
+    default: throw .truncatedBody
+    }
+  }
+
+  /// The step over one byte of chunk framing.
+  private func state(after byte: UInt8) throws(HTTP1Error) -> State {
+    switch state {
+    case .chunkSize(let size, let digitCount):
+      if let digit = byte.hexadecimalValue {
+        // Above 2^63 sums would overflow.
+        guard digitCount < Self.sizeDigitCount, size >> 59 == 0 else { throw .badChunkSize }
+        return .chunkSize(size << 4 | UInt64(digit), digitCount: digitCount + 1)
+      }
+      if byte == 0x0A { throw .bareLineFeed }
+      guard digitCount > 0 else { throw .badChunkSize }
+      // The grammar allows blanks before `;`, but nobody sends them, and readers differ about them.
+      switch byte {
+      case 0x0D: return .chunkSizeEnd(size: size)
+      case 0x3B: return .chunkExtension(size: size, byteCount: 0)
+      default: throw .badChunkSize
+      }
+    case .chunkExtension(let size, let byteCount):
+      switch byte {
+      case 0x0D: return .chunkSizeEnd(size: size)
+      case 0x0A: throw .bareLineFeed
+      case 0x09, 0x20...0x7E, 0x80...0xFF:
+        guard byteCount < Self.extensionByteCount else { throw .chunkExtensionTooLong }
+        return .chunkExtension(size: size, byteCount: byteCount + 1)
+      default: throw .controlCharacter
+      }
+    case .chunkSizeEnd(let size):
+      guard byte == 0x0A else { throw .bareCarriageReturn }
+      return size == 0 ? .trailers(HeadScanner()) : .chunkData(remaining: size)
+    case .chunkEnd:
+      guard byte == 0x0D else { throw .badChunkEnd }
+      return .chunkLineFeed
+    case .chunkLineFeed:
+      guard byte == 0x0A else { throw .badChunkEnd }
+      return .chunkSize(0, digitCount: 0)
+    case .complete, .length, .untilClose, .chunkData, .trailers:
+      return state
+    }
+  }
+}

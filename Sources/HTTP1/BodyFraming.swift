@@ -1,0 +1,125 @@
+// Where a message ends (RFC 9112 6.3), which is where smuggling begins.
+//
+// A request with any doubt about its length is refused. So is a response, except that identical
+// repeated lengths are taken for one there (RFC 9112 6.3 rule 5): some servers send them, and the
+// encoder writes a single one. `chunked` is the only transfer coding we speak; it must be the only
+// one, once, spelled exactly so.
+
+public import HTTP
+import Primitives
+
+/// How HTTP/1 delimits a body.
+public enum BodyFraming: Equatable, Sendable {
+  case none
+  /// Content-Length.
+  case length(UInt64)
+  case chunked
+  /// The body ends with the connection; responses only.
+  case untilClose
+
+  public var bodyLength: BodyLength {
+    switch self {
+    case .none: .none
+    case .length(let count): .known(count)
+    case .chunked, .untilClose: .streamed
+    }
+  }
+}
+
+extension RequestHead {
+  public func framing() throws(HTTP1Error) -> BodyFraming {
+    if try fields.isChunked(version) { return .chunked }
+    if let length = try fields.contentLength(mayRepeat: false) { return .length(length) }
+    return .none
+  }
+}
+
+extension ResponseHead {
+  /// The framing of this response to a request with `method`. A 101 and a 2xx to CONNECT have no
+  /// body: what follows them is no HTTP.
+  public func framing(answering method: Method) throws(HTTP1Error) -> BodyFraming {
+    if status < 200 || status == 204 { return .none }
+    if method == .head || status == 304 {
+      // No body, but what is said about one must not be ambiguous either.
+      if try !fields.isChunked(version) { _ = try fields.contentLength(mayRepeat: true) }
+      return .none
+    }
+    if method == .connect && status < 300 { return .none }
+    if try fields.isChunked(version) { return .chunked }
+    if let length = try fields.contentLength(mayRepeat: true) { return .length(length) }
+    return .untilClose
+  }
+}
+
+extension FieldBlock {
+  fileprivate func isChunked(_ version: HTTPVersion) throws(HTTP1Error) -> Bool {
+    guard contains(.transferEncoding) else { return false }
+    // A server of that time doesn't know the field and reads another length (RFC 9112 6.1).
+    if version == .http10 { throw .transferEncodingInHTTP10 }
+    if contains(.contentLength) { throw .contentLengthWithTransferEncoding }
+    var codings = Codings()
+    for index in 0..<count where self[index].known == .transferEncoding {
+      if self[index].isRemoved { continue }
+      codings.take(bytes(of: self[index].value))
+    }
+    guard codings.lastIsChunked && !codings.areMalformed else { throw .transferEncodingNotChunked }
+    if codings.haveOthers { throw .unknownTransferCoding }
+    return true
+  }
+
+  fileprivate func contentLength(mayRepeat: Bool) throws(HTTP1Error) -> UInt64? {
+    guard contains(.contentLength) else { return nil }
+    var length: UInt64? = nil
+    var repeats = false
+    for index in 0..<count where self[index].known == .contentLength {
+      if self[index].isRemoved { continue }
+      let value = bytes(of: self[index].value)
+      var start = 0
+      while start <= value.count {
+        let end = value.firstIndex(of: 0x2C, in: start..<value.count)
+        let element = value.extracting(start..<end).trimmingBlanks()
+        guard let number = element.decimalValue else { throw .badContentLength }
+        if let length {
+          if length != number { throw .differingContentLengths }
+          repeats = true
+        }
+        length = number
+        start = end + 1
+      }
+    }
+    if repeats && !mayRepeat { throw .repeatedContentLength }
+    return length
+  }
+}
+
+/// What the Transfer-Encoding lines say together. Empty list elements are not skipped here: a
+/// `chunked,` that one server takes for chunked and another doesn't is an attack.
+private struct Codings {
+  private(set) var lastIsChunked = false
+  /// An element is empty, or `chunked` comes before another.
+  private(set) var areMalformed = false
+  private(set) var haveOthers = false
+
+  mutating func take(_ value: Span<UInt8>) {
+    var start = 0
+    while start <= value.count {
+      let end = value.firstIndex(of: 0x2C, in: start..<value.count)
+      let element = value.extracting(start..<end).trimmingBlanks()
+      if element.isEmpty || lastIsChunked { areMalformed = true }
+      lastIsChunked = element.equalsIgnoringCase(("chunked" as StaticString).bytes)
+      if !lastIsChunked { haveOthers = true }
+      start = end + 1
+    }
+  }
+}
+
+extension Span where Element == UInt8 {
+  @_lifetime(copy self)
+  fileprivate func trimmingBlanks() -> Span<UInt8> {
+    var start = 0
+    var end = count
+    while start < end && self[start].isBlank { start += 1 }
+    while start < end && self[end - 1].isBlank { end -= 1 }
+    return extracting(start..<end)
+  }
+}

@@ -1,0 +1,72 @@
+// Why a peer's bytes were refused, one case for each reason.
+//
+// Ambiguity is refused and never repaired: two readers that understand one message differently are
+// what request smuggling is made of (RFC 9112 11.2). After any of these the connection can't be
+// used again, since nobody knows where the next message begins.
+
+public enum HTTP1Error: Error, Equatable, Sendable, CaseIterable {
+  // Octets and lines (RFC 9112 2.2).
+  case bareLineFeed, bareCarriageReturn, controlCharacter, tooManyEmptyLines
+  // The start line (RFC 9112 3 and 4).
+  case badRequestLine, badMethod, badTarget, targetTooLong, badVersion, badStatusLine
+  // Field lines (RFC 9112 5).
+  case headTooLarge, tooManyFields, obsFold, spaceBeforeColon, badFieldName
+  // Host (RFC 9112 3.2).
+  case missingHost, duplicateHost, badHost
+  // Framing (RFC 9112 6).
+  case contentLengthWithTransferEncoding, differingContentLengths, repeatedContentLength
+  case badContentLength, transferEncodingInHTTP10, transferEncodingNotChunked
+  case unknownTransferCoding
+  // Chunks (RFC 9112 7.1).
+  case badChunkSize, chunkExtensionTooLong, badChunkEnd, trailerTooLarge
+  /// The connection ended within a body.
+  case truncatedBody
+
+  /// How to answer a request of this kind. A response of this kind is a bad gateway (502) to the
+  /// client, whatever the reason.
+  public var status: UInt16 {
+    switch self {
+    case .targetTooLong: 414
+    case .headTooLarge, .tooManyFields, .trailerTooLarge: 431
+    case .unknownTransferCoding: 501
+    case .badVersion: 505
+    default: 400
+    }
+  }
+
+  /// For logs and metrics.
+  public var name: StaticString {
+    switch self {
+    case .bareLineFeed: "bare-line-feed"
+    case .bareCarriageReturn: "bare-carriage-return"
+    case .controlCharacter: "control-character"
+    case .tooManyEmptyLines: "too-many-empty-lines"
+    case .badRequestLine: "bad-request-line"
+    case .badMethod: "bad-method"
+    case .badTarget: "bad-target"
+    case .targetTooLong: "target-too-long"
+    case .badVersion: "bad-version"
+    case .badStatusLine: "bad-status-line"
+    case .headTooLarge: "head-too-large"
+    case .tooManyFields: "too-many-fields"
+    case .obsFold: "obs-fold"
+    case .spaceBeforeColon: "space-before-colon"
+    case .badFieldName: "bad-field-name"
+    case .missingHost: "missing-host"
+    case .duplicateHost: "duplicate-host"
+    case .badHost: "bad-host"
+    case .contentLengthWithTransferEncoding: "content-length-with-transfer-encoding"
+    case .differingContentLengths: "differing-content-lengths"
+    case .repeatedContentLength: "repeated-content-length"
+    case .badContentLength: "bad-content-length"
+    case .transferEncodingInHTTP10: "transfer-encoding-in-http10"
+    case .transferEncodingNotChunked: "transfer-encoding-not-chunked"
+    case .unknownTransferCoding: "unknown-transfer-coding"
+    case .badChunkSize: "bad-chunk-size"
+    case .chunkExtensionTooLong: "chunk-extension-too-long"
+    case .badChunkEnd: "bad-chunk-end"
+    case .trailerTooLarge: "trailer-too-large"
+    case .truncatedBody: "truncated-body"
+    }
+  }
+}

@@ -1,0 +1,33 @@
+// How large a head may be.
+//
+// Every limit is enforced before the head is complete, so an endless head costs at most its limit
+// in memory. What a peer sends beyond is refused by name; nothing is cut off.
+
+public struct HeadLimits: Equatable, Sendable {
+  /// The whole head in bytes, empty lines around it included. A head must fit into one receive
+  /// block next to the start of its body. Cookies of large sites reach 8 to 16 KiB. nginx takes
+  /// 32 KiB in four pieces, HAProxy about 15, Envoy 60, Caddy and Traefik 1 MiB.
+  public var headByteCount: Int
+  /// The request target in bytes. RFC 9112 3 asks for at least 8000; nginx takes 8 KiB, ALB 16.
+  public var targetByteCount: Int
+  /// Field lines. Browsers send 10 to 30. Envoy takes 100, HAProxy 101, nginx 1000.
+  public var fieldCount: Int
+
+  public init(
+    headByteCount: Int = 32 * 1024, targetByteCount: Int = 8 * 1024, fieldCount: Int = 100
+  ) {
+    self.headByteCount = headByteCount
+    self.targetByteCount = targetByteCount
+    self.fieldCount = fieldCount
+  }
+
+  /// For the trailers of a chunked body: a checksum, a status, a few timings.
+  public static let trailers = HeadLimits(
+    headByteCount: 8 * 1024, targetByteCount: 0, fieldCount: 32)
+
+  /// The longest method of the IANA registry has 17 characters (UPDATEREDIRECTREF).
+  static let methodByteCount = 32
+  /// Empty lines before a request line, which RFC 9112 2.2 wants ignored: old clients put one
+  /// behind a POST body.
+  static let emptyLineCount = 2
+}

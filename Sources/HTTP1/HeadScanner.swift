@@ -1,0 +1,96 @@
+// Finds the end of a head, a part at a time, and checks its octets and lines on the way.
+//
+// The scanner jumps from control to control. A tab may stand anywhere here; CR and LF must come as
+// a pair; every other control is refused (RFC 9112 2.2, RFC 9110 5.5). It remembers how far it has
+// looked, so a head that arrives byte by byte is looked at once, and it applies every limit before
+// the end is there. All checks depend on positions in the stream alone: how the bytes were cut
+// never changes the outcome. Grammar is for the parsers, which run when the end is found, and may
+// rely on this: each line ends in CRLF, and CR and LF stand nowhere else.
+
+import HTTP
+import Primitives
+
+/// What kind of section is scanned.
+enum HeadSection: Sendable {
+  case request, response
+  /// Field lines without a start line.
+  case trailers
+}
+
+struct HeadScanner: Sendable {
+  /// Where the first line begins, behind leading empty lines.
+  private(set) var start = 0
+  /// Everything before has been checked.
+  private var position = 0
+  private var lineStart = 0
+  private var lineCount = 0
+  private var emptyLineCount = 0
+
+  /// Whether a byte of a first line has been seen.
+  var hasBegun: Bool { lineCount > 0 || position > lineStart }
+
+  /// Looks at what is new in `input`, which must begin where it did at the last call. Returns the
+  /// length of the section with its closing empty line, or nil while that has not come.
+  mutating func scan(
+    _ input: Span<UInt8>, _ section: HeadSection, _ limits: HeadLimits
+  ) throws(HTTP1Error) -> Int? {
+    let end = max(position, min(input.count, limits.headByteCount))
+    if position > input.count { return nil }
+    while true {
+      let stop = input.firstControl(in: position..<end)
+      position = stop
+      if section == .request && lineCount == 0 && stop - lineStart > requestLineLimit(limits) {
+        throw .targetTooLong
+      }
+      if stop == end { break }
+      switch input[stop] {
+      case 0x09:
+        position = stop + 1
+      case 0x0D:
+        // The pair is taken in one step; a CR at the very end waits for what follows it.
+        if stop + 1 == end {
+          if end == limits.headByteCount { throw tooLarge(section) }
+          return nil
+        }
+        guard input[stop + 1] == 0x0A else { throw .bareCarriageReturn }
+        position = stop + 2
+        if try endLine(isEmpty: stop == lineStart, section, limits) { return position }
+      case 0x0A: throw .bareLineFeed
+      default: throw .controlCharacter
+      }
+    }
+    if end >= limits.headByteCount { throw tooLarge(section) }
+    return nil
+  }
+
+  /// Counts a line, and says whether it closes the section.
+  private mutating func endLine(
+    isEmpty: Bool, _ section: HeadSection, _ limits: HeadLimits
+  ) throws(HTTP1Error) -> Bool {
+    lineStart = position
+    if isEmpty {
+      if lineCount > 0 || section == .trailers { return true }
+      emptyLineCount += 1
+      start = position
+      if section == .response { throw .badStatusLine }
+      if emptyLineCount > HeadLimits.emptyLineCount { throw .tooManyEmptyLines }
+      return false
+    }
+    lineCount += 1
+    if section == .trailers {
+      if lineCount > limits.fieldCount { throw .trailerTooLarge }
+    } else if lineCount > limits.fieldCount + 1 {
+      throw .tooManyFields
+    }
+    return false
+  }
+
+  /// Method, target, two spaces and `HTTP/1.1`.
+  private func requestLineLimit(_ limits: HeadLimits) -> Int {
+    HeadLimits.methodByteCount + limits.targetByteCount + 10
+  }
+
+  private func tooLarge(_ section: HeadSection) -> HTTP1Error {
+    section == .trailers ? .trailerTooLarge : .headTooLarge
+  }
+}

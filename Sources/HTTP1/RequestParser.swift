@@ -1,0 +1,184 @@
+// Parses request heads (RFC 9112 2-5), strictly.
+//
+// The bytes stay the caller's until the head is complete; then they are copied into the head's
+// block and cut into slices. The parser itself is a few words per connection, since the head is
+// scratch memory that other connections use in the meantime. How the body is framed is a separate
+// question (`RequestHead.framing()`), and so is everything that a site may decide for itself.
+
+public import HTTP
+import Primitives
+
+/// What became of a call of a head parser.
+public enum HeadProgress: Equatable, Sendable {
+  /// Call again with the same bytes and more behind them.
+  case incomplete
+  /// The head is parsed; its bytes are the first `byteCount` of the input.
+  case complete(byteCount: Int)
+}
+
+public struct RequestParser: Sendable {
+  private var scanner = HeadScanner()
+  private let limits: HeadLimits
+
+  public init(limits: HeadLimits = HeadLimits()) { self.limits = limits }
+
+  /// Whether a part of a request head is waiting, so that the client is slow rather than idle.
+  public var hasBegun: Bool { scanner.hasBegun }
+
+  /// Parses the head at the front of `input`. After `complete` the parser is ready for the next
+  /// one; after an error it is of no use any more. `head` is written to only when the end of the
+  /// head has come.
+  public mutating func parse(
+    _ input: Span<UInt8>, into head: inout RequestHead
+  ) throws(HTTP1Error) -> HeadProgress {
+    guard let end = try scanner.scan(input, .request, limits) else { return .incomplete }
+    // The closing empty line is left out: appended fields go to its place.
+    let text = input.extracting(scanner.start..<(end - 2))
+    scanner = HeadScanner()
+    head.adopt(text)
+    let lineEnd = text.firstIndex(of: 0x0D, in: 0..<text.count)
+    try head.parseRequestLine(text.extracting(0..<lineEnd), limits)
+    try head.fields.listLines(of: text, from: lineEnd + 2, closingUp: false)
+    try head.resolveHost(text)
+    head.expect = head.statedExpect
+    return .complete(byteCount: end)
+  }
+}
+
+extension RequestHead {
+  /// `method SP target SP version`, with single spaces (RFC 9112 3).
+  fileprivate mutating func parseRequestLine(
+    _ line: Span<UInt8>, _ limits: HeadLimits
+  ) throws(HTTP1Error) {
+    var index = 0
+    while index < line.count && line[index].isTokenByte { index += 1 }
+    guard index > 0, index <= HeadLimits.methodByteCount, index < line.count, line[index] == 0x20
+    else { throw .badMethod }
+    methodName = Slice(0..<index)
+    method = Method(line.extracting(0..<index))
+
+    let start = index + 1
+    index = start
+    while index < line.count && line[index].isTargetByte { index += 1 }
+    if index - start > limits.targetByteCount { throw .targetTooLong }
+    guard index > start else { throw .badTarget }
+    guard index < line.count else { throw .badRequestLine }
+    guard line[index] == 0x20 else { throw .badTarget }
+
+    guard let version = try parseVersion(line.extracting((index + 1)..<line.count)) else {
+      throw .badRequestLine
+    }
+    self.version = version
+    target = Slice(start..<index)
+    try parseTarget(line, start..<index)
+  }
+
+  private mutating func parseTarget(
+    _ line: Span<UInt8>, _ range: Range<Int>
+  ) throws(HTTP1Error) {
+    let text = line.extracting(range)
+    if method == .connect {
+      targetForm = .authority
+      // The port must be stated (RFC 9110 9.3.6).
+      guard let parts = Authority(text), parts.port != nil else { throw .badTarget }
+      setAuthority(parts, at: range)
+    } else if text[0] == 0x2F {
+      targetForm = .origin
+      setPath(line, range)
+    } else if text.count == 1 && text[0] == 0x2A && method == .options {
+      targetForm = .asterisk
+      path = target
+    } else {
+      targetForm = .absolute
+      try parseAbsolute(line, range)
+    }
+  }
+
+  private mutating func parseAbsolute(
+    _ line: Span<UInt8>, _ range: Range<Int>
+  ) throws(HTTP1Error) {
+    let colon = line.firstIndex(of: 0x3A, in: range)
+    let name = line.extracting(range.lowerBound..<colon)
+    guard
+      name.equalsIgnoringCase(("http" as StaticString).bytes)
+        || name.equalsIgnoringCase(("https" as StaticString).bytes),
+      colon + 3 <= range.upperBound, line[colon + 1] == 0x2F, line[colon + 2] == 0x2F
+    else { throw .badTarget }
+    scheme = Slice(range.lowerBound..<colon)
+
+    let start = colon + 3
+    var end = start
+    while end < range.upperBound && line[end] != 0x2F && line[end] != 0x3F { end += 1 }
+    guard let parts = Authority(line.extracting(start..<end)) else { throw .badTarget }
+    setAuthority(parts, at: start..<end)
+    setPath(line, end..<range.upperBound)
+    if path.isEmpty {
+      // RFC 9112 3.2.1 and 3.2.4: what an empty path is when it goes on to a server.
+      let isServer = method == .options && query == nil
+      path = fields.store((isServer ? "*" as StaticString : "/").bytes)
+    }
+  }
+
+  private mutating func setPath(_ line: Span<UInt8>, _ range: Range<Int>) {
+    let mark = line.firstIndex(of: 0x3F, in: range)
+    path = Slice(range.lowerBound..<mark)
+    query = mark < range.upperBound ? Slice((mark + 1)..<range.upperBound) : nil
+  }
+
+  /// `range` is where the text that `parts` were found in lies in the block.
+  private mutating func setAuthority(_ parts: Authority, at range: Range<Int>) {
+    authority = Slice(range)
+    let start = range.lowerBound + parts.host.lowerBound
+    host = Slice(start..<(start + parts.host.count))
+    port = parts.port
+  }
+
+  /// Checks Host (RFC 9112 3.2), and makes it agree with an authority in the target.
+  fileprivate mutating func resolveHost(_ text: Span<UInt8>) throws(HTTP1Error) {
+    var value: Slice? = nil
+    for index in 0..<fields.count where fields[index].known == .host {
+      if value != nil { throw .duplicateHost }
+      value = fields[index].value
+    }
+    guard let value else {
+      if version != .http10 { throw .missingHost }
+      if !authority.isEmpty { fields.append(.host, text.extracting(authority.range)) }
+      return
+    }
+    let stated = text.extracting(value.range)
+    guard let parts = Authority(stated) else { throw .badHost }
+    if authority.isEmpty {
+      setAuthority(parts, at: value.range)
+    } else if !stated.equalsIgnoringCase(text.extracting(authority.range)) {
+      // The target wins, and the next server must not see another host (RFC 9112 3.2.2).
+      fields.removeAll(of: .host)
+      fields.append(.host, text.extracting(authority.range))
+    }
+  }
+
+  fileprivate var statedExpect: Expect {
+    guard version != .http10, fields.contains(.expect) else { return .none }
+    var stated = Expect.none
+    for index in 0..<fields.count where fields[index].known == .expect {
+      var elements = ListElements(fields[index].value)
+      while let element = elements.next(in: fields) {
+        let text = fields.bytes(of: element)
+        guard text.equalsIgnoringCase(("100-continue" as StaticString).bytes) else {
+          return .unknown
+        }
+        stated = .continue
+      }
+    }
+    return stated
+  }
+}
+
+/// Nil when the text isn't a version at all (RFC 9112 2.3). A minor version that we don't know is
+/// answered as the highest that we do (RFC 9110 2.5).
+func parseVersion(_ text: Span<UInt8>) throws(HTTP1Error) -> HTTPVersion? {
+  guard text.count == 8, text.extracting(0..<5).equals(("HTTP/" as StaticString).bytes),
+    text[5].isDigit, text[6] == 0x2E, text[7].isDigit
+  else { return nil }
+  guard text[5] == 0x31 else { throw .badVersion }
+  return text[7] == 0x30 ? .http10 : .http11
+}

@@ -1,0 +1,180 @@
+// The table of everything Martlet counts. A case is one time series; its place in the enum is its
+// place in a worker's block of counters, and its entry here is all that the exposition knows.
+//
+// Adding a metric means adding a case and its entry; nothing else keeps a list. Counters end in
+// `_total`, gauges don't, as Prometheus wants it. Cases of one family stand together.
+
+/// One time series of a worker.
+public enum Metric: Int, CaseIterable, Sendable {
+  case downstreamConnectionsAccepted
+  case downstreamConnectionsClosed
+  /// Gauge.
+  case downstreamConnectionsActive
+  /// Beyond the limit on connections.
+  case downstreamConnectionsRefused
+  case acceptExhausted
+  case handshakesFull
+  case handshakesResumed
+  case handshakesFailed
+
+  case requests
+  case requestsRefused
+  case responses1xx
+  case responses2xx
+  case responses3xx
+  case responses4xx
+  case responses5xx
+  /// Gauge.
+  case exchangesActive
+  case exchangesCut
+  case attempts
+  case retries
+
+  case failuresRefused
+  case failuresConnectTimeout
+  case failuresConnect
+  case failuresStale
+  case failuresReset
+  case failuresResponseTimeout
+  case failuresMalformed
+  case failuresTruncated
+  case failuresStatus
+  case failuresNoMember
+
+  case downstreamBytesReceived
+  case upstreamBytesReceived
+  case downstreamBytesSent
+  case upstreamBytesSent
+
+  case upstreamConnectionsOpened
+  case upstreamConnectionsReused
+  case upstreamConnectionsClosed
+  /// Gauge.
+  case upstreamConnectionsIdle
+
+  case accessLogLinesDropped
+
+  /// The response's class; nil for a status outside 100-599.
+  public static func responses(status: Int) -> Metric? {
+    switch status {
+    case 100..<200: .responses1xx
+    case 200..<300: .responses2xx
+    case 300..<400: .responses3xx
+    case 400..<500: .responses4xx
+    case 500..<600: .responses5xx
+    default: nil
+    }
+  }
+}
+
+/// What Prometheus is told about a metric.
+struct Entry {
+  enum Kind { case counter, gauge }
+
+  let family: StaticString
+  let labels: StaticString
+  let kind: Kind
+  let help: StaticString
+
+  static func counter(_ family: StaticString, _ help: StaticString) -> Entry {
+    Entry(family: family, labels: "", kind: .counter, help: help)
+  }
+
+  static func counter(
+    _ family: StaticString, _ labels: StaticString, _ help: StaticString
+  ) -> Entry {
+    Entry(family: family, labels: labels, kind: .counter, help: help)
+  }
+
+  static func gauge(_ family: StaticString, _ help: StaticString) -> Entry {
+    Entry(family: family, labels: "", kind: .gauge, help: help)
+  }
+}
+
+extension Metric {
+  var entry: Entry {
+    switch self {
+    case .downstreamConnectionsAccepted:
+      .counter(
+        "martlet_downstream_connections_accepted_total", "Connections accepted from clients.")
+    case .downstreamConnectionsClosed:
+      .counter("martlet_downstream_connections_closed_total", "Client connections closed.")
+    case .downstreamConnectionsActive:
+      .gauge("martlet_downstream_connections_active", "Client connections open now.")
+    case .downstreamConnectionsRefused:
+      .counter(
+        "martlet_downstream_connections_refused_total",
+        "Client connections closed at once because there were too many.")
+    case .acceptExhausted:
+      .counter(
+        "martlet_accept_exhausted_total",
+        "Times that accepting paused because descriptors or memory ran out.")
+    case .handshakesFull:
+      .counter("martlet_handshakes_total", "result=\"full\"", Self.handshakesHelp)
+    case .handshakesResumed:
+      .counter("martlet_handshakes_total", "result=\"resumed\"", Self.handshakesHelp)
+    case .handshakesFailed:
+      .counter("martlet_handshakes_total", "result=\"failed\"", Self.handshakesHelp)
+
+    case .requests: .counter("martlet_requests_total", "Requests whose head was accepted.")
+    case .requestsRefused:
+      .counter("martlet_requests_refused_total", "Requests refused as malformed or too large.")
+    case .responses1xx: .counter(Self.responses, "class=\"1xx\"", Self.responsesHelp)
+    case .responses2xx: .counter(Self.responses, "class=\"2xx\"", Self.responsesHelp)
+    case .responses3xx: .counter(Self.responses, "class=\"3xx\"", Self.responsesHelp)
+    case .responses4xx: .counter(Self.responses, "class=\"4xx\"", Self.responsesHelp)
+    case .responses5xx: .counter(Self.responses, "class=\"5xx\"", Self.responsesHelp)
+    case .exchangesActive: .gauge("martlet_exchanges_active", "Exchanges under way now.")
+    case .exchangesCut:
+      .counter(
+        "martlet_exchanges_cut_total",
+        "Exchanges that the end of the drain time, or a second signal, cut off.")
+    case .attempts: .counter("martlet_attempts_total", "Tries at a backend.")
+    case .retries: .counter("martlet_retries_total", "Attempts after the first of an exchange.")
+
+    case .failuresRefused: .counter(Self.failures, "cause=\"refused\"", Self.failuresHelp)
+    case .failuresConnectTimeout:
+      .counter(Self.failures, "cause=\"connect_timeout\"", Self.failuresHelp)
+    case .failuresConnect: .counter(Self.failures, "cause=\"connect\"", Self.failuresHelp)
+    case .failuresStale: .counter(Self.failures, "cause=\"stale\"", Self.failuresHelp)
+    case .failuresReset: .counter(Self.failures, "cause=\"reset\"", Self.failuresHelp)
+    case .failuresResponseTimeout:
+      .counter(Self.failures, "cause=\"response_timeout\"", Self.failuresHelp)
+    case .failuresMalformed: .counter(Self.failures, "cause=\"malformed\"", Self.failuresHelp)
+    case .failuresTruncated: .counter(Self.failures, "cause=\"truncated\"", Self.failuresHelp)
+    case .failuresStatus: .counter(Self.failures, "cause=\"status\"", Self.failuresHelp)
+    case .failuresNoMember: .counter(Self.failures, "cause=\"no_member\"", Self.failuresHelp)
+
+    case .downstreamBytesReceived: .counter(Self.received, "side=\"downstream\"", Self.receivedHelp)
+    case .upstreamBytesReceived: .counter(Self.received, "side=\"upstream\"", Self.receivedHelp)
+    case .downstreamBytesSent: .counter(Self.sent, "side=\"downstream\"", Self.sentHelp)
+    case .upstreamBytesSent: .counter(Self.sent, "side=\"upstream\"", Self.sentHelp)
+
+    case .upstreamConnectionsOpened:
+      .counter("martlet_upstream_connections_opened_total", "Connections dialled to backends.")
+    case .upstreamConnectionsReused:
+      .counter(
+        "martlet_upstream_connections_reused_total",
+        "Attempts that took an idle connection instead of dialling.")
+    case .upstreamConnectionsClosed:
+      .counter("martlet_upstream_connections_closed_total", "Backend connections closed.")
+    case .upstreamConnectionsIdle:
+      .gauge("martlet_upstream_connections_idle", "Backend connections that wait for reuse now.")
+
+    case .accessLogLinesDropped:
+      .counter(
+        "martlet_access_log_lines_dropped_total",
+        "Access log lines dropped because the log's target was too slow or full.")
+    }
+  }
+
+  private static var handshakesHelp: StaticString { "TLS handshakes with clients, by result." }
+  private static var responses: StaticString { "martlet_responses_total" }
+  private static var responsesHelp: StaticString { "Responses sent to clients, by status class." }
+  private static var failures: StaticString { "martlet_failures_total" }
+  private static var failuresHelp: StaticString { "Failed attempts and exchanges, by cause." }
+  private static var received: StaticString { "martlet_received_bytes_total" }
+  private static var receivedHelp: StaticString { "Bytes received, by side." }
+  private static var sent: StaticString { "martlet_sent_bytes_total" }
+  private static var sentHelp: StaticString { "Bytes sent, by side." }
+}

@@ -1,0 +1,54 @@
+// One worker's counters: written by the worker alone, read by a scrape at any time.
+//
+// With a single writer a relaxed load and a relaxed store are enough: they compile to a plain add
+// in memory, with no locked instruction and no shared cache line. A scrape sees each value whole
+// and at most a moment old; two values of one scrape need not be of the same moment.
+
+import Primitives
+public import Synchronization
+
+/// The counters of one worker. Any thread may read; only the worker writes.
+public final class WorkerMetrics: Sendable {
+  /// 128 bytes before and behind the counters (two cache lines, since processors fetch pairs), so
+  /// that two workers' blocks never share one.
+  private let paddingBefore = InlineArray<16, UInt64>(repeating: 0)
+  @usableFromInline let values = InlineArray<64, Atomic<UInt64>> { _ in Atomic(0) }
+  private let paddingBehind = InlineArray<16, UInt64>(repeating: 0)
+
+  public init() {}
+
+  /// Worker only.
+  @inlinable @inline(__always)
+  public func add(_ metric: Metric, _ amount: Int = 1) {
+    let old = values[metric.rawValue].load(ordering: .relaxed)
+    values[metric.rawValue].store(
+      old &+ UInt64(truncatingIfNeeded: amount), ordering: .relaxed)
+  }
+
+  /// For gauges. Worker only.
+  @inlinable @inline(__always)
+  public func subtract(_ metric: Metric, _ amount: Int = 1) { add(metric, -amount) }
+
+  @inlinable
+  public func value(_ metric: Metric) -> UInt64 {
+    values[metric.rawValue].load(ordering: .relaxed)
+  }
+}
+
+/// The sum over all workers at about one moment.
+public struct MetricsSnapshot: Sendable {
+  private var values = [UInt64](repeating: 0, count: Metric.allCases.count)
+
+  public init(of workers: [WorkerMetrics]) {
+    for worker in workers {
+      for metric in Metric.allCases { values[metric.rawValue] &+= worker.value(metric) }
+    }
+  }
+
+  /// A gauge that is read while connections move between being counted up and down can be seen
+  /// below zero; it then reads as zero.
+  public subscript(metric: Metric) -> UInt64 {
+    let value = values[metric.rawValue]
+    return value > UInt64(Int64.max) ? 0 : value
+  }
+}

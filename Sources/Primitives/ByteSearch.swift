@@ -1,0 +1,71 @@
+// Searching bytes sixteen at a time, and reading a literal as bytes.
+//
+// The pure targets walk over spans byte by byte where a table decides about each byte. Where long
+// stretches hold nothing of interest (field values, targets), they jump from one interesting byte
+// to the next with the searches below. Loads are unaligned and stay within the checked range.
+
+extension Span where Element == UInt8 {
+  /// The position of the first control (0x00-0x1F or 0x7F) in `range`, or the end of `range`.
+  public func firstControl(in range: Range<Int>) -> Int {
+    let space = SIMD16<UInt8>(repeating: 0x20)
+    let delete = SIMD16<UInt8>(repeating: 0x7F)
+    var index = range.lowerBound
+    precondition(index >= 0 && range.upperBound <= count)
+    while range.upperBound - index >= 16 {
+      let block = unsafe self.block(at: index)
+      if let offset = firstTrue((block .< space) .| (block .== delete)) { return index + offset }
+      index += 16
+    }
+    while index < range.upperBound {
+      let byte = self[index]
+      if byte < 0x20 || byte == 0x7F { return index }
+      index += 1
+    }
+    return range.upperBound
+  }
+
+  /// The position of the first `byte` in `range`, or the end of `range`.
+  public func firstIndex(of byte: UInt8, in range: Range<Int>) -> Int {
+    let wanted = SIMD16<UInt8>(repeating: byte)
+    var index = range.lowerBound
+    precondition(index >= 0 && range.upperBound <= count)
+    while range.upperBound - index >= 16 {
+      let block = unsafe self.block(at: index)
+      if let offset = firstTrue(block .== wanted) { return index + offset }
+      index += 16
+    }
+    while index < range.upperBound {
+      if self[index] == byte { return index }
+      index += 1
+    }
+    return range.upperBound
+  }
+
+  /// Sixteen bytes from `index` on, all of which must exist.
+  @unsafe @inline(__always)
+  private func block(at index: Int) -> SIMD16<UInt8> {
+    unsafe withUnsafeBytes {
+      unsafe $0.loadUnaligned(fromByteOffset: index, as: SIMD16<UInt8>.self)
+    }
+  }
+
+  @inline(__always)
+  private func firstTrue(_ mask: SIMDMask<SIMD16<Int8>>) -> Int? {
+    // A lane of a mask is 0x00 or 0xFF, so the lowest set bit lies in the first lane that is true.
+    let halves = unsafe unsafeBitCast(mask, to: SIMD2<UInt64>.self)
+    if halves[0] != 0 { return halves[0].trailingZeroBitCount / 8 }
+    if halves[1] != 0 { return 8 + halves[1].trailingZeroBitCount / 8 }
+    return nil
+  }
+}
+
+extension StaticString {
+  /// The bytes of the literal, which live as long as the program.
+  public var bytes: Span<UInt8> {
+    @_lifetime(immortal)
+    get {
+      let span = unsafe Span(_unsafeStart: utf8Start, count: utf8CodeUnitCount)
+      return unsafe _overrideLifetime(span, copying: ())
+    }
+  }
+}

@@ -1,0 +1,73 @@
+// Time as the pure targets see it: a point on a monotonic clock and a span between two points.
+//
+// Nothing here reads a clock. The reactor samples one per loop turn and hands the value down, so
+// that a test can move time by assignment. Both types are one machine word of nanoseconds, where
+// the standard library's Duration takes two and divides by 10^18 to be read.
+
+/// A point in time on the worker's monotonic clock, in nanoseconds since an unspecified origin.
+public struct Instant: Comparable, Hashable, Sendable {
+  public var nanoseconds: UInt64
+
+  public init(nanoseconds: UInt64) { self.nanoseconds = nanoseconds }
+
+  /// Later than any deadline that is ever set; stands for "never" where an Optional would cost.
+  public static let never = Instant(nanoseconds: .max)
+  public static let origin = Instant(nanoseconds: 0)
+
+  public static func < (left: Instant, right: Instant) -> Bool {
+    left.nanoseconds < right.nanoseconds
+  }
+
+  /// Saturates at `never` instead of overflowing, because a time-out may be configured as huge.
+  public static func + (instant: Instant, span: TimeSpan) -> Instant {
+    if span.nanoseconds < 0 {
+      let (early, underflow) = instant.nanoseconds.subtractingReportingOverflow(
+        span.nanoseconds.magnitude)
+      return underflow ? .origin : Instant(nanoseconds: early)
+    }
+    let (late, overflow) = instant.nanoseconds.addingReportingOverflow(span.nanoseconds.magnitude)
+    return overflow ? .never : Instant(nanoseconds: late)
+  }
+
+  /// How long after `earlier` this instant lies; negative when it lies before.
+  public static func - (later: Instant, earlier: Instant) -> TimeSpan {
+    later >= earlier
+      ? TimeSpan(nanoseconds: Int64(clamping: later.nanoseconds - earlier.nanoseconds))
+      : TimeSpan(nanoseconds: -Int64(clamping: earlier.nanoseconds - later.nanoseconds))
+  }
+}
+
+/// A length of time in nanoseconds; about 292 years at the most.
+public struct TimeSpan: Comparable, Hashable, Sendable {
+  public var nanoseconds: Int64
+
+  public init(nanoseconds: Int64) { self.nanoseconds = nanoseconds }
+
+  public static let zero = TimeSpan(nanoseconds: 0)
+
+  public static func nanoseconds(_ count: Int64) -> TimeSpan { TimeSpan(nanoseconds: count) }
+  public static func microseconds(_ count: Int64) -> TimeSpan { scaled(count, by: 1_000) }
+  public static func milliseconds(_ count: Int64) -> TimeSpan { scaled(count, by: 1_000_000) }
+  public static func seconds(_ count: Int64) -> TimeSpan { scaled(count, by: 1_000_000_000) }
+
+  public var microseconds: Int64 { nanoseconds / 1_000 }
+  public var milliseconds: Int64 { nanoseconds / 1_000_000 }
+
+  public static func < (left: TimeSpan, right: TimeSpan) -> Bool {
+    left.nanoseconds < right.nanoseconds
+  }
+
+  public static func * (span: TimeSpan, factor: Int64) -> TimeSpan {
+    scaled(factor, by: span.nanoseconds)
+  }
+
+  public static func / (span: TimeSpan, divisor: Int64) -> TimeSpan {
+    TimeSpan(nanoseconds: span.nanoseconds / divisor)
+  }
+
+  private static func scaled(_ count: Int64, by factor: Int64) -> TimeSpan {
+    let (product, overflow) = count.multipliedReportingOverflow(by: factor)
+    guard overflow else { return TimeSpan(nanoseconds: product) }
+    return TimeSpan(nanoseconds: (count < 0) == (factor < 0) ? .max : .min)
+  }
+}

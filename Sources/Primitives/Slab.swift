@@ -1,0 +1,138 @@
+// Connections, exchanges and the like live here: one block of slots, reached by handles.
+//
+// A handle names a slot and the generation of its tenant. Events, timers and other objects keep
+// handles, never references, so a late event for a connection that is gone finds nobody instead of
+// the slot's next tenant. Growing moves the slots; nobody holds an address.
+
+/// Names one tenant of one slot of a `Slab`. It fits in 56 bits, so that the reactor can pack it
+/// together with a kind into the 64 bits that epoll hands back.
+public struct Handle: Hashable, Sendable {
+  public let index: UInt32
+  /// Odd while the slot is taken; only the low 24 bits are kept.
+  public let generation: UInt32
+
+  public init(index: UInt32, generation: UInt32) {
+    self.index = index
+    self.generation = generation & 0xFF_FFFF
+  }
+
+  public init(packed: UInt64) {
+    self.init(
+      index: UInt32(truncatingIfNeeded: packed),
+      generation: UInt32(truncatingIfNeeded: packed >> 32))
+  }
+
+  public var packed: UInt64 { UInt64(index) | UInt64(generation) << 32 }
+
+  /// Names nobody, in any slab.
+  public static let none = Handle(index: .max, generation: 0)
+}
+
+/// A growing block of slots for values that can't be copied, addressed by `Handle`.
+@safe public struct Slab<Element: ~Copyable>: ~Copyable {
+  private var elements: UnsafeMutablePointer<Element>
+  private var generations: UnsafeMutablePointer<UInt32>
+  private var capacity: Int
+  /// Slots below this one have been used at least once.
+  private var usedCount = 0
+  private var free: [UInt32] = []
+  /// How many slots are taken.
+  public private(set) var count = 0
+
+  public init(capacity: Int = 64) {
+    precondition(capacity > 0)
+    self.capacity = capacity
+    unsafe elements = .allocate(capacity: capacity)
+    unsafe generations = .allocate(capacity: capacity)
+    free.reserveCapacity(capacity)
+  }
+
+  deinit {
+    for slot in 0..<usedCount where unsafe generations[slot] & 1 == 1 {
+      unsafe (elements + slot).deinitialize(count: 1)
+    }
+    unsafe elements.deallocate()
+    unsafe generations.deallocate()
+  }
+
+  public mutating func insert(_ element: consuming Element) -> Handle {
+    let slot: Int
+    if let recycled = free.popLast() {
+      slot = Int(recycled)
+    } else {
+      if usedCount == capacity { grow() }
+      slot = usedCount
+      usedCount += 1
+      unsafe generations[slot] = 0
+    }
+    let generation = unsafe (generations[slot] &+ 1) & 0xFF_FFFF
+    unsafe generations[slot] = generation
+    unsafe (elements + slot).initialize(to: element)
+    count += 1
+    return Handle(index: UInt32(slot), generation: generation)
+  }
+
+  /// The handle that the next `insert` will return, for whoever must be told before.
+  public var nextHandle: Handle {
+    guard let slot = free.last else { return Handle(index: UInt32(usedCount), generation: 1) }
+    return Handle(index: slot, generation: unsafe generations[Int(slot)] &+ 1)
+  }
+
+  /// Empties the slot and hands its tenant out. The handle must be live.
+  @discardableResult
+  public mutating func remove(_ handle: Handle) -> Element {
+    precondition(contains(handle), "removing a tenant that is gone")
+    let slot = Int(handle.index)
+    unsafe generations[slot] = (generations[slot] &+ 1) & 0xFF_FFFF
+    free.append(handle.index)
+    count -= 1
+    return unsafe (elements + slot).move()
+  }
+
+  public func contains(_ handle: Handle) -> Bool {
+    let slot = Int(handle.index)
+    guard slot < usedCount, handle.generation & 1 == 1 else { return false }
+    return unsafe generations[slot] == handle.generation
+  }
+
+  /// The tenant that `handle` names, which must be live: ask `contains` about a handle that may
+  /// have outlived it.
+  public subscript(handle: Handle) -> Element {
+    @inline(__always)
+    _read {
+      precondition(contains(handle), "reaching for a tenant that is gone")
+      yield unsafe elements[Int(handle.index)]
+    }
+    @inline(__always)
+    _modify {
+      precondition(contains(handle), "reaching for a tenant that is gone")
+      yield unsafe &elements[Int(handle.index)]
+    }
+  }
+
+  /// Slots below this number may be taken; with `handle(at:)` it walks over all tenants.
+  public var slotCount: Int { usedCount }
+
+  /// The handle of the tenant of slot `slot`, or nil when it is free.
+  public func handle(at slot: Int) -> Handle? {
+    precondition(slot >= 0 && slot < usedCount)
+    let generation = unsafe generations[slot]
+    return generation & 1 == 1 ? Handle(index: UInt32(slot), generation: generation) : nil
+  }
+
+  private mutating func grow() {
+    let larger = capacity * 2
+    let newElements = UnsafeMutablePointer<Element>.allocate(capacity: larger)
+    let newGenerations = UnsafeMutablePointer<UInt32>.allocate(capacity: larger)
+    for slot in 0..<usedCount where unsafe generations[slot] & 1 == 1 {
+      unsafe (newElements + slot).moveInitialize(from: elements + slot, count: 1)
+    }
+    unsafe newGenerations.update(from: generations, count: usedCount)
+    unsafe elements.deallocate()
+    unsafe generations.deallocate()
+    unsafe elements = newElements
+    unsafe generations = newGenerations
+    capacity = larger
+    free.reserveCapacity(larger)
+  }
+}

@@ -1,0 +1,199 @@
+// What changes in a head on its way through: hop-by-hop fields go (RFC 9110 7.6.1), the fields
+// that say who asked are set, Via is added, and a route's own edits are made.
+//
+// Framing fields are not touched here: the codec of each side owns its own.
+
+public import HTTP
+public import Primitives
+
+/// What the forwarding of heads depends on.
+public struct ForwardingPolicy: Sendable {
+  /// Proxies whose forwarding fields are believed.
+  public var trustedProxies: [AddressRange]
+  public var addsVia: Bool
+  /// Protocols that a client may switch to, in lower case; `h2c` never is one.
+  public var upgradeTokens: [[UInt8]]
+
+  public init(
+    trustedProxies: [AddressRange] = [], addsVia: Bool = true,
+    upgradeTokens: [[UInt8]] = [Array("websocket".utf8)]
+  ) {
+    self.trustedProxies = trustedProxies
+    self.addsVia = addsVia
+    self.upgradeTokens = upgradeTokens
+  }
+}
+
+/// One change of a field by a route.
+public enum FieldEdit: Sendable, Equatable {
+  /// Replaces every field of this name.
+  case set(name: [UInt8], value: [UInt8])
+  case remove(name: [UInt8])
+}
+
+extension FieldBlock {
+  public mutating func apply(_ edits: [FieldEdit]) {
+    for edit in edits {
+      switch edit {
+      case .set(let name, let value):
+        removeAll(named: name.span)
+        append(name: name.span, value: value.span)
+      case .remove(let name):
+        removeAll(named: name.span)
+      }
+    }
+  }
+
+  /// Removes what is meant for this connection only.
+  fileprivate mutating func removeHopByHop() {
+    if contains(.connection) {
+      for index in 0..<count where self[index].known == .connection && !self[index].isRemoved {
+        var elements = ListElements(self[index].value)
+        while let element = elements.next(in: self) {
+          // Naming a field that the message needs must not make it vanish for whoever is behind us.
+          if let known = KnownField(bytes(of: element)), isEndToEnd(known) { continue }
+          removeAll(named: element)
+        }
+      }
+      removeAll(of: .connection)
+    }
+    removeAll(of: .keepAlive)
+    removeAll(of: .proxyConnection)
+    removeAll(of: .te)
+    removeAll(of: .upgrade)
+    removeAll(of: .http2Settings)
+  }
+
+  fileprivate mutating func addVia(_ version: HTTPVersion) {
+    append(.via, version == .http10 ? "1.0 martlet" : "1.1 martlet")
+  }
+}
+
+/// Fields that Connection can't name: routing, framing and what tells the client's identity.
+private func isEndToEnd(_ known: KnownField) -> Bool {
+  switch known {
+  case .host, .contentLength, .transferEncoding, .forwarded, .xForwardedFor, .xForwardedProto,
+    .xForwardedHost, .xForwardedPort, .xRealIP, .via, .cookie, .authorization, .contentType:
+    true
+  default: false
+  }
+}
+
+// MARK: Requests
+
+/// What was found out about a request while it was prepared.
+public struct ForwardedRequest: Sendable {
+  /// The client behind the trusted proxies: what ip-hash, limits and the log use.
+  public var client: IPAddress
+  /// The protocol that the client asks to switch to, where it may: a slice of the head.
+  public var upgrade: Slice?
+}
+
+/// Turns the head that a client sent into the one that a backend gets.
+public func prepareRequest(
+  _ head: inout RequestHead, peer: IPAddress, isTLS: Bool, hasBody: Bool, policy: ForwardingPolicy
+) -> ForwardedRequest {
+  let client = clientAddress(peer: peer, fields: head.fields, trusted: policy.trustedProxies)
+  let upgrade = hasBody ? nil : permittedUpgrade(head, policy)
+  head.fields.removeHopByHop()
+  head.fields.removeAll(of: .proxyAuthorization)
+  // Read by CGI programs as the variable HTTP_PROXY (CVE-2016-5385); no client has a use for it.
+  head.fields.removeAll(named: ("proxy" as StaticString).bytes)
+  setForwardingFields(
+    &head, peer: peer, isTLS: isTLS, isTrusted: isTrusted(peer, policy.trustedProxies))
+  if policy.addsVia { head.fields.addVia(head.version) }
+  if let upgrade {
+    head.fields.beginField(.upgrade)
+    head.fields.appendValue(upgrade)
+    head.fields.endField()
+  }
+  return ForwardedRequest(client: client, upgrade: upgrade)
+}
+
+private func permittedUpgrade(_ head: borrowing RequestHead, _ policy: ForwardingPolicy) -> Slice? {
+  guard head.version == .http11, let value = head.fields.first(.upgrade),
+    head.fields.contains(token: "upgrade", in: .connection)
+  else { return nil }
+  var elements = ListElements(value)
+  while let element = elements.next(in: head.fields) {
+    let name = head.fields.bytes(of: element)
+    for token in policy.upgradeTokens where name.equalsIgnoringCase(token.span) { return element }
+  }
+  return nil
+}
+
+private func setForwardingFields(
+  _ head: inout RequestHead, peer: IPAddress, isTLS: Bool, isTrusted: Bool
+) {
+  let forwarding: InlineArray<6, KnownField> = [
+    .forwarded, .xForwardedFor, .xForwardedProto, .xForwardedHost, .xForwardedPort, .xRealIP,
+  ]
+  for index in forwarding.indices {
+    head.fields.removeLookalikes(of: forwarding[index])
+    if !isTrusted { head.fields.removeAll(of: forwarding[index]) }
+  }
+  appendToList(&head.fields, .xForwardedFor) { fields in fields.appendValue(peer) }
+  if !head.fields.contains(.xForwardedProto) {
+    head.fields.append(.xForwardedProto, isTLS ? "https" : "http")
+  }
+  let authority = head.authority
+  if !head.fields.contains(.xForwardedHost) && !authority.isEmpty {
+    head.fields.beginField(.xForwardedHost)
+    head.fields.appendValue(authority)
+    head.fields.endField()
+  }
+  appendToList(&head.fields, .forwarded) { fields in
+    fields.appendValue("for=")
+    if peer.isV4 {
+      fields.appendValue(peer)
+    } else {
+      // A colon makes it no token, so it is quoted (RFC 7239 6).
+      fields.appendValue("\"[")
+      fields.appendValue(peer)
+      fields.appendValue("]\"")
+    }
+    if !authority.isEmpty {
+      fields.appendValue(";host=\"")
+      fields.appendValue(authority)
+      fields.appendValue("\"")
+    }
+    fields.appendValue(isTLS ? ";proto=https" : ";proto=http")
+  }
+}
+
+/// Adds an element behind those of all fields of this name, in one field, since many backends read
+/// only one.
+private func appendToList(
+  _ fields: inout FieldBlock, _ known: KnownField, _ element: (inout FieldBlock) -> Void
+) {
+  let count = fields.contains(known) ? fields.count : 0
+  fields.beginField(known)
+  for index in 0..<count where fields[index].known == known && !fields[index].isRemoved {
+    fields.appendValue(fields[index].value)
+    fields.appendValue(", ")
+    fields.remove(at: index)
+  }
+  element(&fields)
+  fields.endField()
+}
+
+// MARK: Responses
+
+/// Turns the head that a backend sent into the one that the client gets.
+public func prepareResponse(_ head: inout ResponseHead, policy: ForwardingPolicy) {
+  head.fields.removeHopByHop()
+  head.fields.removeAll(of: .proxyAuthenticate)
+  if policy.addsVia { head.fields.addVia(head.version) }
+}
+
+/// Is this 101 the answer to what the client asked for (RFC 9110 15.2.2)? `token` is what it asked.
+public func acceptsUpgrade(_ head: borrowing ResponseHead, token: Span<UInt8>) -> Bool {
+  guard head.fields.contains(token: "upgrade", in: .connection),
+    let value = head.fields.first(.upgrade)
+  else { return false }
+  var elements = ListElements(value)
+  guard let first = elements.next(in: head.fields), elements.next(in: head.fields) == nil else {
+    return false
+  }
+  return head.fields.bytes(of: first).equalsIgnoringCase(token)
+}

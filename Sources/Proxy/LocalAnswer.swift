@@ -1,0 +1,133 @@
+// Answers that Martlet gives itself: errors, redirects, fixed responses.
+//
+// Short and plain. They never say which backend failed or where it is.
+
+public import HTTP
+import Primitives
+
+/// A whole answer with a small body.
+public struct LocalAnswer: Sendable {
+  public var status: UInt16
+  public var contentType: [UInt8]
+  public var body: [UInt8]
+  /// Where a redirect leads.
+  public var location: [UInt8]?
+  /// Seconds, for 503 and 429.
+  public var retryAfter: UInt32?
+
+  public init(
+    status: UInt16, contentType: String = "text/plain; charset=utf-8", body: [UInt8],
+    location: [UInt8]? = nil, retryAfter: UInt32? = nil
+  ) {
+    self.status = status
+    self.contentType = Array(contentType.utf8)
+    self.body = body
+    self.location = location
+    self.retryAfter = retryAfter
+  }
+
+  /// The answer for an error.
+  public init(error status: UInt16) {
+    self.init(
+      status: status, body: Array("\(status) \(reasonPhrase(status))\n".utf8),
+      retryAfter: status == 503 ? Self.retryAfterSeconds : nil)
+  }
+
+  /// A redirect; the body is for people whose client doesn't follow it.
+  public init(redirect status: UInt16, to location: [UInt8]) {
+    self.init(
+      status: status, body: Array("Go to ".utf8) + location + [0x0A], location: location)
+  }
+
+  /// For whoever speaks plain HTTP to a TLS port.
+  public static let plaintextOnTLSPort = LocalAnswer(
+    status: 400, body: Array("This port speaks HTTPS: use https:// in the address.\n".utf8))
+
+  /// What a client is asked to wait when no backend is available: about two health checks.
+  private static let retryAfterSeconds: UInt32 = 10
+
+  /// Fills `head` in; the body and its length are the codec's.
+  public func write(to head: inout ResponseHead) {
+    head.reset()
+    head.status = status
+    if !contentType.isEmpty && !body.isEmpty { head.fields.append(.contentType, contentType.span) }
+    if let location { head.fields.append(.location, location.span) }
+    if let retryAfter {
+      head.fields.beginField(.retryAfter)
+      head.fields.appendValue(decimal: UInt64(retryAfter))
+      head.fields.endField()
+    }
+  }
+}
+
+/// Where a request is redirected to: its own address, with parts replaced.
+public struct RedirectTarget: Sendable {
+  public var scheme: [UInt8]?
+  public var host: [UInt8]?
+  /// Nil with a new scheme means the scheme's own.
+  public var port: UInt16?
+  /// Replaces the path; the query stays unless this brings one of its own.
+  public var path: [UInt8]?
+
+  public init(scheme: [UInt8]?, host: [UInt8]?, port: UInt16?, path: [UInt8]?) {
+    self.scheme = scheme
+    self.host = host
+    self.port = port
+    self.path = path
+  }
+
+  /// The absolute URL for this request; nil when it named no host to build it from.
+  public func location(for head: borrowing RequestHead, isTLS: Bool) -> [UInt8]? {
+    var url = ByteBuffer(capacity: 256)
+    if let scheme { url.append(scheme.span) } else { url.append(isTLS ? "https" : "http") }
+    url.append("://")
+    if let host {
+      url.append(host.span)
+    } else {
+      if head.host.isEmpty { return nil }
+      url.append(head.bytes(of: head.host))
+    }
+    if let port = port ?? (scheme == nil && host == nil ? head.port : nil) {
+      url.append(0x3A)
+      url.append(decimal: UInt64(port))
+    }
+    if let path {
+      url.append(path.span)
+    } else if head.targetForm == .asterisk || head.path.isEmpty {
+      url.append(0x2F)
+    } else {
+      url.append(head.bytes(of: head.path))
+    }
+    if let query = head.query, path?.contains(0x3F) != true {
+      url.append(0x3F)
+      url.append(head.bytes(of: query))
+    }
+    return url.array(0..<url.count)
+  }
+}
+
+/// The usual words for the statuses that Martlet answers with (RFC 9110 15).
+func reasonPhrase(_ status: UInt16) -> String {
+  switch status {
+  case 200: "OK"
+  case 204: "No Content"
+  case 400: "Bad Request"
+  case 403: "Forbidden"
+  case 404: "Not Found"
+  case 405: "Method Not Allowed"
+  case 408: "Request Timeout"
+  case 413: "Content Too Large"
+  case 414: "URI Too Long"
+  case 417: "Expectation Failed"
+  case 421: "Misdirected Request"
+  case 429: "Too Many Requests"
+  case 431: "Request Header Fields Too Large"
+  case 500: "Internal Server Error"
+  case 501: "Not Implemented"
+  case 502: "Bad Gateway"
+  case 503: "Service Unavailable"
+  case 504: "Gateway Timeout"
+  case 505: "HTTP Version Not Supported"
+  default: status >= 400 ? "Error" : "Response"
+  }
+}

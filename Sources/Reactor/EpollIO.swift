@@ -1,0 +1,315 @@
+// The kernel, as the worker sees it: sockets and epoll.
+//
+// A connection is registered once, for everything and edge-triggered, and never touched again, so
+// the steady state of a request is recv, send and epoll_wait alone. Listeners are level-triggered.
+// Every call is non-blocking; an interrupted one is repeated. An errno that the outside can cause
+// comes back as a value; one that only a mistake of ours can cause ends the process.
+//
+// It keeps no table of sockets: whoever registers one owns it and closes it.
+
+import CLinux
+import Glibc
+public import Primitives
+
+/// `InputOutput` on the sockets of this machine. It belongs to one thread.
+@safe public struct EpollIO: InputOutput, ~Copyable {
+  public private(set) var now: Instant
+
+  private let epoll: Int32
+  private let wakeUp: WakeUp
+  private let events: UnsafeMutablePointer<epoll_event>
+  private var eventCount = 0
+
+  /// `wakeUp` ends a `wait` from another thread. Throws EMFILE, ENFILE, ENOMEM or ENOSPC.
+  public init(wakeUp: WakeUp) throws(SystemError) {
+    let epoll = epoll_create1(Int32(EPOLL_CLOEXEC))
+    if epoll < 0 { throw .last }
+    // Edge-triggered, so that each signal is reported once without reading the counter back.
+    let interest = EPOLLIN.rawValue | EPOLLET.rawValue
+    if let error = control(epoll, EPOLL_CTL_ADD, wakeUp.descriptor, interest, Self.wakeUpToken) {
+      _ = Glibc.close(epoll)
+      throw error
+    }
+    self.epoll = epoll
+    self.wakeUp = wakeUp
+    unsafe events = .allocate(capacity: Self.eventMax)
+    now = SystemClock.monotonic()
+  }
+
+  deinit {
+    unsafe events.deallocate()
+    _ = Glibc.close(epoll)
+  }
+
+  /// The token that no one else may use; it is never reported.
+  public static let wakeUpToken = UInt64.max
+
+  /// How many events one `wait` returns at the most; the rest come with the next.
+  private static let eventMax = 256
+  private static let everything =
+    EPOLLIN.rawValue | EPOLLOUT.rawValue | EPOLLRDHUP.rawValue | EPOLLET.rawValue
+
+  // MARK: Waiting
+
+  /// The time-out is counted from `now`, the beginning of this turn, and rounded up to a
+  /// millisecond: a deadline is met late by the length of the turn, and never early.
+  public mutating func wait(until deadline: Instant?) -> Int {
+    let span = deadline.flatMap { $0 == .never ? nil : $0 - now }
+    let count = unsafe epoll_wait(epoll, events, Int32(Self.eventMax), pollMilliseconds(span))
+    now = SystemClock.monotonic()
+    eventCount = Int(count)
+    if count < 0 {
+      let error = SystemError.last
+      // A signal or a debugger came between: the loop just turns once more.
+      if error.code != EINTR { fatalError("epoll_wait failed: \(error)") }
+      eventCount = 0
+    }
+    for index in 0..<eventCount {
+      if unsafe events[index].data.u64 != Self.wakeUpToken { continue }
+      // The last event takes its place: ready sockets have no order.
+      eventCount -= 1
+      unsafe events[index] = events[eventCount]
+      break
+    }
+    return eventCount
+  }
+
+  public func event(_ index: Int) -> ReadinessEvent {
+    precondition(index >= 0 && index < eventCount)
+    let event = unsafe events[index]
+    let reported = unsafe event.events
+    var readiness = Readiness()
+    if reported & EPOLLIN.rawValue != 0 { readiness.insert(.readable) }
+    if reported & EPOLLOUT.rawValue != 0 { readiness.insert(.writable) }
+    // A hang-up only says that both directions have ended, orderly or not.
+    if reported & (EPOLLRDHUP.rawValue | EPOLLHUP.rawValue) != 0 { readiness.insert(.peerFinished) }
+    if reported & EPOLLERR.rawValue != 0 { readiness.insert(.failed) }
+    return unsafe ReadinessEvent(token: event.data.u64, readiness: readiness)
+  }
+
+  // MARK: Registration
+
+  public mutating func watch(listener: Socket, token: UInt64) {
+    let interest = EPOLLIN.rawValue
+    var error = control(epoll, EPOLL_CTL_ADD, listener.descriptor, interest, token)
+    if error?.code == EEXIST {
+      error = control(epoll, EPOLL_CTL_MOD, listener.descriptor, interest, token)
+    }
+    if let error { fatalError("a listener can't be watched: \(error)") }
+  }
+
+  /// The listener keeps its place in epoll's set with no interest, so that watching it again needs
+  /// no memory: it is unwatched when resources are short.
+  public mutating func unwatch(listener: Socket) {
+    if let error = control(epoll, EPOLL_CTL_MOD, listener.descriptor, 0, 0) {
+      fatalError("a listener can't be unwatched: \(error)")
+    }
+  }
+
+  /// When the kernel has no memory for the registration, the socket is shut down: the next receive
+  /// says `finished`, and the connection's own time-out finds it at the latest.
+  public mutating func register(_ socket: Socket, token: UInt64) {
+    if control(epoll, EPOLL_CTL_ADD, socket.descriptor, Self.everything, token) != nil {
+      _ = shutdown(socket.descriptor, Int32(SHUT_RDWR))
+    }
+  }
+
+  /// What the socket is ready for at this moment is reported again, under the new token.
+  public mutating func reregister(_ socket: Socket, token: UInt64) {
+    if let error = control(epoll, EPOLL_CTL_MOD, socket.descriptor, Self.everything, token) {
+      fatalError("a connection can't be registered anew: \(error)")
+    }
+  }
+
+  // MARK: Connections
+
+  public mutating func accept(from listener: Socket) -> AcceptResult {
+    var peer = KernelAddress()
+    while true {
+      let descriptor = unsafe peer.withMutablePointer { address, length in
+        unsafe clinux_accept4(listener.descriptor, address, length, socketFlags)
+      }
+      if descriptor >= 0 {
+        return .accepted(Socket(descriptor: descriptor), peer: peer.socketAddress)
+      }
+      let error = SystemError.last
+      switch error.code {
+      case EAGAIN: return .wouldBlock
+      case EINTR: continue
+      case EMFILE, ENFILE, ENOBUFS, ENOMEM: return .exhausted
+      default:
+        error.trapIfOurs(in: "accept4")
+        return .failed(error)
+      }
+    }
+  }
+
+  /// On a Unix socket whose queue is full the dial fails with EAGAIN: the kernel offers nothing to
+  /// wait for.
+  public mutating func connect(to address: SocketAddress, token: UInt64) -> ConnectResult {
+    let target: KernelAddress
+    do { target = try KernelAddress(address) } catch { return .failed(error) }
+
+    let descriptor = openSocket(family: target.family)
+    if descriptor < 0 { return .failed(.last) }
+    if address.ip != nil { _ = setOption(descriptor, Int32(IPPROTO_TCP), TCP_NODELAY, 1) }
+    let result = unsafe target.withPointer { unsafe Glibc.connect(descriptor, $0, $1) }
+    // An interrupted dial goes on by itself, like every non-blocking one.
+    if result < 0, case let error = SystemError.last, error.code != EINPROGRESS, error.code != EINTR
+    {
+      _ = Glibc.close(descriptor)
+      return .failed(error)
+    }
+    // Only now: before a dial has begun, epoll would report the socket as hung up.
+    if let error = control(epoll, EPOLL_CTL_ADD, descriptor, Self.everything, token) {
+      _ = Glibc.close(descriptor)
+      return .failed(error)
+    }
+    return .started(Socket(descriptor: descriptor))
+  }
+
+  public mutating func connectionResult(of socket: Socket) -> SystemError? {
+    var code: Int32 = 0
+    var length = socklen_t(MemoryLayout<Int32>.size)
+    if unsafe getsockopt(socket.descriptor, SOL_SOCKET, SO_ERROR, &code, &length) < 0 {
+      SystemError.last.trapIfOurs(in: "getsockopt")
+      return .last
+    }
+    return code == 0 ? nil : SystemError(code: code)
+  }
+
+  public mutating func shutdownSending(_ socket: Socket) {
+    // It fails when the connection is gone already, which the next receive tells anyway.
+    if shutdown(socket.descriptor, Int32(SHUT_WR)) < 0 {
+      SystemError.last.trapIfOurs(in: "shutdown")
+    }
+  }
+
+  public mutating func close(_ socket: Socket, reset: Bool) {
+    if reset {
+      var linger = linger(l_onoff: 1, l_linger: 0)
+      _ = unsafe setsockopt(
+        socket.descriptor, SOL_SOCKET, SO_LINGER, &linger,
+        socklen_t(MemoryLayout<Glibc.linger>.size))
+    }
+    // Whatever else close returns, the descriptor is free afterwards.
+    if Glibc.close(socket.descriptor) < 0 { SystemError.last.trapIfOurs(in: "close") }
+  }
+
+  // MARK: Bytes
+
+  public mutating func receive(
+    from socket: Socket, into output: inout OutputSpan<UInt8>
+  ) -> ReceiveResult {
+    precondition(output.freeCapacity > 0, "no room: end of stream couldn't be told from it")
+    return unsafe output.withUnsafeMutableBufferPointer { buffer, count in
+      let start = unsafe buffer.baseAddress.unsafelyUnwrapped + count
+      while true {
+        let received = unsafe recv(socket.descriptor, start, buffer.count - count, 0)
+        if received > 0 {
+          count += received
+          return .received(received)
+        }
+        if received == 0 { return .finished }
+        let error = SystemError.last
+        switch error.code {
+        case EAGAIN: return .wouldBlock
+        case EINTR: continue
+        default:
+          error.trapIfOurs(in: "recv")
+          return .failed(error)
+        }
+      }
+    }
+  }
+
+  public mutating func isQuiet(_ socket: Socket) -> Bool {
+    var byte: UInt8 = 0
+    while true {
+      let peeked = unsafe recv(socket.descriptor, &byte, 1, peekFlags)
+      if peeked >= 0 { return false }
+      let error = SystemError.last
+      if error.code == EINTR { continue }
+      error.trapIfOurs(in: "recv")
+      return error.code == EAGAIN
+    }
+  }
+
+  public mutating func send(
+    to socket: Socket, _ first: Span<UInt8>, _ second: Span<UInt8>
+  ) -> SendResult {
+    precondition(first.count + second.count > 0, "nothing to send")
+    while true {
+      let sent =
+        if second.isEmpty {
+          sendOne(socket, first)
+        } else if first.isEmpty {
+          sendOne(socket, second)
+        } else {
+          sendBoth(socket, first, second)
+        }
+      if sent >= 0 { return .sent(sent) }
+      let error = SystemError.last
+      switch error.code {
+      case EAGAIN: return .wouldBlock
+      case EINTR: continue
+      default:
+        error.trapIfOurs(in: "send")
+        return .failed(error)
+      }
+    }
+  }
+
+  private func sendOne(_ socket: Socket, _ bytes: Span<UInt8>) -> Int {
+    unsafe bytes.withUnsafeBufferPointer { buffer in
+      unsafe Glibc.send(socket.descriptor, buffer.baseAddress, buffer.count, sendFlags)
+    }
+  }
+
+  private func sendBoth(_ socket: Socket, _ first: Span<UInt8>, _ second: Span<UInt8>) -> Int {
+    unsafe first.withUnsafeBufferPointer { first in
+      unsafe second.withUnsafeBufferPointer { second in
+        // The kernel only reads through these, although iovec is declared to be writable.
+        let parts = unsafe (
+          iovec(
+            iov_base: UnsafeMutableRawPointer(mutating: first.baseAddress), iov_len: first.count),
+          iovec(
+            iov_base: UnsafeMutableRawPointer(mutating: second.baseAddress), iov_len: second.count)
+        )
+        return unsafe withUnsafeBytes(of: parts) { parts in
+          var message = unsafe msghdr()
+          unsafe message.msg_iov = UnsafeMutablePointer(
+            mutating: parts.baseAddress?.assumingMemoryBound(to: iovec.self))
+          unsafe message.msg_iovlen = 2
+          return unsafe sendmsg(socket.descriptor, &message, sendFlags)
+        }
+      }
+    }
+  }
+}
+
+/// One epoll_ctl; nil is success.
+private func control(
+  _ epoll: Int32, _ operation: Int32, _ descriptor: Int32, _ interest: UInt32, _ token: UInt64
+) -> SystemError? {
+  var event = unsafe epoll_event(events: interest, data: epoll_data_t(u64: token))
+  if unsafe epoll_ctl(epoll, operation, descriptor, &event) == 0 { return nil }
+  let error = SystemError.last
+  error.trapIfOurs(in: "epoll_ctl")
+  return error
+}
+
+private let socketFlags = Int32(SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue)
+private let sendFlags = Int32(MSG_NOSIGNAL)
+private let peekFlags = Int32(MSG_PEEK | MSG_DONTWAIT)
+
+/// A stream socket of ours: non-blocking, and not handed to child processes. Negative on failure.
+func openSocket(family: Int32) -> Int32 {
+  socket(family, Int32(SOCK_STREAM.rawValue) | socketFlags, 0)
+}
+
+func setOption(_ descriptor: Int32, _ level: Int32, _ option: Int32, _ value: Int32) -> Int32 {
+  var value = value
+  return unsafe setsockopt(
+    descriptor, level, option, &value, socklen_t(MemoryLayout<Int32>.size))
+}

@@ -1,0 +1,94 @@
+// The sockets on which one listener accepts: one for each worker, all on the same address.
+//
+// The kernel spreads connections over a SO_REUSEPORT group by a hash of the client's address, so
+// workers share no accept queue. But such a group also lets in every other process of the same
+// user, and then two instances would silently share the traffic. So a probe is bound first, without
+// SO_REUSEPORT, and closed at once: it fails when anybody listens there already. Two instances that
+// start within the same instant can still miss each other.
+//
+// Closing one socket of the group resets the connections that wait in its queue.
+
+import Glibc
+public import Primitives
+
+public struct ListeningSockets: Sendable {
+  /// Non-blocking and listening. The owner closes them.
+  public let sockets: [Socket]
+  /// Where they listen; the port is the one that the kernel chose if 0 was asked for.
+  public let address: SocketAddress
+
+  /// Connections that may wait to be accepted, per socket; the kernel caps it at
+  /// `net.core.somaxconn`, 4096 by default.
+  public static let defaultBacklog: Int32 = 4096
+
+  /// Opens `count` sockets on `address`. Listening on `::` takes IPv6 connections alone. Throws
+  /// EADDRINUSE when somebody listens there, EADDRNOTAVAIL when the address isn't this machine's,
+  /// EACCES for a privileged port, EOPNOTSUPP for a Unix path; then nothing stays open.
+  public static func open(
+    on address: SocketAddress, count: Int, backlog: Int32 = defaultBacklog
+  ) throws(SystemError) -> ListeningSockets {
+    precondition(count > 0)
+    guard case .ip(let ip, let port) = address else { throw SystemError(code: EOPNOTSUPP) }
+    if port != 0 { _ = Glibc.close(try bind(to: address, sharing: false)) }
+
+    var sockets: [Socket] = []
+    var bound = address
+    do throws(SystemError) {
+      for _ in 0..<count {
+        let descriptor = try bind(to: bound, sharing: true)
+        sockets.append(Socket(descriptor: descriptor))
+        if sockets.count == 1, case .ip(_, let chosen) = try localAddress(of: descriptor) {
+          bound = .ip(ip, port: chosen)
+        }
+        if listen(descriptor, backlog) < 0 { throw .last }
+      }
+    } catch {
+      for socket in sockets { _ = Glibc.close(socket.descriptor) }
+      throw error
+    }
+    return ListeningSockets(sockets: sockets, address: bound)
+  }
+
+  /// Closes all of them, for a start that came to nothing.
+  public func close() {
+    for socket in sockets { _ = Glibc.close(socket.descriptor) }
+  }
+
+  /// A bound socket, with the options that accepted connections inherit from it.
+  private static func bind(
+    to address: SocketAddress, sharing: Bool
+  ) throws(SystemError) -> Int32 {
+    let target = try KernelAddress(address)
+    let descriptor = openSocket(family: target.family)
+    if descriptor < 0 { throw .last }
+    do throws(SystemError) {
+      // Connections of an earlier run that are still in TIME_WAIT don't block the port.
+      try set(descriptor, SOL_SOCKET, SO_REUSEADDR, 1)
+      if sharing { try set(descriptor, SOL_SOCKET, SO_REUSEPORT, 1) }
+      if target.family == AF_INET6 {
+        // IPv6 alone, whatever net.ipv6.bindv6only says: both together are two addresses.
+        try set(descriptor, Int32(IPPROTO_IPV6), IPV6_V6ONLY, 1)
+      }
+      // Inherited on Linux, which saves a system call per connection.
+      try set(descriptor, Int32(IPPROTO_TCP), TCP_NODELAY, 1)
+      if unsafe target.withPointer({ unsafe Glibc.bind(descriptor, $0, $1) }) < 0 { throw .last }
+    } catch {
+      _ = Glibc.close(descriptor)
+      throw error
+    }
+    return descriptor
+  }
+
+  private static func set(
+    _ descriptor: Int32, _ level: Int32, _ option: Int32, _ value: Int32
+  ) throws(SystemError) {
+    if setOption(descriptor, level, option, value) < 0 { throw .last }
+  }
+
+  private static func localAddress(of descriptor: Int32) throws(SystemError) -> SocketAddress {
+    var address = KernelAddress()
+    let result = unsafe address.withMutablePointer { unsafe getsockname(descriptor, $0, $1) }
+    if result < 0 { throw .last }
+    return address.socketAddress
+  }
+}

@@ -1,0 +1,49 @@
+// Names to addresses, by the system's resolver (hosts file, DNS, whatever nsswitch.conf says).
+//
+// getaddrinfo blocks, for tens of seconds when a name server is down: control threads only. It
+// doesn't tell how long an answer may be kept.
+
+import Glibc
+public import Primitives
+
+public enum Resolver {
+  /// The addresses of `name`, in the system's order of preference (RFC 6724), without duplicates;
+  /// at least one.
+  public static func addresses(of name: String) throws(ResolverError) -> [IPAddress] {
+    var hints = unsafe addrinfo()
+    unsafe hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
+    // Only families in which this machine has an address itself.
+    unsafe hints.ai_flags = AI_ADDRCONFIG
+    var list: UnsafeMutablePointer<addrinfo>?
+    let code = unsafe getaddrinfo(name, nil, &hints, &list)
+    if code != 0 {
+      let text =
+        code == EAI_SYSTEM
+        ? "\(SystemError.last)" : unsafe String(cString: gai_strerror(code))
+      throw ResolverError(name: name, reason: text)
+    }
+    defer { unsafe freeaddrinfo(list) }
+
+    var addresses: [IPAddress] = []
+    var next = unsafe list
+    while let entry = unsafe next {
+      if let address = unsafe KernelAddress(
+        copying: entry.pointee.ai_addr, entry.pointee.ai_addrlen),
+        let ip = address.socketAddress.ip, !addresses.contains(ip)
+      {
+        addresses.append(ip)
+      }
+      unsafe next = entry.pointee.ai_next
+    }
+    if addresses.isEmpty { throw ResolverError(name: name, reason: "no address") }
+    return addresses
+  }
+}
+
+/// Why a name has no address now.
+public struct ResolverError: Error, Equatable, CustomStringConvertible {
+  public let name: String
+  public let reason: String
+
+  public var description: String { "\(name): \(reason)" }
+}

@@ -1,0 +1,58 @@
+// Signals without handlers: blocked everywhere, taken one by one by the control thread.
+//
+// A handler runs between any two instructions and may call next to nothing; sigwait turns signals
+// into a queue that is read like any other. Blocking must come before the first thread starts,
+// because threads inherit the mask.
+
+import Glibc
+
+/// What an operator may send.
+public enum Signal: Sendable, CaseIterable {
+  /// SIGTERM
+  case terminate
+  /// SIGINT
+  case interrupt
+  /// SIGHUP
+  case hangUp
+  /// SIGUSR1
+  case user1
+  /// SIGUSR2
+  case user2
+
+  fileprivate var number: Int32 {
+    switch self {
+    case .terminate: SIGTERM
+    case .interrupt: SIGINT
+    case .hangUp: SIGHUP
+    case .user1: SIGUSR1
+    case .user2: SIGUSR2
+    }
+  }
+}
+
+public enum Signals {
+  /// Blocks every `Signal` in the calling thread and in all that it starts later, and ignores
+  /// SIGPIPE. Call it first thing in `main`.
+  public static func block() {
+    var set = all
+    unsafe pthread_sigmask(SIG_BLOCK, &set, nil)
+    _ = signal(SIGPIPE, SIG_IGN)
+  }
+
+  /// Blocks the calling thread until a signal arrives; one that came since `block` counts.
+  public static func wait() -> Signal {
+    var set = all
+    while true {
+      var number: Int32 = 0
+      _ = unsafe sigwait(&set, &number)
+      if let signal = Signal.allCases.first(where: { $0.number == number }) { return signal }
+    }
+  }
+
+  private static var all: sigset_t {
+    var set = sigset_t()
+    unsafe sigemptyset(&set)
+    for signal in Signal.allCases { unsafe sigaddset(&set, signal.number) }
+    return set
+  }
+}

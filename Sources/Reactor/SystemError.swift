@@ -1,0 +1,64 @@
+// Failures of system calls, told apart by errno and named for people.
+//
+// The worker compares codes; nothing is formatted before somebody asks for `name` or
+// `description`, so a failure on the request path costs no text.
+
+import CLinux
+import Glibc
+
+/// Why a system call failed, by errno.
+public struct SystemError: Error, Hashable, Sendable {
+  public let code: Int32
+  public init(code: Int32) { self.code = code }
+
+  public static let addressInUse = SystemError(code: EADDRINUSE)
+  public static let addressNotAvailable = SystemError(code: EADDRNOTAVAIL)
+  public static let brokenPipe = SystemError(code: EPIPE)
+  public static let connectionAborted = SystemError(code: ECONNABORTED)
+  public static let connectionRefused = SystemError(code: ECONNREFUSED)
+  public static let connectionReset = SystemError(code: ECONNRESET)
+  public static let familyNotSupported = SystemError(code: EAFNOSUPPORT)
+  public static let fileTooLarge = SystemError(code: EFBIG)
+  public static let hostUnreachable = SystemError(code: EHOSTUNREACH)
+  public static let nameTooLong = SystemError(code: ENAMETOOLONG)
+  public static let networkUnreachable = SystemError(code: ENETUNREACH)
+  public static let noSuchFile = SystemError(code: ENOENT)
+  public static let permissionDenied = SystemError(code: EACCES)
+  public static let timedOut = SystemError(code: ETIMEDOUT)
+  public static let tooManyFiles = SystemError(code: EMFILE)
+
+  /// This machine lacks what the call needs: descriptors, memory, local ports. Nobody else's fault.
+  public var isShortage: Bool {
+    switch code {
+    case EMFILE, ENFILE, ENOBUFS, ENOMEM, EADDRNOTAVAIL: true
+    default: false
+    }
+  }
+
+  /// The error of the call that has just failed on this thread.
+  static var last: SystemError { SystemError(code: errno) }
+
+  /// Ends the process when `self` can only come from a mistake of ours: a descriptor that was
+  /// closed already, or memory that isn't there. Going on could serve one client's bytes to
+  /// another.
+  func trapIfOurs(in call: StaticString) {
+    switch code {
+    case EBADF, EFAULT, ENOTSOCK: fatalError("\(call) failed: \(self)")
+    default: break
+    }
+  }
+}
+
+extension SystemError: CustomStringConvertible {
+  /// The name in the manual, such as `ECONNREFUSED`.
+  public var name: String {
+    guard let name = unsafe clinux_error_name(code) else { return "errno \(code)" }
+    return unsafe String(cString: name)
+  }
+
+  /// A phrase for people with the name behind it: `Connection refused (ECONNREFUSED)`.
+  public var description: String {
+    guard let phrase = unsafe clinux_error_phrase(code) else { return name }
+    return unsafe "\(String(cString: phrase)) (\(name))"
+  }
+}

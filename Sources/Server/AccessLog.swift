@@ -1,0 +1,225 @@
+// The access log as a worker sees it: one line per exchange, put together and handed to the writer.
+//
+// A line is formatted in a buffer of the worker's own and copied into a ring that the writer's
+// thread empties. When the ring is full, because the disk is slow or full, the line is dropped and
+// counted; nobody waits.
+
+import HTTP
+import Metrics
+import Primitives
+import Proxy
+import Reactor
+
+/// What a line can say of an exchange beside what stands in its request.
+struct AccessLogFacts {
+  var client: IPAddress?
+  var status: UInt16
+  /// The failure's name, and for a malformed head what was wrong with it.
+  var failure: StaticString?
+  var reason: StaticString?
+  var receivedByteCount: UInt64
+  var sentByteCount: UInt64
+  var duration: TimeSpan
+  var tls: TLSFacts?
+}
+
+struct AccessLog: ~Copyable {
+  enum Format: Sendable { case json, text, off }
+
+  let format: Format
+  private let producer: AccessLogWriter.Producer?
+  private var line = ByteBuffer(capacity: 4096)
+  private let metrics: WorkerMetrics?
+
+  /// `metrics` counts the lines that were dropped.
+  init(format: Format, producer: AccessLogWriter.Producer?, metrics: WorkerMetrics? = nil) {
+    self.format = producer == nil ? .off : format
+    self.producer = producer
+    self.metrics = metrics
+  }
+
+  var isOn: Bool { format != .off }
+
+  /// `text` holds what `summary` points into; `names` gives the backends of the attempts by id.
+  mutating func write(
+    _ facts: AccessLogFacts, listener: [UInt8], summary: RequestSummary?,
+    text: borrowing ByteBuffer, attempts: AttemptList, names: [[UInt8]]
+  ) {
+    line.removeAll()
+    switch format {
+    case .off: return
+    case .json: writeJSON(facts, listener, summary, text.bytes, attempts, names)
+    case .text: writeText(facts, summary, text.bytes, attempts, names)
+    }
+    line.append(0x0A)
+    if producer?.append(line.bytes) != true { metrics?.add(.accessLogLinesDropped) }
+  }
+
+  // MARK: JSON
+
+  private mutating func writeJSON(
+    _ facts: AccessLogFacts, _ listener: [UInt8], _ summary: RequestSummary?, _ text: Span<UInt8>,
+    _ attempts: AttemptList, _ names: [[UInt8]]
+  ) {
+    line.append("{\"time\":\"")
+    appendTime()
+    line.append("\",\"listener\":")
+    line.appendJSONString(listener.span)
+    if let client = facts.client {
+      line.append(",\"client\":\"")
+      client.write(to: &line)
+      line.append("\"")
+    }
+    if let summary {
+      appendString(",\"method\":", text.extracting(summary.methodName.range))
+      appendString(",\"host\":", text.extracting(summary.host.range))
+      appendString(",\"target\":", text.extracting(summary.target.range))
+      line.append(summary.version == .http10 ? ",\"version\":\"1.0\"" : ",\"version\":\"1.1\"")
+    }
+    line.append(",\"status\":")
+    line.append(decimal: UInt64(facts.status))
+    if let failure = facts.failure {
+      line.append(",\"failure\":\"")
+      line.append(failure)
+      line.append("\"")
+    }
+    if let reason = facts.reason {
+      line.append(",\"reason\":\"")
+      line.append(reason)
+      line.append("\"")
+    }
+    line.append(",\"received\":")
+    line.append(decimal: facts.receivedByteCount)
+    line.append(",\"sent\":")
+    line.append(decimal: facts.sentByteCount)
+    line.append(",\"ms\":")
+    appendMilliseconds(facts.duration)
+    if let tls = facts.tls {
+      line.append(",\"tls\":\"")
+      line.append(tls.version)
+      line.append("\",\"cipher\":\"")
+      line.append(tls.cipher)
+      line.append(tls.isResumed ? "\",\"resumed\":true" : "\",\"resumed\":false")
+    }
+    if let summary, !summary.userAgent.isEmpty {
+      appendString(",\"user_agent\":", text.extracting(summary.userAgent.range))
+    }
+    if let summary, !summary.referer.isEmpty {
+      appendString(",\"referer\":", text.extracting(summary.referer.range))
+    }
+    line.append(",\"attempts\":[")
+    for index in 0..<attempts.count {
+      if index > 0 { line.append(0x2C) }
+      let attempt = attempts[index]
+      line.append("{\"backend\":")
+      line.appendJSONString(name(of: attempt, names).span)
+      line.append(",\"result\":\"")
+      line.append(attempt.result.name)
+      line.append("\"")
+      if attempt.status > 0 {
+        line.append(",\"status\":")
+        line.append(decimal: UInt64(attempt.status))
+      }
+      line.append(attempt.isReused ? ",\"reused\":true,\"ms\":" : ",\"reused\":false,\"ms\":")
+      appendMilliseconds(attempt.duration)
+      line.append("}")
+    }
+    line.append("]}")
+  }
+
+  private mutating func appendString(_ key: StaticString, _ value: Span<UInt8>) {
+    line.append(key)
+    line.appendJSONString(value)
+  }
+
+  // MARK: Text
+
+  /// `time client "METHOD host target" status sent ms failure [backend result ms, ...]`
+  private mutating func writeText(
+    _ facts: AccessLogFacts, _ summary: RequestSummary?, _ text: Span<UInt8>,
+    _ attempts: AttemptList, _ names: [[UInt8]]
+  ) {
+    appendTime()
+    line.append(0x20)
+    if let client = facts.client { client.write(to: &line) } else { line.append("-") }
+    line.append(0x20)
+    if let summary {
+      // Escaped as JSON, so that no byte of a client's can break the line.
+      line.append(text.extracting(summary.methodName.range))
+      line.append(0x20)
+      line.appendJSONString(text.extracting(summary.host.range))
+      line.append(0x20)
+      line.appendJSONString(text.extracting(summary.target.range))
+    } else {
+      line.append("- - -")
+    }
+    line.append(0x20)
+    line.append(decimal: UInt64(facts.status))
+    line.append(0x20)
+    line.append(decimal: facts.sentByteCount)
+    line.append(0x20)
+    appendMilliseconds(facts.duration)
+    line.append("ms ")
+    line.append(facts.failure ?? "ok")
+    if let reason = facts.reason {
+      line.append(0x3A)
+      line.append(reason)
+    }
+    line.append(" [")
+    for index in 0..<attempts.count {
+      if index > 0 { line.append(", ") }
+      let attempt = attempts[index]
+      line.append(name(of: attempt, names).span)
+      line.append(0x20)
+      line.append(attempt.result.name)
+      line.append(0x20)
+      appendMilliseconds(attempt.duration)
+      line.append("ms")
+    }
+    line.append(0x5D)
+  }
+
+  // MARK: Pieces
+
+  private func name(of attempt: Attempt, _ names: [[UInt8]]) -> [UInt8] {
+    attempt.backend >= 0 && attempt.backend < names.count ? names[attempt.backend] : []
+  }
+
+  private mutating func appendMilliseconds(_ span: TimeSpan) {
+    let microseconds = UInt64(max(0, span.microseconds))
+    line.append(decimal: microseconds / 1000)
+    line.append(0x2E)
+    appendPadded(microseconds % 1000, digits: 3)
+  }
+
+  private mutating func appendPadded(_ value: UInt64, digits: Int) {
+    var limit: UInt64 = 10
+    for _ in 1..<digits {
+      if value < limit { line.append(0x30) }
+      limit *= 10
+    }
+    line.append(decimal: value)
+  }
+
+  /// RFC 3339 in UTC with milliseconds.
+  private mutating func appendTime() {
+    let milliseconds = SystemClock.wall() / 1_000_000
+    let seconds = milliseconds / 1000
+    let (year, month, day) = civilDate(daysSinceEpoch: Int(seconds / 86_400))
+    let rest = seconds % 86_400
+    appendPadded(UInt64(year), digits: 4)
+    line.append(0x2D)
+    appendPadded(UInt64(month), digits: 2)
+    line.append(0x2D)
+    appendPadded(UInt64(day), digits: 2)
+    line.append(0x54)
+    appendPadded(rest / 3600, digits: 2)
+    line.append(0x3A)
+    appendPadded(rest / 60 % 60, digits: 2)
+    line.append(0x3A)
+    appendPadded(rest % 60, digits: 2)
+    line.append(0x2E)
+    appendPadded(milliseconds % 1000, digits: 3)
+    line.append(0x5A)
+  }
+}

@@ -1,0 +1,186 @@
+// The thread that writes the access log of all workers, so that no worker ever waits for a disk.
+//
+// Each worker appends whole lines to a ring of its own; the writer takes from the rings in turn and
+// writes straight from their memory. A ring that is full, because the target is slow, full or gone,
+// drops the line and says so, and the worker counts it. What is in the rings waits there until the
+// target takes it again.
+//
+// After each round the writer pauses for 10 ms, so that lines gather and the workers ring its bell
+// a hundred times a second at the most. Without lines it sleeps.
+
+import Primitives
+import Reactor
+import Synchronization
+
+final class AccessLogWriter: Sendable {
+  /// What is worth a line in the process log. Each failure is told once, until it is over.
+  enum Event: Equatable, Sendable {
+    /// Lines can't be written; they wait in the rings, and are dropped when these are full.
+    case failed(SystemError)
+    case recovered
+    /// The file couldn't be opened anew; the old one stays in use.
+    case reopenFailed(SystemError)
+  }
+
+  /// 1 MiB per worker: some thousand lines, for a second or so of a stalled disk.
+  static let defaultRingByteCount = 1 << 20
+
+  private let desk: Desk
+  private let thread: Thread
+
+  /// Opens `target` and starts the thread; `report` is called on it. Throws what opening says.
+  init(
+    target: OutputTarget, producerCount: Int, ringByteCount: Int = defaultRingByteCount,
+    report: @escaping @Sendable (Event) -> Void
+  ) throws(SystemError) {
+    let file = try OutputFile(target)
+    let desk = Desk(
+      target: target, wakeUp: try WakeUp(),
+      rings: (0..<producerCount).map { _ in ByteRing(capacity: ringByteCount) })
+    self.desk = desk
+    thread = try Thread(name: "access-log") {
+      var loop = WritingLoop(desk: desk, file: file, report: report)
+      loop.run()
+    }
+  }
+
+  deinit { stop(atMost: .zero) }
+
+  /// The end of worker `index`, to be used by that worker alone.
+  func producer(_ index: Int) -> Producer { Producer(ring: desk.rings[index], desk: desk) }
+
+  /// Opens the file anew, by the same path unless another target is given; for rotation.
+  func reopen(_ target: OutputTarget? = nil) {
+    if let target { desk.target.withLock { $0 = target } }
+    desk.isReopening.store(true, ordering: .releasing)
+    desk.wakeUp.signal()
+  }
+
+  /// Writes what was appended before this call, ends the thread, and returns whether that was done
+  /// within `limit`; a target that blocks may keep it from ever happening. Stop the workers first.
+  @discardableResult
+  func stop(atMost limit: TimeSpan = .seconds(5)) -> Bool {
+    desk.isStopping.store(true, ordering: .releasing)
+    desk.wakeUp.signal()
+    return thread.join(atMost: limit)
+  }
+
+  /// Whether the writer waits to be woken by the next line. For tests.
+  var isAsleep: Bool { desk.isAsleep.load(ordering: .acquiring) }
+
+  /// A worker's end of the log.
+  struct Producer: Sendable {
+    fileprivate let ring: ByteRing
+    fileprivate let desk: Desk
+
+    /// Appends a line, which brings its own newline. False: it was dropped, and is to be counted.
+    func append(_ line: Span<UInt8>) -> Bool {
+      if !ring.append(line) { return false }
+      // Either this thread sees the writer asleep, or the writer sees the line before it sleeps.
+      atomicMemoryFence(ordering: .sequentiallyConsistent)
+      if desk.isAsleep.load(ordering: .relaxed)
+        && desk.isAsleep.exchange(false, ordering: .relaxed)
+      {
+        desk.wakeUp.signal()
+      }
+      return true
+    }
+  }
+}
+
+/// What the writer's thread shares with everyone else.
+private final class Desk: Sendable {
+  let target: Mutex<OutputTarget>
+  let rings: [ByteRing]
+  let wakeUp: WakeUp
+  let isReopening = Atomic<Bool>(false)
+  let isAsleep = Atomic<Bool>(false)
+  let isStopping = Atomic<Bool>(false)
+
+  init(target: OutputTarget, wakeUp: WakeUp, rings: [ByteRing]) {
+    self.target = Mutex(target)
+    self.wakeUp = wakeUp
+    self.rings = rings
+  }
+}
+
+/// What the thread does.
+private struct WritingLoop {
+  private static let pause = TimeSpan.milliseconds(10)
+  private static let retryInterval = TimeSpan.seconds(1)
+  /// After a round of this size more is likely to be there already, so there is no pause.
+  private static let busyByteCount = 256 * 1024
+
+  let desk: Desk
+  var file: OutputFile
+  let report: @Sendable (AccessLogWriter.Event) -> Void
+  /// The ring to write from next. After a failure it stands still: half a line may be written.
+  private var current = 0
+  private var isFailing = false
+
+  init(desk: Desk, file: OutputFile, report: @escaping @Sendable (AccessLogWriter.Event) -> Void) {
+    self.desk = desk
+    self.file = file
+    self.report = report
+  }
+
+  mutating func run() {
+    while true {
+      // Asked before the round, so that this round takes all that was appended before the stop.
+      let isLast = desk.isStopping.load(ordering: .acquiring)
+      if desk.isReopening.exchange(false, ordering: .acquiringAndReleasing) { reopen() }
+      do throws(SystemError) {
+        let written = try writeRound()
+        if isFailing && written > 0 {
+          isFailing = false
+          report(.recovered)
+        }
+        if isLast { return }
+        if written == 0 {
+          sleep()
+        } else if written < Self.busyByteCount {
+          desk.wakeUp.wait(atMost: Self.pause)
+        }
+      } catch {
+        if !isFailing { report(.failed(error)) }
+        isFailing = true
+        if isLast { return }
+        desk.wakeUp.wait(atMost: Self.retryInterval)
+      }
+    }
+  }
+
+  /// Writes what each ring holds at its turn, so that a busy one can't keep the others waiting.
+  private mutating func writeRound() throws(SystemError) -> Int {
+    var total = 0
+    for _ in desk.rings {
+      let ring = desk.rings[current]
+      var left = ring.count
+      while left > 0 {
+        let file = file
+        let count = try ring.take(atMost: left) { bytes throws(SystemError) in
+          try file.write(bytes)
+        }
+        left -= count
+        total += count
+      }
+      current = (current + 1) % desk.rings.count
+    }
+    return total
+  }
+
+  private func sleep() {
+    desk.isAsleep.store(true, ordering: .relaxed)
+    atomicMemoryFence(ordering: .sequentiallyConsistent)
+    if desk.rings.allSatisfy({ $0.count == 0 }) { desk.wakeUp.wait() }
+    desk.isAsleep.store(false, ordering: .relaxed)
+  }
+
+  private mutating func reopen() {
+    do throws(SystemError) {
+      file = try OutputFile(desk.target.withLock { $0 })
+    } catch {
+      report(.reopenFailed(error))
+    }
+  }
+}

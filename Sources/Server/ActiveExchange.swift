@@ -1,0 +1,88 @@
+// One exchange as the worker carries it out: the decisions (Proxy.Exchange), the bytes that a
+// further attempt would need, and the connections on both sides, by handle.
+
+import Balancing
+import HTTP
+import HTTP1
+import Primitives
+import Proxy
+
+struct ActiveExchange: ~Copyable {
+  /// What was decided and what happened, in pure form.
+  var machine: Exchange
+  let downstream: Handle
+  /// The configuration it began under, which it keeps to its end.
+  let generation: Int
+  let pool: Int
+  let route: RouteSettings
+
+  var selection = Selection()
+  /// The member that the current attempt is made at, with the place taken there.
+  var pick: Pick?
+  /// Does the current attempt owe the retry budget?
+  var owesBudget = false
+  /// The upstream connection that the current attempt holds; `.none` between attempts.
+  var upstream = Handle.none
+
+  /// What the access log wants to know of the request, followed by the head as it goes upstream.
+  /// Kept whole to the end, so that each attempt sends the very same head.
+  var text: ByteBuffer
+  let summary: RequestSummary
+  let upstreamHead: Range<Int>
+
+  let framing: BodyFraming
+  /// Decoded body bytes that a further attempt would have to send again, from the first one on.
+  var kept = ByteBuffer()
+  /// Is everything that arrived of the body still in `kept`?
+  var keepsBody = true
+  /// Decoded body bytes so far.
+  var bodyByteCount: UInt64 = 0
+  /// How many of them the current attempt has been given.
+  var givenByteCount: UInt64 = 0
+  /// The request's last chunk with trailers as it goes upstream, once it is known.
+  var tail = ByteBuffer()
+  var isTailGiven = false
+
+  /// Did the client mean to use its connection again?
+  let requestPersists: Bool
+  var response: ResponseProgress
+  /// On a relay: has the client finished sending?
+  var clientHasFinished = false
+  var deadline = Deadline()
+
+  init(
+    machine: Exchange, downstream: Handle, generation: Int, pool: Int, route: RouteSettings,
+    text: consuming ByteBuffer, summary: RequestSummary, upstreamHead: Range<Int>,
+    framing: BodyFraming, persists: Bool
+  ) {
+    self.machine = machine
+    self.downstream = downstream
+    self.generation = generation
+    self.pool = pool
+    self.route = route
+    self.text = text
+    self.summary = summary
+    self.upstreamHead = upstreamHead
+    self.framing = framing
+    requestPersists = persists
+    response = ResponseProgress(persists: persists)
+  }
+
+  /// Is there a connection to write the request to?
+  var isOpen: Bool { machine.isConnected && upstream != .none }
+
+  /// The downstream side of the answer.
+  struct ResponseProgress {
+    var framing = BodyFraming.none
+    var status: UInt16 = 0
+    var byteCount: UInt64 = 0
+    /// Will the client's connection be used again?
+    var persists: Bool
+    /// Did the backend say that its connection may be used again?
+    var upstreamPersists = false
+    /// The last call stopped for want of room downstream.
+    var isBlocked = false
+
+    init(persists: Bool) { self.persists = persists }
+  }
+}

@@ -1,0 +1,49 @@
+// Loading the certificates of a configuration, and what is to be said about them.
+
+public import Configuration
+import Reactor
+import TLS
+
+extension Configuration {
+  /// What is wrong with a certificate that can be served all the same, or that is worth knowing.
+  public struct CertificateReport: Sendable {
+    /// Expired or not yet valid: refused by `check`, served with an error by `run`.
+    public var outOfDate: [String] = []
+    public var warnings: [String] = []
+  }
+
+  /// Loads every certificate and key. Throws all that can't be served at all, file by file.
+  public func checkCertificates() throws(ServerFailure) -> CertificateReport {
+    try loadCertificates().report
+  }
+
+  func loadCertificates() throws(ServerFailure) -> (
+    byListener: SnapshotBuilder.Certificates, report: CertificateReport
+  ) {
+    var byListener: SnapshotBuilder.Certificates = [:]
+    var report = CertificateReport()
+    var problems: [String] = []
+    let now = Int64(SystemClock.wall() / 1_000_000_000)
+    for listener in listeners {
+      for files in listener.tls?.certificates ?? [] {
+        do throws(CertificateFailure) {
+          let certificate = try Certificate(chainPath: files.chain, keyPath: files.key)
+          byListener[listener.name, default: []].append(certificate)
+          switch certificate.validity(at: now) {
+          case .valid: break
+          case .expired: report.outOfDate.append("\(files.chain): the certificate has expired")
+          case .notYetValid:
+            report.outOfDate.append("\(files.chain): the certificate is not valid yet")
+          }
+          if certificate.isKeyWorldReadable {
+            report.warnings.append("\(files.key): every user of this machine can read this key")
+          }
+        } catch {
+          problems.append("listener \(listener.name): \(error)")
+        }
+      }
+    }
+    if !problems.isEmpty { throw ServerFailure(problems) }
+    return (byListener, report)
+  }
+}

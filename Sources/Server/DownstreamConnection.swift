@@ -1,0 +1,80 @@
+// One client's connection: its transport, and how far the HTTP/1 codec has got with it.
+//
+// It answers "which bytes are the next head or body piece" and keeps the phase; what is done about
+// them is in Worker+Downstream.swift. One exchange at a time: a pipelined request waits in the
+// buffer, and by that in the client, until the one before it is answered (RFC 9112 9.3.2).
+
+import HTTP
+import HTTP1
+import Primitives
+
+struct DownstreamConnection: ~Copyable {
+  /// What the connection is doing.
+  enum Phase {
+    case handshaking
+    /// Between requests, or with a part of a head in `inbound`.
+    case awaitingHead
+    case exchanging(Handle)
+    /// Bytes both ways after a 101.
+    case relaying(Handle)
+    /// The last answer is written; closes once it is flushed, at once or after lingering.
+    case flushing(thenLinger: Bool)
+    /// Sending is shut down; what the client still sends is discarded, so that it can read its
+    /// answer before it sees a reset (RFC 9112 9.6).
+    case lingering(discardedByteCount: Int)
+  }
+
+  var transport: Transport
+  var phase: Phase
+  let peer: SocketAddress
+  /// Which of the worker's listeners accepted it.
+  let listener: Int
+
+  private var parser: RequestParser
+  private var decoder = BodyDecoder(.none)
+  /// Has a part of a head arrived, and its time begun to run?
+  var isReceivingHead = false
+  /// Requests whose head was complete.
+  var requestCount = 0
+
+  var deadline = Deadline()
+  /// Is it in the worker's queue of connections to drive, to flush?
+  var isQueued = false
+  var isQueuedToFlush = false
+
+  init(
+    _ transport: consuming Transport, peer: SocketAddress, listener: Int, limits: HeadLimits
+  ) {
+    phase = transport.isEstablished ? .awaitingHead : .handshaking
+    self.transport = transport
+    self.peer = peer
+    self.listener = listener
+    parser = RequestParser(limits: limits)
+  }
+
+  /// Parses a head from what is there, and consumes it when it is complete.
+  mutating func parseHead(into head: inout RequestHead) throws(HTTP1Error) -> Bool {
+    guard try parser.take(from: &transport.inbound, into: &head) else { return false }
+    requestCount += 1
+    isReceivingHead = false
+    return true
+  }
+
+  /// The method of a head that never became whole: an answer to HEAD must have no body even then.
+  var likelyMethod: Method {
+    let start: StaticString = "HEAD "
+    let bytes = transport.inbound.bytes
+    if bytes.count < start.bytes.count { return .get }
+    return bytes.extracting(first: start.bytes.count).equals(start.bytes) ? .head : .get
+  }
+
+  mutating func expectBody(_ framing: BodyFraming) { decoder = BodyDecoder(framing) }
+
+  /// The next piece of the request's body, of at most `limit` bytes. A piece lies `skip` bytes into
+  /// `inbound`; the caller consumes skip + count bytes when it has taken it.
+  mutating func nextBodyPiece(
+    limit: Int, trailers: inout FieldBlock
+  ) throws(HTTP1Error) -> BodyStep {
+    try decoder.next(in: transport.inbound, limit: limit, trailers: &trailers)
+  }
+}

@@ -1,0 +1,24 @@
+// What a worker tells people: rare events, handed to the process log.
+//
+// swift-log may allocate and block, so it is kept off the request path: only what happens a few
+// times a minute comes through here. The same things are counted in metrics.
+
+import Balancing
+import Logging
+
+struct EventLog: Sendable {
+  let logger: Logger
+
+  func flipped(_ backend: BackendRecord, _ flip: Flip) {
+    let level: Logger.Level = flip.isUp ? .notice : .warning
+    logger.log(
+      level: level, "backend \(flip.isUp ? "up" : "down"): \(flip.name)",
+      metadata: [
+        "pool": .string(backend.identity.pool), "backend": .string(backend.identity.address),
+      ])
+  }
+
+  func acceptingPaused() {
+    logger.error("out of descriptors or memory: accepting new connections pauses for a moment")
+  }
+}

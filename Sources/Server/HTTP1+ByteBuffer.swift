@@ -1,0 +1,47 @@
+// The codec on the buffers of connections: for clients, for backends and for health checks alike.
+//
+// A parser or decoder is a part of a connection, and so is the buffer it reads. Passed here as two
+// arguments they are distinct accesses to the compiler, where a span of one would borrow the whole.
+
+import HTTP
+import HTTP1
+import Primitives
+
+extension RequestParser {
+  /// Parses a head and consumes it when it is complete; false when more must come.
+  mutating func take(
+    from inbound: inout ByteBuffer, into head: inout RequestHead
+  ) throws(HTTP1Error) -> Bool {
+    switch try parse(inbound.bytes, into: &head) {
+    case .incomplete:
+      return false
+    case .complete(let byteCount):
+      inbound.consume(byteCount)
+      return true
+    }
+  }
+}
+
+extension ResponseParser {
+  /// Parses a head and consumes it when it is complete; false when more must come.
+  mutating func take(
+    from inbound: inout ByteBuffer, into head: inout ResponseHead
+  ) throws(HTTP1Error) -> Bool {
+    switch try parse(inbound.bytes, into: &head) {
+    case .incomplete:
+      return false
+    case .complete(let byteCount):
+      inbound.consume(byteCount)
+      return true
+    }
+  }
+}
+
+extension BodyDecoder {
+  /// The next step over at most `limit` bytes, which the caller consumes.
+  mutating func next(
+    in inbound: borrowing ByteBuffer, limit: Int, trailers: inout FieldBlock
+  ) throws(HTTP1Error) -> BodyStep {
+    try next(inbound.bytes.extracting(first: limit), trailers: &trailers)
+  }
+}

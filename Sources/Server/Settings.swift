@@ -1,0 +1,31 @@
+// The limits and policies of a configuration in the form that the request path reads.
+//
+// Plain values, so that a worker can read them without a reference count. What each means, its
+// default and its range is told where it is configured (Configuration).
+
+import HTTP1
+import Primitives
+import Proxy
+
+struct Settings: Sendable {
+  var headLimits = HeadLimits()
+  var paths = PathPolicy()
+  var forwarding = ForwardingPolicy()
+
+  var bodyByteCountMax: UInt64 = 1 << 30
+  /// Bodies of a known length up to this are collected before a backend is chosen.
+  var collectedByteCountMax: UInt64 = 16 * 1024
+  var collectTime = TimeSpan.milliseconds(100)
+  /// Client connections per worker.
+  var connectionMax = 10_000
+  var requestsPerConnectionMax = 10_000
+
+  var handshakeTimeout = TimeSpan.seconds(10)
+  var headTimeout = TimeSpan.seconds(10)
+  var idleTimeout = TimeSpan.seconds(60)
+  /// For a client that takes nothing of its last answer.
+  var bodyIdleTimeout = TimeSpan.seconds(30)
+
+  /// The defaults, as tests use them.
+  init() {}
+}

@@ -1,0 +1,89 @@
+// One configuration in force, compiled into what the request path reads. Immutable.
+//
+// A reload makes a new snapshot; workers swap it in between two turns, and exchanges in progress
+// end under the one they began under (Generation). What must outlive a reload is not in here but
+// referred to: pools with their cursors, and backends with their health and counts.
+
+import Balancing
+import HTTP
+import Primitives
+import Proxy
+import TLS
+
+final class Snapshot: Sendable {
+  let settings: Settings
+  let listeners: [ListenerSettings]
+  let pools: [PoolSettings]
+
+  init(
+    settings: Settings, listeners: [ListenerSettings], pools: [PoolSettings]
+  ) {
+    self.settings = settings
+    self.listeners = listeners
+    self.pools = pools
+  }
+}
+
+struct ListenerSettings: Sendable {
+  var name: [UInt8]
+  /// One TLS context a worker, so that threads don't contend for one; empty for plain HTTP.
+  var contexts: [TLSContext] = []
+  var table: RouteTable
+  var routes: [RouteSettings]
+
+  func context(worker: Int) -> TLSContext? {
+    contexts.isEmpty ? nil : contexts[worker % contexts.count]
+  }
+}
+
+/// What becomes of the requests of one route. A class, so that an exchange keeps it by reference.
+final class RouteSettings: Sendable {
+  enum Action: Sendable {
+    case forward(pool: Int)
+    case redirect(RedirectTarget, status: UInt16)
+    case respond(LocalAnswer)
+  }
+
+  let action: Action
+  let requestEdits: [FieldEdit]
+  let responseEdits: [FieldEdit]
+
+  init(_ action: Action, requestEdits: [FieldEdit] = [], responseEdits: [FieldEdit] = []) {
+    self.action = action
+    self.requestEdits = requestEdits
+    self.responseEdits = responseEdits
+  }
+}
+
+struct PoolSettings: Sendable {
+  var pool: Pool
+  var retry: RetryPolicy
+  var limits: ExchangeLimits
+  /// Nil without active checks.
+  var check: ActiveCheck?
+  /// The most of a request's body that is kept for another attempt.
+  var replayByteCount = 64 * 1024
+  var keepAlive = KeepAlive()
+}
+
+/// How many upstream connections are kept for the next exchange, and how long.
+struct KeepAlive: Sendable {
+  /// Common backends close theirs at 5 seconds; ours go before.
+  var idleTime = TimeSpan.seconds(4)
+  /// Per backend and worker.
+  var idleMax = 64
+}
+
+/// A snapshot as a worker holds it, with how many of its exchanges still run under it.
+struct Generation {
+  let id: Int
+  let snapshot: Snapshot
+  var pools: [PoolView]
+  var exchangeCount = 0
+
+  init(id: Int, snapshot: Snapshot) {
+    self.id = id
+    self.snapshot = snapshot
+    pools = snapshot.pools.map { PoolView($0.pool) }
+  }
+}

@@ -1,0 +1,259 @@
+// Makes a snapshot of a configuration: loads certificates, finds backends again in the registry,
+// compiles routes.
+//
+// It runs on the control thread, at start and at each reload, and throws everything that stands in
+// the way at once. Nothing that is in force changes before it has returned.
+
+import Balancing
+import Configuration
+import HTTP1
+import Primitives
+import Proxy
+import TLS
+
+/// What outlives every snapshot.
+struct SnapshotBuilder: Sendable {
+  let registry = BackendRegistry()
+  let ticketKeys: TicketKeys
+  let workerCount: Int
+
+  /// Certificates of a listener by the listener's name.
+  typealias Certificates = [String: [Certificate]]
+
+  /// - Parameter names: the addresses of backends that are given by name, as last looked up.
+  func build(
+    _ configuration: Configuration, certificates: Certificates, names: NameTable
+  ) throws(ServerFailure) -> Snapshot {
+    var poolIndices: [String: Int] = [:]
+    var pools: [PoolSettings] = []
+    for pool in configuration.pools {
+      poolIndices[pool.name] = pools.count
+      pools.append(settings(of: pool, configuration.limits, names))
+    }
+    var listeners: [ListenerSettings] = []
+    for listener in configuration.listeners {
+      listeners.append(
+        try settings(
+          of: listener, configuration, certificates[listener.name] ?? [], poolIndices))
+    }
+    return Snapshot(
+      settings: Settings(configuration, workerCount: workerCount), listeners: listeners,
+      pools: pools)
+  }
+
+  // MARK: Listeners and routes
+
+  private func settings(
+    of listener: Configuration.Listener, _ configuration: Configuration,
+    _ certificates: [Certificate], _ pools: [String: Int]
+  ) throws(ServerFailure) -> ListenerSettings {
+    let routes = configuration.routes(on: listener)
+    var contexts: [TLSContext] = []
+    if let tls = listener.tls {
+      for _ in 0..<workerCount {
+        do throws(TLSFailure) {
+          contexts.append(
+            try TLSContext(
+              certificates: certificates, policy: TLSPolicy(tls), ticketKeys: ticketKeys,
+              listenerName: listener.name))
+        } catch {
+          throw ServerFailure("listener \(listener.name): \(error)")
+        }
+      }
+    }
+    return ListenerSettings(
+      name: Array(listener.name.utf8), contexts: contexts,
+      table: RouteTable(routes.map(RouteMatch.init)),
+      routes: routes.map { RouteSettings($0, pools) })
+  }
+
+  // MARK: Pools
+
+  private func settings(
+    of pool: Configuration.Pool, _ limits: Configuration.Limits, _ names: NameTable
+  ) -> PoolSettings {
+    let health = HealthPolicy(pool)
+    var budget = RetryBudget()
+    budget.percent = pool.retry.budgetPercent
+    budget.floor = pool.retry.budgetMinimum
+    let balanced = Pool(
+      registry.pool(pool.name), strategy: Strategy(pool.strategy),
+      members: members(of: pool, names), health: health,
+      allDown: pool.whenAllDown == .failOpen ? .failOpen : .refuse, budget: budget)
+    var retry = RetryPolicy()
+    retry.maxAttempts = pool.retry.maxAttempts
+    retry.statuses = pool.retry.statuses.flatMap { $0.map { UInt16(clamping: $0) } }
+    let times = pool.timeouts
+    if pool.health == nil {
+      for member in balanced.membership.members { member.record.forgetChecks() }
+    }
+    return PoolSettings(
+      pool: balanced, retry: retry,
+      limits: ExchangeLimits(
+        connect: times.connect, response: times.response, total: times.request,
+        clientIdle: limits.bodyIdle, idle: times.idle, relayIdle: times.relayIdle),
+      check: pool.health.map(ActiveCheck.init), replayByteCount: pool.retry.replaySize,
+      keepAlive: KeepAlive(idleTime: pool.keepAlive.idle, idleMax: pool.keepAlive.maxIdle))
+  }
+
+  /// The members of a pool: one for each address of each backend.
+  func members(of pool: Configuration.Pool, _ names: NameTable) -> [Member] {
+    let health = HealthPolicy(pool)
+    return pool.backends.flatMap { backend in
+      names.addresses(of: backend.endpoint).map { address in
+        Member(
+          record: registry.backend(pool: pool.name, address: "\(address)", health: health),
+          address: address, weight: backend.weight, isBackup: backend.isBackup,
+          maxConnections: backend.maxConnections)
+      }
+    }
+  }
+}
+
+// MARK: Translations
+
+extension Settings {
+  init(_ configuration: Configuration, workerCount: Int) {
+    let limits = configuration.limits
+    headLimits = HeadLimits(
+      headByteCount: limits.headSize, targetByteCount: limits.targetSize,
+      fieldCount: limits.fieldCount)
+    paths = PathPolicy(
+      dotSegments: configuration.paths.dotSegments == .refuse ? .refuse : .resolve,
+      encodedSlashes: EncodedSlashPolicy(configuration.paths.encodedSlashes))
+    forwarding = ForwardingPolicy(
+      trustedProxies: configuration.trustedProxies, addsVia: configuration.via,
+      upgradeTokens: configuration.upgrades.map { Array($0.utf8) })
+    bodyByteCountMax = limits.bodySize.map { UInt64($0) } ?? .max
+    collectedByteCountMax = UInt64(limits.collectSize)
+    collectTime = limits.collectWait
+    connectionMax = max(1, limits.connections / workerCount)
+    requestsPerConnectionMax = limits.requestsPerConnection
+    handshakeTimeout = limits.handshake
+    headTimeout = limits.head
+    bodyIdleTimeout = limits.bodyIdle
+    idleTimeout = limits.keepAlive
+  }
+}
+
+extension EncodedSlashPolicy {
+  fileprivate init(_ policy: Configuration.Paths.EncodedSlashes) {
+    self =
+      switch policy {
+      case .refuse: .refuse
+      case .keep: .keep
+      case .decode: .decode
+      }
+  }
+}
+
+extension TLSPolicy {
+  fileprivate init(_ tls: Configuration.TLS) {
+    self.init(
+      ciphers: tls.policy == .modern ? .modern : .intermediate,
+      minimumVersion: tls.minimumVersion == .tls13 ? .tls13 : .tls12,
+      ticketCount: tls.tickets == nil ? 0 : 2)
+  }
+}
+
+extension Strategy {
+  fileprivate init(_ strategy: Configuration.Strategy) {
+    self =
+      switch strategy {
+      case .roundRobin: .roundRobin
+      case .weightedRoundRobin: .weightedRoundRobin
+      case .leastConnections: .leastConnections
+      case .random: .random
+      case .ipHash: .ipHash
+      }
+  }
+}
+
+extension HealthPolicy {
+  fileprivate init(_ pool: Configuration.Pool) {
+    self.init()
+    if let checks = pool.health {
+      rise = checks.rise
+      fall = checks.fall
+      initial = checks.initially == .down ? .down : .up
+    }
+    failures = pool.ejection?.failures
+    if let ejection = pool.ejection {
+      ejectionBase = ejection.base
+      ejectionMax = ejection.max
+    }
+  }
+}
+
+extension ActiveCheck {
+  fileprivate init(_ health: Configuration.Health) {
+    switch health.check {
+    case .tcp: kind = .tcp
+    case .http:
+      kind = .http(
+        path: health.path, host: health.host,
+        expected: health.expect.map {
+          UInt16(clamping: $0.lowerBound)...UInt16(clamping: $0.upperBound)
+        })
+    }
+    interval = health.interval
+    fastInterval = min(health.fastInterval, health.interval)
+    timeout = health.timeout
+  }
+}
+
+extension RouteMatch {
+  fileprivate init(_ route: Configuration.Route) {
+    let host: Host =
+      switch route.hosts.first {
+      case .exact(let name): .exact(name)
+      case .below(let suffix): .below(suffix)
+      case nil: .any
+      }
+    self.init(host: host, path: route.match == .exact ? .exact(route.path) : .prefix(route.path))
+  }
+}
+
+extension RouteSettings {
+  fileprivate convenience init(_ route: Configuration.Route, _ pools: [String: Int]) {
+    let action: Action =
+      switch route.action {
+      // The configuration has checked that the pool exists.
+      case .forward(let pool): .forward(pool: pools[pool] ?? 0)
+      case .redirect(let redirect):
+        .redirect(RedirectTarget(redirect), status: UInt16(clamping: redirect.status))
+      case .respond(let response):
+        .respond(
+          LocalAnswer(
+            status: UInt16(clamping: response.status), contentType: response.contentType,
+            body: Array(response.body.utf8)))
+      }
+    self.init(
+      action, requestEdits: [FieldEdit](route.requestEdits),
+      responseEdits: [FieldEdit](route.responseEdits))
+  }
+}
+
+extension RedirectTarget {
+  fileprivate init(_ redirect: Configuration.Redirect) {
+    let standard: UInt16? =
+      switch redirect.scheme {
+      case .http: 80
+      case .https: 443
+      case nil: nil
+      }
+    self.init(
+      scheme: redirect.scheme.map { Array($0.rawValue.utf8) },
+      host: redirect.host.map { Array($0.utf8) },
+      port: redirect.port == standard ? nil : redirect.port,
+      path: redirect.path.map { Array($0.utf8) })
+  }
+}
+
+extension [FieldEdit] {
+  fileprivate init(_ edits: Configuration.FieldEdits) {
+    self =
+      edits.remove.map { .remove(name: [UInt8]($0.utf8)) }
+      + edits.set.map { .set(name: [UInt8]($0.name.utf8), value: [UInt8]($0.value.utf8)) }
+  }
+}

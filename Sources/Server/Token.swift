@@ -1,0 +1,31 @@
+// What the 64 bits stand for that the reactor and the timer wheel hand back: a kind and a handle.
+
+import Primitives
+
+struct Token: Equatable {
+  enum Kind: UInt8 {
+    case listener = 1
+    case downstream
+    case upstream
+    case exchange
+    case probe
+    /// A timer of the worker itself; the handle's index says which.
+    case worker
+  }
+
+  let kind: Kind
+  let handle: Handle
+
+  init(_ kind: Kind, _ handle: Handle) {
+    self.kind = kind
+    self.handle = handle
+  }
+
+  init?(packed: UInt64) {
+    guard let kind = Kind(rawValue: UInt8(truncatingIfNeeded: packed >> 56)) else { return nil }
+    self.kind = kind
+    handle = Handle(packed: packed & 0xFF_FFFF_FFFF_FFFF)
+  }
+
+  var packed: UInt64 { UInt64(kind.rawValue) << 56 | handle.packed }
+}

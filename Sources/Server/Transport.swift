@@ -1,0 +1,487 @@
+// One socket, the TLS session on it if there is one, and the bytes that wait on either side.
+//
+// Above it there is only plaintext: drivers take from `inbound` and call `write`. Below it there is
+// only the I/O seam. Buffers are borrowed from the worker's pool while there is something in them
+// and given back when there isn't, so that an idle connection holds none. Nothing here knows HTTP.
+
+import Primitives
+import Reactor
+import TLS
+
+/// A byte stream to one peer, encrypted or not.
+struct Transport: ~Copyable {
+  let socket: Socket
+  private var session: TLSSession?
+  private(set) var isEncrypted: Bool
+  /// False until the TLS handshake is done; always true without TLS.
+  private(set) var isEstablished: Bool
+
+  /// Plaintext that arrived and was not consumed yet.
+  var inbound = ByteBuffer()
+  /// Under TLS, what arrived and was not decrypted yet.
+  private var ciphertext = ByteBuffer()
+  /// Under TLS, plaintext that waits for more of the same record: a head and a small body that
+  /// follows it in the same turn are one record and not two.
+  private var staged = ByteBuffer()
+  /// Bytes for the wire that the socket has not taken yet.
+  private var outbound = ByteBuffer()
+
+  /// May there be something to receive? Cleared by a short or empty receive (edge-triggered).
+  private(set) var isReadable = false
+  private(set) var isWritable: Bool
+  /// The peer finished sending, perhaps behind bytes that are still to be read.
+  private(set) var peerFinished = false
+  /// What broke the connection for receiving, and so for sending too.
+  private(set) var failure: TransportFailure?
+  /// What broke it for sending. What the peer said before may still be received: an early answer
+  /// often comes with a closed door.
+  private(set) var sendFailure: TransportFailure?
+
+  private(set) var receivedByteCount: UInt64 = 0
+  /// Bytes that the socket took, as they went over the wire.
+  private(set) var sentByteCount: UInt64 = 0
+
+  /// Takes over a plain socket that is connected, or with `isWritable` false being connected.
+  init(_ socket: Socket, isWritable: Bool = true) {
+    self.socket = socket
+    session = nil
+    isEncrypted = false
+    isEstablished = true
+    self.isWritable = isWritable
+  }
+
+  /// Takes over a connected socket on which a TLS session begins.
+  init(_ socket: Socket, accepting tls: consuming TLSSession) {
+    self.socket = socket
+    session = consume tls
+    isEncrypted = true
+    isEstablished = false
+    isWritable = true
+  }
+
+  /// The most bytes that are joined with what waits before them instead of being sent at once.
+  private static let joinedMax = 16 * 1024
+  /// The most that is received in one call: four whole records, which fit encrypted and with a head
+  /// before them into one block, so that a block comes in and goes out without a remainder.
+  private static let receiveMax = 64 * 1024
+
+  /// Plaintext that the session still holds.
+  private var pendingByteCount: Int {
+    switch session {
+    case .some(let session): session.pendingByteCount
+    case .none: 0
+    }
+  }
+
+  /// Nil without TLS, or before the handshake is done.
+  var tlsFacts: TLSFacts? {
+    guard isEstablished else { return nil }
+    switch session {
+    case .some(let session):
+      return TLSFacts(
+        version: session.version.name, cipher: session.cipherName, isResumed: session.isResumed)
+    case .none:
+      return nil
+    }
+  }
+
+  mutating func note(_ readiness: Readiness) {
+    if readiness.contains(.readable) { isReadable = true }
+    if readiness.contains(.writable) { isWritable = true }
+    if readiness.contains(.peerFinished) {
+      peerFinished = true
+      isReadable = true
+    }
+    if readiness.contains(.failed) {
+      isReadable = true
+      isWritable = true
+    }
+  }
+
+  /// Has everything that was written been taken by the socket?
+  var isFlushed: Bool { outbound.isEmpty && staged.isEmpty }
+  /// Bytes wait and the socket is full: only the peer can end that.
+  var isBlocked: Bool { !outbound.isEmpty && !isWritable }
+  /// Did a ticket spare the client a full handshake?
+  var isResumed: Bool {
+    switch session {
+    case .some(let session): session.isResumed
+    case .none: false
+    }
+  }
+  var isBroken: Bool { failure != nil || sendFailure != nil }
+  /// Is the connection at rest, so that another message can follow?
+  var isReusable: Bool { !isBroken && !peerFinished && inbound.isEmpty && isFlushed }
+  /// Bytes that this connection holds in its buffers.
+  var heldByteCount: Int { inbound.count + ciphertext.count + staged.count + outbound.count }
+
+  /// How many bytes of a body may be written now, so that one block holds what waits.
+  var room: Int {
+    if failure != nil || sendFailure != nil { return 0 }
+    let free = max(0, BufferPool.largeByteCount - outbound.count)
+    if !isEncrypted { return free }
+    // Each record of up to 16 KiB grows by a header, a tag and padding; 128 is above all of them.
+    return max(0, free - (free / 16_384 + 3) * 128 - staged.count)
+  }
+
+  // MARK: Receiving
+
+  enum Arrival: Equatable {
+    /// `inbound` has grown.
+    case bytes
+    case nothing
+    /// The peer ended the stream; under TLS with or without close_notify.
+    case finished
+    case failed(TransportFailure)
+  }
+
+  /// Receives once and decrypts, as far as `inbound` has room.
+  mutating func receive<IO: InputOutput & ~Copyable>(
+    _ io: inout IO, _ buffers: inout BufferPool
+  ) -> Arrival {
+    if let failure { return .failed(failure) }
+    return isEncrypted ? receiveTLS(&io, &buffers) : receivePlain(&io, &buffers)
+  }
+
+  private mutating func receivePlain<IO: InputOutput & ~Copyable>(
+    _ io: inout IO, _ buffers: inout BufferPool
+  ) -> Arrival {
+    if !isReadable { return .nothing }
+    guard Self.makeRoom(in: &inbound, &buffers) else { return .nothing }
+    let result = Self.receive(from: socket, into: &inbound, &io)
+    let end = noteReceived(result)
+    if end != nil { buffers.settle(&inbound) }
+    return end ?? .bytes
+  }
+
+  private mutating func receiveTLS<IO: InputOutput & ~Copyable>(
+    _ io: inout IO, _ buffers: inout BufferPool
+  ) -> Arrival {
+    while true {
+      if !ciphertext.isEmpty || pendingByteCount > 0 {
+        guard Self.makeRoom(in: &inbound, &buffers) else { return .nothing }
+        // A session may answer on its own: handshake flights, tickets, alerts, key updates.
+        buffers.enlarge(&outbound)
+        let arrival = decrypt()
+        buffers.settle(&ciphertext)
+        buffers.settle(&outbound)
+        if let arrival {
+          buffers.settle(&inbound)
+          return arrival
+        }
+      }
+      if !isReadable {
+        buffers.settle(&inbound)
+        return .nothing
+      }
+      guard Self.makeRoom(in: &ciphertext, &buffers) else { return .nothing }
+      let result = Self.receive(from: socket, into: &ciphertext, &io)
+      if let end = noteReceived(result) {
+        buffers.settle(&ciphertext)
+        return end
+      }
+    }
+  }
+
+  /// Feeds the session with what is there; nil when it needs more.
+  private mutating func decrypt() -> Arrival? {
+    do throws(TLSFailure) {
+      if !isEstablished {
+        let step = try Self.handshake(&session, &ciphertext, &outbound)
+        if step != .complete { return nil }
+        isEstablished = true
+      }
+      let before = inbound.count
+      let step = try Self.read(&session, &ciphertext, &inbound, &outbound)
+      if inbound.count > before { return .bytes }
+      return step == .closed ? .finished : nil
+    } catch {
+      return fail(.tls(error))
+    }
+  }
+
+  private mutating func noteReceived(_ result: (ReceiveResult, offered: Int)) -> Arrival? {
+    switch result.0 {
+    case .received(let count):
+      receivedByteCount += UInt64(count)
+      // A short count means drained, unless the peer has finished: then the end is still to come.
+      if count < result.offered && !peerFinished { isReadable = false }
+      return nil
+    case .wouldBlock:
+      isReadable = false
+      return .nothing
+    case .finished:
+      isReadable = false
+      peerFinished = true
+      return .finished
+    case .failed(let error):
+      return fail(.system(error))
+    }
+  }
+
+  private mutating func fail(_ reason: TransportFailure) -> Arrival {
+    failure = reason
+    return .failed(reason)
+  }
+
+  // MARK: Sending
+
+  /// Takes the bytes of `source`. Small ones wait for `flush`, large ones are sent at once behind
+  /// what waits. `room` is what a caller who moves bodies keeps to; a head is written whole, since
+  /// its size has a limit of its own, and the buffer grows for it where it must.
+  mutating func write<IO: InputOutput & ~Copyable>(
+    _ source: borrowing ByteBuffer, _ io: inout IO, _ buffers: inout BufferPool
+  ) {
+    write(source.bytes, &io, &buffers)
+  }
+
+  /// The same for a part of `source`.
+  mutating func write<IO: InputOutput & ~Copyable>(
+    _ source: borrowing ByteBuffer, _ range: Range<Int>, _ io: inout IO,
+    _ buffers: inout BufferPool
+  ) {
+    write(source.bytes.extracting(range), &io, &buffers)
+  }
+
+  mutating func write<IO: InputOutput & ~Copyable>(
+    _ bytes: Span<UInt8>, _ io: inout IO, _ buffers: inout BufferPool
+  ) {
+    if failure != nil || sendFailure != nil || bytes.isEmpty { return }
+    if isEncrypted { return writeTLS(bytes, &buffers) }
+    if outbound.count + bytes.count <= Self.joinedMax || !isWritable {
+      return Self.append(bytes, to: &outbound, &buffers)
+    }
+    let taken = sendOnce(followedBy: bytes, &io)
+    if taken < bytes.count { Self.append(bytes.extracting(taken...), to: &outbound, &buffers) }
+    buffers.settle(&outbound)
+  }
+
+  /// Sends what waits. What is left afterwards waits for the socket to become writable.
+  mutating func flush<IO: InputOutput & ~Copyable>(_ io: inout IO, _ buffers: inout BufferPool) {
+    encryptStaged(&buffers)
+    while !outbound.isEmpty && isWritable && sendFailure == nil {
+      _ = sendOnce(followedBy: Span(), &io)
+    }
+    if sendFailure != nil { outbound.removeAll() }
+    buffers.settle(&outbound)
+  }
+
+  /// Offers the waiting bytes and then `bytes` in one call; answers how many of `bytes` were taken.
+  private mutating func sendOnce<IO: InputOutput & ~Copyable>(
+    followedBy bytes: Span<UInt8>, _ io: inout IO
+  ) -> Int {
+    let waiting = outbound.count
+    switch io.send(to: socket, outbound.bytes, bytes) {
+    case .sent(let count):
+      sentByteCount += UInt64(count)
+      outbound.consume(min(count, waiting))
+      if count < waiting + bytes.count { isWritable = false }
+      return max(0, count - waiting)
+    case .wouldBlock:
+      isWritable = false
+    case .failed(let error):
+      sendFailure = .system(error)
+      isReadable = true
+    }
+    return 0
+  }
+
+  private mutating func writeTLS(_ bytes: Span<UInt8>, _ buffers: inout BufferPool) {
+    if staged.count + bytes.count <= Self.joinedMax {
+      if !staged.hasStorage { staged = buffers.takeSmall() }
+      if staged.count + bytes.count > staged.capacity { buffers.enlarge(&staged) }
+      staged.append(bytes)
+      return
+    }
+    encryptStaged(&buffers)
+    encrypt(bytes, &buffers)
+  }
+
+  private mutating func encryptStaged(_ buffers: inout BufferPool) {
+    if staged.isEmpty { return }
+    var plaintext = ByteBuffer()
+    swap(&plaintext, &staged)
+    encrypt(plaintext.bytes, &buffers)
+    buffers.give(plaintext)
+  }
+
+  private mutating func encrypt(_ bytes: Span<UInt8>, _ buffers: inout BufferPool) {
+    if sendFailure != nil { return }
+    buffers.enlarge(&outbound)
+    var rest = 0..<bytes.count
+    // Once round, unless the client asked for short records, which need more room for each byte.
+    while !rest.isEmpty {
+      outbound.reserve(TLSSession.ciphertextByteCount(for: rest.count))
+      do throws(TLSFailure) {
+        let taken = try Self.encrypt(&session, bytes.extracting(rest), &outbound)
+        rest = (rest.lowerBound + taken)..<rest.upperBound
+        if taken == 0 { outbound.reserve(outbound.freeCount * 2) }
+      } catch {
+        sendFailure = .tls(error)
+        return
+      }
+    }
+  }
+
+  /// Writes close_notify behind everything else; without TLS there is nothing to say.
+  mutating func writeCloseNotify(_ buffers: inout BufferPool) {
+    guard isEncrypted, failure == nil, sendFailure == nil else { return }
+    encryptStaged(&buffers)
+    buffers.enlarge(&outbound)
+    outbound.reserve(256)
+    Self.closeNotify(&session, &outbound)
+  }
+
+  /// Turns a connection whose first bytes were not TLS into a plain one, to tell the peer so.
+  mutating func abandonTLS(_ buffers: inout BufferPool) {
+    session = nil
+    isEncrypted = false
+    isEstablished = true
+    failure = nil
+    ciphertext.removeAll()
+    staged.removeAll()
+    outbound.removeAll()
+    settle(&buffers)
+  }
+
+  /// Receives and drops, without decrypting: whoever sends after its last answer is not heard.
+  mutating func discard<IO: InputOutput & ~Copyable>(
+    _ io: inout IO, _ buffers: inout BufferPool
+  ) -> ReceiveResult {
+    if !isReadable { return .wouldBlock }
+    var block = buffers.takeLarge()
+    let result = Self.receive(from: socket, into: &block, &io)
+    buffers.give(block)
+    _ = noteReceived(result)
+    return result.0
+  }
+
+  /// Gives all buffers back, before the connection goes.
+  mutating func release(to buffers: inout BufferPool) {
+    inbound.removeAll()
+    ciphertext.removeAll()
+    staged.removeAll()
+    outbound.removeAll()
+    settle(&buffers)
+  }
+
+  /// Gives back what holds nothing, when the connection comes to rest.
+  mutating func settle(_ buffers: inout BufferPool) {
+    buffers.settle(&inbound)
+    buffers.settle(&ciphertext)
+    buffers.settle(&staged)
+    buffers.settle(&outbound)
+  }
+
+  // MARK: Separate accesses
+
+  // Static, with each part passed on its own, so that the session and the buffers it works between
+  // are distinct accesses to the compiler.
+
+  private static func receive<IO: InputOutput & ~Copyable>(
+    from socket: Socket, into buffer: inout ByteBuffer, _ io: inout IO
+  ) -> (ReceiveResult, offered: Int) {
+    let offered = min(buffer.freeCount, receiveMax)
+    let result = buffer.fill(upTo: receiveMax) { output in
+      io.receive(from: socket, into: &output)
+    }
+    return (result, offered)
+  }
+
+  private static func handshake(
+    _ session: inout TLSSession?, _ ciphertext: inout ByteBuffer, _ outbound: inout ByteBuffer
+  ) throws(TLSFailure) -> HandshakeStep {
+    var input = ciphertext.bytes
+    let before = input.count
+    var step = HandshakeStep.wantsInput
+    var failed: TLSFailure?
+    outbound.fill { output in
+      do throws(TLSFailure) {
+        step = try session?.handshake(input: &input, output: &output) ?? .wantsInput
+      } catch {
+        failed = error
+      }
+    }
+    let consumed = before - input.count
+    ciphertext.consume(consumed)
+    if let failed { throw failed }
+    return step
+  }
+
+  private static func read(
+    _ session: inout TLSSession?, _ ciphertext: inout ByteBuffer, _ inbound: inout ByteBuffer,
+    _ outbound: inout ByteBuffer
+  ) throws(TLSFailure) -> ReadStep {
+    var input = ciphertext.bytes
+    let before = input.count
+    var step = ReadStep.wantsInput
+    var failed: TLSFailure?
+    outbound.fill { output in
+      inbound.fill { plaintext in
+        do throws(TLSFailure) {
+          step =
+            try session?.read(input: &input, plaintext: &plaintext, output: &output) ?? .wantsInput
+        } catch {
+          failed = error
+        }
+      }
+    }
+    let consumed = before - input.count
+    ciphertext.consume(consumed)
+    if let failed { throw failed }
+    return step
+  }
+
+  private static func encrypt(
+    _ session: inout TLSSession?, _ bytes: Span<UInt8>, _ outbound: inout ByteBuffer
+  ) throws(TLSFailure) -> Int {
+    try outbound.fill { (output) throws(TLSFailure) in
+      try session?.write(bytes, output: &output) ?? bytes.count
+    }
+  }
+
+  private static func closeNotify(_ session: inout TLSSession?, _ outbound: inout ByteBuffer) {
+    outbound.fill { output in session?.close(output: &output) }
+  }
+
+  /// Sees to it that `buffer` has free room; false when it is full of bytes nobody has taken yet.
+  private static func makeRoom(in buffer: inout ByteBuffer, _ buffers: inout BufferPool) -> Bool {
+    if !buffer.hasStorage {
+      buffer = buffers.takeLarge()
+    } else if buffer.freeCount < smallestReceive {
+      buffers.enlarge(&buffer)
+      let free = buffer.capacity - buffer.count
+      if free == 0 { return false }
+      buffer.reserve(min(free, smallestReceive))
+    }
+    return true
+  }
+
+  /// Below this much free room a buffer is compacted or enlarged before the next receive.
+  private static let smallestReceive = 16 * 1024
+
+  private static func append(
+    _ bytes: Span<UInt8>, to buffer: inout ByteBuffer, _ buffers: inout BufferPool
+  ) {
+    if !buffer.hasStorage {
+      buffer =
+        bytes.count <= BufferPool.smallByteCount ? buffers.takeSmall() : buffers.takeLarge()
+    } else if buffer.count + bytes.count > buffer.capacity {
+      buffers.enlarge(&buffer)
+    }
+    buffer.append(bytes)
+  }
+}
+
+/// What the access log says about a connection's encryption.
+struct TLSFacts {
+  let version: StaticString
+  let cipher: StaticString
+  let isResumed: Bool
+}
+
+/// What broke a connection.
+enum TransportFailure: Error, Equatable {
+  case system(SystemError)
+  case tls(TLSFailure)
+}

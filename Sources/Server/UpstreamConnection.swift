@@ -1,0 +1,74 @@
+// One connection to a backend: its transport, whom it serves, and how far the HTTP/1 codec has got
+// with the answer. It belongs to one worker, which leases it to one exchange at a time.
+
+import Balancing
+import HTTP
+import HTTP1
+import Primitives
+
+struct UpstreamConnection: ~Copyable {
+  enum Phase {
+    case dialling(exchange: Handle)
+    case leased(exchange: Handle)
+    /// In the worker's stock of idle connections, since an instant.
+    case idle(since: Instant)
+    case relaying(exchange: Handle)
+  }
+
+  var transport: Transport
+  var phase: Phase
+  let backend: BackendRecord
+  let keepAlive: KeepAlive
+  /// `transport.sentByteCount` when the current lease began.
+  private(set) var sentBeforeLease: UInt64 = 0
+
+  private var parser: ResponseParser
+  private var decoder = BodyDecoder(.none)
+
+  var deadline = Deadline()
+  var isQueued = false
+  var isQueuedToFlush = false
+
+  init(
+    _ transport: consuming Transport, backend: BackendRecord, keepAlive: KeepAlive,
+    for exchange: Handle, limits: HeadLimits
+  ) {
+    self.transport = transport
+    self.backend = backend
+    self.keepAlive = keepAlive
+    phase = .dialling(exchange: exchange)
+    parser = ResponseParser(limits: limits)
+  }
+
+  var exchange: Handle? {
+    switch phase {
+    case .dialling(let exchange), .leased(let exchange), .relaying(let exchange): exchange
+    case .idle: nil
+    }
+  }
+
+  mutating func lease(to exchange: Handle) {
+    phase = .leased(exchange: exchange)
+    sentBeforeLease = transport.sentByteCount
+  }
+
+  /// How many bytes the socket has taken since the lease began.
+  var takenByteCount: UInt64 { transport.sentByteCount - sentBeforeLease }
+
+  /// Parses a response head from what is there, and consumes it when it is complete.
+  mutating func parseHead(into head: inout ResponseHead) throws(HTTP1Error) -> Bool {
+    try parser.take(from: &transport.inbound, into: &head)
+  }
+
+  mutating func expectBody(_ framing: BodyFraming) { decoder = BodyDecoder(framing) }
+
+  /// The next piece of the response's body; see `DownstreamConnection.nextBodyPiece`.
+  mutating func nextBodyPiece(
+    limit: Int, trailers: inout FieldBlock
+  ) throws(HTTP1Error) -> BodyStep {
+    try decoder.next(in: transport.inbound, limit: limit, trailers: &trailers)
+  }
+
+  /// The backend has finished sending; throws when that cuts the body short.
+  mutating func finishBody() throws(HTTP1Error) { try decoder.finish() }
+}

@@ -1,0 +1,127 @@
+// Taking new connections from the worker's own listening sockets.
+
+import Metrics
+import Primitives
+import Reactor
+import TLS
+
+extension Worker where IO: ~Copyable {
+  /// Connections taken from one listener in one turn; the others wait for the next, since
+  /// listeners are reported as long as somebody waits.
+  private static var acceptsPerTurn: Int { 64 }
+  /// How long accepting pauses when descriptors or memory ran out.
+  private static var exhaustionPause: TimeSpan { .milliseconds(100) }
+
+  mutating func accept(from index: Int) {
+    guard index < listeners.count, listeners[index].isOpen else { return }
+    for _ in 0..<Self.acceptsPerTurn {
+      switch io.accept(from: listeners[index].socket) {
+      case .accepted(let socket, let peer):
+        open(socket, peer: peer, listener: index)
+      case .wouldBlock:
+        return
+      case .failed:
+        continue
+      case .exhausted:
+        pauseAccepting()
+        return
+      }
+    }
+  }
+
+  private mutating func open(_ socket: Socket, peer: SocketAddress, listener: Int) {
+    metrics.add(.downstreamConnectionsAccepted)
+    if downstreams.count >= settings.connectionMax {
+      metrics.add(.downstreamConnectionsRefused)
+      io.close(socket, reset: true)
+      return
+    }
+    let context = listeners[listener].configured.flatMap {
+      snapshot.listeners[$0].context(worker: index)
+    }
+    let transport: Transport
+    if let context {
+      guard let session = try? TLSSession(accepting: context) else {
+        io.close(socket, reset: true)
+        return
+      }
+      transport = Transport(socket, accepting: session)
+    } else {
+      transport = Transport(socket)
+    }
+    let handle = downstreams.insert(
+      DownstreamConnection(
+        transport, peer: peer, listener: listener, limits: settings.headLimits))
+    io.register(socket, token: Token(.downstream, handle).packed)
+    metrics.add(.downstreamConnectionsActive)
+    setDeadline(
+      downstream: handle,
+      now + (context == nil ? settings.headTimeout : settings.handshakeTimeout))
+  }
+
+  // MARK: Exhaustion
+
+  /// Without descriptors or memory accepting would fail again at once, turn after turn. All
+  /// listeners pause a moment; the connections stay in their queues.
+  private mutating func pauseAccepting() {
+    metrics.add(.acceptExhausted)
+    events.acceptingPaused()
+    for listener in listeners where listener.isOpen { io.unwatch(listener: listener.socket) }
+    acceptDeadline.set(
+      now + Self.exhaustionPause, payload: WorkerTimer.resumeAccepting.payload, in: &timers)
+  }
+
+  mutating func resumeAccepting() {
+    for (index, listener) in listeners.enumerated() where listener.isOpen {
+      io.watch(listener: listener.socket, token: WorkerListener.token(index))
+    }
+  }
+
+  // MARK: Listeners
+
+  mutating func add(listener socket: Socket, configured: Int) {
+    listeners.append(
+      WorkerListener(
+        socket: socket, configured: configured, name: snapshot.listeners[configured].name))
+    io.watch(listener: socket, token: WorkerListener.token(listeners.count - 1))
+  }
+
+  /// Stops listening. What already waits in the socket's queue would be reset by closing it, so it
+  /// is taken first.
+  mutating func close(listener index: Int) {
+    guard listeners[index].isOpen else { return }
+    takeWaiting(index)
+    listeners[index].isOpen = false
+    io.close(listeners[index].socket, reset: false)
+  }
+
+  private mutating func takeWaiting(_ index: Int) {
+    while true {
+      switch io.accept(from: listeners[index].socket) {
+      case .accepted(let socket, let peer): open(socket, peer: peer, listener: index)
+      case .failed: continue
+      case .wouldBlock, .exhausted: return
+      }
+    }
+  }
+}
+
+/// One listening socket of a worker.
+struct WorkerListener {
+  let socket: Socket
+  /// Index of its listener in the snapshot in force; nil once that has it no longer, and only
+  /// connections from before are left.
+  var configured: Int?
+  let name: [UInt8]
+  var isOpen = true
+
+  init(socket: Socket, configured: Int, name: [UInt8]) {
+    self.socket = socket
+    self.configured = configured
+    self.name = name
+  }
+
+  static func token(_ index: Int) -> UInt64 {
+    Token(.listener, Handle(index: UInt32(index), generation: 1)).packed
+  }
+}

@@ -1,0 +1,306 @@
+// Attempts: choosing a member, leasing or dialling a connection to it, and what follows when an
+// attempt or the whole exchange ends.
+
+import Balancing
+import HTTP
+import HTTP1
+import Metrics
+import Primitives
+import Proxy
+import Reactor
+
+extension Worker where IO: ~Copyable {
+  mutating func perform(_ action: Exchange.Action, _ handle: Handle) {
+    switch action {
+    case .wait: updateDeadline(handle)
+    case .attempt: startAttempt(handle)
+    case .redial: redial(handle)
+    case .answer(let status): answerInstead(handle, status)
+    case .cut: cut(handle)
+    case .forward, .forwardInterim, .finish: break
+    }
+  }
+
+  mutating func updateDeadline(_ handle: Handle) {
+    let limits = snapshot(of: handle).pools[exchanges[handle].pool].limits
+    let side = awaitedSide(handle)
+    setDeadline(exchange: handle, exchanges[handle].machine.deadline(limits, awaiting: side))
+  }
+
+  // MARK: Starting
+
+  private mutating func startAttempt(_ handle: Handle) {
+    let generation = generationIndex(of: handle)
+    let pool = exchanges[handle].pool
+    do throws(Unavailability) {
+      let pick = try exchanges[handle].selection.next(
+        in: &generations[generation].pools[pool], client: exchanges[handle].summary.client,
+        at: now, generator: &generator)
+      exchanges[handle].pick = pick
+    } catch {
+      perform(exchanges[handle].machine.nothingAvailable(error), handle)
+      return
+    }
+    connect(handle, mayReuse: true)
+  }
+
+  /// The pooled connection was closed under our request: the same member, on a new one. Its place
+  /// there is still taken.
+  private mutating func redial(_ handle: Handle) { connect(handle, mayReuse: false) }
+
+  /// A place at the picked member is taken; get a connection to it.
+  private mutating func connect(_ handle: Handle, mayReuse: Bool) {
+    guard let pick = exchanges[handle].pick else { return }
+    remember(pick.record)
+    exchanges[handle].givenByteCount = 0
+    exchanges[handle].isTailGiven = false
+    metrics.add(.attempts)
+    if mayReuse, let upstream = takeIdle(pick.record, for: handle) {
+      metrics.add(.upstreamConnectionsReused)
+      exchanges[handle].upstream = upstream
+      exchanges[handle].machine.attemptStarted(backend: pick.record.id, isReused: true, at: now)
+      sendRequest(handle)
+      return
+    }
+    exchanges[handle].machine.attemptStarted(backend: pick.record.id, isReused: false, at: now)
+    let upstream = upstreams.nextHandle
+    switch io.connect(to: pick.address, token: Token(.upstream, upstream).packed) {
+    case .started(let socket):
+      let inserted = upstreams.insert(
+        UpstreamConnection(
+          Transport(socket, isWritable: false), backend: pick.record,
+          keepAlive: snapshot(of: handle).pools[exchanges[handle].pool].keepAlive, for: handle,
+          limits: settings.headLimits))
+      precondition(inserted == upstream)
+      metrics.add(.upstreamConnectionsOpened)
+      exchanges[handle].upstream = upstream
+      updateDeadline(handle)
+    case .failed(let error):
+      attemptFailed(handle, FailureCause(connecting: error), blamesBackend: !error.isShortage)
+    }
+  }
+
+  /// Keeps a backend's name by its id, for the log.
+  private mutating func remember(_ record: BackendRecord) {
+    while backendNames.count <= record.id { backendNames.append([]) }
+    if backendNames[record.id].isEmpty {
+      backendNames[record.id] = Array(record.identity.address.utf8)
+    }
+  }
+
+  /// The most recently used idle connection that is still open. A request that can't be sent twice
+  /// only takes one that was used within the last second and is seen to be quiet.
+  private mutating func takeIdle(_ record: BackendRecord, for handle: Handle) -> Handle? {
+    let isIdempotent = exchanges[handle].machine.isIdempotent
+    while let upstream = popIdle(record.id) {
+      guard case .idle(let since) = upstreams[upstream].phase else { continue }
+      if !isIdempotent && now - since >= .seconds(1) {
+        // It is good enough for the next idempotent request; all others are older still.
+        idleUpstreams[record.id].append(upstream)
+        return nil
+      }
+      let isDoubtful = upstreams[upstream].transport.isReadable || !isIdempotent
+      if isDoubtful && !io.isQuiet(upstreams[upstream].transport.socket) {
+        close(upstream: upstream)
+        continue
+      }
+      upstreams[upstream].lease(to: handle)
+      setDeadline(upstream: upstream, .never)
+      return upstream
+    }
+    return nil
+  }
+
+  /// The attempt's connection is there: write the head and what there is of the body.
+  mutating func sendRequest(_ handle: Handle) {
+    let upstream = exchanges[handle].upstream
+    let head = exchanges[handle].upstreamHead
+    upstreams[upstream].transport.write(
+      exchanges[handle].text, head, &io, &buffers)
+    queueToFlush(upstream: upstream)
+    if exchanges[handle].machine.isRequestComplete {
+      giveTail(handle)
+      updateDeadline(handle)
+    } else {
+      queueToDrive(downstream: exchanges[handle].downstream)
+      updateDeadline(handle)
+    }
+  }
+
+  // MARK: Ending
+
+  /// The attempt came to nothing: end its connection, and see what follows. A shortage of ours is
+  /// not blamed on the backend.
+  mutating func attemptFailed(
+    _ handle: Handle, _ cause: FailureCause, blamesBackend: Bool = true
+  ) {
+    let upstream = exchanges[handle].upstream
+    var sent: UInt64 = 0
+    if upstream != .none {
+      sent = upstreams[upstream].takenByteCount
+      exchanges[handle].upstream = .none
+      close(upstream: upstream)
+    }
+    let generation = generationIndex(of: handle)
+    let pool = exchanges[handle].pool
+    let policy = generations[generation].snapshot.pools[pool].retry
+    let failure = AttemptFailure(
+      cause: cause, wasReused: exchanges[handle].machine.attempts.last?.isReused ?? false,
+      sentByteCount: Int(clamping: sent))
+    if blamesBackend && policy.blamesBackend(failure) { observe(handle, succeeded: false) }
+    var verdict = exchanges[handle].machine.verdict(
+      after: failure, canReplay: exchanges[handle].keepsBody, policy: policy,
+      limits: generations[generation].snapshot.pools[pool].limits, at: now)
+    // A redial keeps its place at the member; everything else gives it back.
+    if verdict != .retrySameFresh { releasePick(handle) }
+    if verdict == .retryElsewhere && !chargeRetry(handle, after: cause) { verdict = .giveUp }
+    if verdict != .giveUp { metrics.add(.retries) }
+    perform(exchanges[handle].machine.attemptFailed(cause, verdict: verdict, at: now), handle)
+  }
+
+  /// Asks the retry budget; true when the retry may be made.
+  mutating func chargeRetry(_ handle: Handle, after cause: FailureCause) -> Bool {
+    let view = generations[generationIndex(of: handle)].pools[exchanges[handle].pool]
+    switch view.chargeRetry(after: cause) {
+    case .exempt: return true
+    case .charged:
+      exchanges[handle].owesBudget = true
+      return true
+    case .refused: return false
+    }
+  }
+
+  /// Ends the attempt after an answer, or because nobody waits for one any more; its connection is
+  /// kept if it can be used again.
+  mutating func endAttempt(_ handle: Handle, reusable: Bool) {
+    let upstream = exchanges[handle].upstream
+    if upstream != .none {
+      exchanges[handle].upstream = .none
+      if reusable { makeIdle(upstream) } else { close(upstream: upstream) }
+    }
+    releasePick(handle)
+  }
+
+  /// Gives back what the current attempt was charged, if it was.
+  mutating func repayRetry(_ handle: Handle) {
+    guard exchanges[handle].owesBudget else { return }
+    exchanges[handle].owesBudget = false
+    snapshot(of: handle).pools[exchanges[handle].pool].pool.refundRetry()
+  }
+
+  private mutating func releasePick(_ handle: Handle) {
+    repayRetry(handle)
+    guard let pick = exchanges[handle].pick else { return }
+    exchanges[handle].pick = nil
+    pick.release()
+  }
+
+  /// Tells the backend's health how the attempt went.
+  mutating func observe(_ handle: Handle, succeeded: Bool) {
+    guard var pick = exchanges[handle].pick else { return }
+    let pool = snapshot(of: handle).pools[exchanges[handle].pool].pool
+    if let flip = pool.observeExchange(&pick, succeeded: succeeded, at: now) {
+      events.flipped(pick.record, flip)
+    }
+    exchanges[handle].pick = pick
+  }
+
+  /// No backend will answer: we do.
+  private mutating func answerInstead(_ handle: Handle, _ status: UInt16) {
+    let downstream = exchanges[handle].downstream
+    endAttempt(handle, reusable: false)
+    let isWhole = exchanges[handle].machine.isRequestComplete
+    exchanges[handle].response.persists = exchanges[handle].response.persists && isWhole
+    exchanges[handle].response.status = status
+    let answer = LocalAnswer(error: status)
+    exchanges[handle].response.byteCount = UInt64(answer.body.count)
+    writeAnswer(
+      downstream, answer, edits: exchanges[handle].route.responseEdits,
+      method: exchanges[handle].summary.method,
+      version: exchanges[handle].summary.version, persists: exchanges[handle].response.persists)
+    finish(handle)
+  }
+
+  /// The answer can't be completed: end the client's connection so that this is plain to see.
+  private mutating func cut(_ handle: Handle) {
+    let downstream = exchanges[handle].downstream
+    endAttempt(handle, reusable: false)
+    removeExchange(handle)
+    close(downstream: downstream, reset: true)
+  }
+
+  /// The client went away.
+  mutating func clientGone(_ handle: Handle) {
+    perform(exchanges[handle].machine.clientGone(at: now), handle)
+  }
+
+  /// The answer is written as a whole: log it and go on with the client's connection.
+  mutating func finish(_ handle: Handle) {
+    let downstream = exchanges[handle].downstream
+    let persists = exchanges[handle].response.persists
+    let expectsMore =
+      exchanges[handle].requestPersists || !exchanges[handle].machine.isRequestComplete
+    removeExchange(handle)
+    continueDownstream(downstream, persists: persists, clientMaySend: expectsMore)
+  }
+
+  /// After an answer: the next request, or the end of the connection. `clientMaySend`: it is we who
+  /// end it, so that more of this request, or another one, may be on its way.
+  mutating func continueDownstream(_ downstream: Handle, persists: Bool, clientMaySend: Bool) {
+    if persists {
+      downstreams[downstream].phase = .awaitingHead
+      setDeadline(downstream: downstream, now + idleTime)
+      queueToFlush(downstream: downstream)
+      // What is there already won't be reported again.
+      queueToDrive(downstream: downstream)
+    } else {
+      finishWriting(downstream: downstream, linger: clientMaySend)
+    }
+  }
+
+  private mutating func removeExchange(_ handle: Handle) {
+    exchanges[handle].deadline.cancel(in: &timers)
+    logExchange(handle)
+    var exchange = exchanges.remove(handle)
+    buffers.give(take(&exchange.text))
+    buffers.give(take(&exchange.kept))
+    buffers.give(take(&exchange.tail))
+    metrics.subtract(.exchangesActive)
+    exchangeEnded(inGeneration: exchange.generation)
+  }
+
+  // MARK: Time
+
+  mutating func exchangeExpired(_ handle: Handle) {
+    let downstream = exchanges[handle].downstream
+    let limits = snapshot(of: handle).pools[exchanges[handle].pool].limits
+    let side = awaitedSide(handle)
+    switch exchanges[handle].machine.expiry(limits, awaiting: side, at: now) {
+    case nil: updateDeadline(handle)
+    case .collected: perform(exchanges[handle].machine.collectingEnded(), handle)
+    case .attempt(.responseTimeout) where hasPartialHead(handle):
+      attemptFailed(handle, .responseStalled)
+    case .attempt(let cause): attemptFailed(handle, cause)
+    case .client(let reason): perform(exchanges[handle].machine.refuse(reason, at: now), handle)
+    case .relay: endRelay(handle)
+    }
+    if downstreams.contains(downstream) { queueToFlush(downstream: downstream) }
+  }
+
+  /// Whose turn it is: whoever has to take what waits for it, else whoever has more to send.
+  private func awaitedSide(_ handle: Handle) -> Exchange.Side {
+    let downstream = exchanges[handle].downstream
+    let upstream = exchanges[handle].upstream
+    if exchanges[handle].machine.hasAnswered {
+      return downstreams[downstream].transport.isBlocked ? .client : .backend
+    }
+    return upstream != .none && upstreams[upstream].transport.isBlocked ? .backend : .client
+  }
+}
+
+/// Leaves an empty buffer in the place of the one taken.
+private func take(_ buffer: inout ByteBuffer) -> ByteBuffer {
+  var taken = ByteBuffer()
+  swap(&taken, &buffer)
+  return taken
+}

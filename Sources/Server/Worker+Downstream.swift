@@ -1,0 +1,254 @@
+// Driving clients' connections: handshake, request heads, bodies, and the ways a connection ends.
+
+import HTTP
+import HTTP1
+import Metrics
+import Primitives
+import Proxy
+import Reactor
+import TLS
+
+extension Worker where IO: ~Copyable {
+  /// Room that an answer's head may need; below it the next request waits until the client reads.
+  static var headRoom: Int { 40 * 1024 }
+  /// What a client may still send after its last answer before its connection is reset.
+  private static var lingerMax: Int { 1024 * 1024 }
+  /// Short while draining, when nobody should wait for clients that never hang up.
+  private var lingerTime: TimeSpan { stage == .serving ? .seconds(5) : .seconds(1) }
+
+  mutating func driveDownstream(_ handle: Handle) {
+    while downstreams.contains(handle) {
+      let goesOn: Bool
+      switch downstreams[handle].phase {
+      case .handshaking: goesOn = handshake(handle)
+      case .awaitingHead: goesOn = receiveHead(handle)
+      case .exchanging(let exchange): goesOn = driveRequest(exchange)
+      case .relaying(let exchange): goesOn = relayRequest(exchange)
+      case .flushing: goesOn = false
+      case .lingering(let discarded): goesOn = linger(handle, discarded)
+      }
+      if !goesOn { break }
+    }
+    guard downstreams.contains(handle) else { return }
+    if !downstreams[handle].transport.isFlushed { queueToFlush(downstream: handle) }
+  }
+
+  private mutating func receive(downstream handle: Handle) -> Transport.Arrival {
+    downstreams[handle].transport.receive(&io, &buffers)
+  }
+
+  // MARK: Handshake
+
+  private mutating func handshake(_ handle: Handle) -> Bool {
+    let arrival = receive(downstream: handle)
+    if downstreams[handle].transport.isEstablished {
+      let isResumed = downstreams[handle].transport.isResumed
+      metrics.add(isResumed ? .handshakesResumed : .handshakesFull)
+      downstreams[handle].phase = .awaitingHead
+      setDeadline(downstream: handle, now + settings.headTimeout)
+      switch arrival {
+      case .bytes: return true
+      case .nothing:
+        // The last flight may carry tickets only; a client that waits for nothing else would hang
+        // if they were taken for a blocked connection, so they are flushed like any answer.
+        downstreams[handle].transport.settle(&buffers)
+        return false
+      case .finished, .failed:
+        close(downstream: handle)
+        return false
+      }
+    }
+    switch arrival {
+    case .bytes, .nothing:
+      return false
+    case .finished:
+      metrics.add(.handshakesFailed)
+      close(downstream: handle)
+    case .failed(let failure):
+      metrics.add(.handshakesFailed)
+      if failure == .tls(.plaintextHTTP) {
+        answerPlaintext(handle)
+      } else {
+        // An alert that says why may be waiting to be sent.
+        downstreams[handle].transport.flush(&io, &buffers)
+        close(downstream: handle)
+      }
+    }
+    return false
+  }
+
+  /// Somebody spoke HTTP to the TLS port: say so in a way they can read.
+  private mutating func answerPlaintext(_ handle: Handle) {
+    downstreams[handle].transport.abandonTLS(&buffers)
+    answerLocally(handle, .plaintextOnTLSPort, failure: .malformedHead, head: false)
+  }
+
+  // MARK: Heads
+
+  /// True when there is more to do at once.
+  private mutating func receiveHead(_ handle: Handle) -> Bool {
+    // While the client doesn't take its last answer, its next request waits.
+    if downstreams[handle].transport.room < Self.headRoom
+      || downstreams[handle].transport.isBlocked
+    {
+      return false
+    }
+    if downstreams[handle].transport.inbound.isEmpty {
+      switch receive(downstream: handle) {
+      case .bytes: break
+      case .nothing:
+        // Idle between requests: it holds no buffer.
+        downstreams[handle].transport.settle(&buffers)
+        return false
+      case .finished, .failed:
+        close(downstream: handle)
+        return false
+      }
+    }
+    do throws(HTTP1Error) {
+      if try downstreams[handle].parseHead(into: &requestHead) {
+        beginExchange(handle)
+        return true
+      }
+    } catch {
+      refuse(handle, error)
+      return false
+    }
+    // A part of a head: from its first byte on, the whole of it has limited time.
+    switch receive(downstream: handle) {
+    case .bytes:
+      return true
+    case .nothing:
+      if !downstreams[handle].isReceivingHead {
+        downstreams[handle].isReceivingHead = true
+        setDeadline(downstream: handle, now + settings.headTimeout)
+      }
+      downstreams[handle].transport.settle(&buffers)
+      return false
+    case .finished, .failed:
+      close(downstream: handle)
+      return false
+    }
+  }
+
+  /// The head could not be parsed: there is no telling where the next request would start.
+  private mutating func refuse(_ handle: Handle, _ error: HTTP1Error) {
+    metrics.add(.requestsRefused)
+    answerLocally(
+      handle, LocalAnswer(error: error.status), failure: .malformedHead, reason: error.name,
+      head: false)
+  }
+
+  // MARK: Ending
+
+  /// The answer is written and the connection ends after it. `linger` when the client may still be
+  /// sending.
+  mutating func finishWriting(downstream handle: Handle, linger: Bool) {
+    downstreams[handle].phase = .flushing(thenLinger: linger)
+    // close_notify goes before the last flush, so that it shares the send.
+    downstreams[handle].transport.writeCloseNotify(&buffers)
+    setDeadline(downstream: handle, now + settings.bodyIdleTimeout)
+    queueToFlush(downstream: handle)
+  }
+
+  mutating func flushDownstream(_ handle: Handle) {
+    let sentByteCount = downstreams[handle].transport.sentByteCount
+    downstreams[handle].transport.flush(&io, &buffers)
+    if downstreams[handle].transport.sendFailure != nil {
+      downstreamBroke(handle)
+      return
+    }
+    if downstreams[handle].transport.sentByteCount > sentByteCount { clientTookBytes(handle) }
+    guard downstreams[handle].transport.isFlushed else { return }
+    switch downstreams[handle].phase {
+    case .flushing(let thenLinger):
+      if thenLinger {
+        io.shutdownSending(downstreams[handle].transport.socket)
+        downstreams[handle].transport.inbound.removeAll()
+        downstreams[handle].phase = .lingering(discardedByteCount: 0)
+        setDeadline(downstream: handle, now + lingerTime)
+        queueToDrive(downstream: handle)
+      } else {
+        close(downstream: handle)
+      }
+    case .exchanging(let exchange):
+      resumeResponse(exchange)
+    case .relaying(let exchange):
+      resumeResponse(exchange)
+    case .awaitingHead:
+      // A pipelined request may have waited for room.
+      if !downstreams[handle].transport.inbound.isEmpty { queueToDrive(downstream: handle) }
+    case .handshaking, .lingering:
+      break
+    }
+  }
+
+  /// A client that takes its answer slowly but steadily is not stalled.
+  private mutating func clientTookBytes(_ handle: Handle) {
+    switch downstreams[handle].phase {
+    case .exchanging(let exchange), .relaying(let exchange):
+      exchanges[exchange].machine.progressed(at: now)
+      updateDeadline(exchange)
+    case .flushing:
+      setDeadline(downstream: handle, now + settings.bodyIdleTimeout)
+    case .handshaking, .awaitingHead, .lingering:
+      break
+    }
+  }
+
+  /// Sending to the client failed.
+  private mutating func downstreamBroke(_ handle: Handle) {
+    switch downstreams[handle].phase {
+    case .exchanging(let exchange), .relaying(let exchange): clientGone(exchange)
+    default: close(downstream: handle)
+    }
+  }
+
+  private mutating func linger(_ handle: Handle, _ discarded: Int) -> Bool {
+    switch downstreams[handle].transport.discard(&io, &buffers) {
+    case .received(let count):
+      if discarded + count > Self.lingerMax {
+        close(downstream: handle, reset: true)
+        return false
+      }
+      downstreams[handle].phase = .lingering(discardedByteCount: discarded + count)
+      return true
+    case .wouldBlock:
+      return false
+    case .finished, .failed:
+      close(downstream: handle)
+      return false
+    }
+  }
+
+  mutating func downstreamExpired(_ handle: Handle) {
+    switch downstreams[handle].phase {
+    case .handshaking:
+      metrics.add(.handshakesFailed)
+      close(downstream: handle)
+    case .awaitingHead:
+      if downstreams[handle].isReceivingHead {
+        answerLocally(handle, LocalAnswer(error: 408), failure: .requestTimeout, head: false)
+      } else {
+        downstreams[handle].transport.writeCloseNotify(&buffers)
+        downstreams[handle].transport.flush(&io, &buffers)
+        close(downstream: handle)
+      }
+    case .flushing, .lingering:
+      close(downstream: handle, reset: true)
+    case .exchanging, .relaying:
+      // The exchange has deadlines of its own.
+      break
+    }
+  }
+
+  mutating func close(downstream handle: Handle, reset: Bool = false) {
+    downstreams[handle].deadline.cancel(in: &timers)
+    var connection = downstreams.remove(handle)
+    connection.transport.release(to: &buffers)
+    io.close(connection.transport.socket, reset: reset)
+    metrics.add(.downstreamConnectionsClosed)
+    metrics.subtract(.downstreamConnectionsActive)
+    downstreamCountChanged()
+  }
+}

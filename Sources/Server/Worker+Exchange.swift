@@ -1,0 +1,347 @@
+// Carrying out an exchange: from a parsed head to the line in the log.
+//
+// What to do is decided by Proxy.Exchange; `perform` does it. The request's bytes are moved here,
+// the response's in Worker+Upstream.swift.
+
+import Balancing
+import HTTP
+import HTTP1
+import Metrics
+import Primitives
+import Proxy
+import Reactor
+
+extension Worker where IO: ~Copyable {
+  /// Below this much room a body waits: a trailer section of 8 KiB is decoded in one piece.
+  static var smallestRoom: Int { 12 * 1024 }
+
+  // MARK: Beginning
+
+  /// A whole head stands in `requestHead`: answer it, or begin to forward it.
+  mutating func beginExchange(_ downstream: Handle) {
+    metrics.add(.requests)
+    switch plan(downstream) {
+    case .refuse(let failure, let status, let reason):
+      answerLocally(
+        downstream, LocalAnswer(error: status), failure: failure, reason: reason, head: true)
+    case .answer(let answer, let route):
+      answerLocally(downstream, answer, route: route, failure: nil, head: true)
+    case .forward(let route, let pool, let framing):
+      forward(downstream, route, pool: pool, framing: framing)
+    }
+  }
+
+  /// What is to be done with the request in `requestHead`.
+  private mutating func plan(_ downstream: Handle) -> RequestPlan {
+    let framing: BodyFraming
+    do throws(HTTP1Error) {
+      framing = try requestHead.framing()
+    } catch {
+      return .refuse(.malformedHead, status: error.status, reason: error.name)
+    }
+    if requestHead.method == .connect {
+      return .refuse(.notImplemented, status: 501, reason: "connect")
+    }
+    if requestHead.expect == .unknown {
+      return .refuse(.malformedHead, status: 417, reason: "unknown-expectation")
+    }
+    if case .length(let count) = framing, count > settings.bodyByteCountMax {
+      return .refuse(.bodyTooLarge, status: 413, reason: nil)
+    }
+    guard let listener = listeners[downstreams[downstream].listener].configured else {
+      // There is no configuration any more by which it could be served.
+      return .refuse(.listenerRemoved, status: 421, reason: nil)
+    }
+    let isTLS = downstreams[downstream].transport.isEncrypted
+    switch Self.route(&requestHead, listener: listener, in: snapshot, &scratch) {
+    case .badPath:
+      return .refuse(.malformedHead, status: 400, reason: "bad-path")
+    case .none:
+      return .refuse(.noRoute, status: 404, reason: nil)
+    case .route(let index):
+      let route = snapshot.listeners[listener].routes[index]
+      switch route.action {
+      case .forward(let pool):
+        return .forward(route, pool: pool, framing: framing)
+      case .redirect(let target, let status):
+        guard let location = target.location(for: requestHead, isTLS: isTLS) else {
+          return .refuse(.malformedHead, status: 400, reason: "missing-host")
+        }
+        return .answer(LocalAnswer(redirect: status, to: location), route)
+      case .respond(let answer):
+        return .answer(answer, route)
+      }
+    }
+  }
+
+  /// The route of a request. A path that is to be forwarded in its normal form is rewritten.
+  private static func route(
+    _ head: inout RequestHead, listener: Int, in snapshot: Snapshot, _ scratch: inout ByteBuffer
+  ) -> RouteMatchResult {
+    let table = snapshot.listeners[listener].table
+    if head.targetForm == .asterisk {
+      return RouteMatchResult(
+        table.match(
+          host: head.bytes(of: head.host),
+          path: ("/" as StaticString).bytes))
+    }
+    switch normalise(head.bytes(of: head.path), policy: snapshot.settings.paths, into: &scratch) {
+    case .refused:
+      return .badPath
+    case .normal:
+      return RouteMatchResult(
+        table.match(
+          host: head.bytes(of: head.host), path: head.bytes(of: head.path)))
+    case .rewritten(let forward):
+      if forward { head.path = head.fields.store(scratch.bytes) }
+      return RouteMatchResult(
+        table.match(host: head.bytes(of: head.host), path: scratch.bytes))
+    }
+  }
+
+  // MARK: Forwarding
+
+  private mutating func forward(
+    _ downstream: Handle, _ route: RouteSettings, pool: Int, framing: BodyFraming
+  ) {
+    let persists = requestHead.persists
+    let isIdempotent = requestHead.method.isIdempotent
+    let collects = collectsBody(framing, pool: pool)
+    // A Unix peer has no address; whoever sits there is this machine.
+    let peer = downstreams[downstream].peer.ip ?? .loopbackV4
+    let forwarded = prepareRequest(
+      &requestHead, peer: peer, isTLS: downstreams[downstream].transport.isEncrypted,
+      hasBody: framing != .none, policy: settings.forwarding)
+    requestHead.fields.apply(route.requestEdits)
+
+    var text = buffers.takeSmall()
+    let summary = RequestSummary(
+      of: requestHead, client: forwarded.client, upgrade: forwarded.upgrade, into: &text)
+    let start = text.count
+    requestHead.encode(
+      body: framing.bodyLength, connection: forwarded.upgrade == nil ? .keepAlive : .upgrade,
+      into: &text)
+    let end = text.count
+
+    let generation = generations.count - 1
+    generations[generation].exchangeCount += 1
+    let handle = exchanges.insert(
+      ActiveExchange(
+        machine: Exchange(startedAt: now, isIdempotent: isIdempotent), downstream: downstream,
+        generation: generations[generation].id, pool: pool, route: route, text: text,
+        summary: summary, upstreamHead: start..<end, framing: framing, persists: persists))
+    metrics.add(.exchangesActive)
+    downstreams[downstream].phase = .exchanging(handle)
+    downstreams[downstream].expectBody(framing)
+    setDeadline(downstream: downstream, .never)
+    if framing == .none || framing == .length(0) {
+      _ = exchanges[handle].machine.requestEnded(at: now)
+    }
+    perform(
+      exchanges[handle].machine.begin(collectsUntil: collects ? now + settings.collectTime : nil),
+      handle)
+  }
+
+  /// Is the whole body waited for before a backend is chosen? A client that waits for 100
+  /// (Continue) would wait for us.
+  private func collectsBody(_ framing: BodyFraming, pool: Int) -> Bool {
+    guard case .length(let count) = framing, count > 0 else { return false }
+    // What is collected stands where it is kept for another attempt.
+    let room = UInt64(snapshot.pools[pool].replayByteCount)
+    return count <= min(settings.collectedByteCountMax, room) && !requestHead.expectsContinue
+  }
+}
+
+private enum RequestPlan {
+  case refuse(ExchangeFailure, status: UInt16, reason: StaticString?)
+  case answer(LocalAnswer, RouteSettings)
+  case forward(RouteSettings, pool: Int, framing: BodyFraming)
+}
+
+private enum RouteMatchResult {
+  case route(Int)
+  case none
+  /// The path policy refuses the path.
+  case badPath
+
+  init(_ route: Int?) { self = route.map { .route($0) } ?? .none }
+}
+
+// MARK: The request's body
+
+extension Worker where IO: ~Copyable {
+  /// Moves what it can of the request; true when the client's connection has more to do at once.
+  mutating func driveRequest(_ handle: Handle) -> Bool {
+    let downstream = exchanges[handle].downstream
+    if exchanges[handle].machine.isRequestComplete {
+      giveTail(handle)
+      return watchForAbort(handle, downstream)
+    }
+    giveKept(handle)
+    while !exchanges[handle].machine.isRequestComplete {
+      let room = requestRoom(handle)
+      if room < (exchanges[handle].isOpen ? Self.smallestRoom : 1) { break }
+      let step: BodyStep
+      do throws(HTTP1Error) {
+        step = try downstreams[downstream].nextBodyPiece(limit: room, trailers: &trailers)
+      } catch {
+        perform(exchanges[handle].machine.refuse(.malformedBody, at: now), handle)
+        return true
+      }
+      switch step {
+      case .piece(let skip, let count):
+        guard takePiece(handle, skip: skip, count: count) else { return true }
+      case .needsInput(let consumed):
+        downstreams[downstream].transport.inbound.consume(consumed)
+        switch downstreams[downstream].transport.receive(&io, &buffers) {
+        case .bytes: continue
+        case .nothing:
+          downstreams[downstream].transport.settle(&buffers)
+          updateDeadline(handle)
+          return false
+        case .finished, .failed:
+          clientGone(handle)
+          return true
+        }
+      case .end(let consumed):
+        downstreams[downstream].transport.inbound.consume(consumed)
+        return requestEnded(handle)
+      }
+    }
+    // What wants room waits for the backend to take what it was given.
+    updateDeadline(handle)
+    return false
+  }
+
+  /// How many bytes of the body can be moved on now.
+  private func requestRoom(_ handle: Handle) -> Int {
+    let upstream = exchanges[handle].upstream
+    if exchanges[handle].isOpen {
+      // What is kept goes first.
+      if exchanges[handle].givenByteCount < exchanges[handle].bodyByteCount { return 0 }
+      return upstreams[upstream].transport.room - BodyEncoder.overheadByteCount
+    }
+    return exchanges[handle].keepsBody
+      ? snapshot(of: handle).pools[exchanges[handle].pool].replayByteCount
+        - exchanges[handle].kept.count
+      : 0
+  }
+
+  /// Takes a decoded piece of the body from the client's buffer; false when the exchange is over.
+  private mutating func takePiece(_ handle: Handle, skip: Int, count: Int) -> Bool {
+    let downstream = exchanges[handle].downstream
+    exchanges[handle].bodyByteCount += UInt64(count)
+    if exchanges[handle].bodyByteCount > settings.bodyByteCountMax {
+      perform(exchanges[handle].machine.refuse(.bodyTooLarge, at: now), handle)
+      return false
+    }
+    let range = skip..<(skip + count)
+    if exchanges[handle].isOpen {
+      let upstream = exchanges[handle].upstream
+      writePiece(
+        downstreams[downstream].transport.inbound, range, exchanges[handle].framing,
+        to: &upstreams[upstream].transport, scratch: &scratch, &io,
+        &buffers)
+      exchanges[handle].givenByteCount += UInt64(count)
+      queueToFlush(upstream: upstream)
+      // A request that may not be sent twice is needed no longer once the socket took some of it.
+      if !exchanges[handle].machine.isIdempotent && upstreams[upstream].takenByteCount > 0 {
+        dropKept(handle)
+      }
+    }
+    keep(handle, range)
+    downstreams[downstream].transport.inbound.consume(skip + count)
+    exchanges[handle].machine.progressed(at: now)
+    return true
+  }
+
+  /// Keeps a piece for another attempt while all of the body so far fits.
+  private mutating func keep(_ handle: Handle, _ range: Range<Int>) {
+    guard exchanges[handle].keepsBody else { return }
+    let limit = snapshot(of: handle).pools[exchanges[handle].pool].replayByteCount
+    if exchanges[handle].kept.count + range.count > limit {
+      dropKept(handle)
+      return
+    }
+    if !exchanges[handle].kept.hasStorage {
+      exchanges[handle].kept = buffers.takeSmall()
+    }
+    if exchanges[handle].kept.count + range.count > exchanges[handle].kept.capacity {
+      buffers.enlarge(&exchanges[handle].kept)
+    }
+    exchanges[handle].kept.append(
+      downstreams[exchanges[handle].downstream].transport.inbound, range)
+  }
+
+  /// Gives up on sending the body again.
+  private mutating func dropKept(_ handle: Handle) {
+    exchanges[handle].keepsBody = false
+    // What the attempt hasn't been given yet is still needed.
+    if exchanges[handle].givenByteCount < exchanges[handle].bodyByteCount { return }
+    exchanges[handle].kept.removeAll()
+    buffers.settle(&exchanges[handle].kept)
+  }
+
+  /// Gives the attempt what was kept from before it was open.
+  private mutating func giveKept(_ handle: Handle) {
+    guard exchanges[handle].isOpen else { return }
+    let upstream = exchanges[handle].upstream
+    let given = Int(exchanges[handle].givenByteCount)
+    // Nothing is kept, or all of it was given and later pieces went straight on.
+    if given >= exchanges[handle].kept.count { return }
+    let room = upstreams[upstream].transport.room - BodyEncoder.overheadByteCount
+    let count = min(room, exchanges[handle].kept.count - given)
+    if count <= 0 { return }
+    writePiece(
+      exchanges[handle].kept, given..<(given + count), exchanges[handle].framing,
+      to: &upstreams[upstream].transport, scratch: &scratch, &io,
+      &buffers)
+    exchanges[handle].givenByteCount += UInt64(count)
+    queueToFlush(upstream: upstream)
+  }
+
+  private mutating func requestEnded(_ handle: Handle) -> Bool {
+    if exchanges[handle].framing == .chunked {
+      if !exchanges[handle].tail.hasStorage { exchanges[handle].tail = buffers.takeSmall() }
+      BodyEncoder(.chunked).end(trailers: trailers, into: &exchanges[handle].tail)
+    }
+    let action = exchanges[handle].machine.requestEnded(at: now)
+    if action == .attempt {
+      perform(action, handle)
+    } else {
+      giveTail(handle)
+      updateDeadline(handle)
+    }
+    return true
+  }
+
+  /// Ends the request upstream once all of its body was given.
+  mutating func giveTail(_ handle: Handle) {
+    guard exchanges[handle].isOpen, !exchanges[handle].isTailGiven,
+      exchanges[handle].machine.isRequestComplete
+    else { return }
+    giveKept(handle)
+    guard exchanges[handle].givenByteCount == exchanges[handle].bodyByteCount else { return }
+    exchanges[handle].isTailGiven = true
+    if exchanges[handle].tail.isEmpty { return }
+    let upstream = exchanges[handle].upstream
+    upstreams[upstream].transport.write(exchanges[handle].tail, &io, &buffers)
+    queueToFlush(upstream: upstream)
+  }
+
+  /// The request is complete; the client may still go away, or send the next one already.
+  private mutating func watchForAbort(_ handle: Handle, _ downstream: Handle) -> Bool {
+    // Only an end is looked for: bytes stay where they are until it is their turn.
+    guard
+      downstreams[downstream].transport.peerFinished
+        || downstreams[downstream].transport.isBroken,
+      downstreams[downstream].transport.inbound.isEmpty
+    else { return false }
+    switch downstreams[downstream].transport.receive(&io, &buffers) {
+    case .bytes, .nothing: return false
+    case .finished, .failed:
+      clientGone(handle)
+      return downstreams.contains(downstream)
+    }
+  }
+}

@@ -1,0 +1,165 @@
+// What reaches a worker from the control thread: new configurations, draining, the end.
+
+import Metrics
+import Primitives
+import Proxy
+import Reactor
+
+enum WorkerMessage: Sendable {
+  /// A snapshot to work under from now on, and what to listen on: new sockets by listener.
+  case install(Snapshot, listeners: [ListenerAssignment])
+  /// The members of pools changed in place: look at what is to be checked anew.
+  case membershipChanged
+  /// Accept nothing new, finish what there is, be done at the latest after `limit`.
+  case drain(limit: TimeSpan)
+  /// End at once.
+  case stop
+}
+
+/// The socket on which a worker listens for one of the snapshot's listeners.
+struct ListenerAssignment: Sendable {
+  let socket: Socket
+  /// Index in the snapshot's listeners.
+  let listener: Int
+}
+
+extension Worker where IO: ~Copyable {
+  /// How long an idle client connection is kept while draining, for one more request that can be
+  /// answered with `Connection: close`: closing it at once could cross with a request.
+  private static var drainIdleTime: TimeSpan { .seconds(2) }
+
+  mutating func readInbox() {
+    for message in inbox.take() { handle(message) }
+  }
+
+  mutating func handle(_ message: WorkerMessage) {
+    switch message {
+    case .install(let snapshot, let assignments): install(snapshot, assignments)
+    case .membershipChanged: resetChecks()
+    case .drain(let limit): drain(limit)
+    case .stop: end()
+    }
+  }
+
+  private mutating func install(_ snapshot: Snapshot, _ assignments: [ListenerAssignment]) {
+    closeListeners(notIn: assignments)
+    generations.append(Generation(id: generations.last.map { $0.id + 1 } ?? 0, snapshot: snapshot))
+    generations.removeAll { $0.exchangeCount == 0 && $0.snapshot !== snapshot }
+    self.snapshot = snapshot
+    settings = snapshot.settings
+    updateListeners(assignments)
+    resetChecks()
+  }
+
+  /// Closes the listeners that aren't assigned again, while the snapshot that has them is still in
+  /// force: what waits in their queues is accepted by it. Their connections end as in a drain.
+  private mutating func closeListeners(notIn assignments: [ListenerAssignment]) {
+    for index in listeners.indices where listeners[index].isOpen {
+      if assignments.contains(where: { $0.socket == listeners[index].socket }) { continue }
+      close(listener: index)
+      listeners[index].configured = nil
+      endIdleDownstreams { $0 == index }
+    }
+  }
+
+  /// Finds the listeners that are assigned again in the new snapshot, and adds new ones.
+  private mutating func updateListeners(_ assignments: [ListenerAssignment]) {
+    for index in listeners.indices where listeners[index].isOpen {
+      if let kept = assignments.first(where: { $0.socket == listeners[index].socket }) {
+        listeners[index].configured = kept.listener
+      }
+    }
+    guard stage == .serving else { return }
+    for assignment in assignments {
+      let isKnown = listeners.contains { $0.isOpen && $0.socket == assignment.socket }
+      if !isKnown { add(listener: assignment.socket, configured: assignment.listener) }
+    }
+  }
+
+  // MARK: Draining
+
+  private mutating func drain(_ limit: TimeSpan) {
+    guard stage == .serving else { return }
+    for index in listeners.indices { close(listener: index) }
+    stage = .draining
+    endIdleDownstreams { _ in true }
+    closeIdleUpstreams()
+    stageDeadline.set(now + limit, payload: WorkerTimer.endStage.payload, in: &timers)
+    downstreamCountChanged()
+  }
+
+  /// Leaves connections without an exchange only a moment for one more request.
+  private mutating func endIdleDownstreams(ofListeners isMeant: (Int) -> Bool) {
+    for slot in 0..<downstreams.slotCount {
+      guard let handle = downstreams.handle(at: slot), isMeant(downstreams[handle].listener),
+        case .awaitingHead = downstreams[handle].phase
+      else { continue }
+      let end = now + min(settings.idleTimeout, Self.drainIdleTime)
+      setDeadline(downstream: handle, min(downstreams[handle].deadline.instant, end))
+    }
+  }
+
+  /// How long the next request may take to begin.
+  var idleTime: TimeSpan {
+    stage == .serving ? settings.idleTimeout : min(settings.idleTimeout, Self.drainIdleTime)
+  }
+
+  /// The drain limit is reached.
+  mutating func stageExpired() { end() }
+
+  mutating func downstreamCountChanged() {
+    if stage == .draining && downstreams.count == 0 { end() }
+  }
+
+  /// Ends everything that is still there.
+  private mutating func end() {
+    guard stage != .finished else { return }
+    stage = .finished
+    for index in listeners.indices { close(listener: index) }
+    for slot in 0..<exchanges.slotCount {
+      guard let handle = exchanges.handle(at: slot) else { continue }
+      metrics.add(.exchangesCut)
+      clientGone(handle)
+    }
+    for slot in 0..<downstreams.slotCount {
+      if let handle = downstreams.handle(at: slot) { close(downstream: handle) }
+    }
+    for slot in 0..<upstreams.slotCount {
+      if let handle = upstreams.handle(at: slot) { close(upstream: handle) }
+    }
+    endChecks()
+    checker.deadline.cancel(in: &timers)
+    stageDeadline.cancel(in: &timers)
+    acceptDeadline.cancel(in: &timers)
+  }
+
+  private mutating func closeIdleUpstreams() {
+    for slot in 0..<upstreams.slotCount {
+      if let handle = upstreams.handle(at: slot), case .idle = upstreams[handle].phase {
+        close(upstream: handle)
+      }
+    }
+  }
+
+  // MARK: Generations
+
+  func generationIndex(of exchange: Handle) -> Int {
+    let id = exchanges[exchange].generation
+    // The newest is nearly always the one.
+    var index = generations.count - 1
+    while index > 0 && generations[index].id != id { index -= 1 }
+    return index
+  }
+
+  func snapshot(of exchange: Handle) -> Snapshot {
+    generations[generationIndex(of: exchange)].snapshot
+  }
+
+  mutating func exchangeEnded(inGeneration id: Int) {
+    guard let index = generations.lastIndex(where: { $0.id == id }) else { return }
+    generations[index].exchangeCount -= 1
+    if generations[index].exchangeCount == 0 && index < generations.count - 1 {
+      generations.remove(at: index)
+    }
+  }
+}

@@ -1,0 +1,64 @@
+// A certificate chain and its key, loaded and checked before anything listens.
+//
+// What this type accepts, a context can serve: both files were read, belong together, and OpenSSL
+// took them in a trial. Being expired is not a failure here; whoever loads it decides what to do
+// about `validity`. Nothing is verified against trust anchors: that is the clients' business.
+
+import COpenSSL
+public import Primitives
+
+/// A server certificate: chain, key and what can be told about them. Immutable.
+@safe public final class Certificate: @unchecked Sendable {
+  // Sendable because the OpenSSL objects are only read after init, by functions that take const.
+  let chain: CertificateChain
+  let key: PrivateKey
+
+  public let chainPath: String
+  public let keyPath: String
+  /// DNS names in lower case, some perhaps starting with `*.`; the common name stands in when the
+  /// certificate has no alternative names.
+  public let dnsNames: [String]
+  public let addresses: [IPAddress]
+  /// The first and the last second of the leaf's validity, in Unix seconds.
+  public let notBefore: Int64
+  public let notAfter: Int64
+  /// For people: `RSA 2048`, `ECDSA P-256`, `ECDSA P-384`, `Ed25519`.
+  public var keyTypeName: String { key.type.name }
+  /// Whether every user of the machine may read the private key, which deserves a warning.
+  public var isKeyWorldReadable: Bool { key.isWorldReadable }
+
+  /// Loads the chain (PEM, leaf first) and its private key (PEM, without pass phrase).
+  public init(chainPath: String, keyPath: String) throws(CertificateFailure) {
+    // The queue may hold what a foreign caller of OpenSSL left on this thread.
+    ERR_clear_error()
+    chain = try CertificateChain(path: chainPath)
+    key = try PrivateKey(path: keyPath)
+    self.chainPath = chainPath
+    self.keyPath = keyPath
+    (dnsNames, addresses) = chain.names
+    (notBefore, notAfter) = chain.period
+
+    if unsafe X509_check_private_key(chain.leaf, key.key) != 1 {
+      ERR_clear_error()
+      throw .keyMismatch(chainPath: chainPath, keyPath: keyPath)
+    }
+    do throws(TLSFailure) {
+      let trial = try ServerContext(policy: TLSPolicy())
+      try trial.use(self)
+    } catch {
+      throw .refused(path: chainPath, reason: "\(error)")
+    }
+  }
+
+  public enum Validity: Equatable, Sendable {
+    case valid
+    case expired
+    case notYetValid
+  }
+
+  /// Whether the leaf is valid at a time given in Unix seconds.
+  public func validity(at unixSeconds: Int64) -> Validity {
+    if unixSeconds < notBefore { return .notYetValid }
+    return unixSeconds > notAfter ? .expired : .valid
+  }
+}

@@ -1,0 +1,55 @@
+// Why a certificate can't be used, in words that name the file and the cure.
+//
+// These are read by whoever starts the balancer, once, so Strings are welcome here.
+
+/// What is wrong with a chain file, a key file, or the two together.
+public enum CertificateFailure: Error, Equatable, Sendable {
+  case missingFile(path: String)
+  /// The file exists and can't be read; `reason` is the system's word for it.
+  case unreadableFile(path: String, reason: String)
+  /// Nothing in the file is in PEM form.
+  case notPEM(path: String)
+  /// PEM, but damaged inside.
+  case malformed(path: String)
+  /// The chain file holds no certificate.
+  case emptyChain(path: String)
+  /// The key file holds no private key.
+  case missingKey(path: String)
+  /// The key asks for a pass phrase, which nobody is there to type.
+  case encryptedKey(path: String)
+  /// The key isn't the one of the first certificate in the chain file.
+  case keyMismatch(chainPath: String, keyPath: String)
+  case unsupportedKeyType(path: String, type: String)
+  case weakKey(path: String, type: String, minimum: String)
+  /// OpenSSL won't serve it, for a reason of its own, such as a SHA-1 signature.
+  case refused(path: String, reason: String)
+}
+
+extension CertificateFailure: CustomStringConvertible {
+  public var description: String {
+    switch self {
+    case .missingFile(let path):
+      "\(path) does not exist"
+    case .unreadableFile(let path, let reason):
+      "\(path) can't be read: \(reason)"
+    case .notPEM(let path):
+      "\(path) is not in PEM form (text with -----BEGIN ...----- lines)"
+    case .malformed(let path):
+      "\(path) is damaged: its PEM text doesn't decode"
+    case .emptyChain(let path):
+      "\(path) holds no certificate"
+    case .missingKey(let path):
+      "\(path) holds no private key"
+    case .encryptedKey(let path):
+      "\(path) is protected by a pass phrase; store the key without one and guard the file instead"
+    case .keyMismatch(let chainPath, let keyPath):
+      "the key in \(keyPath) doesn't belong to the first certificate in \(chainPath)"
+    case .unsupportedKeyType(let path, let type):
+      "\(path) holds a key of type \(type); use ECDSA on P-256 or P-384, RSA or Ed25519"
+    case .weakKey(let path, let type, let minimum):
+      "\(path) holds a key that is too weak: \(type), where \(minimum) is the least"
+    case .refused(let path, let reason):
+      "\(path) can't be served: \(reason)"
+    }
+  }
+}

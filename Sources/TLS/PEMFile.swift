@@ -1,0 +1,78 @@
+// A certificate or key file, read whole.
+//
+// The file is read here and parsed from memory, not by OpenSSL's own file functions, because those
+// report a missing file, a directory and a wrong password in the same queue of codes.
+
+import Glibc
+import COpenSSL
+
+/// The contents of a file, wiped when done with, since it may hold a private key.
+@safe struct PEMFile: ~Copyable {
+  let path: String
+  /// Whether every user of the machine may read the file.
+  let isWorldReadable: Bool
+  private let bytes: UnsafeMutableBufferPointer<UInt8>
+
+  /// No chain is this long; it bounds what a path to a device can cost.
+  private static let byteCountMax = 1 << 20
+
+  init(path: String) throws(CertificateFailure) {
+    let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC)
+    if descriptor < 0 { throw Self.failure(path: path, code: errno) }
+    defer { close(descriptor) }
+    var status = stat()
+    if unsafe fstat(descriptor, &status) != 0 { throw Self.failure(path: path, code: errno) }
+
+    let block = UnsafeMutableBufferPointer<UInt8>.allocate(capacity: Self.byteCountMax)
+    var count = 0
+    while count < block.count {
+      let target = unsafe block.baseAddress.map { unsafe $0 + count }
+      let got = unsafe read(descriptor, target, block.count - count)
+      if got == 0 { break }
+      if got < 0 {
+        if errno == EINTR { continue }
+        let failure = Self.failure(path: path, code: errno)
+        unsafe block.deallocate()
+        throw failure
+      }
+      count += got
+    }
+    self.path = path
+    isWorldReadable = status.st_mode & S_IROTH != 0
+    unsafe bytes = UnsafeMutableBufferPointer(rebasing: block[..<count])
+  }
+
+  deinit {
+    unsafe OPENSSL_cleanse(bytes.baseAddress, bytes.count)
+    unsafe bytes.deallocate()
+  }
+
+  var isEmpty: Bool { unsafe bytes.isEmpty }
+
+  /// Lets `body` read the contents through a BIO.
+  func withBIO<Result: ~Copyable, Failure: Error>(
+    _ body: (OpaquePointer) throws(Failure) -> Result
+  ) throws(Failure) -> Result? {
+    let source = unsafe BIO_new_mem_buf(bytes.baseAddress, Int32(bytes.count))
+    guard let source = unsafe source else { return nil }
+    defer { unsafe BIO_free(source) }
+    return try unsafe body(source)
+  }
+
+  /// Whether the text has a line that opens a PEM block.
+  var hasPEMBlock: Bool { contains("-----BEGIN ") }
+
+  func contains(_ text: StaticString) -> Bool {
+    let length = text.utf8CodeUnitCount
+    guard let start = unsafe bytes.baseAddress, unsafe bytes.count >= length else { return false }
+    for offset in 0...(unsafe bytes.count - length)
+    where unsafe memcmp(start + offset, text.utf8Start, length) == 0 { return true }
+    return false
+  }
+
+  static func failure(path: String, code: Int32) -> CertificateFailure {
+    code == ENOENT
+      ? .missingFile(path: path)
+      : .unreadableFile(path: path, reason: unsafe String(cString: strerror(code)))
+  }
+}

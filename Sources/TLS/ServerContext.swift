@@ -1,0 +1,49 @@
+// One SSL_CTX with everything set that doesn't depend on a listener.
+
+import COpenSSL
+
+/// Owner of an SSL_CTX, configured by a policy, with one certificate per key algorithm.
+@safe final class ServerContext: @unchecked Sendable {
+  // Sendable because an SSL_CTX counts its references atomically and isn't changed after set-up.
+  let context: OpaquePointer
+
+  /// How long a session can be resumed, in seconds. RFC 8446 allows a week; two hours bound what
+  /// a stolen ticket key is worth.
+  static let sessionLifetime = 7200
+
+  init(policy: TLSPolicy) throws(TLSFailure) {
+    guard let context = unsafe SSL_CTX_new(TLS_server_method()) else { throw .capture() }
+    unsafe self.context = context
+    // Whatever the system's openssl.cnf says: 112 bits at least, in certificates too.
+    unsafe SSL_CTX_set_security_level(context, 2)
+    unsafe martlet_SSL_CTX_set_server_options(context)
+    // Release: an idle connection keeps no record buffers (about 34 KiB). No auto chain: else
+    // each handshake of a server without intermediates searches an empty trust store for some.
+    unsafe martlet_SSL_CTX_set_mode(
+      context, Int(SSL_MODE_RELEASE_BUFFERS) | Int(SSL_MODE_NO_AUTO_CHAIN))
+    unsafe martlet_SSL_CTX_set_session_cache_mode(context, Int(SSL_SESS_CACHE_OFF))
+    unsafe SSL_CTX_set_timeout(context, Self.sessionLifetime)
+    if policy.ticketCount == 0 { unsafe martlet_SSL_CTX_refuse_tickets(context) }
+    guard
+      unsafe martlet_SSL_CTX_set_min_proto_version(context, policy.effectiveMinimum.code) == 1,
+      unsafe SSL_CTX_set_cipher_list(context, TLSPolicy.tls12Suites) == 1,
+      unsafe SSL_CTX_set_ciphersuites(context, TLSPolicy.tls13Suites) == 1,
+      unsafe martlet_SSL_CTX_set1_groups_list(context, TLSPolicy.groups) == 1,
+      unsafe SSL_CTX_set_num_tickets(context, min(max(policy.ticketCount, 0), 2)) == 1,
+      // 0-RTT data can be replayed (RFC 8446 8), and nothing behind this expects that.
+      unsafe SSL_CTX_set_max_early_data(context, 0) == 1
+    else { throw .capture() }
+  }
+
+  deinit { unsafe SSL_CTX_free(context) }
+
+  /// Adds a certificate; one whose key has the same algorithm is replaced.
+  func use(_ certificate: Certificate) throws(TLSFailure) {
+    guard let key = unsafe EVP_PKEY_dup(certificate.key.key) else { throw .capture() }
+    defer { unsafe EVP_PKEY_free(key) }
+    let taken = unsafe certificate.chain.withCopy { leaf, rest in
+      unsafe SSL_CTX_use_cert_and_key(context, leaf, key, rest, 1) == 1
+    }
+    if taken != true { throw .capture() }
+  }
+}

@@ -1,0 +1,139 @@
+// What the sessions of one listener have in common: certificates by name, policy, tickets, ALPN.
+//
+// Certificates are chosen in OpenSSL's client-hello callback, which runs before a ticket is looked
+// at, unlike its server-name callback under TLS 1.3. At the same moment the session's id context
+// is set to a hash over listener and server name, and OpenSSL refuses to resume a session that has
+// another: so a ticket is good at the same listener and for the same name only, and no client
+// carries a session of one virtual server over to another.
+
+import COpenSSL
+
+/// The TLS side of a listener. Several may exist for one listener, such as one per worker, which
+/// keeps the workers off each other's reference counts; their tickets are interchangeable.
+@safe public final class TLSContext: Sendable {
+  private let table: ServerNameTable
+  /// One per group of the table.
+  private let contexts: [ServerContext]
+  private let ticketKeys: TicketKeys
+  private let listenerName: [UInt8]
+
+  /// `certificates`: the first answers clients that name no server or an unknown one; there must
+  /// be one at least. `listenerName` binds tickets; it should outlast reloads.
+  public init(
+    certificates: [Certificate], policy: TLSPolicy, ticketKeys: TicketKeys, listenerName: String
+  ) throws(TLSFailure) {
+    precondition(!certificates.isEmpty, "a TLS listener without a certificate")
+    ERR_clear_error()
+    table = ServerNameTable(
+      certificates.map { (names: $0.dnsNames, algorithm: $0.key.type.algorithm) })
+    var contexts: [ServerContext] = []
+    for group in table.groups {
+      let context = try ServerContext(policy: policy)
+      for index in group { try context.use(certificates[index]) }
+      contexts.append(context)
+    }
+    self.contexts = contexts
+    self.ticketKeys = ticketKeys
+    self.listenerName = Array(listenerName.utf8)
+    for context in contexts { unsafe install(in: context.context) }
+  }
+
+  /// A fresh SSL * to be owned by the caller, who keeps `self` alive as long.
+  func makeSession() throws(TLSFailure) -> OpaquePointer {
+    guard let ssl = unsafe SSL_new(contexts[0].context) else { throw .capture() }
+    return unsafe ssl
+  }
+
+  /// The callbacks get `self` unretained: sessions hold the context, so it outlives every call.
+  private func install(in context: OpaquePointer) {
+    let this = unsafe Unmanaged.passUnretained(self).toOpaque()
+    unsafe SSL_CTX_set_ex_data(context, Self.exDataIndex, this)
+    unsafe SSL_CTX_set_client_hello_cb(
+      context,
+      { ssl, alert, this in
+        guard let this = unsafe this, let ssl = unsafe ssl else { return 0 }
+        let context = unsafe Unmanaged<TLSContext>.fromOpaque(this).takeUnretainedValue()
+        if unsafe context.select(for: ssl) { return SSL_CLIENT_HELLO_SUCCESS }
+        unsafe alert?.pointee = SSL_AD_INTERNAL_ERROR
+        return SSL_CLIENT_HELLO_ERROR
+      }, this)
+    // Acknowledges the name, and makes OpenSSL keep it with the session.
+    unsafe martlet_SSL_CTX_set_tlsext_servername_callback(context) { _, _, _ in
+      SSL_TLSEXT_ERR_OK
+    }
+    unsafe SSL_CTX_set_tlsext_ticket_key_evp_cb(context) { ssl, name, vector, cipher, mac, seals in
+      guard let this = unsafe SSL_CTX_get_ex_data(SSL_get_SSL_CTX(ssl), TLSContext.exDataIndex),
+        let name = unsafe name, let vector = unsafe vector
+      else { return -1 }
+      let context = unsafe Unmanaged<TLSContext>.fromOpaque(this).takeUnretainedValue()
+      return unsafe answerTicketKey(
+        context.ticketKeys, name: name, vector: vector, cipher: cipher, mac: mac,
+        isSealing: seals == 1)
+    }
+    unsafe SSL_CTX_set_alpn_select_cb(
+      context,
+      { _, chosen, chosenCount, offer, offerCount, _ in
+        unsafe selectProtocol(
+          UnsafeBufferPointer(start: offer, count: Int(offerCount)), chosen, chosenCount)
+      }, nil)
+  }
+
+  /// Slot 0 is OpenSSL's place for the application's own pointer (SSL_CTX_set_app_data).
+  private static let exDataIndex: Int32 = 0
+
+  /// Gives the session its certificates and its id context, by the name in the ClientHello.
+  private func select(for ssl: OpaquePointer) -> Bool {
+    let name = unsafe helloServerName(ssl)
+    let context = unsafe contexts[table.group(for: String(decoding: name, as: UTF8.self))].context
+    if unsafe SSL_get_SSL_CTX(ssl) != context && SSL_set_SSL_CTX(ssl, context) != context {
+      return false
+    }
+    let identity = sha256(listenerName + [0] + name)
+    return unsafe identity.span.withUnsafeBufferPointer { bytes in
+      unsafe SSL_set_session_id_context(ssl, bytes.baseAddress, UInt32(bytes.count)) == 1
+    }
+  }
+}
+
+/// The server name in the ClientHello that is being read, in lower case; empty when there is none
+/// or when it is malformed, which OpenSSL itself answers with an alert a moment later.
+private func helloServerName(_ ssl: OpaquePointer) -> [UInt8] {
+  var start: UnsafePointer<UInt8>? = nil
+  var count = 0
+  guard
+    unsafe SSL_client_hello_get0_ext(ssl, UInt32(TLSEXT_TYPE_server_name), &start, &count) == 1
+  else { return [] }
+  let bytes = unsafe UnsafeBufferPointer(start: start, count: count)
+  // RFC 6066 3: a list with its length, of one entry: type 0, a length, the name.
+  guard count >= 5, unsafe bytes[2] == UInt8(TLSEXT_NAMETYPE_host_name) else { return [] }
+  let length = unsafe Int(bytes[3]) << 8 | Int(bytes[4])
+  guard length > 0 && length <= min(255, count - 5) else { return [] }
+  return unsafe bytes[5..<5 + length].map { byte in
+    byte >= 0x41 && byte <= 0x5A ? byte | 0x20 : byte
+  }
+}
+
+/// Picks `http/1.1` from the client's list (RFC 7301 3.2). A client that offers only others is
+/// turned away with the alert no_application_protocol instead of being sent what it can't read.
+private func selectProtocol(
+  _ offer: UnsafeBufferPointer<UInt8>, _ chosen: UnsafeMutablePointer<UnsafePointer<UInt8>?>?,
+  _ chosenCount: UnsafeMutablePointer<UInt8>?
+) -> Int32 {
+  let http11: StaticString = "http/1.1"
+  var index = 0
+  while index < offer.count {
+    let count = unsafe Int(offer[index])
+    let next = index + 1 + count
+    if next > offer.count { break }
+    if count == http11.utf8CodeUnitCount,
+      let start = unsafe offer.baseAddress.map({ unsafe $0 + index + 1 }),
+      unsafe memcmp(start, http11.utf8Start, count) == 0
+    {
+      unsafe chosen?.pointee = start
+      unsafe chosenCount?.pointee = UInt8(count)
+      return SSL_TLSEXT_ERR_OK
+    }
+    index = next
+  }
+  return SSL_TLSEXT_ERR_ALERT_FATAL
+}

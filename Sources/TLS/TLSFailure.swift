@@ -1,0 +1,104 @@
+// Why a session or a context failed, small enough to be thrown, counted and logged at any rate.
+//
+// OpenSSL keeps a queue of errors per thread, which belongs to whoever failed last. So a failure is
+// captured the moment it happens and the queue is emptied with it; nothing else empties the queue,
+// which would cost a call per read and write.
+
+import COpenSSL
+
+/// What ended a session. `name` is for logs and metrics, `description` for people.
+public enum TLSFailure: Error, Equatable, Sendable {
+  /// The client speaks plain HTTP on a TLS port; nothing was sent, so it can be told so in HTTP.
+  case plaintextHTTP
+  /// The first bytes are neither TLS nor HTTP.
+  case notTLS
+  /// The client offers no version of TLS that the policy allows.
+  case unsupportedProtocol
+  /// No cipher suite, group or signature algorithm is common to both.
+  case noSharedCipher
+  /// The client offered application protocols (RFC 7301), none of which is spoken here.
+  case noApplicationProtocol
+  /// The client refused our certificate: alerts 42-46 and 48 (RFC 8446 6.2).
+  case badCertificate
+  /// The client sent another fatal alert, by its number.
+  case peerAlert(UInt8)
+  /// The client said goodbye before the handshake was done.
+  case peerClosed
+  /// The session had failed before, or was closed by us.
+  case ended
+  /// Anything else, by OpenSSL's packed error code; 0 when it gave none.
+  case other(code: UInt)
+
+  public var name: StaticString {
+    switch self {
+    case .plaintextHTTP: "plaintext-http"
+    case .notTLS: "not-tls"
+    case .unsupportedProtocol: "unsupported-protocol"
+    case .noSharedCipher: "no-shared-cipher"
+    case .noApplicationProtocol: "no-application-protocol"
+    case .badCertificate: "bad-certificate"
+    case .peerAlert: "peer-alert"
+    case .peerClosed: "peer-closed"
+    case .ended: "ended"
+    case .other: "other"
+    }
+  }
+
+  /// Takes the oldest error of this thread's queue, which is the cause, and empties the queue.
+  static func capture() -> TLSFailure {
+    let code = ERR_peek_error()
+    ERR_clear_error()
+    guard ERR_GET_LIB(code) == ERR_LIB_SSL else { return .other(code: code) }
+    let reason = ERR_GET_REASON(code)
+    switch reason {
+    case SSL_R_HTTP_REQUEST, SSL_R_HTTPS_PROXY_REQUEST:
+      return .plaintextHTTP
+    case SSL_R_WRONG_VERSION_NUMBER:
+      return .notTLS
+    case SSL_R_UNSUPPORTED_PROTOCOL, SSL_R_VERSION_TOO_LOW, SSL_R_UNKNOWN_PROTOCOL:
+      return .unsupportedProtocol
+    case SSL_R_NO_SHARED_CIPHER, SSL_R_NO_SUITABLE_KEY_SHARE, SSL_R_NO_SHARED_GROUPS,
+      SSL_R_NO_SUITABLE_SIGNATURE_ALGORITHM, SSL_R_NO_SHARED_SIGNATURE_ALGORITHMS,
+      SSL_R_NO_CIPHERS_SPECIFIED:
+      return .noSharedCipher
+    case SSL_R_NO_APPLICATION_PROTOCOL:
+      return .noApplicationProtocol
+    case alertBase + 42...alertBase + 46, alertBase + 48:
+      return .badCertificate
+    case alertBase...alertBase + 255:
+      return .peerAlert(UInt8(truncatingIfNeeded: reason - alertBase))
+    default:
+      return .other(code: code)
+    }
+  }
+
+  /// A received alert is reported as this plus its number.
+  private static let alertBase: Int32 = 1000
+}
+
+extension TLSFailure: CustomStringConvertible {
+  public var description: String {
+    switch self {
+    case .plaintextHTTP: "the client speaks plain HTTP on a TLS port"
+    case .notTLS: "the client doesn't speak TLS"
+    case .unsupportedProtocol: "the client offers no TLS version that is allowed here"
+    case .noSharedCipher: "the client offers no cipher suite, group or signature that is used here"
+    case .noApplicationProtocol: "the client offers no application protocol that is spoken here"
+    case .badCertificate: "the client refused the certificate"
+    case .peerAlert(let number): "the client sent the fatal alert \(number)"
+    case .peerClosed: "the client closed the session during the handshake"
+    case .ended: "the session had already ended"
+    case .other(let code): "OpenSSL failed: \(Self.text(of: code))"
+    }
+  }
+
+  /// OpenSSL's words for one of its error codes.
+  static func text(of code: UInt) -> String {
+    if code == 0 { return "no reason given" }
+    return unsafe withUnsafeTemporaryAllocation(of: CChar.self, capacity: 256) { buffer in
+      unsafe buffer.initialize(repeating: 0)
+      unsafe ERR_error_string_n(code, buffer.baseAddress, buffer.count)
+      return unsafe buffer.baseAddress.map { unsafe String(cString: $0) } ?? "no reason given"
+    }
+  }
+}

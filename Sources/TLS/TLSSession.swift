@@ -1,0 +1,310 @@
+// One server-side TLS session without I/O: ciphertext in, plaintext out, and back.
+//
+// The caller owns the buffers. Ciphertext is taken off the front of `input`, ciphertext and
+// plaintext are appended to the outputs, and nothing is kept here but what OpenSSL itself keeps: a
+// partial record, or plaintext that found no room. Nothing of ours is allocated per call.
+//
+//   handshaking ──complete──► established ──close()──► closing
+//        └──────── a failure ──────┴──────────────────────┴──► ended
+//
+// Alerts that a failure calls for are in `output` when the failure is thrown: flush, then close. So
+// whoever lends `output` from a buffer catches inside, before what was appended is thrown away.
+// That a connection ended without close_notify is for the caller to see; no call here can.
+
+import COpenSSL
+import Glibc
+import Primitives
+
+/// What a handshake needs next.
+public enum HandshakeStep: Equatable, Sendable {
+  /// All input was taken; more must come.
+  case wantsInput
+  /// `output` is full: flush it and call again, also without new input.
+  case wantsOutput
+  /// Done. What is left of `input` is the first of the client's data; read it now.
+  case complete
+}
+
+/// Why `read` stopped.
+public enum ReadStep: Equatable, Sendable {
+  /// All input was taken and all plaintext given out.
+  case wantsInput
+  /// `plaintext` is full and there is, or may be, more: make room and call again.
+  case plaintextFull
+  /// The client has said close_notify; nothing that follows counts.
+  case closed
+}
+
+/// The owner of an SSL *.
+@safe public struct TLSSession: ~Copyable {
+  private enum State {
+    case handshaking
+    case established
+    /// We have sent close_notify; the client may still send.
+    case closing
+    case ended
+  }
+
+  /// A handshake is fastest with this much free capacity in `output`, since its longest flight,
+  /// with a chain of four RSA certificates, then fits at once. Any capacity above 0 works.
+  public static let handshakeOutputByteCount = 12 * 1024
+  /// The free capacity that `read` and `close` should find in `output`, for alerts.
+  public static let alertByteCount = 64
+
+  /// The most plaintext in one record (RFC 8446 5.1).
+  private static let recordByteCountMax = 16 * 1024
+  /// Header, explicit nonce and tag of TLS 1.2 AES-GCM; TLS 1.3 takes 22 bytes.
+  private static let recordOverhead = 29
+  /// Room for what OpenSSL may put before data: a KeyUpdate (27 bytes) and an alert (31).
+  private static let controlByteCount = 64
+
+  /// Keeps what OpenSSL's callbacks point to.
+  private let context: TLSContext
+  private let ssl: OpaquePointer
+  private let wire: UnsafeMutablePointer<Wire>
+  private var state = State.handshaking
+  /// Less than the maximum when the client asked for shorter records (RFC 6066 4).
+  private var recordByteCount = recordByteCountMax
+  private var opening = Opening()
+
+  /// A session that waits for a ClientHello. Fails only when memory is short.
+  public init(accepting context: TLSContext) throws(TLSFailure) {
+    let ssl = try unsafe context.makeSession()
+    let wire = UnsafeMutablePointer<Wire>.allocate(capacity: 1)
+    unsafe wire.initialize(to: Wire())
+    guard let bio = unsafe Wire.makeBIO(over: wire) else {
+      unsafe SSL_free(ssl)
+      unsafe wire.deallocate()
+      throw .capture()
+    }
+    unsafe SSL_set_bio(ssl, bio, bio)
+    unsafe SSL_set_accept_state(ssl)
+    self.context = context
+    unsafe self.ssl = ssl
+    unsafe self.wire = wire
+  }
+
+  deinit {
+    unsafe SSL_free(ssl)
+    unsafe wire.deinitialize(count: 1)
+    unsafe wire.deallocate()
+  }
+
+  /// Takes the handshake as far as `input` allows.
+  public mutating func handshake(
+    input: inout Span<UInt8>, output: inout OutputSpan<UInt8>
+  ) throws(TLSFailure) -> HandshakeStep {
+    switch state {
+    case .handshaking: break
+    case .established, .closing: return .complete
+    case .ended: throw .ended
+    }
+    opening.observe(input)
+    let status = unsafe withWire(&input, &output) { ssl, _ in unsafe SSL_do_handshake(ssl) }
+    if status == 1 {
+      state = .established
+      settleRecordByteCount()
+      // Failed attempts along a successful way (an unreadable ticket) may have left errors.
+      ERR_clear_error()
+      return .complete
+    }
+    switch unsafe SSL_get_error(ssl, status) {
+    case SSL_ERROR_WANT_READ: return .wantsInput
+    case SSL_ERROR_WANT_WRITE: return .wantsOutput
+    case SSL_ERROR_ZERO_RETURN:
+      state = .ended
+      ERR_clear_error()
+      throw .peerClosed
+    default:
+      state = .ended
+      let failure = TLSFailure.capture()
+      throw failure == .notTLS && opening.isRequestLine ? .plaintextHTTP : failure
+    }
+  }
+
+  /// Decrypts until `input` is used up, `plaintext` is full or the client has closed.
+  ///
+  /// Plaintext that found no room stays inside; the next call, with or without input, returns it.
+  /// `output` gets the answers of the protocol itself; it should have `alertByteCount` free.
+  public mutating func read(
+    input: inout Span<UInt8>, plaintext: inout OutputSpan<UInt8>,
+    output: inout OutputSpan<UInt8>
+  ) throws(TLSFailure) -> ReadStep {
+    switch state {
+    case .established, .closing: break
+    case .handshaking, .ended: throw .ended
+    }
+    let step: ReadStep? = unsafe withWire(&input, &output) { ssl, wire in
+      unsafe plaintext.withUnsafeMutableBufferPointer { target, count in
+        unsafe Self.readRecords(ssl, wire, into: target, &count)
+      }
+    }
+    if let step { return step }
+    state = .ended
+    throw .capture()
+  }
+
+  /// Encrypts as much of `plaintext` as surely fits into the free capacity of `output`, in records
+  /// of 16 KiB, and returns how many bytes that was: all of them, when `output` had
+  /// `ciphertextByteCount(for:)` free. It may be 0.
+  public mutating func write(
+    _ plaintext: Span<UInt8>, output: inout OutputSpan<UInt8>
+  ) throws(TLSFailure) -> Int {
+    guard case .established = state else { throw .ended }
+    let count = Self.fittingByteCount(
+      of: plaintext.count, into: output.freeCapacity, recordByteCount: recordByteCount)
+    if count == 0 { return 0 }
+    var none = Span<UInt8>()
+    let written = unsafe withWire(&none, &output) { ssl, _ in
+      unsafe plaintext.withUnsafeBufferPointer { source in
+        var written = 0
+        return unsafe SSL_write_ex(ssl, source.baseAddress, count, &written) == 1 ? written : 0
+      }
+    }
+    if written > 0 { return written }
+    state = .ended
+    throw .capture()
+  }
+
+  /// Appends close_notify to `output`, once. Quiet unless the session is established.
+  public mutating func close(output: inout OutputSpan<UInt8>) {
+    guard case .established = state else { return }
+    state = .closing
+    var none = Span<UInt8>()
+    // 0 says that the client's close_notify is still to come, which is none of our concern.
+    let status = unsafe withWire(&none, &output) { ssl, _ in unsafe SSL_shutdown(ssl) }
+    if status < 0 { ERR_clear_error() }
+  }
+
+  /// The free capacity that `write` needs to take `plaintextByteCount` bytes at once, at the most.
+  /// With a client that asked for short records, `write` may still take less.
+  public static func ciphertextByteCount(for plaintextByteCount: Int) -> Int {
+    let recordCount = (plaintextByteCount + recordByteCountMax - 1) / recordByteCountMax
+    return plaintextByteCount + recordCount * recordOverhead + controlByteCount
+  }
+
+  static func fittingByteCount(of count: Int, into capacity: Int, recordByteCount: Int) -> Int {
+    let room = capacity - controlByteCount
+    if room <= recordOverhead { return 0 }
+    let fullCount = room / (recordByteCount + recordOverhead)
+    let rest = room - fullCount * (recordByteCount + recordOverhead)
+    let full = fullCount * recordByteCount
+    let fitting = full + max(0, rest - recordOverhead)
+    if count <= fitting { return count }
+    // No small record at the end of a full buffer: it will be part of a whole one next time.
+    return full > 0 ? full : fitting
+  }
+}
+
+// What has been negotiated; meaningful once the handshake is complete.
+extension TLSSession {
+  public var version: TLSVersion {
+    unsafe SSL_version(ssl) == TLS1_2_VERSION ? .tls12 : .tls13
+  }
+
+  public var cipherSuite: CipherSuite {
+    CipherSuite(code: unsafe SSL_CIPHER_get_protocol_id(SSL_get_current_cipher(ssl)))
+  }
+
+  public var cipherName: StaticString { cipherSuite.name }
+
+  /// Whether a ticket spared the client a full handshake.
+  public var isResumed: Bool { unsafe SSL_session_reused(ssl) == 1 }
+
+  /// Plaintext that `read` can return without new input.
+  public var pendingByteCount: Int { unsafe Int(SSL_pending(ssl)) }
+
+  /// The name the client asked for, as it spelled it; empty when it gave none.
+  public var serverName: Span<UInt8> {
+    @_lifetime(borrow self)
+    get {
+      guard let name = unsafe SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name) else {
+        return Span()
+      }
+      let bytes = unsafe UnsafeRawPointer(name).assumingMemoryBound(to: UInt8.self)
+      let span = unsafe Span(_unsafeStart: bytes, count: strlen(name))
+      return unsafe _overrideLifetime(span, borrowing: self)
+    }
+  }
+}
+
+extension TLSSession {
+  /// Runs `body` with the wire attached to both buffers and accounts for what it moved.
+  @inline(__always)
+  private func withWire<Result>(
+    _ input: inout Span<UInt8>, _ output: inout OutputSpan<UInt8>,
+    _ body: (OpaquePointer, UnsafeMutablePointer<Wire>) -> Result
+  ) -> Result {
+    var left = 0
+    let result = unsafe input.withUnsafeBufferPointer { source in
+      unsafe output.withUnsafeMutableBufferPointer { target, count in
+        unsafe wire.pointee.attach(
+          source, target.baseAddress.map { unsafe $0 + count }, room: target.count - count)
+        let result = unsafe body(ssl, wire)
+        left = unsafe wire.pointee.inputCount
+        unsafe count += wire.pointee.written
+        unsafe wire.pointee.detach()
+        return result
+      }
+    }
+    input = input.extracting(last: left)
+    return result
+  }
+
+  /// Nil says that OpenSSL failed.
+  @inline(__always)
+  private static func readRecords(
+    _ ssl: OpaquePointer, _ wire: UnsafeMutablePointer<Wire>,
+    into target: UnsafeMutableBufferPointer<UInt8>, _ count: inout Int
+  ) -> ReadStep? {
+    while true {
+      // Spares OpenSSL the walk down to an empty wire, at the end of every read.
+      if unsafe wire.pointee.inputCount == 0 && SSL_pending(ssl) == 0 { return .wantsInput }
+      if count == target.count { return .plaintextFull }
+      var taken = 0
+      let room = unsafe target.baseAddress.map { unsafe $0 + count }
+      let status = unsafe SSL_read_ex(ssl, room, target.count - count, &taken)
+      count += taken
+      if status == 1 { continue }
+      switch unsafe SSL_get_error(ssl, status) {
+      case SSL_ERROR_WANT_READ: return .wantsInput
+      case SSL_ERROR_ZERO_RETURN: return .closed
+      default: return nil
+      }
+    }
+  }
+
+  private mutating func settleRecordByteCount() {
+    guard let session = unsafe SSL_get_session(ssl) else { return }
+    // RFC 6066 4: 1 to 4 stand for 512 to 4096 bytes, 0 for not negotiated.
+    let code = unsafe Int(SSL_SESSION_get_max_fragment_length(session))
+    if code > 0 { recordByteCount = 256 << code }
+  }
+}
+
+/// The first bytes of a connection, by which a request line is told from garbage. OpenSSL itself
+/// knows GET, HEAD, POST, PUT and CONNECT only.
+private struct Opening {
+  private static let byteCount = 5
+  private var bytes: UInt64 = 0
+  private var count = 0
+
+  @inline(__always)
+  mutating func observe(_ input: Span<UInt8>) {
+    if count == Self.byteCount { return }
+    for index in 0..<min(input.count, Self.byteCount - count) {
+      bytes = bytes << 8 | UInt64(input[index])
+      count += 1
+    }
+  }
+
+  var isRequestLine: Bool {
+    switch bytes {
+    case 0x44_454C_4554: true  // DELET
+    case 0x4F_5054_494F: true  // OPTIO
+    case 0x50_4154_4348: true  // PATCH
+    case 0x54_5241_4345: true  // TRACE
+    default: false
+    }
+  }
+}

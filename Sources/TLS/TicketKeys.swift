@@ -1,0 +1,161 @@
+// The keys that session tickets are sealed with (RFC 5077, RFC 8446 4.6.1), one ring a process.
+//
+// The first key seals new tickets; all of them open old ones, and a ticket opened by an older key
+// is answered with a new one. A ticket is worth the session's secrets, so keys ought to live for
+// hours, not for months. That tickets don't pass from one listener or server name to another is
+// TLSContext's doing: it puts both into the session id context.
+
+import COpenSSL
+import Synchronization
+
+/// A ring of ticket keys, shared by all workers, read once per handshake.
+public final class TicketKeys: Sendable {
+  /// The present key and two older ones: with a rotation every hour, a ticket is good for at
+  /// least two hours, which is also how long a session lives (`ServerContext.sessionLifetime`).
+  public static let keyCountMax = 3
+
+  private let ring: Mutex<[TicketKey]>
+  private let isShared: Bool
+
+  /// A ring with one random key.
+  public init() throws(TLSFailure) {
+    ring = Mutex([try TicketKey.random()])
+    isShared = false
+  }
+
+  /// A ring of keys that several nodes share, made of secrets of 48 or 80 random bytes each, the
+  /// first of which seals. Nil when there is none or one has another length.
+  public init?(secrets: [[UInt8]]) {
+    guard let keys = Self.keys(of: secrets) else { return nil }
+    ring = Mutex(keys)
+    isShared = true
+  }
+
+  /// How many keys can open tickets.
+  public var count: Int { ring.withLock { $0.count } }
+
+  /// Makes a new random key the present one and forgets the oldest beyond `keyCountMax`. Shared
+  /// keys stay as they are, since the other nodes would not know the new one.
+  public func rotate() throws(TLSFailure) {
+    if isShared { return }
+    let key = try TicketKey.random()
+    ring.withLock { keys in
+      keys.insert(key, at: 0)
+      if keys.count > Self.keyCountMax { keys.removeLast() }
+    }
+  }
+
+  /// Puts shared keys in place of the present ones; false, with nothing changed, on the terms of
+  /// `init(secrets:)`.
+  public func replace(secrets: [[UInt8]]) -> Bool {
+    guard let keys = Self.keys(of: secrets) else { return false }
+    ring.withLock { $0 = keys }
+    return true
+  }
+
+  var sealing: TicketKey? { ring.withLock { $0.first } }
+
+  /// The key of that name, and whether it is the one that seals.
+  func opening(_ name: InlineArray<16, UInt8>) -> (key: TicketKey, isPresent: Bool)? {
+    ring.withLock { keys in
+      for (index, key) in keys.enumerated() where key.hasName(name) {
+        return (key, index == 0)
+      }
+      return nil
+    }
+  }
+
+  private static func keys(of secrets: [[UInt8]]) -> [TicketKey]? {
+    var keys: [TicketKey] = []
+    for secret in secrets {
+      guard let key = TicketKey(secret: secret) else { return nil }
+      keys.append(key)
+    }
+    return keys.isEmpty ? nil : keys
+  }
+}
+
+/// One key: AES-256-CBC to seal, HMAC-SHA256 to authenticate, as RFC 5077 4 recommends.
+struct TicketKey: Sendable {
+  /// Travels in the clear with each ticket.
+  let name: InlineArray<16, UInt8>
+  let cipherKey: InlineArray<32, UInt8>
+  let macKey: InlineArray<32, UInt8>
+
+  /// Derives all parts from a secret of 48 or 80 bytes, so that nodes that share it agree.
+  init?(secret: [UInt8]) {
+    guard secret.count == 48 || secret.count == 80 else { return nil }
+    let nameDigest = Self.digest("martlet ticket name", secret)
+    var name = InlineArray<16, UInt8>(repeating: 0)
+    for index in name.indices { name[index] = nameDigest[index] }
+    self.name = name
+    cipherKey = Self.digest("martlet ticket cipher", secret)
+    macKey = Self.digest("martlet ticket mac", secret)
+  }
+
+  static func random() throws(TLSFailure) -> TicketKey {
+    var secret = [UInt8](repeating: 0, count: 80)
+    let drawn = unsafe secret.withUnsafeMutableBufferPointer { bytes in
+      unsafe RAND_bytes(bytes.baseAddress, Int32(bytes.count)) == 1
+    }
+    guard drawn, let key = TicketKey(secret: secret) else { throw .capture() }
+    return key
+  }
+
+  func hasName(_ other: InlineArray<16, UInt8>) -> Bool {
+    for index in name.indices where name[index] != other[index] { return false }
+    return true
+  }
+
+  /// The secret is uniformly random and of fixed length, so that a hash over a label and the
+  /// secret is a sound derivation.
+  private static func digest(_ label: String, _ secret: [UInt8]) -> InlineArray<32, UInt8> {
+    sha256(Array(label.utf8) + [0] + secret)
+  }
+}
+
+func sha256(_ message: [UInt8]) -> InlineArray<32, UInt8> {
+  var digest = InlineArray<32, UInt8>(repeating: 0)
+  var output = digest.mutableSpan
+  unsafe output.withUnsafeMutableBufferPointer { output in
+    _ = unsafe message.withUnsafeBufferPointer { input in
+      unsafe SHA256(input.baseAddress, input.count, output.baseAddress)
+    }
+  }
+  return digest
+}
+
+/// OpenSSL's question about tickets: seal one (`isSealing`) or open one. Answers 1 for yes, 2 for
+/// yes but renew it, 0 for an unknown key (a full handshake follows), -1 for failure.
+func answerTicketKey(
+  _ keys: TicketKeys, name: UnsafeMutablePointer<UInt8>, vector: UnsafeMutablePointer<UInt8>,
+  cipher: OpaquePointer?, mac: OpaquePointer?, isSealing: Bool
+) -> Int32 {
+  if isSealing {
+    guard let key = keys.sealing, unsafe RAND_bytes(vector, 16) == 1 else { return -1 }
+    for index in key.name.indices { unsafe name[index] = key.name[index] }
+    let ready = unsafe key.cipherKey.span.withUnsafeBufferPointer { bytes in
+      unsafe EVP_EncryptInit_ex(cipher, ticketCipher, nil, bytes.baseAddress, vector) == 1
+    }
+    return unsafe ready && key.authenticate(mac) ? 1 : -1
+  }
+  var wanted = InlineArray<16, UInt8>(repeating: 0)
+  for index in wanted.indices { unsafe wanted[index] = name[index] }
+  guard let (key, isPresent) = keys.opening(wanted) else { return 0 }
+  let ready = unsafe key.cipherKey.span.withUnsafeBufferPointer { bytes in
+    unsafe EVP_DecryptInit_ex(cipher, ticketCipher, nil, bytes.baseAddress, vector) == 1
+  }
+  guard unsafe ready && key.authenticate(mac) else { return -1 }
+  return isPresent ? 1 : 2
+}
+
+extension TicketKey {
+  fileprivate func authenticate(_ mac: OpaquePointer?) -> Bool {
+    unsafe macKey.span.withUnsafeBufferPointer { bytes in
+      unsafe martlet_EVP_MAC_CTX_set_hmac_sha256(mac, bytes.baseAddress) == 1
+    }
+  }
+}
+
+/// Fetched once, because a fetch per ticket takes a lock that all threads share. Immutable.
+nonisolated(unsafe) private let ticketCipher = unsafe EVP_CIPHER_fetch(nil, "AES-256-CBC", nil)

@@ -1,0 +1,104 @@
+// Where OpenSSL's bytes come from and go to: the caller's own buffers, with no copy in between.
+//
+// OpenSSL reads and writes through a BIO. Ours holds no bytes: for the time of one call it points
+// into the receive buffer and the send buffer, and an empty or full one answers "try again later".
+
+import COpenSSL
+import Glibc
+
+/// The ends of a session's BIO, attached to memory only while OpenSSL runs.
+@safe struct Wire {
+  private var input: UnsafePointer<UInt8>?
+  private(set) var inputCount = 0
+  private var output: UnsafeMutablePointer<UInt8>?
+  private var outputRoom = 0
+  /// Bytes appended to the output since `attach`.
+  private(set) var written = 0
+
+  init() {
+    unsafe input = nil
+    unsafe output = nil
+  }
+
+  @inline(__always)
+  mutating func attach(
+    _ source: UnsafeBufferPointer<UInt8>, _ target: UnsafeMutablePointer<UInt8>?, room: Int
+  ) {
+    unsafe input = source.baseAddress
+    inputCount = source.count
+    unsafe output = target
+    outputRoom = room
+    written = 0
+  }
+
+  /// Forgets both buffers, so that a stray call later finds nothing instead of freed memory.
+  @inline(__always)
+  mutating func detach() {
+    unsafe input = nil
+    inputCount = 0
+    unsafe output = nil
+    outputRoom = 0
+  }
+
+  fileprivate mutating func take(_ target: UnsafeMutablePointer<CChar>, _ wanted: Int) -> Int {
+    let count = min(wanted, inputCount)
+    guard count > 0, let source = unsafe input else { return 0 }
+    unsafe memcpy(target, source, count)
+    unsafe input = source + count
+    inputCount -= count
+    return count
+  }
+
+  fileprivate mutating func append(_ source: UnsafePointer<CChar>, _ offered: Int) -> Int {
+    let count = min(offered, outputRoom)
+    guard count > 0, let target = unsafe output else { return 0 }
+    unsafe memcpy(target, source, count)
+    unsafe output = target + count
+    outputRoom -= count
+    written += count
+    return count
+  }
+
+  /// A new BIO over `wire`, which must outlive it; nil when memory is short.
+  static func makeBIO(over wire: UnsafeMutablePointer<Wire>) -> OpaquePointer? {
+    guard let method = unsafe method, let bio = unsafe BIO_new(method) else { return nil }
+    unsafe BIO_set_data(bio, wire)
+    return unsafe bio
+  }
+
+  /// Built once and never changed; it holds function pointers only.
+  nonisolated(unsafe) private static let method: OpaquePointer? = {
+    guard let method = unsafe BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "wire")
+    else { return nil }
+    unsafe BIO_meth_set_read_ex(method) { bio, target, wanted, taken in
+      unsafe martlet_BIO_clear_retry_flags(bio)
+      guard let target = unsafe target, let wire = unsafe wire(of: bio) else { return 0 }
+      let count = unsafe wire.pointee.take(target, wanted)
+      unsafe taken?.pointee = count
+      if count > 0 { return 1 }
+      unsafe martlet_BIO_set_retry_read(bio)
+      return 0
+    }
+    unsafe BIO_meth_set_write_ex(method) { bio, source, offered, taken in
+      unsafe martlet_BIO_clear_retry_flags(bio)
+      guard let source = unsafe source, let wire = unsafe wire(of: bio) else { return 0 }
+      let count = unsafe wire.pointee.append(source, offered)
+      unsafe taken?.pointee = count
+      if count > 0 || offered == 0 { return 1 }
+      unsafe martlet_BIO_set_retry_write(bio)
+      return 0
+    }
+    unsafe BIO_meth_set_ctrl(method) { _, command, _, _ in
+      command == BIO_CTRL_FLUSH ? 1 : 0
+    }
+    unsafe BIO_meth_set_create(method) { bio in
+      unsafe BIO_set_init(bio, 1)
+      return 1
+    }
+    return unsafe method
+  }()
+
+  private static func wire(of bio: OpaquePointer?) -> UnsafeMutablePointer<Wire>? {
+    unsafe BIO_get_data(bio)?.assumingMemoryBound(to: Wire.self)
+  }
+}

@@ -1,0 +1,46 @@
+// Reads the configuration file, and writes to the standard streams. The only file operations of
+// the command line; the configuration itself is pure.
+
+import ArgumentParser
+import Reactor
+
+/// The file that was found, and its text.
+struct ConfigurationFile {
+  static let standardPath = "config.json"
+  /// Enough for any configuration; the reader's own limit is smaller, and has the better message.
+  private static let maxByteCount = 16 * 1024 * 1024
+
+  let path: String
+  let bytes: [UInt8]
+
+  /// The file at `path`; without a path config.json if there is one. Throws the exit status 1
+  /// after saying why the file can't be read.
+  static func find(_ path: String?) throws -> ConfigurationFile? {
+    do throws(SystemError) {
+      return ConfigurationFile(
+        path: path ?? standardPath,
+        bytes: try File.read(path ?? standardPath, limit: maxByteCount))
+    } catch {
+      if path == nil && error == .noSuchFile { return nil }
+      writeError("\(path ?? standardPath): error: the file can't be read: \(error)\n")
+      throw ExitCode(1)
+    }
+  }
+}
+
+/// Writes to the standard error, which nothing buffers.
+func writeError(_ text: String) { write(text, to: .standardError) }
+
+/// Writes to the standard output.
+func writeOutput(_ text: String) { write(text, to: .standardOutput) }
+
+private func write(_ text: String, to target: OutputTarget) {
+  guard let output = try? OutputFile(target) else { return }
+  let bytes = Array(text.utf8)
+  var written = 0
+  while written < bytes.count {
+    // A stream that can't be written has nobody left to be told.
+    guard let count = try? output.write(bytes.span.extracting(written...)) else { return }
+    written += count
+  }
+}

@@ -1,0 +1,75 @@
+// Where the command line meets the server: serving, and looking at certificates.
+
+import ArgumentParser
+import Configuration
+import Logging
+import Server
+
+/// Serves until a signal ends it. Throws the exit status 70 when it can't, or when exchanges had to
+/// be cut off at the end.
+func launch(
+  _ configuration: Configuration, reload: @escaping () -> Configuration?
+) throws {
+  var logger = Logger(label: "martlet") { StreamLogHandler.standardError(label: $0) }
+  logger.logLevel = Logger.Level(configuration.log.level)
+  let options = Server.Options(
+    configuration: configuration, logger: logger, reload: reload,
+    started: { addresses in
+      writeError(banner(addresses, configuration))
+    })
+  do throws(ServerFailure) {
+    if try Server.run(options) { return }
+  } catch {
+    for message in error.messages { writeError("martlet: error: \(message)\n") }
+  }
+  throw ExitCode(70)
+}
+
+/// Where it listens, what is behind, and a line to try.
+private func banner(
+  _ addresses: [Server.ListeningAddress], _ configuration: Configuration
+) -> String {
+  var text = "martlet is listening\n"
+  for address in addresses {
+    let scheme = address.isTLS ? "https" : "http"
+    text += "  \(scheme)://\(address.address)/  (listener \(address.listener))\n"
+  }
+  for pool in configuration.pools {
+    let backends = pool.backends.map { "\($0.endpoint)" }.joined(separator: ", ")
+    text += "pool \(pool.name), \(pool.strategy.rawValue): \(backends)\n"
+  }
+  if let address = addresses.first {
+    let port = address.address.split(separator: ":").last.map(String.init) ?? ""
+    text +=
+      address.isTLS
+      ? "try  curl --cacert certs/ca.crt https://localhost:\(port)/\n"
+      : "try  curl http://\(address.address)/\n"
+  }
+  return text
+}
+
+/// Reports certificates that can't be used: unreadable, not matching their keys, out of date.
+/// Throws the exit status 1 when there is one.
+func checkCertificates(of configuration: Configuration) throws {
+  do throws(ServerFailure) {
+    let report = try configuration.checkCertificates()
+    for message in report.warnings { writeError("martlet: warning: \(message)\n") }
+    for message in report.outOfDate { writeError("martlet: error: \(message)\n") }
+    if report.outOfDate.isEmpty { return }
+  } catch {
+    for message in error.messages { writeError("martlet: error: \(message)\n") }
+  }
+  throw ExitCode(1)
+}
+
+extension Logger.Level {
+  fileprivate init(_ level: Configuration.Log.Level) {
+    self =
+      switch level {
+      case .debug: .debug
+      case .info: .info
+      case .warning: .warning
+      case .error: .error
+      }
+  }
+}

@@ -1,0 +1,154 @@
+// Selection: the order of ranks, the limits, and the name of the reason when there is nobody.
+
+import Foundation
+import Primitives
+import Synchronization
+import Testing
+
+@testable import Balancing
+
+@Suite struct SelectionTests {
+  @Test(arguments: Strategy.allCases)
+  func noMemberIsTriedTwiceWhileAnotherIsAvailable(strategy: Strategy) throws {
+    let pool = TestPool(strategy, weights: [9, 1, 4, 1])
+    for client in clients(50) {
+      var selection = Selection()
+      var letters: [Character] = []
+      for _ in 0..<4 {
+        let pick = try pool.next(&selection, client: client)
+        letters.append(TestPool.letter(pick))
+        pick.release()
+      }
+      #expect(Set(letters) == ["a", "b", "c", "d"])
+      // Then one that was tried already is better than none.
+      try pool.next(&selection, client: client).release()
+      #expect(selection.pickCount == 5)
+    }
+  }
+
+  @Test(arguments: Strategy.allCases)
+  func backupsServeOnlyWhileNoPrimaryIsAvailable(strategy: Strategy) throws {
+    let pool = TestPool(
+      strategy, [.init(), .init(limit: 1), .init(isBackup: true), .init(isBackup: true)])
+    func served() throws -> Set<Character> { Set(try pool.places(clients(40))) }
+    #expect(try served() == ["a", "b"])
+    pool.check("a", up: false)
+    #expect(try served() == ["b"])
+    let held = try pool.pick()
+    #expect(try served() == ["c", "d"])
+    held.release()
+    #expect(try served() == ["b"])
+  }
+
+  @Test func aRetryGoesToABackupBeforeAMemberThatWasTried() throws {
+    let pool = TestPool(.roundRobin, [.init(), .init(isBackup: true)])
+    var selection = Selection()
+    var letters = ""
+    for _ in 0..<3 { letters.append(TestPool.letter(try pool.next(&selection))) }
+    #expect(letters == "aba")
+  }
+
+  @Test(arguments: Strategy.allCases)
+  func theReasonWhyNobodyIsThereIsNamed(strategy: Strategy) throws {
+    let empty = TestPool(strategy, weights: [])
+    #expect(throws: Unavailability.noMembers) { try empty.pick(client: .loopbackV4) }
+
+    let down = TestPool(strategy, weights: [1, 1])
+    down.check("a", up: false)
+    down.record("b").adminState = .disabled
+    #expect(throws: Unavailability.allDown) { try down.pick(client: .loopbackV4) }
+
+    let full = TestPool(strategy, [.init(limit: 1), .init(limit: 1), .init()])
+    full.check("c", up: false)
+    for _ in 0..<2 { _ = try full.pick(client: .loopbackV4) }
+    #expect(throws: Unavailability.allFull) { try full.pick(client: .loopbackV4) }
+    #expect(Unavailability.allFull.status == 503)
+  }
+
+  @Test(arguments: Strategy.allCases)
+  func failingOpenUsesEveryEnabledMemberWhenNoneIsHealthy(strategy: Strategy) throws {
+    let pool = TestPool(strategy, weights: [1, 1, 1], allDown: .failOpen)
+    pool.check("a", up: false)
+    #expect(Set(try pool.places(clients(40))) == ["b", "c"])
+    pool.check("b", up: false)
+    pool.check("c", up: false)
+    pool.record("c").adminState = .disabled
+    #expect(Set(try pool.places(clients(40))) == ["a", "b"])
+    // Also then a retry goes elsewhere.
+    var selection = Selection()
+    let first = try pool.next(&selection, client: .loopbackV4)
+    let second = try pool.next(&selection, client: .loopbackV4)
+    #expect(first.index != second.index)
+  }
+
+  @Test(arguments: Strategy.allCases)
+  func maxConnectionsHoldsUnderContention(strategy: Strategy) {
+    let limits = [1, 2, 3]
+    let pool = TestPool(strategy, limits.map { TestPool.Shape(limit: $0) }).pool
+    let records = pool.membership.members.map(\.record)
+    let exceeded = Atomic<Int>(0)
+    let served = Atomic<Int>(0)
+    DispatchQueue.concurrentPerform(iterations: 4) { thread in
+      var view = PoolView(pool)
+      var generator = RandomGenerator(seed: UInt64(thread))
+      var held: [Pick] = []
+      for _ in 0..<2_000 {
+        var selection = Selection()
+        let client = IPAddress(v4: UInt32(truncatingIfNeeded: generator.next()))
+        if let pick = try? selection.next(
+          in: &view, client: client, at: .origin, generator: &generator)
+        {
+          served.wrappingAdd(1, ordering: .relaxed)
+          if pick.record.activeCount > limits[pick.index] {
+            exceeded.wrappingAdd(1, ordering: .relaxed)
+          }
+          held.append(pick)
+        }
+        if held.count > generator.next(below: 3) { held.removeFirst().release() }
+      }
+      for pick in held { pick.release() }
+    }
+    #expect(exceeded.load(ordering: .relaxed) == 0)
+    #expect(served.load(ordering: .relaxed) > 1_000)
+    #expect(records.map(\.activeCount) == [0, 0, 0])
+  }
+
+  @Test func aPlaceIsTakenWithThePickAndGivenBackByRelease() throws {
+    let pool = TestPool(.roundRobin, weights: [1])
+    let pick = try pool.pick()
+    #expect(pool.record("a").activeCount == 1 && pool.view.activeCount == 1)
+    pick.release()
+    #expect(pool.record("a").activeCount == 0)
+  }
+
+  @Test func aFullMemberMissesItsTrialWithoutLosingIt() throws {
+    let pool = TestPool(.roundRobin, [.init(), .init(limit: 1)])
+    _ = pool.record("b").tryReserve(limit: 1)
+    pool.fail("b", times: 5)
+    pool.now = pool.now + .seconds(10)
+    #expect(try pool.picks(3) == "aaa")
+    pool.record("b").release()
+    #expect(try pool.pick().isTrial)
+  }
+
+  @Test func aTrialIsNotGivenToAnExchangeThatTriedTheMember() throws {
+    let pool = TestPool(.roundRobin, weights: [1, 1])
+    var selection = Selection()
+    try pool.next(&selection).release()
+    pool.fail("a", times: 5)
+    pool.now = pool.now + .seconds(10)
+    let retry = try pool.next(&selection)
+    #expect(TestPool.letter(retry) == "b" && !retry.isTrial)
+  }
+
+  @Test func aPoolOfTenThousandIsPickedFromEvenly() throws {
+    let pool = TestPool(.roundRobin, weights: [Int](repeating: 1, count: 10_000))
+    var counts = [Int](repeating: 0, count: 10_000)
+    for _ in 0..<20_000 {
+      let pick = try pool.pick()
+      counts[pick.index] += 1
+      pick.release()
+    }
+    #expect(counts.allSatisfy { $0 == 2 })
+  }
+}

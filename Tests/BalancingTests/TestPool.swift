@@ -1,0 +1,119 @@
+// A pool with its members, a view of it and a clock that a test moves: what most tests here need.
+
+import Primitives
+
+@testable import Balancing
+
+/// One worker's end of a small pool. Members are called by their letters: a, b, c and so on.
+final class TestPool {
+  /// How a member differs from the ordinary.
+  struct Shape {
+    var weight = 1
+    var isBackup = false
+    var limit: Int?
+  }
+
+  let registry: BackendRegistry
+  let pool: Pool
+  var view: PoolView
+  var generator = RandomGenerator(seed: 1)
+  var now = Instant.origin + .seconds(1_000)
+
+  init(
+    _ strategy: Strategy, _ shapes: [Shape], health: HealthPolicy = HealthPolicy(),
+    allDown: AllDownPolicy = .refuse, budget: RetryBudget = RetryBudget(),
+    registry: BackendRegistry = BackendRegistry()
+  ) {
+    self.registry = registry
+    pool = Pool(
+      registry.pool("app"), strategy: strategy,
+      members: Self.members(shapes, registry: registry, health: health), health: health,
+      allDown: allDown, budget: budget)
+    view = PoolView(pool)
+  }
+
+  convenience init(
+    _ strategy: Strategy, weights: [Int], health: HealthPolicy = HealthPolicy(),
+    allDown: AllDownPolicy = .refuse
+  ) {
+    self.init(strategy, weights.map { Shape(weight: $0) }, health: health, allDown: allDown)
+  }
+
+  static func members(
+    _ shapes: [Shape], registry: BackendRegistry, health: HealthPolicy = HealthPolicy()
+  ) -> [Member] {
+    shapes.enumerated().map { index, shape in
+      let port = UInt16(8_001 + index)
+      return Member(
+        record: registry.backend(pool: "app", address: "127.0.0.1:\(port)", health: health),
+        address: .ip(.loopbackV4, port: port), weight: shape.weight, isBackup: shape.isBackup,
+        maxConnections: shape.limit)
+    }
+  }
+
+  func record(_ letter: Character) -> BackendRecord {
+    pool.membership.members[Int(letter.asciiValue! - 97)].record
+  }
+
+  static func letter(_ pick: Pick) -> Character {
+    Character(Unicode.Scalar(UInt8(97 + pick.index)))
+  }
+
+  /// Picks for a new exchange and keeps the place.
+  func pick(client: IPAddress? = nil) throws(Unavailability) -> Pick {
+    var selection = Selection()
+    return try next(&selection, client: client)
+  }
+
+  func next(
+    _ selection: inout Selection, client: IPAddress? = nil
+  ) throws(Unavailability) -> Pick {
+    try selection.next(in: &view, client: client, at: now, generator: &generator)
+  }
+
+  /// The members of `count` exchanges one after another, each finished before the next.
+  func picks(_ count: Int, client: IPAddress? = nil) throws -> String {
+    var letters = ""
+    for _ in 0..<count {
+      let pick = try pick(client: client)
+      letters.append(Self.letter(pick))
+      pick.release()
+    }
+    return letters
+  }
+
+  /// The member of one finished exchange of each client.
+  func places(_ clients: [IPAddress]) throws -> [Character] {
+    var places: [Character] = []
+    for client in clients { places += try picks(1, client: client) }
+    return places
+  }
+
+  /// Reports failed exchanges on a member, as an exchange that isn't a trial.
+  @discardableResult
+  func fail(_ letter: Character, times: Int = 1) -> [Flip] {
+    var flips: [Flip] = []
+    for _ in 0..<times {
+      let record = record(letter)
+      var pick = Pick(index: 0, record: record, address: .unix(""), isTrial: false)
+      _ = record.tryReserve(limit: nil)
+      if let flip = pool.observeExchange(&pick, succeeded: false, at: now) { flips.append(flip) }
+      pick.release()
+    }
+    return flips
+  }
+
+  /// Takes a member down or up by as many checks as it takes.
+  func check(_ letter: Character, up: Bool) {
+    for _ in 0..<3 { pool.observeCheck(of: record(letter), passed: up, at: now) }
+  }
+}
+
+/// How often each letter occurs.
+func tally(_ letters: some Sequence<Character>) -> [Character: Int] {
+  letters.reduce(into: [:]) { $0[$1, default: 0] += 1 }
+}
+
+func clients(_ count: Int) -> [IPAddress] {
+  (0..<count).map { IPAddress(v4: 0x0A00_0000 + UInt32($0)) }
+}

@@ -1,0 +1,209 @@
+// What a file without mistakes means: its defaults, and that nothing is lost on the way.
+
+import Foundation
+import Primitives
+import Testing
+
+@testable import Configuration
+
+/// The root of the repository.
+let repository = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+  .deletingLastPathComponent()
+
+@Suite("A configuration")
+struct ConfigurationTests {
+  @Test("the committed file is about ten lines, and says what the README says of it")
+  func committed() throws {
+    let data = try Data(contentsOf: repository.appending(path: "config.json"))
+    #expect(data.split(separator: UInt8(ascii: "\n")).count <= 14)
+    let reading = Configuration.read(Array(data), file: "config.json")
+    #expect(reading.diagnostics == [])
+    let configuration = try #require(reading.configuration)
+
+    let listener = try #require(configuration.listeners.first)
+    #expect(listener.addresses.map(\.description) == ["127.0.0.1:8443", "[::1]:8443"])
+    #expect(listener.tls == .standard)
+    let pool = try #require(configuration.pools.first)
+    #expect(pool.strategy == .roundRobin)
+    #expect(
+      pool.backends.map(\.endpoint.description)
+        == ["127.0.0.1:9001", "127.0.0.1:9002", "127.0.0.1:9003"])
+    #expect(pool.health?.interval == .seconds(5))
+    #expect(pool.timeouts.request == .seconds(60))
+    #expect(configuration.routes == [Configuration.Route(.forward(pool: "default"))])
+  }
+
+  @Test("everything but the backends has a default")
+  func smallest() throws {
+    let read = try #require(configuration("{ \(somePools) }"))
+    var expected = Configuration()
+    let address = SocketAddress.ip(.loopbackV4, port: 9001)
+    expected.pools = [Configuration.Pool(backends: [Configuration.Backend(.address(address))])]
+    expected.routes = [Configuration.Route(.forward(pool: "default"))]
+    #expect(read == expected)
+  }
+
+  @Test("the defaults are those that the documentation argues for")
+  func defaults() throws {
+    let configuration = Configuration()
+    #expect(configuration.upgrades == ["websocket"])
+    #expect(configuration.via)
+    #expect(configuration.workers == nil)
+    #expect(configuration.trustedProxies == [])
+    #expect(configuration.limits.bodySize == 1 << 30)
+    let pool = Configuration.Pool()
+    #expect(pool.health?.check == .tcp)
+    #expect(pool.health?.rise == 2)
+    #expect(pool.health?.fall == 3)
+    #expect(pool.ejection?.failures == 5)
+    #expect(pool.retry.maxAttempts == 3)
+    #expect(pool.retry.budgetPercent == 20)
+    #expect(pool.retry.budgetMinimum == 3)
+    // Less than the five seconds after which common servers close.
+    #expect(pool.keepAlive.idle == .seconds(4))
+    #expect(pool.whenAllDown == .refuse)
+  }
+
+  @Test("each key reaches its property")
+  func everything() throws {
+    let text = """
+      {
+        "listeners": [{
+          "name": "web", "listen": ["127.0.0.1:8443", "[::1]:8443"], "backlog": 7,
+          "tls": {
+            "certificates": [
+              { "chain": "a.crt", "key": "a.key" }, { "chain": "/b.crt", "key": "/b.key" }
+            ],
+            "minimum-version": "1.3", "policy": "modern",
+            "tickets": { "key-files": ["t1", "t2"], "rotation": "1h" }
+          },
+          "hsts": { "max-age": "30d", "include-subdomains": true }
+        }, { "listen": "*:80", "redirect-to-https": 8443 }],
+        "pools": [{
+          "name": "p", "strategy": "least-connections",
+          "backends": [
+            { "address": "10.0.0.1:80", "weight": 3, "max-connections": 9 },
+            { "address": "unix:/run/s", "backup": true }
+          ],
+          "health": {
+            "check": "http", "path": "/up?x", "host": "h", "expect": [200, "300-302"],
+            "interval": "7s", "fast-interval": "2s", "timeout": "3s", "rise": 4, "fall": 5,
+            "initially": "down"
+          },
+          "ejection": { "failures": 6, "base": "1s", "max": "1m" },
+          "retry": {
+            "max-attempts": 2, "statuses": [503], "budget-percent": 10, "budget-minimum": 1,
+            "replay-size": "1KiB"
+          },
+          "timeouts": {
+            "connect": "1s", "response": "2s", "request": "3s", "idle": "4s", "relay-idle": "5s"
+          },
+          "keep-alive": { "idle": "6s", "max-idle": 7 },
+          "when-all-down": "fail-open", "resolve-interval": "8s"
+        }],
+        "routes": [{
+          "host": ["a.b", "*.c.d"], "path": "/x", "match": "exact", "listeners": ["web"],
+          "forward": "p", "request": { "set": { "A": "b" }, "remove": ["C"] },
+          "response": { "set": { "D": "e" } }
+        }, {
+          "path": "/r", "redirect": {
+            "status": 301, "scheme": "http", "host": "H", "port": 81, "path": "/q?r"
+          }
+        }, { "path": "/s", "respond": { "status": 404, "body": "b", "content-type": "t/s" } }],
+        "limits": {
+          "head-size": "2KiB", "field-count": 20, "target-size": "1KiB", "body-size": "off",
+          "connections": 11, "requests-per-connection": 12, "handshake": "1s", "head": "2s",
+          "body-idle": "3s", "keep-alive": "4s", "lame-duck": "5s", "drain": "6s",
+          "collect-size": "0B", "collect-wait": "7ms"
+        },
+        "paths": { "encoded-slashes": "refuse", "dot-segments": "refuse" },
+        "log": { "access": "text", "target": "access.log", "level": "debug" },
+        "trusted-proxies": ["10.0.0.0/8"], "via": false, "upgrades": ["X"], "workers": 3
+      }
+      """
+    let reading = Configuration.read(Array(text.utf8), file: "d/c.json")
+    #expect(reading.diagnostics == [])
+    let read = try #require(reading.configuration)
+    let tls = try #require(read.listeners[0].tls)
+    #expect(tls.certificates.map(\.chain) == ["d/a.crt", "/b.crt"])
+    #expect(tls.certificates.map(\.key) == ["d/a.key", "/b.key"])
+    #expect(tls.tickets?.keyFiles == ["d/t1", "d/t2"])
+    #expect(read.listeners[1].name == "*:80")
+    #expect(read.log.target == .file("d/access.log"))
+    #expect(read.pools[0].health?.expect == [200...200, 300...302])
+    #expect(read.limits.bodySize == nil)
+    #expect(read.routes[0].hosts == [.exact("a.b"), .below("c.d")])
+
+    // No key is at its default, so writing it names every key; reading that gives the same again.
+    let written = read.json
+    for section in Reference.sections {
+      for key in section.keys where key.name != "$schema" {
+        #expect(written.compact.contains("\"\(key.name)\": "), "\(section.title).\(key.name)")
+      }
+    }
+    #expect(Configuration.read(Array(written.formatted().utf8), file: "x").configuration == read)
+  }
+
+  @Test("health, ejection and tickets can be off")
+  func off() throws {
+    let read = try #require(
+      configuration(
+        """
+        { "pools": [{ "backends": ["a:1"], "health": "off", "ejection": "off" }],
+          "listeners": [{ "listen": "*:1", "tls": {
+            "certificates": [{ "chain": "c", "key": "k" }], "tickets": "off" } }] }
+        """))
+    #expect(read.pools[0].health == nil)
+    #expect(read.pools[0].ejection == nil)
+    #expect(read.listeners[0].tls?.tickets == nil)
+  }
+
+  @Test("a route without an action forwards to the only pool, whatever its name")
+  func onlyPool() throws {
+    let read = try #require(
+      configuration(
+        """
+        { "pools": [{ "name": "web", "backends": ["a:1"] }],
+          "routes": [{ "response": { "set": { "A": "b" } } }] }
+        """))
+    #expect(read.routes.map(\.action) == [.forward(pool: "web")])
+    #expect(read.pool(named: "web") == read.pools[0])
+  }
+
+  @Test("the summary of many backends stays on one screen")
+  func longSummary() throws {
+    let backends = (1...100).map { "\"10.0.0.\($0):80\"" }.joined(separator: ", ")
+    let read = try #require(configuration("{ \"pools\": [{ \"backends\": [\(backends)] }] }"))
+    #expect(read.summary.contains("10.0.0.12:80\n           ... and 88 more\n"))
+    #expect(read.summary.split(separator: "\n").count < 24)
+  }
+
+  @Test("the summary names listeners, routes, backends and times")
+  func summary() throws {
+    let read = try #require(
+      configuration(
+        """
+        { "listeners": [{ "listen": "*:80", "redirect-to-https": 443 }, { "listen": "*:81" }],
+          "pools": [{ "strategy": "random", "health": { "check": "http" },
+                      "backends": ["a:1", { "address": "b:2", "weight": 3, "backup": true }] }],
+          "routes": [{}, { "host": "a.b", "path": "/ping", "match": "exact", "respond": {} }] }
+        """))
+    #expect(
+      read.summary == """
+        listen   *:80  http
+                   */* -> redirect 308 to https://(host):443(path)
+        listen   *:81  http
+                   a.b/ping -> respond 200
+                   */* -> pool default
+        pool     default  random
+                   a:1
+                   b:2  weight 3  backup
+                   http check GET / every 5s, up after 2, down after 3; ejected after 5 failures
+                   request 1m, response 30s, connect 3s; at most 3 attempts
+        limits   20000 connections, heads of 32KiB, bodies of 1GiB
+        log      json to stdout, messages from info
+        workers  one for each processor
+
+        """)
+  }
+}

@@ -1,0 +1,71 @@
+// Demo backends are listeners that answer with their name.
+
+import Testing
+
+@testable import Configuration
+
+@Suite("Demo backends")
+struct DemoTests {
+  private var demo: Overrides {
+    var overrides = Overrides()
+    overrides.demo = true
+    return overrides
+  }
+
+  @Test("three of them are all that a run without file and flags needs")
+  func alone() throws {
+    let read = try #require(configuration(nil, demo))
+    #expect(
+      read.listeners.flatMap(\.addresses).map(\.description) == [
+        "127.0.0.1:8443", "[::1]:8443", "127.0.0.1:9001", "127.0.0.1:9002", "127.0.0.1:9003",
+      ])
+    #expect(read.listeners[0].tls == .standard)
+    #expect(read.listeners[1...].allSatisfy { $0.tls == nil })
+    #expect(read.pools[0].backends.count == 3)
+    #expect(read.routes(on: read.listeners[0]).map(\.action) == [.forward(pool: "default")])
+    var response = Configuration.Response()
+    response.body = "Hello from backend-2\n"
+    #expect(read.routes(on: read.listeners[2]).map(\.action) == [.respond(response)])
+  }
+
+  @Test("they stand behind the backends of the file that are on this machine, once each")
+  func fromFile() throws {
+    let read = try #require(
+      configuration(
+        """
+        { "pools": [{ "name": "a", "backends": ["127.0.0.1:7", "10.0.0.1:8", "localhost:9"] },
+                    { "name": "b", "backends": ["[::1]:7", "127.0.0.1:7"] }],
+          "routes": [{ "forward": "a" }, { "path": "/b", "forward": "b" }] }
+        """, demo))
+    #expect(
+      read.listeners[1...].flatMap(\.addresses).map(\.description)
+        == ["127.0.0.1:7", "127.0.0.1:9", "[::1]:7"])
+  }
+
+  @Test("they are refused where none can stand")
+  func refused() {
+    #expect(
+      diagnose(#"{ "pools": [{ "backends": ["10.0.0.1:8"] }] }"#, demo) == [
+        """
+        --demo: error: no backend has an address of this machine, such as 127.0.0.1:9001, to serve
+        """
+      ])
+    #expect(
+      diagnose(#"{ "pools": [{ "backends": ["127.0.0.1:8443"] }] }"#, demo) == [
+        "--demo: error: the listener \"localhost:8443\" is in the way of 127.0.0.1:8443"
+      ])
+  }
+
+  @Test("one alone is a configuration too")
+  func single() throws {
+    let one = try #require(Configuration.demoBackend(name: "one", listen: "127.0.0.1:0"))
+    #expect(one.listeners.map(\.name) == ["one"])
+    guard case .respond(let response) = one.routes(on: one.listeners[0]).first?.action else {
+      Issue.record("no response")
+      return
+    }
+    #expect(response.status == 200)
+    #expect(response.body == "Hello from one\n")
+    #expect(Configuration.demoBackend(name: "one", listen: "nowhere") == nil)
+  }
+}

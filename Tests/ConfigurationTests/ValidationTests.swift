@@ -1,0 +1,186 @@
+// What doesn't fit together, though each value alone is fine.
+
+import Testing
+
+@testable import Configuration
+
+private func pool(_ keys: String) -> String {
+  #"{"pools": [{"backends": ["127.0.0.1:1", "127.0.0.1:2"], \#(keys)}]}"#
+}
+
+private let mistakesTable: [(String, String)] = [
+  (
+    "{}",
+    """
+    1:1: error: there is nothing to serve: give a pool with backends (pools in the file, \
+    or --backend), or try --demo
+    """
+  ),
+  (
+    #"{"pools": []}"#,
+    """
+    1:11: error: pools: the list is empty, and there is no route either
+    """
+  ),
+  (
+    #"{"listeners": [{"listen": "127.0.0.1:80"}, {"listen": "*:80"}], \#(somePools)}"#,
+    """
+    1:55: error: listeners[1].listen: 0.0.0.0:80 is taken by the listener "127.0.0.1:80" \
+    (127.0.0.1:80)
+    """
+  ),
+  (
+    #"{"listeners": [{"listen": "*:1", "name": "a"}, {"listen": "*:2", "name": "a"}],"#
+      + #" \#(somePools)}"#,
+    """
+    1:74: error: listeners[1].name: two listeners are called "a"; each needs its own \
+    name
+    """
+  ),
+  (
+    #"{"listeners": [{"listen": "*:1", "hsts": {}}], \#(somePools)}"#,
+    """
+    1:42: error: listeners[0].hsts: without tls it has no effect: browsers ignore it on \
+    plain http (RFC 6797 7.2)
+    """
+  ),
+  (
+    #"{"listeners": [{"listen": "*:1", "redirect-to-https": 443, "tls": {"certificates":"#
+      + #" [{"chain": "c", "key": "k"}]}}], \#(somePools)}"#,
+    """
+    1:55: error: listeners[0].redirect-to-https: the listener speaks https itself (tls), \
+    so it would redirect for ever
+    """
+  ),
+  (
+    #"{"pools": [{"backends": ["a:1"]}, {"backends": ["b:1"]}], "routes": [{"forward":"#
+      + #" "default"}]}"#,
+    """
+    1:35: error: pools[1].name: two pools are called "default"; each needs its own name
+    """
+  ),
+  (
+    #"{"pools": [{"backends": ["a:1", "A:1"]}]}"#,
+    """
+    1:33: error: pools[0].backends[1]: a:1 is backends[0] already; a weight gives it a \
+    larger share
+    """
+  ),
+  (
+    #"{"pools": [{"backends": [{"address": "a:1", "backup": true}]}]}"#,
+    """
+    1:25: error: pools[0].backends: all backends are backups; one at least must serve
+    """
+  ),
+  (
+    #"{"pools": [{"backends": [{"address": "a:1", "weight": 2}]}]}"#,
+    """
+    1:55: warning: pools[0].backends[0].weight: the strategy round-robin ignores weights \
+    (did you mean "strategy": "weighted-round-robin"?)
+    """
+  ),
+  (
+    pool(#""health": {"path": "/up"}"#),
+    """
+    1:76: warning: pools[0].health.path: a TCP check ignores it (did you mean "check": \
+    "http"?)
+    """
+  ),
+  (
+    pool(#""ejection": {"base": "10m"}"#),
+    """
+    1:78: error: pools[0].ejection.base: 10m is longer than the longest ejection, max, \
+    which is 5m
+    """
+  ),
+  (
+    #"{\#(somePools), "routes": [{"forward": "defualt"}]}"#,
+    """
+    1:72: error: routes[0].forward: there is no pool "defualt"; there is "default" (did \
+    you mean "default"?)
+    """
+  ),
+  (
+    #"{\#(somePools), "routes": [{}, {"listeners": ["x"]}]}"#,
+    """
+    1:79: error: routes[1].listeners[0]: there is no listener "x"; there is \
+    "localhost:8443"
+    """
+  ),
+  (
+    #"{\#(somePools), "routes": [{"forward": "default", "respond": {}}]}"#,
+    """
+    1:94: error: routes[0].respond: the route has forward and respond; one of them is \
+    allowed
+    """
+  ),
+  (
+    #"{"routes": [{"path": "/a"}]}"#,
+    """
+    1:13: error: routes[0]: the route has no action; one of forward, redirect, respond \
+    is needed
+    """
+  ),
+  (
+    #"{"routes": [{"redirect": {}}]}"#,
+    """
+    1:26: error: routes[0].redirect: it would lead to where the request was; scheme, \
+    host, port or path is needed
+    """
+  ),
+  (
+    #"{"routes": [{"respond": {"status": 204, "body": "x"}}]}"#,
+    """
+    1:49: error: routes[0].respond.body: a response with status 204 has no body
+    """
+  ),
+  (
+    #"{"routes": [{"path": "/a", "respond": {}}, {"path": "/a/", "respond": {}}]}"#,
+    """
+    1:44: error: routes[1]: no request ever comes here: routes[0] has the same \
+    listeners, host and path
+    """
+  ),
+  (
+    #"{\#(somePools), "routes": [{"respond": {}}]}"#,
+    """
+    1:12: warning: pools[0]: no route forwards to the pool "default"
+    """
+  ),
+]
+
+@Suite("Validation")
+struct ValidationTests {
+  @Test(
+    "reports what doesn't fit together, at the value that is to blame", arguments: mistakesTable)
+  func mistakes(_ text: String, _ expected: String) {
+    #expect(diagnose(text) == ["c.json:" + expected])
+  }
+
+  @Test(
+    "takes what only looks like a mistake",
+    arguments: [
+      #"{"listeners": [{"listen": "127.0.0.1:80"}, {"listen": "[::1]:80"}], \#(somePools)}"#,
+      #"{"listeners": [{"listen": "127.0.0.1:0"}, {"name": "b", "listen": "127.0.0.1:0"}], "#
+        + somePools + "}",
+      """
+      {"routes": [{"path": "/a", "respond": {}}, {"path": "/a", "match": "exact", "respond": {}}]}
+      """,
+      #"{"routes": [{"host": "a", "respond": {}}, {"host": ["a", "b"], "respond": {}}]}"#,
+      #"{"pools": [{"strategy": "random", "backends": [{"address": "a:1", "weight": 2}]}]}"#,
+    ])
+  func fine(_ text: String) {
+    #expect(diagnose(text) == [])
+  }
+
+  @Test("several pools need routes")
+  func poolsWithoutRoutes() {
+    let text = """
+      {"pools": [{"name": "a", "backends": ["a:1"]}, {"name": "b", "backends": ["b:1"]}]}
+      """
+    #expect(
+      diagnose(text).first
+        == "c.json:1:11: error: pools: with 2 pools, routes must say which requests go where")
+    #expect(configuration(text) == nil)
+  }
+}

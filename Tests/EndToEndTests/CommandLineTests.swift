@@ -1,0 +1,161 @@
+// The command line: what it prints, and how it ends.
+
+import Foundation
+import Testing
+
+@Suite(.serialized) struct CommandLineTests {
+  private let folder = TemporaryFolder()
+
+  private func martlet(_ arguments: String...) throws -> CommandResult {
+    let child = try MartletProcess.start(arguments, in: folder)
+    let status = try child.waitForExit()
+    return CommandResult(status: status, output: child.outputText, errors: child.errorText)
+  }
+
+  @Test func `check reports all errors at once, with line, column and what is allowed`() throws {
+    try folder.write(
+      """
+      {
+        "listeners": [{ "listen": "127.0.0.1:99999" }],
+        "pools": [{
+          "backends": ["127.0.0.1:1"],
+          "strategy": "round-robbin",
+          "health": { "intervall": "5s", "rise": 0 }
+        }],
+        "limits": { "head": "10" }
+      }
+      """, to: "broken.json")
+    let result = try martlet("check", "broken.json")
+    #expect(result.status == 1)
+    for place in [":2:", ":5:", ":6:", ":8:"] {
+      #expect(result.errors.contains("broken.json\(place)"), "\(result.errors)")
+    }
+    #expect(result.errors.contains("broken.json:5:17: error: pools[0].strategy:"))
+    #expect(result.errors.contains("did you mean \"round-robin\"?"))
+    #expect(result.errors.contains("intervall"))
+    #expect(result.errors.contains("the configuration has 5 errors"))
+    #expect(result.output.isEmpty)
+  }
+
+  @Test(arguments: ["", "{", "[]", "null", #"{ "pools": [] } x"#, #"{ "pools": "x" }"#, "\u{0}"])
+  func `a file that isn't a configuration is refused`(_ text: String) throws {
+    try folder.write(text, to: "broken.json")
+    let result = try martlet("check", "broken.json")
+    #expect(result.status == 1)
+    #expect(result.errors.contains("broken.json"), "\(result.errors)")
+    #expect(result.errors.contains("error"))
+  }
+
+  @Test func `a file that isn't there is named`() throws {
+    for arguments in [["check", "none.json"], ["run", "--config", "none.json"]] {
+      let child = try MartletProcess.start(arguments, in: folder)
+      #expect(try child.waitForExit() == 1)
+      #expect(child.errorText.contains("none.json: error: the file can't be read"))
+    }
+  }
+
+  @Test func `check shows what would run, and binds nothing`() throws {
+    let taken = try Listening()
+    try folder.write(
+      """
+      { "listeners": [{ "listen": "127.0.0.1:\(taken.port)" }],
+        "pools": [{ "backends": ["127.0.0.1:9001"] }] }
+      """, to: "config.json")
+    let result = try martlet("check")
+    #expect(result.status == 0, "\(result.errors)")
+    #expect(result.output.hasPrefix("config.json: ok\n"))
+    #expect(result.output.contains("127.0.0.1:9001"))
+    withExtendedLifetime(taken) {}
+  }
+
+  @Test func `the committed configuration passes with development certificates`() throws {
+    let certificates = try Certificates()
+    try FileManager.default.copyItem(
+      atPath: Installation.root + "/config.json", toPath: folder.path("config.json"))
+    try FileManager.default.copyItem(
+      atPath: certificates.folder.path, toPath: folder.path("certs"))
+    let result = try martlet("check")
+    #expect(result.status == 0, "\(result.errors)")
+  }
+
+  @Test func `version and help are printed`() throws {
+    let version = try martlet("--version")
+    #expect(version.status == 0)
+    #expect(version.output.wholeMatch(of: /[0-9]+\.[0-9]+\.[0-9]+\n/) != nil)
+    let help = try martlet("--help")
+    #expect(help.status == 0)
+    for word in ["USAGE", "run", "check", "backend", "reference", "EXIT STATUS"] {
+      #expect(help.output.contains(word))
+    }
+    #expect(try martlet("run", "--help").output.contains("--plain-http"))
+  }
+
+  @Test func `a wrong command line ends with 64`() throws {
+    let result = try martlet("run", "--nonsense")
+    #expect(result.status == 64)
+    #expect(result.errors.contains("--nonsense"))
+  }
+
+  @Test func `a wrong flag is an error of the configuration, by name`() throws {
+    let result = try martlet("run", "--backend", "127.0.0.1:1", "--strategy", "nonsense")
+    #expect(result.status == 1)
+    #expect(result.errors.contains("--strategy: error"))
+  }
+
+  @Test func `a second instance on the same port fails by name`() throws {
+    let stub = try StubBackend("first")
+    let first = try MartletProcess(backends: [stub])
+    let second = try martlet(
+      "run", "--plain-http", "--listen", "127.0.0.1:\(first.port)", "--backend", stub.address)
+    #expect(second.status == 70)
+    #expect(second.errors.contains("can't listen on 127.0.0.1:\(first.port)"), "\(second.errors)")
+    #expect(try first.get().text == "first")
+  }
+
+  @Test func `flags alone are enough, with demo backends in the same process`() throws {
+    let ports = try (0..<2).map { _ in try freePort() }
+    let demo = try MartletProcess.start(
+      [
+        "run", "--plain-http", "--listen", "127.0.0.1:0", "--demo",
+        "--backend", "127.0.0.1:\(ports[0])", "--backend", "127.0.0.1:\(ports[1]),weight=3",
+        "--strategy", "weighted-round-robin", "--workers", "2",
+      ], in: folder)
+    eventually("it listens") { demo.errorText.contains("\ntry  curl") || !demo.isRunning }
+    let line = try #require(
+      demo.errorText.split(separator: "\n").first {
+        $0.hasPrefix("  http://") && !$0.contains(":\(ports[0])/") && !$0.contains(":\(ports[1])/")
+      }, "\(demo.errorText)")
+    let port = try #require(
+      line.components(separatedBy: "/  (").first?.split(separator: ":").last.flatMap { Int($0) })
+    let answers = try (0..<8).map { _ in try Wire(port: port).get().text }
+    #expect(Set(answers).count == 2)
+    #expect(Set(answers.map { text in answers.count { $0 == text } }) == [2, 6])
+    #expect(answers.allSatisfy { $0.hasPrefix("Hello from ") })
+    demo.signal(SIGTERM)
+    #expect(try demo.waitForExit() == 0)
+  }
+
+  @Test func `the backend command answers with its name`() throws {
+    let port = try freePort()
+    let backend = try MartletProcess.start(
+      ["backend", "--name", "one", "--listen", "127.0.0.1:\(port)"], in: folder)
+    try eventually("it answers") {
+      guard let wire = try? Wire(port: port) else { return false }
+      return try wire.get().text.contains("Hello from one")
+    }
+    backend.signal(SIGINT)
+    #expect(try backend.waitForExit() == 0)
+  }
+
+  @Test func `the reference in docs is what the binary prints`() throws {
+    for (arguments, file) in [
+      (["reference"], "docs/CONFIGURATION.md"),
+      (["reference", "--schema"], "docs/config.schema.json"),
+    ] {
+      let child = try MartletProcess.start(arguments, in: folder)
+      #expect(try child.waitForExit() == 0)
+      let text = try String(contentsOfFile: "\(Installation.root)/\(file)", encoding: .utf8)
+      #expect(child.outputText == text, "print \(file) anew")
+    }
+  }
+}

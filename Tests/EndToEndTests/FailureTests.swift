@@ -1,0 +1,183 @@
+// Backends that die, freeze and come back under load: clients notice nothing.
+
+import Foundation
+import Testing
+
+@Suite(.serialized) struct FailureTests {
+  private func share(_ name: String, of answers: [String: Int]) -> Double {
+    let total = answers.values.reduce(0, +)
+    return total == 0 ? 0 : Double(answers[name] ?? 0) / Double(total)
+  }
+
+  /// Are these answers spread evenly over these backends alone?
+  private func isEven(_ answers: [String: Int], over names: [String]) -> Bool {
+    Set(answers.keys) == Set(names)
+      && names.allSatisfy { abs(share($0, of: answers) - 1 / Double(names.count)) < 0.02 }
+  }
+
+  @Test(arguments: [true, false])
+  func `a killed backend costs no answer, and comes back into rotation`(
+    _ keepsAlive: Bool
+  ) throws {
+    let nginxes = try ["a", "b", "c"].map { try Nginx($0) }
+    let martlet = try MartletProcess(
+      backends: nginxes,
+      pool: #"""
+        "health": { "interval": "200ms", "fast-interval": "200ms", "rise": 2, "fall": 3 },
+        "ejection": { "base": "200ms" }
+        """#)
+    let load = Load(martlet, keepsAlive: keepsAlive)
+    defer { load.stop() }
+    #expect(isEven(load.nextAnswers(600), over: ["a\n", "b\n", "c\n"]))
+
+    nginxes[1].kill()
+    let killed = seconds()
+    eventually("it leaves the rotation") { martlet.log.contains("backend down") }
+    // fall x interval is 0.6 s, give or take a tenth; passive ejection may be faster.
+    #expect(seconds() - killed < 3)
+    eventually("the other two share evenly") {
+      isEven(load.nextAnswers(600), over: ["a\n", "c\n"])
+    }
+
+    try nginxes[1].start()
+    let started = seconds()
+    eventually("it is back in the rotation") { load.nextAnswers(60)["b\n"] != nil }
+    #expect(seconds() - started < 5)
+    eventually("all three share evenly") {
+      isEven(load.nextAnswers(600), over: ["a\n", "b\n", "c\n"])
+    }
+    #expect(load.stop().errors == [])
+  }
+
+  @Test func `a backend that dies in the middle of an answer costs that answer only`() throws {
+    let whole = try StubBackend("whole")
+    let dying = try StubBackend { _, wire in
+      try wire.send("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nshort")
+      return false
+    }
+    let martlet = try MartletProcess(backends: [whole, dying], pool: #""ejection": "off""#)
+    var failures = 0
+    for _ in 0..<10 {
+      do {
+        #expect(try martlet.get().text == "whole")
+      } catch {
+        failures += 1
+      }
+    }
+    // Nothing is retried once the client has seen a byte of the answer.
+    #expect(failures == 5)
+    #expect(dying.requests.count == 5)
+  }
+
+  @Test func `a frozen backend leaves the rotation although it still accepts, and comes back`()
+    throws
+  {
+    let nginxes = try ["a", "b", "c"].map { try Nginx($0) }
+    let martlet = try MartletProcess(
+      backends: nginxes,
+      pool: #"""
+        "health": { "interval": "100ms", "fast-interval": "100ms" },
+        "ejection": { "failures": 3, "base": "500ms", "max": "500ms" },
+        "timeouts": { "response": "300ms", "request": "10s" },
+        "retry": { "budget-percent": 100, "budget-minimum": 100 }
+        """#)
+    let load = Load(martlet)
+    defer { load.stop() }
+    #expect(isEven(load.nextAnswers(300), over: ["a\n", "b\n", "c\n"]))
+
+    nginxes[1].signal(SIGSTOP)
+    eventually("it is ejected") { martlet.log.contains("backend down: ejected") }
+    // One trial request now and then may still find it frozen, but none is answered by it.
+    eventually("the other two share evenly") {
+      isEven(load.nextAnswers(600), over: ["a\n", "c\n"])
+    }
+    // Its dials pass all the time, and must not bring it back.
+    let down = martlet.log.components(separatedBy: "backend up").count
+    #expect(down == 1, "\(martlet.log)")
+
+    nginxes[1].signal(SIGCONT)
+    eventually("all three share evenly") {
+      isEven(load.nextAnswers(600), over: ["a\n", "b\n", "c\n"])
+    }
+    #expect(load.stop().errors == [])
+  }
+
+  @Test func `a request that isn't idempotent is never sent twice`() throws {
+    let dying = try StubBackend { request, wire in
+      try wire.takeBody(of: &request, isResponse: false)
+      return false
+    }
+    let whole = try StubBackend("whole")
+    let martlet = try MartletProcess(backends: [dying, whole], pool: #""ejection": "off""#)
+    var statuses: [Int] = []
+    for _ in 0..<6 {
+      statuses.append(
+        try martlet.answer(
+          "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\nhi").status)
+    }
+    #expect(statuses.sorted() == [200, 200, 200, 502, 502, 502])
+    #expect(dying.requests.count == 3)
+    #expect(whole.requests.count == 3)
+    // Idempotent ones are, and nobody notices.
+    for _ in 0..<6 {
+      #expect(
+        try martlet.answer(
+          "PUT / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\nhi").status == 200)
+    }
+    #expect(whole.requests.count == 9)
+    #expect(whole.lastRequest?.text == "hi")
+  }
+
+  @Test func `a POST goes to another backend when nothing of it was sent`() throws {
+    let whole = try StubBackend("whole")
+    let martlet = try MartletProcess(
+      backends: ["127.0.0.1:\(try freePort())", whole],
+      pool: #""ejection": "off", "health": "off""#)
+    for _ in 0..<6 {
+      #expect(
+        try martlet.answer(
+          "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\nhi").status == 200)
+    }
+    #expect(whole.requests.count == 6)
+    let lines = try martlet.accessLines(atLeast: 6)
+    #expect(lines.contains { ($0["attempts"] as? [Any])?.count == 2 })
+  }
+
+  @Test func `a configured status is retried elsewhere`() throws {
+    let ill = try StubBackend { _, wire in
+      try wire.send("HTTP/1.1 503 Ill\r\nContent-Length: 3\r\n\r\nill")
+      return true
+    }
+    let well = try StubBackend("well")
+    let martlet = try MartletProcess(
+      backends: [ill, well], pool: #""retry": { "statuses": [503] }, "ejection": "off""#)
+    for _ in 0..<6 { #expect(try martlet.get().text == "well") }
+    #expect(ill.requests.count >= 3)
+    #expect(well.requests.count == 6)
+    let attempts = try martlet.accessLines(atLeast: 6).compactMap {
+      $0["attempts"] as? [[String: Any]]
+    }
+    #expect(attempts.contains { $0.first?["status"] as? Int == 503 && $0.count == 2 })
+  }
+
+  @Test func `a client that goes away is no failure of the backend`() throws {
+    let slow = try StubBackend { _, wire in
+      _ = try wire.takeRest()
+      return false
+    }
+    let martlet = try MartletProcess(
+      backends: [slow], pool: #""ejection": { "failures": 1 }, "health": "off""#)
+    for count in 1...3 {
+      let wire = try martlet.wire()
+      try wire.send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+      eventually("it is there") { slow.requests.count == count }
+      wire.end()
+    }
+    let lines = try martlet.accessLines(atLeast: 3)
+    for line in lines {
+      #expect(line["status"] as? Int == 499)
+      #expect(line["failure"] as? String == "client-aborted")
+    }
+    #expect(!martlet.log.contains("backend down"))
+  }
+}

@@ -1,0 +1,229 @@
+// What a backend is told about the client, what is kept from it, and upgrades.
+
+import Foundation
+import Testing
+
+@Suite(.serialized) struct ForwardingTests {
+  @Test func `a backend learns who asked, for which host, and how`() throws {
+    let stub = try StubBackend()
+    let martlet = try MartletProcess(backends: [stub])
+    _ = try martlet.answer("GET / HTTP/1.1\r\nHost: Example.com:8080\r\n\r\n")
+    let request = try #require(stub.lastRequest)
+    #expect(request["Host"] == "Example.com:8080")
+    #expect(request["X-Forwarded-For"] == "127.0.0.1")
+    #expect(request["X-Forwarded-Proto"] == "http")
+    #expect(request["X-Forwarded-Host"] == "Example.com:8080")
+    #expect(request["Forwarded"] == #"for=127.0.0.1;host="Example.com:8080";proto=http"#)
+    #expect(request["Via"] == "1.1 martlet")
+  }
+
+  @Test func `what a client says of itself is dropped, also in look-alikes`() throws {
+    let stub = try StubBackend()
+    let martlet = try MartletProcess(backends: [stub])
+    _ = try martlet.get(
+      "/",
+      """
+      X-Forwarded-For: 6.6.6.6\r
+      X_Forwarded_For: 6.6.6.6\r
+      x_forwarded-for: 6.6.6.6\r
+      X-Forwarded-Proto: gopher\r
+      X-Forwarded-Host: evil.example\r
+      X-Forwarded-Port: 666\r
+      X-Real-IP: 6.6.6.6\r
+      Forwarded: for=6.6.6.6\r
+      Proxy: http://6.6.6.6\r\n
+      """)
+    let request = try #require(stub.lastRequest)
+    for field in request.fields {
+      #expect(!field.value.contains("6.6.6.6"), "\(field)")
+      #expect(!field.name.contains("_"), "\(field)")
+    }
+    #expect(request["X-Forwarded-For"] == "127.0.0.1")
+    #expect(request["X-Forwarded-Proto"] == "http")
+    #expect(request["X-Forwarded-Host"] == "localhost")
+    #expect(request["X-Forwarded-Port"] == nil)
+  }
+
+  @Test func `a trusted proxy is believed, and the client behind it is logged`() throws {
+    let stub = try StubBackend()
+    let martlet = try MartletProcess(
+      backends: [stub], rest: #""trusted-proxies": ["127.0.0.0/8", "10.0.0.0/8"]"#)
+    _ = try martlet.get(
+      "/",
+      "X-Forwarded-For: 6.6.6.6, 203.0.113.9, 10.1.2.3\r\nX-Forwarded-Proto: https\r\n")
+    let request = try #require(stub.lastRequest)
+    #expect(request["X-Forwarded-For"] == "6.6.6.6, 203.0.113.9, 10.1.2.3, 127.0.0.1")
+    #expect(request["X-Forwarded-Proto"] == "https")
+    let line = try #require(try martlet.accessLines(atLeast: 1).first)
+    // The last one that no trusted proxy is: what stands before it anybody can have written.
+    #expect(line["client"] as? String == "203.0.113.9")
+  }
+
+  @Test func `hop-by-hop fields end here in both directions`() throws {
+    let stub = try StubBackend { _, wire in
+      try wire.send(
+        """
+        HTTP/1.1 200 OK\r
+        Content-Length: 2\r
+        Connection: X-Secret\r
+        X-Secret: backend\r
+        Keep-Alive: timeout=5\r
+        Proxy-Authenticate: Basic\r
+        Upgrade: h2c\r
+        X-Open: yes\r
+        \r
+        ok
+        """)
+      return true
+    }
+    let martlet = try MartletProcess(backends: [stub])
+    let answer = try martlet.get(
+      "/",
+      """
+      Connection: X-Mine, Host, Content-Length, X-Forwarded-For\r
+      X-Mine: client\r
+      Keep-Alive: 300\r
+      Proxy-Connection: keep-alive\r
+      Proxy-Authorization: Basic Zm9v\r
+      TE: trailers\r
+      X-Open: yes\r\n
+      """)
+    let request = try #require(stub.lastRequest)
+    for name in ["X-Mine", "Keep-Alive", "Proxy-Connection", "Proxy-Authorization", "Upgrade"] {
+      #expect(request[name] == nil, "\(name)")
+    }
+    #expect(request["X-Open"] == "yes")
+    #expect(request["Host"] == "localhost")
+    #expect(request["X-Forwarded-For"] == "127.0.0.1")
+    for name in ["X-Secret", "Keep-Alive", "Proxy-Authenticate", "Upgrade"] {
+      #expect(answer[name] == nil, "\(name)")
+    }
+    #expect(answer["X-Open"] == "yes")
+    #expect(answer["Via"] == "1.1 martlet")
+  }
+
+  @Test func `via can be turned off`() throws {
+    let stub = try StubBackend()
+    let martlet = try MartletProcess(backends: [stub], rest: #""via": false"#)
+    let answer = try martlet.get()
+    #expect(answer["Via"] == nil)
+    #expect(stub.lastRequest?["Via"] == nil)
+  }
+
+  // MARK: Upgrades
+
+  private static func upgrading(_ protocolName: String) throws -> StubBackend {
+    try StubBackend { request, wire in
+      guard request["Upgrade"] != nil else {
+        try wire.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nno")
+        return true
+      }
+      try wire.send(
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: \(protocolName)\r\n"
+          + "Sec-WebSocket-Accept: x\r\n\r\nfirst")
+      // An echo from here on.
+      while try wire.receive() || !wire.buffer.isEmpty {
+        if wire.buffer.isEmpty { break }
+        try wire.send(wire.take(wire.buffer.count))
+      }
+      return false
+    }
+  }
+
+  private static let upgrade =
+    "GET /socket HTTP/1.1\r\nHost: localhost\r\nConnection: keep-alive, Upgrade\r\n"
+    + "Upgrade: websocket\r\nSec-WebSocket-Key: x\r\n\r\n"
+
+  @Test func `a WebSocket is relayed both ways, and ends with either side`() throws {
+    let stub = try Self.upgrading("websocket")
+    let martlet = try MartletProcess(backends: [stub])
+    let wire = try martlet.wire()
+    try wire.send(Self.upgrade)
+    let head = try wire.takeHead()
+    #expect(head.status == 101)
+    #expect(head["Upgrade"]?.lowercased() == "websocket")
+    #expect(head["Connection"]?.lowercased() == "upgrade")
+    #expect(head["Sec-WebSocket-Accept"] == "x")
+    #expect(try wire.take(5) == Array("first".utf8))
+    let block = (0..<300_000).map { UInt8(truncatingIfNeeded: $0 &* 31) }
+    for _ in 0..<3 {
+      try wire.send(Array(block[..<1000]))
+      #expect(try wire.take(1000) == Array(block[..<1000]))
+    }
+    #expect(stub.lastRequestNow?["Upgrade"] == "websocket")
+    #expect(stub.lastRequestNow?["Connection"]?.lowercased() == "upgrade")
+    wire.finishSending()
+    #expect(wire.endsQuietly())
+    let line = try #require(try martlet.accessLines(atLeast: 1).first)
+    #expect(line["status"] as? Int == 101)
+    #expect(line["received"] as? Int == 3000)
+    #expect(line["sent"] as? Int == 3005)
+  }
+
+  @Test func `a relay waits for a slow client, and passes all on before it ends`() throws {
+    let block = (0..<16_000_000).map { UInt8(truncatingIfNeeded: $0 &* 31 &+ $0 >> 8) }
+    let stub = try StubBackend { _, wire in
+      try wire.send(
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+      // More than all buffers on the way hold, then what the client said, up to its end.
+      try wire.send(block)
+      let said = try wire.takeRest()
+      try wire.send("\(said.count)")
+      return false
+    }
+    let martlet = try MartletProcess(backends: [stub])
+    let wire = try martlet.wire()
+    try wire.send(Self.upgrade)
+    #expect(try wire.takeHead().status == 101)
+    #expect(try wire.take(block.count) == block)
+    try wire.send(Array(block[..<3_000_000]))
+    wire.finishSending()
+    #expect(String(decoding: try wire.takeRest(), as: UTF8.self) == "3000000")
+  }
+
+  @Test func `bytes that a client sends right behind its upgrade aren't lost`() throws {
+    let stub = try Self.upgrading("websocket")
+    let martlet = try MartletProcess(backends: [stub])
+    let wire = try martlet.wire()
+    try wire.send(Self.upgrade + "early")
+    #expect(try wire.takeHead().status == 101)
+    #expect(try wire.take(10) == Array("firstearly".utf8))
+  }
+
+  @Test func `a protocol that isn't allowed is not passed on, h2c never`() throws {
+    let stub = try Self.upgrading("h2c")
+    let martlet = try MartletProcess(backends: [stub])
+    let answer = try martlet.get(
+      "/", "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQ\r\n")
+    #expect(answer.status == 200)
+    #expect(stub.lastRequest?["Upgrade"] == nil)
+    #expect(stub.lastRequest?["HTTP2-Settings"] == nil)
+  }
+
+  @Test func `a configuration can't allow h2c`() throws {
+    let folder = TemporaryFolder()
+    try folder.write(
+      #"{ "pools": [{ "backends": ["127.0.0.1:1"] }], "upgrades": ["h2c"] }"#, to: "config.json")
+    let check = try MartletProcess.start(["check"], in: folder)
+    #expect(try check.waitForExit() == 1)
+    #expect(check.errorText.contains("h2c"))
+  }
+
+  @Test func `an answer to another protocol than was asked for gets 502`() throws {
+    let stub = try Self.upgrading("something-else")
+    let martlet = try MartletProcess(backends: [stub])
+    let wire = try martlet.wire()
+    try wire.send(Self.upgrade)
+    #expect(try wire.takeHead().status == 502)
+  }
+
+  @Test func `a 101 that nobody asked for gets 502`() throws {
+    let stub = try StubBackend { _, wire in
+      try wire.send(
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+      return true
+    }
+    let martlet = try MartletProcess(backends: [stub])
+    #expect(try martlet.get().status == 502)
+  }
+}

@@ -1,0 +1,167 @@
+// The real binary, run as its users run it: with a configuration file, on a port that the kernel
+// chose, which it prints on its standard error.
+
+import Foundation
+import Testing
+
+/// Where the files of this package lie.
+enum Installation {
+  /// Built beside the test bundle, which this process runs.
+  static let binary: String = {
+    let runner = try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
+    let bundle = CommandLine.arguments.first { $0.hasSuffix(".xctest") } ?? runner ?? ""
+    return (bundle as NSString).deletingLastPathComponent + "/martlet"
+  }()
+  static let root = (#filePath as NSString).deletingLastPathComponent + "/../../.."
+  static let scripts = root + "/scripts"
+}
+
+/// What can stand in a pool's list of backends.
+protocol ConfiguredBackend: Sendable {
+  var json: String { get }
+}
+
+extension String: ConfiguredBackend {
+  var json: String { "\"\(self)\"" }
+}
+
+extension StubBackend: ConfiguredBackend {
+  var json: String { "\"\(address)\"" }
+}
+
+extension Nginx: ConfiguredBackend {
+  var json: String { "\"\(address)\"" }
+}
+
+/// A backend with more keys than its address.
+struct Detailed: ConfiguredBackend {
+  let backend: any ConfiguredBackend
+  let keys: String
+  var json: String { #"{ "address": \#(backend.json), \#(keys) }"# }
+}
+
+final class MartletProcess: Sendable {
+  let process: ChildProcess
+  /// Where the configuration lies, and the access log.
+  let folder: TemporaryFolder
+  /// The ports in the order of the listeners.
+  let ports: [Int]
+  var port: Int { ports[0] }
+  /// Whatever has to live as long as this.
+  private let kept: [any Sendable]
+
+  /// Starts with `configuration`, JSON whose access log goes to `access.log` unless it says
+  /// otherwise, and waits until it listens.
+  init(
+    _ configuration: String, _ flags: [String] = [], in folder: TemporaryFolder? = nil,
+    keeping kept: [any Sendable] = []
+  ) throws {
+    self.kept = kept
+    let folder = folder ?? TemporaryFolder()
+    self.folder = folder
+    try folder.write(configuration, to: "config.json")
+    process = try Self.start(["run"] + flags, in: folder)
+    let process = process
+    let listens = poll { process.errorText.contains("\ntry  curl") || !process.isRunning }
+    ports = Self.ports(in: process.errorText)
+    guard listens, process.isRunning, !ports.isEmpty else {
+      throw HarnessError("martlet doesn't listen: \(process.errorText)")
+    }
+  }
+
+  /// One plain listener before one pool with these backends.
+  convenience init(
+    backends: [any ConfiguredBackend], pool: String = "", listener: String = "", rest: String = "",
+    flags: [String] = []
+  ) throws {
+    try self.init(
+      Self.configuration(backends: backends, pool: pool, listener: listener, rest: rest), flags,
+      keeping: backends)
+  }
+
+  static func configuration(
+    backends: [any ConfiguredBackend], pool: String = "", listener: String = "", rest: String = ""
+  ) -> String {
+    let list = backends.map(\.json).joined(separator: ", ")
+    return """
+      {
+        "listeners": [{ "listen": "127.0.0.1:0"\(listener.isEmpty ? "" : ", " + listener) }],
+        "pools": [{ "backends": [\(list)]\(pool.isEmpty ? "" : ", " + pool) }],
+        "log": { "target": "access.log" }\(rest.isEmpty ? "" : ", " + rest)
+      }
+      """
+  }
+
+  /// Starts the binary without waiting for anything.
+  static func start(_ arguments: [String], in folder: TemporaryFolder) throws -> ChildProcess {
+    guard FileManager.default.isExecutableFile(atPath: Installation.binary) else {
+      throw HarnessError("no martlet at \(Installation.binary)")
+    }
+    return try ChildProcess([Installation.binary] + arguments, in: folder.path)
+  }
+
+  private static func ports(in text: String) -> [Int] {
+    text.split(separator: "\n").compactMap { line in
+      guard line.hasPrefix("  http"), let end = line.range(of: "/  (listener") else { return nil }
+      return line[..<end.lowerBound].split(separator: ":").last.flatMap { Int($0) }
+    }
+  }
+
+  /// The process log.
+  var log: String { process.errorText }
+
+  var accessLog: String { folder.read("access.log") }
+
+  /// The access log, one object for each line; a line that is no JSON object throws.
+  func accessLines() throws -> [[String: Any]] {
+    try accessLog.split(separator: "\n").map { line in
+      guard let object = try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any]
+      else { throw HarnessError("no object: \(line)") }
+      return object
+    }
+  }
+
+  /// Waits for so many lines in the access log.
+  func accessLines(atLeast count: Int) throws -> [[String: Any]] {
+    _ = poll { accessLog.count { $0 == "\n" } >= count }
+    let lines = try accessLines()
+    #expect(lines.count >= count)
+    return lines
+  }
+
+  func wire(_ index: Int = 0) throws -> Wire {
+    let wire = try Wire(port: ports[index])
+    wire.owner = self
+    return wire
+  }
+
+  /// One request on a connection of its own.
+  func get(_ target: String = "/", _ fields: String = "", listener: Int = 0) throws -> Message {
+    try wire(listener).get(target, fields)
+  }
+
+  /// What Martlet answers to these bytes.
+  func answer(_ bytes: String) throws -> Message { try wire().exchange(bytes) }
+
+  func signal(_ number: Int32) { process.signal(number) }
+
+  /// Asks it to end, and returns the exit status.
+  func terminate() throws -> Int32 {
+    signal(SIGTERM)
+    return try process.waitForExit()
+  }
+
+  /// Writes the configuration anew, and asks for a reload; returns when it is in force or refused.
+  func reload(_ configuration: String) throws {
+    try folder.write(configuration, to: "config.json")
+    let before = reloadCount
+    signal(SIGHUP)
+    guard poll({ reloadCount > before }) else { throw HarnessError("no reload: \(log)") }
+  }
+
+  private var reloadCount: Int {
+    log.components(separatedBy: "\n").count {
+      $0.contains("configuration is in force") || $0.contains("configuration is refused")
+    }
+  }
+}

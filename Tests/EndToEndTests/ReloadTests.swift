@@ -1,0 +1,298 @@
+// Changes while it runs: reload, the end, the access log.
+
+import Foundation
+import Testing
+
+@Suite(.serialized) struct ReloadTests {
+  /// Answers `/slow` in two halves, the second when `file` is there.
+  private func slow(_ file: String) throws -> StubBackend {
+    try StubBackend { request, wire in
+      if request.target == "/slow" {
+        try wire.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfirst")
+        _ = poll { FileManager.default.fileExists(atPath: file) }
+        try wire.send("other")
+      } else {
+        try wire.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+      }
+      return true
+    }
+  }
+
+  // MARK: Reload
+
+  @Test func `a reload under load drops nothing, and new backends are used`() throws {
+    let old = try StubBackend("old")
+    let new = try StubBackend("new")
+    let martlet = try MartletProcess(backends: [old])
+    let kept = try martlet.wire()
+    #expect(try kept.get().text == "old")
+    let load = Load(martlet)
+    let fresh = Load(martlet, clients: 2, keepsAlive: false)
+    defer {
+      load.stop()
+      fresh.stop()
+    }
+    for round in 0..<6 {
+      try martlet.reload(MartletProcess.configuration(backends: [round % 2 == 0 ? new : old]))
+      let name = round % 2 == 0 ? "new" : "old"
+      eventually("the new configuration serves") { load.nextAnswers(50).keys.contains(name) }
+    }
+    #expect(try kept.get().text == "old")
+    #expect(load.stop().errors == [])
+    #expect(fresh.stop().errors == [])
+    #expect(martlet.log.components(separatedBy: "is in force").count == 7)
+  }
+
+  @Test func `an exchange under way ends under the configuration that it began with`() throws {
+    let folder = TemporaryFolder()
+    let old = try slow(folder.path("go"))
+    let new = try StubBackend("new")
+    let martlet = try MartletProcess(backends: [old])
+    let wire = try martlet.wire()
+    try wire.send("GET /slow HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    _ = try wire.takeHead()
+    try martlet.reload(MartletProcess.configuration(backends: [new]))
+    #expect(try martlet.get().text == "new")
+    try folder.write("", to: "go")
+    #expect(try wire.take(10) == Array("firstother".utf8))
+    #expect(try wire.get().text == "new")
+  }
+
+  @Test(arguments: [
+    #"{ "pools": [ }"#,
+    #"{ "pools": [{ "backends": ["127.0.0.1:1"], "stategy": "random" }] }"#,
+    #"""
+    { "listeners": [{ "listen": "127.0.0.1:0",
+        "tls": { "certificates": [{ "chain": "none.crt", "key": "none.key" }] } }],
+      "pools": [{ "backends": ["127.0.0.1:1"] }] }
+    """#,
+  ])
+  func `a broken file is refused, with the reason, and the old one goes on`(
+    _ broken: String
+  ) throws {
+    let stub = try StubBackend("old")
+    let martlet = try MartletProcess(backends: [stub])
+    let wire = try martlet.wire()
+    #expect(try wire.get().text == "old")
+    try martlet.reload(broken)
+    #expect(martlet.log.contains("the new configuration is refused; the old one stays in force"))
+    #expect(martlet.log.contains("config.json:1:") || martlet.log.contains("none.crt does not"))
+    #expect(try wire.get().text == "old")
+    #expect(try martlet.get().text == "old")
+    try martlet.reload(MartletProcess.configuration(backends: [stub]))
+    #expect(martlet.log.contains("the new configuration is in force"))
+  }
+
+  @Test func `a listener that is added serves, and one that is removed is closed`() throws {
+    let stub = try StubBackend("hello")
+    let added = try freePort()
+    func configuration(_ listeners: [String]) -> String {
+      """
+      { "listeners": [\(listeners.map { #"{ "listen": "\#($0)" }"# }.joined(separator: ", "))],
+        "pools": [{ "backends": [\(stub.json)] }], "log": { "target": "access.log" } }
+      """
+    }
+    let martlet = try MartletProcess(configuration(["127.0.0.1:0"]), keeping: [stub])
+    try martlet.reload(configuration(["127.0.0.1:0", "127.0.0.1:\(added)"]))
+    // The sockets reach the workers by their inboxes.
+    try eventually("the new one serves") { try Wire(port: added).get().text == "hello" }
+    #expect(try martlet.get().text == "hello")
+    let kept = try Wire(port: added)
+    #expect(try kept.get().text == "hello")
+    let idle = try Wire(port: added)
+    #expect(try idle.get().text == "hello")
+    try martlet.reload(configuration(["127.0.0.1:0"]))
+    eventually("the old one is closed") { (try? Wire(port: added)) == nil }
+    #expect(try martlet.get().text == "hello")
+    // Nothing says any more how to serve those who are still connected.
+    let last = try kept.get()
+    #expect(last.status == 421)
+    #expect(last["Connection"] == "close")
+    #expect(kept.endsQuietly())
+    #expect(idle.endsQuietly())
+    #expect(try martlet.get().text == "hello")
+  }
+
+  @Test func `a reload keeps what is known of backends`() throws {
+    let stub = try StubBackend("up")
+    let dead = "127.0.0.1:\(try freePort())"
+    let pool = #""health": { "interval": "100ms", "fast-interval": "100ms", "fall": 1 }"#
+    let configuration = MartletProcess.configuration(backends: [dead, stub], pool: pool)
+    let martlet = try MartletProcess(configuration, keeping: [stub])
+    eventually("it is down") { martlet.log.contains("backend down") }
+    try martlet.reload(configuration)
+    let before = try martlet.accessLines().count
+    for _ in 0..<4 { #expect(try martlet.get().text == "up") }
+    for line in try martlet.accessLines(atLeast: before + 4).dropFirst(before) {
+      #expect((line["attempts"] as? [Any])?.count == 1)
+    }
+  }
+
+  // MARK: The end
+
+  @Test func `after SIGTERM an exchange under way is finished, and the exit status is 0`() throws {
+    let folder = TemporaryFolder()
+    let stub = try slow(folder.path("go"))
+    let martlet = try MartletProcess(backends: [stub])
+    let wire = try martlet.wire()
+    let idle = try martlet.wire()
+    #expect(try idle.get().text == "ok")
+    try wire.send("GET /slow HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    _ = try wire.takeHead()
+    martlet.signal(SIGTERM)
+    eventually("it accepts nothing more") { (try? Wire(port: martlet.port)) == nil }
+    #expect(martlet.process.isRunning)
+    // A request on an idle connection that crosses with the end is still answered, as the last.
+    let last = try idle.get()
+    #expect(last.text == "ok")
+    #expect(last["Connection"] == "close")
+    #expect(idle.endsQuietly())
+    // Else it would wait for this client to end its side as well.
+    idle.end()
+    try folder.write("", to: "go")
+    #expect(try wire.take(10) == Array("firstother".utf8))
+    #expect(try martlet.process.waitForExit() == 0)
+    #expect(try martlet.accessLines().count == 3)
+  }
+
+  @Test func `SIGTERM under load costs no answer that was begun`() throws {
+    let stub = try StubBackend("ok")
+    let martlet = try MartletProcess(backends: [stub])
+    let load = Load(martlet, clients: 4)
+    _ = load.nextAnswers(100)
+    #expect(try martlet.terminate() == 0)
+    let errors = load.stop().errors
+    // Then nobody listens any more: new connections are refused, and nothing else is wrong.
+    #expect(errors.allSatisfy { $0.contains("can't connect") }, "\(Set(errors))")
+  }
+
+  @Test func `a second signal ends at once, and the exit status says what was cut`() throws {
+    let folder = TemporaryFolder()
+    let stub = try slow(folder.path("never"))
+    let martlet = try MartletProcess(backends: [stub])
+    let wire = try martlet.wire()
+    try wire.send("GET /slow HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    _ = try wire.takeHead()
+    martlet.signal(SIGTERM)
+    eventually("it drains") { martlet.log.contains("draining") }
+    martlet.signal(SIGTERM)
+    #expect(try martlet.process.waitForExit(atMost: 5) == 70)
+    try folder.write("", to: "never")
+  }
+
+  @Test func `draining ends at its limit`() throws {
+    let folder = TemporaryFolder()
+    let stub = try slow(folder.path("never"))
+    let martlet = try MartletProcess(backends: [stub], rest: #""limits": { "drain": "300ms" }"#)
+    let wire = try martlet.wire()
+    try wire.send("GET /slow HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    _ = try wire.takeHead()
+    martlet.signal(SIGINT)
+    #expect(try martlet.process.waitForExit(atMost: 5) == 70)
+    try folder.write("", to: "never")
+  }
+
+  // MARK: The access log
+
+  @Test func `each exchange is one line of JSON with every attempt`() throws {
+    let stub = try StubBackend("hello")
+    let dead = "127.0.0.1:\(try freePort())"
+    let martlet = try MartletProcess(
+      backends: [dead, stub], pool: #""health": "off", "ejection": "off""#)
+    _ = try martlet.get(
+      "/first?a=\"b\\c", "User-Agent: \"x\r\nReferer: http://a/\r\n")
+    // Another worker's line could overtake it.
+    _ = try martlet.accessLines(atLeast: 1)
+    _ = try martlet.get("/%0a\u{e9}")
+    _ = try martlet.get("/")
+    let lines = try martlet.accessLines(atLeast: 3)
+    #expect(lines.count == 3)
+    #expect(lines[0]["method"] as? String == "GET")
+    #expect(lines[0]["host"] as? String == "localhost")
+    #expect(lines[0]["user_agent"] as? String == "\"x")
+    #expect(lines[0]["referer"] as? String == "http://a/")
+    #expect(lines[0]["client"] as? String == "127.0.0.1")
+    #expect((lines[0]["time"] as? String)?.hasSuffix("Z") == true)
+    var served = 0
+    for line in lines {
+      guard let attempts = line["attempts"] as? [[String: Any]] else { continue }
+      guard line["status"] as? Int == 200 else { continue }
+      served += 1
+      #expect(line["sent"] as? Int == 5)
+      #expect(attempts.last?["backend"] as? String == stub.address)
+      #expect(attempts.last?["result"] as? String == "ok")
+      if attempts.count == 2 {
+        #expect(attempts[0]["backend"] as? String == dead)
+        #expect(attempts[0]["result"] as? String == "connect-refused")
+      }
+    }
+    #expect(served >= 1)
+    #expect(lines.contains { ($0["attempts"] as? [Any])?.count == 2 })
+  }
+
+  @Test func `under load there is one line for each answer`() throws {
+    let stub = try StubBackend("hello")
+    let martlet = try MartletProcess(backends: [stub])
+    let load = Load(martlet)
+    _ = load.nextAnswers(1000)
+    let count = load.stop().total
+    #expect(try martlet.terminate() == 0)
+    let lines = try martlet.accessLines()
+    #expect(lines.count >= count)
+    #expect(lines.allSatisfy { $0["status"] as? Int == 200 })
+  }
+
+  @Test func `SIGUSR1 opens the access log anew`() throws {
+    let stub = try StubBackend("hello")
+    let martlet = try MartletProcess(backends: [stub])
+    _ = try martlet.get("/before")
+    _ = try martlet.accessLines(atLeast: 1)
+    try FileManager.default.moveItem(
+      atPath: martlet.folder.path("access.log"), toPath: martlet.folder.path("access.log.1"))
+    martlet.signal(SIGUSR1)
+    eventually("there is a new file") {
+      FileManager.default.fileExists(atPath: martlet.folder.path("access.log"))
+    }
+    _ = try martlet.get("/after")
+    let lines = try martlet.accessLines(atLeast: 1)
+    #expect(lines.map { $0["target"] as? String } == ["/after"])
+    #expect(martlet.folder.read("access.log.1").contains("/before"))
+  }
+
+  @Test func `a full disk under the access log keeps nobody from being served`() throws {
+    let stub = try StubBackend("hello")
+    let martlet = try MartletProcess(
+      """
+      { "listeners": [{ "listen": "127.0.0.1:0" }], "pools": [{ "backends": [\(stub.json)] }],
+        "log": { "target": "/dev/full" } }
+      """, keeping: [stub])
+    let wire = try martlet.wire()
+    for _ in 0..<200 { #expect(try wire.get().text == "hello") }
+    eventually("it says so, once") { martlet.log.contains("the access log can't be written") }
+    #expect(martlet.log.components(separatedBy: "can't be written").count == 2)
+    #expect(try martlet.terminate() == 0)
+  }
+
+  @Test func `nobody who reads the standard output is no reason to end`() throws {
+    let stub = try StubBackend("hello")
+    let folder = TemporaryFolder()
+    try folder.write(
+      """
+      { "listeners": [{ "listen": "127.0.0.1:0" }], "pools": [{ "backends": [\(stub.json)] }] }
+      """, to: "config.json")
+    // `true` ends at once, and leaves a pipe that nobody reads.
+    let shell = try ChildProcess(
+      [
+        "bash", "-c",
+        "exec \(Installation.binary) run > >(true)",
+      ], in: folder.path)
+    eventually("it listens") { shell.errorText.contains("\ntry  curl") }
+    let port = try #require(
+      shell.errorText.components(separatedBy: "try  curl http://127.0.0.1:").last?
+        .split(separator: "/").first.flatMap { Int($0) })
+    for _ in 0..<50 { #expect(try Wire(port: port).get().text == "hello") }
+    shell.signal(SIGTERM)
+    #expect(try shell.waitForExit() == 0)
+    #expect(stub.requests.count == 50)
+  }
+}

@@ -1,0 +1,153 @@
+// Listing, finding, removing and appending fields.
+
+import HTTP
+import Primitives
+import Testing
+
+struct FieldBlockTests {
+  /// `#expect` takes its expression apart, which a value that can't be copied doesn't permit.
+  private func expect(_ holds: Bool, sourceLocation: SourceLocation = #_sourceLocation) {
+    #expect(holds, sourceLocation: sourceLocation)
+  }
+
+  /// The fields that are left, as text.
+  private func lines(_ block: borrowing FieldBlock) -> [String] {
+    var lines: [String] = []
+    for index in 0..<block.count where !block[index].isRemoved {
+      lines.append(String(decoding: block.bytes(of: block[index].line)))
+    }
+    return lines
+  }
+
+  private func block(_ fields: [(String, String)]) -> FieldBlock {
+    var block = FieldBlock()
+    for (name, value) in fields {
+      block.append(name: Array(name.utf8).span, value: Array(value.utf8).span)
+    }
+    return block
+  }
+
+  @Test func anAppendedFieldIsOneWholeLine() {
+    let block = block([("X-One", "1"), ("host", "a.example")])
+    expect(lines(block) == ["X-One: 1\r\n", "host: a.example\r\n"])
+    expect(block[0].known == nil)
+    expect(block[1].known == .host)
+    expect(String(decoding: block.bytes(of: block[1].value)) == "a.example")
+    expect(String(decoding: block.bytes(of: block[0].name)) == "X-One")
+  }
+
+  @Test(arguments: [
+    ("", "v"), ("a b", "v"), ("a:", "v"), ("a\r\nb", "v"), ("a", "v\r\nb: c"), ("a", "v\n"),
+    ("a", "\0"), ("a", "\u{7F}"), ("ä", "v"),
+  ])
+  func aFieldThatCouldBeReadAsTwoIsRefused(name: String, value: String) {
+    var block = FieldBlock()
+    let taken = block.append(name: Array(name.utf8).span, value: Array(value.utf8).span)
+    #expect(!taken)
+    expect(block.count == 0)
+  }
+
+  @Test func aValueIsBuiltOfPieces() {
+    var block = block([("X-Forwarded-For", "192.0.2.1")])
+    let earlier = block.first(.xForwardedFor)
+    block.removeAll(of: .xForwardedFor)
+    block.beginField(.xForwardedFor)
+    if let earlier { block.appendValue(earlier) }
+    block.appendValue(", ")
+    block.appendValue(IPAddress(high: 0x2001_0db8 << 32, low: 1))
+    block.appendValue(" ")
+    block.appendValue(decimal: 443)
+    block.endField()
+    block.append(.via, "1.1 martlet")
+    expect(
+      lines(block) == [
+        "X-Forwarded-For: 192.0.2.1, 2001:db8::1 443\r\n", "Via: 1.1 martlet\r\n",
+      ])
+    expect(block.first(.xForwardedFor) == block[1].value)
+  }
+
+  @Test func aPieceOfAValueCanNotEndItsLine() {
+    var block = FieldBlock()
+    block.beginField(.server)
+    block.appendValue(Array("a\r\nEvil: 1\0\tb".utf8).span)
+    block.endField()
+    expect(lines(block) == ["Server: a  Evil: 1  b\r\n"])
+  }
+
+  @Test func aFieldLeftOpenIsClosedByWhatComesNext() {
+    var block = FieldBlock()
+    block.beginField(.server)
+    block.appendValue("one")
+    block.beginField(.via)
+    block.appendValue("two")
+    let path = block.store(("/path" as StaticString).bytes)
+    expect(lines(block) == ["Server: one\r\n", "Via: two\r\n"])
+    expect(String(decoding: block.bytes(of: path)) == "/path")
+  }
+
+  @Test func removingByKnownFieldTakesEveryLineOfIt() {
+    var block = block([("Cookie", "a"), ("Accept", "b"), ("COOKIE", "c")])
+    block.removeAll(of: .cookie)
+    expect(lines(block) == ["Accept: b\r\n"])
+    expect(!block.contains(.cookie))
+    expect(block.contains(.accept))
+    block.append(.cookie, "new")
+    expect(block.first(.cookie) == block[3].value)
+  }
+
+  @Test func removingByNameIgnoresCase() {
+    var block = block([("X-Secret", "a"), ("x-secret", "b"), ("X-Secrets", "c")])
+    let name = Array("X-SECRET".utf8)
+    expect(block.first(named: name.span) == block[0].value)
+    block.removeAll(named: name.span)
+    expect(lines(block) == ["X-Secrets: c\r\n"])
+    expect(block.first(named: name.span) == nil)
+  }
+
+  @Test func whatConnectionNamesCanBeRemovedWhileWalking() {
+    var block = block([("Connection", "close, X-Hop"), ("x-hop", "1"), ("X-End", "2")])
+    if let value = block.first(.connection) {
+      var elements = ListElements(value)
+      while let element = elements.next(in: block) { block.removeAll(named: element) }
+    }
+    expect(lines(block) == ["Connection: close, X-Hop\r\n", "X-End: 2\r\n"])
+  }
+
+  @Test func lookalikesAreRemovedButNotTheFieldItself() {
+    var block = block([
+      ("X_Forwarded-For", "a"), ("x_forwarded_for", "b"), ("X-Forwarded-For", "c"),
+      ("X_Forwarded_Fox", "d"),
+    ])
+    block.removeLookalikes(of: .xForwardedFor)
+    expect(lines(block) == ["X-Forwarded-For: c\r\n", "X_Forwarded_Fox: d\r\n"])
+  }
+
+  @Test func aTokenIsFoundInAnyLineAndCase() {
+    let block = block([("Connection", "keep-alive"), ("Connection", " foo ,CLOSE")])
+    expect(block.contains(token: "close", in: .connection))
+    expect(block.contains(token: "keep-alive", in: .connection))
+    expect(!block.contains(token: "keep", in: .connection))
+    expect(!block.contains(token: "close", in: .te))
+  }
+
+  @Test func adoptedTextIsListedInPlace() {
+    var block = block([("Old", "x")])
+    block.adopt(Array("GET\r\nHost:  a \r\nTE : b\r\n".utf8).span)
+    block.list(name: Slice(5..<9), value: Slice(12..<13), lineEnd: 16)
+    block.closeUp(name: Slice(16..<18), colon: 19)
+    block.list(name: Slice(16..<18), value: Slice(21..<22), lineEnd: 24)
+    block.append(.via, "c")
+    expect(lines(block) == ["Host:  a \r\n", "TE:  b\r\n", "Via: c\r\n"])
+    expect(block[1].known == .te)
+  }
+
+  @Test func resetForgetsEverything() {
+    var block = block([("Host", "a")])
+    block.beginField(.via)
+    block.reset()
+    block.endField()
+    expect(block.count == 0)
+    expect(!block.contains(.host))
+    expect(block.first(named: Array("host".utf8).span) == nil)
+  }
+}

@@ -1,0 +1,53 @@
+// The text that a Prometheus server reads: format, names, and sums over workers.
+
+import Primitives
+import Testing
+
+@testable import Metrics
+
+@Suite struct ExpositionTests {
+  private func lines(_ worker: WorkerMetrics) -> [String] {
+    var output = ByteBuffer()
+    MetricsSnapshot(of: [worker]).write(to: &output)
+    let text = String(decoding: output)
+    #expect(text.last == "\n")
+    return text.split(separator: "\n").map(String.init)
+  }
+
+  @Test func aFamilyIsIntroducedOnceAndHasALinePerSeries() throws {
+    let worker = WorkerMetrics()
+    worker.add(.responses2xx, 41)
+    worker.add(.responses5xx, 2)
+    let lines = lines(worker)
+    let start = try #require(lines.firstIndex { $0.hasPrefix("# HELP martlet_responses_total ") })
+    #expect(
+      lines[(start + 1)..<(start + 7)] == [
+        "# TYPE martlet_responses_total counter",
+        "martlet_responses_total{class=\"1xx\"} 0",
+        "martlet_responses_total{class=\"2xx\"} 41",
+        "martlet_responses_total{class=\"3xx\"} 0",
+        "martlet_responses_total{class=\"4xx\"} 0",
+        "martlet_responses_total{class=\"5xx\"} 2",
+      ])
+    #expect(lines.contains("martlet_requests_total 0"))
+    #expect(lines.contains("# TYPE martlet_exchanges_active gauge"))
+  }
+
+  @Test func seriesAreUniqueAndFamiliesAreNotTornApart() {
+    let lines = lines(WorkerMetrics())
+    let heads = lines.filter { $0.hasPrefix("# TYPE ") }
+    #expect(Set(heads).count == heads.count)
+    let series = lines.filter { !$0.hasPrefix("#") }
+    #expect(Set(series).count == Metric.allCases.count)
+  }
+
+  @Test(arguments: Metric.allCases)
+  func namesFollowTheConventions(metric: Metric) {
+    let entry = metric.entry
+    let name = entry.family.description
+    #expect(name.hasPrefix("martlet_"))
+    #expect(name.allSatisfy { $0 == "_" || ("a"..."z").contains($0) })
+    #expect(name.hasSuffix("_total") == (entry.kind == .counter))
+    #expect(entry.help.description.hasSuffix("."))
+  }
+}

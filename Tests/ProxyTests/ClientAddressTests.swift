@@ -1,0 +1,71 @@
+// ClientAddress: from our own peer leftwards, as far as each proxy is trusted.
+
+import HTTP
+import Primitives
+import Proxy
+import Testing
+
+@Suite struct ClientAddressTests {
+  private func client(
+    _ fields: [(String, String)], peer: String = "10.0.0.1", trusted: [String] = ["10.0.0.0/8"]
+  ) -> String {
+    let head = request(fields)
+    let ranges = trusted.compactMap { AddressRange($0) }
+    return "\(clientAddress(peer: address(peer), fields: head.fields, trusted: ranges))"
+  }
+
+  @Test func whatAnUntrustedPeerSaysIsNotRead() {
+    let fields = [("X-Forwarded-For", "1.2.3.4"), ("Forwarded", "for=1.2.3.4")]
+    #expect(client(fields, peer: "192.0.2.1") == "192.0.2.1")
+    #expect(client(fields, trusted: []) == "10.0.0.1")
+  }
+
+  @Test(arguments: [
+    ("", "10.0.0.1"), ("1.2.3.4", "1.2.3.4"), ("6.6.6.6, 1.2.3.4", "1.2.3.4"),
+    ("6.6.6.6, 1.2.3.4, 10.9.9.9", "1.2.3.4"), ("10.0.0.3, 10.0.0.2", "10.0.0.3"),
+    ("1.2.3.4, junk", "10.0.0.1"), ("1.2.3.4, junk, 10.0.0.2", "10.0.0.2"),
+    ("1.2.3.4,,", "1.2.3.4"), ("1.2.3.4:5678", "1.2.3.4"), ("2001:db8::1", "2001:db8::1"),
+    ("[2001:db8::1]", "2001:db8::1"), ("[2001:db8::1]:80", "2001:db8::1"), ("[1.2.3.4", "10.0.0.1"),
+    ("::ffff:10.0.0.2", "10.0.0.2"), ("unknown", "10.0.0.1"), ("1.2.3.4.5", "10.0.0.1"),
+    ("6.6.6.6, ::ffff:1.2.3.4, 10.1.1.1", "1.2.3.4"),
+  ])
+  func xForwardedForIsWalkedFromRightToLeft(value: String, expected: String) {
+    #expect(client([("X-Forwarded-For", value)]) == expected)
+  }
+
+  @Test func severalFieldsAreOneListInTheirOrder() {
+    let fields = [
+      ("X-Forwarded-For", "6.6.6.6, 1.2.3.4"), ("A", "b"), ("x-forwarded-for", "10.0.0.2"),
+    ]
+    #expect(client(fields) == "1.2.3.4")
+  }
+
+  @Test(arguments: [
+    ("for=1.2.3.4", "1.2.3.4"), ("For=1.2.3.4;proto=https;by=10.0.0.2", "1.2.3.4"),
+    ("proto=https; for=1.2.3.4", "1.2.3.4"), ("for=6.6.6.6, for=1.2.3.4, for=10.0.0.2", "1.2.3.4"),
+    ("for=\"[2001:db8::1]:4711\"", "2001:db8::1"), ("for=\"1.2.3.4:80\"", "1.2.3.4"),
+    ("for=1.2.3.4, for=_hidden", "10.0.0.1"),
+    ("for=1.2.3.4, for=unknown, for=10.0.0.2", "10.0.0.2"),
+    ("for=1.2.3.4, proto=https", "10.0.0.1"), ("for=", "10.0.0.1"), ("before=1.2.3.4", "10.0.0.1"),
+    ("for=1.2.3.4;", "1.2.3.4"), (";;for=1.2.3.4", "1.2.3.4"),
+    // A client chose what stands within the quotes.
+    ("for=1.2.3.4;host=\"a;for=6.6.6.6;b\"", "1.2.3.4"),
+    ("for=1.2.3.4;host=\"a, for=6.6.6.6;b\"", "10.0.0.1"),
+    ("for=1.2.3.4;host=\"a, for=6.6.6.6;b=\\\"c\\\"\"", "10.0.0.1"),
+    ("for=1.2.3.4;host=\"a, for=6.6.6.6;b=\\\"c\"", "10.0.0.1"),
+    ("for=1.2.3.4;host=\"a, for=6.6.6.6\"", "10.0.0.1"),
+    ("for=\"1.2.3.4", "10.0.0.1"),
+  ])
+  func forwardedIsReadWhereThereIsNoXForwardedFor(value: String, expected: String) {
+    #expect(client([("Forwarded", value)]) == expected)
+    #expect(client([("Forwarded", value), ("X-Forwarded-For", "9.9.9.9")]) == "9.9.9.9")
+  }
+
+  @Test func aRemovedFieldIsNotRead() {
+    var head = request([("X-Forwarded-For", "1.2.3.4"), ("X-Forwarded-For", "junk")])
+    head.fields.remove(at: 1)
+    let trusted = [AddressRange("10.0.0.0/8")].compactMap { $0 }
+    let client = clientAddress(peer: address("10.0.0.1"), fields: head.fields, trusted: trusted)
+    #expect(client == address("1.2.3.4"))
+  }
+}

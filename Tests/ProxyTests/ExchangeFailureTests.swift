@@ -1,0 +1,46 @@
+// ExchangeFailure: each has its own name and the status that the client sees.
+
+import Balancing
+import Proxy
+import Testing
+
+@Suite struct ExchangeFailureTests {
+  static let causes: [(FailureCause, UInt16)] = [
+    (.connectRefused, 502), (.connectTimeout, 504), (.connectFailed, 502),
+    (.resetBeforeResponse, 502), (.closedBeforeResponse, 502), (.responseTimeout, 504),
+    (.badResponse, 502), (.truncatedResponse, 502), (.responseStalled, 504), (.status(503), 503),
+  ]
+  static let failures: [(ExchangeFailure, UInt16)] =
+    causes.map { (.upstream($0.0), $0.1) } + [
+      (.unavailable(.noMembers), 503), (.unavailable(.allDown), 503),
+      (.unavailable(.allFull), 503), (.clientAborted, 499), (.clientStalled, 499),
+      (.requestTimeout, 408), (.bodyTooLarge, 413), (.malformedBody, 400), (.noRoute, 404),
+      (.listenerRemoved, 421), (.notImplemented, 501), (.malformedHead, 400),
+    ]
+
+  @Test(arguments: failures) func eachHasItsStatus(failure: ExchangeFailure, status: UInt16) {
+    #expect(failure.status == status)
+  }
+
+  @Test func namesAreUniqueAndInKebabCase() {
+    let names = Self.failures.map { "\($0.0.name)" }
+    #expect(Set(names).count == names.count)
+    for name in names {
+      let words = name.split(separator: "-", omittingEmptySubsequences: false)
+      let isKebab = words.allSatisfy { !$0.isEmpty && $0.utf8.allSatisfy { $0 &- 0x61 < 26 } }
+      #expect(isKebab, "\(name)")
+    }
+  }
+
+  /// Fails to compile when a case is added, so that it is added to the table above too.
+  @Test func theTableIsComplete() {
+    for (failure, _) in Self.failures {
+      switch failure {
+      case .upstream, .unavailable, .clientAborted, .clientStalled, .requestTimeout, .bodyTooLarge,
+        .malformedBody, .noRoute, .listenerRemoved, .notImplemented, .malformedHead:
+        break
+      }
+    }
+    #expect(Self.failures.count == 22)
+  }
+}

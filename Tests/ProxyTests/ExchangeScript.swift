@@ -1,0 +1,135 @@
+// A small language for the tables about exchanges: events in, actions out.
+//
+// The script does what a worker does around an exchange, and nothing more: it asks the retry
+// policy before it reports a failure, and asks for the expiry when it lets a deadline pass.
+
+import Balancing
+import Primitives
+import Proxy
+import Testing
+
+enum Event: Sendable {
+  case begin
+  /// Begins with the body to be collected, for so many milliseconds.
+  case collect(Int64)
+  case progress
+  case requestEnds
+  case refuse(ExchangeFailure)
+  case clientGone
+  case nobody(Unavailability)
+  case dial(Int)
+  case reuse(Int)
+  case connected
+  case fails(FailureCause, sent: Int)
+  case interim(UInt16)
+  /// A final head; tried elsewhere if the policy says so.
+  case head(UInt16)
+  case upgraded
+  case responseEnds
+  /// Nobody does anything: time is up, and this side was waited for.
+  case expires(Exchange.Side)
+}
+
+/// An event at a time, and the action that it leads to; nil where the exchange has no say.
+struct Step: Sendable {
+  let milliseconds: Int64
+  let event: Event
+  let action: Exchange.Action?
+
+  init(_ milliseconds: Int64, _ event: Event, _ action: Exchange.Action? = nil) {
+    self.milliseconds = milliseconds
+    self.event = event
+    self.action = action
+  }
+}
+
+struct Script: Sendable, CustomTestStringConvertible {
+  let testDescription: String
+  var idempotent = true
+  var canReplay = true
+  let steps: [Step]
+  var failure: ExchangeFailure?
+  /// The results of the attempts, by name.
+  var attempts: [String] = []
+
+  /// Every limit differs, so that a wrong one shows.
+  static let limits = ExchangeLimits(
+    connect: .milliseconds(100), response: .milliseconds(1000), total: .milliseconds(2500),
+    clientIdle: .milliseconds(300), idle: .milliseconds(500), relayIdle: .milliseconds(5000))
+
+  static let policy = {
+    var policy = RetryPolicy()
+    policy.statuses = [503]
+    return policy
+  }()
+
+  static func at(_ milliseconds: Int64) -> Instant { .origin + .milliseconds(milliseconds) }
+
+  func run(sourceLocation: SourceLocation = #_sourceLocation) {
+    var exchange = Exchange(startedAt: .origin, isIdempotent: idempotent)
+    for (index, step) in steps.enumerated() {
+      let action = perform(step.event, on: &exchange, at: Self.at(step.milliseconds))
+      #expect(
+        action == step.action, "step \(index) of \(testDescription): \(step.event)",
+        sourceLocation: sourceLocation)
+    }
+    #expect(exchange.failure == failure, sourceLocation: sourceLocation)
+    let results = (0..<exchange.attempts.count).map { "\(exchange.attempts[$0].result.name)" }
+    #expect(results == attempts, sourceLocation: sourceLocation)
+  }
+
+  private func perform(
+    _ event: Event, on exchange: inout Exchange, at now: Instant
+  ) -> Exchange.Action? {
+    switch event {
+    case .begin: return exchange.begin(collectsUntil: nil)
+    case .collect(let time): return exchange.begin(collectsUntil: now + .milliseconds(time))
+    case .progress: exchange.progressed(at: now)
+    case .requestEnds: return exchange.requestEnded(at: now)
+    case .refuse(let reason): return exchange.refuse(reason, at: now)
+    case .clientGone: return exchange.clientGone(at: now)
+    case .nobody(let reason): return exchange.nothingAvailable(reason)
+    case .dial(let backend): exchange.attemptStarted(backend: backend, isReused: false, at: now)
+    case .reuse(let backend): exchange.attemptStarted(backend: backend, isReused: true, at: now)
+    case .connected: exchange.connected(at: now)
+    case .fails(let cause, let sent): return fail(cause, sent: sent, &exchange, at: now)
+    case .interim(let status): return exchange.interimReceived(status: status, at: now)
+    case .head(let status):
+      let failure = AttemptFailure(cause: .status(status), wasReused: false, sentByteCount: 1)
+      let retries = verdict(after: failure, exchange, at: now) == .retryElsewhere
+      return exchange.headReceived(status: status, retries: retries, at: now)
+    case .upgraded: exchange.relayStarted(at: now)
+    case .responseEnds: return exchange.responseEnded(at: now)
+    case .expires(let side):
+      let limits = Self.limits
+      let deadline = exchange.deadline(limits, awaiting: side)
+      #expect(deadline == now, "the deadline of \(testDescription)")
+      let early = Instant(nanoseconds: now.nanoseconds - 1)
+      #expect(exchange.expiry(limits, awaiting: side, at: early) == nil)
+      switch exchange.expiry(limits, awaiting: side, at: now) {
+      case .collected: return exchange.collectingEnded()
+      case .attempt(let cause): return fail(cause, sent: 1, &exchange, at: now)
+      case .client(let reason): return exchange.refuse(reason, at: now)
+      case .relay: return exchange.responseEnded(at: now)
+      case nil: break
+      }
+    }
+    return nil
+  }
+
+  private func fail(
+    _ cause: FailureCause, sent: Int, _ exchange: inout Exchange, at now: Instant
+  ) -> Exchange.Action {
+    let failure = AttemptFailure(
+      cause: cause, wasReused: exchange.attempts.last?.isReused ?? false, sentByteCount: sent)
+    return exchange.attemptFailed(
+      cause, verdict: verdict(after: failure, exchange, at: now), at: now)
+  }
+
+  private func verdict(
+    after failure: AttemptFailure, _ exchange: Exchange, at now: Instant
+  ) -> RetryVerdict {
+    exchange.verdict(
+      after: failure, canReplay: canReplay, policy: Self.policy, limits: Self.limits, at: now)
+  }
+}

@@ -1,0 +1,23 @@
+// Reading whole files, up to a limit.
+
+import Glibc
+import Reactor
+import Testing
+
+@Suite struct FileTests {
+  @Test func aFileIsReadToItsLastByteAndRefusedAboveTheLimit() throws {
+    let path = "/tmp/martlet-\(getpid())-\(UInt32.random(in: 0 ... .max))"
+    let content = (0..<50_000).map { UInt8(truncatingIfNeeded: $0 &* 31) }
+    let descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL, 0o600)
+    #expect(write(descriptor, content, content.count) == content.count)
+    close(descriptor)
+    defer { unlink(path) }
+    #expect(try File.read(path, limit: 50_000) == content)
+    #expect(throws: SystemError.fileTooLarge) { try File.read(path, limit: 49_999) }
+  }
+
+  @Test func whatCannotBeReadFailsByName() {
+    #expect(throws: SystemError.noSuchFile) { try File.read("/nonexistent/file", limit: 10) }
+    #expect(throws: SystemError(code: EISDIR)) { try File.read("/tmp", limit: 10) }
+  }
+}

@@ -1,0 +1,12 @@
+// Names and sentences of errno values, and which of them may not be survived.
+
+import Reactor
+import Testing
+
+@Suite struct SystemErrorTests {
+  @Test func anErrorNamesItselfForPeople() {
+    #expect(SystemError.connectionRefused.name == "ECONNREFUSED")
+    #expect(SystemError.connectionRefused.description == "Connection refused (ECONNREFUSED)")
+    #expect(SystemError(code: 99_999).description == "errno 99999")
+  }
+}

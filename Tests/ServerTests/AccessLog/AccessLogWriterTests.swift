@@ -1,0 +1,167 @@
+// The thread that writes the access log: nothing lost that fits, nobody kept waiting.
+
+import Glibc
+import Primitives
+import Reactor
+import Synchronization
+import Testing
+
+@testable import Server
+
+@Suite struct AccessLogWriterTests {
+  /// What the writer reported, and a bell for it.
+  private final class Reports: Sendable {
+    let events = Mutex<[AccessLogWriter.Event]>([])
+    let wakeUp: WakeUp
+    init() throws { wakeUp = try WakeUp() }
+
+    func add(_ event: AccessLogWriter.Event) {
+      events.withLock { $0.append(event) }
+      wakeUp.signal()
+    }
+
+    /// The events once there are `count` of them, or what there is after 10 seconds.
+    func first(_ count: Int) -> [AccessLogWriter.Event] {
+      let limit = SystemClock.monotonic() + .seconds(10)
+      while events.withLock({ $0.count }) < count, SystemClock.monotonic() < limit {
+        wakeUp.wait(atMost: limit - SystemClock.monotonic())
+      }
+      return events.withLock { $0 }
+    }
+  }
+
+  private func scratchPath() -> String {
+    "/tmp/martlet-\(getpid())-\(UInt32.random(in: 0 ... .max)).log"
+  }
+
+  private func lines(_ path: String) throws -> [String] {
+    String(decoding: try File.read(path, limit: 1 << 26), as: UTF8.self)
+      .split(separator: "\n").map(String.init)
+  }
+
+  private func append(_ text: String, _ writer: AccessLogWriter, _ worker: Int) -> Bool {
+    writer.producer(worker).append(Array("\(text)\n".utf8).span)
+  }
+
+  @Test func everyLineOfEveryWorkerIsWrittenOnceWholeAndInOrder() throws {
+    let path = scratchPath()
+    defer { unlink(path) }
+    let reports = try Reports()
+    let writer = try AccessLogWriter(
+      target: .file(path: path), producerCount: 3, ringByteCount: 1 << 12, report: reports.add)
+    let threads = try (0..<3).map { worker in
+      let producer = writer.producer(worker)
+      return try Thread(name: "worker") {
+        for number in 0..<5000 {
+          // The ring is much smaller than what goes through it.
+          while !producer.append(Array("\(worker) \(number)\n".utf8).span) { sched_yield() }
+        }
+      }
+    }
+    for thread in threads { thread.join() }
+    #expect(writer.stop())
+    var next = [0, 0, 0]
+    for line in try lines(path) {
+      let parts = line.split(separator: " ").compactMap { Int($0) }
+      try #require(parts.count == 2 && parts[0] < 3)
+      #expect(parts[1] == next[parts[0]])
+      next[parts[0]] = parts[1] + 1
+    }
+    #expect(next == [5000, 5000, 5000])
+    #expect(reports.events.withLock { $0 }.isEmpty)
+    var status = stat()
+    stat(path, &status)
+    #expect(status.st_mode & 0o007 == 0)
+  }
+
+  @Test func aLineWakesTheSleepingWriter() throws {
+    let path = scratchPath()
+    #expect(mkfifo(path, 0o600) == 0)
+    defer { unlink(path) }
+    let reading = open(path, O_RDWR)
+    defer { close(reading) }
+    let writer = try AccessLogWriter(target: .file(path: path), producerCount: 1) { _ in }
+    for number in 0..<5 {
+      while !writer.isAsleep { sched_yield() }
+      #expect(append("line \(number)", writer, 0))
+      var buffer = [UInt8](repeating: 0, count: 100)
+      var request = pollfd(fd: reading, events: Int16(POLLIN), revents: 0)
+      try #require(poll(&request, 1, 10_000) == 1)
+      let count = read(reading, &buffer, buffer.count)
+      #expect(String(decoding: buffer.prefix(count), as: UTF8.self) == "line \(number)\n")
+    }
+    #expect(writer.stop())
+  }
+
+  @Test func aTargetThatBlocksCostsLinesAndNeverTime() throws {
+    let path = scratchPath()
+    #expect(mkfifo(path, 0o600) == 0)
+    defer { unlink(path) }
+    let reading = open(path, O_RDWR)
+    let writer = try AccessLogWriter(
+      target: .file(path: path), producerCount: 1, ringByteCount: 1 << 17
+    ) { _ in }
+    let line = [UInt8](repeating: 0x78, count: 999) + [0x0A]
+    // Nobody reads: the pipe holds 64 KiB and the ring twice as much.
+    var kept = 0
+    for _ in 0..<1000 where writer.producer(0).append(line.span) { kept += 1 }
+    #expect(kept >= 131)
+    #expect(kept <= 197)
+    #expect(!writer.stop(atMost: .milliseconds(20)))
+    // What was kept comes out once the reader is back.
+    var received = 0
+    var buffer = [UInt8](repeating: 0, count: 1 << 16)
+    while received < kept * 1000 {
+      let count = read(reading, &buffer, buffer.count)
+      try #require(count > 0)
+      received += count
+    }
+    #expect(received == kept * 1000)
+    #expect(writer.stop())
+    close(reading)
+  }
+
+  @Test func aFullDiskIsReportedOnceAndItsLinesWaitUntilItIsOver() throws {
+    let path = scratchPath()
+    defer { unlink(path) }
+    let reports = try Reports()
+    let writer = try AccessLogWriter(
+      target: .file(path: "/dev/full"), producerCount: 2, report: reports.add)
+    #expect(append("first", writer, 1))
+    #expect(reports.first(1) == [.failed(SystemError(code: ENOSPC))])
+    #expect(append("second", writer, 1))
+    writer.reopen()
+    writer.reopen(.file(path: "/nonexistent/log"))
+    #expect(reports.first(2).last == .reopenFailed(.noSuchFile))
+    writer.reopen(.file(path: path))
+    #expect(reports.first(3).last == .recovered)
+    #expect(writer.stop())
+    #expect(try lines(path) == ["first", "second"])
+    #expect(reports.events.withLock { $0.count } == 3)
+  }
+
+  @Test func afterARotationLinesGoToTheNewFile() throws {
+    let path = scratchPath()
+    let rotated = path + ".1"
+    defer {
+      unlink(path)
+      unlink(rotated)
+    }
+    let writer = try AccessLogWriter(target: .file(path: path), producerCount: 1) { _ in }
+    #expect(append("old", writer, 0))
+    while try lines(path).isEmpty { sched_yield() }
+    #expect(rename(path, rotated) == 0)
+    writer.reopen()
+    while access(path, F_OK) != 0 { sched_yield() }
+    #expect(append("new", writer, 0))
+    #expect(writer.stop())
+    #expect(try lines(rotated) == ["old"])
+    #expect(try lines(path) == ["new"])
+  }
+
+  @Test func aTargetThatCannotBeOpenedStopsTheStart() {
+    #expect(throws: SystemError.noSuchFile) {
+      try AccessLogWriter(target: .file(path: "/nonexistent/log"), producerCount: 1) { _ in }
+    }
+  }
+}

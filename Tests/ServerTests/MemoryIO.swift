@@ -1,0 +1,59 @@
+// The I/O seam over a few arrays, for tests of one connection.
+
+import Primitives
+import Reactor
+
+/// What one socket receives and how much it takes are set by the test.
+struct MemoryIO: InputOutput {
+  /// What arrives, in pieces: no call returns bytes of two.
+  var incoming: [[UInt8]] = []
+  /// What a receive says once all has been taken.
+  var ending = ReceiveResult.wouldBlock
+  /// How many bytes the socket takes before it is full.
+  var capacity = Int.max
+  var sendFailure: SystemError?
+
+  private(set) var sent: [UInt8] = []
+  /// The sizes of what each call offered.
+  private(set) var offers: [Int] = []
+  private(set) var receiveCount = 0
+
+  mutating func receive(from socket: Socket, into output: inout OutputSpan<UInt8>) -> ReceiveResult
+  {
+    receiveCount += 1
+    if incoming.isEmpty { return ending }
+    let count = min(incoming[0].count, output.freeCapacity)
+    for byte in incoming[0].prefix(count) { output.append(byte) }
+    incoming[0].removeFirst(count)
+    if incoming[0].isEmpty { incoming.removeFirst() }
+    return .received(count)
+  }
+
+  mutating func send(to socket: Socket, _ first: Span<UInt8>, _ second: Span<UInt8>) -> SendResult {
+    offers.append(first.count + second.count)
+    if let sendFailure { return .failed(sendFailure) }
+    let count = min(capacity, first.count + second.count)
+    if count == 0 { return .wouldBlock }
+    for index in 0..<min(count, first.count) { sent.append(first[index]) }
+    for index in 0..<max(0, count - first.count) { sent.append(second[index]) }
+    capacity -= count
+    return .sent(count)
+  }
+
+  // What no connection asks for.
+  let now = Instant.origin
+  mutating func wait(until deadline: Instant?) -> Int { 0 }
+  func event(_ index: Int) -> ReadinessEvent { ReadinessEvent(token: 0, readiness: []) }
+  mutating func watch(listener: Socket, token: UInt64) {}
+  mutating func unwatch(listener: Socket) {}
+  mutating func accept(from listener: Socket) -> AcceptResult { .wouldBlock }
+  mutating func register(_ socket: Socket, token: UInt64) {}
+  mutating func connect(to address: SocketAddress, token: UInt64) -> ConnectResult {
+    .started(Socket(descriptor: 0))
+  }
+  mutating func reregister(_ socket: Socket, token: UInt64) {}
+  mutating func connectionResult(of socket: Socket) -> SystemError? { nil }
+  mutating func isQuiet(_ socket: Socket) -> Bool { true }
+  mutating func shutdownSending(_ socket: Socket) {}
+  mutating func close(_ socket: Socket, reset: Bool) {}
+}

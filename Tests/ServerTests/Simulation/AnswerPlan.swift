@@ -1,0 +1,177 @@
+// What a simulated backend will answer to one delivery of one request, and how it may fail: drawn
+// from the seed, the request, the backend and the number of the delivery.
+
+import Primitives
+
+struct AnswerPlan {
+  enum Conduct {
+    case answer
+    /// The answer begins before the request body has ended.
+    case answerEarly
+    /// Nothing is ever answered.
+    case silence
+    /// Before a byte was answered.
+    case die(reset: Bool)
+    /// After so many bytes of the head of the final answer.
+    case dieInHead(Int, reset: Bool)
+    /// After the head and so many bytes of the body with its framing.
+    case dieInBody(Int, reset: Bool)
+    /// Bytes that are no HTTP answer.
+    case garbage(String)
+    /// The chunked body turns to nonsense after so many bytes of it.
+    case nonsenseAt(Int)
+    /// Unasked bytes in the same segment as the end.
+    case excess
+  }
+
+  enum Afterwards {
+    case stay
+    /// Says `Connection: close` and does it.
+    case close
+    /// Closes without a word, after a while: the race that a reused connection may lose.
+    case closeSilently(TimeSpan)
+  }
+
+  let id: Int
+  let backend: Int
+  let delivery: Int
+  let isHTTP10: Bool
+  var conduct = Conduct.answer
+  var status = 200
+  var size = 0
+  var framing = BodyFraming.length
+  var hasTrailer = false
+  /// Statuses of interim answers.
+  var interims: [Int] = []
+  var sendsContinue = true
+  var delay = TimeSpan.zero
+  var afterwards = Afterwards.stay
+  var chunkMax = 4096
+  private var random: RandomGenerator
+
+  init(
+    seed: UInt64, request: RequestPlan, isHTTP10: Bool, backend: Int, delivery: Int,
+    level: SimulationLevel, role: SimulatedRole, sizeMax: Int
+  ) {
+    id = request.id
+    self.backend = backend
+    self.isHTTP10 = isHTTP10
+    self.delivery = delivery
+    let salt = UInt64(request.id) << 32 | UInt64(backend) << 16 | UInt64(delivery)
+    random = RandomGenerator(seed: mix(seed ^ mix(salt &+ 0x616E_7377)))
+    status = random.pick([200, 200, 200, 200, 201, 204, 304, 404, 500])
+    size = random.chance(1, in: 6) ? 0 : random.skewed(upTo: sizeMax)
+    framing = random.pick([.length, .length, .chunked, .chunked, .untilClose])
+    if isHTTP10 && framing == .chunked { framing = .length }
+    hasTrailer = framing == .chunked && random.chance(1, in: 3)
+    chunkMax = 1 << random.next(below: 15)
+    sendsContinue = random.chance(4, in: 5)
+    if !isHTTP10 && random.chance(1, in: 12) {
+      interims = random.chance(1, in: 3) ? [103, 103] : [103]
+    }
+    delay = .microseconds(Int64(random.skewed(upTo: 400_000)))
+    if framing == .untilClose || random.chance(1, in: 8) { afterwards = .close }
+    if level == .stale || level == .storm, framing != .untilClose, random.chance(1, in: 3) {
+      afterwards = .closeSilently(.microseconds(Int64(random.skewed(upTo: 5_000_000))))
+    }
+    if hasNoBody(request) && framing == .untilClose { framing = .length }
+    if level == .storm && random.chance(1, in: 4) { misbehave(request, isHTTP10, role) }
+  }
+
+  private mutating func misbehave(
+    _ request: RequestPlan, _ isHTTP10: Bool, _ role: SimulatedRole
+  ) {
+    let bodiless = hasNoBody(request)
+    switch random.next(below: 9) {
+    case 0: conduct = .silence
+    case 1: conduct = .die(reset: random.chance(1, in: 2))
+    case 2: conduct = .dieInHead(1 + random.next(below: 60), reset: random.chance(1, in: 2))
+    case 3, 4:
+      if bodiless || size == 0 { break }
+      // A body that ends with the connection can't be told from one that an orderly end cut short.
+      let reset = framing == .untilClose || random.chance(1, in: 2)
+      conduct = .dieInBody(random.next(below: size), reset: reset)
+    // What is against the rules of HTTP would pass through a relay.
+    case 5 where role == .proxy: conduct = .garbage(random.pick(Self.garbage))
+    case 6 where role == .proxy:
+      if bodiless || isHTTP10 { break }
+      framing = .chunked
+      conduct = .nonsenseAt(random.skewed(upTo: size))
+    case 7: conduct = .answerEarly
+    default:
+      // HEAD and its like are spared: their framing fields alone make the bytes excessive.
+      if framing == .length && !bodiless && role == .proxy {
+        afterwards = .stay
+        conduct = .excess
+      }
+    }
+  }
+
+  private static let garbage = [
+    "\r\n\r\n\r\n", "SSH-2.0-OpenSSH_9\r\n", "HTTP/1.1 2OO OK\r\n\r\n", "HTTP/2 200\r\n\r\n",
+    "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello!",
+    "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n", "HTTP/1.1 200 OK\r\n X: 1\r\n\r\n",
+    "HTTP/1.1 99 Low\r\n\r\n", "\u{1}\u{2}\u{3}\u{0}", "HTTP/1.1 200 OK\r\nX: " + huge,
+  ]
+  private static let huge = String(repeating: "x", count: 300_000) + "\r\n\r\n"
+
+  /// What is put behind an answer that is already complete.
+  static let excessBytes = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\nX-Id: 0\r\n\r\npoison"
+
+  /// Closes behind the answer, because the request asked for it.
+  mutating func closeAsAsked() { afterwards = .close }
+
+  func hasNoBody(_ request: RequestPlan) -> Bool {
+    request.method == .HEAD || status == 204 || status == 304
+  }
+
+  var pattern: BodyPattern { BodyPattern(id, backend + 1, delivery + 1) }
+
+  func head(for request: RequestPlan) -> String {
+    var text = "HTTP/1.1 \(status) Whatever\r\nX-Id: \(id)\r\nX-Backend: \(backend)\r\n"
+    text += "X-Delivery: \(delivery)\r\nX-Size: \(hasNoBody(request) ? 0 : size)\r\n"
+    if status != 204 {
+      switch framing {
+      case .length: text += "Content-Length: \(size)\r\n"
+      case .chunked: text += "Transfer-Encoding: chunked\r\n"
+      default: break
+      }
+    }
+    if hasTrailer { text += "Trailer: X-Trailer\r\n" }
+    if case .close = afterwards {
+      text += "Connection: close\r\n"
+    } else if isHTTP10 {
+      text += "Connection: keep-alive\r\n"
+    } else if case .closeSilently = afterwards {
+      text += "Connection: x-secret\r\nX-Secret: 1\r\n"
+    }
+    return text + "\r\n"
+  }
+
+  func writer(for request: RequestPlan) -> MessageWriter {
+    var stop: Int?
+    var stopsBetweenChunks = false
+    switch conduct {
+    case .dieInHead(let count, _): stop = count
+    case .dieInBody(let count, _): stop = head(for: request).utf8.count + count
+    case .nonsenseAt(let count):
+      stop = head(for: request).utf8.count + count
+      stopsBetweenChunks = true
+    default: break
+    }
+    return MessageWriter(
+      head: head(for: request), pattern: pattern, size: size,
+      framing: hasNoBody(request) ? .none : framing,
+      trailer: hasTrailer ? "X-Trailer: \(id)\r\n" : nil, chunkMax: chunkMax, stop: stop,
+      stopsBetweenChunks: stopsBetweenChunks, random: random)
+  }
+
+  /// Whether the whole of the answer will be sent.
+  var isWhole: Bool {
+    switch conduct {
+    case .answer, .answerEarly, .excess: true
+    default: false
+    }
+  }
+}

@@ -1,0 +1,67 @@
+// A simulated backend: where it listens, and how it takes dials at which time.
+
+import Primitives
+
+final class SimulatedBackend: SimulatedService {
+  enum Trouble { case refuses, swallows, resets }
+
+  let index: Int
+  let address: SocketAddress
+  let ledger: Ledger
+  let seed: UInt64
+  let sizeMax: Int
+  let isSmall: Bool
+  private(set) var connections: [SimulatedBackendConnection] = []
+  private var random: RandomGenerator
+  /// Times at which it can't be reached.
+  private var troubles: [(from: Instant, to: Instant, kind: Trouble)] = []
+
+  init(
+    index: Int, ledger: Ledger, seed: UInt64, sizeMax: Int, isSmall: Bool, isReliable: Bool
+  ) {
+    self.index = index
+    self.ledger = ledger
+    self.seed = seed
+    self.sizeMax = sizeMax
+    self.isSmall = isSmall
+    address = .ip(IPAddress(v4: 0x0A01_0001 + UInt32(index)), port: 8080)
+    random = RandomGenerator(seed: mix(seed &+ UInt64(index) &* 0x1_0000_0001))
+    super.init()
+    if !isReliable { drawTroubles() }
+    ledger.network.services[address] = self
+  }
+
+  private func drawTroubles() {
+    let now = ledger.network.now
+    let kinds: [Trouble] =
+      ledger.level == .refusing
+      ? [.refuses, .refuses, .swallows] : [.refuses, .refuses, .swallows, .resets]
+    if random.chance(1, in: 3) { return troubles.append((now, .never, random.pick(kinds))) }
+    var time = now
+    for _ in 0..<random.next(below: 4) {
+      time = time + .milliseconds(Int64(random.skewed(upTo: 4_000)))
+      let end = time + .milliseconds(Int64(random.skewed(upTo: 20_000)))
+      troubles.append((time, end, random.pick(kinds)))
+      time = end
+    }
+  }
+
+  override func dialled(by endpoint: SimulatedEndpoint) -> DialOutcome {
+    let now = ledger.network.now
+    let trouble = troubles.first { $0.from <= now && now < $0.to }
+    switch trouble?.kind {
+    case .refuses: return .refused
+    case .swallows: return .swallowed
+    case .resets: return accept(endpoint, isDoomed: true)
+    case nil: return accept(endpoint, isDoomed: false)
+    }
+  }
+
+  private func accept(_ endpoint: SimulatedEndpoint, isDoomed: Bool) -> DialOutcome {
+    let connection = SimulatedBackendConnection(
+      backend: self, endpoint: endpoint, random: RandomGenerator(seed: random.next()),
+      isDoomed: isDoomed)
+    connections.append(connection)
+    return .accepted(connection)
+  }
+}

@@ -1,0 +1,332 @@
+// One connection of a simulated backend: it reads requests strictly, notes each delivery, checks
+// every byte of their bodies, and answers by plan, one after the other.
+
+import Primitives
+
+final class SimulatedBackendConnection: SimulatedActor {
+  /// The request that is being read.
+  private struct Incoming {
+    let id: Int
+    var offset = 0
+    var isWrong = false
+  }
+
+  private struct Due {
+    let plan: AnswerPlan
+    let delivery: Int
+    var time: Instant?
+    var writer: MessageWriter?
+  }
+
+  private enum Phase {
+    case serving
+    /// The answers are over; what still comes is read for the audit only, until the worker ends.
+    case lingering(until: Instant)
+    case gone
+  }
+
+  private let backend: SimulatedBackend
+  private let ledger: Ledger
+  private let endpoint: SimulatedEndpoint
+  private var random: RandomGenerator
+  private let pace: SimulatedClient.Pace
+  private let isDoomed: Bool
+
+  private var phase = Phase.serving
+  private var parser = MessageParser(.requests)
+  private var input = ByteBuffer()
+  private var output = ByteBuffer()
+  private var incoming: Incoming?
+  private var due: [Due] = []
+  private var silentClose: Instant?
+  private var bytesAreLost = false
+  private var isAudited = false
+
+  init(
+    backend: SimulatedBackend, endpoint: SimulatedEndpoint, random: RandomGenerator, isDoomed: Bool
+  ) {
+    self.backend = backend
+    ledger = backend.ledger
+    self.endpoint = endpoint
+    var random = random
+    pace = .init(drawnFrom: &random, level: ledger.level, isSmall: backend.isSmall)
+    self.random = random
+    self.isDoomed = isDoomed
+    super.init(network: backend.ledger.network)
+  }
+
+  override func act() {
+    if case .gone = phase { return }
+    if isDoomed { return leave(reset: true) }
+    receive()
+    if case .serving = phase { answer() }
+    if case .lingering(let end) = phase {
+      if network.now >= end { leave(reset: false) } else { wake(after: end - network.now) }
+    }
+  }
+
+  private func leave(reset: Bool) {
+    phase = .gone
+    network.note("backend \(backend.index) endpoint \(endpoint.number) leaves, reset: \(reset)")
+    network.hangUp(endpoint, reset: reset)
+  }
+
+  /// Ends its own direction and waits for the worker, so that no reset overtakes the answer.
+  private func linger() {
+    network.sendFinish(from: endpoint)
+    due = []
+    phase = .lingering(until: network.now + .seconds(5))
+  }
+
+  // MARK: Requests
+
+  private func receive() {
+    while true {
+      switch network.read(endpoint, into: &input, limit: pace.readLimit) {
+      case .bytes:
+        parse()
+        if case .gone = phase { return }
+        if let pause = pace.pause(&random) { return wake(after: pause) }
+      case .nothingYet:
+        return
+      case .finished:
+        // With an answer to give, the worker may only have ended its own direction.
+        if due.isEmpty || incoming != nil { leave(reset: false) }
+        return
+      case .broken:
+        return leave(reset: false)
+      }
+    }
+  }
+
+  private func parse() {
+    while true {
+      let start = endpoint.takenTotal - input.count
+      switch parser.next(&input) {
+      case .more:
+        return
+      case .head(let head):
+        headArrived(head, at: start)
+      case .body(let count):
+        check(input.bytes.extracting(first: count))
+        input.consume(count)
+      case .end(let trailers):
+        requestEnded(trailers)
+      case .malformed(let reason):
+        // Behind a body that was cut short nothing can be told, and nothing follows.
+        network.fault("backend \(backend.index): malformed request, \(reason)")
+        return leave(reset: true)
+      }
+    }
+  }
+
+  private func headArrived(_ head: MessageHead, at start: Int) {
+    guard let id = head.number("x-id"), ledger.records.indices.contains(id) else {
+      return network.fault("backend \(backend.index): a request of nobody, \(head.startLine)")
+    }
+    let isAnswered: Bool
+    if case .serving = phase { isAnswered = true } else { isAnswered = false }
+    let delivery = ledger.deliver(
+      id, to: backend.index, endpoint, at: start, isLost: bytesAreLost || !isAnswered)
+    incoming = Incoming(id: id)
+    let request = ledger.records[id].plan
+    let parts = head.parts
+    if parts[0] != request.method.rawValue || parts[1] != request.path {
+      ledger.fault(id, "became \(head.startLine)")
+    }
+    if head.values("host").count != 1 { ledger.fault(id, "hosts \(head.values("host"))") }
+    if ledger.role == .proxy {
+      if head.values("x-hop") != [] { ledger.fault(id, "a hop-by-hop field of the client's") }
+      if isAnswering { ledger.fault(id, "sent before the answer to an earlier request ended") }
+    }
+    if bytesAreLost || !isAnswered { return }
+    let isHTTP10 = parts[2] == "HTTP/1.0"
+    var plan = AnswerPlan(
+      seed: backend.seed, request: request, isHTTP10: isHTTP10, backend: backend.index,
+      delivery: delivery, level: ledger.level, role: ledger.role,
+      sizeMax: backend.sizeMax)
+    if head.connectionHas("close") || (isHTTP10 && !head.connectionHas("keep-alive")) {
+      plan.closeAsAsked()
+    }
+    ledger.records[id].deliveries[delivery].answer = plan
+    var answer = Due(plan: plan, delivery: delivery)
+    if case .answerEarly = plan.conduct { answer.time = network.now + plan.delay }
+    due.append(answer)
+    if head.values("expect") == ["100-continue"] && plan.sendsContinue && due.count == 1 {
+      output.append("HTTP/1.1 100 Continue\r\n\r\n" as StaticString)
+    }
+  }
+
+  private func check(_ bytes: Span<UInt8>) {
+    guard var incoming else { return }
+    let pattern = ledger.records[incoming.id].plan.pattern
+    if !incoming.isWrong, let position = pattern.mismatch(in: bytes, at: incoming.offset) {
+      incoming.isWrong = true
+      ledger.fault(incoming.id, "body of the request is wrong at byte \(position)")
+    }
+    incoming.offset += bytes.count
+    self.incoming = incoming
+  }
+
+  private func requestEnded(_ trailers: [(name: String, value: String)]) {
+    guard let incoming else { return }
+    self.incoming = nil
+    let plan = ledger.records[incoming.id].plan
+    if incoming.offset != plan.size {
+      ledger.fault(incoming.id, "arrived whole with \(incoming.offset) of \(plan.size) bytes")
+    }
+    for trailer in trailers
+    where trailer.name != "x-trailer" || trailer.value != "\(incoming.id)" || !plan.hasTrailer {
+      ledger.fault(incoming.id, "trailer \(trailer.name): \(trailer.value)")
+    }
+    if !bytesAreLost, let last = due.indices.last, due[last].time == nil {
+      due[last].time = network.now + due[last].plan.delay
+    }
+  }
+
+  // MARK: Answers
+
+  private func answer() {
+    while case .serving = phase {
+      if !flushOutput() { return }
+      guard var current = due.first else { return closeWhenIdle() }
+      guard let time = current.time else { return }
+      if network.now < time { return wake(after: time - network.now) }
+      if current.writer == nil && !begin(&current) { return }
+      if current.writer?.isDone == false {
+        current.writer?.produce(into: &output, about: 16_384)
+        due[0] = current
+        if current.writer?.isDone == true { markEnd(current) }
+        if case .excess = current.plan.conduct, current.writer?.isDone == true { addExcess() }
+      } else {
+        due.removeFirst()
+        end(current.plan)
+      }
+    }
+  }
+
+  /// Sends what is in `output`; false when that will take more than this turn.
+  private func flushOutput() -> Bool {
+    while !output.isEmpty {
+      let piece = min(output.count, pace.piece)
+      let sent = network.write(output.bytes.extracting(first: piece), from: endpoint)
+      if sent == 0 { return false }
+      output.consume(sent)
+      if let pause = pace.pause(&random) {
+        wake(after: pause)
+        return false
+      }
+    }
+    return true
+  }
+
+  /// Starts on an answer; false when there will be none.
+  private func begin(_ current: inout Due) -> Bool {
+    let id = current.plan.id
+    switch current.plan.conduct {
+    case .silence:
+      return false
+    case .die(let reset):
+      leave(reset: reset)
+      return false
+    default:
+      break
+    }
+    for status in current.plan.interims {
+      output.append(string: "HTTP/1.1 \(status) Early\r\nLink: </style.css>\r\n\r\n")
+    }
+    ledger.records[id].deliveries[current.delivery].answerStart = sentTotal
+    if case .garbage(let bytes) = current.plan.conduct { output.append(string: bytes) }
+    current.writer = current.plan.writer(for: ledger.records[id].plan)
+    if case .garbage = current.plan.conduct {
+      due[0] = current
+      _ = flushOutput()
+      linger()
+      return false
+    }
+    return true
+  }
+
+  /// How many bytes have been sent, or are about to be.
+  private var sentTotal: Int { network.peer(of: endpoint).sentTotal + output.count }
+
+  private func markEnd(_ current: Due) {
+    ledger.records[current.plan.id].deliveries[current.delivery].answerEnd = sentTotal
+  }
+
+  /// Only in one segment with the end of the answer: a later one could meet the next request.
+  private func addExcess() {
+    var all = ByteBuffer()
+    all.append(output.bytes)
+    all.append(string: AnswerPlan.excessBytes)
+    if network.write(all.bytes, from: endpoint, asOne: true) > 0 { output = ByteBuffer() }
+  }
+
+  private func end(_ plan: AnswerPlan) {
+    switch plan.conduct {
+    case .dieInHead(_, let reset), .dieInBody(_, let reset):
+      return reset ? leave(reset: true) : linger()
+    case .nonsenseAt:
+      output.append("ZZ;nonsense\r\n" as StaticString)
+      _ = flushOutput()
+      return linger()
+    default:
+      break
+    }
+    switch plan.afterwards {
+    case .stay: break
+    case .close: linger()
+    case .closeSilently(let delay):
+      silentClose = network.now + delay
+      wake(after: delay)
+    }
+  }
+
+  /// Whether a byte of an answer to an earlier request is still to be sent.
+  private var isAnswering: Bool {
+    !due.isEmpty && (!output.isEmpty || due.contains { $0.writer?.isDone != true })
+  }
+
+  private func closeWhenIdle() {
+    guard let silentClose, incoming == nil else { return }
+    if network.now < silentClose { return wake(after: silentClose - network.now) }
+    leave(reset: random.chance(1, in: 4))
+  }
+
+  // MARK: The audit
+
+  /// Bytes that nobody here will read, though the worker's send took them: a request in them counts
+  /// as delivered all the same, since the worker can't know that it wasn't.
+  override func discarded(_ bytes: Span<UInt8>) {
+    bytesAreLost = true
+    input.append(bytes)
+    parseLost()
+  }
+
+  /// Notes a request of which only the beginning of the head was sent. Called when a run is over.
+  func auditRest() {
+    if isAudited { return }
+    isAudited = true
+    parseLost()
+    if !parser.isBetweenMessages || input.isEmpty { return }
+    let line = String(decoding: input.bytes.extracting(first: min(input.count, 64)))
+    let parts = line.split(separator: " ", omittingEmptySubsequences: false)
+    guard parts.count >= 3, parts[1].hasPrefix("/r/"), let id = Int(parts[1].dropFirst(3)),
+      ledger.records.indices.contains(id)
+    else { return }
+    _ = ledger.deliver(
+      id, to: backend.index, endpoint, at: endpoint.sentTotal - input.count, isLost: true)
+  }
+
+  private func parseLost() {
+    bytesAreLost = true
+    while true {
+      switch parser.next(&input) {
+      case .more, .malformed: return
+      case .head(let head): headArrived(head, at: endpoint.sentTotal - input.count)
+      case .body(let count): input.consume(count)
+      case .end: incoming = nil
+      }
+    }
+  }
+}

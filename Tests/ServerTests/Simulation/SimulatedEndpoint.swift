@@ -1,0 +1,144 @@
+// One end of a simulated connection, with the bytes that are on their way to it.
+//
+// Two endpoints make a connection: what one sends lies in the other's queue, first in flight, then
+// arrived. An end belongs to the worker, which sees it as a Socket, or to an actor.
+
+import Primitives
+import Reactor
+
+final class SimulatedEndpoint {
+  enum Phase: Equatable {
+    /// Dialled, not answered.
+    case connecting
+    case open
+    /// By its owner; what still arrives is answered by a reset.
+    case closed
+  }
+
+  /// What travels to an endpoint, in order.
+  enum Parcel {
+    case bytes(Int)
+    case finish
+    /// With `discarding`, it overtakes and destroys all that wasn't read.
+    case reset(discarding: Bool)
+  }
+
+  let number: Int
+  let peerNumber: Int
+  let isWorkers: Bool
+  /// Whom an actor's end belongs to; stays after closing, to be told of bytes that nobody reads.
+  var actor: SimulatedActor?
+  @exclusivity(unchecked) var phase: Phase
+
+  /// Arrived bytes, then those in flight.
+  @exclusivity(unchecked) var bytes = ByteBuffer()
+  @exclusivity(unchecked) var arrivedCount = 0
+  let capacity: Int
+  @exclusivity(unchecked) private var flight: [(arrival: Instant, parcel: Parcel)] = []
+  @exclusivity(unchecked) private var flightStart = 0
+  @exclusivity(unchecked) var lastArrival = Instant.origin
+
+  /// Whether the other side has heard of this dial, and took it.
+  var dialArrived = false
+  @exclusivity(unchecked) var hasSentFinish = false
+  @exclusivity(unchecked) var finishArrived = false
+  /// Whether a reset arrived or the dial failed.
+  @exclusivity(unchecked) var isBroken = false
+  /// What broke it, until someone was told: the kernel says it once, and then speaks of an end.
+  var error: Int32?
+  /// Nothing arrives here any more, and the peer isn't told.
+  @exclusivity(unchecked) var isCut = false
+  /// Whether the peer found no room and waits for it.
+  @exclusivity(unchecked) var senderIsStarved = false
+
+  /// All bytes that were ever sent to this endpoint, and those that its owner has read.
+  @exclusivity(unchecked) var sentTotal = 0
+  @exclusivity(unchecked) var takenTotal = 0
+
+  // Of the worker's ends only:
+  @exclusivity(unchecked) var token: UInt64?
+  @exclusivity(unchecked) var pending: Readiness = []
+  var registeredIndex = -1
+  var peerAddress = SocketAddress.ip(.loopbackV4, port: 0)
+
+  init(
+    number: Int, peerNumber: Int, isWorkers: Bool, actor: SimulatedActor?, phase: Phase,
+    capacity: Int
+  ) {
+    self.number = number
+    self.peerNumber = peerNumber
+    self.isWorkers = isWorkers
+    self.actor = actor
+    self.phase = phase
+    self.capacity = capacity
+  }
+
+  /// How many more bytes the peer may send now.
+  var room: Int { max(0, capacity - bytes.count) }
+
+  var isConnected: Bool { phase == .open && !isBroken }
+
+  func dispatch(_ parcel: Parcel, arriving time: Instant) {
+    flight.append((time, parcel))
+  }
+
+  func nextParcel(at now: Instant) -> Parcel? {
+    guard flightStart < flight.count, flight[flightStart].arrival <= now else { return nil }
+    let parcel = flight[flightStart].parcel
+    flightStart += 1
+    if flightStart == flight.count {
+      flight.removeAll(keepingCapacity: true)
+      flightStart = 0
+    }
+    return parcel
+  }
+
+  /// Destroys all bytes that weren't read, telling the actor, whose audit must not miss any.
+  func discardBytes() {
+    if !bytes.isEmpty { actor?.discarded(bytes.bytes) }
+    bytes = ByteBuffer()
+    arrivedCount = 0
+    flight.removeAll()
+    flightStart = 0
+  }
+}
+
+/// Someone of the scripted world: it acts when something changed, or when it asked to be woken.
+class SimulatedActor {
+  unowned let network: SimulatedNetwork
+  let number: Int
+  /// When its next turn is, if one is due; an event for another time is stale.
+  var nextAct: Instant?
+
+  init(network: SimulatedNetwork) {
+    self.network = network
+    number = network.actors.count
+    network.actors.append(self)
+  }
+
+  func act() {}
+
+  /// Bytes that the worker sent to this actor and that were lost, in order.
+  func discarded(_ bytes: Span<UInt8>) {}
+
+  /// Asks for a turn after `delay`, unless an earlier one is due.
+  final func wake(after delay: TimeSpan) {
+    let time = network.now + delay
+    if let nextAct, nextAct <= time { return }
+    nextAct = time
+    network.schedule(.act(number), at: time)
+  }
+}
+
+/// What listens where the worker dials.
+class SimulatedService {
+  enum DialOutcome {
+    /// With the actor that the end belongs to from now on.
+    case accepted(SimulatedActor)
+    case refused
+    /// No answer ever comes.
+    case swallowed
+  }
+
+  func dialled(by endpoint: SimulatedEndpoint) -> DialOutcome { .refused }
+}

@@ -1,0 +1,120 @@
+// The simulated network as the actors see it: dialling the worker, answering its dials, and plain
+// level-style reads and writes. Actors need no edges: they are woken whenever something changed.
+
+import Glibc
+import Primitives
+import Reactor
+
+extension SimulatedNetwork {
+  // MARK: The worker's listeners, and the services that it dials
+
+  /// Opens a listening socket for the worker.
+  func listen(on address: SocketAddress) -> Socket {
+    listeners.append(SimulatedListener(address: address))
+    return Socket(descriptor: Int32(listeners.count - 1) + 3)
+  }
+
+  func closeListener(_ index: Int) {
+    if listeners[index].isClosed { fault("a listener is closed twice") }
+    listeners[index].isClosed = true
+    listeners[index].token = nil
+    for number in listeners[index].queue { hangUp(endpoints[number], reset: true) }
+    listeners[index].queue = []
+  }
+
+  func dialService(from workers: SimulatedEndpoint) {
+    if workers.phase != .connecting { return }
+    let back = conditions.drawLatency(&random)
+    let other = peer(of: workers)
+    switch services[workers.peerAddress]?.dialled(by: other) ?? .refused {
+    case .accepted(let actor):
+      other.actor = actor
+      workers.dialArrived = true
+      workers.lastArrival = now + back
+      schedule(.establishment(workers.number), after: back)
+      actor.wake(after: .zero)
+    case .refused:
+      schedule(.dialFailure(workers.number, ECONNREFUSED), after: back)
+    case .swallowed:
+      // The kernel gives up after some two minutes.
+      schedule(.dialFailure(workers.number, ETIMEDOUT), after: .seconds(127))
+    }
+  }
+
+  // MARK: Clients
+
+  /// Dials the worker's listener; the actor is woken when it is known how that ended.
+  func dial(
+    _ listener: Int, by actor: SimulatedActor, from address: SocketAddress
+  ) -> SimulatedEndpoint {
+    let (workers, other) = makeConnection(actor: actor, isDialledByWorker: false)
+    workers.peerAddress = address
+    other.peerAddress = listeners[listener].address
+    schedule(.dial(other.number), after: conditions.drawLatency(&random))
+    return other
+  }
+
+  func dialListener(from other: SimulatedEndpoint) {
+    let back = conditions.drawLatency(&random)
+    let listener = listeners.firstIndex { $0.address == other.peerAddress && !$0.isClosed }
+    guard let listener, other.phase == .connecting else {
+      schedule(.dialFailure(other.number, ECONNREFUSED), after: back)
+      return
+    }
+    other.dialArrived = true
+    other.lastArrival = now + back
+    schedule(.establishment(other.number), after: back)
+    listeners[listener].queue.append(other.peerNumber)
+  }
+
+  // MARK: Bytes
+
+  enum ActorRead: Equatable {
+    case bytes(Int)
+    case nothingYet
+    case finished
+    case broken
+  }
+
+  /// Appends at most `limit` arrived bytes to `buffer`.
+  func read(
+    _ endpoint: SimulatedEndpoint, into buffer: inout ByteBuffer, limit: Int
+  ) -> ActorRead {
+    precondition(endpoint.phase != .closed, "an actor reads after it closed")
+    let count = min(limit, endpoint.arrivedCount)
+    if count > 0 {
+      buffer.append(endpoint.bytes.bytes.extracting(first: count))
+      took(count, from: endpoint)
+      return .bytes(count)
+    }
+    if endpoint.isBroken { return .broken }
+    return endpoint.finishArrived ? .finished : .nothingYet
+  }
+
+  /// Sends as many of `bytes` as there is room for and returns how many; the actor is woken when
+  /// there is room again. With `asOne` it sends all in one segment or nothing.
+  func write(_ bytes: Span<UInt8>, from endpoint: SimulatedEndpoint, asOne: Bool = false) -> Int {
+    precondition(endpoint.phase != .closed, "an actor writes after it closed")
+    if endpoint.isBroken || endpoint.phase == .connecting { return 0 }
+    let target = peer(of: endpoint)
+    let count = min(bytes.count, target.room)
+    if asOne && count < bytes.count { return 0 }
+    if count < bytes.count { target.senderIsStarved = true }
+    transmit(bytes.extracting(first: count), to: target, asOne: asOne)
+    return count
+  }
+
+  /// The wire breaks without a word: neither side hears of the other again.
+  func cut(_ endpoint: SimulatedEndpoint) {
+    let other = peer(of: endpoint)
+    endpoint.isCut = true
+    other.isCut = true
+    endpoint.phase = .closed
+    note("endpoint \(endpoint.number) is cut off")
+  }
+
+  /// Hands bytes that no actor will ever read to the actors' audits, once a run is over.
+  func discardUnreadBytes() {
+    for endpoint in endpoints where !endpoint.isWorkers { endpoint.discardBytes() }
+  }
+}

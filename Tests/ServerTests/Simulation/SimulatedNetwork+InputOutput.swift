@@ -1,0 +1,388 @@
+// The simulated network as a worker sees it: what EpollIO is over the kernel.
+//
+// Where the kernel has a choice, this draws it: how many bytes a call takes, in which order events
+// are reported and how many at once, whether something unchanged is reported too. It never does
+// what the seam's contract rules out. Descriptors are never used twice, so every use of a closed
+// socket is seen.
+
+import Glibc
+import Primitives
+import Reactor
+
+extension SimulatedNetwork: InputOutput {
+  private static let firstDescriptor: Int32 = 1000
+  /// A turn with more calls than this spins, and would never come back to `wait`.
+  private static let callMax = 1_000_000
+  private static let idlePollMax = 200
+  private static let idleReportMax = 20_000
+
+  // MARK: Waiting
+
+  func wait(until deadline: Instant?) -> Int {
+    watchTurn(isPoll: deadline.map { $0 <= now } ?? false)
+    batch.removeAll(keepingCapacity: true)
+    if conditions.turnCost > 0 {
+      now = now + .nanoseconds(Int64(1 + random.next(below: conditions.turnCost) * 1_000))
+    }
+    // Rarely the scheduler forgets this thread for a while.
+    if conditions.turnCost > 0 && random.chance(1, in: 4096) {
+      now = now + .milliseconds(Int64(random.next(below: 30)))
+    }
+    while true {
+      runDueEvents()
+      if random.chance(conditions.spuriousReports, in: 256) { addSpuriousReport() }
+      collectReports()
+      if !batch.isEmpty { break }
+      if random.chance(conditions.wakeUps, in: 256) { break }
+      guard let next = agenda.nextTime else {
+        if let deadline, deadline != .never {
+          arrive(at: deadline)
+        } else {
+          isStuck = true
+          note("the worker waits without a deadline, and nothing will happen any more")
+        }
+        break
+      }
+      if let deadline, deadline <= next {
+        arrive(at: deadline)
+        break
+      }
+      now = max(now, next)
+    }
+    watch.reportedLast = !batch.isEmpty
+    mark(batch.count)
+    mark(Int(truncatingIfNeeded: now.nanoseconds))
+    return batch.count
+  }
+
+  func event(_ index: Int) -> ReadinessEvent { batch[index] }
+
+  /// The clock of the loop has a resolution of a millisecond: it may be late, never early.
+  private func arrive(at deadline: Instant) {
+    if deadline <= now { return }
+    now = deadline
+    if conditions.turnCost > 0 {
+      now = now + .microseconds(Int64(random.next(below: 1_000)))
+    }
+  }
+
+  private func watchTurn(isPoll: Bool) {
+    watch.turns += 1
+    watch.callsInTurn = 0
+    let isIdle = moves == watch.movesAtLastWait
+    watch.movesAtLastWait = moves
+    watch.idlePolls = isIdle && isPoll && !watch.reportedLast ? watch.idlePolls + 1 : 0
+    watch.idleReports = isIdle && watch.reportedLast ? watch.idleReports + 1 : 0
+    if watch.idlePolls > Self.idlePollMax || watch.idleReports > Self.idleReportMax {
+      fault("the worker turns without doing anything (busy loop)")
+      isStuck = true
+    }
+  }
+
+  /// Reports a random connection about which nothing is new. Never a dial under way: its first
+  /// report means that it ended.
+  private func addSpuriousReport() {
+    if registered.isEmpty { return }
+    let endpoint = endpoints[registered[random.next(below: registered.count)]]
+    if endpoint.phase != .open { return }
+    changed(endpoint, [[.readable], [.writable], [.readable, .writable]][random.next(below: 3)])
+  }
+
+  private func collectReports() {
+    for index in listeners.indices {
+      if let token = listeners[index].token, !listeners[index].queue.isEmpty {
+        batch.append(ReadinessEvent(token: token, readiness: .readable))
+      }
+    }
+    if ready.count > 1 { ready.shuffle(using: &random) }
+    var reported = 0
+    while let number = ready.last, reported < conditions.batchMax {
+      ready.removeLast()
+      let endpoint = endpoints[number]
+      if endpoint.pending.isEmpty { continue }
+      guard endpoint.phase != .closed, let token = endpoint.token else { continue }
+      var readiness = endpoint.pending
+      if !random.chance(conditions.bareReports, in: 256) {
+        readiness.formUnion(state(of: endpoint))
+      }
+      endpoint.pending = []
+      batch.append(ReadinessEvent(token: token, readiness: readiness))
+      note("report \(socketName(endpoint)) \(readiness.rawValue)")
+      mark(number)
+      reported += 1
+    }
+    if batch.count > 1 { batch.shuffle(using: &random) }
+  }
+
+  /// What epoll's mask would say now.
+  private func state(of endpoint: SimulatedEndpoint) -> Readiness {
+    if endpoint.isBroken { return [.readable, .writable, .peerFinished, .failed] }
+    if endpoint.phase == .connecting { return [] }
+    var readiness: Readiness = []
+    if endpoint.arrivedCount > 0 || endpoint.finishArrived { readiness.insert(.readable) }
+    if endpoint.finishArrived { readiness.insert(.peerFinished) }
+    if peer(of: endpoint).room > 0 { readiness.insert(.writable) }
+    return readiness
+  }
+
+  // MARK: Registration
+
+  func watch(listener: Socket, token: UInt64) {
+    guard let index = listenerIndex(listener) else { return }
+    listeners[index].token = token
+    moves += 1
+  }
+
+  func unwatch(listener: Socket) {
+    guard let index = listenerIndex(listener) else { return }
+    listeners[index].token = nil
+    moves += 1
+  }
+
+  func register(_ socket: Socket, token: UInt64) {
+    guard let endpoint = endpoint(of: socket, "register") else { return }
+    if endpoint.token != nil { fault("registered twice: \(socketName(endpoint))") }
+    enlist(endpoint, token)
+    rearm(endpoint)
+  }
+
+  func reregister(_ socket: Socket, token: UInt64) {
+    guard let endpoint = endpoint(of: socket, "reregister") else { return }
+    if endpoint.token == nil { fault("reregistered before registered: \(socketName(endpoint))") }
+    endpoint.token = token
+    moves += 1
+    rearm(endpoint)
+  }
+
+  private func enlist(_ endpoint: SimulatedEndpoint, _ token: UInt64) {
+    endpoint.token = token
+    endpoint.registeredIndex = registered.count
+    registered.append(endpoint.number)
+    moves += 1
+  }
+
+  private func rearm(_ endpoint: SimulatedEndpoint) {
+    let state = state(of: endpoint)
+    if !state.isEmpty { changed(endpoint, state) }
+  }
+
+  // MARK: Connections
+
+  func accept(from listener: Socket) -> AcceptResult {
+    countCall()
+    guard let index = listenerIndex(listener) else { return .failed(SystemError(code: EBADF)) }
+    if listeners[index].queue.isEmpty { return .wouldBlock }
+    if isExhausted() { return .exhausted }
+    let endpoint = endpoints[listeners[index].queue.removeFirst()]
+    if endpoint.isBroken || random.chance(conditions.abortedAccepts, in: 256) {
+      if random.chance(1, in: 2) || !endpoint.isBroken {
+        hangUp(endpoint, reset: true)
+        return .failed(SystemError(code: ECONNABORTED))
+      }
+    }
+    openSocket()
+    mark(endpoint.number)
+    note("accept \(socketName(endpoint))")
+    return .accepted(socket(of: endpoint), peer: endpoint.peerAddress)
+  }
+
+  func connect(to address: SocketAddress, token: UInt64) -> ConnectResult {
+    countCall()
+    if isExhausted() { return .failed(SystemError(code: EMFILE)) }
+    let (workers, _) = makeConnection(actor: nil, isDialledByWorker: true)
+    workers.peerAddress = address
+    openSocket()
+    enlist(workers, token)
+    schedule(.dial(workers.number), after: conditions.drawLatency(&random))
+    note("dial \(socketName(workers)) to \(address)")
+    mark(workers.number)
+    return .started(socket(of: workers))
+  }
+
+  func connectionResult(of socket: Socket) -> SystemError? {
+    guard let endpoint = endpoint(of: socket, "connectionResult") else {
+      return SystemError(code: EBADF)
+    }
+    if endpoint.phase == .connecting && !endpoint.isBroken {
+      fault("connectionResult before the first report: \(socketName(endpoint))")
+    }
+    return takeError(of: endpoint)
+  }
+
+  func close(_ socket: Socket, reset: Bool) {
+    if let index = listeners.indices.first(where: { Int32($0) + 3 == socket.descriptor }) {
+      closeListener(index)
+      return
+    }
+    guard let endpoint = endpoint(of: socket, "close") else { return }
+    note("close \(socketName(endpoint))\(reset ? " with a reset" : "")")
+    mark(endpoint.number)
+    if endpoint.registeredIndex >= 0 {
+      let last = registered.removeLast()
+      if last != endpoint.number {
+        registered[endpoint.registeredIndex] = last
+        endpoints[last].registeredIndex = endpoint.registeredIndex
+      }
+    }
+    endpoint.token = nil
+    endpoint.pending = []
+    openSocketCount -= 1
+    hangUp(endpoint, reset: reset)
+  }
+
+  func shutdownSending(_ socket: Socket) {
+    guard let endpoint = endpoint(of: socket, "shutdownSending") else { return }
+    note("finish \(socketName(endpoint))")
+    if endpoint.isBroken || endpoint.phase == .connecting { return }
+    sendFinish(from: endpoint)
+  }
+
+  // MARK: Bytes
+
+  func receive(from socket: Socket, into output: inout OutputSpan<UInt8>) -> ReceiveResult {
+    guard let endpoint = endpoint(of: socket, "receive") else {
+      return .failed(SystemError(code: EBADF))
+    }
+    if output.freeCapacity == 0 {
+      fault("receive without room: \(socketName(endpoint))")
+      return .wouldBlock
+    }
+    if endpoint.arrivedCount == 0 { return endOfBytes(endpoint) }
+    var count = min(endpoint.arrivedCount, output.freeCapacity)
+    if count > 1 && random.chance(conditions.partialCounts, in: 256) {
+      // As if the rest had arrived only now, after this call: so it is reported once more.
+      count = 1 + random.skewed(upTo: count - 2)
+      changed(endpoint, .readable)
+    }
+    copy(count, from: endpoint.bytes, to: &output)
+    took(count, from: endpoint)
+    note("receive \(socketName(endpoint)) \(count)")
+    mark(count)
+    return .received(count)
+  }
+
+  private func endOfBytes(_ endpoint: SimulatedEndpoint) -> ReceiveResult {
+    if let error = takeError(of: endpoint) { return .failed(error) }
+    // An error that was told once becomes an end, as on Linux: whoever relies on receive alone to
+    // tell a reset from an orderly end is wrong.
+    if endpoint.finishArrived || endpoint.isBroken { return .finished }
+    return .wouldBlock
+  }
+
+  func isQuiet(_ socket: Socket) -> Bool {
+    guard let endpoint = endpoint(of: socket, "isQuiet") else { return false }
+    return endpoint.isConnected && endpoint.arrivedCount == 0 && !endpoint.finishArrived
+  }
+
+  func send(to socket: Socket, _ first: Span<UInt8>, _ second: Span<UInt8>) -> SendResult {
+    guard let endpoint = endpoint(of: socket, "send") else {
+      return .failed(SystemError(code: EBADF))
+    }
+    let offered = first.count + second.count
+    if offered == 0 {
+      fault("send of nothing: \(socketName(endpoint))")
+      return .wouldBlock
+    }
+    if let error = takeError(of: endpoint) { return .failed(error) }
+    if endpoint.isBroken { return .failed(SystemError(code: EPIPE)) }
+    if endpoint.hasSentFinish {
+      fault("send after shutdownSending: \(socketName(endpoint))")
+      return .failed(SystemError(code: EPIPE))
+    }
+    if endpoint.phase == .connecting { return .wouldBlock }
+    let target = peer(of: endpoint)
+    var count = min(offered, target.room)
+    if count == 0 {
+      target.senderIsStarved = true
+      return .wouldBlock
+    }
+    if count < offered {
+      target.senderIsStarved = true
+    } else if count > 1 && random.chance(conditions.partialCounts, in: 256) {
+      // As if the socket had been full and room had come right after.
+      count = 1 + random.skewed(upTo: count - 2)
+      schedule(.room(endpoint.number), after: conditions.drawLatency(&random))
+    }
+    let head = min(count, first.count)
+    transmit(first.extracting(first: head), to: target)
+    transmit(second.extracting(first: count - head), to: target)
+    note("send \(socketName(endpoint)) \(count) of \(offered)")
+    mark(count)
+    return .sent(count)
+  }
+
+  // MARK: Descriptors
+
+  func socket(of endpoint: SimulatedEndpoint) -> Socket {
+    Socket(descriptor: Self.firstDescriptor + Int32(endpoint.number))
+  }
+
+  /// For messages, such as `socket 1004`.
+  func socketName(_ endpoint: SimulatedEndpoint) -> String {
+    "socket \(Int(Self.firstDescriptor) + endpoint.number)"
+  }
+
+  private func endpoint(of socket: Socket, _ call: StaticString) -> SimulatedEndpoint? {
+    countCall()
+    let number = Int(socket.descriptor - Self.firstDescriptor)
+    guard endpoints.indices.contains(number), endpoints[number].isWorkers else {
+      fault("\(call) of descriptor \(socket.descriptor), which was never the worker's")
+      return nil
+    }
+    if endpoints[number].phase == .closed {
+      fault("\(call) of socket \(socket.descriptor), which is closed")
+      return nil
+    }
+    return endpoints[number]
+  }
+
+  private func listenerIndex(_ socket: Socket) -> Int? {
+    let index = Int(socket.descriptor) - 3
+    guard listeners.indices.contains(index), !listeners[index].isClosed else {
+      fault("descriptor \(socket.descriptor) is no open listener")
+      return nil
+    }
+    return index
+  }
+
+  /// The kernel tells an error once, to whoever asks first.
+  private func takeError(of endpoint: SimulatedEndpoint) -> SystemError? {
+    guard let code = endpoint.error else { return nil }
+    endpoint.error = nil
+    moves += 1
+    return SystemError(code: code)
+  }
+
+  private func openSocket() {
+    openSocketCount += 1
+    openSocketPeak = max(openSocketPeak, openSocketCount)
+    moves += 1
+  }
+
+  private func isExhausted() -> Bool {
+    if now < exhaustedUntil { return true }
+    if !random.chance(conditions.exhaustion, in: 4096) { return false }
+    exhaustedUntil = now + .milliseconds(Int64(random.next(below: 300)))
+    note("no descriptor is left for a while")
+    return true
+  }
+
+  private func countCall() {
+    watch.callsInTurn += 1
+    precondition(watch.callsInTurn < Self.callMax, "the worker spins within one turn")
+  }
+}
+
+/// Appends the first `count` bytes of `source`.
+private func copy(
+  _ count: Int, from source: borrowing ByteBuffer, to output: inout OutputSpan<UInt8>
+) {
+  let bytes = source.bytes
+  bytes.withUnsafeBufferPointer { source in
+    output.withUnsafeMutableBufferPointer { buffer, filled in
+      guard let start = buffer.baseAddress, let from = source.baseAddress else { return }
+      memcpy(start + filled, from, count)
+      filled += count
+    }
+  }
+}

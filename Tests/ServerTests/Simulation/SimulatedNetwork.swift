@@ -1,0 +1,288 @@
+// A network that exists only in memory, with its own clock and its own luck.
+//
+// The model is the kernel's TCP as epoll shows it: bounded queues of bytes in flight and arrived,
+// an orderly end behind the bytes, a reset that may destroy them, errors that are told once. Time
+// moves only while the worker waits. All chance comes from one seed, so a run is a pure function of
+// it. This file is the wire; what the worker sees is in SimulatedNetwork+InputOutput.swift, what
+// actors do is in SimulatedNetwork+Actors.swift. It loses no bytes of a living connection and knows
+// no congestion: those lie beneath what a stream socket shows. A run belongs to one thread and its
+// hot state is reached through a class, so the checks of exclusive access are off for it: they took
+// a quarter of the time.
+
+import Glibc
+import Primitives
+import Reactor
+
+final class SimulatedNetwork {
+  @exclusivity(unchecked) var now: Instant
+  @exclusivity(unchecked) var random: RandomGenerator
+  let conditions: NetworkConditions
+  @exclusivity(unchecked) var agenda = EventQueue()
+  @exclusivity(unchecked) var endpoints: [SimulatedEndpoint] = []
+  @exclusivity(unchecked) var actors: [SimulatedActor] = []
+  var services: [SocketAddress: SimulatedService] = [:]
+  var listeners: [SimulatedListener] = []
+
+  /// Numbers of the worker's registered endpoints, and of those with something to report.
+  @exclusivity(unchecked) var registered: [Int] = []
+  @exclusivity(unchecked) var ready: [Int] = []
+  @exclusivity(unchecked) var batch: [ReadinessEvent] = []
+
+  /// Descriptors that the worker holds; listeners aren't counted.
+  var openSocketCount = 0
+  var openSocketPeak = 0
+  /// Until then there are no descriptors.
+  var exhaustedUntil = Instant.origin
+
+  /// Grows with everything that changes the state of a connection; without it a turn was idle.
+  @exclusivity(unchecked) var moves = 0
+  @exclusivity(unchecked) var watch = TurnWatch()
+  /// What the worker did that it must not do, and other things that must not happen.
+  var faults: [String] = []
+  /// A hash of all that happened: equal for equal seeds.
+  @exclusivity(unchecked) var trace: UInt64
+  /// What happened, in words, when somebody wants to read it.
+  @exclusivity(unchecked) var log: [String]?
+
+  init(seed: UInt64, conditions: NetworkConditions, isLogging: Bool = false) {
+    random = RandomGenerator(seed: mix(seed ^ 0x6E65_7477_6F72_6B21))
+    self.conditions = conditions
+    now = Instant(nanoseconds: 3_600_000_000_000 + mix(seed) % 1_000_000_000)
+    trace = seed
+    log = isLogging ? [] : nil
+  }
+
+  /// Whether the run should end because it can't go on sensibly.
+  var isStuck = false
+
+  func fault(_ text: @autoclosure () -> String) {
+    if faults.count >= 20 { return }
+    let words = text()
+    faults.append(words)
+    note("FAULT \(words)")
+  }
+
+  @inline(__always)
+  func note(_ text: @autoclosure () -> String) {
+    if log != nil { log?.append("\(now.nanoseconds / 1_000) \(text())") }
+  }
+
+  @inline(__always)
+  func mark(_ value: Int) { trace = mix(trace &* 31 &+ UInt64(truncatingIfNeeded: value)) }
+
+  func schedule(_ event: SimulatedEvent, at time: Instant) {
+    agenda.schedule(event, at: time, tie: random.next())
+  }
+
+  func schedule(_ event: SimulatedEvent, after span: TimeSpan) {
+    schedule(event, at: now + span)
+  }
+
+  // MARK: Connections
+
+  /// Two ends of a new connection: the worker's, and the other's.
+  func makeConnection(
+    actor: SimulatedActor?, isDialledByWorker: Bool
+  ) -> (workers: SimulatedEndpoint, other: SimulatedEndpoint) {
+    let number = endpoints.count
+    let workers = SimulatedEndpoint(
+      number: number, peerNumber: number + 1, isWorkers: true, actor: nil,
+      phase: isDialledByWorker ? .connecting : .open,
+      capacity: conditions.drawCapacity(&random))
+    let other = SimulatedEndpoint(
+      number: number + 1, peerNumber: number, isWorkers: false, actor: actor,
+      phase: isDialledByWorker ? .open : .connecting, capacity: conditions.drawCapacity(&random))
+    endpoints.append(workers)
+    endpoints.append(other)
+    return (workers, other)
+  }
+
+  func peer(of endpoint: SimulatedEndpoint) -> SimulatedEndpoint { endpoints[endpoint.peerNumber] }
+
+  // MARK: Sending
+
+  /// Puts up to `count` bytes on their way, in one or more segments, unless `asOne`.
+  func transmit(_ bytes: Span<UInt8>, to target: SimulatedEndpoint, asOne: Bool = false) {
+    if bytes.isEmpty { return }
+    target.bytes.append(bytes)
+    target.sentTotal += bytes.count
+    moves += 1
+    var left = bytes.count
+    while left > 0 {
+      let part = asOne || random.chance(3, in: 4) ? left : 1 + random.next(below: left)
+      dispatch(.bytes(part), to: target)
+      left -= part
+    }
+  }
+
+  /// Parcels to one endpoint never overtake each other.
+  func dispatch(_ parcel: SimulatedEndpoint.Parcel, to target: SimulatedEndpoint) {
+    let arrival = max(target.lastArrival, now + conditions.drawLatency(&random))
+    target.lastArrival = arrival
+    target.dispatch(parcel, arriving: arrival)
+    schedule(.delivery(target.number), at: arrival)
+  }
+
+  func sendFinish(from endpoint: SimulatedEndpoint) {
+    if endpoint.hasSentFinish { return }
+    endpoint.hasSentFinish = true
+    moves += 1
+    dispatch(.finish, to: peer(of: endpoint))
+  }
+
+  /// Ends `endpoint` for its owner: orderly, or by a reset when bytes would stay unread.
+  func hangUp(_ endpoint: SimulatedEndpoint, reset: Bool) {
+    let wasConnecting = endpoint.phase == .connecting
+    endpoint.phase = .closed
+    moves += 1
+    let other = peer(of: endpoint)
+    if endpoint.isBroken || (wasConnecting && !endpoint.dialArrived) {
+      // The other side has gone, or has never heard of this one.
+    } else if reset || endpoint.arrivedCount > 0 {
+      dispatch(.reset(discarding: random.chance(1, in: 2)), to: other)
+      endpoint.hasSentFinish = true
+    } else {
+      sendFinish(from: endpoint)
+    }
+    if endpoint.isBroken { endpoint.discardBytes() } else { discardArrived(endpoint) }
+  }
+
+  /// What has arrived at a closed endpoint is lost; what is in flight will be.
+  private func discardArrived(_ endpoint: SimulatedEndpoint) {
+    let count = endpoint.arrivedCount
+    if count == 0 { return }
+    endpoint.actor?.discarded(endpoint.bytes.bytes.extracting(first: count))
+    endpoint.bytes.consume(count)
+    endpoint.arrivedCount = 0
+  }
+
+  /// The owner of `endpoint` has taken `count` bytes: there is room for the sender.
+  func took(_ count: Int, from endpoint: SimulatedEndpoint) {
+    endpoint.bytes.consume(count)
+    endpoint.arrivedCount -= count
+    endpoint.takenTotal += count
+    moves += 1
+    if endpoint.senderIsStarved && endpoint.room >= max(1, endpoint.capacity / 3) {
+      endpoint.senderIsStarved = false
+      schedule(.room(endpoint.peerNumber), after: conditions.drawLatency(&random))
+    }
+  }
+
+  // MARK: Events
+
+  /// Runs everything that is due.
+  func runDueEvents() {
+    while let (_, event) = agenda.next(at: now) {
+      switch event {
+      case .delivery(let number): deliver(to: endpoints[number])
+      case .room(let number): changed(endpoints[number], .writable)
+      case .dial(let number): arriveAtService(endpoints[number])
+      case .establishment(let number): establish(endpoints[number])
+      case .dialFailure(let number, let code): failDial(endpoints[number], code)
+      case .act(let number):
+        let actor = actors[number]
+        // A turn that was moved to an earlier time has been taken.
+        if let due = actor.nextAct, due <= now {
+          actor.nextAct = nil
+          actor.act()
+        }
+      }
+    }
+  }
+
+  private func deliver(to endpoint: SimulatedEndpoint) {
+    if endpoint.isCut { return }
+    while let parcel = endpoint.nextParcel(at: now) {
+      if endpoint.phase == .connecting { establish(endpoint) }
+      switch parcel {
+      case .bytes(let count):
+        if endpoint.phase == .closed {
+          endpoint.actor?.discarded(endpoint.bytes.bytes.extracting(first: count))
+          endpoint.bytes.consume(count)
+          refuseBytes(endpoint)
+        } else {
+          endpoint.arrivedCount += count
+          changed(endpoint, .readable)
+        }
+      case .finish:
+        endpoint.finishArrived = true
+        changed(endpoint, [.readable, .peerFinished])
+      case .reset(let discarding):
+        // The error differs once the peer has finished, as on Linux.
+        breakDown(endpoint, code: endpoint.finishArrived ? EPIPE : ECONNRESET, discarding)
+        if endpoint.isBroken && discarding { return }
+      }
+    }
+  }
+
+  /// Bytes arrived for an endpoint that its owner has closed.
+  private func refuseBytes(_ endpoint: SimulatedEndpoint) {
+    let sender = peer(of: endpoint)
+    if endpoint.isBroken || sender.phase == .closed { return }
+    endpoint.isBroken = true
+    dispatch(.reset(discarding: random.chance(1, in: 2)), to: sender)
+  }
+
+  private func breakDown(_ endpoint: SimulatedEndpoint, code: Int32, _ discarding: Bool) {
+    if endpoint.isBroken { return }
+    endpoint.isBroken = true
+    endpoint.error = code
+    if discarding { endpoint.discardBytes() }
+    note("endpoint \(endpoint.number) is broken by errno \(code)")
+    changed(endpoint, [.readable, .writable, .peerFinished, .failed])
+  }
+
+  private func establish(_ endpoint: SimulatedEndpoint) {
+    if endpoint.phase != .connecting { return }
+    endpoint.phase = .open
+    changed(endpoint, .writable)
+  }
+
+  private func failDial(_ endpoint: SimulatedEndpoint, _ code: Int32) {
+    if endpoint.phase == .connecting {
+      breakDown(endpoint, code: code, false)
+    }
+  }
+
+  /// The dial of the worker's `endpoint` reaches a service, or that of a client the listener.
+  private func arriveAtService(_ endpoint: SimulatedEndpoint) {
+    if endpoint.isWorkers {
+      dialService(from: endpoint)
+    } else {
+      dialListener(from: endpoint)
+    }
+  }
+
+  /// Tells the owner of `endpoint` that something changed.
+  func changed(_ endpoint: SimulatedEndpoint, _ readiness: Readiness) {
+    if endpoint.phase == .closed { return }
+    if endpoint.isWorkers {
+      if endpoint.token == nil { return }
+      if endpoint.pending.isEmpty { ready.append(endpoint.number) }
+      endpoint.pending.formUnion(readiness)
+    } else {
+      endpoint.actor?.wake(after: .microseconds(Int64(random.skewed(upTo: 200))))
+    }
+  }
+}
+
+/// A listening socket of the worker, with the connections that wait to be accepted.
+struct SimulatedListener {
+  let address: SocketAddress
+  var token: UInt64?
+  /// Numbers of the worker's ends.
+  var queue: [Int] = []
+  var isClosed = false
+}
+
+/// Watches that the worker's turns get somewhere.
+struct TurnWatch {
+  var turns = 0
+  var callsInTurn = 0
+  /// How many waits in a row came without a move in between: polls that found nothing, and turns
+  /// that were told something and did nothing.
+  var idlePolls = 0
+  var idleReports = 0
+  var movesAtLastWait = 0
+  var reportedLast = false
+}

@@ -1,0 +1,364 @@
+// SnapshotBuilder: what is configured reaches what the request path reads.
+
+import Balancing
+import Configuration
+import HTTP1
+import Primitives
+import Proxy
+import TLS
+import Testing
+
+@testable import Server
+
+@Suite struct SnapshotBuilderTests {
+  /// One changed key, and the place where its value has to show.
+  struct Row: Sendable, CustomTestStringConvertible {
+    let testDescription: String
+    let change: @Sendable (inout Configuration) -> Void
+    let read: @Sendable (Snapshot) -> String
+    let expected: String
+
+    init(
+      _ key: String, _ expected: String,
+      _ change: @escaping @Sendable (inout Configuration) -> Void,
+      _ read: @escaping @Sendable (Snapshot) -> String
+    ) {
+      testDescription = key
+      self.change = change
+      self.read = read
+      self.expected = expected
+    }
+  }
+
+  private static let standard: Configuration = {
+    var configuration = Configuration()
+    configuration.listeners = [
+      Configuration.Listener(
+        name: "web", listen: [Configuration.ListenAddress(.ip(.loopbackV4, port: 0))])
+    ]
+    configuration.pools = [
+      Configuration.Pool(
+        name: "app",
+        backends: [Configuration.Backend(.address(.ip(.loopbackV4, port: 9001)))])
+    ]
+    configuration.routes = [Configuration.Route(.forward(pool: "app"))]
+    return configuration
+  }()
+
+  private func snapshot(
+    workers: Int = 4, _ change: (inout Configuration) -> Void = { _ in }
+  ) throws -> Snapshot {
+    var configuration = Self.standard
+    change(&configuration)
+    let builder = SnapshotBuilder(ticketKeys: try TicketKeys(), workerCount: workers)
+    return try builder.build(configuration, certificates: [:], names: NameTable())
+  }
+
+  // MARK: Values
+
+  private static let odd = TimeSpan.milliseconds(4567)
+
+  static let limits: [Row] = [
+    Row("headSize", "4567", { $0.limits.headSize = 4567 }) {
+      "\($0.settings.headLimits.headByteCount)"
+    },
+    Row("fieldCount", "17", { $0.limits.fieldCount = 17 }) {
+      "\($0.settings.headLimits.fieldCount)"
+    },
+    Row("targetSize", "345", { $0.limits.targetSize = 345 }) {
+      "\($0.settings.headLimits.targetByteCount)"
+    },
+    Row("bodySize", "4567", { $0.limits.bodySize = 4567 }) { "\($0.settings.bodyByteCountMax)" },
+    Row("connections", "1141", { $0.limits.connections = 4567 }) { "\($0.settings.connectionMax)" },
+    Row("requestsPerConnection", "7", { $0.limits.requestsPerConnection = 7 }) {
+      "\($0.settings.requestsPerConnectionMax)"
+    },
+    Row("handshake", "\(odd)", { $0.limits.handshake = odd }) { "\($0.settings.handshakeTimeout)" },
+    Row("head", "\(odd)", { $0.limits.head = odd }) { "\($0.settings.headTimeout)" },
+    Row("bodyIdle", "\(odd) \(odd)", { $0.limits.bodyIdle = odd }) {
+      "\($0.settings.bodyIdleTimeout) \($0.pools[0].limits.clientIdle)"
+    },
+    Row("keepAlive", "\(odd)", { $0.limits.keepAlive = odd }) { "\($0.settings.idleTimeout)" },
+    Row("collectSize", "4567", { $0.limits.collectSize = 4567 }) {
+      "\($0.settings.collectedByteCountMax)"
+    },
+    Row("collectWait", "\(odd)", { $0.limits.collectWait = odd }) { "\($0.settings.collectTime)" },
+  ]
+
+  static let timeouts: [Row] = [
+    Row("connect", "\(odd)", { $0.pools[0].timeouts.connect = odd }) {
+      "\($0.pools[0].limits.connect)"
+    },
+    Row("response", "\(odd)", { $0.pools[0].timeouts.response = odd }) {
+      "\($0.pools[0].limits.response)"
+    },
+    Row("request", "\(odd)", { $0.pools[0].timeouts.request = odd }) {
+      "\($0.pools[0].limits.total)"
+    },
+    Row("idle", "\(odd)", { $0.pools[0].timeouts.idle = odd }) { "\($0.pools[0].limits.idle)" },
+    Row("relayIdle", "\(odd)", { $0.pools[0].timeouts.relayIdle = odd }) {
+      "\($0.pools[0].limits.relayIdle)"
+    },
+  ]
+
+  static let keepAlive: [Row] = [
+    Row("idle", "\(odd)", { $0.pools[0].keepAlive.idle = odd }) {
+      "\($0.pools[0].keepAlive.idleTime)"
+    },
+    Row("maxIdle", "7", { $0.pools[0].keepAlive.maxIdle = 7 }) {
+      "\($0.pools[0].keepAlive.idleMax)"
+    },
+  ]
+
+  static let retry: [Row] = [
+    Row("maxAttempts", "7", { $0.pools[0].retry.maxAttempts = 7 }) {
+      "\($0.pools[0].retry.maxAttempts)"
+    },
+    Row("statuses", "[502, 503, 429]", { $0.pools[0].retry.statuses = [502...503, 429...429] }) {
+      "\($0.pools[0].retry.statuses)"
+    },
+    Row("budgetPercent", "7", { $0.pools[0].retry.budgetPercent = 7 }) {
+      "\($0.pools[0].pool.budget.percent)"
+    },
+    Row("budgetMinimum", "7", { $0.pools[0].retry.budgetMinimum = 7 }) {
+      "\($0.pools[0].pool.budget.floor)"
+    },
+    Row("replaySize", "4567", { $0.pools[0].retry.replaySize = 4567 }) {
+      "\($0.pools[0].replayByteCount)"
+    },
+  ]
+
+  static let ejection: [Row] = [
+    Row("failures", "Optional(7)", { $0.pools[0].ejection?.failures = 7 }) {
+      "\($0.pools[0].pool.health.failures as Int?)"
+    },
+    Row("base", "\(odd)", { $0.pools[0].ejection?.base = odd }) {
+      "\($0.pools[0].pool.health.ejectionBase)"
+    },
+    Row("max", "\(odd)", { $0.pools[0].ejection?.max = odd }) {
+      "\($0.pools[0].pool.health.ejectionMax)"
+    },
+  ]
+
+  private static func check(_ snapshot: Snapshot) -> String {
+    guard let check = snapshot.pools[0].check else { return "none" }
+    switch check.kind {
+    case .tcp: return "tcp"
+    case .http(let path, let host, let expected):
+      let statuses = expected.map { "\($0.lowerBound)-\($0.upperBound)" }
+      return "\(path) \(host ?? "-") \(statuses.joined(separator: " "))"
+    }
+  }
+
+  static let health: [Row] = [
+    Row("check", "/ - 200-399", { $0.pools[0].health?.check = .http }) { check($0) },
+    Row(
+      "path", "/up - 200-399",
+      {
+        $0.pools[0].health?.check = .http
+        $0.pools[0].health?.path = "/up"
+      }
+    ) { check($0) },
+    Row(
+      "host", "/ h 200-399",
+      {
+        $0.pools[0].health?.check = .http
+        $0.pools[0].health?.host = "h"
+      }
+    ) { check($0) },
+    Row(
+      "expect", "/ - 204-204 401-403",
+      {
+        $0.pools[0].health?.check = .http
+        $0.pools[0].health?.expect = [204...204, 401...403]
+      }
+    ) { check($0) },
+    Row("interval", "\(odd)", { $0.pools[0].health?.interval = odd }) {
+      "\($0.pools[0].check?.interval ?? .zero)"
+    },
+    Row("fastInterval", "\(odd)", { $0.pools[0].health?.fastInterval = odd }) {
+      "\($0.pools[0].check?.fastInterval ?? .zero)"
+    },
+    Row("timeout", "\(odd)", { $0.pools[0].health?.timeout = odd }) {
+      "\($0.pools[0].check?.timeout ?? .zero)"
+    },
+    Row("rise", "7", { $0.pools[0].health?.rise = 7 }) { "\($0.pools[0].pool.health.rise)" },
+    Row("fall", "7", { $0.pools[0].health?.fall = 7 }) { "\($0.pools[0].pool.health.fall)" },
+    Row("initially", "down", { $0.pools[0].health?.initially = .down }) {
+      "\($0.pools[0].pool.health.initial)"
+    },
+  ]
+
+  static let paths: [Row] = [
+    Row("encodedSlashes", "refuse", { $0.paths.encodedSlashes = .refuse }) {
+      "\($0.settings.paths.encodedSlashes)"
+    },
+    Row("encodedSlashes", "decode", { $0.paths.encodedSlashes = .decode }) {
+      "\($0.settings.paths.encodedSlashes)"
+    },
+    Row("dotSegments", "refuse", { $0.paths.dotSegments = .refuse }) {
+      "\($0.settings.paths.dotSegments)"
+    },
+  ]
+
+  static let others: [Row] = [
+    Row("no body limit", "\(UInt64.max)", { $0.limits.bodySize = nil }) {
+      "\($0.settings.bodyByteCountMax)"
+    },
+    Row("few connections", "1", { $0.limits.connections = 2 }) { "\($0.settings.connectionMax)" },
+    Row(
+      "fast interval above the interval", "\(TimeSpan.milliseconds(700))",
+      {
+        $0.pools[0].health?.interval = .milliseconds(700)
+        $0.pools[0].health?.fastInterval = .seconds(9)
+      }
+    ) { "\($0.pools[0].check?.fastInterval ?? .zero)" },
+    Row("no checks", "none", { $0.pools[0].health = nil }) { check($0) },
+    Row("no ejection", "nil", { $0.pools[0].ejection = nil }) {
+      "\($0.pools[0].pool.health.failures as Int?)"
+    },
+    Row("strategy", "ipHash", { $0.pools[0].strategy = .ipHash }) {
+      "\($0.pools[0].pool.strategy)"
+    },
+    Row("when all down", "failOpen", { $0.pools[0].whenAllDown = .failOpen }) {
+      "\($0.pools[0].pool.allDown)"
+    },
+    Row("weight", "7", { $0.pools[0].backends[0].weight = 7 }) {
+      "\($0.pools[0].pool.membership.members[0].weight)"
+    },
+    Row("max connections", "Optional(7)", { $0.pools[0].backends[0].maxConnections = 7 }) {
+      "\($0.pools[0].pool.membership.members[0].maxConnections as Int?)"
+    },
+    Row("backup", "true", { $0.pools[0].backends[0].isBackup = true }) {
+      "\($0.pools[0].pool.membership.members[0].isBackup)"
+    },
+    Row("via", "false", { $0.via = false }) { "\($0.settings.forwarding.addsVia)" },
+    Row("upgrades", "[\"x\"]", { $0.upgrades = ["x"] }) {
+      "\($0.settings.forwarding.upgradeTokens.map { String(decoding: $0, as: UTF8.self) })"
+    },
+    Row("trusted proxies", "[10.0.0.0/8]", { $0.trustedProxies = [AddressRange("10.0.0.0/8")!] }) {
+      "\($0.settings.forwarding.trustedProxies)"
+    },
+  ]
+
+  @Test(
+    arguments: [limits, timeouts, keepAlive, retry, ejection, health, paths, others].flatMap { $0 })
+  func aChangedValueArrives(_ row: Row) throws {
+    #expect(row.read(try snapshot(row.change)) == row.expected)
+    #expect(row.read(try snapshot()) != row.expected, "the default is the same: this shows nothing")
+  }
+
+  /// Fails when a key is added to the configuration without a row above.
+  @Test func everyKeyOfTheseSectionsHasARow() {
+    let sections: [(value: Any, rows: [Row])] = [
+      (Configuration.Limits(), Self.limits), (Configuration.Timeouts(), Self.timeouts),
+      (Configuration.KeepAlive(), Self.keepAlive), (Configuration.Retry(), Self.retry),
+      (Configuration.Ejection(), Self.ejection), (Configuration.Health(), Self.health),
+      (Configuration.Paths(), Self.paths),
+    ]
+    for (value, rows) in sections {
+      // How a process ends is the control thread's affair, which reads the configuration itself.
+      let keys = Set(Mirror(reflecting: value).children.compactMap(\.label))
+        .subtracting(["lameDuck", "drain"])
+      #expect(keys == Set(rows.map(\.testDescription)), "\(type(of: value))")
+    }
+  }
+
+  @Test(arguments: [
+    (Configuration.Strategy.roundRobin, "roundRobin"),
+    (.weightedRoundRobin, "weightedRoundRobin"), (.leastConnections, "leastConnections"),
+    (.random, "random"), (.ipHash, "ipHash"),
+  ])
+  func everyStrategyIsItsOwn(configured: Configuration.Strategy, name: String) throws {
+    let snapshot = try snapshot { $0.pools[0].strategy = configured }
+    #expect("\(snapshot.pools[0].pool.strategy)" == name)
+  }
+
+  // MARK: Routes
+
+  private func route(_ snapshot: Snapshot, host: String = "a", path: String) -> RouteSettings? {
+    let listener = snapshot.listeners[0]
+    let index = listener.table.match(host: Array(host.utf8).span, path: Array(path.utf8).span)
+    return index.map { listener.routes[$0] }
+  }
+
+  @Test func routesLeadToTheirActions() throws {
+    let snapshot = try snapshot { configuration in
+      configuration.pools.append(
+        Configuration.Pool(
+          name: "other", backends: [Configuration.Backend(.address(.unix("/run/x")))]))
+      var below = Configuration.Route(.forward(pool: "other"))
+      below.hosts = [.below("example.org"), .exact("example.org")]
+      below.requestEdits.remove = ["X-A"]
+      below.requestEdits.set = [Configuration.Field(name: "X-B", value: "1")]
+      var exact = Configuration.Route(.respond(Configuration.Response()))
+      exact.path = "/up"
+      exact.match = .exact
+      var redirect = Configuration.Redirect()
+      redirect.scheme = .https
+      redirect.port = 443
+      redirect.status = 301
+      var moved = Configuration.Route(.redirect(redirect))
+      moved.path = "/old"
+      configuration.routes += [below, exact, moved]
+    }
+    guard case .forward(0) = route(snapshot, path: "/")?.action,
+      case .forward(1) = route(snapshot, host: "example.org", path: "/")?.action,
+      case .forward(1) = route(snapshot, host: "b.example.org", path: "/")?.action,
+      case .respond(let answer) = route(snapshot, path: "/up")?.action,
+      case .forward(0) = route(snapshot, path: "/up/x")?.action,
+      case .redirect(let target, 301) = route(snapshot, path: "/old/x")?.action
+    else {
+      Issue.record("a route leads elsewhere")
+      return
+    }
+    #expect(answer.status == 200)
+    #expect(target.scheme == Array("https".utf8) && target.port == nil)
+    #expect(
+      route(snapshot, host: "example.org", path: "/")?.requestEdits == [
+        .remove(name: Array("X-A".utf8)),
+        .set(name: Array("X-B".utf8), value: Array("1".utf8)),
+      ])
+  }
+
+  @Test func aPortOfItsOwnIsKeptInARedirect() throws {
+    for (scheme, port, kept) in [
+      (Configuration.Redirect.Scheme.http, 80, nil), (.https, 80, 80), (.https, 8443, 8443),
+    ] as [(Configuration.Redirect.Scheme, UInt16, UInt16?)] {
+      let snapshot = try snapshot { configuration in
+        var redirect = Configuration.Redirect()
+        redirect.scheme = scheme
+        redirect.port = port
+        configuration.routes = [Configuration.Route(.redirect(redirect))]
+      }
+      guard case .redirect(let target, 308) = route(snapshot, path: "/")?.action else {
+        Issue.record("no redirect")
+        continue
+      }
+      #expect(target.port == kept)
+    }
+  }
+
+  // MARK: What outlives a snapshot
+
+  @Test func aBackendIsTheSameRecordInTheNextSnapshot() throws {
+    let builder = SnapshotBuilder(ticketKeys: try TicketKeys(), workerCount: 1)
+    func records(_ configuration: Configuration) throws -> [BackendRecord] {
+      try builder.build(configuration, certificates: [:], names: NameTable()).pools[0]
+        .pool.membership.members.map(\.record)
+    }
+    var changed = Self.standard
+    changed.pools[0].backends.insert(
+      Configuration.Backend(.address(.ip(.loopbackV4, port: 9002))), at: 0)
+    let first = try records(Self.standard)
+    let second = try records(changed)
+    #expect(second.count == 2 && second[1] === first[0] && second[0] !== first[0])
+  }
+
+  @Test func aNameThatWasNeverLookedUpHasNoMembers() throws {
+    let snapshot = try snapshot {
+      $0.pools[0].backends = [Configuration.Backend(.name("nowhere.invalid", port: 80))]
+    }
+    #expect(snapshot.pools[0].pool.membership.members.isEmpty)
+  }
+}

@@ -1,0 +1,10 @@
+// Seeds that differ.
+
+import Testing
+
+@testable import TLS
+
+@Test("Seeds don't repeat") func seedsDiffer() {
+  let seeds = Set((0..<100).map { _ in randomSeed() })
+  #expect(seeds.count == 100)
+}

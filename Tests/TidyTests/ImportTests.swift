@@ -1,0 +1,76 @@
+// Holds every import line to one table, which is the architecture (docs/ARCHITECTURE.md).
+//
+// The compiler refuses a target that Package.swift doesn't name, but it lets a file import what is
+// merely reachable through another target, and it sees no difference between a pure target and one
+// that may call the C library. This table does.
+
+import Testing
+
+/// What each target may import. A target that is missing here may not exist.
+private let allowedImports: [String: Set<String>] = [
+  // Pure: no C library, no Foundation, no clock, no randomness. Synchronization is atomics.
+  "Primitives": ["Synchronization"],
+  "HTTP": ["Primitives"],
+  "HTTP1": ["HTTP", "Primitives"],
+  "Balancing": ["Primitives", "Synchronization"],
+  "Proxy": ["Balancing", "HTTP", "Primitives"],
+  "Configuration": ["Primitives"],
+
+  "Metrics": ["Primitives", "Synchronization"],
+  "Reactor": ["CLinux", "Glibc", "Primitives", "Synchronization"],
+  "TLS": ["COpenSSL", "Glibc", "Primitives", "Synchronization"],
+  "Server": [
+    "Balancing", "Configuration", "Glibc", "HTTP", "HTTP1", "Logging", "Metrics", "Primitives",
+    "Proxy", "Reactor", "Synchronization", "TLS",
+  ],
+  "martlet": [
+    "ArgumentParser", "Configuration", "Glibc", "Logging", "Primitives", "Reactor", "Server",
+  ],
+]
+
+/// The module that an import line names, or nil for any other line.
+func importedModule(_ line: String) -> String? {
+  guard line.contains("import") else { return nil }
+  var words = line.split(whereSeparator: \.isWhitespace)
+  let levels: Set<Substring> = ["public", "package", "internal", "fileprivate", "private"]
+  while let first = words.first, first.hasPrefix("@") || levels.contains(first) {
+    words.removeFirst()
+  }
+  guard words.first == "import", words.count > 1 else { return nil }
+  // `import struct Module.Name` names a kind first.
+  let kinds: Set<Substring> = [
+    "struct", "class", "enum", "protocol", "typealias", "func", "let", "var",
+  ]
+  let name = kinds.contains(words[1]) && words.count > 2 ? words[2] : words[1]
+  return name.split(separator: ".").first.map(String.init)
+}
+
+@Suite struct ImportTests {
+  @Test(arguments: [
+    ("import Glibc", "Glibc"), ("  public import HTTP", "HTTP"),
+    ("@testable import Server", "Server"), ("@_exported public import TLS", "TLS"),
+    ("import struct Foundation.Data", "Foundation"), ("import Foundation.NSData", "Foundation"),
+  ])
+  func everyFormOfAnImportIsRead(line: String, module: String) {
+    #expect(importedModule(line) == module)
+  }
+
+  @Test func aTargetImportsOnlyWhatTheTableAllows() {
+    var broken: [String] = []
+    for file in SourceTree.sources {
+      guard let target = file.target, let allowed = allowedImports[target] else {
+        broken.append("\(file.path): its target is not in the table")
+        continue
+      }
+      broken += places(in: [file], of: \.codeLines) { line in
+        importedModule(line).flatMap { allowed.contains($0) ? nil : "\(target) imports \($0)" }
+      }
+    }
+    expectNone("Arrows only go down, and pure targets stay pure.", broken)
+  }
+
+  @Test func theTableNamesNoTargetThatIsGone() {
+    let present = Set(SourceTree.sources.compactMap(\.target))
+    #expect(Set(allowedImports.keys).subtracting(present) == [])
+  }
+}

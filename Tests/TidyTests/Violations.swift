@@ -1,0 +1,24 @@
+// How a tidy test speaks: one issue that lists every place where its rule is broken.
+
+import Testing
+
+/// Fails once, with all of `places`, if there are any; each is "path:line: what".
+func expectNone(
+  _ rule: String, _ places: [String], sourceLocation: SourceLocation = #_sourceLocation
+) {
+  guard !places.isEmpty else { return }
+  Issue.record(
+    "\(rule)\n\(places.joined(separator: "\n"))", sourceLocation: sourceLocation)
+}
+
+/// Every line for which `breaks` gives a complaint. Line numbers start at 1.
+func places(
+  in files: [SourceFile], of lines: (SourceFile) -> [String] = { $0.lines },
+  where breaks: (String) -> String?
+) -> [String] {
+  files.flatMap { file in
+    lines(file).enumerated().compactMap { number, line in
+      breaks(line).map { "\(file.path):\(number + 1): \($0)" }
+    }
+  }
+}
