@@ -158,3 +158,16 @@ final class Listening: Sendable {
 
 /// A port on which nobody listens now.
 func freePort() throws -> Int { try Listening().port }
+
+/// Is there a connection to this port of this machine of which neither end has been closed? Seen
+/// from the side that dialled, and in the kernel's own table, so that an end which is still under
+/// way doesn't count.
+func hasEstablishedConnection(toPort port: Int) -> Bool {
+  let table = (try? String(contentsOfFile: "/proc/net/tcp", encoding: .utf8)) ?? ""
+  let established = ":" + String(format: "%04X", port) + " 01"
+  // Columns: number, local address, remote address, state.
+  return table.split(separator: "\n").dropFirst().contains { line in
+    let columns = line.split(separator: " ")
+    return columns.count > 3 && (columns[2] + " " + columns[3]).hasSuffix(established)
+  }
+}
