@@ -74,7 +74,10 @@ extension Span where Element == UInt8 {
   /// Equal when ASCII letters are read without their case.
   public func equalsIgnoringCase(_ other: Span<UInt8>) -> Bool {
     if count != other.count { return false }
-    for index in 0..<count {
+    var start = 0
+    // Names mostly come as they are usually written, and then whole words agree.
+    while count - start >= 8 && word(at: start) == other.word(at: start) { start += 8 }
+    for index in start..<count {
       let difference = self[index] ^ other[index]
       // Most letters already agree in case, so the fold is the second question.
       if difference != 0 && (difference != 0x20 || (self[index] | 0x20) &- 0x61 >= 26) {

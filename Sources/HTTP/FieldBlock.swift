@@ -124,6 +124,13 @@ public struct FieldBlock: ~Copyable {
     }
   }
 
+  public mutating func removeAll(of known: KnownFieldSet) {
+    if seen.isDisjoint(with: known) { return }
+    for index in fields.indices {
+      if let field = fields[index].known, known.contains(field) { fields[index].isRemoved = true }
+    }
+  }
+
   public mutating func removeAll(named name: Span<UInt8>) {
     for index in fields.indices where bytes(of: fields[index].name).equalsIgnoringCase(name) {
       fields[index].isRemoved = true
@@ -138,13 +145,16 @@ public struct FieldBlock: ~Copyable {
     }
   }
 
-  /// Removes the fields whose names become this one when `_` is read as `-`, but not the field
-  /// itself. Backends behind CGI or WSGI can't tell the two apart, so a client that may not set
+  /// Removes the fields whose names become one of these when `_` is read as `-`, but not these
+  /// themselves. Backends behind CGI or WSGI can't tell the two apart, so a client that may not set
   /// X-Forwarded-For may not set X_Forwarded_For either.
-  public mutating func removeLookalikes(of known: KnownField) {
+  public mutating func removeLookalikes(of known: KnownFieldSet) {
     guard hasUnderscore else { return }
-    for index in fields.indices where fields[index].known == nil {
-      if bytes(of: fields[index].name).isLookalike(of: known.name.bytes) {
+    for field in KnownField.allCases where known.contains(field) {
+      for index in fields.indices
+      where fields[index].known == nil
+        && bytes(of: fields[index].name).isLookalike(of: field.name.bytes)
+      {
         fields[index].isRemoved = true
       }
     }
@@ -196,11 +206,7 @@ public struct FieldBlock: ~Copyable {
 
   /// Copies bytes that lie in this block, such as an earlier value.
   public mutating func appendValue(_ piece: Slice) {
-    text.reserve(Int(piece.count))
-    for index in piece.range {
-      let byte = text.bytes[index]
-      text.append(byte)
-    }
+    text.appendOwn(piece.range)
   }
 
   public mutating func appendValue(decimal number: UInt64) { text.append(decimal: number) }

@@ -11,6 +11,8 @@ public enum KnownField: UInt8, Sendable, CaseIterable {
   case host, connection, contentLength, transferEncoding, te, trailer, upgrade, expect
   case keepAlive, proxyConnection, proxyAuthenticate, proxyAuthorization, http2Settings
   case maxForwards, via
+  /// No standard field; CGI programs read it as the variable HTTP_PROXY.
+  case proxy
   // Who asked, and by which way.
   case forwarded, xForwardedFor, xForwardedProto, xForwardedHost, xForwardedPort, xRealIP
   case xRequestID, traceparent, tracestate
@@ -37,6 +39,7 @@ public enum KnownField: UInt8, Sendable, CaseIterable {
     case (4, 0x68): candidate = .host
     case (4, 0x76): candidate = .vary
     case (5, 0x61): candidate = .allow
+    case (5, 0x70): candidate = .proxy
     case (5, 0x72): candidate = .range
     case (6, 0x61): candidate = .accept
     case (6, 0x63): candidate = .cookie
@@ -107,6 +110,7 @@ public enum KnownField: UInt8, Sendable, CaseIterable {
     case .http2Settings: "HTTP2-Settings"
     case .maxForwards: "Max-Forwards"
     case .via: "Via"
+    case .proxy: "Proxy"
     case .forwarded: "Forwarded"
     case .xForwardedFor: "X-Forwarded-For"
     case .xForwardedProto: "X-Forwarded-Proto"
@@ -153,19 +157,18 @@ public enum KnownField: UInt8, Sendable, CaseIterable {
 
 /// A set of known fields in one word.
 public struct KnownFieldSet: Sendable, ExpressibleByArrayLiteral {
-  private var bits: UInt64 = 0
+  @usableFromInline internal var bits: UInt64 = 0
 
   public init(arrayLiteral fields: KnownField...) {
     for field in fields { insert(field) }
   }
 
-  public mutating func insert(_ field: KnownField) { bits |= 1 << UInt64(field.rawValue) }
+  @inlinable
+  public mutating func insert(_ field: KnownField) { bits |= 1 &<< UInt64(field.rawValue) }
 
-  public func contains(_ field: KnownField) -> Bool { bits >> UInt64(field.rawValue) & 1 == 1 }
+  @inlinable
+  public func contains(_ field: KnownField) -> Bool { bits &>> UInt64(field.rawValue) & 1 == 1 }
 
-  public func union(_ other: KnownFieldSet) -> KnownFieldSet {
-    var result = self
-    result.bits |= other.bits
-    return result
-  }
+  @inlinable
+  public func isDisjoint(with other: KnownFieldSet) -> Bool { bits & other.bits == 0 }
 }

@@ -178,7 +178,13 @@
 
   /// Appends `value` in decimal.
   public mutating func append(decimal value: UInt64) {
-    if value < 10 { return append(UInt8(truncatingIfNeeded: value) &+ 0x30) }
+    // Octets of addresses, statuses, and most of what else is written.
+    if value < 1000 {
+      let small = UInt32(truncatingIfNeeded: value)
+      if small >= 100 { append(UInt8(truncatingIfNeeded: small / 100) &+ 0x30) }
+      if small >= 10 { append(UInt8(truncatingIfNeeded: small / 10 % 10) &+ 0x30) }
+      return append(UInt8(truncatingIfNeeded: small % 10) &+ 0x30)
+    }
     var digits = InlineArray<20, UInt8>(repeating: 0)
     var position = 20
     var rest = value

@@ -41,6 +41,15 @@ extension Span where Element == UInt8 {
     return range.upperBound
   }
 
+  /// Eight bytes from `index` on, all of which must exist, as one number to compare.
+  @inlinable
+  public func word(at index: Int) -> UInt64 {
+    precondition(index >= 0 && index <= count - 8)
+    return unsafe withUnsafeBytes {
+      unsafe $0.loadUnaligned(fromByteOffset: index, as: UInt64.self)
+    }
+  }
+
   /// Sixteen bytes from `index` on, all of which must exist.
   @unsafe @inline(__always)
   private func block(at index: Int) -> SIMD16<UInt8> {

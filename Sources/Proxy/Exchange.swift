@@ -14,7 +14,8 @@
 public import Balancing
 public import Primitives
 
-public struct Exchange: Sendable {
+// Not copyable, since every copy would be one of all its attempts.
+public struct Exchange: ~Copyable, Sendable {
   /// What the caller has to do.
   public enum Action: Equatable, Sendable {
     case wait

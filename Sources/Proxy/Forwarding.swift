@@ -51,17 +51,15 @@ extension FieldBlock {
         var elements = ListElements(self[index].value)
         while let element = elements.next(in: self) {
           // Naming a field that the message needs must not make it vanish for whoever is behind us.
-          if let known = KnownField(bytes(of: element)), isEndToEnd(known) { continue }
-          removeAll(named: element)
+          if let known = KnownField(bytes(of: element)) {
+            if !KnownFieldSet.endToEnd.contains(known) { removeAll(of: known) }
+          } else {
+            removeAll(named: element)
+          }
         }
       }
-      removeAll(of: .connection)
     }
-    removeAll(of: .keepAlive)
-    removeAll(of: .proxyConnection)
-    removeAll(of: .te)
-    removeAll(of: .upgrade)
-    removeAll(of: .http2Settings)
+    removeAll(of: .hopByHop)
   }
 
   fileprivate mutating func addVia(_ version: HTTPVersion) {
@@ -69,14 +67,23 @@ extension FieldBlock {
   }
 }
 
-/// Fields that Connection can't name: routing, framing and what tells the client's identity.
-private func isEndToEnd(_ known: KnownField) -> Bool {
-  switch known {
-  case .host, .contentLength, .transferEncoding, .forwarded, .xForwardedFor, .xForwardedProto,
-    .xForwardedHost, .xForwardedPort, .xRealIP, .via, .cookie, .authorization, .contentType:
-    true
-  default: false
-  }
+extension KnownFieldSet {
+  /// What is meant for one connection, whether Connection names it or not.
+  fileprivate static let hopByHop: KnownFieldSet = [
+    .connection, .keepAlive, .proxyConnection, .te, .upgrade, .http2Settings,
+  ]
+  /// What Connection can't name: routing, framing and what tells the client's identity.
+  fileprivate static let endToEnd: KnownFieldSet = [
+    .host, .contentLength, .transferEncoding, .forwarded, .xForwardedFor, .xForwardedProto,
+    .xForwardedHost, .xForwardedPort, .xRealIP, .via, .cookie, .authorization, .contentType,
+  ]
+  /// What tells who asked.
+  fileprivate static let forwarding: KnownFieldSet = [
+    .forwarded, .xForwardedFor, .xForwardedProto, .xForwardedHost, .xForwardedPort, .xRealIP,
+  ]
+  /// What no backend gets to see. Proxy is read by CGI programs as the variable HTTP_PROXY
+  /// (CVE-2016-5385), and no client has a use for it.
+  fileprivate static let forProxiesOnly: KnownFieldSet = [.proxyAuthorization, .proxy]
 }
 
 // MARK: Requests
@@ -96,9 +103,7 @@ public func prepareRequest(
   let client = clientAddress(peer: peer, fields: head.fields, trusted: policy.trustedProxies)
   let upgrade = hasBody ? nil : permittedUpgrade(head, policy)
   head.fields.removeHopByHop()
-  head.fields.removeAll(of: .proxyAuthorization)
-  // Read by CGI programs as the variable HTTP_PROXY (CVE-2016-5385); no client has a use for it.
-  head.fields.removeAll(named: ("proxy" as StaticString).bytes)
+  head.fields.removeAll(of: .forProxiesOnly)
   setForwardingFields(
     &head, peer: peer, isTLS: isTLS, isTrusted: isTrusted(peer, policy.trustedProxies))
   if policy.addsVia { head.fields.addVia(head.version) }
@@ -125,13 +130,8 @@ private func permittedUpgrade(_ head: borrowing RequestHead, _ policy: Forwardin
 private func setForwardingFields(
   _ head: inout RequestHead, peer: IPAddress, isTLS: Bool, isTrusted: Bool
 ) {
-  let forwarding: InlineArray<6, KnownField> = [
-    .forwarded, .xForwardedFor, .xForwardedProto, .xForwardedHost, .xForwardedPort, .xRealIP,
-  ]
-  for index in forwarding.indices {
-    head.fields.removeLookalikes(of: forwarding[index])
-    if !isTrusted { head.fields.removeAll(of: forwarding[index]) }
-  }
+  head.fields.removeLookalikes(of: .forwarding)
+  if !isTrusted { head.fields.removeAll(of: .forwarding) }
   appendToList(&head.fields, .xForwardedFor) { fields in fields.appendValue(peer) }
   if !head.fields.contains(.xForwardedProto) {
     head.fields.append(.xForwardedProto, isTLS ? "https" : "http")

@@ -51,8 +51,8 @@ struct ActiveExchange: ~Copyable {
   var deadline = Deadline()
 
   init(
-    machine: Exchange, downstream: Handle, generation: Int, pool: Int, route: RouteSettings,
-    text: consuming ByteBuffer, summary: RequestSummary, upstreamHead: Range<Int>,
+    machine: consuming Exchange, downstream: Handle, generation: Int, pool: Int,
+    route: RouteSettings, text: consuming ByteBuffer, summary: RequestSummary, upstreamHead: Range<Int>,
     framing: BodyFraming, persists: Bool
   ) {
     self.machine = machine

@@ -61,9 +61,9 @@ struct Transport: ~Copyable {
 
   /// The most bytes that are joined with what waits before them instead of being sent at once.
   private static let joinedMax = 16 * 1024
-  /// The most that is received in one call: four whole records, which fit encrypted and with a head
-  /// before them into one block, so that a block comes in and goes out without a remainder.
-  private static let receiveMax = 64 * 1024
+  /// The most that is received in one call: a body of 64 KiB with its head, which fit encrypted
+  /// into one block, so that a block comes in and goes out in one call each.
+  private static let receiveMax = 66 * 1024
 
   /// Plaintext that the session still holds.
   private var pendingByteCount: Int {

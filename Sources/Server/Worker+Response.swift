@@ -98,13 +98,19 @@ extension Worker where IO: ~Copyable {
   /// Is this the answer of a backend in trouble, to be thrown away for another's? It is told to the
   /// backend's health either way.
   private mutating func retriesStatus(_ handle: Handle, _ status: UInt16) -> Bool {
-    let pool = snapshot(of: handle).pools[exchanges[handle].pool]
+    let snapshot = snapshot(of: handle)
+    let pool = exchanges[handle].pool
+    guard snapshot.pools[pool].retry.statuses.contains(status) else {
+      observe(handle, succeeded: true)
+      return false
+    }
+    let policy = snapshot.pools[pool].retry
     let failure = AttemptFailure(cause: .status(status), wasReused: false, sentByteCount: 1)
-    observe(handle, succeeded: !pool.retry.blamesBackend(failure))
-    guard pool.retry.statuses.contains(status), exchanges[handle].machine.isRequestComplete,
+    observe(handle, succeeded: !policy.blamesBackend(failure))
+    guard exchanges[handle].machine.isRequestComplete,
       exchanges[handle].machine.verdict(
-        after: failure, canReplay: exchanges[handle].keepsBody, policy: pool.retry,
-        limits: pool.limits, at: now) == .retryElsewhere
+        after: failure, canReplay: exchanges[handle].keepsBody, policy: policy,
+        limits: snapshot.pools[pool].limits, at: now) == .retryElsewhere
     else { return false }
     repayRetry(handle)
     return chargeRetry(handle, after: .status(status))

@@ -118,7 +118,7 @@ struct FieldBlockTests {
       ("X_Forwarded-For", "a"), ("x_forwarded_for", "b"), ("X-Forwarded-For", "c"),
       ("X_Forwarded_Fox", "d"),
     ])
-    block.removeLookalikes(of: .xForwardedFor)
+    block.removeLookalikes(of: [.xForwardedFor])
     expect(lines(block) == ["X-Forwarded-For: c\r\n", "X_Forwarded_Fox: d\r\n"])
   }
 

@@ -73,7 +73,8 @@ struct Script: Sendable, CustomTestStringConvertible {
         action == step.action, "step \(index) of \(testDescription): \(step.event)",
         sourceLocation: sourceLocation)
     }
-    #expect(exchange.failure == failure, sourceLocation: sourceLocation)
+    let ended = exchange.failure
+    #expect(ended == failure, sourceLocation: sourceLocation)
     let results = (0..<exchange.attempts.count).map { "\(exchange.attempts[$0].result.name)" }
     #expect(results == attempts, sourceLocation: sourceLocation)
   }
@@ -105,7 +106,8 @@ struct Script: Sendable, CustomTestStringConvertible {
       let deadline = exchange.deadline(limits, awaiting: side)
       #expect(deadline == now, "the deadline of \(testDescription)")
       let early = Instant(nanoseconds: now.nanoseconds - 1)
-      #expect(exchange.expiry(limits, awaiting: side, at: early) == nil)
+      let before = exchange.expiry(limits, awaiting: side, at: early)
+      #expect(before == nil)
       switch exchange.expiry(limits, awaiting: side, at: now) {
       case .collected: return exchange.collectingEnded()
       case .attempt(let cause): return fail(cause, sent: 1, &exchange, at: now)
@@ -127,7 +129,7 @@ struct Script: Sendable, CustomTestStringConvertible {
   }
 
   private func verdict(
-    after failure: AttemptFailure, _ exchange: Exchange, at now: Instant
+    after failure: AttemptFailure, _ exchange: borrowing Exchange, at now: Instant
   ) -> RetryVerdict {
     exchange.verdict(
       after: failure, canReplay: canReplay, policy: Self.policy, limits: Self.limits, at: now)

@@ -299,21 +299,27 @@ import Testing
 
   @Test func whatIsOpenToTheCallerFollowsThePhase() {
     var exchange = Exchange(startedAt: .origin, isIdempotent: true)
-    func state() -> [Bool] {
-      [exchange.isConnected, exchange.hasAnswered, exchange.isRequestComplete]
+    func expect(
+      _ state: [Bool], after action: Exchange.Action? = nil,
+      is expected: Exchange.Action? = nil, sourceLocation: SourceLocation = #_sourceLocation
+    ) {
+      let now = [exchange.isConnected, exchange.hasAnswered, exchange.isRequestComplete]
+      #expect(now == state && action == expected, sourceLocation: sourceLocation)
     }
-    #expect(exchange.begin(collectsUntil: .origin + .seconds(1)) == .wait)
-    #expect(state() == [false, false, false])
-    #expect(exchange.requestEnded(at: .origin) == .attempt)
-    #expect(state() == [false, false, true])
+    let begun = exchange.begin(collectsUntil: .origin + .seconds(1))
+    expect([false, false, false], after: begun, is: .wait)
+    let collected = exchange.requestEnded(at: .origin)
+    expect([false, false, true], after: collected, is: .attempt)
     exchange.attemptStarted(backend: 1, isReused: false, at: .origin)
-    #expect(state() == [false, false, true])
+    expect([false, false, true])
     exchange.connected(at: .origin)
-    #expect(state() == [true, false, true])
-    #expect(exchange.headReceived(status: 200, retries: false, at: .origin) == .forward)
-    #expect(state() == [true, true, true] && exchange.failure == nil)
-    #expect(exchange.responseEnded(at: .origin) == .finish)
-    #expect(state() == [false, true, true] && exchange.phase == .ended(nil))
+    expect([true, false, true])
+    let answered = exchange.headReceived(status: 200, retries: false, at: .origin)
+    expect([true, true, true], after: answered, is: .forward)
+    let ended = exchange.responseEnded(at: .origin)
+    expect([false, true, true], after: ended, is: .finish)
+    let phase = exchange.phase
+    #expect(phase == .ended(nil))
   }
 
   @Test func anAttemptLastsUntilItsEndWhoeverEndsIt() {
@@ -339,6 +345,7 @@ import Testing
     _ = exchange.headReceived(status: 503, retries: true, at: .origin)
     exchange.attemptStarted(backend: 2, isReused: true, at: .origin)
     exchange.relayStarted(at: .origin)
-    #expect(exchange.attempts[0].status == 503 && exchange.attempts[1].status == 101)
+    let attempts = exchange.attempts
+    #expect(attempts[0].status == 503 && attempts[1].status == 101)
   }
 }
