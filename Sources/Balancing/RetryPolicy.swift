@@ -72,7 +72,7 @@ public enum RetryVerdict: Equatable, Sendable {
 public struct RetryPolicy: Equatable, Sendable {
   public static let maxAttemptsRange = 1...TriedSet.capacity
 
-  /// Attempts for one exchange, the first included; 1-16, default 3.
+  /// Attempts for one exchange, the first included; 1-8, default 3.
   public var maxAttempts = 3
   /// Statuses of a response that is thrown away for another attempt; default none.
   public var statuses: [UInt16] = []

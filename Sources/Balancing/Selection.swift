@@ -152,9 +152,9 @@ private struct Draw {
 /// The backends that an exchange has tried, by id: a handful, whatever the size of the pool.
 struct TriedSet: Sendable {
   /// As many as `RetryPolicy.maxAttemptsRange` allows; a further one takes the first one's place.
-  static let capacity = 16
+  static let capacity = 8
 
-  private var ids = InlineArray<16, Int>(repeating: -1)
+  private var ids = InlineArray<8, Int>(repeating: -1)
   private var count = 0
 
   var isEmpty: Bool { count == 0 }

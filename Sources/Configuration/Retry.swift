@@ -27,7 +27,7 @@ extension Configuration.Retry: Section {
     """
   static let keys: [Key<Self>] = [
     Key(
-      "max-attempts", \.maxAttempts, .integer(1...16),
+      "max-attempts", \.maxAttempts, .integer(1...8),
       "Tries for one request, the first included; 1 turns retries off."),
     Key(
       "statuses", \.statuses, .list(of: .statuses),

@@ -74,9 +74,13 @@ extension Span where Element == UInt8 {
   /// Equal when ASCII letters are read without their case.
   public func equalsIgnoringCase(_ other: Span<UInt8>) -> Bool {
     if count != other.count { return false }
+    // Names mostly come as they are usually written, and then whole words agree; the last one may
+    // overlap the one before.
     var start = 0
-    // Names mostly come as they are usually written, and then whole words agree.
     while count - start >= 8 && word(at: start) == other.word(at: start) { start += 8 }
+    if count >= 8 && count - start < 8 && word(at: count - 8) == other.word(at: count - 8) {
+      return true
+    }
     for index in start..<count {
       let difference = self[index] ^ other[index]
       // Most letters already agree in case, so the fold is the second question.

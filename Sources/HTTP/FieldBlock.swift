@@ -202,6 +202,7 @@ public struct FieldBlock: ~Copyable {
     }
   }
 
+  @inlinable @inline(__always)
   public mutating func appendValue(_ piece: StaticString) { text.append(piece) }
 
   /// Copies bytes that lie in this block, such as an earlier value.
@@ -211,8 +212,6 @@ public struct FieldBlock: ~Copyable {
 
   public mutating func appendValue(decimal number: UInt64) { text.append(decimal: number) }
 
-  /// The address alone: brackets and quotes are the caller's.
-  public mutating func appendValue(_ address: IPAddress) { address.write(to: &text) }
 
   public mutating func endField() {
     guard let line = open else { return }
@@ -231,6 +230,14 @@ public struct FieldBlock: ~Copyable {
     return Slice(start..<text.count)
   }
 
+  /// The address alone, for values that hold it: brackets and quotes are the caller's.
+  public mutating func store(_ address: IPAddress) -> Slice {
+    endField()
+    let start = text.count
+    address.write(to: &text)
+    return Slice(start..<text.count)
+  }
+
   // MARK: For codecs
 
   /// Puts the text of a head into the empty block; `list` then says where its fields are.
@@ -240,9 +247,15 @@ public struct FieldBlock: ~Copyable {
   }
 
   /// Lists a field line of the adopted text: the name, directly behind it the colon, then the value
-  /// between blanks, and a CRLF before `lineEnd`. The codec has checked all of this.
-  public mutating func list(name: Slice, value: Slice, lineEnd: Int) {
-    list(KnownField(bytes(of: name)), name: name, value: value, lineEnd: lineEnd)
+  /// between blanks, and a CRLF before `lineEnd`. The codec has checked all of this, and knows the
+  /// name if it is a known one.
+  public mutating func list(_ known: KnownField?, name: Slice, value: Slice, lineEnd: Int) {
+    if let known {
+      seen.insert(known)
+    } else if !hasUnderscore && Self.hasUnderscore(name, in: text) {
+      hasUnderscore = true
+    }
+    fields.append(Field(name: name, value: value, lineEnd: UInt32(lineEnd), known: known))
   }
 
   /// Moves the colon of a line to the end of its name when blanks stand between them.
@@ -260,15 +273,6 @@ public struct FieldBlock: ~Copyable {
     text.append(name)
     text.append(": ")
     open = (known, start, text.count)
-  }
-
-  private mutating func list(_ known: KnownField?, name: Slice, value: Slice, lineEnd: Int) {
-    if let known {
-      seen.insert(known)
-    } else if !hasUnderscore && Self.hasUnderscore(name, in: text) {
-      hasUnderscore = true
-    }
-    fields.append(Field(name: name, value: value, lineEnd: UInt32(lineEnd), known: known))
   }
 
   private static func hasUnderscore(_ name: Slice, in text: borrowing ByteBuffer) -> Bool {

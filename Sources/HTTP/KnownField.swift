@@ -25,67 +25,68 @@ public enum KnownField: UInt8, Sendable, CaseIterable {
   case secWebSocketKey, secWebSocketAccept, secWebSocketVersion, secWebSocketProtocol
   case secWebSocketExtensions
 
-  /// The case whose name these bytes spell, in whatever case the letters are.
+  /// The case whose name these bytes spell, in whatever case the letters are. The switch is over
+  /// the length and, behind the underscore, the first letter.
   public init?(_ name: Span<UInt8>) {
     let candidate: KnownField
     guard let initial = name.count > 0 ? name[0].lowercased : nil else { return nil }
     // Several names of one length and first letter are told apart by one more character.
-    switch (name.count, initial) {
-    case (2, 0x74): candidate = .te
-    case (3, 0x61): candidate = .age
-    case (3, 0x76): candidate = .via
-    case (4, 0x64): candidate = .date
-    case (4, 0x65): candidate = .etag
-    case (4, 0x68): candidate = .host
-    case (4, 0x76): candidate = .vary
-    case (5, 0x61): candidate = .allow
-    case (5, 0x70): candidate = .proxy
-    case (5, 0x72): candidate = .range
-    case (6, 0x61): candidate = .accept
-    case (6, 0x63): candidate = .cookie
-    case (6, 0x65): candidate = .expect
-    case (6, 0x6F): candidate = .origin
-    case (6, 0x73): candidate = .server
-    case (7, 0x61): candidate = .altSvc
-    case (7, 0x72): candidate = .referer
-    case (7, 0x74): candidate = .trailer
-    case (7, 0x75): candidate = .upgrade
-    case (8, 0x6C): candidate = .location
-    case (9, 0x66): candidate = .forwarded
-    case (9, 0x78): candidate = .xRealIP
-    case (10, 0x63): candidate = .connection
-    case (10, 0x6B): candidate = .keepAlive
-    case (10, 0x73): candidate = .setCookie
-    case (10, 0x74): candidate = .tracestate
-    case (10, 0x75): candidate = .userAgent
-    case (11, 0x72): candidate = .retryAfter
-    case (11, 0x74): candidate = .traceparent
-    case (12, 0x63): candidate = .contentType
-    case (12, 0x6D): candidate = .maxForwards
-    case (12, 0x78): candidate = .xRequestID
-    case (13, 0x61): candidate = .authorization
-    case (13, 0x63): candidate = .cacheControl
-    case (13, 0x69): candidate = .ifNoneMatch
-    case (13, 0x6C): candidate = .lastModified
-    case (14, 0x63): candidate = .contentLength
-    case (14, 0x68): candidate = .http2Settings
-    case (15, 0x61): candidate = .acceptEncoding
-    case (15, 0x78): candidate = .xForwardedFor
-    case (16, 0x63): candidate = .contentEncoding
-    case (16, 0x70): candidate = .proxyConnection
-    case (16, 0x77): candidate = .wwwAuthenticate
-    case (16, 0x78): candidate = name[12].lowercased == 0x68 ? .xForwardedHost : .xForwardedPort
-    case (17, 0x69): candidate = .ifModifiedSince
-    case (17, 0x73): candidate = .secWebSocketKey
-    case (17, 0x74): candidate = .transferEncoding
-    case (17, 0x78): candidate = .xForwardedProto
-    case (18, 0x70): candidate = .proxyAuthenticate
-    case (19, 0x70): candidate = .proxyAuthorization
-    case (20, 0x73): candidate = .secWebSocketAccept
-    case (21, 0x73): candidate = .secWebSocketVersion
-    case (22, 0x73): candidate = .secWebSocketProtocol
-    case (24, 0x73): candidate = .secWebSocketExtensions
-    case (25, 0x73): candidate = .strictTransportSecurity
+    switch name.count << 8 | Int(initial) {
+    case 0x02_74: candidate = .te
+    case 0x03_61: candidate = .age
+    case 0x03_76: candidate = .via
+    case 0x04_64: candidate = .date
+    case 0x04_65: candidate = .etag
+    case 0x04_68: candidate = .host
+    case 0x04_76: candidate = .vary
+    case 0x05_61: candidate = .allow
+    case 0x05_70: candidate = .proxy
+    case 0x05_72: candidate = .range
+    case 0x06_61: candidate = .accept
+    case 0x06_63: candidate = .cookie
+    case 0x06_65: candidate = .expect
+    case 0x06_6F: candidate = .origin
+    case 0x06_73: candidate = .server
+    case 0x07_61: candidate = .altSvc
+    case 0x07_72: candidate = .referer
+    case 0x07_74: candidate = .trailer
+    case 0x07_75: candidate = .upgrade
+    case 0x08_6C: candidate = .location
+    case 0x09_66: candidate = .forwarded
+    case 0x09_78: candidate = .xRealIP
+    case 0x0A_63: candidate = .connection
+    case 0x0A_6B: candidate = .keepAlive
+    case 0x0A_73: candidate = .setCookie
+    case 0x0A_74: candidate = .tracestate
+    case 0x0A_75: candidate = .userAgent
+    case 0x0B_72: candidate = .retryAfter
+    case 0x0B_74: candidate = .traceparent
+    case 0x0C_63: candidate = .contentType
+    case 0x0C_6D: candidate = .maxForwards
+    case 0x0C_78: candidate = .xRequestID
+    case 0x0D_61: candidate = .authorization
+    case 0x0D_63: candidate = .cacheControl
+    case 0x0D_69: candidate = .ifNoneMatch
+    case 0x0D_6C: candidate = .lastModified
+    case 0x0E_63: candidate = .contentLength
+    case 0x0E_68: candidate = .http2Settings
+    case 0x0F_61: candidate = .acceptEncoding
+    case 0x0F_78: candidate = .xForwardedFor
+    case 0x10_63: candidate = .contentEncoding
+    case 0x10_70: candidate = .proxyConnection
+    case 0x10_77: candidate = .wwwAuthenticate
+    case 0x10_78: candidate = name[12].lowercased == 0x68 ? .xForwardedHost : .xForwardedPort
+    case 0x11_69: candidate = .ifModifiedSince
+    case 0x11_73: candidate = .secWebSocketKey
+    case 0x11_74: candidate = .transferEncoding
+    case 0x11_78: candidate = .xForwardedProto
+    case 0x12_70: candidate = .proxyAuthenticate
+    case 0x13_70: candidate = .proxyAuthorization
+    case 0x14_73: candidate = .secWebSocketAccept
+    case 0x15_73: candidate = .secWebSocketVersion
+    case 0x16_73: candidate = .secWebSocketProtocol
+    case 0x18_73: candidate = .secWebSocketExtensions
+    case 0x19_73: candidate = .strictTransportSecurity
     default: return nil
     }
     guard name.equalsIgnoringCase(candidate.name.bytes) else { return nil }

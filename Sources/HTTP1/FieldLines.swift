@@ -17,23 +17,25 @@ extension FieldBlock {
     while position < text.count {
       let name = position
       if text[position].isBlank { throw .obsFold }
-      while position < text.count && text[position].isTokenByte { position += 1 }
-      let nameEnd = position
-      guard nameEnd > name else { throw .badFieldName }
-      while position < text.count && text[position].isBlank { position += 1 }
-      guard position < text.count && text[position] == 0x3A else { throw .badFieldName }
-      if position > nameEnd {
-        guard closingUp else { throw .spaceBeforeColon }
-        closeUp(name: Slice(name..<nameEnd), colon: position)
-      }
-      position += 1
       let lineEnd = text.firstIndex(of: 0x0D, in: position..<text.count)
-      var value = position
+      let colon = text.firstIndex(of: 0x3A, in: position..<lineEnd)
+      guard colon < lineEnd else { throw .badFieldName }
+      var nameEnd = colon
+      while nameEnd > name && text[nameEnd - 1].isBlank { nameEnd -= 1 }
+      // A known name is a token by being one of ours.
+      let known = KnownField(text.extracting(name..<nameEnd))
+      if known == nil && !text.extracting(name..<nameEnd).isToken { throw .badFieldName }
+      if colon > nameEnd {
+        guard closingUp else { throw .spaceBeforeColon }
+        closeUp(name: Slice(name..<nameEnd), colon: colon)
+      }
+      var value = colon + 1
       var valueEnd = lineEnd
       while value < valueEnd && text[value].isBlank { value += 1 }
       while value < valueEnd && text[valueEnd - 1].isBlank { valueEnd -= 1 }
       position = lineEnd + 2
-      list(name: Slice(name..<nameEnd), value: Slice(value..<valueEnd), lineEnd: position)
+      list(
+        known, name: Slice(name..<nameEnd), value: Slice(value..<valueEnd), lineEnd: position)
     }
   }
 }

@@ -161,7 +161,8 @@
     }
   }
 
-  @inlinable
+  // With a literal, whose length is known, this comes down to a few moves.
+  @inlinable @inline(__always)
   public mutating func append(_ text: StaticString) {
     let count = text.utf8CodeUnitCount
     if count == 0 { return }

@@ -44,9 +44,9 @@ public struct Attempt: Sendable {
 public struct AttemptList: Sendable {
   /// The most attempts that are remembered. The limit of max-attempts is the same, so more come
   /// together only behind stale connections; then the newest takes the last place.
-  public static let capacity = 16
+  public static let capacity = 8
 
-  private var entries = InlineArray<16, Attempt>(
+  private var entries = InlineArray<8, Attempt>(
     repeating: Attempt(backend: -1, isReused: false, startedAt: .origin))
   public private(set) var count = 0
   /// Those that count against max-attempts.

@@ -132,7 +132,8 @@ private func setForwardingFields(
 ) {
   head.fields.removeLookalikes(of: .forwarding)
   if !isTrusted { head.fields.removeAll(of: .forwarding) }
-  appendToList(&head.fields, .xForwardedFor) { fields in fields.appendValue(peer) }
+  let address = head.fields.store(peer)
+  appendToList(&head.fields, .xForwardedFor) { fields in fields.appendValue(address) }
   if !head.fields.contains(.xForwardedProto) {
     head.fields.append(.xForwardedProto, isTLS ? "https" : "http")
   }
@@ -145,11 +146,11 @@ private func setForwardingFields(
   appendToList(&head.fields, .forwarded) { fields in
     fields.appendValue("for=")
     if peer.isV4 {
-      fields.appendValue(peer)
+      fields.appendValue(address)
     } else {
       // A colon makes it no token, so it is quoted (RFC 7239 6).
       fields.appendValue("\"[")
-      fields.appendValue(peer)
+      fields.appendValue(address)
       fields.appendValue("]\"")
     }
     if !authority.isEmpty {

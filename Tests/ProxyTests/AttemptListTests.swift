@@ -50,7 +50,7 @@ import Testing
     var list = AttemptList()
     for backend in 0..<20 { list.append(attempt(backend)) }
     #expect(list.count == AttemptList.capacity && list.countedCount == 20)
-    #expect(list[0].backend == 0 && list[14].backend == 14 && list[15].backend == 19)
+    #expect(list[0].backend == 0 && list[6].backend == 6 && list[7].backend == 19)
   }
 
   @Test func resultsHaveDifferentNames() {

@@ -61,7 +61,8 @@ import Testing
       let start = offset + name.utf8.count + 2
       let end = start + value.utf8.count
       head.fields.list(
-        name: Slice(offset..<(start - 2)), value: Slice(start..<end), lineEnd: end + 2)
+        KnownField(Array(name.utf8).span), name: Slice(offset..<(start - 2)),
+        value: Slice(start..<end), lineEnd: end + 2)
       offset = end + 2
     }
     head.methodName = head.fields.store(Array("GET".utf8).span)
