@@ -15,6 +15,7 @@ extension Configuration {
     public var redirectToHTTPS: UInt16?
     /// `routes(on:)` sets the field already.
     public var hsts: HSTS?
+    public var desync = Desync.strict
     /// Connections that the kernel keeps until they are accepted, for each socket.
     public var backlog = 4096
 
@@ -46,6 +47,17 @@ extension Configuration {
     }
 
     static let standard = ListenAddress(standardPort: 8443)
+  }
+
+  /// What is done about requests whose faults can be repaired without moving a boundary.
+  public enum Desync: String, Choice {
+    /// Answered with 400.
+    case strict
+    /// Repaired; the connection closes after the answer.
+    case defensive
+    /// As defensive, and named in the access log.
+    case monitor
+    static var noun: String { "a desync mode" }
   }
 
   /// HTTP Strict Transport Security (RFC 6797).
@@ -92,6 +104,15 @@ extension Configuration.Listener: Section {
       "Adds Strict-Transport-Security to responses: browsers that saw it use https alone from "
         + "then on. Off by default, because it can't be taken back before its time. `{}` is "
         + "enough to turn it on; it needs `tls`."),
+    Key(
+      "desync", \.desync, .choice,
+      "What becomes of a request that the RFCs call invalid but whose fault can be repaired in "
+        + "such a way that no server sees another boundary: a length stated twice, a folded "
+        + "field, a space before a colon, a field name with odd characters. `strict`: 400. "
+        + "`defensive`: it is repaired, counted, and the connection closes after the answer. "
+        + "`monitor`: the same, and the access log names what strict would have refused; for a "
+        + "time, to see who such clients are. What could move a boundary is refused in each "
+        + "mode; docs/SECURITY.md has the list."),
     Key(
       "backlog", \.backlog, .integer(1...65535),
       "Connections that wait to be accepted; the kernel lowers it to net.core.somaxconn."),

@@ -265,6 +265,12 @@ public struct FieldBlock: ~Copyable {
     bytes[name.range.upperBound] = 0x3A
   }
 
+  /// Overwrites bytes of the adopted text with spaces, such as the line end of a folded line.
+  public mutating func blank(_ slice: Slice) {
+    var bytes = text.mutableBytes
+    for index in slice.range { bytes[index] = 0x20 }
+  }
+
   // MARK: Private
 
   private mutating func beginLine(known: KnownField?, name: Span<UInt8>) {

@@ -88,7 +88,7 @@ public struct BodyDecoder: Sendable {
         }
         let lines = rest.extracting(0..<(end - 2))
         trailers.adopt(lines)
-        try trailers.listLines(of: lines, from: 0, closingUp: false)
+        try trailers.listLines(of: lines, from: 0, .strict)
         state = .complete
         position += end
       case _ where position == input.count:

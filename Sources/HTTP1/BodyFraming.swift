@@ -68,6 +68,13 @@ extension FieldBlock {
   }
 
   fileprivate func contentLength(mayRepeat: Bool) throws(HTTP1Error) -> UInt64? {
+    guard let (length, repeats) = try statedContentLength() else { return nil }
+    if repeats && !mayRepeat { throw .repeatedContentLength }
+    return length
+  }
+
+  /// What all Content-Length fields say together, and whether they say it more than once.
+  func statedContentLength() throws(HTTP1Error) -> (length: UInt64, repeats: Bool)? {
     guard contains(.contentLength) else { return nil }
     var length: UInt64? = nil
     var repeats = false
@@ -87,8 +94,7 @@ extension FieldBlock {
         start = end + 1
       }
     }
-    if repeats && !mayRepeat { throw .repeatedContentLength }
-    return length
+    return length.map { ($0, repeats) }
   }
 }
 

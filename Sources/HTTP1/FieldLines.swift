@@ -1,41 +1,136 @@
 // Field lines (RFC 9112 5): names, colons, values.
 //
 // The lines have been through `HeadScanner`, so what is left is: no folded line, a token for a
-// name, the colon directly behind it, and blanks off both ends of the value.
+// name, the colon directly behind it, and blanks off both ends of the value. What is repaired
+// instead, where the rules allow it, is repaired in the block, so that nobody behind the parser
+// ever sees it.
 
 import HTTP
 import Primitives
 
 extension FieldBlock {
   /// Lists the field lines of the adopted text, which are those of `text` from `start` to its end.
-  /// With `closingUp`, blanks between name and colon are moved behind the colon instead of being
-  /// refused: RFC 9112 5.1 demands the one for responses and the other for requests.
+  /// Returns what was put up with.
+  @discardableResult
   mutating func listLines(
-    of text: Span<UInt8>, from start: Int, closingUp: Bool
-  ) throws(HTTP1Error) {
+    of text: Span<UInt8>, from start: Int, _ rules: FieldLineRules
+  ) throws(HTTP1Error) -> ToleratedReasons {
+    var tolerated = ToleratedReasons()
     var position = start
     while position < text.count {
       let name = position
       if text[position].isBlank { throw .obsFold }
-      let lineEnd = text.firstIndex(of: 0x0D, in: position..<text.count)
+      var lineEnd = text.firstIndex(of: 0x0D, in: position..<text.count)
       let colon = text.firstIndex(of: 0x3A, in: position..<lineEnd)
-      guard colon < lineEnd else { throw .badFieldName }
       var nameEnd = colon
       while nameEnd > name && text[nameEnd - 1].isBlank { nameEnd -= 1 }
       // A known name is a token by being one of ours.
       let known = KnownField(text.extracting(name..<nameEnd))
-      if known == nil && !text.extracting(name..<nameEnd).isToken { throw .badFieldName }
+      guard colon < lineEnd, known != nil || text.extracting(name..<nameEnd).isToken else {
+        guard rules == .tolerant, let end = text.endOfDroppableLine(from: name) else {
+          throw .badFieldName
+        }
+        tolerated.insert(.badFieldName)
+        position = end
+        continue
+      }
       if colon > nameEnd {
-        guard closingUp else { throw .spaceBeforeColon }
-        closeUp(name: Slice(name..<nameEnd), colon: colon)
+        try closeUp(text, name..<nameEnd, colon: colon, rules, &tolerated)
+      }
+      if rules == .tolerant {
+        lineEnd = try unfold(text, name..<nameEnd, lineEnd: lineEnd, &tolerated)
       }
       var value = colon + 1
       var valueEnd = lineEnd
-      while value < valueEnd && text[value].isBlank { value += 1 }
+      while value < valueEnd && text[value].isBlankOrLineEnd { value += 1 }
       while value < valueEnd && text[valueEnd - 1].isBlank { valueEnd -= 1 }
       position = lineEnd + 2
       list(
         known, name: Slice(name..<nameEnd), value: Slice(value..<valueEnd), lineEnd: position)
     }
+    return tolerated
+  }
+
+  /// Moves the colon of a line to the end of its name, or throws.
+  private mutating func closeUp(
+    _ text: Span<UInt8>, _ name: Range<Int>, colon: Int, _ rules: FieldLineRules,
+    _ tolerated: inout ToleratedReasons
+  ) throws(HTTP1Error) {
+    switch rules {
+    case .response: break
+    case .tolerant where !text.extracting(name).looksLikeFraming:
+      tolerated.insert(.spaceBeforeColon)
+    case .strict, .tolerant: throw .spaceBeforeColon
+    }
+    closeUp(name: Slice(name), colon: colon)
+  }
+
+  /// Joins the lines that continue the one that ends at `lineEnd` to it, and returns where the last
+  /// of them ends. A continuation that some reader could take for the end of the head or for a
+  /// field of its own isn't tolerated.
+  private mutating func unfold(
+    _ text: Span<UInt8>, _ name: Range<Int>, lineEnd: Int, _ tolerated: inout ToleratedReasons
+  ) throws(HTTP1Error) -> Int {
+    var end = lineEnd
+    while end + 2 < text.count && text[end + 2].isBlank {
+      let next = text.firstIndex(of: 0x0D, in: (end + 2)..<text.count)
+      let continuation = text.extracting((end + 2)..<next)
+      if continuation.isBlank || continuation.hasColonBehindToken
+        || text.extracting(name).looksLikeFraming
+      {
+        throw .obsFold
+      }
+      blank(Slice(end..<(end + 2)))
+      tolerated.insert(.obsFold)
+      end = next
+    }
+    return end
+  }
+
+  /// Makes a length that is stated several times, and always the same, one field. Returns whether
+  /// there was anything to do.
+  mutating func unifyContentLength() -> Bool {
+    guard contains(.contentLength), !contains(.transferEncoding),
+      let (length, repeats) = try? statedContentLength(), repeats
+    else { return false }
+    removeAll(of: .contentLength)
+    beginField(.contentLength)
+    appendValue(decimal: length)
+    endField()
+    return true
+  }
+}
+
+extension UInt8 {
+  /// Within a value only a fold that became spaces still shows a line end.
+  fileprivate var isBlankOrLineEnd: Bool { isBlank || self == 0x0D || self == 0x0A }
+}
+
+extension Span where Element == UInt8 {
+  fileprivate var isBlank: Bool {
+    for index in 0..<count where !self[index].isBlank { return false }
+    return true
+  }
+
+  /// Whether this continuation reads as a field line once its indent is gone.
+  fileprivate var hasColonBehindToken: Bool {
+    var index = 0
+    while index < count && self[index].isBlank { index += 1 }
+    while index < count && self[index].isTokenByte { index += 1 }
+    while index < count && self[index].isBlank { index += 1 }
+    return index < count && self[index] == 0x3A
+  }
+
+  /// Where the line behind this one begins, if this one may be left out: its name is visible ASCII,
+  /// followed by a colon, and looks like nothing that frames.
+  fileprivate func endOfDroppableLine(from start: Int) -> Int? {
+    var index = start
+    while index < count && self[index] > 0x20 && self[index] < 0x7F && self[index] != 0x3A {
+      index += 1
+    }
+    guard index > start, index < count, self[index] == 0x3A,
+      !extracting(start..<index).looksLikeFraming
+    else { return nil }
+    return firstIndex(of: 0x0D, in: index..<count) + 2
   }
 }

@@ -1,10 +1,11 @@
 // Why a peer's bytes were refused, one case for each reason.
 //
 // Ambiguity is refused and never repaired: two readers that understand one message differently are
-// what request smuggling is made of (RFC 9112 11.2). After any of these the connection can't be
-// used again, since nobody knows where the next message begins.
+// what request smuggling is made of (RFC 9112 11.2). The few exceptions that a listener can ask for
+// are in Tolerance.swift. After any of these the connection can't be used again, since nobody knows
+// where the next message begins.
 
-public enum HTTP1Error: Error, Equatable, Sendable, CaseIterable {
+public enum HTTP1Error: UInt8, Error, Equatable, Sendable, CaseIterable {
   // Octets and lines (RFC 9112 2.2).
   case bareLineFeed, bareCarriageReturn, controlCharacter, tooManyEmptyLines
   // The start line (RFC 9112 3 and 4).

@@ -1,4 +1,5 @@
-// Parses request heads (RFC 9112 2-5), strictly.
+// Parses request heads (RFC 9112 2-5), strictly unless it is told to tolerate what Tolerance.swift
+// lists.
 //
 // The bytes stay the caller's until the head is complete; then they are copied into the head's
 // block and cut into slices. The parser itself is a few words per connection, since the head is
@@ -19,8 +20,15 @@ public enum HeadProgress: Equatable, Sendable {
 public struct RequestParser: Sendable {
   private var scanner = HeadScanner()
   private let limits: HeadLimits
+  private let rules: FieldLineRules
+  /// What the last head was forgiven. Whoever sent such a head may mean something else by what
+  /// follows it, so the connection should end after the answer.
+  public private(set) var tolerated = ToleratedReasons()
 
-  public init(limits: HeadLimits = HeadLimits()) { self.limits = limits }
+  public init(limits: HeadLimits = HeadLimits(), tolerates: Bool = false) {
+    self.limits = limits
+    rules = tolerates ? .tolerant : .strict
+  }
 
   /// Whether a part of a request head is waiting, so that the client is slow rather than idle.
   public var hasBegun: Bool { scanner.hasBegun }
@@ -38,7 +46,10 @@ public struct RequestParser: Sendable {
     head.adopt(text)
     let lineEnd = text.firstIndex(of: 0x0D, in: 0..<text.count)
     try head.parseRequestLine(text.extracting(0..<lineEnd), limits)
-    try head.fields.listLines(of: text, from: lineEnd + 2, closingUp: false)
+    tolerated = try head.fields.listLines(of: text, from: lineEnd + 2, rules)
+    if rules == .tolerant && head.fields.unifyContentLength() {
+      tolerated.insert(.repeatedContentLength)
+    }
     try head.resolveHost(text)
     head.expect = head.statedExpect
     return .complete(byteCount: end)

@@ -24,7 +24,7 @@ public struct ResponseParser: Sendable {
     head.adopt(text)
     let lineEnd = text.firstIndex(of: 0x0D, in: 0..<text.count)
     try head.parseStatusLine(text.extracting(0..<lineEnd))
-    try head.fields.listLines(of: text, from: lineEnd + 2, closingUp: true)
+    try head.fields.listLines(of: text, from: lineEnd + 2, .response)
     return .complete(byteCount: end)
   }
 }

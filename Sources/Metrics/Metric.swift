@@ -18,7 +18,40 @@ public enum Metric: Int, CaseIterable, Sendable {
   case handshakesFailed
 
   case requests
-  case requestsRefused
+  /// Refused by the HTTP/1 codec, by its own names of the reasons.
+  case refusedBareLineFeed
+  case refusedBareCarriageReturn
+  case refusedControlCharacter
+  case refusedTooManyEmptyLines
+  case refusedBadRequestLine
+  case refusedBadMethod
+  case refusedBadTarget
+  case refusedTargetTooLong
+  case refusedBadVersion
+  case refusedHeadTooLarge
+  case refusedTooManyFields
+  case refusedObsFold
+  case refusedSpaceBeforeColon
+  case refusedBadFieldName
+  case refusedMissingHost
+  case refusedDuplicateHost
+  case refusedBadHost
+  case refusedContentLengthWithTransferEncoding
+  case refusedDifferingContentLengths
+  case refusedRepeatedContentLength
+  case refusedBadContentLength
+  case refusedTransferEncodingInHTTP10
+  case refusedTransferEncodingNotChunked
+  case refusedUnknownTransferCoding
+  case refusedBadChunkSize
+  case refusedChunkExtensionTooLong
+  case refusedBadChunkEnd
+  case refusedTrailerTooLarge
+  /// Forgiven by a listener that isn't strict.
+  case toleratedObsFold
+  case toleratedSpaceBeforeColon
+  case toleratedBadFieldName
+  case toleratedRepeatedContentLength
   case responses1xx
   case responses2xx
   case responses3xx
@@ -117,8 +150,58 @@ extension Metric {
       .counter("martlet_handshakes_total", "result=\"failed\"", Self.handshakesHelp)
 
     case .requests: .counter("martlet_requests_total", "Requests whose head was accepted.")
-    case .requestsRefused:
-      .counter("martlet_requests_refused_total", "Requests refused as malformed or too large.")
+    case .refusedBareLineFeed: .counter(Self.refused, "reason=\"bare-line-feed\"", Self.refusedHelp)
+    case .refusedBareCarriageReturn:
+      .counter(Self.refused, "reason=\"bare-carriage-return\"", Self.refusedHelp)
+    case .refusedControlCharacter:
+      .counter(Self.refused, "reason=\"control-character\"", Self.refusedHelp)
+    case .refusedTooManyEmptyLines:
+      .counter(Self.refused, "reason=\"too-many-empty-lines\"", Self.refusedHelp)
+    case .refusedBadRequestLine:
+      .counter(Self.refused, "reason=\"bad-request-line\"", Self.refusedHelp)
+    case .refusedBadMethod: .counter(Self.refused, "reason=\"bad-method\"", Self.refusedHelp)
+    case .refusedBadTarget: .counter(Self.refused, "reason=\"bad-target\"", Self.refusedHelp)
+    case .refusedTargetTooLong:
+      .counter(Self.refused, "reason=\"target-too-long\"", Self.refusedHelp)
+    case .refusedBadVersion: .counter(Self.refused, "reason=\"bad-version\"", Self.refusedHelp)
+    case .refusedHeadTooLarge: .counter(Self.refused, "reason=\"head-too-large\"", Self.refusedHelp)
+    case .refusedTooManyFields:
+      .counter(Self.refused, "reason=\"too-many-fields\"", Self.refusedHelp)
+    case .refusedObsFold: .counter(Self.refused, "reason=\"obs-fold\"", Self.refusedHelp)
+    case .refusedSpaceBeforeColon:
+      .counter(Self.refused, "reason=\"space-before-colon\"", Self.refusedHelp)
+    case .refusedBadFieldName: .counter(Self.refused, "reason=\"bad-field-name\"", Self.refusedHelp)
+    case .refusedMissingHost: .counter(Self.refused, "reason=\"missing-host\"", Self.refusedHelp)
+    case .refusedDuplicateHost:
+      .counter(Self.refused, "reason=\"duplicate-host\"", Self.refusedHelp)
+    case .refusedBadHost: .counter(Self.refused, "reason=\"bad-host\"", Self.refusedHelp)
+    case .refusedContentLengthWithTransferEncoding:
+      .counter(Self.refused, "reason=\"content-length-with-transfer-encoding\"", Self.refusedHelp)
+    case .refusedDifferingContentLengths:
+      .counter(Self.refused, "reason=\"differing-content-lengths\"", Self.refusedHelp)
+    case .refusedRepeatedContentLength:
+      .counter(Self.refused, "reason=\"repeated-content-length\"", Self.refusedHelp)
+    case .refusedBadContentLength:
+      .counter(Self.refused, "reason=\"bad-content-length\"", Self.refusedHelp)
+    case .refusedTransferEncodingInHTTP10:
+      .counter(Self.refused, "reason=\"transfer-encoding-in-http10\"", Self.refusedHelp)
+    case .refusedTransferEncodingNotChunked:
+      .counter(Self.refused, "reason=\"transfer-encoding-not-chunked\"", Self.refusedHelp)
+    case .refusedUnknownTransferCoding:
+      .counter(Self.refused, "reason=\"unknown-transfer-coding\"", Self.refusedHelp)
+    case .refusedBadChunkSize: .counter(Self.refused, "reason=\"bad-chunk-size\"", Self.refusedHelp)
+    case .refusedChunkExtensionTooLong:
+      .counter(Self.refused, "reason=\"chunk-extension-too-long\"", Self.refusedHelp)
+    case .refusedBadChunkEnd: .counter(Self.refused, "reason=\"bad-chunk-end\"", Self.refusedHelp)
+    case .refusedTrailerTooLarge:
+      .counter(Self.refused, "reason=\"trailer-too-large\"", Self.refusedHelp)
+    case .toleratedObsFold: .counter(Self.tolerated, "reason=\"obs-fold\"", Self.toleratedHelp)
+    case .toleratedSpaceBeforeColon:
+      .counter(Self.tolerated, "reason=\"space-before-colon\"", Self.toleratedHelp)
+    case .toleratedBadFieldName:
+      .counter(Self.tolerated, "reason=\"bad-field-name\"", Self.toleratedHelp)
+    case .toleratedRepeatedContentLength:
+      .counter(Self.tolerated, "reason=\"repeated-content-length\"", Self.toleratedHelp)
     case .responses1xx: .counter(Self.responses, "class=\"1xx\"", Self.responsesHelp)
     case .responses2xx: .counter(Self.responses, "class=\"2xx\"", Self.responsesHelp)
     case .responses3xx: .counter(Self.responses, "class=\"3xx\"", Self.responsesHelp)
@@ -169,6 +252,14 @@ extension Metric {
   }
 
   private static var handshakesHelp: StaticString { "TLS handshakes with clients, by result." }
+  private static var refused: StaticString { "martlet_requests_refused_total" }
+  private static var refusedHelp: StaticString {
+    "Requests refused as malformed or too large, by reason."
+  }
+  private static var tolerated: StaticString { "martlet_requests_tolerated_total" }
+  private static var toleratedHelp: StaticString {
+    "Requests with a fault that was repaired, by reason; see the listener's desync mode."
+  }
   private static var responses: StaticString { "martlet_responses_total" }
   private static var responsesHelp: StaticString { "Responses sent to clients, by status class." }
   private static var failures: StaticString { "martlet_failures_total" }

@@ -12,7 +12,7 @@ public final class WorkerMetrics: Sendable {
   /// 128 bytes before and behind the counters (two cache lines, since processors fetch pairs), so
   /// that two workers' blocks never share one.
   private let paddingBefore = InlineArray<16, UInt64>(repeating: 0)
-  @usableFromInline let values = InlineArray<64, Atomic<UInt64>> { _ in Atomic(0) }
+  @usableFromInline let values = InlineArray<128, Atomic<UInt64>> { _ in Atomic(0) }
   private let paddingBehind = InlineArray<16, UInt64>(repeating: 0)
 
   public init() {}

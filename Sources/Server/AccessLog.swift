@@ -5,6 +5,7 @@
 // counted; nobody waits.
 
 import HTTP
+import HTTP1
 import Metrics
 import Primitives
 import Proxy
@@ -17,6 +18,8 @@ struct AccessLogFacts {
   /// The failure's name, and for a malformed head what was wrong with it.
   var failure: StaticString?
   var reason: StaticString?
+  /// What a strict listener would have refused.
+  var tolerated = ToleratedReasons()
   var receivedByteCount: UInt64
   var sentByteCount: UInt64
   var duration: TimeSpan
@@ -88,6 +91,7 @@ struct AccessLog: ~Copyable {
       line.append(reason)
       line.append("\"")
     }
+    appendTolerated(facts.tolerated)
     line.append(",\"received\":")
     line.append(decimal: facts.receivedByteCount)
     line.append(",\"sent\":")
@@ -127,6 +131,19 @@ struct AccessLog: ~Copyable {
     line.append("]}")
   }
 
+  private mutating func appendTolerated(_ tolerated: ToleratedReasons) {
+    if tolerated.isEmpty { return }
+    line.append(",\"tolerated\":[")
+    var separator: StaticString = "\""
+    for reason in HTTP1Error.tolerable where tolerated.contains(reason) {
+      line.append(separator)
+      line.append(reason.name)
+      line.append("\"")
+      separator = ",\""
+    }
+    line.append("]")
+  }
+
   private mutating func appendString(_ key: StaticString, _ value: Span<UInt8>) {
     line.append(key)
     line.appendJSONString(value)
@@ -164,6 +181,10 @@ struct AccessLog: ~Copyable {
     if let reason = facts.reason {
       line.append(0x3A)
       line.append(reason)
+    }
+    for reason in HTTP1Error.tolerable where facts.tolerated.contains(reason) {
+      line.append(" tolerated:")
+      line.append(reason.name)
     }
     line.append(" [")
     for index in 0..<attempts.count {

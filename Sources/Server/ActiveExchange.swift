@@ -42,6 +42,8 @@ struct ActiveExchange: ~Copyable {
   /// The request's last chunk with trailers as it goes upstream, once it is known.
   var tail = ByteBuffer()
   var isTailGiven = false
+  /// What was wrong with the body's framing, if that ended the exchange.
+  var malformation: StaticString?
 
   /// Did the client mean to use its connection again?
   let requestPersists: Bool

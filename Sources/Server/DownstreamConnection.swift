@@ -29,6 +29,7 @@ struct DownstreamConnection: ~Copyable {
   let peer: SocketAddress
   /// Which of the worker's listeners accepted it.
   let listener: Int
+  let desync: DesyncMode
 
   private var parser: RequestParser
   private var decoder = BodyDecoder(.none)
@@ -43,14 +44,19 @@ struct DownstreamConnection: ~Copyable {
   var isQueuedToFlush = false
 
   init(
-    _ transport: consuming Transport, peer: SocketAddress, listener: Int, limits: HeadLimits
+    _ transport: consuming Transport, peer: SocketAddress, listener: Int, limits: HeadLimits,
+    desync: DesyncMode
   ) {
     phase = transport.isEstablished ? .awaitingHead : .handshaking
     self.transport = transport
     self.peer = peer
     self.listener = listener
-    parser = RequestParser(limits: limits)
+    self.desync = desync
+    parser = RequestParser(limits: limits, tolerates: desync.tolerates)
   }
+
+  /// What the request under way was forgiven.
+  var tolerated: ToleratedReasons { parser.tolerated }
 
   /// Parses a head from what is there, and consumes it when it is complete.
   mutating func parseHead(into head: inout RequestHead) throws(HTTP1Error) -> Bool {

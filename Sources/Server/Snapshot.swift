@@ -30,6 +30,7 @@ struct ListenerSettings: Sendable {
   var contexts: [TLSContext] = []
   var table: RouteTable
   var routes: [RouteSettings]
+  var desync = DesyncMode.strict
 
   func context(worker: Int) -> TLSContext? {
     contexts.isEmpty ? nil : contexts[worker % contexts.count]

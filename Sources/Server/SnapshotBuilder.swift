@@ -64,7 +64,7 @@ struct SnapshotBuilder: Sendable {
     return ListenerSettings(
       name: Array(listener.name.utf8), contexts: contexts,
       table: RouteTable(routes.map(RouteMatch.init)),
-      routes: routes.map { RouteSettings($0, pools) })
+      routes: routes.map { RouteSettings($0, pools) }, desync: DesyncMode(listener.desync))
   }
 
   // MARK: Pools
@@ -133,6 +133,17 @@ extension Settings {
     headTimeout = limits.head
     bodyIdleTimeout = limits.bodyIdle
     idleTimeout = limits.keepAlive
+  }
+}
+
+extension DesyncMode {
+  fileprivate init(_ mode: Configuration.Desync) {
+    self =
+      switch mode {
+      case .strict: .strict
+      case .defensive: .defensive
+      case .monitor: .monitor
+      }
   }
 }
 

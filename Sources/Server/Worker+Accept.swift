@@ -36,9 +36,8 @@ extension Worker where IO: ~Copyable {
       io.close(socket, reset: true)
       return
     }
-    let context = listeners[listener].configured.flatMap {
-      snapshot.listeners[$0].context(worker: index)
-    }
+    let configured = listeners[listener].configured
+    let context = configured.flatMap { snapshot.listeners[$0].context(worker: index) }
     let transport: Transport
     if let context {
       guard let session = try? TLSSession(accepting: context) else {
@@ -51,7 +50,8 @@ extension Worker where IO: ~Copyable {
     }
     let handle = downstreams.insert(
       DownstreamConnection(
-        transport, peer: peer, listener: listener, limits: settings.headLimits))
+        transport, peer: peer, listener: listener, limits: settings.headLimits,
+        desync: configured.map { snapshot.listeners[$0].desync } ?? .strict))
     io.register(socket, token: Token(.downstream, handle).packed)
     metrics.add(.downstreamConnectionsActive)
     setDeadline(

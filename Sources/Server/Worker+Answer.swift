@@ -88,6 +88,7 @@ extension Worker where IO: ~Copyable {
     var facts = accessLogFacts(downstream, status: status)
     facts.client = exchanges[handle].summary.client
     facts.failure = failure?.name
+    facts.reason = exchanges[handle].malformation
     facts.receivedByteCount = exchanges[handle].bodyByteCount
     facts.sentByteCount = exchanges[handle].response.byteCount
     facts.duration = now - exchanges[handle].machine.startedAt
@@ -102,8 +103,12 @@ extension Worker where IO: ~Copyable {
   }
 
   private func accessLogFacts(_ downstream: Handle, status: UInt16) -> AccessLogFacts {
-    AccessLogFacts(
+    var facts = AccessLogFacts(
       status: status, receivedByteCount: 0, sentByteCount: 0, duration: .zero,
       tls: downstreams[downstream].transport.tlsFacts)
+    if downstreams[downstream].desync == .monitor {
+      facts.tolerated = downstreams[downstream].tolerated
+    }
+    return facts
   }
 }

@@ -210,7 +210,8 @@ extension Worker where IO: ~Copyable {
     let downstream = exchanges[handle].downstream
     endAttempt(handle, reusable: false)
     let isWhole = exchanges[handle].machine.isRequestComplete
-    exchanges[handle].response.persists = exchanges[handle].response.persists && isWhole
+    exchanges[handle].response.persists =
+      exchanges[handle].response.persists && isWhole && mayPersist(downstream)
     exchanges[handle].response.status = status
     let answer = LocalAnswer(error: status)
     exchanges[handle].response.byteCount = UInt64(answer.body.count)

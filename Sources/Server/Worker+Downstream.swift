@@ -133,7 +133,7 @@ extension Worker where IO: ~Copyable {
 
   /// The head could not be parsed: there is no telling where the next request would start.
   private mutating func refuse(_ handle: Handle, _ error: HTTP1Error) {
-    metrics.add(.requestsRefused)
+    metrics.add(Metric(refusing: error))
     answerLocally(
       handle, LocalAnswer(error: error.status), failure: .malformedHead, reason: error.name,
       head: false)

@@ -20,6 +20,7 @@ extension Worker where IO: ~Copyable {
   /// A whole head stands in `requestHead`: answer it, or begin to forward it.
   mutating func beginExchange(_ downstream: Handle) {
     metrics.add(.requests)
+    countTolerated(downstreams[downstream].tolerated)
     switch plan(downstream) {
     case .refuse(let failure, let status, let reason):
       answerLocally(
@@ -37,6 +38,7 @@ extension Worker where IO: ~Copyable {
     do throws(HTTP1Error) {
       framing = try requestHead.framing()
     } catch {
+      metrics.add(Metric(refusing: error))
       return .refuse(.malformedHead, status: error.status, reason: error.name)
     }
     if requestHead.method == .connect {
@@ -185,6 +187,8 @@ extension Worker where IO: ~Copyable {
       do throws(HTTP1Error) {
         step = try downstreams[downstream].nextBodyPiece(limit: room, trailers: &trailers)
       } catch {
+        metrics.add(Metric(refusing: error))
+        exchanges[handle].malformation = error.name
         perform(exchanges[handle].machine.refuse(.malformedBody, at: now), handle)
         return true
       }

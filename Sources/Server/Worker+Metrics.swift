@@ -1,6 +1,7 @@
 // Which counter an event belongs to.
 
 import Balancing
+import HTTP1
 import Metrics
 import Proxy
 import Reactor
@@ -8,6 +9,13 @@ import Reactor
 extension Worker where IO: ~Copyable {
   func countResponse(status: UInt16) {
     if let metric = Metric.responses(status: Int(status)) { metrics.add(metric) }
+  }
+
+  func countTolerated(_ tolerated: ToleratedReasons) {
+    if tolerated.isEmpty { return }
+    for reason in HTTP1Error.tolerable where tolerated.contains(reason) {
+      if let metric = Metric(tolerating: reason) { metrics.add(metric) }
+    }
   }
 
   func countFailure(_ failure: ExchangeFailure) {
@@ -20,6 +28,54 @@ extension Worker where IO: ~Copyable {
 }
 
 extension Metric {
+  /// Why a request was refused.
+  init(refusing error: HTTP1Error) {
+    self =
+      switch error {
+      case .bareLineFeed: .refusedBareLineFeed
+      case .bareCarriageReturn: .refusedBareCarriageReturn
+      case .controlCharacter: .refusedControlCharacter
+      case .tooManyEmptyLines: .refusedTooManyEmptyLines
+      case .badRequestLine: .refusedBadRequestLine
+      case .badMethod: .refusedBadMethod
+      case .badTarget: .refusedBadTarget
+      case .targetTooLong: .refusedTargetTooLong
+      case .badVersion: .refusedBadVersion
+      case .headTooLarge: .refusedHeadTooLarge
+      case .tooManyFields: .refusedTooManyFields
+      case .obsFold: .refusedObsFold
+      case .spaceBeforeColon: .refusedSpaceBeforeColon
+      case .badFieldName: .refusedBadFieldName
+      case .missingHost: .refusedMissingHost
+      case .duplicateHost: .refusedDuplicateHost
+      case .badHost: .refusedBadHost
+      case .contentLengthWithTransferEncoding: .refusedContentLengthWithTransferEncoding
+      case .differingContentLengths: .refusedDifferingContentLengths
+      case .repeatedContentLength: .refusedRepeatedContentLength
+      case .badContentLength: .refusedBadContentLength
+      case .transferEncodingInHTTP10: .refusedTransferEncodingInHTTP10
+      case .transferEncodingNotChunked: .refusedTransferEncodingNotChunked
+      case .unknownTransferCoding: .refusedUnknownTransferCoding
+      case .badChunkSize: .refusedBadChunkSize
+      case .chunkExtensionTooLong: .refusedChunkExtensionTooLong
+      case .badChunkEnd: .refusedBadChunkEnd
+      case .trailerTooLarge: .refusedTrailerTooLarge
+      // Only responses have a status line. An end within a body is an abort, and counted as one.
+      case .badStatusLine, .truncatedBody: .refusedBadRequestLine
+      }
+  }
+
+  /// What a request was forgiven; nil for what never is.
+  init?(tolerating error: HTTP1Error) {
+    switch error {
+    case .obsFold: self = .toleratedObsFold
+    case .spaceBeforeColon: self = .toleratedSpaceBeforeColon
+    case .badFieldName: self = .toleratedBadFieldName
+    case .repeatedContentLength: self = .toleratedRepeatedContentLength
+    default: return nil
+    }
+  }
+
   init(_ cause: FailureCause) {
     self =
       switch cause {

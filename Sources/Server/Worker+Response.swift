@@ -156,6 +156,7 @@ extension Worker where IO: ~Copyable {
   func mayPersist(_ downstream: Handle) -> Bool {
     stage == .serving && listeners[downstreams[downstream].listener].configured != nil
       && downstreams[downstream].requestCount < settings.requestsPerConnectionMax
+      && downstreams[downstream].tolerated.isEmpty
   }
 
   private mutating func switchProtocols(_ handle: Handle) -> Bool {

@@ -77,7 +77,7 @@ struct ConfigurationTests {
             "minimum-version": "1.3", "policy": "modern",
             "tickets": { "key-files": ["t1", "t2"], "rotation": "1h" }
           },
-          "hsts": { "max-age": "30d", "include-subdomains": true }
+          "hsts": { "max-age": "30d", "include-subdomains": true }, "desync": "monitor"
         }, { "listen": "*:80", "redirect-to-https": 8443 }],
         "pools": [{
           "name": "p", "strategy": "least-connections",

@@ -129,6 +129,7 @@ struct ReferenceTests {
     {
       "listeners": [
         { "name": "a", "listen": ["127.0.0.1:1"], "backlog": 5, "hsts": { "max-age": "1d" },
+          "desync": "strict",
           "tls": { "certificates": [{ "chain": "c", "key": "k" }], "policy": "modern",
             "tickets": { "key-files": ["f"], "rotation": "2h" } } },
         { "listen": "127.0.0.1:2", "redirect-to-https": 443 }

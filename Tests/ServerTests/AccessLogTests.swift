@@ -174,6 +174,16 @@ import Testing
     #expect(line.hasSuffix(expected) && line.utf8.count == expected.utf8.count + 24)
   }
 
+  @Test func whatWasToleratedIsNamedInBothFormats() throws {
+    var entry = Entry()
+    entry.facts.tolerated.insert(.badFieldName)
+    entry.facts.tolerated.insert(.obsFold)
+    let object = try object(try #require(try written([entry], .json).first))
+    #expect(object["tolerated"] as? [String] == ["obs-fold", "bad-field-name"])
+    let line = try #require(try written([entry], .text).first)
+    #expect(line.hasSuffix("ms ok tolerated:obs-fold tolerated:bad-field-name []"))
+  }
+
   @Test func aTextLineWithoutARequestKeepsItsColumns() throws {
     var entry = Entry()
     entry.hasSummary = false

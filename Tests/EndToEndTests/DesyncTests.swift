@@ -1,0 +1,111 @@
+// The desync modes as a client, a backend and the access log see them, through the real binary.
+
+import Foundation
+import Testing
+
+@Suite(.serialized) struct DesyncTests {
+  /// A fault, and what the backend gets in its place.
+  static let faults = [
+    ("X : y\r\n", "space-before-colon"), ("X: a\r\n b\r\n", "obs-fold"),
+    ("X(y): z\r\n", "bad-field-name"),
+    ("Content-Length: 2\r\nContent-Length: 2\r\n", "repeated-content-length"),
+  ]
+
+  private func request(_ fault: String) -> String {
+    let length = fault.contains("Content-Length") ? "" : "Content-Length: 2\r\n"
+    return "POST /first HTTP/1.1\r\nHost: localhost\r\n\(length)\(fault)\r\nab"
+  }
+
+  private let next = "GET /second HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+  @Test(arguments: faults)
+  func `strict refuses, names the reason, and forwards nothing`(
+    _ fault: String, _ reason: String
+  ) throws {
+    let stub = try StubBackend()
+    let martlet = try MartletProcess(backends: [stub])
+    let wire = try martlet.wire()
+    try wire.send(request(fault) + next)
+    let answer = try wire.takeResponse()
+    #expect(answer.status == 400 && answer["Connection"] == "close")
+    #expect(wire.endsQuietly())
+    #expect(stub.requests.isEmpty)
+    let line = try #require(try martlet.accessLines(atLeast: 1).first)
+    #expect(line["reason"] as? String == reason && line["tolerated"] == nil)
+  }
+
+  @Test(arguments: faults, ["defensive", "monitor"])
+  func `the other modes repair, answer, and close before a request that follows`(
+    _ fault: (String, String), _ mode: String
+  ) throws {
+    let stub = try StubBackend()
+    let martlet = try MartletProcess(backends: [stub], listener: #""desync": "\#(mode)""#)
+    let wire = try martlet.wire()
+    try wire.send(request(fault.0) + next)
+    let answer = try wire.takeResponse()
+    #expect(answer.status == 200 && answer["Connection"] == "close")
+    #expect(wire.endsQuietly())
+    let forwarded = try #require(stub.lastRequest)
+    #expect(stub.requests.count == 1 && forwarded.line == "POST /first HTTP/1.1")
+    #expect(forwarded["Content-Length"] == "2" && forwarded.text == "ab")
+    #expect(forwarded.fields.allSatisfy { !$0.name.hasSuffix(" ") && !$0.name.contains("(") })
+    if fault.1 == "obs-fold" { #expect(forwarded["X"] == "a   b") }
+    let line = try #require(try martlet.accessLines(atLeast: 1).first)
+    #expect(line["reason"] == nil && line["status"] as? Int == 200)
+    #expect(line["tolerated"] as? [String] == (mode == "monitor" ? [fault.1] : nil))
+  }
+
+  @Test(arguments: [
+    ("Transfer-Encoding : chunked\r\n", "space-before-colon"),
+    ("Transfer-Encoding:\r\n chunked\r\n", "obs-fold"),
+    ("Content-Length: 3\r\n", "differing-content-lengths"),
+    ("Transfer-Encoding: chunked\r\n", "content-length-with-transfer-encoding"),
+    ("X: y\n", "bare-line-feed"),
+  ])
+  func `what could move a boundary is refused in monitor mode too`(
+    _ fault: String, _ reason: String
+  ) throws {
+    let stub = try StubBackend()
+    let martlet = try MartletProcess(backends: [stub], listener: #""desync": "monitor""#)
+    let wire = try martlet.wire()
+    try wire.send(
+      "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\(fault)\r\nab" + next)
+    #expect(try wire.takeResponse().status == 400)
+    #expect(wire.endsQuietly())
+    #expect(stub.requests.isEmpty)
+    let line = try #require(try martlet.accessLines(atLeast: 1).first)
+    #expect(line["reason"] as? String == reason)
+  }
+
+  @Test func `an answer of Martlet's own closes after a tolerated request as well`() throws {
+    let martlet = try MartletProcess(
+      backends: ["127.0.0.1:\(try freePort())"], pool: #""health": "off""#,
+      listener: #""desync": "defensive""#)
+    let wire = try martlet.wire()
+    try wire.send("GET / HTTP/1.1\r\nHost: localhost\r\nX : y\r\n\r\n" + next)
+    let answer = try wire.takeResponse()
+    #expect(answer.status == 502 && answer["Connection"] == "close")
+    #expect(wire.endsQuietly())
+  }
+
+  @Test func `a request without fault keeps its connection in every mode`() throws {
+    let stub = try StubBackend("ok")
+    let martlet = try MartletProcess(backends: [stub], listener: #""desync": "monitor""#)
+    let wire = try martlet.wire()
+    #expect(try wire.get("/1").text == "ok")
+    #expect(try wire.get("/2").text == "ok")
+    #expect(try martlet.accessLines(atLeast: 2).allSatisfy { $0["tolerated"] == nil })
+  }
+
+  @Test func `the reason for which a chunked body is refused stands in the log`() throws {
+    let stub = try StubBackend()
+    let martlet = try MartletProcess(backends: [stub])
+    let answer = try martlet.answer(
+      "POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+        + "2;x\nab\r\n0\r\n\r\n")
+    #expect(answer.status == 400)
+    let line = try #require(try martlet.accessLines(atLeast: 1).first)
+    #expect(line["failure"] as? String == "malformed-body")
+    #expect(line["reason"] as? String == "bare-line-feed")
+  }
+}
