@@ -23,8 +23,14 @@ func target(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target 
   .target(name: name, dependencies: dependencies, swiftSettings: strict)
 }
 
-func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
-  .testTarget(name: "\(name)Tests", dependencies: dependencies, swiftSettings: testing)
+/// Tests that wait for the compiler longer than they run are compiled without optimisation, also
+/// where what they test is optimised.
+func tests(
+  _ name: String, _ dependencies: [Target.Dependency], optimised: Bool = false
+) -> Target {
+  .testTarget(
+    name: "\(name)Tests", dependencies: dependencies,
+    swiftSettings: testing + (optimised ? [] : [.unsafeFlags(["-Onone"])]))
 }
 
 let package = Package(
@@ -78,7 +84,7 @@ let package = Package(
       [
         "Server", "Proxy", "HTTP", "HTTP1", "Balancing", "TLS", "Reactor", "Metrics",
         "Configuration", "Primitives", .product(name: "Logging", package: "swift-log"),
-      ]),
+      ], optimised: true),
     tests("EndToEnd", ["martlet", "CLinux"]),
     tests("Tidy", []),
   ]
