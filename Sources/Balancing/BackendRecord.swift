@@ -136,6 +136,28 @@ public final class BackendRecord: Sendable {
     pool.announce()
   }
 
+  // MARK: Over an upgrade
+
+  var state: BackendState {
+    let seen = health.state
+    return BackendState(
+      identity: identity, isDown: seen.checksDown, ejections: seen.ejections,
+      ejectedUntil: seen.ejectedUntil, changedAt: changedAt, admin: adminState,
+      weight: weightOverride)
+  }
+
+  func restore(_ state: BackendState) {
+    health.update { health in
+      health = HealthState(
+        isDown: state.isDown, ejections: state.ejections, ejectedUntil: state.ejectedUntil)
+    }
+    changed.store(state.changedAt.nanoseconds, ordering: .relaxed)
+    changeAdmin { _ in
+      UInt32(state.admin.rawValue)
+        | UInt32(state.weight.map { Member.weightRange.clamping($0) } ?? 0) << 8
+    }
+  }
+
   // MARK: Latency
 
   /// The time to a response's first byte as last estimated, for strategies that look at it; zero

@@ -40,6 +40,27 @@ public final class BackendRegistry: Sendable {
     }
   }
 
+  // MARK: Over an upgrade
+
+  /// What is known of every backend, for a process that takes over.
+  public var states: [BackendState] {
+    content.withLock { content in
+      content.backends.values.sorted { $0.id < $1.id }.map(\.state)
+    }
+  }
+
+  /// Backends with exchanges or relays on them, and how many.
+  public var active: [(identity: BackendIdentity, count: Int)] {
+    content.withLock { content in
+      content.backends.values.filter { $0.activeCount != 0 }.map { ($0.identity, $0.activeCount) }
+    }
+  }
+
+  /// Makes a backend begin as another process has seen it.
+  public func restore(_ state: BackendState) {
+    backend(pool: state.identity.pool, address: state.identity.address).restore(state)
+  }
+
   /// Every backend's id is below this.
   public var backendCount: Int { content.withLock { $0.backends.count } }
 

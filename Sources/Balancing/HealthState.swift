@@ -69,6 +69,15 @@ struct HealthState: Equatable {
     }
   }
 
+  /// As another process has seen it. Rows begin anew, and so does a trial, since its result would
+  /// come to that process alone.
+  init(isDown: Bool, ejections: Int, ejectedUntil: Instant) {
+    word = 0
+    checksDown = isDown
+    self.ejections = ejections
+    if isEjected { self.ejectedUntil = ejectedUntil }
+  }
+
   // The fields, from the lowest bit: 1 + 8 + 8 + 6 + 1 + 40.
   private(set) var checksDown: Bool {
     get { field(0, 1) != 0 }

@@ -5,7 +5,9 @@
 #include <pthread.h>
 #include <sched.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 int clinux_accept4(int listener, void *address, unsigned int *length, int flags) {
   return accept4(listener, address, length, flags);
@@ -25,3 +27,7 @@ int clinux_affinity_count(void) {
 const char *clinux_error_name(int code) { return strerrorname_np(code); }
 
 const char *clinux_error_phrase(int code) { return strerrordesc_np(code); }
+
+int clinux_memory_file(void) { return memfd_create("martlet", MFD_CLOEXEC); }
+
+char **clinux_environment(void) { return environ; }

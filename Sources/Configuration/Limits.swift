@@ -29,6 +29,8 @@ extension Configuration {
     public var lameDuck = TimeSpan.zero
     /// For what is under way when Martlet stops.
     public var drain = TimeSpan.seconds(30)
+    /// Between the start of a new process at an upgrade and its word that it serves.
+    public var upgrade = TimeSpan.seconds(60)
     /// A body up to this size is collected before a backend is chosen.
     public var collectSize = 16 * 1024
     /// For no longer than this.
@@ -82,6 +84,10 @@ extension Configuration.Limits: Section {
     Key(
       "drain", \.drain, .duration(.zero ... .seconds(86_400)),
       "After that, so long requests under way may take until they are cut off."),
+    Key(
+      "upgrade", \.upgrade, .duration(.seconds(1) ... .seconds(3600)),
+      "At an upgrade the new process must serve after this time; else it is ended, and the old "
+        + "one goes on."),
     Key(
       "collect-size", \.collectSize, .size(0 ... 64 << 10),
       "A request's body that isn't larger is collected before a backend is chosen, so that "

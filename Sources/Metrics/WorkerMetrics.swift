@@ -51,4 +51,11 @@ public struct MetricsSnapshot: Sendable {
     let value = values[metric.rawValue]
     return value > UInt64(Int64.max) ? 0 : value
   }
+
+  /// Every gauge by its name, also below zero.
+  public var gauges: [(name: String, value: Int64)] {
+    Metric.allCases.filter { $0.entry.kind == .gauge }.map {
+      ("\($0.entry.family)", Int64(bitPattern: values[$0.rawValue]))
+    }
+  }
 }

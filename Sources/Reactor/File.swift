@@ -7,25 +7,43 @@ public enum File {
   /// The bytes of the file at `path`. Throws EFBIG when there are more than `limit`, ENOENT,
   /// EACCES, EISDIR and the like.
   public static func read(_ path: String, limit: Int) throws(SystemError) -> [UInt8] {
-    let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC)
-    if descriptor < 0 { throw .last }
-    defer { _ = close(descriptor) }
+    try Descriptor.file(path).readAll(limit: limit)
+  }
 
-    var bytes: [UInt8] = []
-    while true {
-      var chunk = [UInt8](repeating: 0, count: chunkByteCount)
-      let count = unsafe chunk.withUnsafeMutableBytes {
-        unsafe Glibc.read(descriptor, $0.baseAddress, $0.count)
-      }
-      if count == 0 { return bytes }
-      if count < 0 {
-        if errno == EINTR { continue }
-        throw .last
-      }
-      if count > limit - bytes.count { throw .fileTooLarge }
-      bytes += chunk[..<count]
+  /// Puts a file with `text` at `path` in one step: whoever reads sees the old file or the whole of
+  /// the new one. Throws EACCES when the directory can't be written, ENOENT and the like.
+  public static func replace(_ path: String, with text: String) throws(SystemError) {
+    let fresh = "\(path).\(getpid())"
+    let number = unsafe open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0o644)
+    if number < 0 { throw .last }
+    do throws(SystemError) {
+      try Descriptor.inherited(number).write(Array(text.utf8))
+      if unsafe rename(fresh, path) < 0 { throw .last }
+    } catch {
+      _ = unsafe unlink(fresh)
+      throw error
     }
   }
 
-  private static let chunkByteCount = 16 * 1024
+  /// Removes the file at `path`, if it is there and may be removed.
+  public static func remove(_ path: String) { _ = unsafe unlink(path) }
+}
+
+/// Which file stood at a path at one moment: another one there, or another content, is another
+/// version.
+public struct FileVersion: Equatable, Sendable {
+  private let device: UInt64
+  private let number: UInt64
+  private let seconds: Int
+  private let nanoseconds: Int
+
+  /// Nil when there is no file.
+  public init?(of path: String) {
+    var status = stat()
+    if unsafe stat(path, &status) < 0 { return nil }
+    device = UInt64(status.st_dev)
+    number = UInt64(status.st_ino)
+    seconds = status.st_mtim.tv_sec
+    nanoseconds = status.st_mtim.tv_nsec
+  }
 }

@@ -6,7 +6,9 @@
 // SO_REUSEPORT, and closed at once: it fails when anybody listens there already. Two instances that
 // start within the same instant can still miss each other.
 //
-// Closing one socket of the group resets the connections that wait in its queue.
+// Closing one socket of the group resets the connections that wait in its queue, unless another
+// process has the same socket. So sockets that this process inherited are all kept, however many
+// there are.
 
 import Glibc
 public import Primitives
@@ -49,10 +51,76 @@ public struct ListeningSockets: Sendable {
     return ListeningSockets(sockets: sockets, address: bound)
   }
 
+  // MARK: Inherited
+
+  /// Takes over sockets that another process has opened and given to this one, put together by
+  /// address. Throws EBADF, ENOTSOCK, or EINVAL for a descriptor that isn't a listening TCP socket.
+  public static func adopt(_ descriptors: [Int32]) throws(SystemError) -> [ListeningSockets] {
+    var groups: [ListeningSockets] = []
+    for descriptor in descriptors {
+      guard try option(descriptor, SOL_SOCKET, SO_ACCEPTCONN) == 1,
+        try option(descriptor, SOL_SOCKET, SO_TYPE) == Int32(SOCK_STREAM.rawValue)
+      else { throw SystemError(code: EINVAL) }
+      let address = try localAddress(of: descriptor)
+      guard case .ip = address else { throw SystemError(code: EINVAL) }
+      if fcntl(descriptor, F_SETFD, FD_CLOEXEC) < 0 { throw .last }
+      if fcntl(descriptor, F_SETFL, O_RDWR | O_NONBLOCK) < 0 { throw .last }
+      try set(descriptor, Int32(IPPROTO_TCP), TCP_NODELAY, 1)
+      let socket = Socket(descriptor: descriptor)
+      if let index = groups.firstIndex(where: { $0.address == address }) {
+        groups[index] = ListeningSockets(
+          sockets: groups[index].sockets + [socket], address: address)
+      } else {
+        groups.append(ListeningSockets(sockets: [socket], address: address))
+      }
+    }
+    return groups
+  }
+
+  /// The same with at least `count` sockets. A SO_REUSEPORT group of this user's gets further
+  /// members; else workers share a socket, and one is woken in vain now and then.
+  public func extended(
+    to count: Int, backlog: Int32 = defaultBacklog
+  ) throws(SystemError) -> ListeningSockets {
+    guard sockets.count < count, let first = sockets.first else { return self }
+    var all = sockets
+    do throws(SystemError) {
+      let canJoin = try Self.option(first.descriptor, SOL_SOCKET, SO_REUSEPORT) == 1
+      for index in sockets.count..<count {
+        if canJoin, let descriptor = try? Self.bind(to: address, sharing: true) {
+          all.append(Socket(descriptor: descriptor))
+          if listen(descriptor, backlog) < 0 { throw .last }
+        } else {
+          let shared = sockets[index % sockets.count].descriptor
+          let descriptor = fcntl(shared, F_DUPFD_CLOEXEC, 0)
+          if descriptor < 0 { throw .last }
+          all.append(Socket(descriptor: descriptor))
+        }
+      }
+    } catch {
+      for socket in all.dropFirst(sockets.count) { _ = Glibc.close(socket.descriptor) }
+      throw error
+    }
+    return ListeningSockets(sockets: all, address: address)
+  }
+
+  /// The sockets of one of `workerCount` workers. There may be more sockets than workers.
+  public func share(ofWorker index: Int, of workerCount: Int) -> [Socket] {
+    stride(from: index, to: sockets.count, by: workerCount).map { sockets[$0] }
+  }
+
+  /// Whether this is a socket on `::` that takes IPv4 connections too.
+  public var isDualStack: Bool {
+    guard case .ip(let ip, _) = address, !ip.isV4, let first = sockets.first else { return false }
+    return (try? Self.option(first.descriptor, Int32(IPPROTO_IPV6), IPV6_V6ONLY)) == 0
+  }
+
   /// Closes all of them, for a start that came to nothing.
   public func close() {
     for socket in sockets { _ = Glibc.close(socket.descriptor) }
   }
+
+  // MARK: System calls
 
   /// A bound socket, with the options that accepted connections inherit from it.
   private static func bind(
@@ -83,6 +151,15 @@ public struct ListeningSockets: Sendable {
     _ descriptor: Int32, _ level: Int32, _ option: Int32, _ value: Int32
   ) throws(SystemError) {
     if setOption(descriptor, level, option, value) < 0 { throw .last }
+  }
+
+  private static func option(
+    _ descriptor: Int32, _ level: Int32, _ option: Int32
+  ) throws(SystemError) -> Int32 {
+    var value: Int32 = 0
+    var length = socklen_t(MemoryLayout<Int32>.size)
+    if unsafe getsockopt(descriptor, level, option, &value, &length) < 0 { throw .last }
+    return value
   }
 
   private static func localAddress(of descriptor: Int32) throws(SystemError) -> SocketAddress {

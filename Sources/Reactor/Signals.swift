@@ -19,7 +19,7 @@ public enum Signal: Sendable, CaseIterable {
   /// SIGUSR2
   case user2
 
-  fileprivate var number: Int32 {
+  var number: Int32 {
     switch self {
     case .terminate: SIGTERM
     case .interrupt: SIGINT

@@ -22,13 +22,16 @@ public final class Server {
     /// Called once when everything listens, with the addresses and the names of the listeners.
     public var started: ([ListeningAddress]) -> Void
     public var logger: Logger
+    /// The running process to take over from, if there is one.
+    public var predecessor: Predecessor?
 
     public init(
-      configuration: Configuration, logger: Logger, reload: @escaping () -> Configuration?,
-      started: @escaping ([ListeningAddress]) -> Void
+      configuration: Configuration, logger: Logger, predecessor: Predecessor? = nil,
+      reload: @escaping () -> Configuration?, started: @escaping ([ListeningAddress]) -> Void
     ) {
       self.configuration = configuration
       self.logger = logger
+      self.predecessor = predecessor
       self.reload = reload
       self.started = started
     }
@@ -51,16 +54,22 @@ public final class Server {
   // MARK: Parts
 
   private let options: Options
-  private let logger: Logger
-  private var configuration: Configuration
-  private let builder: SnapshotBuilder
+  let logger: Logger
+  private(set) var configuration: Configuration
+  let builder: SnapshotBuilder
   private var snapshot: Snapshot
   private let names = NameTable()
-  private let inbox: Inbox<ControlMessage>
+  let inbox: Inbox<ControlMessage>
   private var workers: [RunningWorker] = []
-  private var listening: [ListeningPlace: ListeningSockets] = [:]
+  private(set) var listening: ListenerTable
   private var log: AccessLogWriter?
-  private var rotatesTicketsAt = Instant.never
+  private(set) var rotatesTicketsAt = Instant.never
+  var stage = Stage.serving
+  /// When a server that is to drain begins with it.
+  var drainsAt = Instant.never
+  private var finishedCount = 0
+  /// A successor that was told to end because this process was, and hasn't said anything since.
+  var abandoned: Successor?
   /// Threads that only wait, and end with the process.
   private var waiting: [Thread] = []
 
@@ -70,10 +79,21 @@ public final class Server {
     let thread: Thread
   }
 
-  private enum ControlMessage: Sendable {
+  enum ControlMessage: Sendable {
     case signal(Signal)
     case resolved(changed: Set<String>)
+    case successor(Successor.Report)
     case workerFinished
+  }
+
+  /// How far the server is on its way out.
+  enum Stage {
+    case serving
+    /// Serves, while another process gets ready to take over.
+    case upgrading(Successor)
+    /// Accepts nothing new, or won't soon (lame duck). `isAsked`: by a signal, so that another one
+    /// means to end at once.
+    case draining(isAsked: Bool)
   }
 
   private init(_ options: Options) throws(ServerFailure) {
@@ -94,6 +114,17 @@ public final class Server {
     builder = SnapshotBuilder(
       ticketKeys: keys,
       workerCount: options.configuration.workers ?? ProcessorCount.available)
+    if let predecessor = options.predecessor {
+      guard let handover = predecessor.handover else {
+        throw ServerFailure("process \(predecessor.id) hands over in a way that is unknown here")
+      }
+      listening = try ListenerTable(workerCount: builder.workerCount, handover)
+      // Without them clients only have to shake hands anew.
+      _ = keys.restore(handover.ticketKeys)
+      for backend in handover.backends { builder.registry.restore(backend) }
+    } else {
+      listening = ListenerTable(workerCount: builder.workerCount)
+    }
     snapshot = Snapshot(settings: Settings(), listeners: [], pools: [])
   }
 
@@ -111,22 +142,32 @@ public final class Server {
     }
     resolveNames(configuration)
     snapshot = try build(configuration)
-    let opened = try open(configuration)
-    listening = opened
     try startLog()
+    // Late, because a process that takes over may add sockets to a group, and what waited there
+    // would be lost if it failed afterwards.
+    listening = try listening.opening(configuration)
+    listening.closeUnused()
     for index in 0..<builder.workerCount { try startWorker(index) }
     try watchSignals()
     try watchNames()
     scheduleTicketRotation()
-    options.started(
-      configuration.listeners.flatMap { listener in
-        listener.addresses.compactMap { address in
-          opened[ListeningPlace(address, of: listener)].map {
-            ListeningAddress(
-              listener: listener.name, address: "\($0.address)", isTLS: listener.tls != nil)
-          }
+    if let handover = options.predecessor?.handover {
+      rotatesTicketsAt = min(rotatesTicketsAt, handover.rotatesTicketsAt)
+    }
+    options.started(addresses)
+    writeProcessID()
+    options.predecessor?.makeWay()
+  }
+
+  private var addresses: [ListeningAddress] {
+    configuration.listeners.flatMap { listener in
+      listener.addresses.compactMap { address in
+        listening.address(address, of: listener).map {
+          ListeningAddress(
+            listener: listener.name, address: "\($0)", isTLS: listener.tls != nil)
         }
-      })
+      }
+    }
   }
 
   /// A snapshot of `configuration`, with everything said that is to be said about certificates.
@@ -134,50 +175,9 @@ public final class Server {
     let certificates = try configuration.loadCertificates()
     for message in certificates.report.outOfDate { logger.error("\(message)") }
     for message in certificates.report.warnings { logger.warning("\(message)") }
-    for listener in configuration.listeners {
-      guard let files = listener.tls?.tickets?.keyFiles, !files.isEmpty else { continue }
-      try readTicketKeys(files)
-    }
+    try readTicketKeys(of: configuration)
     return try builder.build(
       configuration, certificates: certificates.byListener, names: names)
-  }
-
-  /// Opens what isn't open yet. An address of a listener that has several may be missing on this
-  /// machine, such as ::1 in a container, as long as another can be had.
-  private func open(
-    _ configuration: Configuration
-  ) throws(ServerFailure) -> [ListeningPlace: ListeningSockets] {
-    var opened: [ListeningPlace: ListeningSockets] = [:]
-    var problems: [String] = []
-    for listener in configuration.listeners {
-      var failures: [String] = []
-      var count = 0
-      for address in listener.addresses {
-        let place = ListeningPlace(address, of: listener)
-        if let known = listening[place] {
-          opened[place] = known
-          count += 1
-          continue
-        }
-        do throws(SystemError) {
-          opened[place] = try ListeningSockets.open(
-            on: address, count: builder.workerCount, backlog: Int32(clamping: listener.backlog))
-          count += 1
-        } catch {
-          let isMissing = error == .addressNotAvailable || error == .familyNotSupported
-          let message = "can't listen on \(address) (listener \(listener.name)): \(error)"
-          if isMissing && listener.addresses.count > 1 {
-            failures.append(message)
-          } else {
-            problems.append(message)
-          }
-        }
-      }
-      if count == 0 { problems += failures }
-    }
-    if problems.isEmpty { return opened }
-    for (place, sockets) in opened where listening[place] == nil { sockets.close() }
-    throw ServerFailure(problems)
   }
 
   private func startLog() throws(ServerFailure) {
@@ -209,7 +209,7 @@ public final class Server {
         events: EventLog(logger: logger), format: AccessLog.Format(configuration.log.access),
         producer: log?.producer(index))
       let control = self.inbox
-      inbox.post(.install(snapshot, listeners: assignments(worker: index)))
+      inbox.post(installation(forWorker: index))
       let thread = try Thread(name: "worker-\(index)") {
         start.run()
         control.post(.workerFinished)
@@ -220,65 +220,91 @@ public final class Server {
     }
   }
 
-  private func assignments(worker index: Int) -> [ListenerAssignment] {
-    var assignments: [ListenerAssignment] = []
-    for (position, listener) in configuration.listeners.enumerated() {
-      for address in listener.addresses {
-        let place = ListeningPlace(address, of: listener)
-        guard let sockets = listening[place]?.sockets else { continue }
-        assignments.append(ListenerAssignment(socket: sockets[index], listener: position))
-      }
-    }
-    return assignments
+  private func installation(forWorker index: Int) -> WorkerMessage {
+    .install(snapshot, listeners: listening.assignments(of: configuration, worker: index))
   }
 
   // MARK: Control
 
   /// Waits for what is to be done, until the workers have finished.
   private func control() -> Bool {
-    var finished = 0
-    var endsAt = Instant.never
-    var isDraining = false
-    while finished < workers.count {
+    while finishedCount < workers.count {
+      for message in inbox.wait(atMost: timeToNextDeadline) { handle(message) }
       let now = SystemClock.monotonic()
-      let next = min(rotatesTicketsAt, endsAt)
-      for message in inbox.wait(atMost: next == .never ? nil : max(.zero, next - now)) {
-        switch message {
-        case .signal(.terminate), .signal(.interrupt):
-          if isDraining {
-            logger.notice("a second signal: ending at once")
-            for worker in workers { worker.inbox.post(.stop) }
-          } else {
-            isDraining = true
-            endsAt = SystemClock.monotonic() + configuration.limits.lameDuck
-            logger.notice("draining: exchanges in progress are finished, then Martlet ends")
-          }
-        case .signal(.hangUp):
-          if !isDraining { reload() }
-        case .signal(.user1):
-          log?.reopen()
-        case .signal(.user2):
-          break
-        case .resolved(let changed):
-          republish(changed)
-        case .workerFinished:
-          finished += 1
-        }
-      }
-      let then = SystemClock.monotonic()
-      if then >= endsAt {
-        endsAt = .never
+      if now >= drainsAt {
+        drainsAt = .never
         for worker in workers { worker.inbox.post(.drain(limit: configuration.limits.drain)) }
       }
-      if then >= rotatesTicketsAt { rotateTickets() }
+      if now >= rotatesTicketsAt { rotateTickets() }
+      checkSuccessor(at: now)
     }
     for worker in workers { worker.thread.join() }
+    abandoned?.process.kill()
+    removeProcessID()
     log?.stop()
     let total = MetricsSnapshot(of: workers.map(\.metrics))
     let dropped = total[.accessLogLinesDropped]
     if dropped > 0 { logger.warning("\(dropped) lines of the access log were dropped") }
+    reportLeftovers(total)
     logger.notice("ended after \(total[.requests]) requests")
     return total[.exchangesCut] == 0
+  }
+
+  /// All connections are closed and all places given back by now; if not, there is a mistake that
+  /// would show as a gauge that creeps up.
+  private func reportLeftovers(_ total: MetricsSnapshot) {
+    for (name, count) in total.gauges where count != 0 {
+      logger.error("\(name) has \(count) left at the end")
+    }
+    for (backend, count) in builder.registry.active {
+      logger.error("backend \(backend.address) has \(count) left at the end")
+    }
+  }
+
+  /// Nil when nothing is due by itself.
+  private var timeToNextDeadline: TimeSpan? {
+    var next = min(rotatesTicketsAt, drainsAt)
+    if case .upgrading(let successor) = stage, !successor.isOverdue {
+      next = min(next, successor.givesUpAt)
+    }
+    return next == .never ? nil : max(.zero, next - SystemClock.monotonic())
+  }
+
+  private func handle(_ message: ControlMessage) {
+    switch message {
+    case .signal(.terminate), .signal(.interrupt): end()
+    case .signal(.hangUp): reload()
+    case .signal(.user1): log?.reopen()
+    case .signal(.user2): upgrade()
+    case .resolved(let changed): republish(changed)
+    case .successor(let report): successorReported(report)
+    case .workerFinished: finishedCount += 1
+    }
+  }
+
+  /// A signal asks for the end: in good order the first time.
+  private func end() {
+    switch stage {
+    case .serving:
+      drain()
+    case .upgrading(let successor):
+      // It may be serving by now, so it is asked to end in good order as well.
+      successor.process.terminate()
+      abandoned = successor
+      drain()
+    case .draining(isAsked: false):
+      stage = .draining(isAsked: true)
+      logger.notice("draining already, since another process has taken over")
+    case .draining(isAsked: true):
+      logger.notice("a second signal: ending at once")
+      for worker in workers { worker.inbox.post(.stop) }
+    }
+  }
+
+  private func drain() {
+    stage = .draining(isAsked: true)
+    drainsAt = SystemClock.monotonic() + configuration.limits.lameDuck
+    logger.notice("draining: exchanges in progress are finished, then Martlet ends")
   }
 
   private func watchSignals() throws(ServerFailure) {
@@ -300,31 +326,43 @@ public final class Server {
 
   // MARK: Reload
 
-  private func reload() {
+  func reload() {
+    switch stage {
+    case .serving:
+      break
+    case .upgrading(var successor):
+      // The new process has the new file already, or will refuse it; sockets must not change now.
+      successor.reloadsAfter = true
+      stage = .upgrading(successor)
+      return
+    case .draining:
+      return
+    }
     guard let fresh = options.reload() else {
       logger.error("the new configuration is refused; the old one stays in force")
       return
     }
-    let previous = listening
     do throws(ServerFailure) {
       resolveNames(fresh)
       let snapshot = try build(fresh)
-      listening = try open(fresh)
+      listening = try listening.opening(fresh)
+      let isMoved = fresh.pidFile != configuration.pidFile
+      if isMoved { removeProcessID() }
       configuration = fresh
+      if isMoved { writeProcessID() }
       self.snapshot = snapshot
     } catch {
-      listening = previous
       names.watch(configuration)
       for message in error.messages { logger.error("\(message)") }
       logger.error("the new configuration is refused; the old one stays in force")
       return
     }
     if fresh.workers != nil && fresh.workers != workers.count {
-      logger.warning("the number of workers stays \(workers.count) until a restart")
+      logger.warning("the number of workers stays \(workers.count) until an upgrade or a restart")
     }
     if fresh.log.access != .off { log?.reopen(OutputTarget(fresh.log.target)) }
     for (index, worker) in workers.enumerated() {
-      worker.inbox.post(.install(snapshot, listeners: assignments(worker: index)))
+      worker.inbox.post(installation(forWorker: index))
     }
     scheduleTicketRotation()
     logger.notice("the new configuration is in force")
@@ -360,6 +398,12 @@ public final class Server {
 
   // MARK: Ticket keys
 
+  private func readTicketKeys(of configuration: Configuration) throws(ServerFailure) {
+    let lists = configuration.listeners.compactMap { $0.tls?.tickets?.keyFiles }
+    for files in lists where !files.isEmpty { try readTicketKeys(files) }
+    if lists.allSatisfy(\.isEmpty) { builder.ticketKeys.stopSharing() }
+  }
+
   private func readTicketKeys(_ files: [String]) throws(ServerFailure) {
     var secrets: [[UInt8]] = []
     for file in files {
@@ -387,18 +431,6 @@ public final class Server {
     } catch {
       logger.error("can't make a new ticket key: \(error)")
     }
-  }
-}
-
-/// An address to listen on, by which its sockets are found again at a reload. Where the kernel
-/// chooses the port, the same address stands for another place with each listener.
-private struct ListeningPlace: Hashable {
-  let address: SocketAddress
-  private let chooser: String?
-
-  init(_ address: SocketAddress, of listener: Configuration.Listener) {
-    self.address = address
-    if case .ip(_, port: 0) = address { chooser = listener.name } else { chooser = nil }
   }
 }
 

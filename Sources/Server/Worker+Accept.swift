@@ -87,11 +87,13 @@ extension Worker where IO: ~Copyable {
   }
 
   /// Stops listening. What already waits in the socket's queue would be reset by closing it, so it
-  /// is taken first.
+  /// is taken first. A socket that another process has too lives on there, and would go on to be
+  /// reported here if it were closed alone.
   mutating func close(listener index: Int) {
     guard listeners[index].isOpen else { return }
     takeWaiting(index)
     listeners[index].isOpen = false
+    io.unwatch(listener: listeners[index].socket)
     io.close(listeners[index].socket, reset: false)
   }
 

@@ -222,11 +222,14 @@ extension Worker where IO: ~Copyable {
     finish(handle)
   }
 
-  /// The answer can't be completed: end the client's connection so that this is plain to see.
+  /// The answer can't be completed: end the client's connection so that this is plain to see. What
+  /// there is of it goes first, since a client that saw nothing may take the connection for a stale
+  /// one and ask again what was carried out already.
   private mutating func cut(_ handle: Handle) {
     let downstream = exchanges[handle].downstream
     endAttempt(handle, reusable: false)
     removeExchange(handle)
+    downstreams[downstream].transport.flush(&io, &buffers)
     close(downstream: downstream, reset: true)
   }
 

@@ -14,34 +14,36 @@ public final class TicketKeys: Sendable {
   /// least two hours, which is also how long a session lives (`ServerContext.sessionLifetime`).
   public static let keyCountMax = 3
 
-  private let ring: Mutex<[TicketKey]>
-  private let isShared: Bool
+  private struct Ring {
+    var keys: [TicketKey]
+    var isShared = false
+  }
+
+  private let ring: Mutex<Ring>
 
   /// A ring with one random key.
   public init() throws(TLSFailure) {
-    ring = Mutex([try TicketKey.random()])
-    isShared = false
+    ring = Mutex(Ring(keys: [try TicketKey.random()]))
   }
 
   /// A ring of keys that several nodes share, made of secrets of 48 or 80 random bytes each, the
   /// first of which seals. Nil when there is none or one has another length.
   public init?(secrets: [[UInt8]]) {
     guard let keys = Self.keys(of: secrets) else { return nil }
-    ring = Mutex(keys)
-    isShared = true
+    ring = Mutex(Ring(keys: keys, isShared: true))
   }
 
   /// How many keys can open tickets.
-  public var count: Int { ring.withLock { $0.count } }
+  public var count: Int { ring.withLock { $0.keys.count } }
 
   /// Makes a new random key the present one and forgets the oldest beyond `keyCountMax`. Shared
   /// keys stay as they are, since the other nodes would not know the new one.
   public func rotate() throws(TLSFailure) {
-    if isShared { return }
     let key = try TicketKey.random()
-    ring.withLock { keys in
-      keys.insert(key, at: 0)
-      if keys.count > Self.keyCountMax { keys.removeLast() }
+    ring.withLock { ring in
+      if ring.isShared { return }
+      ring.keys.insert(key, at: 0)
+      if ring.keys.count > Self.keyCountMax { ring.keys.removeLast() }
     }
   }
 
@@ -49,16 +51,36 @@ public final class TicketKeys: Sendable {
   /// `init(secrets:)`.
   public func replace(secrets: [[UInt8]]) -> Bool {
     guard let keys = Self.keys(of: secrets) else { return false }
-    ring.withLock { $0 = keys }
+    ring.withLock { $0 = Ring(keys: keys, isShared: true) }
     return true
   }
 
-  var sealing: TicketKey? { ring.withLock { $0.first } }
+  /// Goes back to random keys after shared ones: the next rotation brings the first.
+  public func stopSharing() { ring.withLock { $0.isShared = false } }
+
+  /// The random keys in the form in which `restore` takes them, the present one first; none when
+  /// they are shared, since those are read from their files.
+  public var exported: [[UInt8]] {
+    ring.withLock { $0.isShared ? [] : $0.keys.map(\.bytes) }
+  }
+
+  /// Puts the random keys of another process in place of the present ones, so that its tickets
+  /// are good here too. False, with nothing changed, when they aren't what `exported` gives.
+  public func restore(_ exported: [[UInt8]]) -> Bool {
+    let keys = exported.compactMap(TicketKey.init(bytes:))
+    guard keys.count == exported.count, (1...Self.keyCountMax).contains(keys.count) else {
+      return false
+    }
+    ring.withLock { $0 = Ring(keys: keys) }
+    return true
+  }
+
+  var sealing: TicketKey? { ring.withLock { $0.keys.first } }
 
   /// The key of that name, and whether it is the one that seals.
   func opening(_ name: InlineArray<16, UInt8>) -> (key: TicketKey, isPresent: Bool)? {
-    ring.withLock { keys in
-      for (index, key) in keys.enumerated() where key.hasName(name) {
+    ring.withLock { ring in
+      for (index, key) in ring.keys.enumerated() where key.hasName(name) {
         return (key, index == 0)
       }
       return nil
@@ -91,6 +113,19 @@ struct TicketKey: Sendable {
     self.name = name
     cipherKey = Self.digest("martlet ticket cipher", secret)
     macKey = Self.digest("martlet ticket mac", secret)
+  }
+
+  /// All parts one after the other.
+  var bytes: [UInt8] {
+    name.indices.map { name[$0] } + cipherKey.indices.map { cipherKey[$0] }
+      + macKey.indices.map { macKey[$0] }
+  }
+
+  init?(bytes: [UInt8]) {
+    guard bytes.count == 80 else { return nil }
+    name = InlineArray { bytes[$0] }
+    cipherKey = InlineArray { bytes[16 + $0] }
+    macKey = InlineArray { bytes[48 + $0] }
   }
 
   static func random() throws(TLSFailure) -> TicketKey {

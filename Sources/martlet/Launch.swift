@@ -8,12 +8,13 @@ import Server
 /// Serves until a signal ends it. Throws the exit status 70 when it can't, or when exchanges had to
 /// be cut off at the end.
 func launch(
-  _ configuration: Configuration, reload: @escaping () -> Configuration?
+  _ configuration: Configuration, predecessor: Predecessor? = nil,
+  reload: @escaping () -> Configuration?
 ) throws {
   var logger = Logger(label: "martlet") { StreamLogHandler.standardError(label: $0) }
   logger.logLevel = Logger.Level(configuration.log.level)
   let options = Server.Options(
-    configuration: configuration, logger: logger, reload: reload,
+    configuration: configuration, logger: logger, predecessor: predecessor, reload: reload,
     started: { addresses in
       writeError(banner(addresses, configuration))
     })
@@ -21,6 +22,7 @@ func launch(
     if try Server.run(options) { return }
   } catch {
     for message in error.messages { writeError("martlet: error: \(message)\n") }
+    predecessor?.goOn(because: error.messages.joined(separator: "; "))
   }
   throw ExitCode(70)
 }

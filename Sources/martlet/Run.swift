@@ -2,6 +2,7 @@
 
 import ArgumentParser
 import Configuration
+import Server
 
 struct Run: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -24,7 +25,14 @@ struct Run: ParsableCommand {
   @OptionGroup var options: ConfigurationOptions
 
   func run() throws {
-    let configuration = try options.load()
-    try launch(configuration, reload: { try? options.load() })
+    let predecessor = Predecessor.find()
+    let configuration: Configuration
+    do {
+      configuration = try options.load()
+    } catch {
+      predecessor?.goOn(because: "the configuration is refused")
+      throw error
+    }
+    try launch(configuration, predecessor: predecessor, reload: { try? options.load() })
   }
 }

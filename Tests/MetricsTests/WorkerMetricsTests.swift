@@ -50,6 +50,18 @@ import Testing
     #expect(MetricsSnapshot(of: [worker])[.exchangesActive] == 0)
   }
 
+  @Test func theGaugesAreKnownByTheirNamesEvenBelowZero() {
+    let worker = WorkerMetrics()
+    worker.add(.requests, 5)
+    worker.add(.downstreamConnectionsActive, 2)
+    worker.subtract(.exchangesActive)
+    let open = MetricsSnapshot(of: [worker]).gauges.filter { $0.value != 0 }
+    #expect(open.map(\.name).sorted() == [
+      "martlet_downstream_connections_active", "martlet_exchanges_active",
+    ])
+    #expect(open.map(\.value).sorted() == [-1, 2])
+  }
+
   @Test func aScrapeBesideARunningWorkerSeesCountersThatOnlyGrow() async {
     let worker = WorkerMetrics()
     let writing = Task.detached { for _ in 0..<100_000 { worker.add(.requests) } }

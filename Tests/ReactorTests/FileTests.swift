@@ -20,4 +20,17 @@ import Testing
     #expect(throws: SystemError.noSuchFile) { try File.read("/nonexistent/file", limit: 10) }
     #expect(throws: SystemError(code: EISDIR)) { try File.read("/tmp", limit: 10) }
   }
+
+  @Test func aFileIsReplacedAsAWholeAndTheNewOneIsAnotherVersion() throws {
+    let path = "/tmp/martlet-\(getpid())-\(UInt32.random(in: 0 ... .max))"
+    defer { File.remove(path) }
+    #expect(FileVersion(of: path) == nil)
+    try File.replace(path, with: "one\n")
+    let first = try #require(FileVersion(of: path))
+    #expect(FileVersion(of: path) == first)
+    try File.replace(path, with: "one\n")
+    #expect(FileVersion(of: path) != first)
+    #expect(try File.read(path, limit: 10) == Array("one\n".utf8))
+    #expect(throws: SystemError.noSuchFile) { try File.replace("/nonexistent/file", with: "") }
+  }
 }

@@ -101,4 +101,67 @@ import Testing
     defer { closeAll(v4) }
     #expect(v4.address == .ip(.anyV4, port: port))
   }
+
+  // MARK: Inherited
+
+  @Test func socketsThatWereGivenAreFoundAgainByTheirAddress() throws {
+    let one = try ListeningSockets.open(on: loopback, count: 2)
+    let other = try ListeningSockets.open(on: loopback, count: 1)
+    defer {
+      closeAll(one)
+      closeAll(other)
+    }
+    let given = [one.sockets[0], other.sockets[0], one.sockets[1]].map(\.descriptor)
+    for descriptor in given { _ = fcntl(descriptor, F_SETFD, 0) }
+    let adopted = try ListeningSockets.adopt(given)
+    #expect(adopted.map(\.address) == [one.address, other.address])
+    #expect(adopted.map(\.sockets) == [one.sockets, other.sockets])
+    for descriptor in given {
+      #expect(fcntl(descriptor, F_GETFD) == FD_CLOEXEC)
+      #expect(fcntl(descriptor, F_GETFL) & O_NONBLOCK != 0)
+    }
+  }
+
+  @Test func whatIsNoListeningSocketIsRefused() throws {
+    let connection = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+    let file = open("/dev/null", O_RDONLY)
+    defer {
+      close(connection)
+      close(file)
+    }
+    #expect(throws: SystemError(code: EINVAL)) { try ListeningSockets.adopt([connection]) }
+    #expect(throws: SystemError(code: ENOTSOCK)) { try ListeningSockets.adopt([file]) }
+    #expect(throws: SystemError(code: EBADF)) { try ListeningSockets.adopt([1_000_000]) }
+  }
+
+  @Test func aGroupGetsFurtherMembersAndIsNeverMadeSmaller() throws {
+    let group = try ListeningSockets.open(on: loopback, count: 1)
+    let larger = try group.extended(to: 3)
+    defer { closeAll(larger) }
+    #expect(larger.address == group.address)
+    #expect(larger.sockets.first == group.sockets.first)
+    #expect(Set(larger.sockets).count == 3)
+    // Each has a queue of its own: a file of its own in the kernel.
+    #expect(Set(larger.sockets.map(inode)).count == 3)
+    #expect(try larger.extended(to: 2).sockets == larger.sockets)
+    #expect(larger.share(ofWorker: 0, of: 2) == [larger.sockets[0], larger.sockets[2]])
+    #expect(larger.share(ofWorker: 1, of: 2) == [larger.sockets[1]])
+    #expect(larger.share(ofWorker: 3, of: 4) == [])
+  }
+
+  @Test func aSocketThatNobodyMayJoinIsShared() throws {
+    let single = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+    #expect(listen(single, 8) == 0)
+    let group = try #require(try ListeningSockets.adopt([single]).first)
+    let shared = try group.extended(to: 2)
+    defer { closeAll(shared) }
+    #expect(Set(shared.sockets).count == 2)
+    #expect(Set(shared.sockets.map(inode)).count == 1)
+  }
+
+  private func inode(_ socket: Socket) -> UInt {
+    var status = stat()
+    #expect(fstat(socket.descriptor, &status) == 0)
+    return UInt(status.st_ino)
+  }
 }

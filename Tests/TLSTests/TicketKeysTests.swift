@@ -40,6 +40,37 @@ import Testing
     #expect(keys.opening(name)?.isPresent == true)
   }
 
+  @Test("Shared keys that came later don't rotate either, until they are given up")
+  func sharedLater() throws {
+    let keys = try TicketKeys()
+    #expect(keys.replace(secrets: [pattern(48)]))
+    #expect(keys.exported.isEmpty)
+    let name = try #require(keys.sealing).name
+    try keys.rotate()
+    #expect(keys.opening(name)?.isPresent == true)
+    keys.stopSharing()
+    try keys.rotate()
+    #expect(keys.opening(name)?.isPresent == false)
+  }
+
+  @Test("Another process opens what was sealed under any exported key, and seals under the same")
+  func handedOver() throws {
+    let old = try TicketKeys()
+    try old.rotate()
+    let new = try TicketKeys()
+    #expect(new.restore(old.exported))
+    #expect(new.exported == old.exported)
+    #expect(new.count == 2)
+    let sealing = try #require(old.sealing)
+    #expect(new.opening(sealing.name)?.isPresent == true)
+    try new.rotate()
+    #expect(new.opening(sealing.name)?.isPresent == false)
+    for broken in [[], [pattern(79)], old.exported + [pattern(3)]] {
+      #expect(!new.restore(broken))
+      #expect(new.count == 3)
+    }
+  }
+
   @Test("The parts of a key differ from each other and from the secret")
   func derivation() throws {
     let secret = pattern(80)

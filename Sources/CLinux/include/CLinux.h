@@ -27,4 +27,10 @@ const char *clinux_error_name(int code);
 /// `Connection refused` for the number of ECONNREFUSED; null when there is no such error.
 const char *clinux_error_phrase(int code);
 
+/// memfd_create(2), close-on-exec.
+int clinux_memory_file(void);
+
+/// The variables of the environment, up to a null.
+char **clinux_environment(void);
+
 #endif

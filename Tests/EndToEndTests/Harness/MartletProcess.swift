@@ -54,13 +54,13 @@ final class MartletProcess: Sendable {
   /// otherwise, and waits until it listens.
   init(
     _ configuration: String, _ flags: [String] = [], in folder: TemporaryFolder? = nil,
-    keeping kept: [any Sendable] = []
+    binary: String = Installation.binary, keeping kept: [any Sendable] = []
   ) throws {
     self.kept = kept
     let folder = folder ?? TemporaryFolder()
     self.folder = folder
     try folder.write(configuration, to: "config.json")
-    process = try Self.start(["run"] + flags, in: folder)
+    process = try Self.start(["run"] + flags, in: folder, binary: binary)
     let process = process
     let listens = poll { process.errorText.contains("\ntry  curl") || !process.isRunning }
     ports = Self.ports(in: process.errorText)
@@ -93,11 +93,13 @@ final class MartletProcess: Sendable {
   }
 
   /// Starts the binary without waiting for anything.
-  static func start(_ arguments: [String], in folder: TemporaryFolder) throws -> ChildProcess {
-    guard FileManager.default.isExecutableFile(atPath: Installation.binary) else {
-      throw HarnessError("no martlet at \(Installation.binary)")
+  static func start(
+    _ arguments: [String], in folder: TemporaryFolder, binary: String = Installation.binary
+  ) throws -> ChildProcess {
+    guard FileManager.default.isExecutableFile(atPath: binary) else {
+      throw HarnessError("no martlet at \(binary)")
     }
-    return try ChildProcess([Installation.binary] + arguments, in: folder.path)
+    return try ChildProcess([binary] + arguments, in: folder.path)
   }
 
   private static func ports(in text: String) -> [Int] {

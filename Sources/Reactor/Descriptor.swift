@@ -1,0 +1,90 @@
+// A file descriptor with an owner: what one process hands to another, whatever it stands for.
+//
+// Blocking, so for the control thread and for threads that only wait. Sockets of connections aren't
+// this: workers close those themselves (EpollIO).
+
+import CLinux
+import Glibc
+
+/// A descriptor that is closed with its last reference, and that no child gets by accident.
+public final class Descriptor: Sendable {
+  public let number: Int32
+
+  private init(owning number: Int32) { self.number = number }
+
+  deinit { _ = Glibc.close(number) }
+
+  /// Owns from now on a descriptor that this process was started with. Throws EBADF.
+  public static func inherited(_ number: Int32) throws(SystemError) -> Descriptor {
+    if fcntl(number, F_SETFD, FD_CLOEXEC) < 0 { throw .last }
+    return Descriptor(owning: number)
+  }
+
+  /// A file in memory alone that holds `bytes`: no name in any directory, gone with its last
+  /// descriptor.
+  public static func memory(_ bytes: [UInt8]) throws(SystemError) -> Descriptor {
+    let number = clinux_memory_file()
+    if number < 0 { throw .last }
+    let file = Descriptor(owning: number)
+    try file.write(bytes)
+    if lseek(number, 0, SEEK_SET) < 0 { throw .last }
+    return file
+  }
+
+  /// Two ends: what is written to one is read from the other.
+  public static func pair() throws(SystemError) -> (Descriptor, Descriptor) {
+    var ends: InlineArray<2, Int32> = [-1, -1]
+    var span = ends.mutableSpan
+    let result = unsafe span.withUnsafeMutableBufferPointer { buffer in
+      unsafe socketpair(
+        AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0, buffer.baseAddress)
+    }
+    if result < 0 { throw .last }
+    return (Descriptor(owning: ends[0]), Descriptor(owning: ends[1]))
+  }
+
+  /// Writes all of `bytes`.
+  public func write(_ bytes: [UInt8]) throws(SystemError) {
+    var written = 0
+    while written < bytes.count {
+      let count = unsafe bytes.withUnsafeBytes { buffer in
+        unsafe Glibc.write(
+          number, buffer.baseAddress?.advanced(by: written), buffer.count - written)
+      }
+      if count < 0 {
+        if errno == EINTR { continue }
+        throw .last
+      }
+      written += count
+    }
+  }
+
+  /// Reads up to the end. Throws EFBIG when there are more bytes than `limit`.
+  public func readAll(limit: Int) throws(SystemError) -> [UInt8] {
+    var bytes: [UInt8] = []
+    while true {
+      var chunk = [UInt8](repeating: 0, count: Self.chunkByteCount)
+      let count = unsafe chunk.withUnsafeMutableBytes {
+        unsafe Glibc.read(number, $0.baseAddress, $0.count)
+      }
+      if count == 0 { return bytes }
+      if count < 0 {
+        if errno == EINTR { continue }
+        throw .last
+      }
+      if count > limit - bytes.count { throw .fileTooLarge }
+      bytes += chunk[..<count]
+    }
+  }
+
+  private static let chunkByteCount = 16 * 1024
+}
+
+extension Descriptor {
+  /// The file at `path`, for reading. Throws ENOENT, EACCES and the like.
+  static func file(_ path: String) throws(SystemError) -> Descriptor {
+    let number = unsafe open(path, O_RDONLY | O_CLOEXEC)
+    if number < 0 { throw .last }
+    return Descriptor(owning: number)
+  }
+}

@@ -1,0 +1,100 @@
+// What a running process gives to the one that takes over from it, and how it is written down.
+//
+// Lines of fields with a tab between them, the kind first. The two processes may be of different
+// versions, so kinds and further fields that a reader doesn't know are passed over; the version in
+// the first line changes when even that wouldn't do. It holds ticket keys, so it travels in a file
+// in memory alone, never by arguments, the environment or a file with a name.
+
+import Balancing
+import Primitives
+
+struct Handover: Equatable {
+  /// Listening sockets by place, all that there are: see ListenerTable.
+  var sockets: [(place: String, descriptors: [Int32])] = []
+  /// The random ticket keys, the present one first.
+  var ticketKeys: [[UInt8]] = []
+  /// When the next random key is due.
+  var rotatesTicketsAt = Instant.never
+  var backends: [BackendState] = []
+
+  init() {}
+
+  // MARK: Writing
+
+  var bytes: [UInt8] {
+    var lines = [[Self.title, "\(Self.version)"]]
+    for group in sockets {
+      lines.append(["sockets", group.place] + group.descriptors.map { "\($0)" })
+    }
+    for key in ticketKeys { lines.append(["ticket-key", Self.hexadecimal(key)]) }
+    lines.append(["ticket-rotation", "\(rotatesTicketsAt.nanoseconds)"])
+    for backend in backends {
+      let fields = [
+        "backend", backend.identity.pool, backend.identity.address, backend.isDown ? "down" : "up",
+        "\(backend.ejections)", "\(backend.ejectedUntil.nanoseconds)",
+        "\(backend.changedAt.nanoseconds)", "\(backend.admin.rawValue)", "\(backend.weight ?? 0)",
+      ]
+      // Only the path of a Unix socket can hold a separator; such a backend is met anew.
+      if !fields.contains(where: { $0.contains("\t") || $0.contains("\n") }) {
+        lines.append(fields)
+      }
+    }
+    return Array(lines.map { $0.joined(separator: "\t") + "\n" }.joined().utf8)
+  }
+
+  // MARK: Reading
+
+  /// Nil for what isn't a handover of this version.
+  init?(_ bytes: [UInt8]) {
+    let lines = String(decoding: bytes, as: UTF8.self).split(separator: "\n")
+    guard lines.first == "\(Self.title)\t\(Self.version)" else { return nil }
+    for line in lines.dropFirst() {
+      let fields = line.split(separator: "\t", omittingEmptySubsequences: false).map(String.init)
+      switch fields[0] {
+      case "sockets" where fields.count > 2:
+        let descriptors = fields.dropFirst(2).compactMap { Int32($0) }
+        sockets.append((fields[1], descriptors))
+      case "ticket-key" where fields.count > 1:
+        ticketKeys.append(Self.bytes(hexadecimal: fields[1]))
+      case "ticket-rotation" where fields.count > 1:
+        rotatesTicketsAt = Instant(nanoseconds: UInt64(fields[1]) ?? .max)
+      case "backend":
+        if let backend = Self.backend(fields) { backends.append(backend) }
+      default:
+        break
+      }
+    }
+  }
+
+  private static func backend(_ fields: [String]) -> BackendState? {
+    guard fields.count > 8, let ejections = Int(fields[4]), let until = UInt64(fields[5]),
+      let changed = UInt64(fields[6]), let admin = UInt8(fields[7]), let weight = Int(fields[8])
+    else { return nil }
+    return BackendState(
+      identity: BackendIdentity(pool: fields[1], address: fields[2]),
+      isDown: fields[3] == "down", ejections: ejections,
+      ejectedUntil: Instant(nanoseconds: until), changedAt: Instant(nanoseconds: changed),
+      admin: AdminState(rawValue: admin) ?? .enabled, weight: weight == 0 ? nil : weight)
+  }
+
+  // MARK: Parts
+
+  private static let title = "martlet-handover"
+  private static let version = 1
+
+  private static func hexadecimal(_ bytes: [UInt8]) -> String {
+    bytes.map { byte in
+      let digits = String(byte, radix: 16)
+      return byte < 16 ? "0" + digits : digits
+    }.joined()
+  }
+
+  private static func bytes(hexadecimal text: String) -> [UInt8] {
+    let digits = text.compactMap(\.hexDigitValue)
+    return stride(from: 0, to: digits.count - 1, by: 2).map { index in
+      UInt8(digits[index] << 4 | digits[index + 1])
+    }
+  }
+
+  static func == (left: Handover, right: Handover) -> Bool { left.bytes == right.bytes }
+}

@@ -1,0 +1,131 @@
+// What is listened on: the sockets of every configured address, found again at each reload, taken
+// over from another process, or opened.
+//
+// A value: a reload that comes to nothing leaves the table as it was. Sockets that go out of use
+// are closed by the workers that accept from them, since only they can take first what waits there.
+
+import Configuration
+import Primitives
+import Reactor
+
+struct ListenerTable {
+  private let workerCount: Int
+  private var opened: [ListeningPlace: ListeningSockets] = [:]
+  /// Sockets that another process opened, and that no configuration has asked for yet.
+  private var inherited: [ListeningPlace: ListeningSockets] = [:]
+
+  init(workerCount: Int) { self.workerCount = workerCount }
+
+  /// Takes over the sockets of the process before this one. Throws when they aren't what it said.
+  init(workerCount: Int, _ handover: Handover) throws(ServerFailure) {
+    self.init(workerCount: workerCount)
+    for (place, descriptors) in handover.sockets {
+      do throws(SystemError) {
+        // A group has one address, so one group comes back.
+        inherited[ListeningPlace(text: place)] = try ListeningSockets.adopt(descriptors).first
+      } catch {
+        throw ServerFailure("the sockets of \(place) that were handed over can't be used: \(error)")
+      }
+    }
+  }
+
+  // MARK: Opening
+
+  /// The table for `configuration`: what is open stays, and the rest is inherited or opened. An
+  /// address of a listener that has several may be missing on this machine, such as ::1 in a
+  /// container, as long as another can be had.
+  func opening(_ configuration: Configuration) throws(ServerFailure) -> ListenerTable {
+    var table = self
+    table.opened = [:]
+    var problems: [String] = []
+    for listener in configuration.listeners {
+      var failures: [String] = []
+      var count = 0
+      for address in listener.addresses {
+        do throws(SystemError) {
+          try table.open(address, of: listener, known: opened)
+          count += 1
+        } catch {
+          let isMissing = error == .addressNotAvailable || error == .familyNotSupported
+          let message = "can't listen on \(address) (listener \(listener.name)): \(error)"
+          if isMissing && listener.addresses.count > 1 {
+            failures.append(message)
+          } else {
+            problems.append(message)
+          }
+        }
+      }
+      if count == 0 { problems += failures }
+    }
+    if problems.isEmpty { return table }
+    for (place, sockets) in table.opened where opened[place] == nil { sockets.close() }
+    throw ServerFailure(problems)
+  }
+
+  private mutating func open(
+    _ address: SocketAddress, of listener: Configuration.Listener,
+    known: [ListeningPlace: ListeningSockets]
+  ) throws(SystemError) {
+    let place = ListeningPlace(address, of: listener)
+    let backlog = Int32(clamping: listener.backlog)
+    if let sockets = known[place] {
+      opened[place] = sockets
+    } else if let sockets = inherited[place] {
+      opened[place] = try sockets.extended(to: workerCount, backlog: backlog)
+      inherited[place] = nil
+    } else {
+      opened[place] = try ListeningSockets.open(
+        on: address, count: workerCount, backlog: backlog)
+    }
+  }
+
+  /// Closes what was inherited and isn't configured any more. The process before this one still
+  /// has it open, and takes what waits there.
+  mutating func closeUnused() {
+    for sockets in inherited.values { sockets.close() }
+    inherited = [:]
+  }
+
+  // MARK: Looking up
+
+  /// Where a listener listens, with the port that the kernel chose if 0 was asked for.
+  func address(_ address: SocketAddress, of listener: Configuration.Listener) -> SocketAddress? {
+    opened[ListeningPlace(address, of: listener)]?.address
+  }
+
+  /// The sockets on which a worker accepts.
+  func assignments(of configuration: Configuration, worker: Int) -> [ListenerAssignment] {
+    var assignments: [ListenerAssignment] = []
+    for (index, listener) in configuration.listeners.enumerated() {
+      for address in listener.addresses {
+        guard let sockets = opened[ListeningPlace(address, of: listener)] else { continue }
+        for socket in sockets.share(ofWorker: worker, of: workerCount) {
+          assignments.append(ListenerAssignment(socket: socket, listener: index))
+        }
+      }
+    }
+    return assignments
+  }
+
+  /// All sockets, for another process.
+  var handover: [(place: String, descriptors: [Int32])] {
+    opened.map { (place: $0.text, descriptors: $1.sockets.map(\.descriptor)) }
+  }
+}
+
+/// An address to listen on, by which its sockets are found again at a reload and by another
+/// process. Where the kernel chooses the port, the same address stands for another place with each
+/// listener.
+private struct ListeningPlace: Hashable {
+  let text: String
+
+  init(text: String) { self.text = text }
+
+  init(_ address: SocketAddress, of listener: Configuration.Listener) {
+    if case .ip(_, port: 0) = address {
+      text = "\(address) \(listener.name)"
+    } else {
+      text = "\(address)"
+    }
+  }
+}

@@ -1,0 +1,99 @@
+// Replacing the running binary without a gap (SIGUSR2).
+//
+// A new process is started with the very same listening sockets, all of them, since closing one
+// would reset what waits in its queue. Both accept for a moment; when the new one serves, this one
+// drains and ends. As long as it doesn't, this one serves as if nothing had happened.
+
+import Balancing
+import Configuration
+import Logging
+import Primitives
+import Reactor
+import TLS
+
+extension Server {
+  /// Starts the successor.
+  func upgrade() {
+    switch stage {
+    case .upgrading(let successor):
+      logger.notice("an upgrade to process \(successor.process.id) is under way already")
+      return
+    case .draining:
+      logger.notice("this process is on its way out, so there is nothing to upgrade")
+      return
+    case .serving:
+      break
+    }
+    var handover = Handover()
+    handover.sockets = listening.handover
+    handover.ticketKeys = builder.ticketKeys.exported
+    handover.rotatesTicketsAt = rotatesTicketsAt
+    handover.backends = builder.registry.states
+    do throws(SystemError) {
+      let successor = try Successor(handover, within: configuration.limits.upgrade) {
+        [inbox] report in inbox.post(.successor(report))
+      }
+      stage = .upgrading(successor)
+      logger.notice("upgrading: process \(successor.process.id) is to take over")
+    } catch {
+      upgradeFailed("the new process can't be started: \(error)")
+    }
+  }
+
+  func successorReported(_ report: Successor.Report) {
+    switch (stage, report) {
+    case (.upgrading(let successor), .ready):
+      logger.notice("process \(successor.process.id) serves now, and this one drains")
+      stage = .draining(isAsked: false)
+      drainsAt = SystemClock.monotonic()
+    case (.upgrading(let successor), .ended(let ending, let reason)):
+      stage = .serving
+      if successor.isOverdue {
+        upgradeFailed("the new process did not serve in time, and was ended")
+      } else if reason.isEmpty {
+        upgradeFailed("the new process ended (\(ending)) before it served")
+      } else {
+        upgradeFailed("the new process does not serve: \(reason)")
+      }
+      if successor.reloadsAfter { reload() }
+    case (.serving, _), (.draining, _):
+      abandoned = nil
+    }
+  }
+
+  /// Ends a successor that takes too long; its end is reported like any other.
+  func checkSuccessor(at now: Instant) {
+    guard case .upgrading(var successor) = stage, !successor.isOverdue,
+      now >= successor.givesUpAt
+    else { return }
+    successor.isOverdue = true
+    successor.process.kill()
+    stage = .upgrading(successor)
+  }
+
+  private func upgradeFailed(_ reason: String) {
+    logger.error("the upgrade failed, and this process goes on: \(reason)")
+    // Anew, so that whoever waits for the outcome sees that there is one.
+    writeProcessID()
+  }
+
+  // MARK: The process id's file
+
+  /// Written by whoever serves, at the end of each upgrade, be it a success or not.
+  func writeProcessID() {
+    guard let path = configuration.pidFile else { return }
+    do throws(SystemError) {
+      try File.replace(path, with: "\(CurrentProcess.id)\n")
+    } catch {
+      logger.error("can't write the process id to \(path): \(error)")
+    }
+  }
+
+  /// Takes the file away, unless another process has written it since.
+  func removeProcessID() {
+    guard let path = configuration.pidFile, let bytes = try? File.read(path, limit: 64) else {
+      return
+    }
+    if String(decoding: bytes, as: UTF8.self) == "\(CurrentProcess.id)\n" { File.remove(path) }
+  }
+}

@@ -1,0 +1,303 @@
+// Replacing the running binary: who serves, what goes along, and what happens when it fails.
+
+import Foundation
+import Testing
+
+@Suite(.serialized) struct UpgradeTests {
+  /// Answers `/slow` in two halves, the second when `file` is there.
+  private func slow(_ file: String) throws -> StubBackend {
+    try StubBackend { request, wire in
+      if request.target == "/slow" {
+        try wire.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfirst")
+        _ = poll { FileManager.default.fileExists(atPath: file) }
+        try wire.send("other")
+      } else {
+        try wire.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+      }
+      return true
+    }
+  }
+
+  // MARK: Taking over
+
+  /// More workers have to join the group of sockets, and fewer have to serve several each.
+  @Test(arguments: [[2, 2], [1, 3, 1]])
+  func `binaries replaced under load drop nothing, however many workers they have`(
+    _ workers: [Int]
+  ) throws {
+    let stub = try StubBackend("hello")
+    let installed = try Installed()
+    func configuration(_ workers: Int) -> String {
+      installed.configuration(backends: [stub], rest: #""workers": \#(workers)"#)
+    }
+    let martlet = try installed.start(configuration(workers[0]), keeping: [stub])
+    let kept = Load(martlet)
+    let fresh = Load(martlet, clients: 3, keepsAlive: false)
+    defer {
+      kept.stop()
+      fresh.stop()
+    }
+    var served = [martlet.process.id]
+    for count in workers.dropFirst() + [workers[0]] {
+      _ = fresh.nextAnswers(50)
+      try installed.folder.write(configuration(count), to: "config.json")
+      let result = try installed.upgrade()
+      #expect(result.status == 0, "\(result.errors)\(martlet.log)")
+      let id = installed.servingProcess
+      #expect(!served.contains(id))
+      #expect(
+        result.output == "process \(id) has taken over from \(served.last ?? 0)\n")
+      _ = kept.nextAnswers(50)
+      _ = fresh.nextAnswers(50)
+      let before = try #require(served.last)
+      eventually("the one before ends") { !isAlive(before) }
+      served.append(id)
+      _ = fresh.nextAnswers(50)
+    }
+    #expect(try martlet.process.waitForExit() == 0)
+    #expect(kept.stop().errors == [])
+    #expect(fresh.stop().errors == [])
+  }
+
+  @Test func `the file that is installed now runs, and takes the configuration that is there now`()
+    throws
+  {
+    let old = try StubBackend("old")
+    let new = try StubBackend("new")
+    let installed = try Installed()
+    let martlet = try installed.start(
+      installed.configuration(backends: [old]), keeping: [old, new])
+    #expect(try martlet.get().text == "old")
+    try installed.replace(with: #"echo "$@" > "${0%/*}/marker"; exec "$real" "$@""#)
+    try installed.folder.write(installed.configuration(backends: [new]), to: "config.json")
+    #expect(try installed.upgrade().status == 0, "\(martlet.log)")
+    #expect(installed.folder.read("marker") == "run\n")
+    eventually("the new one alone answers") { (try? martlet.get().text) == "new" }
+    #expect(try martlet.process.waitForExit() == 0)
+    #expect(try martlet.get().text == "new")
+  }
+
+  @Test func `an exchange under way ends in the old process while the new one serves`() throws {
+    let installed = try Installed()
+    let stub = try slow(installed.folder.path("go"))
+    let martlet = try installed.start(installed.configuration(backends: [stub]), keeping: [stub])
+    let wire = try martlet.wire()
+    try wire.send("GET /slow HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    _ = try wire.takeHead()
+    #expect(try installed.upgrade().status == 0, "\(martlet.log)")
+    for _ in 0..<20 { #expect(try martlet.get().text == "ok") }
+    // It isn't asked a second time: that one meant the old process as it served.
+    martlet.signal(SIGTERM)
+    eventually("it says so") { martlet.log.contains("draining already") }
+    #expect(martlet.process.isRunning)
+    try installed.folder.write("", to: "go")
+    #expect(try wire.take(10) == Array("firstother".utf8))
+    wire.end()
+    #expect(try martlet.process.waitForExit() == 0)
+    #expect(isAlive(installed.servingProcess))
+  }
+
+  @Test func `a listener that the new configuration lacks is closed, and a new one is opened`()
+    throws
+  {
+    let stub = try StubBackend("hello")
+    let installed = try Installed()
+    let added = try freePort()
+    let gone = try freePort()
+    func configuration(_ port: Int) -> String {
+      """
+      { "listeners": [{ "listen": "127.0.0.1:0" }, { "listen": "127.0.0.1:\(port)" }],
+        "pools": [{ "backends": [\(stub.json)] }], "pid-file": "pid",
+        "log": { "target": "access.log" } }
+      """
+    }
+    let martlet = try installed.start(configuration(gone), keeping: [stub])
+    #expect(try Wire(port: gone).get().text == "hello")
+    try installed.folder.write(configuration(added), to: "config.json")
+    #expect(try installed.upgrade().status == 0, "\(martlet.log)")
+    eventually("the old one is closed") { (try? Wire(port: gone)) == nil }
+    #expect(try Wire(port: added).get().text == "hello")
+    #expect(try martlet.get().text == "hello")
+  }
+
+  // MARK: What goes along
+
+  @Test func `health goes along: an ejected backend isn't tried by the new process`() throws {
+    let stub = try StubBackend("up")
+    let dead = "127.0.0.1:\(try freePort())"
+    let installed = try Installed()
+    let martlet = try installed.start(
+      installed.configuration(
+        backends: [dead, stub],
+        pool: #""health": "off", "ejection": { "failures": 1, "base": "10m", "max": "1h" }"#),
+      keeping: [stub])
+    eventually("it is ejected") {
+      (try? martlet.get().text) == "up" && martlet.log.contains("backend down: ejected")
+    }
+    #expect(try installed.upgrade().status == 0, "\(martlet.log)")
+    #expect(try martlet.process.waitForExit() == 0)
+    let before = try martlet.accessLines().count
+    for _ in 0..<10 { #expect(try martlet.get().text == "up") }
+    for line in try martlet.accessLines(atLeast: before + 10).dropFirst(before) {
+      #expect((line["attempts"] as? [Any])?.count == 1)
+    }
+  }
+
+  @Test func `tickets go along: the new process resumes the old one's sessions`() throws {
+    let stub = try StubBackend("hello")
+    let certificates = try Certificates()
+    let installed = try Installed()
+    let martlet = try installed.start(
+      installed.configuration(
+        backends: [stub],
+        listener: #""tls": { "certificates": [\#(certificates.entry())] }"#),
+      keeping: [stub])
+    let session = installed.folder.path("session")
+    let target = ["s_client", "-connect", "127.0.0.1:\(martlet.port)", "-ign_eof"]
+    let request = "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    try run(["openssl"] + target + ["-sess_out", session], input: request)
+    #expect(try installed.upgrade().status == 0, "\(martlet.log)")
+    #expect(try martlet.process.waitForExit() == 0)
+    let said = try run(["openssl"] + target + ["-sess_in", session], input: request)
+    #expect(said.output.contains("Reused, "), "\(said)")
+    #expect(said.output.contains("hello"))
+  }
+
+  // MARK: Failures
+
+  @Test(arguments: [
+    ("exit 3", "the new process ended (exit status 3) before it served"),
+    ("kill -SEGV $$", "the new process ended (signal 11) before it served"),
+    // The channel is closed, but it goes on.
+    (
+      #"IFS=: read -r _ _ end <<< "$MARTLET_HANDOVER"; eval "exec $end>&-"; exec sleep 600"#,
+      "the new process ended (signal 9) before it served"
+    ),
+    ("exec sleep 600", "the new process did not serve in time, and was ended"),
+    (#"exec "$real" run --config none.json"#, "does not serve: the configuration is refused"),
+    // It has the sockets, but what goes with them is of a version from the future.
+    (
+      #"IFS=: read -r _ memory _ <<< "$MARTLET_HANDOVER"; "#
+        + #"printf 'martlet-handover\t99\n' > /proc/$$/fd/$memory; exec "$real" "$@""#,
+      "hands over in a way that is unknown here"
+    ),
+  ])
+  func `a new process that fails leaves the old one serving, and the next may succeed`(
+    _ script: String, _ reason: String
+  ) throws {
+    let stub = try StubBackend("hello")
+    let installed = try Installed()
+    let limit = script == "exec sleep 600" ? "1s" : "10m"
+    let martlet = try installed.start(
+      installed.configuration(backends: [stub], rest: #""limits": { "upgrade": "\#(limit)" }"#),
+      keeping: [stub])
+    let load = Load(martlet, clients: 2, keepsAlive: false)
+    defer { load.stop() }
+    try installed.replace(with: script)
+    let result = try installed.upgrade()
+    #expect(result.status == 70)
+    #expect(result.errors.contains("process \(martlet.process.id) goes on as it was"))
+    #expect(martlet.log.contains("the upgrade failed"), "\(martlet.log)")
+    #expect(martlet.log.contains(reason), "\(martlet.log)")
+    _ = load.nextAnswers(20)
+    #expect(load.stop().errors == [])
+    try installed.replace(with: #"exec "$real" "$@""#)
+    try martlet.reload(installed.configuration(backends: [stub]))
+    #expect(try installed.upgrade().status == 0, "\(martlet.log)")
+    #expect(try martlet.process.waitForExit() == 0)
+    #expect(try martlet.get().text == "hello")
+  }
+
+  @Test func `a configuration that can't be served is refused with its reason`() throws {
+    let stub = try StubBackend("hello")
+    let taken = try Listening()
+    let installed = try Installed()
+    let martlet = try installed.start(installed.configuration(backends: [stub]), keeping: [stub])
+    try installed.folder.write(
+      """
+      { "listeners": [{ "listen": "127.0.0.1:0" }, { "listen": "127.0.0.1:\(taken.port)" }],
+        "pools": [{ "backends": [\(stub.json)] }], "pid-file": "pid" }
+      """, to: "config.json")
+    #expect(try installed.upgrade().status == 70)
+    let reason = "the new process does not serve: can't listen on 127.0.0.1:\(taken.port)"
+    #expect(martlet.log.contains(reason), "\(martlet.log)")
+    #expect(try martlet.get().text == "hello")
+    withExtendedLifetime(taken) {}
+  }
+
+  @Test func `a binary that is gone is named`() throws {
+    let stub = try StubBackend("hello")
+    let installed = try Installed()
+    let martlet = try installed.start(installed.configuration(backends: [stub]), keeping: [stub])
+    try installed.replace(with: "")
+    chmod(installed.binary, 0o600)
+    #expect(try installed.upgrade().status == 70)
+    #expect(martlet.log.contains("the new process can't be started: Permission denied"))
+    #expect(try martlet.get().text == "hello")
+  }
+
+  // MARK: Signals meanwhile
+
+  @Test func `a second upgrade is refused and a reload waits while one is under way`() throws {
+    let stub = try StubBackend("hello")
+    let new = try StubBackend("new")
+    let installed = try Installed()
+    let martlet = try installed.start(
+      installed.configuration(backends: [stub]), keeping: [stub, new])
+    try installed.replace(
+      with: #"while [[ ! -e "${0%/*}/go" ]]; do sleep 0.01; done; exit 1"#)
+    martlet.signal(SIGUSR2)
+    eventually("it begins") { martlet.log.contains("is to take over") }
+    martlet.signal(SIGUSR2)
+    eventually("it says so") { martlet.log.contains("is under way already") }
+    try installed.folder.write(installed.configuration(backends: [new]), to: "config.json")
+    martlet.signal(SIGHUP)
+    // A signal that comes later is taken later, so the first has been seen once this has.
+    martlet.signal(SIGUSR2)
+    eventually("it says so again") {
+      martlet.log.components(separatedBy: "is under way already").count == 3
+    }
+    #expect(try martlet.get().text == "hello")
+    try installed.folder.write("", to: "go")
+    eventually("the reload comes after all") {
+      martlet.log.contains("the new configuration is in force")
+    }
+    eventually("it serves") { (try? martlet.get().text) == "new" }
+  }
+
+  @Test func `SIGTERM during an upgrade ends both`() throws {
+    let stub = try StubBackend("hello")
+    let installed = try Installed()
+    let martlet = try installed.start(installed.configuration(backends: [stub]), keeping: [stub])
+    try installed.replace(with: #"echo $$ > "${0%/*}/child"; exec sleep 600"#)
+    martlet.signal(SIGUSR2)
+    var child: pid_t = 0
+    eventually("it begins") {
+      child = pid_t(installed.folder.read("child").dropLast()) ?? 0
+      return child > 1
+    }
+    martlet.signal(SIGTERM)
+    #expect(try martlet.process.waitForExit() == 0)
+    eventually("the other ends as well") { !isAlive(child) }
+    #expect(installed.folder.read("pid") == "")
+  }
+
+  // MARK: The command
+
+  @Test func `the command says when there is nobody to upgrade`() throws {
+    let folder = TemporaryFolder()
+    try folder.write(
+      #"{ "pools": [{ "backends": ["127.0.0.1:1"] }] }"#, to: "config.json")
+    func said(_ arguments: String...) throws -> String {
+      let result = try run([Installation.binary, "upgrade"] + arguments, in: folder.path)
+      #expect(result.status == 70)
+      return result.errors
+    }
+    #expect(try said().contains("the configuration has no pid-file"))
+    #expect(try said("--pid-file", "pid").contains("pid holds no process id"))
+    // Beyond the largest id that Linux gives.
+    try folder.write("4194305\n", to: "pid")
+    #expect(try said("--pid-file", "pid").contains("No such process"))
+    #expect(try said("4194305").contains("can't signal process 4194305"))
+  }
+}
