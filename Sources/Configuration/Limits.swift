@@ -79,8 +79,8 @@ extension Configuration.Limits: Section {
       "How long a connection waits for its next request; then it is closed."),
     Key(
       "lame-duck", \.lameDuck, .duration(.zero ... .seconds(3600)),
-      "After the signal to stop, so long everything goes on as before except that the health "
-        + "of Martlet itself is reported as failing, for a balancer in front to notice."),
+      "After the signal to stop, so long everything goes on as before, except that routes with a "
+        + "`draining-status` answer with it, for a balancer in front to notice."),
     Key(
       "drain", \.drain, .duration(.zero ... .seconds(86_400)),
       "After that, so long requests under way may take until they are cut off."),

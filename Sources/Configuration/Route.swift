@@ -72,6 +72,8 @@ extension Configuration {
   public struct Response: Hashable, Sendable {
     /// 200 to 599, never 204 or 304 with a body.
     public var status = 200
+    /// From the signal to stop on, in place of `status`.
+    public var drainingStatus: Int?
     public var body = ""
     public var contentType = "text/plain; charset=utf-8"
 
@@ -183,6 +185,10 @@ extension Configuration.Response: Section {
   static let about = "A fixed response."
   static let keys: [Key<Self>] = [
     Key("status", \.status, .integer(200...599), "The status of the response."),
+    Key(
+      "draining-status", optional: \.drainingStatus, .integer(200...599),
+      "The status once Martlet was told to stop, such as 503, so that a balancer in front which "
+        + "asks here sends nobody any more; see `lame-duck`."),
     Key("body", \.body, .text(example: "gone fishing\n"), "At most 64 KiB of text."),
     Key(
       "content-type", \.contentType, .text(maxByteCount: 256, example: "text/html"),

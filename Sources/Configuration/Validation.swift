@@ -155,9 +155,10 @@ extension Configuration {
         }
       case .respond(let response):
         // RFC 9110 15.3.5, 15.3.6, 15.4.5.
-        if [204, 205, 304].contains(response.status) && !response.body.isEmpty {
+        let statuses = [response.status, response.drainingStatus].compactMap { $0 }
+        for status in statuses where [204, 205, 304].contains(status) && !response.body.isEmpty {
           decoder.report(
-            key: "\(path).respond.body", "a response with status \(response.status) has no body")
+            key: "\(path).respond.body", "a response with status \(status) has no body")
         }
       }
       checkReach(of: route, index, &decoder)

@@ -78,7 +78,11 @@ extension Span where Element == UInt8 {
     // overlap the one before.
     var start = 0
     while count - start >= 8 && word(at: start) == other.word(at: start) { start += 8 }
-    if count >= 8 && count - start < 8 && word(at: count - 8) == other.word(at: count - 8) {
+    if count >= 8 {
+      if count - start < 8 && word(at: count - 8) == other.word(at: count - 8) { return true }
+    } else if count >= 4 && halfWord(at: 0) == other.halfWord(at: 0)
+      && halfWord(at: count - 4) == other.halfWord(at: count - 4)
+    {
       return true
     }
     for index in start..<count {

@@ -50,6 +50,15 @@ extension Span where Element == UInt8 {
     }
   }
 
+  /// The same with four bytes.
+  @inlinable
+  public func halfWord(at index: Int) -> UInt32 {
+    precondition(index >= 0 && index <= count - 4)
+    return unsafe withUnsafeBytes {
+      unsafe $0.loadUnaligned(fromByteOffset: index, as: UInt32.self)
+    }
+  }
+
   /// Sixteen bytes from `index` on, all of which must exist.
   @unsafe @inline(__always)
   private func block(at index: Int) -> SIMD16<UInt8> {

@@ -54,8 +54,8 @@ struct ActiveExchange: ~Copyable {
 
   init(
     machine: consuming Exchange, downstream: Handle, generation: Int, pool: Int,
-    route: RouteSettings, text: consuming ByteBuffer, summary: RequestSummary, upstreamHead: Range<Int>,
-    framing: BodyFraming, persists: Bool
+    route: RouteSettings, text: consuming ByteBuffer, summary: RequestSummary,
+    upstreamHead: Range<Int>, framing: BodyFraming, persists: Bool
   ) {
     self.machine = machine
     self.downstream = downstream

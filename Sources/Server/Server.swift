@@ -304,6 +304,7 @@ public final class Server {
   private func drain() {
     stage = .draining(isAsked: true)
     drainsAt = SystemClock.monotonic() + configuration.limits.lameDuck
+    for worker in workers { worker.inbox.post(.leave) }
     logger.notice("draining: exchanges in progress are finished, then Martlet ends")
   }
 

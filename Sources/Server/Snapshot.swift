@@ -42,7 +42,8 @@ final class RouteSettings: Sendable {
   enum Action: Sendable {
     case forward(pool: Int)
     case redirect(RedirectTarget, status: UInt16)
-    case respond(LocalAnswer)
+    /// `draining` from the signal to stop on.
+    case respond(LocalAnswer, draining: LocalAnswer)
   }
 
   let action: Action

@@ -235,13 +235,20 @@ extension RouteSettings {
         .redirect(RedirectTarget(redirect), status: UInt16(clamping: redirect.status))
       case .respond(let response):
         .respond(
-          LocalAnswer(
-            status: UInt16(clamping: response.status), contentType: response.contentType,
-            body: Array(response.body.utf8)))
+          LocalAnswer(response, status: response.status),
+          draining: LocalAnswer(response, status: response.drainingStatus ?? response.status))
       }
     self.init(
       action, requestEdits: [FieldEdit](route.requestEdits),
       responseEdits: [FieldEdit](route.responseEdits))
+  }
+}
+
+extension LocalAnswer {
+  fileprivate init(_ response: Configuration.Response, status: Int) {
+    self.init(
+      status: UInt16(clamping: status), contentType: response.contentType,
+      body: Array(response.body.utf8))
   }
 }
 

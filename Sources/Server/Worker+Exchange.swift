@@ -70,8 +70,8 @@ extension Worker where IO: ~Copyable {
           return .refuse(.malformedHead, status: 400, reason: "missing-host")
         }
         return .answer(LocalAnswer(redirect: status, to: location), route)
-      case .respond(let answer):
-        return .answer(answer, route)
+      case .respond(let answer, let draining):
+        return .answer(isLeaving ? draining : answer, route)
       }
     }
   }

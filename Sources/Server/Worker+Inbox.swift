@@ -10,6 +10,8 @@ enum WorkerMessage: Sendable {
   case install(Snapshot, listeners: [ListenerAssignment])
   /// The members of pools changed in place: look at what is to be checked anew.
   case membershipChanged
+  /// Go on as before, but say where it is asked that the end is near.
+  case leave
   /// Accept nothing new, finish what there is, be done at the latest after `limit`.
   case drain(limit: TimeSpan)
   /// End at once.
@@ -36,6 +38,7 @@ extension Worker where IO: ~Copyable {
     switch message {
     case .install(let snapshot, let assignments): install(snapshot, assignments)
     case .membershipChanged: resetChecks()
+    case .leave: isLeaving = true
     case .drain(let limit): drain(limit)
     case .stop: end()
     }

@@ -59,6 +59,8 @@ struct Worker<IO: InputOutput & ~Copyable>: ~Copyable {
   private var flushing: [Token] = []
 
   var stage = Stage.serving
+  /// Was Martlet told to stop? A process that only gives way to its successor drains without it.
+  var isLeaving = false
   /// When listeners that ran into a lack of descriptors are watched again.
   var acceptDeadline = Deadline()
   var stageDeadline = Deadline()

@@ -109,7 +109,12 @@ struct ConfigurationTests {
           "path": "/r", "redirect": {
             "status": 301, "scheme": "http", "host": "H", "port": 81, "path": "/q?r"
           }
-        }, { "path": "/s", "respond": { "status": 404, "body": "b", "content-type": "t/s" } }],
+        }, {
+          "path": "/s",
+          "respond": {
+            "status": 404, "draining-status": 503, "body": "b", "content-type": "t/s"
+          }
+        }],
         "limits": {
           "head-size": "2KiB", "field-count": 20, "target-size": "1KiB", "body-size": "off",
           "connections": 11, "requests-per-connection": 12, "handshake": "1s", "head": "2s",

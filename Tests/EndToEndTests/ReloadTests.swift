@@ -155,6 +155,28 @@ import Testing
     #expect(try martlet.accessLines().count == 3)
   }
 
+  @Test func `in its lame-duck time Martlet serves on, and says that it ends where it is asked`()
+    throws
+  {
+    let martlet = try MartletProcess(
+      backends: [try StubBackend()],
+      rest: #"""
+        "routes": [
+          { "path": "/health", "respond": { "body": "me\n", "draining-status": 503 } }, {}
+        ],
+        "limits": { "lame-duck": "1h" }
+        """#)
+    let idle = try martlet.wire()
+    #expect(try idle.get("/health").status == 200)
+    martlet.signal(SIGTERM)
+    try eventually("it says so") { try martlet.get("/health").status == 503 }
+    #expect(try idle.get("/health").text == "me\n")
+    let ordinary = try idle.get()
+    #expect(ordinary.status == 200 && ordinary["Connection"] == nil)
+    martlet.signal(SIGTERM)
+    _ = try martlet.process.waitForExit()
+  }
+
   @Test func `SIGTERM under load costs no answer that was begun`() throws {
     let stub = try StubBackend("ok")
     let martlet = try MartletProcess(backends: [stub])

@@ -65,4 +65,24 @@ struct ASCIITests {
     let number = Array(text.utf8).span.decimalValue
     #expect(number == value)
   }
+
+  @Test func textsOfAnyLengthAreEqualWithoutCaseOrDifferAnywhere() {
+    let alphabet = Array("aB-9{cD".utf8)
+    for count in 0...40 {
+      let text = (0..<count).map { alphabet[$0 % alphabet.count] }
+      let upper = text.map { $0 >= 0x61 && $0 <= 0x7A ? $0 - 32 : $0 }
+      let isEqual = text.span.equalsIgnoringCase(text.span)
+      let isEqualInUpperCase = text.span.equalsIgnoringCase(upper.span)
+      #expect(isEqual && isEqualInUpperCase)
+      for position in 0..<count {
+        // Only the case of a letter may differ: 0x5B differs from 0x7B by the same bit.
+        for other in [text[position] ^ 1, text[position] == 0x7B ? 0x5B : 0x00] {
+          var changed = text
+          changed[position] = other
+          let isStillEqual = text.span.equalsIgnoringCase(changed.span)
+          #expect(!isStillEqual, "\(count) bytes, changed at \(position)")
+        }
+      }
+    }
+  }
 }

@@ -305,7 +305,7 @@ import Testing
     guard case .forward(0) = route(snapshot, path: "/")?.action,
       case .forward(1) = route(snapshot, host: "example.org", path: "/")?.action,
       case .forward(1) = route(snapshot, host: "b.example.org", path: "/")?.action,
-      case .respond(let answer) = route(snapshot, path: "/up")?.action,
+      case .respond(let answer, _) = route(snapshot, path: "/up")?.action,
       case .forward(0) = route(snapshot, path: "/up/x")?.action,
       case .redirect(let target, 301) = route(snapshot, path: "/old/x")?.action
     else {
