@@ -2,11 +2,15 @@
 
 #include "CLinux.h"
 
+#include <errno.h>
+#include <linux/capability.h>
 #include <pthread.h>
 #include <sched.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 int clinux_accept4(int listener, void *address, unsigned int *length, int flags) {
@@ -31,3 +35,22 @@ const char *clinux_error_phrase(int code) { return strerrordesc_np(code); }
 int clinux_memory_file(void) { return memfd_create("martlet", MFD_CLOEXEC); }
 
 char **clinux_environment(void) { return environ; }
+
+int clinux_keep_capabilities(void) { return prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0); }
+
+int clinux_keep_only_bind_capability(void) {
+  struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+  struct __user_cap_data_struct sets[2] = {{0, 0, 0}, {0, 0, 0}};
+  unsigned bind = 1U << CAP_NET_BIND_SERVICE;
+  sets[0].effective = sets[0].permitted = sets[0].inheritable = bind;
+  if (syscall(SYS_capset, &header, sets) < 0) {
+    if (errno != EPERM) return -1;
+    sets[0].effective = sets[0].permitted = sets[0].inheritable = 0;
+    return (int)syscall(SYS_capset, &header, sets);
+  }
+  return prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_NET_BIND_SERVICE, 0, 0);
+}
+
+int clinux_no_new_privileges(void) { return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); }
+
+int clinux_set_dumpable(int dumpable) { return prctl(PR_SET_DUMPABLE, dumpable, 0, 0, 0); }

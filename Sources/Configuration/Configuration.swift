@@ -26,8 +26,7 @@ public struct Configuration: Hashable, Sendable {
   public var upgrades = ["websocket"]
   /// Threads; nil means one for each processor that the process may use.
   public var workers: Int?
-  /// Where the process that serves leaves its id.
-  public var pidFile: String?
+  public var process = Process()
 
   public init() {}
 
@@ -76,9 +75,6 @@ extension Configuration: Section {
       "workers", optional: \.workers, .integer(1...1024),
       "Threads that serve. By default one for each processor that the process may use, which "
         + "respects affinity and the limits of a container."),
-    Key(
-      "pid-file", optional: \.pidFile, .file,
-      "A file for the id of the process that serves, as `martlet upgrade` looks for it. Its "
-        + "directory must be writable by the user that Martlet runs as."),
+    Key("process", \.process, .section, "How Martlet runs as a process."),
   ]
 }

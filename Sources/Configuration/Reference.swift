@@ -26,6 +26,7 @@ public enum Reference {
     SectionDescription(Configuration.Limits.self),
     SectionDescription(Configuration.Paths.self),
     SectionDescription(Configuration.Log.self),
+    SectionDescription(Configuration.Process.self),
   ]
 
   /// The JSON Schema (draft 2020-12), ready to be written to docs/config.schema.json.

@@ -35,8 +35,11 @@ extension Configuration {
           case .notYetValid:
             report.outOfDate.append("\(files.chain): the certificate is not valid yet")
           }
-          if certificate.isKeyWorldReadable {
-            report.warnings.append("\(files.key): every user of this machine can read this key")
+          if let exposure = certificate.keyExposure {
+            switch process.exposedKeys {
+            case .warn: report.warnings.append(exposure)
+            case .refuse: problems.append("listener \(listener.name): \(exposure)")
+            }
           }
         } catch {
           problems.append("listener \(listener.name): \(error)")
@@ -45,5 +48,14 @@ extension Configuration {
     }
     if !problems.isEmpty { throw ServerFailure(problems) }
     return (byListener, report)
+  }
+}
+
+extension Certificate {
+  /// What is wrong with the permissions of the key's file.
+  fileprivate var keyExposure: String? {
+    if isKeyWorldReadable { return "\(keyPath): every user of this machine can read this key" }
+    if isKeyWritableByOthers { return "\(keyPath): others than its owner can change this key" }
+    return nil
   }
 }

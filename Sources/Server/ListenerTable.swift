@@ -11,14 +11,33 @@ import Reactor
 struct ListenerTable {
   private let workerCount: Int
   private var opened: [ListeningPlace: ListeningSockets] = [:]
-  /// Sockets that another process opened, and that no configuration has asked for yet.
+  /// Sockets of the process before this one that no configuration has asked for yet.
   private var inherited: [ListeningPlace: ListeningSockets] = [:]
+  /// The same for sockets that systemd has opened.
+  private var activated: [(name: String, sockets: ListeningSockets)] = []
 
-  init(workerCount: Int) { self.workerCount = workerCount }
+  /// Takes the sockets that systemd has opened. Throws when one of them can't be used.
+  init(workerCount: Int, activated sockets: [ActivatedSocket] = []) throws(ServerFailure) {
+    self.workerCount = workerCount
+    for socket in sockets {
+      let name = "the socket \(socket.name) (descriptor \(socket.descriptor)) from systemd"
+      let groups: [ListeningSockets]
+      do throws(SystemError) {
+        groups = try ListeningSockets.adopt([socket.descriptor])
+      } catch {
+        throw ServerFailure("\(name) can't be used: \(error)")
+      }
+      if groups.contains(where: \.isDualStack) {
+        throw ServerFailure(
+          "\(name) takes IPv4 as well: set BindIPv6Only=ipv6-only, and a socket for each of both")
+      }
+      activated += groups.map { (socket.name, $0) }
+    }
+  }
 
   /// Takes over the sockets of the process before this one. Throws when they aren't what it said.
   init(workerCount: Int, _ handover: Handover) throws(ServerFailure) {
-    self.init(workerCount: workerCount)
+    self.workerCount = workerCount
     for (place, descriptors) in handover.sockets {
       do throws(SystemError) {
         // A group has one address, so one group comes back.
@@ -73,17 +92,34 @@ struct ListenerTable {
     } else if let sockets = inherited[place] {
       opened[place] = try sockets.extended(to: workerCount, backlog: backlog)
       inherited[place] = nil
+    } else if let sockets = takeActivated(for: address, of: listener) {
+      opened[place] = try sockets.extended(to: workerCount, backlog: backlog)
     } else {
       opened[place] = try ListeningSockets.open(
         on: address, count: workerCount, backlog: backlog)
     }
   }
 
-  /// Closes what was inherited and isn't configured any more. The process before this one still
-  /// has it open, and takes what waits there.
-  mutating func closeUnused() {
+  /// A socket on that very address, or else one that is called like the listener, wherever it is.
+  private mutating func takeActivated(
+    for address: SocketAddress, of listener: Configuration.Listener
+  ) -> ListeningSockets? {
+    let index =
+      activated.firstIndex { $0.sockets.address == address }
+      ?? activated.firstIndex { $0.name == listener.name }
+    return index.map { activated.remove(at: $0).sockets }
+  }
+
+  /// Closes what isn't configured. What the process before this one had it still has open, and
+  /// takes what waits there. Returns what systemd has opened in vain.
+  mutating func closeUnused() -> [String] {
     for sockets in inherited.values { sockets.close() }
     inherited = [:]
+    defer { activated = [] }
+    return activated.map { name, sockets in
+      sockets.close()
+      return "\(sockets.address) (\(name))"
+    }
   }
 
   // MARK: Looking up

@@ -21,6 +21,10 @@ extension Server {
     case .draining:
       logger.notice("this process is on its way out, so there is nothing to upgrade")
       return
+    case .serving where CurrentProcess.id == 1:
+      // When the first process of a container ends, all others are ended.
+      logger.error("the first process of a container can't be upgraded: replace the container")
+      return
     case .serving:
       break
     }
@@ -46,6 +50,7 @@ extension Server {
       logger.notice("process \(successor.process.id) serves now, and this one drains")
       stage = .draining(isAsked: false)
       drainsAt = SystemClock.monotonic()
+      tell(.replaced(by: successor.process.id))
     case (.upgrading(let successor), .ended(let ending, let reason)):
       stage = .serving
       if successor.isOverdue {
@@ -81,7 +86,7 @@ extension Server {
 
   /// Written by whoever serves, at the end of each upgrade, be it a success or not.
   func writeProcessID() {
-    guard let path = configuration.pidFile else { return }
+    guard let path = configuration.process.pidFile else { return }
     do throws(SystemError) {
       try File.replace(path, with: "\(CurrentProcess.id)\n")
     } catch {
@@ -91,9 +96,8 @@ extension Server {
 
   /// Takes the file away, unless another process has written it since.
   func removeProcessID() {
-    guard let path = configuration.pidFile, let bytes = try? File.read(path, limit: 64) else {
-      return
-    }
+    guard let path = configuration.process.pidFile, let bytes = try? File.read(path, limit: 64)
+    else { return }
     if String(decoding: bytes, as: UTF8.self) == "\(CurrentProcess.id)\n" { File.remove(path) }
   }
 }

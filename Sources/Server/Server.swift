@@ -53,9 +53,9 @@ public final class Server {
 
   // MARK: Parts
 
-  private let options: Options
+  let options: Options
   let logger: Logger
-  private(set) var configuration: Configuration
+  var configuration: Configuration
   let builder: SnapshotBuilder
   private var snapshot: Snapshot
   private let names = NameTable()
@@ -123,7 +123,8 @@ public final class Server {
       _ = keys.restore(handover.ticketKeys)
       for backend in handover.backends { builder.registry.restore(backend) }
     } else {
-      listening = ListenerTable(workerCount: builder.workerCount)
+      listening = try ListenerTable(
+        workerCount: builder.workerCount, activated: ActivatedSocket.take())
     }
     snapshot = Snapshot(settings: Settings(), listeners: [], pools: [])
   }
@@ -132,6 +133,7 @@ public final class Server {
 
   private func start() throws(ServerFailure) {
     Signals.block()
+    try giveUpPrivileges()
     let descriptors = DescriptorLimit.raise()
     if configuration.limits.connections * 2 > descriptors {
       logger.warning(
@@ -146,7 +148,9 @@ public final class Server {
     // Late, because a process that takes over may add sockets to a group, and what waited there
     // would be lost if it failed afterwards.
     listening = try listening.opening(configuration)
-    listening.closeUnused()
+    for socket in listening.closeUnused() {
+      logger.warning("the socket \(socket) was given to this process, but no listener is for it")
+    }
     for index in 0..<builder.workerCount { try startWorker(index) }
     try watchSignals()
     try watchNames()
@@ -156,7 +160,12 @@ public final class Server {
     }
     options.started(addresses)
     writeProcessID()
-    options.predecessor?.makeWay()
+    if let predecessor = options.predecessor {
+      // That one says who serves now: systemd listens to no other.
+      predecessor.makeWay()
+    } else {
+      tell(.ready)
+    }
   }
 
   private var addresses: [ListeningAddress] {
@@ -305,6 +314,7 @@ public final class Server {
     stage = .draining(isAsked: true)
     drainsAt = SystemClock.monotonic() + configuration.limits.lameDuck
     for worker in workers { worker.inbox.post(.leave) }
+    tell(.stopping)
     logger.notice("draining: exchanges in progress are finished, then Martlet ends")
   }
 
@@ -339,6 +349,9 @@ public final class Server {
     case .draining:
       return
     }
+    tell(.reloading)
+    // Refused or not, it goes on serving.
+    defer { tell(.ready) }
     guard let fresh = options.reload() else {
       logger.error("the new configuration is refused; the old one stays in force")
       return
@@ -347,7 +360,7 @@ public final class Server {
       resolveNames(fresh)
       let snapshot = try build(fresh)
       listening = try listening.opening(fresh)
-      let isMoved = fresh.pidFile != configuration.pidFile
+      let isMoved = fresh.process.pidFile != configuration.process.pidFile
       if isMoved { removeProcessID() }
       configuration = fresh
       if isMoved { writeProcessID() }

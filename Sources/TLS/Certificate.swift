@@ -26,6 +26,8 @@ public import Primitives
   public var keyTypeName: String { key.type.name }
   /// Whether every user of the machine may read the private key, which deserves a warning.
   public var isKeyWorldReadable: Bool { key.isWorldReadable }
+  /// Whether others than its owner may put another key in its place.
+  public var isKeyWritableByOthers: Bool { key.isWritableByOthers }
 
   /// Loads the chain (PEM, leaf first) and its private key (PEM, without pass phrase).
   public init(chainPath: String, keyPath: String) throws(CertificateFailure) {

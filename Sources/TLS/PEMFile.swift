@@ -11,6 +11,7 @@ import COpenSSL
   let path: String
   /// Whether every user of the machine may read the file.
   let isWorldReadable: Bool
+  let isWritableByOthers: Bool
   private let bytes: UnsafeMutableBufferPointer<UInt8>
 
   /// No chain is this long; it bounds what a path to a device can cost.
@@ -39,6 +40,7 @@ import COpenSSL
     }
     self.path = path
     isWorldReadable = status.st_mode & S_IROTH != 0
+    isWritableByOthers = status.st_mode & (S_IWGRP | S_IWOTH) != 0
     unsafe bytes = UnsafeMutableBufferPointer(rebasing: block[..<count])
   }
 

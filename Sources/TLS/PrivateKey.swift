@@ -35,6 +35,7 @@ enum KeyType: Equatable {
   let key: OpaquePointer
   let type: KeyType
   let isWorldReadable: Bool
+  let isWritableByOthers: Bool
 
   /// Below this, RSA gives less than 112 bits of security (NIST SP 800-57), and clients refuse it.
   private static let rsaBitsMin = 2048
@@ -58,6 +59,7 @@ enum KeyType: Equatable {
       throw error
     }
     isWorldReadable = file.isWorldReadable
+    isWritableByOthers = file.isWritableByOthers
     unsafe self.key = key
   }
 

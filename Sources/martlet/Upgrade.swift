@@ -15,8 +15,8 @@ struct Upgrade: ParsableCommand {
       way and ends; if the new one fails, the old one goes on, and its log says why. It is the \
       same as SIGUSR2, except that this command waits for the outcome.
 
-      The process is found by its id, else by --pid-file, else by the pid-file of the \
-      configuration.
+      The process is found by its id, else by --pid-file, else by the configuration's \
+      process.pid-file.
 
       EXAMPLES
         martlet upgrade
@@ -37,7 +37,7 @@ struct Upgrade: ParsableCommand {
   @Option(
     name: .shortAndLong,
     help: ArgumentHelp(
-      "The configuration file whose pid-file is meant. By default config.json.",
+      "The configuration file whose process.pid-file is meant. By default config.json.",
       valueName: "file"))
   var config: String?
 
@@ -71,8 +71,8 @@ struct Upgrade: ParsableCommand {
   private func configuredPath() throws -> String {
     let file = try ConfigurationFile.find(config)
     let configuration = try accept(Configuration.read(file?.bytes, file: file?.path ?? ""))
-    guard let path = configuration.pidFile else {
-      throw failure("name the process, or its file: the configuration has no pid-file")
+    guard let path = configuration.process.pidFile else {
+      throw failure("name the process, or its file: the configuration has no process.pid-file")
     }
     return path
   }

@@ -119,11 +119,15 @@ struct ConfigurationTests {
           "head-size": "2KiB", "field-count": 20, "target-size": "1KiB", "body-size": "off",
           "connections": 11, "requests-per-connection": 12, "handshake": "1s", "head": "2s",
           "body-idle": "3s", "keep-alive": "4s", "lame-duck": "5s", "drain": "6s",
-          "collect-size": "0B", "collect-wait": "7ms"
+          "upgrade": "7s", "collect-size": "0B", "collect-wait": "7ms"
         },
         "paths": { "encoded-slashes": "refuse", "dot-segments": "refuse" },
         "log": { "access": "text", "target": "access.log", "level": "debug" },
-        "trusted-proxies": ["10.0.0.0/8"], "via": false, "upgrades": ["X"], "workers": 3
+        "trusted-proxies": ["10.0.0.0/8"], "via": false, "upgrades": ["X"], "workers": 3,
+        "process": {
+          "user": "u", "group": "g", "pid-file": "pid", "core-dumps": true,
+          "exposed-keys": "refuse"
+        }
       }
       """
     let reading = Configuration.read(Array(text.utf8), file: "d/c.json")

@@ -9,7 +9,7 @@ private let kindsTable: [(String, String)] = [
     #"[]"#,
     """
     1:1: error: a list is not an object; write { } with the keys listeners, pools, \
-    routes, limits, paths, log, trusted-proxies, via, upgrades, workers
+    routes, limits, paths, log, trusted-proxies, via, upgrades, workers, process
     """
   ),
   (
@@ -155,11 +155,11 @@ struct DiagnosticTests {
         """
         c.json:11:35: error: limits.max-body: there is no such key; the keys here are head-size, \
         field-count, target-size, body-size, connections, requests-per-connection, handshake, \
-        head, body-idle, keep-alive, lame-duck, drain, collect-size, collect-wait
+        head, body-idle, keep-alive, lame-duck, drain, upgrade, collect-size, collect-wait
         """,
         """
         c.json:12:3: error: worker: there is no such key; the keys here are listeners, pools, \
-        routes, limits, paths, log, trusted-proxies, via, upgrades, workers (did you mean \
+        routes, limits, paths, log, trusted-proxies, via, upgrades, workers, process (did you mean \
         "workers"?)
         """,
       ])

@@ -49,6 +49,31 @@ import Testing
     #expect(load.stop().errors == [])
   }
 
+  /// Else the client may take the connection for one that was closed while idle, and ask again.
+  @Test func `an answer that is cut off shows what there was of it`() throws {
+    let folder = TemporaryFolder()
+    let dying = try StubBackend { _, wire in
+      _ = poll { FileManager.default.fileExists(atPath: folder.path("go")) }
+      try wire.send("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nshort")
+      wire.end()
+      try folder.write("", to: "done")
+      return false
+    }
+    let martlet = try MartletProcess(backends: [dying])
+    let wire = try martlet.wire()
+    try wire.send("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n")
+    eventually("it is under way") { dying.lastRequestNow != nil }
+    // So that it meets the answer and its end in the same turn.
+    martlet.signal(SIGSTOP)
+    defer { martlet.signal(SIGCONT) }
+    try folder.write("", to: "go")
+    eventually("the answer is cut") { FileManager.default.fileExists(atPath: folder.path("done")) }
+    martlet.signal(SIGCONT)
+    #expect(try wire.takeHead().status == 200)
+    #expect(try wire.take(5) == Array("short".utf8))
+    #expect(wire.endsQuietly())
+  }
+
   @Test func `a backend that dies in the middle of an answer costs that answer only`() throws {
     let whole = try StubBackend("whole")
     let dying = try StubBackend { _, wire in

@@ -107,7 +107,7 @@ import Testing
     func configuration(_ port: Int) -> String {
       """
       { "listeners": [{ "listen": "127.0.0.1:0" }, { "listen": "127.0.0.1:\(port)" }],
-        "pools": [{ "backends": [\(stub.json)] }], "pid-file": "pid",
+        "pools": [{ "backends": [\(stub.json)] }], "process": { "pid-file": "pid" },
         "log": { "target": "access.log" } }
       """
     }
@@ -216,7 +216,7 @@ import Testing
     try installed.folder.write(
       """
       { "listeners": [{ "listen": "127.0.0.1:0" }, { "listen": "127.0.0.1:\(taken.port)" }],
-        "pools": [{ "backends": [\(stub.json)] }], "pid-file": "pid" }
+        "pools": [{ "backends": [\(stub.json)] }], "process": { "pid-file": "pid" } }
       """, to: "config.json")
     #expect(try installed.upgrade().status == 70)
     let reason = "the new process does not serve: can't listen on 127.0.0.1:\(taken.port)"
@@ -293,7 +293,7 @@ import Testing
       #expect(result.status == 70)
       return result.errors
     }
-    #expect(try said().contains("the configuration has no pid-file"))
+    #expect(try said().contains("the configuration has no process.pid-file"))
     #expect(try said("--pid-file", "pid").contains("pid holds no process id"))
     // Beyond the largest id that Linux gives.
     try folder.write("4194305\n", to: "pid")

@@ -33,4 +33,17 @@ int clinux_memory_file(void);
 /// The variables of the environment, up to a null.
 char **clinux_environment(void);
 
+/// PR_SET_KEEPCAPS: a change of user ids leaves the permitted capabilities.
+int clinux_keep_capabilities(void);
+
+/// Gives up every capability of the calling thread but CAP_NET_BIND_SERVICE, which programs that it
+/// starts get too; that one as well when the thread doesn't have it.
+int clinux_keep_only_bind_capability(void);
+
+/// PR_SET_NO_NEW_PRIVS
+int clinux_no_new_privileges(void);
+
+/// PR_SET_DUMPABLE
+int clinux_set_dumpable(int dumpable);
+
 #endif

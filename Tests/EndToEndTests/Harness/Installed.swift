@@ -34,11 +34,15 @@ final class Installed: Sendable {
   ) -> String {
     MartletProcess.configuration(
       backends: backends, pool: pool, listener: listener,
-      rest: #""pid-file": "pid""# + (rest.isEmpty ? "" : ", " + rest))
+      rest: #""process": { "pid-file": "pid" }"# + (rest.isEmpty ? "" : ", " + rest))
   }
 
-  func start(_ configuration: String, keeping kept: [any Sendable] = []) throws -> MartletProcess {
-    try MartletProcess(configuration, in: folder, binary: binary, keeping: kept + [self])
+  func start(
+    _ configuration: String, environment: [String: String] = [:],
+    keeping kept: [any Sendable] = []
+  ) throws -> MartletProcess {
+    try MartletProcess(
+      configuration, in: folder, binary: binary, environment: environment, keeping: kept + [self])
   }
 
   /// The id in the file; 0 when there is none.

@@ -54,13 +54,14 @@ final class MartletProcess: Sendable {
   /// otherwise, and waits until it listens.
   init(
     _ configuration: String, _ flags: [String] = [], in folder: TemporaryFolder? = nil,
-    binary: String = Installation.binary, keeping kept: [any Sendable] = []
+    binary: String = Installation.binary, environment: [String: String] = [:],
+    keeping kept: [any Sendable] = []
   ) throws {
     self.kept = kept
     let folder = folder ?? TemporaryFolder()
     self.folder = folder
     try folder.write(configuration, to: "config.json")
-    process = try Self.start(["run"] + flags, in: folder, binary: binary)
+    process = try Self.start(["run"] + flags, in: folder, binary: binary, environment: environment)
     let process = process
     let listens = poll { process.errorText.contains("\ntry  curl") || !process.isRunning }
     ports = Self.ports(in: process.errorText)
@@ -94,12 +95,13 @@ final class MartletProcess: Sendable {
 
   /// Starts the binary without waiting for anything.
   static func start(
-    _ arguments: [String], in folder: TemporaryFolder, binary: String = Installation.binary
+    _ arguments: [String], in folder: TemporaryFolder, binary: String = Installation.binary,
+    environment: [String: String] = [:]
   ) throws -> ChildProcess {
     guard FileManager.default.isExecutableFile(atPath: binary) else {
       throw HarnessError("no martlet at \(binary)")
     }
-    return try ChildProcess([binary] + arguments, in: folder.path)
+    return try ChildProcess([binary] + arguments, in: folder.path, environment: environment)
   }
 
   private static func ports(in text: String) -> [Int] {

@@ -1,0 +1,57 @@
+// How the process stands to the system that runs it: as whom it runs, and what it tells systemd.
+
+import Configuration
+import Logging
+import Reactor
+
+extension Server {
+  // MARK: Privileges
+
+  /// Gives up what isn't needed, before anything is opened and before there is another thread.
+  func giveUpPrivileges() throws(ServerFailure) {
+    if let user = configuration.process.user {
+      try become(user)
+    } else if Privileges.isRoot {
+      logger.warning("running as root: name a user to run as in process.user")
+    }
+    do throws(SystemError) {
+      // Behind the change of user, which sets it anew.
+      try Privileges.allowCoreDumps(configuration.process.coreDumps)
+    } catch {
+      throw ServerFailure("can't settle core dumps: \(error)")
+    }
+  }
+
+  private func become(_ user: String) throws(ServerFailure) {
+    let group = configuration.process.group
+    guard let identity = Identity(user: user, group: group) else {
+      throw ServerFailure(
+        "there is no user \(user)" + (group.map { ", or no group \($0)" } ?? ""))
+    }
+    if identity.isCurrent { return }
+    guard Privileges.isRoot else {
+      throw ServerFailure("only root can become user \(user), which process.user asks for")
+    }
+    do throws(SystemError) {
+      try Privileges.drop(to: identity)
+    } catch {
+      throw ServerFailure("can't become user \(user): \(error)")
+    }
+    // Root may have read what this user can't.
+    guard let same = options.reload() else {
+      throw ServerFailure("user \(user) can't read the configuration, so no reload would work")
+    }
+    configuration = same
+  }
+
+  // MARK: systemd
+
+  /// Tells whoever supervises this process, if anybody asked for it.
+  func tell(_ state: ServiceNotifier.State) {
+    do throws(SystemError) {
+      try ServiceNotifier()?.notify(state)
+    } catch {
+      logger.warning("can't tell the supervisor (NOTIFY_SOCKET): \(error)")
+    }
+  }
+}
