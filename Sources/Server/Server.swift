@@ -147,7 +147,7 @@ public final class Server {
     // would be lost if it failed afterwards.
     listening = try listening.opening(configuration)
     listening.closeUnused()
-    for index in 0..<builder.workerCount { try startWorker(index) }
+    try startWorkers()
     try watchSignals()
     try watchNames()
     scheduleTicketRotation()
@@ -200,12 +200,24 @@ public final class Server {
     }
   }
 
-  private func startWorker(_ index: Int) throws(ServerFailure) {
+  private func startWorkers() throws(ServerFailure) {
+    var inboxes: [Inbox<WorkerMessage>] = []
     do throws(SystemError) {
-      let inbox = try Inbox<WorkerMessage>()
+      for _ in 0..<builder.workerCount { inboxes.append(try Inbox()) }
+    } catch {
+      throw ServerFailure("can't start: \(error)")
+    }
+    for index in inboxes.indices { try startWorker(index, inboxes) }
+  }
+
+  private func startWorker(
+    _ index: Int, _ inboxes: [Inbox<WorkerMessage>]
+  ) throws(ServerFailure) {
+    let inbox = inboxes[index]
+    do throws(SystemError) {
       let metrics = WorkerMetrics()
       let start = WorkerStart(
-        index: index, snapshot: snapshot, inbox: inbox, metrics: metrics,
+        index: index, snapshot: snapshot, inbox: inbox, peers: inboxes, metrics: metrics,
         events: EventLog(logger: logger), format: AccessLog.Format(configuration.log.access),
         producer: log?.producer(index))
       let control = self.inbox
@@ -439,6 +451,7 @@ private struct WorkerStart: Sendable {
   let index: Int
   let snapshot: Snapshot
   let inbox: Inbox<WorkerMessage>
+  let peers: [Inbox<WorkerMessage>]
   let metrics: WorkerMetrics
   let events: EventLog
   let format: AccessLog.Format
@@ -448,7 +461,7 @@ private struct WorkerStart: Sendable {
   func run() {
     guard let io = try? EpollIO(wakeUp: inbox.wakeUp) else { return }
     var worker = Worker<EpollIO>(
-      index: index, io: io, seed: randomSeed(), snapshot: snapshot, inbox: inbox,
+      index: index, io: io, seed: randomSeed(), snapshot: snapshot, inbox: inbox, peers: peers,
       metrics: metrics, events: events,
       log: AccessLog(format: format, producer: producer, metrics: metrics))
     while !worker.isFinished { worker.turn() }
