@@ -20,6 +20,14 @@ struct FailureWindow: Sendable {
       successes = record.successCount
       failures = record.failureCount
     }
+
+    var total: UInt64 { successes + failures }
+
+    /// What came since `beginning`.
+    mutating func add(_ record: BackendRecord, since beginning: Counts) {
+      successes += record.successCount - beginning.successes
+      failures += record.failureCount - beginning.failures
+    }
   }
 
   private var startedAt = Instant.origin
@@ -43,24 +51,17 @@ struct FailureWindow: Sendable {
   func isOutlier(_ index: Int, _ members: [Member], _ policy: HealthPolicy) -> Bool {
     guard let percent = policy.failurePercent, index < beginnings.count else { return false }
     var own = Counts()
-    var others = Counts()
-    for (position, member) in members.enumerated() {
-      let total = Counts(of: member.record)
-      let successes = total.successes &- beginnings[position].successes
-      let failures = total.failures &- beginnings[position].failures
-      if position == index {
-        own.successes = successes
-        own.failures = failures
-      } else {
-        others.successes &+= successes
-        others.failures &+= failures
-      }
-    }
-    let ownTotal = own.successes + own.failures
-    let otherTotal = others.successes + others.failures
+    own.add(members[index].record, since: beginnings[index])
     // failures / total >= percent / 100, and >= 2 * the others' failures / total; not divided.
-    return ownTotal >= UInt64(policy.failureRequestCount)
-      && own.failures * 100 >= UInt64(percent) * ownTotal
-      && own.failures * otherTotal >= 2 * others.failures * ownTotal
+    if own.total < UInt64(policy.failureRequestCount)
+      || own.failures * 100 < UInt64(percent) * own.total
+    {
+      return false
+    }
+    var others = Counts()
+    for position in members.indices where position != index {
+      others.add(members[position].record, since: beginnings[position])
+    }
+    return own.failures * others.total >= 2 * others.failures * own.total
   }
 }

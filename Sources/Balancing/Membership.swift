@@ -65,6 +65,12 @@ public final class Membership: Sendable {
       uniquingKeysWith: { first, _ in first })
   }
 
+  /// Where the picked member stands in this version; nil when it has left.
+  func index(of pick: Pick) -> Int? {
+    let isThere = members.indices.contains(pick.index) && members[pick.index].record === pick.record
+    return isThere ? pick.index : members.firstIndex { $0.record === pick.record }
+  }
+
   /// The member that this token names, in this version.
   func index(ofToken token: UInt64) -> Int? { tokens[token] }
 

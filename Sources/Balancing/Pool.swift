@@ -115,16 +115,17 @@ public final class Pool: Sendable {
     }
     if let flip { backend.didFlip(flip, at: now) }
     if flip != nil || !isEjectionDue && health.failurePercent == nil { return flip }
-    return ejectIfRight(backend, at: now)
+    return ejectIfRight(pick, at: now)
   }
 
   /// Ejects a backend for its row of failures, or for its share of them, unless it is the last one
   /// available or too many are ejected already. Under the lock, so that two workers can't eject the
   /// last two members at once. Where it isn't to be, its row starts over, and so does the way here.
-  private func ejectIfRight(_ backend: BackendRecord, at now: Instant) -> Flip? {
-    current.withLock { current in
+  private func ejectIfRight(_ pick: Pick, at now: Instant) -> Flip? {
+    let backend = pick.record
+    return current.withLock { current in
       let members = current.membership.members
-      let index = members.firstIndex { $0.record === backend }
+      let index = current.membership.index(of: pick)
       current.window.advance(members, health.failureWindow, to: now)
       let isOutlier = index.map { current.window.isOutlier($0, members, health) } ?? false
       if !isOutlier && !backend.health.state.isEjectionDue(health) { return nil }

@@ -25,7 +25,7 @@ struct ActiveExchange: ~Copyable {
   var wasBudgetSpent = false
   /// Since when it stands in the pool's line; nil while it doesn't.
   var queuedAt: Instant?
-  /// How long it stood there.
+  /// How long it has stood there, all told.
   var queueTime = TimeSpan.zero
   /// The upstream connection that the current attempt holds; `.none` between attempts.
   var upstream = Handle.none

@@ -69,7 +69,7 @@ extension Worker where IO: ~Copyable {
   mutating func leaveLine(_ handle: Handle) {
     guard let queuedAt = exchanges[handle].queuedAt else { return }
     exchanges[handle].queuedAt = nil
-    exchanges[handle].queueTime = now - queuedAt
+    exchanges[handle].queueTime.nanoseconds += (now - queuedAt).nanoseconds
     metrics.subtract(.exchangesWaiting)
     let record = snapshot(of: handle).pools[exchanges[handle].pool].pool.record
     record.line.leave(waiter(handle))
