@@ -36,7 +36,8 @@ public struct WaitingLine: ~Copyable, Sendable {
     case behind
   }
 
-  private struct Place {
+  /// Not private, since the compiler can't lay the line out in another file then.
+  struct Place {
     let waiter: Waiter
     let isRetry: Bool
     /// It was told to look, and hasn't yet.

@@ -111,7 +111,7 @@ public final class Server {
     } catch {
       throw ServerFailure("can't make ticket keys: \(error)")
     }
-    builder = SnapshotBuilder(
+    var builder = SnapshotBuilder(
       ticketKeys: keys,
       workerCount: options.configuration.workers ?? ProcessorCount.available)
     if let predecessor = options.predecessor {
@@ -122,9 +122,12 @@ public final class Server {
       // Without them clients only have to shake hands anew.
       _ = keys.restore(handover.ticketKeys)
       for backend in handover.backends { builder.registry.restore(backend) }
+      // Without it clients only lose their backend once.
+      if !handover.cookieKey.isEmpty { builder.cookieKey = handover.cookieKey }
     } else {
       listening = ListenerTable(workerCount: builder.workerCount)
     }
+    self.builder = builder
     snapshot = Snapshot(settings: Settings(), listeners: [], pools: [])
   }
 

@@ -16,8 +16,8 @@ struct SnapshotBuilder: Sendable {
   let registry = BackendRegistry()
   let ticketKeys: TicketKeys
   let workerCount: Int
-  /// For cookies of pools that have no key of their own.
-  private let cookieKey = [randomSeed(), randomSeed()].flatMap { seed in
+  /// For cookies of pools that have no key of their own: drawn once, and handed on in an upgrade.
+  var cookieKey = [randomSeed(), randomSeed()].flatMap { seed in
     (0..<8).map { UInt8(truncatingIfNeeded: seed >> UInt64(8 * $0)) }
   }
 

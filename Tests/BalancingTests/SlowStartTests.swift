@@ -76,7 +76,8 @@ import Testing
     health.initial = .down
     let pool = pool(health: health)
     pool.check("a", up: true)
-    pool.now = pool.now + .seconds(5)
+    // Long after the other, so that it would be the only one to start slowly.
+    pool.now = pool.now + .seconds(200)
     pool.check("b", up: true)
     #expect(try shares(pool, 20) == [10, 10])
   }

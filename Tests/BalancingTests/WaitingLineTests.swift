@@ -81,16 +81,20 @@ private final class Line {
   /// does: if one wake-up were lost, a round would never end.
   @Test func noPlaceIsMissedUnderContention() {
     let pool = TestPool(.roundRobin, [.init(limit: 1), .init(limit: 1)]).pool
-    let turns = (0..<4).map { _ in Atomic64() }
+    let turns = (0..<4).map { _ in DispatchSemaphore(value: 0) }
     let served = Atomic<Int>(0)
+    let waited = Atomic<Int>(0)
+    let arrived = Atomic<Int>(0)
     let isStuck = Atomic<Bool>(false)
-    let rounds = 3_000
+    let rounds = 400
 
     @Sendable func passTurn() {
       guard let next = pool.record.line.nextTurn() else { return }
-      turns[next.worker].value.wrappingAdd(1, ordering: .sequentiallyConsistent)
+      turns[next.worker].signal()
     }
-    DispatchQueue.concurrentPerform(iterations: 4) { worker in
+    @Sendable func work(_ worker: Int) {
+      arrived.wrappingAdd(1, ordering: .relaxed)
+      while arrived.load(ordering: .relaxed) < 4 { sched_yield() }
       var view = PoolView(pool)
       var generator = RandomGenerator(seed: UInt64(worker))
       func look() -> Pick? {
@@ -98,42 +102,48 @@ private final class Line {
         return try? selection.next(in: &view, client: nil, at: .origin, generator: &generator)
       }
       for round in 0..<rounds where !isStuck.load(ordering: .relaxed) {
-        var pick = look()
+        // Whoever is new stands behind those who wait.
+        var pick = pool.record.line.hasNewcomers ? nil : look()
         if pick == nil {
+          waited.wrappingAdd(1, ordering: .relaxed)
           let me = Waiter(worker: worker, exchange: UInt64(round))
           if case .look = pool.record.line.join(me, isRetry: false, limit: 9) {
             pool.record.line.takeTurn(me)
             pick = look()
           }
-          let end = Date(timeIntervalSinceNow: 60)
           while pick == nil {
-            if turns[worker].value.exchange(0, ordering: .sequentiallyConsistent) > 0 {
-              pool.record.line.takeTurn(me)
-              pick = look()
-            } else if Date() > end {
+            if turns[worker].wait(timeout: .now() + 60) == .timedOut {
               isStuck.store(true, ordering: .relaxed)
               return
-            } else {
-              sched_yield()
             }
+            pool.record.line.takeTurn(me)
+            pick = look()
           }
           pool.record.line.leave(me)
           passTurn()
         }
         served.wrappingAdd(1, ordering: .relaxed)
+        // Lets the others find it taken, on however few processors; alone it goes on.
+        for _ in 0..<100 where pool.record.line.count == 0 { sched_yield() }
         pick?.release()
         passTurn()
       }
     }
+    // Threads of their own: a queue would run as many at once as there are processors.
+    let finished = DispatchSemaphore(value: 0)
+    for worker in 0..<4 {
+      Thread.detachNewThread {
+        work(worker)
+        finished.signal()
+      }
+    }
+    for _ in 0..<4 { finished.wait() }
     let (wasStuck, total) = (isStuck.load(ordering: .relaxed), served.load(ordering: .relaxed))
     #expect(!wasStuck, "a place came free, and nobody was told")
     #expect(total == 4 * rounds)
+    let waitedCount = waited.load(ordering: .relaxed)
+    #expect(waitedCount > 100, "nobody had to wait: this shows nothing")
     let left = pool.record.line.count
     #expect(left == 0)
   }
-}
-
-/// An atomic number in an array.
-private final class Atomic64: Sendable {
-  let value = Atomic<Int>(0)
 }
