@@ -40,12 +40,13 @@ public final class BackendRecord: Sendable {
   private let failures = Atomic<UInt64>(0)
   private let ejections = Atomic<UInt64>(0)
   private let changed = Atomic<UInt64>(0)
+  private let returned = Atomic<UInt64>(0)
   private let latency = Atomic<Int64>(0)
 
   /// Dense: below the registry's `backendCount`, so that a worker can keep tables by it.
   public let id: Int
   public let identity: BackendIdentity
-  let pool: PoolRecord
+  public let pool: PoolRecord
 
   init(id: Int, identity: BackendIdentity, pool: PoolRecord, health: HealthPolicy) {
     self.id = id
@@ -66,9 +67,10 @@ public final class BackendRecord: Sendable {
     return true
   }
 
-  /// Gives a place back, exactly once for each that was taken.
+  /// Gives a place back, exactly once for each that was taken. Whoever does looks at the pool's
+  /// line afterwards, if there is one; the order is what WaitingLine relies on.
   public func release() {
-    let count = active.wrappingSubtract(1, ordering: .relaxed).newValue
+    let count = active.wrappingSubtract(1, ordering: .sequentiallyConsistent).newValue
     assert(count >= 0, "releasing a place that was not taken")
   }
 
@@ -78,6 +80,9 @@ public final class BackendRecord: Sendable {
 
   /// When the health last flipped; the origin if it never did.
   public var changedAt: Instant { Instant(nanoseconds: changed.load(ordering: .relaxed)) }
+  /// When the backend last came back after it was out; the origin if it never was. Coming up for
+  /// the first time is no return.
+  public var returnedAt: Instant { Instant(nanoseconds: returned.load(ordering: .relaxed)) }
   /// Exchanges that counted for and against it, and how often it was ejected.
   public var successCount: UInt64 { successes.load(ordering: .relaxed) }
   public var failureCount: UInt64 { failures.load(ordering: .relaxed) }
@@ -95,6 +100,7 @@ public final class BackendRecord: Sendable {
 
   /// Notes a flip and makes the workers take it up.
   func didFlip(_ flip: Flip, at now: Instant) {
+    if flip.isUp && changedAt != .origin { returned.store(now.nanoseconds, ordering: .relaxed) }
     changed.store(now.nanoseconds, ordering: .relaxed)
     if case .ejected = flip { ejections.wrappingAdd(1, ordering: .relaxed) }
     pool.announce()

@@ -28,8 +28,22 @@ public struct HealthPolicy: Equatable, Sendable {
   public var ejectionBase = TimeSpan.seconds(10)
   /// The longest ejection; default 300 s.
   public var ejectionMax = TimeSpan.seconds(300)
+  /// The share of failed exchanges that ejects a backend whose siblings fail at most half as often;
+  /// in percent, default 50, nil for never.
+  public var failurePercent: Int? = 50
+  /// Over how long that share is taken; default 10 s.
+  public var failureWindow = TimeSpan.seconds(10)
+  /// Fewer exchanges than these say nothing about a share; default 20.
+  public var failureRequestCount = 20
+  /// The most members of a pool that may be ejected at once, in percent and rounded up: with the
+  /// default of 50 one of two, two of three or four, three of five. What takes more of them down
+  /// at once is rarely their own fault.
+  public var ejectedPercentMax = 50
 
   public init() {}
+
+  /// How many of `count` members may be ejected at once.
+  func ejectedMax(of count: Int) -> Int { (count * ejectedPercentMax + 99) / 100 }
 
   /// How long the `count`-th ejection in a row lasts.
   func ejectionSpan(_ count: Int) -> TimeSpan {

@@ -160,6 +160,7 @@ struct HealthState: Equatable {
     return nil
   }
 
+  /// Is its row of failures long enough?
   func isEjectionDue(_ policy: HealthPolicy) -> Bool {
     guard let limit = policy.failures else { return false }
     return !isEjected && failures >= min(limit, Self.countMax)

@@ -17,16 +17,20 @@ public struct Member: Sendable {
   public let isBackup: Bool
   /// The most exchanges at a time over the whole process; nil for no limit.
   public let maxConnections: Int?
+  /// What clients that stick to this member call it; 0 for one that nobody sticks to. A backup has
+  /// none: it stands in while the others are away, and isn't to keep their clients.
+  public let stickyToken: UInt64
 
   public init(
     record: BackendRecord, address: BackendAddress, weight: Int = 1, isBackup: Bool = false,
-    maxConnections: Int? = nil
+    maxConnections: Int? = nil, stickyToken: UInt64 = 0
   ) {
     self.record = record
     self.address = address
     self.weight = Self.weightRange.clamping(weight)
     self.isBackup = isBackup
     self.maxConnections = maxConnections
+    self.stickyToken = isBackup ? 0 : stickyToken
   }
 
   /// The weight in force: the one set by hand, or the configured one.
@@ -42,6 +46,8 @@ public final class Membership: Sendable {
   /// What ip-hash looks clients up in, for each of both; empty under other strategies.
   let primaryTable: [Int]
   let backupTable: [Int]
+  /// The members that clients may stick to, by token.
+  private let tokens: [UInt64: Int]
 
   init(_ members: [Member], strategy: Strategy) {
     self.members = members
@@ -54,7 +60,22 @@ public final class Membership: Sendable {
       primaryTable = []
       backupTable = []
     }
+    tokens = Dictionary(
+      members.indices.lazy.map { (members[$0].stickyToken, $0) }.filter { $0.0 != 0 },
+      uniquingKeysWith: { first, _ in first })
   }
+
+  /// Where the picked member stands in this version; nil when it has left.
+  func index(of pick: Pick) -> Int? {
+    let isThere = members.indices.contains(pick.index) && members[pick.index].record === pick.record
+    return isThere ? pick.index : members.firstIndex { $0.record === pick.record }
+  }
+
+  /// The member that this token names, in this version.
+  func index(ofToken token: UInt64) -> Int? { tokens[token] }
+
+  /// Members whose ejection, or whose trial after it, isn't over.
+  var ejectedCount: Int { members.count { $0.record.health.state.isEjected } }
 
   /// Whether a member other than `record` may be used now without a trial.
   func hasAvailableMember(besides record: BackendRecord) -> Bool {

@@ -15,22 +15,38 @@ public final class Pool: Sendable {
   public let health: HealthPolicy
   public let allDown: AllDownPolicy
   public let budget: RetryBudget
+  /// How many exchanges may wait for a place while all members are full.
+  public let queueMax: Int
+  /// For how long a returned backend gets less than its share; nil for none.
+  public let slowStart: TimeSpan?
 
-  private let current: Mutex<Rotation>
+  private struct Current {
+    var rotation: Rotation
+    var window = FailureWindow()
+
+    var membership: Membership { rotation.membership }
+  }
+
+  private let current: Mutex<Current>
 
   public init(
     _ record: PoolRecord, strategy: Strategy, members: [Member],
     health: HealthPolicy = HealthPolicy(), allDown: AllDownPolicy = .refuse,
-    budget: RetryBudget = RetryBudget()
+    budget: RetryBudget = RetryBudget(), queueMax: Int = 0, slowStart: TimeSpan? = nil
   ) {
     self.record = record
     self.strategy = strategy
     self.health = health
     self.allDown = allDown
     self.budget = budget
+    self.queueMax = queueMax
+    self.slowStart = slowStart
     let membership = Membership(members, strategy: strategy)
     current = Mutex(
-      Rotation(membership, pool: record, strategy: strategy, version: record.version))
+      Current(
+        rotation: Rotation(
+          membership, pool: record, strategy: strategy,
+          slowStart: slowStart.map { SlowStart(span: $0) }, version: record.version, at: .origin)))
   }
 
   public var name: String { record.name }
@@ -42,21 +58,30 @@ public final class Pool: Sendable {
     let membership = Membership(members, strategy: strategy)
     current.withLock { current in
       record.announce()
-      current = rotation(of: membership)
+      current = Current(rotation: rotation(of: membership, at: .origin))
     }
   }
 
-  /// The rotation of the newest version.
-  func rotation() -> Rotation {
+  /// The rotation of the newest version, with slow starts as far as they are at `now`.
+  func rotation(at now: Instant) -> Rotation {
     current.withLock { current in
-      if current.version != record.version { current = rotation(of: current.membership) }
-      return current
+      if current.rotation.version != record.version || now >= current.rotation.nextStepAt {
+        current.rotation = rotation(of: current.membership, at: now)
+      }
+      return current.rotation
     }
   }
 
   /// The version is read before the records are, so that a flip in between leads to a newer one.
-  private func rotation(of membership: Membership) -> Rotation {
-    Rotation(membership, pool: record, strategy: strategy, version: record.version)
+  private func rotation(of membership: Membership, at now: Instant) -> Rotation {
+    Rotation(
+      membership, pool: record, strategy: strategy,
+      slowStart: slowStart.map { SlowStart(span: $0) }, version: record.version, at: now)
+  }
+
+  /// Whether any member may be used by its health; where not, `allDown` says what happens.
+  public var isAnyHealthy: Bool {
+    membership.members.contains { $0.record.isEnabled && $0.record.health.state.isAvailable }
   }
 
   // MARK: Health
@@ -89,23 +114,36 @@ public final class Pool: Sendable {
       return (flip, state.isEjectionDue(health))
     }
     if let flip { backend.didFlip(flip, at: now) }
-    return isEjectionDue ? ejectUnlessLast(backend, at: now) : flip
+    if flip != nil || !isEjectionDue && health.failurePercent == nil { return flip }
+    return ejectIfRight(pick, at: now)
   }
 
-  /// Under the lock, so that two workers can't eject the last two members at once. If it is the
-  /// last one, its row of failures starts over, and so does the way here.
-  private func ejectUnlessLast(_ backend: BackendRecord, at now: Instant) -> Flip? {
-    current.withLock { current in
-      let isLast = !current.membership.hasAvailableMember(besides: backend)
+  /// Ejects a backend for its row of failures, or for its share of them, unless it is the last one
+  /// available or too many are ejected already. Under the lock, so that two workers can't eject the
+  /// last two members at once. Where it isn't to be, its row starts over, and so does the way here.
+  private func ejectIfRight(_ pick: Pick, at now: Instant) -> Flip? {
+    let backend = pick.record
+    return current.withLock { current in
+      let members = current.membership.members
+      let index = current.membership.index(of: pick)
+      current.window.advance(members, health.failureWindow, to: now)
+      let isOutlier = index.map { current.window.isOutlier($0, members, health) } ?? false
+      if !isOutlier && !backend.health.state.isEjectionDue(health) { return nil }
+      let isWrong =
+        current.membership.ejectedCount >= health.ejectedMax(of: members.count)
+        || !current.membership.hasAvailableMember(besides: backend)
       let flip: Flip? = backend.health.update { state in
-        guard state.isEjectionDue(health) else { return nil }
-        if isLast {
+        guard !state.isEjected, isOutlier || state.isEjectionDue(health) else { return nil }
+        if isWrong {
           state.forgetFailures()
           return nil
         }
         return state.eject(health, at: now)
       }
-      if let flip { backend.didFlip(flip, at: now) }
+      if let flip {
+        if let index { current.window.forget(index, backend) }
+        backend.didFlip(flip, at: now)
+      }
       return flip
     }
   }

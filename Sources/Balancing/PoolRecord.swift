@@ -16,6 +16,8 @@ public final class PoolRecord: Sendable {
   private let primaryCursor = Atomic<UInt64>(0)
   private let backupCursor = Atomic<UInt64>(0)
   private let retries = Atomic<Int>(0)
+  /// Who waits for a place at this pool.
+  public let line = WaitingLine()
 
   init(name: String) { self.name = name }
 

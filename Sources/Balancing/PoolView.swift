@@ -10,15 +10,17 @@ public struct PoolView {
 
   public init(_ pool: Pool) {
     self.pool = pool
-    rotation = pool.rotation()
+    rotation = pool.rotation(at: .origin)
   }
 
   /// The members that picks from this view are indices of.
   public var members: [Member] { rotation.membership.members }
 
-  /// Takes the newest rotation if there is one.
-  mutating func refresh() {
-    if rotation.version != pool.record.version { rotation = pool.rotation() }
+  /// Takes the newest rotation if there is one, or if a slow start is to go on.
+  mutating func refresh(at now: Instant) {
+    if rotation.version != pool.record.version || now >= rotation.nextStepAt {
+      rotation = pool.rotation(at: now)
+    }
   }
 
   /// Exchanges on the members of this pool, over the whole process. It looks at each of them: for
@@ -27,7 +29,7 @@ public struct PoolView {
     rotation.membership.members.reduce(0) { $0 + $1.record.activeCount }
   }
 
-  /// Why a selection found nobody at `now`.
+  /// Why a selection found nobody.
   func unavailability() -> Unavailability {
     let members = rotation.membership.members
     if members.isEmpty { return .noMembers }

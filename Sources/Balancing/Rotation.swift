@@ -14,14 +14,33 @@ final class Rotation: Sendable {
   let primaries: Tier
   /// Those that step in when no primary is available.
   let backups: Tier
+  /// When a slow start is to go on, and so a new rotation due, though no version is.
+  let nextStepAt: Instant
 
-  init(_ membership: Membership, pool: PoolRecord, strategy: Strategy, version: UInt64) {
+  init(
+    _ membership: Membership, pool: PoolRecord, strategy: Strategy, slowStart: SlowStart?,
+    version: UInt64, at now: Instant
+  ) {
     self.version = version
     self.membership = membership
+    let slowStart = strategy.isSticky ? nil : slowStart
     primaries = Tier(
-      membership.primaries, of: membership, areBackups: false, pool: pool, strategy: strategy)
+      membership.primaries, of: membership, areBackups: false, pool: pool, strategy: strategy,
+      slowStart: slowStart, at: now)
     backups = Tier(
-      membership.backups, of: membership, areBackups: true, pool: pool, strategy: strategy)
+      membership.backups, of: membership, areBackups: true, pool: pool, strategy: strategy,
+      slowStart: slowStart, at: now)
+    nextStepAt = min(primaries.nextStepAt, backups.nextStepAt)
+  }
+
+  var isAnyEligible: Bool { !primaries.eligible.isEmpty || !backups.eligible.isEmpty }
+
+  /// Is a healthy member left that wasn't tried, be it full?
+  func hasEligible(besides tried: TriedSet) -> Bool {
+    (primaries.eligible + backups.eligible).contains {
+      let record = membership.members[$0.index].record
+      return !tried.contains(record.id) && record.isEnabled && record.health.state.isAvailable
+    }
   }
 }
 
@@ -32,6 +51,8 @@ final class Tier: Sendable {
   let configured: [Int]
   /// Those that are enabled and healthy, with the weights in force.
   let eligible: [Candidate]
+  /// When the first step of a slow start among them ends.
+  let nextStepAt: Instant
   /// A period of the eligible: smooth by weight, or in plain order if the strategy ignores weights.
   let sequence: [Int]
   /// Those whose ejection lasts or whose trial is due, and when the first trial may begin.
@@ -45,7 +66,7 @@ final class Tier: Sendable {
 
   init(
     _ configured: [Int], of membership: Membership, areBackups: Bool, pool: PoolRecord,
-    strategy: Strategy
+    strategy: Strategy, slowStart: SlowStart?, at now: Instant
   ) {
     let members = membership.members
     var eligible: [Candidate] = []
@@ -63,6 +84,8 @@ final class Tier: Sendable {
         firstTrial = min(firstTrial, health.ejectedUntil)
       }
     }
+    nextStepAt =
+      slowStart.map { Self.scale(&eligible, of: members, by: $0, at: now) } ?? .never
     self.members = members
     self.configured = configured
     self.eligible = eligible
@@ -72,6 +95,27 @@ final class Tier: Sendable {
     self.pool = pool
     table = areBackups ? membership.backupTable : membership.primaryTable
     sequence = strategy.usesSequence ? SmoothSequence.period(of: eligible) : []
+  }
+
+  /// Brings the weights of members on a slow start down, against those of the others; returns when
+  /// the first step ends.
+  private static func scale(
+    _ candidates: inout [Candidate], of members: [Member], by slowStart: SlowStart, at now: Instant
+  ) -> Instant {
+    var nextStepAt = Instant.never
+    let tenths = candidates.map { candidate in
+      let returnedAt = members[candidate.index].record.returnedAt
+      guard let tenths = slowStart.tenths(returnedAt: returnedAt, at: now) else { return nil }
+      nextStepAt = min(nextStepAt, slowStart.end(ofStep: tenths, returnedAt: returnedAt))
+      return tenths
+    } as [Int?]
+    // Where all of them have just returned, or one is alone, there is nobody to take the load.
+    if tenths.allSatisfy({ $0 != nil }) || nextStepAt == .never { return nextStepAt }
+    candidates = zip(candidates, tenths).map { candidate, tenths in
+      Candidate(
+        index: candidate.index, weight: candidate.weight * (tenths ?? SlowStart.stepCount))
+    }
+    return nextStepAt
   }
 
   /// A number that no other pick in the whole process gets, below `count`, in rotation.
@@ -101,12 +145,16 @@ final class Tier: Sendable {
   func reserveUnhealthy(_ index: Int, excluding tried: TriedSet) -> Pick? {
     let record = members[index].record
     if tried.contains(record.id) || !record.isEnabled { return nil }
-    return take(index, isTrial: false)
+    var pick = take(index, isTrial: false)
+    pick?.isFailOpen = true
+    return pick
   }
 
   private func take(_ index: Int, isTrial: Bool) -> Pick? {
     let record = members[index].record
     guard record.tryReserve(limit: members[index].maxConnections) else { return nil }
-    return Pick(index: index, record: record, address: members[index].address, isTrial: isTrial)
+    return Pick(
+      index: index, record: record, address: members[index].address,
+      stickyToken: members[index].stickyToken, isTrial: isTrial)
   }
 }

@@ -4,10 +4,12 @@
 // takes the first that is enabled, healthy, not full and not yet tried, and reserves a place on it
 // in the same step. In this order, each rank only when the one before has nobody:
 //
-//   1. a member whose ejection is over, for its one trial (a sticky strategy proposes it itself)
-//   2. primaries not yet tried   3. backups not yet tried
-//   4. primaries, then backups, that were tried already but are available
-//   5. if the pool fails open: any enabled member with a free place
+//   1. the member that the client sticks to by its cookie, if it was not tried yet
+//   2. a member whose ejection is over, for its one trial (a sticky strategy proposes it itself)
+//   3. primaries not yet tried   4. backups not yet tried
+//   5. primaries, then backups, that were tried already but are available; not while another is
+//      only full, and may be waited for
+//   6. if nobody is healthy and the pool fails open: any enabled member with a free place
 //
 // Nothing is allocated; the few members already tried are kept inline.
 
@@ -16,8 +18,10 @@ public import Primitives
 /// The choice of members for one exchange, which remembers whom it tried.
 public struct Selection: Sendable {
   private var tried = TriedSet()
+  /// The member that the client belongs to (`Member.stickyToken`); 0 if to none.
+  public let stickyToken: UInt64
 
-  public init() {}
+  public init(stickyToken: UInt64 = 0) { self.stickyToken = stickyToken }
 
   /// How many picks were made.
   public private(set) var pickCount = 0
@@ -29,14 +33,17 @@ public struct Selection: Sendable {
     in view: inout PoolView, client: IPAddress?, at now: Instant,
     generator: inout RandomGenerator
   ) throws(Unavailability) -> Pick {
-    view.refresh()
+    view.refresh(at: now)
     let draw = Draw(strategy: view.pool.strategy, client: client, now: now)
     let rotation = view.rotation
-    var pick = draw.next(in: rotation, excluding: tried, &generator)
+    var pick = stickyToken == 0 ? nil : draw.owner(stickyToken, in: rotation, excluding: tried)
+    if pick == nil { pick = draw.next(in: rotation, excluding: tried, &generator) }
     if pick == nil && !tried.isEmpty {
+      // Where exchanges may wait, a full member is worth more than one that has just failed.
+      if view.pool.queueMax > 0 && rotation.hasEligible(besides: tried) { throw .allFull }
       pick = draw.next(in: rotation, excluding: TriedSet(), &generator)
     }
-    if pick == nil && view.pool.allDown == .failOpen {
+    if pick == nil && view.pool.allDown == .failOpen && !rotation.isAnyEligible {
       pick = draw.anyone(in: rotation, excluding: tried)
     }
     guard let pick else { throw view.unavailability() }
@@ -53,6 +60,10 @@ public struct Pick: Sendable {
   public let index: Int
   public let record: BackendRecord
   public let address: BackendAddress
+  /// The member's `stickyToken`.
+  public internal(set) var stickyToken: UInt64 = 0
+  /// Nobody is healthy, and the pool fails open.
+  public internal(set) var isFailOpen = false
   /// The backend was ejected and this is its trial: alone, and awaited by all others.
   public internal(set) var isTrial: Bool
 
@@ -71,6 +82,10 @@ public enum Unavailability: Error, Equatable, Sendable {
   case allDown
   /// The members that could serve have reached their `max-connections`.
   case allFull
+  /// They have, and as many exchanges as may wait for a place already.
+  case queueFull
+  /// They had, for as long as an exchange may wait.
+  case queueTimeout
 
   /// For logs and metrics.
   public var name: StaticString {
@@ -78,6 +93,8 @@ public enum Unavailability: Error, Equatable, Sendable {
     case .noMembers: "no-members"
     case .allDown: "all-down"
     case .allFull: "all-full"
+    case .queueFull: "queue-full"
+    case .queueTimeout: "queue-timeout"
     }
   }
 
@@ -90,6 +107,13 @@ private struct Draw {
   let strategy: Strategy
   let client: IPAddress?
   let now: Instant
+
+  /// The member that a client's cookie names. It may as well be its trial: the client would wait
+  /// for nobody else.
+  func owner(_ token: UInt64, in rotation: Rotation, excluding tried: TriedSet) -> Pick? {
+    guard let index = rotation.membership.index(ofToken: token) else { return nil }
+    return rotation.primaries.reserve(index, excluding: tried, at: now, trial: true)
+  }
 
   func next(
     in rotation: Rotation, excluding tried: TriedSet, _ generator: inout RandomGenerator

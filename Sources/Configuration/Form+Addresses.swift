@@ -183,6 +183,19 @@ extension Form where Value == String {
     }
   }
 
+  /// The name of a cookie, a token (RFC 6265 4.1.1).
+  static var cookieName: Form {
+    Form(
+      text: FormDescription(
+        noun: "a token", allowed: "write the cookie's name, such as \"backend\"", kind: "name",
+        schema: ["type": "string", "minLength": 1])
+    ) { text in
+      isToken(text) && text.utf8.count <= 64 ? text : nil
+    } write: {
+      $0
+    }
+  }
+
   /// The name of a field that a route may change.
   static var fieldName: Form {
     let description = FormDescription(

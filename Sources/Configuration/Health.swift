@@ -41,6 +41,13 @@ extension Configuration {
     /// The n-th ejection in a row lasts n times as long, up to `max`.
     public var base = TimeSpan.seconds(10)
     public var max = TimeSpan.seconds(300)
+    /// The share of failed requests that ejects; nil for a row of failures alone.
+    public var failurePercent: Int? = 50
+    /// What that share is taken of.
+    public var window = TimeSpan.seconds(10)
+    public var minimumRequests = 20
+    /// Of the pool's backends, rounded up.
+    public var maxEjectedPercent = 50
 
     public init() {}
   }
@@ -87,7 +94,8 @@ extension Configuration.Ejection: Section {
   static let title = "ejection"
   static let about = """
     Passive health: a backend whose requests fail is ejected for a while, then tried with one \
-    request. The last available backend of a pool is never ejected.
+    request. The last available backend of a pool is never ejected, nor more of them at once than \
+    `max-ejected-percent` says: what takes most backends down together is rarely their own fault.
     """
   static let keys: [Key<Self>] = [
     Key(
@@ -100,5 +108,20 @@ extension Configuration.Ejection: Section {
     Key(
       "max", \.max, .duration(.milliseconds(100) ... .seconds(86_400)),
       "The longest ejection."),
+    Key(
+      "failure-percent", \.failurePercent, .off(or: .integer(1...100)),
+      "A backend is ejected as well when so many in a hundred of its requests fail within the "
+        + "`window`, at least twice the share of all others together: one that fails every other "
+        + "request never fails five in a row."),
+    Key(
+      "window", \.window, .duration(.milliseconds(100) ... .seconds(3600)),
+      "Over how long that share is taken."),
+    Key(
+      "minimum-requests", \.minimumRequests, .integer(2...1_000_000),
+      "Fewer requests than these within the window say nothing about a share."),
+    Key(
+      "max-ejected-percent", \.maxEjectedPercent, .integer(1...100),
+      "So many in a hundred of the pool's backends may be ejected at once, rounded up: with 50, "
+        + "one of two, two of three or four, three of five."),
   ]
 }

@@ -16,6 +16,12 @@ extension Configuration {
     public var health: Health? = Health()
     /// Passive health: ejection after failed exchanges; nil for none.
     public var ejection: Ejection? = Ejection()
+    /// For requests that find every backend full; nil to refuse them at once.
+    public var queue: Queue? = Queue()
+    /// How long a backend that comes back gets less than its share; nil for not at all.
+    public var slowStart: TimeSpan?
+    /// The cookie by which clients stay with their backend; nil for none.
+    public var stickiness: Stickiness?
     public var retry = Retry()
     public var timeouts = Timeouts()
     public var keepAlive = KeepAlive()
@@ -106,6 +112,21 @@ extension Configuration.Pool: Section {
     Key(
       "ejection", \.ejection, .off(or: .section),
       "Passive health: a backend that fails real requests is left alone for a while."),
+    Key(
+      "queue", \.queue, .off(or: .section),
+      "Requests that wait for a place while every backend has reached its `max-connections`."),
+    Key(
+      "slow-start", \.slowStart, .off(or: .duration(.seconds(1) ... .seconds(3600))),
+      "So long a backend that comes back after a failure gets less than its share, from a tenth "
+        + "up in ten steps, so that cold caches don't meet full load. Never at the start of "
+        + "Martlet, and not where all backends have just come back. `ip-hash` ignores it."),
+    Key(
+      "stickiness", \.stickiness,
+      .off(
+        or: .section(
+          or: .cookieName, expand: { Configuration.Stickiness(cookie: $0) },
+          shorten: { $0 == Configuration.Stickiness(cookie: $0.cookie) ? $0.cookie : nil })),
+      "A cookie by which a client stays with its backend."),
     Key("retry", \.retry, .section, "What is tried again, and how often."),
     Key("timeouts", \.timeouts, .section, "How long backends may take."),
     Key("keep-alive", \.keepAlive, .section, "Connections to backends that wait for reuse."),
@@ -141,7 +162,8 @@ extension Configuration.Backend: Section {
         + "`round-robin` ignores it."),
     Key(
       "max-connections", optional: \.maxConnections, .integer(1...1_000_000),
-      "The most requests that it gets at a time, over all workers. No limit by default."),
+      "The most requests that it gets at a time, over all workers; more go to others, or wait in "
+        + "the pool's `queue`. No limit by default."),
     Key(
       "backup", \.isBackup, .flag,
       "Serves only while no backend that isn't a backup is available."),

@@ -16,6 +16,8 @@ public enum Reference {
     SectionDescription(Configuration.Backend.self),
     SectionDescription(Configuration.Health.self),
     SectionDescription(Configuration.Ejection.self),
+    SectionDescription(Configuration.Queue.self),
+    SectionDescription(Configuration.Stickiness.self),
     SectionDescription(Configuration.Retry.self),
     SectionDescription(Configuration.Timeouts.self),
     SectionDescription(Configuration.KeepAlive.self),

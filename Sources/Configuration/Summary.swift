@@ -79,6 +79,11 @@ extension Configuration {
       parts.append("no health checks")
     }
     if let ejection = pool.ejection { parts.append("ejected after \(ejection.failures) failures") }
+    if let span = pool.slowStart { parts.append("slow start \(durationText(span))") }
+    if let stickiness = pool.stickiness { parts.append("cookie \(stickiness.cookie)") }
+    if let queue = pool.queue, pool.backends.contains(where: { $0.maxConnections != nil }) {
+      parts.append("\(queue.size) may wait \(durationText(queue.timeout))")
+    }
     return parts.joined(separator: "; ")
   }
 

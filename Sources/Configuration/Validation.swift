@@ -89,11 +89,40 @@ extension Configuration {
           suggestion: "\"check\": \"http\"", severity: .warning)
       }
     }
+    checkResilience(of: pool, path, &decoder)
     if let ejection = pool.ejection, ejection.base > ejection.max {
       decoder.report(
         key: "\(path).ejection.base",
         "\(durationText(ejection.base)) is longer than the longest ejection, max, which is"
           + " \(durationText(ejection.max))")
+    }
+  }
+
+  private func checkResilience(of pool: Pool, _ path: String, _ decoder: inout Decoder) {
+    if pool.queue != nil && decoder.has("\(path).queue")
+      && !pool.backends.contains(where: { $0.maxConnections != nil })
+    {
+      decoder.report(
+        key: "\(path).queue", "it has no effect, since no backend has max-connections",
+        severity: .warning)
+    }
+    if pool.slowStart != nil && pool.strategy == .ipHash {
+      decoder.report(
+        key: "\(path).slow-start", "the strategy ip-hash ignores it: clients keep their backend",
+        severity: .warning)
+    }
+    guard let stickiness = pool.stickiness else { return }
+    if stickiness.sameSite == .none && stickiness.secure == .never {
+      decoder.report(
+        key: "\(path).stickiness.same-site",
+        "browsers drop a cookie with SameSite=None that isn't Secure, and secure is never")
+    }
+    let other = pools.first { $0.name != pool.name && $0.stickiness?.cookie == stickiness.cookie }
+    if let other, stickiness.path == other.stickiness?.path {
+      decoder.report(
+        key: "\(path).stickiness",
+        "the pool \"\(other.name)\" sets the cookie \(stickiness.cookie) too; on one host they"
+          + " would take it from each other", severity: .warning)
     }
   }
 

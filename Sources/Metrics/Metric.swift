@@ -60,8 +60,20 @@ public enum Metric: Int, CaseIterable, Sendable {
   /// Gauge.
   case exchangesActive
   case exchangesCut
+  case exchangesQueued
+  /// Gauge.
+  case exchangesWaiting
   case attempts
+  case attemptsFailOpen
   case retries
+  case retriesRefused
+  /// Gauge.
+  case retriesCharged
+  case ejections
+  case slowStarts
+  case stickyNew
+  case stickyKept
+  case stickyMoved
 
   case failuresRefused
   case failuresConnectTimeout
@@ -73,6 +85,8 @@ public enum Metric: Int, CaseIterable, Sendable {
   case failuresTruncated
   case failuresStatus
   case failuresNoMember
+  case failuresQueueFull
+  case failuresQueueTimeout
 
   case downstreamBytesReceived
   case upstreamBytesReceived
@@ -212,8 +226,30 @@ extension Metric {
       .counter(
         "martlet_exchanges_cut_total",
         "Exchanges that the end of the drain time, or a second signal, cut off.")
+    case .exchangesQueued:
+      .counter(
+        "martlet_exchanges_queued_total",
+        "Exchanges that had to wait for a place because every backend was full.")
+    case .exchangesWaiting:
+      .gauge("martlet_exchanges_waiting", "Exchanges that wait for a place at a backend now.")
     case .attempts: .counter("martlet_attempts_total", "Tries at a backend.")
+    case .attemptsFailOpen:
+      .counter(
+        "martlet_attempts_fail_open_total",
+        "Tries at a backend that isn't healthy, because none is and the pool fails open.")
     case .retries: .counter("martlet_retries_total", "Attempts after the first of an exchange.")
+    case .retriesRefused:
+      .counter(
+        "martlet_retries_refused_total", "Retries not made because the retry budget was spent.")
+    case .retriesCharged:
+      .gauge("martlet_retries_charged", "Retries under way now that count against the budget.")
+    case .ejections:
+      .counter("martlet_ejections_total", "Backends ejected because their requests failed.")
+    case .slowStarts:
+      .counter("martlet_slow_starts_total", "Backends that came back with less than their share.")
+    case .stickyNew: .counter(Self.sticky, "result=\"new\"", Self.stickyHelp)
+    case .stickyKept: .counter(Self.sticky, "result=\"kept\"", Self.stickyHelp)
+    case .stickyMoved: .counter(Self.sticky, "result=\"moved\"", Self.stickyHelp)
 
     case .failuresRefused: .counter(Self.failures, "cause=\"refused\"", Self.failuresHelp)
     case .failuresConnectTimeout:
@@ -227,6 +263,9 @@ extension Metric {
     case .failuresTruncated: .counter(Self.failures, "cause=\"truncated\"", Self.failuresHelp)
     case .failuresStatus: .counter(Self.failures, "cause=\"status\"", Self.failuresHelp)
     case .failuresNoMember: .counter(Self.failures, "cause=\"no_member\"", Self.failuresHelp)
+    case .failuresQueueFull: .counter(Self.failures, "cause=\"queue_full\"", Self.failuresHelp)
+    case .failuresQueueTimeout:
+      .counter(Self.failures, "cause=\"queue_timeout\"", Self.failuresHelp)
 
     case .downstreamBytesReceived: .counter(Self.received, "side=\"downstream\"", Self.receivedHelp)
     case .upstreamBytesReceived: .counter(Self.received, "side=\"upstream\"", Self.receivedHelp)
@@ -262,6 +301,10 @@ extension Metric {
   }
   private static var responses: StaticString { "martlet_responses_total" }
   private static var responsesHelp: StaticString { "Responses sent to clients, by status class." }
+  private static var sticky: StaticString { "martlet_sticky_answers_total" }
+  private static var stickyHelp: StaticString {
+    "Answers of pools with a cookie, by whether the client had a cookie and its backend answered."
+  }
   private static var failures: StaticString { "martlet_failures_total" }
   private static var failuresHelp: StaticString { "Failed attempts and exchanges, by cause." }
   private static var received: StaticString { "martlet_received_bytes_total" }

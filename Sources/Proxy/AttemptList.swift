@@ -29,14 +29,17 @@ public struct Attempt: Sendable {
   /// The backend's id.
   public var backend: Int
   public var isReused: Bool
+  /// Nobody was healthy, and the pool fails open.
+  public var isFailOpen = false
   public var startedAt: Instant
   public var duration = TimeSpan.zero
   public var status: UInt16 = 0
   public var result = Result.pending
 
-  public init(backend: Int, isReused: Bool, startedAt: Instant) {
+  public init(backend: Int, isReused: Bool, isFailOpen: Bool = false, startedAt: Instant) {
     self.backend = backend
     self.isReused = isReused
+    self.isFailOpen = isFailOpen
     self.startedAt = startedAt
   }
 }

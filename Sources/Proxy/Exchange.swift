@@ -4,6 +4,8 @@
 // bytes and knows no HTTP version, so that retries, early answers, slow peers and vanished clients
 // are rows of a table test. The request may end in any phase, since each direction runs by itself:
 //
+//                   [queued]
+//                      ▲▼
 //   [collecting] ─► selecting ─► connecting ─► awaiting ─┬► forwarding ─► ended
 //                       ▲            │            │      └► relaying ───► ended
 //                       └────────────┴────────────┴── failed: again, or ended
@@ -40,6 +42,8 @@ public struct Exchange: ~Copyable, Sendable {
     case collecting(until: Instant)
     /// The caller is looking for a member, which takes no time.
     case selecting
+    /// All members are full, and a place is waited for.
+    case queued(since: Instant)
     case connecting(since: Instant)
     /// The attempt has its connection; a final response has not begun.
     case awaiting(since: Instant)
@@ -70,11 +74,14 @@ public struct Exchange: ~Copyable, Sendable {
 
   public var isRequestComplete: Bool { requestCompletedAt != nil }
 
+  /// Has there been an attempt, so that another is a retry?
+  public var hasAttempted: Bool { attempts.count > 0 }
+
   /// Has the attempt a connection for the request?
   public var isConnected: Bool {
     switch phase {
     case .awaiting, .forwarding, .relaying: true
-    case .collecting, .selecting, .connecting, .ended: false
+    case .collecting, .selecting, .queued, .connecting, .ended: false
     }
   }
 
@@ -82,7 +89,7 @@ public struct Exchange: ~Copyable, Sendable {
   public var hasAnswered: Bool {
     switch phase {
     case .forwarding, .relaying, .ended: true
-    case .collecting, .selecting, .connecting, .awaiting: false
+    case .collecting, .selecting, .queued, .connecting, .awaiting: false
     }
   }
 
@@ -127,8 +134,11 @@ public struct Exchange: ~Copyable, Sendable {
 
   // MARK: Attempts
 
-  public mutating func attemptStarted(backend: Int, isReused: Bool, at now: Instant) {
-    attempts.append(Attempt(backend: backend, isReused: isReused, startedAt: now))
+  public mutating func attemptStarted(
+    backend: Int, isReused: Bool, isFailOpen: Bool = false, at now: Instant
+  ) {
+    attempts.append(
+      Attempt(backend: backend, isReused: isReused, isFailOpen: isFailOpen, startedAt: now))
     phase = isReused ? .awaiting(since: now) : .connecting(since: now)
     lastProgress = now
   }
@@ -136,6 +146,12 @@ public struct Exchange: ~Copyable, Sendable {
   public mutating func connected(at now: Instant) {
     phase = .awaiting(since: now)
     lastProgress = now
+  }
+
+  /// All members are full; the caller stands in line for a place, and looks again in its turn.
+  public mutating func queued(at now: Instant) -> Action {
+    phase = .queued(since: now)
+    return .wait
   }
 
   /// No member could be selected.
@@ -233,6 +249,8 @@ extension Exchange {
   public enum Expiry: Equatable, Sendable {
     /// Enough was collected: `collectingEnded`.
     case collected
+    /// No place came free in time: `nothingAvailable`.
+    case queue
     /// The attempt has failed: `attemptFailed`.
     case attempt(FailureCause)
     /// The client is too slow: `refuse`.
@@ -263,6 +281,8 @@ extension Exchange {
       return nil
     case (.collecting(let until), _):
       return (until, .collected)
+    case (.queued(let since), _):
+      return (min(since + limits.queue, total(limits)), .queue)
     case (.connecting(let since), _):
       return (min(since + limits.connect, total(limits)), .attempt(.connectTimeout))
     case (.awaiting(let since), _) where isRequestComplete:
@@ -285,6 +305,8 @@ extension Exchange {
 
 /// The time-outs of one exchange.
 public struct ExchangeLimits: Sendable {
+  /// For a place to come free at a full pool.
+  public var queue: TimeSpan
   /// From dialling to the connection.
   public var connect: TimeSpan
   /// From the end of the request to the head of the final response, for each attempt.
@@ -299,9 +321,10 @@ public struct ExchangeLimits: Sendable {
   public var relayIdle: TimeSpan
 
   public init(
-    connect: TimeSpan, response: TimeSpan, total: TimeSpan, clientIdle: TimeSpan,
-    idle: TimeSpan, relayIdle: TimeSpan
+    queue: TimeSpan = .zero, connect: TimeSpan, response: TimeSpan, total: TimeSpan,
+    clientIdle: TimeSpan, idle: TimeSpan, relayIdle: TimeSpan
   ) {
+    self.queue = queue
     self.connect = connect
     self.response = response
     self.total = total

@@ -23,6 +23,10 @@ struct AccessLogFacts {
   var receivedByteCount: UInt64
   var sentByteCount: UInt64
   var duration: TimeSpan
+  /// How long it waited for a place at a full pool.
+  var queueTime = TimeSpan.zero
+  /// It would have been tried again, had the retry budget not been spent.
+  var wasBudgetSpent = false
   var tls: TLSFacts?
 }
 
@@ -98,6 +102,11 @@ struct AccessLog: ~Copyable {
     line.append(decimal: facts.sentByteCount)
     line.append(",\"ms\":")
     appendMilliseconds(facts.duration)
+    if facts.queueTime > .zero {
+      line.append(",\"queued_ms\":")
+      appendMilliseconds(facts.queueTime)
+    }
+    if facts.wasBudgetSpent { line.append(",\"retry\":\"budget-spent\"") }
     if let tls = facts.tls {
       line.append(",\"tls\":\"")
       line.append(tls.version)
@@ -124,6 +133,7 @@ struct AccessLog: ~Copyable {
         line.append(",\"status\":")
         line.append(decimal: UInt64(attempt.status))
       }
+      if attempt.isFailOpen { line.append(",\"fail_open\":true") }
       line.append(attempt.isReused ? ",\"reused\":true,\"ms\":" : ",\"reused\":false,\"ms\":")
       appendMilliseconds(attempt.duration)
       line.append("}")
@@ -151,7 +161,8 @@ struct AccessLog: ~Copyable {
 
   // MARK: Text
 
-  /// `time client "METHOD host target" status sent ms failure [backend result ms, ...]`
+  /// `time client "METHOD host target" status sent ms failure [backend result ms, ...]`, and what
+  /// is out of the ordinary
   private mutating func writeText(
     _ facts: AccessLogFacts, _ summary: RequestSummary?, _ text: Span<UInt8>,
     _ attempts: AttemptList, _ names: [[UInt8]]
@@ -195,9 +206,15 @@ struct AccessLog: ~Copyable {
       line.append(attempt.result.name)
       line.append(0x20)
       appendMilliseconds(attempt.duration)
-      line.append("ms")
+      line.append(attempt.isFailOpen ? "ms fail-open" : "ms")
     }
     line.append(0x5D)
+    if facts.queueTime > .zero {
+      line.append(" queued ")
+      appendMilliseconds(facts.queueTime)
+      line.append("ms")
+    }
+    if facts.wasBudgetSpent { line.append(" budget-spent") }
   }
 
   // MARK: Pieces

@@ -16,11 +16,17 @@ struct ActiveExchange: ~Copyable {
   let pool: Int
   let route: RouteSettings
 
-  var selection = Selection()
+  var selection: Selection
   /// The member that the current attempt is made at, with the place taken there.
   var pick: Pick?
   /// Does the current attempt owe the retry budget?
   var owesBudget = false
+  /// Did a retry come to nothing because the budget was spent?
+  var wasBudgetSpent = false
+  /// Since when it stands in the pool's line; nil while it doesn't.
+  var queuedAt: Instant?
+  /// How long it has stood there, all told.
+  var queueTime = TimeSpan.zero
   /// The upstream connection that the current attempt holds; `.none` between attempts.
   var upstream = Handle.none
 
@@ -54,9 +60,10 @@ struct ActiveExchange: ~Copyable {
 
   init(
     machine: consuming Exchange, downstream: Handle, generation: Int, pool: Int,
-    route: RouteSettings, text: consuming ByteBuffer, summary: RequestSummary,
-    upstreamHead: Range<Int>, framing: BodyFraming, persists: Bool
+    route: RouteSettings, selection: Selection, text: consuming ByteBuffer,
+    summary: RequestSummary, upstreamHead: Range<Int>, framing: BodyFraming, persists: Bool
   ) {
+    self.selection = selection
     self.machine = machine
     self.downstream = downstream
     self.generation = generation

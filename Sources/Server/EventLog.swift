@@ -18,6 +18,15 @@ struct EventLog: Sendable {
       ])
   }
 
+  func allDown(_ pool: Pool) {
+    let consequence: Logger.Message =
+      switch pool.allDown {
+      case .refuse: "no backend is healthy: requests are refused with 503"
+      case .failOpen: "no backend is healthy: failing open, requests go to all of them"
+      }
+    logger.error(consequence, metadata: ["pool": .string(pool.name)])
+  }
+
   func acceptingPaused() {
     logger.error("out of descriptors or memory: accepting new connections pauses for a moment")
   }

@@ -13,6 +13,8 @@ struct Handover: Equatable {
   var sockets: [(place: String, descriptors: [Int32])] = []
   /// The random ticket keys, the present one first.
   var ticketKeys: [[UInt8]] = []
+  /// Under which backends' cookies stand for them, where the configuration gives no key.
+  var cookieKey: [UInt8] = []
   /// When the next random key is due.
   var rotatesTicketsAt = Instant.never
   var backends: [BackendState] = []
@@ -27,6 +29,7 @@ struct Handover: Equatable {
       lines.append(["sockets", group.place] + group.descriptors.map { "\($0)" })
     }
     for key in ticketKeys { lines.append(["ticket-key", Self.hexadecimal(key)]) }
+    if !cookieKey.isEmpty { lines.append(["cookie-key", Self.hexadecimal(cookieKey)]) }
     lines.append(["ticket-rotation", "\(rotatesTicketsAt.nanoseconds)"])
     for backend in backends {
       let fields = [
@@ -56,6 +59,8 @@ struct Handover: Equatable {
         sockets.append((fields[1], descriptors))
       case "ticket-key" where fields.count > 1:
         ticketKeys.append(Self.bytes(hexadecimal: fields[1]))
+      case "cookie-key" where fields.count > 1:
+        cookieKey = Self.bytes(hexadecimal: fields[1])
       case "ticket-rotation" where fields.count > 1:
         rotatesTicketsAt = Instant(nanoseconds: UInt64(fields[1]) ?? .max)
       case "backend":

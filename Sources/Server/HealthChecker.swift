@@ -188,7 +188,7 @@ extension Worker where IO: ~Copyable {
     let target = checker.targets[index]
     let pool = snapshot.pools[target.pool].pool
     let flip = pool.observeCheck(of: target.member.record, passed: success, at: now)
-    if let flip { events.flipped(target.member.record, flip) }
+    if let flip { flipped(target.member.record, flip, in: pool) }
     let isUp = target.member.record.standing(at: now) != .down
     let interval = success == isUp ? target.check.interval : target.check.fastInterval
     // A tenth of jitter either way keeps checks from falling into step.

@@ -31,6 +31,7 @@ extension Server {
     var handover = Handover()
     handover.sockets = listening.handover
     handover.ticketKeys = builder.ticketKeys.exported
+    handover.cookieKey = builder.cookieKey
     handover.rotatesTicketsAt = rotatesTicketsAt
     handover.backends = builder.registry.states
     do throws(SystemError) {

@@ -111,7 +111,7 @@ public final class Server {
     } catch {
       throw ServerFailure("can't make ticket keys: \(error)")
     }
-    builder = SnapshotBuilder(
+    var builder = SnapshotBuilder(
       ticketKeys: keys,
       workerCount: options.configuration.workers ?? ProcessorCount.available)
     if let predecessor = options.predecessor {
@@ -122,10 +122,13 @@ public final class Server {
       // Without them clients only have to shake hands anew.
       _ = keys.restore(handover.ticketKeys)
       for backend in handover.backends { builder.registry.restore(backend) }
+      // Without it clients only lose their backend once.
+      if !handover.cookieKey.isEmpty { builder.cookieKey = handover.cookieKey }
     } else {
       listening = try ListenerTable(
         workerCount: builder.workerCount, activated: ActivatedSocket.take())
     }
+    self.builder = builder
     snapshot = Snapshot(settings: Settings(), listeners: [], pools: [])
   }
 
@@ -151,7 +154,7 @@ public final class Server {
     for socket in listening.closeUnused() {
       logger.warning("the socket \(socket) was given to this process, but no listener is for it")
     }
-    for index in 0..<builder.workerCount { try startWorker(index) }
+    try startWorkers()
     try watchSignals()
     try watchNames()
     scheduleTicketRotation()
@@ -209,12 +212,24 @@ public final class Server {
     }
   }
 
-  private func startWorker(_ index: Int) throws(ServerFailure) {
+  private func startWorkers() throws(ServerFailure) {
+    var inboxes: [Inbox<WorkerMessage>] = []
     do throws(SystemError) {
-      let inbox = try Inbox<WorkerMessage>()
+      for _ in 0..<builder.workerCount { inboxes.append(try Inbox()) }
+    } catch {
+      throw ServerFailure("can't start: \(error)")
+    }
+    for index in inboxes.indices { try startWorker(index, inboxes) }
+  }
+
+  private func startWorker(
+    _ index: Int, _ inboxes: [Inbox<WorkerMessage>]
+  ) throws(ServerFailure) {
+    let inbox = inboxes[index]
+    do throws(SystemError) {
       let metrics = WorkerMetrics()
       let start = WorkerStart(
-        index: index, snapshot: snapshot, inbox: inbox, metrics: metrics,
+        index: index, snapshot: snapshot, inbox: inbox, peers: inboxes, metrics: metrics,
         events: EventLog(logger: logger), format: AccessLog.Format(configuration.log.access),
         producer: log?.producer(index))
       let control = self.inbox
@@ -453,6 +468,7 @@ private struct WorkerStart: Sendable {
   let index: Int
   let snapshot: Snapshot
   let inbox: Inbox<WorkerMessage>
+  let peers: [Inbox<WorkerMessage>]
   let metrics: WorkerMetrics
   let events: EventLog
   let format: AccessLog.Format
@@ -462,7 +478,7 @@ private struct WorkerStart: Sendable {
   func run() {
     guard let io = try? EpollIO(wakeUp: inbox.wakeUp) else { return }
     var worker = Worker<EpollIO>(
-      index: index, io: io, seed: randomSeed(), snapshot: snapshot, inbox: inbox,
+      index: index, io: io, seed: randomSeed(), snapshot: snapshot, inbox: inbox, peers: peers,
       metrics: metrics, events: events,
       log: AccessLog(format: format, producer: producer, metrics: metrics))
     while !worker.isFinished { worker.turn() }

@@ -66,6 +66,8 @@ struct PoolSettings: Sendable {
   /// The most of a request's body that is kept for another attempt.
   var replayByteCount = 64 * 1024
   var keepAlive = KeepAlive()
+  /// The cookie by which clients stay with a backend; nil without one.
+  var stickiness: Stickiness?
 }
 
 /// How many upstream connections are kept for the next exchange, and how long.

@@ -16,6 +16,10 @@ struct SnapshotBuilder: Sendable {
   let registry = BackendRegistry()
   let ticketKeys: TicketKeys
   let workerCount: Int
+  /// For cookies of pools that have no key of their own: drawn once, and handed on in an upgrade.
+  var cookieKey = [randomSeed(), randomSeed()].flatMap { seed in
+    (0..<8).map { UInt8(truncatingIfNeeded: seed >> UInt64(8 * $0)) }
+  }
 
   /// Certificates of a listener by the listener's name.
   typealias Certificates = [String: [Certificate]]
@@ -79,7 +83,8 @@ struct SnapshotBuilder: Sendable {
     let balanced = Pool(
       registry.pool(pool.name), strategy: Strategy(pool.strategy),
       members: members(of: pool, names), health: health,
-      allDown: pool.whenAllDown == .failOpen ? .failOpen : .refuse, budget: budget)
+      allDown: pool.whenAllDown == .failOpen ? .failOpen : .refuse, budget: budget,
+      queueMax: pool.queue?.size ?? 0, slowStart: pool.slowStart)
     var retry = RetryPolicy()
     retry.maxAttempts = pool.retry.maxAttempts
     retry.statuses = pool.retry.statuses.flatMap { $0.map { UInt16(clamping: $0) } }
@@ -90,10 +95,12 @@ struct SnapshotBuilder: Sendable {
     return PoolSettings(
       pool: balanced, retry: retry,
       limits: ExchangeLimits(
-        connect: times.connect, response: times.response, total: times.request,
-        clientIdle: limits.bodyIdle, idle: times.idle, relayIdle: times.relayIdle),
+        queue: pool.queue?.timeout ?? .zero, connect: times.connect, response: times.response,
+        total: times.request, clientIdle: limits.bodyIdle, idle: times.idle,
+        relayIdle: times.relayIdle),
       check: pool.health.map(ActiveCheck.init), replayByteCount: pool.retry.replaySize,
-      keepAlive: KeepAlive(idleTime: pool.keepAlive.idle, idleMax: pool.keepAlive.maxIdle))
+      keepAlive: KeepAlive(idleTime: pool.keepAlive.idle, idleMax: pool.keepAlive.maxIdle),
+      stickiness: pool.stickiness.map(Stickiness.init))
   }
 
   /// The members of a pool: one for each address of each backend.
@@ -104,9 +111,16 @@ struct SnapshotBuilder: Sendable {
         Member(
           record: registry.backend(pool: pool.name, address: "\(address)", health: health),
           address: address, weight: backend.weight, isBackup: backend.isBackup,
-          maxConnections: backend.maxConnections)
+          maxConnections: backend.maxConnections, stickyToken: stickyToken(of: address, in: pool))
       }
     }
+  }
+
+  /// What the cookie says in place of the address; 0 in pools without one.
+  private func stickyToken(of address: SocketAddress, in pool: Configuration.Pool) -> UInt64 {
+    guard let stickiness = pool.stickiness else { return 0 }
+    let key = stickiness.key.map { Array($0.utf8) } ?? cookieKey
+    return max(1, keyedDigest(Array("\(pool.name) \(address)".utf8), key: key))
   }
 }
 
@@ -189,10 +203,28 @@ extension HealthPolicy {
       initial = checks.initially == .down ? .down : .up
     }
     failures = pool.ejection?.failures
+    failurePercent = pool.ejection?.failurePercent
     if let ejection = pool.ejection {
       ejectionBase = ejection.base
       ejectionMax = ejection.max
+      failureWindow = ejection.window
+      failureRequestCount = ejection.minimumRequests
+      ejectedPercentMax = ejection.maxEjectedPercent
     }
+  }
+}
+
+extension Stickiness {
+  fileprivate init(_ stickiness: Configuration.Stickiness) {
+    let secure: Secure =
+      switch stickiness.secure {
+      case .automatic: .automatic
+      case .always: .always
+      case .never: .never
+      }
+    self.init(
+      name: Array(stickiness.cookie.utf8), attributes: Array(stickiness.attributes.utf8),
+      secure: secure)
   }
 }
 

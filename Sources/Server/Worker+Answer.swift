@@ -92,6 +92,8 @@ extension Worker where IO: ~Copyable {
     facts.receivedByteCount = exchanges[handle].bodyByteCount
     facts.sentByteCount = exchanges[handle].response.byteCount
     facts.duration = now - exchanges[handle].machine.startedAt
+    facts.queueTime = exchanges[handle].queueTime
+    facts.wasBudgetSpent = exchanges[handle].wasBudgetSpent
     log.write(
       facts, listener: listenerName(downstream), summary: exchanges[handle].summary,
       text: exchanges[handle].text, attempts: exchanges[handle].machine.attempts,

@@ -30,17 +30,26 @@ extension Worker where IO: ~Copyable {
   // MARK: Starting
 
   private mutating func startAttempt(_ handle: Handle) {
-    let generation = generationIndex(of: handle)
-    let pool = exchanges[handle].pool
+    if mustQueue(handle) { return standInLine(handle) }
     do throws(Unavailability) {
-      let pick = try exchanges[handle].selection.next(
-        in: &generations[generation].pools[pool], client: exchanges[handle].summary.client,
-        at: now, generator: &generator)
-      exchanges[handle].pick = pick
+      begin(handle, with: try select(handle))
     } catch {
+      if error == .allFull { return standInLine(handle) }
       perform(exchanges[handle].machine.nothingAvailable(error), handle)
-      return
     }
+  }
+
+  /// The next member for this exchange, with a place taken there.
+  mutating func select(_ handle: Handle) throws(Unavailability) -> Pick {
+    let generation = generationIndex(of: handle)
+    return try exchanges[handle].selection.next(
+      in: &generations[generation].pools[exchanges[handle].pool],
+      client: exchanges[handle].summary.client, at: now, generator: &generator)
+  }
+
+  mutating func begin(_ handle: Handle, with pick: Pick) {
+    exchanges[handle].pick = pick
+    if pick.isFailOpen { metrics.add(.attemptsFailOpen) }
     connect(handle, mayReuse: true)
   }
 
@@ -58,11 +67,13 @@ extension Worker where IO: ~Copyable {
     if mayReuse, let upstream = takeIdle(pick.record, for: handle) {
       metrics.add(.upstreamConnectionsReused)
       exchanges[handle].upstream = upstream
-      exchanges[handle].machine.attemptStarted(backend: pick.record.id, isReused: true, at: now)
+      exchanges[handle].machine.attemptStarted(
+        backend: pick.record.id, isReused: true, isFailOpen: pick.isFailOpen, at: now)
       sendRequest(handle)
       return
     }
-    exchanges[handle].machine.attemptStarted(backend: pick.record.id, isReused: false, at: now)
+    exchanges[handle].machine.attemptStarted(
+      backend: pick.record.id, isReused: false, isFailOpen: pick.isFailOpen, at: now)
     let upstream = upstreams.nextHandle
     switch io.connect(to: pick.address, token: Token(.upstream, upstream).packed) {
     case .started(let socket):
@@ -165,8 +176,12 @@ extension Worker where IO: ~Copyable {
     case .exempt: return true
     case .charged:
       exchanges[handle].owesBudget = true
+      metrics.add(.retriesCharged)
       return true
-    case .refused: return false
+    case .refused:
+      exchanges[handle].wasBudgetSpent = true
+      metrics.add(.retriesRefused)
+      return false
     }
   }
 
@@ -185,6 +200,7 @@ extension Worker where IO: ~Copyable {
   mutating func repayRetry(_ handle: Handle) {
     guard exchanges[handle].owesBudget else { return }
     exchanges[handle].owesBudget = false
+    metrics.subtract(.retriesCharged)
     snapshot(of: handle).pools[exchanges[handle].pool].pool.refundRetry()
   }
 
@@ -192,7 +208,9 @@ extension Worker where IO: ~Copyable {
     repayRetry(handle)
     guard let pick = exchanges[handle].pick else { return }
     exchanges[handle].pick = nil
+    let pool = pick.record.pool
     pick.release()
+    passTurn(in: pool)
   }
 
   /// Tells the backend's health how the attempt went.
@@ -200,7 +218,7 @@ extension Worker where IO: ~Copyable {
     guard var pick = exchanges[handle].pick else { return }
     let pool = snapshot(of: handle).pools[exchanges[handle].pool].pool
     if let flip = pool.observeExchange(&pick, succeeded: succeeded, at: now) {
-      events.flipped(pick.record, flip)
+      flipped(pick.record, flip, in: pool)
     }
     exchanges[handle].pick = pick
   }
@@ -263,6 +281,7 @@ extension Worker where IO: ~Copyable {
   }
 
   private mutating func removeExchange(_ handle: Handle) {
+    leaveLine(handle)
     exchanges[handle].deadline.cancel(in: &timers)
     logExchange(handle)
     var exchange = exchanges.remove(handle)
@@ -282,6 +301,9 @@ extension Worker where IO: ~Copyable {
     switch exchanges[handle].machine.expiry(limits, awaiting: side, at: now) {
     case nil: updateDeadline(handle)
     case .collected: perform(exchanges[handle].machine.collectingEnded(), handle)
+    case .queue:
+      leaveLine(handle)
+      perform(exchanges[handle].machine.nothingAvailable(.queueTimeout), handle)
     case .attempt(.responseTimeout) where hasPartialHead(handle):
       attemptFailed(handle, .responseStalled)
     case .attempt(let cause): attemptFailed(handle, cause)

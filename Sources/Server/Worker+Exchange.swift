@@ -109,6 +109,7 @@ extension Worker where IO: ~Copyable {
     let persists = requestHead.persists
     let isIdempotent = requestHead.method.isIdempotent
     let collects = collectsBody(framing, pool: pool)
+    let stickyToken = snapshot.pools[pool].stickiness?.token(in: requestHead.fields) ?? 0
     // A Unix peer has no address; whoever sits there is this machine.
     let peer = downstreams[downstream].peer.ip ?? .loopbackV4
     let forwarded = prepareRequest(
@@ -130,8 +131,9 @@ extension Worker where IO: ~Copyable {
     let handle = exchanges.insert(
       ActiveExchange(
         machine: Exchange(startedAt: now, isIdempotent: isIdempotent), downstream: downstream,
-        generation: generations[generation].id, pool: pool, route: route, text: text,
-        summary: summary, upstreamHead: start..<end, framing: framing, persists: persists))
+        generation: generations[generation].id, pool: pool, route: route,
+        selection: Selection(stickyToken: stickyToken), text: text, summary: summary,
+        upstreamHead: start..<end, framing: framing, persists: persists))
     metrics.add(.exchangesActive)
     downstreams[downstream].phase = .exchanging(handle)
     downstreams[downstream].expectBody(framing)

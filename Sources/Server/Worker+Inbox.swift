@@ -1,5 +1,7 @@
-// What reaches a worker from the control thread: new configurations, draining, the end.
+// What reaches a worker from the control thread: new configurations, draining, the end; and from
+// other workers: places at full pools.
 
+import Balancing
 import Metrics
 import Primitives
 import Proxy
@@ -12,6 +14,8 @@ enum WorkerMessage: Sendable {
   case membershipChanged
   /// Go on as before, but say where it is asked that the end is near.
   case leave
+  /// It is the turn of this exchange, which waits for a place.
+  case turn(Handle)
   /// Accept nothing new, finish what there is, be done at the latest after `limit`.
   case drain(limit: TimeSpan)
   /// End at once.
@@ -37,7 +41,10 @@ extension Worker where IO: ~Copyable {
   mutating func handle(_ message: WorkerMessage) {
     switch message {
     case .install(let snapshot, let assignments): install(snapshot, assignments)
-    case .membershipChanged: resetChecks()
+    case .membershipChanged:
+      resetChecks()
+      passTurns()
+    case .turn(let exchange): takeTurn(exchange)
     case .leave: isLeaving = true
     case .drain(let limit): drain(limit)
     case .stop: end()
@@ -52,6 +59,12 @@ extension Worker where IO: ~Copyable {
     settings = snapshot.settings
     updateListeners(assignments)
     resetChecks()
+    passTurns()
+  }
+
+  /// There may be new members, or more places at the old ones.
+  private mutating func passTurns() {
+    for pool in snapshot.pools { passTurn(in: pool.pool.record) }
   }
 
   /// Closes the listeners that aren't assigned again, while the snapshot that has them is still in

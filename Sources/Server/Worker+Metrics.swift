@@ -21,6 +21,8 @@ extension Worker where IO: ~Copyable {
   func countFailure(_ failure: ExchangeFailure) {
     switch failure {
     case .upstream(let cause): metrics.add(Metric(cause))
+    case .unavailable(.queueFull): metrics.add(.failuresQueueFull)
+    case .unavailable(.queueTimeout): metrics.add(.failuresQueueTimeout)
     case .unavailable: metrics.add(.failuresNoMember)
     default: break
     }

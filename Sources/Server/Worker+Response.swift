@@ -141,6 +141,7 @@ extension Worker where IO: ~Copyable {
     countResponse(status: responseHead.status)
 
     prepareResponse(&responseHead, policy: settings.forwarding)
+    stick(handle)
     responseHead.fields.apply(exchanges[handle].route.responseEdits)
     scratch.removeAll()
     let outgoing = responseHead.encode(
@@ -150,6 +151,18 @@ extension Worker where IO: ~Copyable {
     exchanges[handle].response.persists = persists && outgoing != .untilClose
     downstreams[downstream].transport.write(scratch, &io, &buffers)
     queueToFlush(downstream: downstream)
+  }
+
+  /// Makes the client stick to the backend that answers, unless it does already.
+  private mutating func stick(_ handle: Handle) {
+    guard let stickiness = snapshot(of: handle).pools[exchanges[handle].pool].stickiness,
+      let token = exchanges[handle].pick?.stickyToken, token != 0
+    else { return }
+    let asked = exchanges[handle].selection.stickyToken
+    if token == asked { return metrics.add(.stickyKept) }
+    metrics.add(asked == 0 ? .stickyNew : .stickyMoved)
+    let isTLS = downstreams[exchanges[handle].downstream].transport.isEncrypted
+    stickiness.set(token, isTLS: isTLS, in: &responseHead.fields)
   }
 
   /// May the client's connection serve another request after this one?
@@ -172,6 +185,7 @@ extension Worker where IO: ~Copyable {
     countResponse(status: 101)
     scratch.removeAll()
     prepareResponse(&responseHead, policy: settings.forwarding)
+    stick(handle)
     responseHead.fields.append(.upgrade, asked.span)
     responseHead.encode(for: .http11, body: .none, connection: .upgrade, into: &scratch)
     downstreams[downstream].transport.write(scratch, &io, &buffers)

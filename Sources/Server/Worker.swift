@@ -23,6 +23,8 @@ struct Worker<IO: InputOutput & ~Copyable>: ~Copyable {
   var timers: TimerWheel
   var generator: RandomGenerator
   let inbox: Inbox<WorkerMessage>
+  /// The inboxes of all workers, by index.
+  let peers: [Inbox<WorkerMessage>]
   let metrics: WorkerMetrics
   /// Where what people should know is said: health flips, exhaustion.
   let events: EventLog
@@ -79,8 +81,8 @@ struct Worker<IO: InputOutput & ~Copyable>: ~Copyable {
 
   init(
     index: Int, io: consuming IO, seed: UInt64, snapshot: Snapshot,
-    inbox: Inbox<WorkerMessage>, metrics: WorkerMetrics, events: EventLog,
-    log: consuming AccessLog
+    inbox: Inbox<WorkerMessage>, peers: [Inbox<WorkerMessage>], metrics: WorkerMetrics,
+    events: EventLog, log: consuming AccessLog
   ) {
     self.index = index
     self.snapshot = snapshot
@@ -90,6 +92,7 @@ struct Worker<IO: InputOutput & ~Copyable>: ~Copyable {
     self.io = io
     generator = RandomGenerator(seed: seed)
     self.inbox = inbox
+    self.peers = peers
     self.metrics = metrics
     self.events = events
     self.log = log
@@ -156,6 +159,8 @@ struct Worker<IO: InputOutput & ~Copyable>: ~Copyable {
         guard upstreams.contains(token.handle) else { continue }
         upstreams[token.handle].isQueued = false
         driveUpstream(token.handle)
+      case .exchange:
+        takeTurn(token.handle)
       default:
         break
       }
@@ -238,6 +243,9 @@ struct Worker<IO: InputOutput & ~Copyable>: ~Copyable {
     upstreams[handle].isQueued = true
     toDrive.append(Token(.upstream, handle))
   }
+
+  /// For an exchange that stands in line; it may be gone by then.
+  mutating func queueTurn(exchange handle: Handle) { toDrive.append(Token(.exchange, handle)) }
 
   mutating func queueToFlush(downstream handle: Handle) {
     if downstreams[handle].isQueuedToFlush { return }

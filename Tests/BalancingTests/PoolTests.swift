@@ -18,7 +18,9 @@ import Testing
   }
 
   @Test func aSuccessBetweenFailuresStartsTheRowOver() throws {
-    let pool = TestPool(.roundRobin, weights: [1, 1])
+    var health = HealthPolicy()
+    health.failurePercent = nil
+    let pool = TestPool(.roundRobin, weights: [1, 1], health: health)
     for _ in 0..<5 {
       pool.fail("a", times: 4)
       var pick = Pick(index: 0, record: pool.record("a"), address: .unix(""), isTrial: false)

@@ -81,6 +81,35 @@ import Testing
     #expect(first.index != second.index)
   }
 
+  @Test func aRetryWaitsForAFullMemberRatherThanGoToTheOneThatFailed() throws {
+    for queueMax in [0, 9] {
+      let pool = TestPool(.roundRobin, [.init(), .init(limit: 1)], queueMax: queueMax)
+      let held = try (0..<2).map { _ in try pool.pick() }
+      var selection = Selection()
+      #expect(TestPool.letter(try pool.next(&selection)) == "a")
+      if queueMax == 0 {
+        #expect(TestPool.letter(try pool.next(&selection)) == "a")
+      } else {
+        #expect(throws: Unavailability.allFull) { try pool.next(&selection) }
+        pool.check("b", up: false)
+        // Now there is nobody to wait for.
+        #expect(TestPool.letter(try pool.next(&selection)) == "a")
+      }
+      for pick in held { pick.release() }
+    }
+  }
+
+  @Test func aPoolFailsOpenOnlyWhenNobodyIsHealthyNotWhenTheyAreFull() throws {
+    let pool = TestPool(.roundRobin, [.init(limit: 1), .init()], allDown: .failOpen)
+    pool.check("b", up: false)
+    let held = try pool.pick()
+    #expect(!held.isFailOpen)
+    #expect(throws: Unavailability.allFull) { try pool.pick() }
+    pool.check("a", up: false)
+    #expect(try pool.pick().isFailOpen)
+    held.release()
+  }
+
   @Test(arguments: Strategy.allCases)
   func maxConnectionsHoldsUnderContention(strategy: Strategy) {
     let limits = [1, 2, 3]

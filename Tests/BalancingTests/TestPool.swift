@@ -22,13 +22,14 @@ final class TestPool {
   init(
     _ strategy: Strategy, _ shapes: [Shape], health: HealthPolicy = HealthPolicy(),
     allDown: AllDownPolicy = .refuse, budget: RetryBudget = RetryBudget(),
-    registry: BackendRegistry = BackendRegistry()
+    registry: BackendRegistry = BackendRegistry(), queueMax: Int = 0,
+    slowStart: TimeSpan? = nil
   ) {
     self.registry = registry
     pool = Pool(
       registry.pool("app"), strategy: strategy,
       members: Self.members(shapes, registry: registry, health: health), health: health,
-      allDown: allDown, budget: budget)
+      allDown: allDown, budget: budget, queueMax: queueMax, slowStart: slowStart)
     view = PoolView(pool)
   }
 
@@ -101,6 +102,17 @@ final class TestPool {
       pick.release()
     }
     return flips
+  }
+
+  /// Reports exchanges on a member that went well.
+  func succeed(_ letter: Character, times: Int) {
+    for _ in 0..<times {
+      let record = record(letter)
+      var pick = Pick(index: 0, record: record, address: .unix(""), isTrial: false)
+      _ = record.tryReserve(limit: nil)
+      pool.observeExchange(&pick, succeeded: true, at: now)
+      pick.release()
+    }
   }
 
   /// Takes a member down or up by as many checks as it takes.

@@ -56,6 +56,9 @@ struct ConfigurationTests {
     #expect(pool.health?.rise == 2)
     #expect(pool.health?.fall == 3)
     #expect(pool.ejection?.failures == 5)
+    #expect(pool.ejection?.maxEjectedPercent == 50)
+    #expect(pool.queue?.size == 100 && pool.queue?.timeout == .seconds(2))
+    #expect(pool.slowStart == nil && pool.stickiness == nil)
     #expect(pool.retry.maxAttempts == 3)
     #expect(pool.retry.budgetPercent == 20)
     #expect(pool.retry.budgetMinimum == 3)
@@ -90,7 +93,15 @@ struct ConfigurationTests {
             "interval": "7s", "fast-interval": "2s", "timeout": "3s", "rise": 4, "fall": 5,
             "initially": "down"
           },
-          "ejection": { "failures": 6, "base": "1s", "max": "1m" },
+          "ejection": {
+            "failures": 6, "base": "1s", "max": "1m", "failure-percent": 30, "window": "3s",
+            "minimum-requests": 9, "max-ejected-percent": 40
+          },
+          "queue": { "size": 5, "timeout": "3s" }, "slow-start": "30s",
+          "stickiness": {
+            "cookie": "c", "key": "k", "path": "/p", "domain": "d.e", "max-age": "1h",
+            "same-site": "strict", "secure": "always", "http-only": false
+          },
           "retry": {
             "max-attempts": 2, "statuses": [503], "budget-percent": 10, "budget-minimum": 1,
             "replay-size": "1KiB"

@@ -136,9 +136,12 @@ struct ReferenceTests {
       ],
       "pools": [
         { "name": "p", "strategy": "random", "when-all-down": "refuse",
-          "backends": ["127.0.0.1:3", { "address": "127.0.0.1:4", "weight": 2, "backup": false }],
+          "backends": [
+            "127.0.0.1:3", { "address": "127.0.0.1:4", "weight": 2, "max-connections": 9 }],
           "health": { "check": "http", "path": "/", "expect": [200, "300-399"], "rise": 1 },
-          "ejection": { "failures": 3 }, "keep-alive": { "max-idle": 0 },
+          "ejection": { "failures": 3, "failure-percent": "off" }, "slow-start": "5s",
+          "queue": { "size": 3 }, "stickiness": { "cookie": "c", "same-site": "none" },
+          "keep-alive": { "max-idle": 0 },
           "retry": { "statuses": [502], "replay-size": "1KiB" }, "timeouts": { "idle": "5s" } }
       ],
       "routes": [

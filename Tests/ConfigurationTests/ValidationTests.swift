@@ -94,6 +94,26 @@ private let mistakesTable: [(String, String)] = [
     """
   ),
   (
+    pool(#""queue": {"size": 1}"#),
+    """
+    1:66: warning: pools[0].queue: it has no effect, since no backend has max-connections
+    """
+  ),
+  (
+    pool(#""strategy": "ip-hash", "slow-start": "5s""#),
+    """
+    1:94: warning: pools[0].slow-start: the strategy ip-hash ignores it: clients keep their \
+    backend
+    """
+  ),
+  (
+    pool(#""stickiness": {"cookie": "c", "same-site": "none", "secure": "never"}"#),
+    """
+    1:100: error: pools[0].stickiness.same-site: browsers drop a cookie with SameSite=None that \
+    isn't Secure, and secure is never
+    """
+  ),
+  (
     #"{\#(somePools), "routes": [{"forward": "defualt"}]}"#,
     """
     1:72: error: routes[0].forward: there is no pool "defualt"; there is "default" (did \

@@ -1,6 +1,7 @@
 // Backends that die, freeze and come back under load: clients notice nothing.
 
 import Foundation
+import Synchronization
 import Testing
 
 @Suite(.serialized) struct FailureTests {
@@ -185,18 +186,28 @@ import Testing
     #expect(attempts.contains { $0.first?["status"] as? Int == 503 && $0.count == 2 })
   }
 
-  @Test func `a client that goes away is no failure of the backend`() throws {
+  @Test func `a client that goes away ends the request at the backend, and is no failure of it`()
+    throws
+  {
+    let cancelled = Mutex(0)
     let slow = try StubBackend { _, wire in
+      // Nothing more is sent, so this returns when Martlet ends the connection.
       _ = try wire.takeRest()
+      cancelled.withLock { $0 += 1 }
       return false
     }
     let martlet = try MartletProcess(
-      backends: [slow], pool: #""ejection": { "failures": 1 }, "health": "off""#)
+      backends: [slow],
+      pool: #"""
+        "ejection": { "failures": 1 }, "health": "off",
+        "timeouts": { "response": "1h", "request": "1h" }
+        """#)
     for count in 1...3 {
       let wire = try martlet.wire()
       try wire.send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
       eventually("it is there") { slow.requests.count == count }
       wire.end()
+      eventually("the backend is told") { cancelled.withLock { $0 } == count }
     }
     let lines = try martlet.accessLines(atLeast: 3)
     for line in lines {

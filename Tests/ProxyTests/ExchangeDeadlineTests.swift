@@ -25,6 +25,22 @@ import Testing
       failure: .upstream(.connectTimeout),
       attempts: Array(repeating: "connect-timeout", count: 3)),
     Script(
+      testDescription: "a place that doesn't come free in time is given up",
+      steps: [
+        Step(0, .begin, .attempt), Step(0, .queue, .wait), Step(10, .requestEnds, .wait),
+        Step(400, .expires(.client), .answer(status: 503)),
+      ],
+      failure: .unavailable(.queueTimeout)),
+    Script(
+      testDescription: "waiting for a place is part of the total time",
+      steps: sent + [
+        Step(1020, .expires(.backend), .attempt), Step(1020, .dial(2)), Step(1030, .connected),
+        Step(2030, .expires(.backend), .attempt), Step(2130, .queue, .wait),
+        Step(2520, .expires(.backend), .answer(status: 504)),
+      ],
+      failure: .upstream(.responseTimeout),
+      attempts: ["response-timeout", "response-timeout"]),
+    Script(
       testDescription: "a client that sends its body too slowly gets 408",
       steps: streaming + [
         Step(200, .progress), Step(500, .expires(.client), .answer(status: 408)),

@@ -17,6 +17,8 @@ enum Event: Sendable {
   case refuse(ExchangeFailure)
   case clientGone
   case nobody(Unavailability)
+  /// All members are full, and it stands in line.
+  case queue
   case dial(Int)
   case reuse(Int)
   case connected
@@ -54,8 +56,9 @@ struct Script: Sendable, CustomTestStringConvertible {
 
   /// Every limit differs, so that a wrong one shows.
   static let limits = ExchangeLimits(
-    connect: .milliseconds(100), response: .milliseconds(1000), total: .milliseconds(2500),
-    clientIdle: .milliseconds(300), idle: .milliseconds(500), relayIdle: .milliseconds(5000))
+    queue: .milliseconds(400), connect: .milliseconds(100), response: .milliseconds(1000),
+    total: .milliseconds(2500), clientIdle: .milliseconds(300), idle: .milliseconds(500),
+    relayIdle: .milliseconds(5000))
 
   static let policy = {
     var policy = RetryPolicy()
@@ -90,6 +93,7 @@ struct Script: Sendable, CustomTestStringConvertible {
     case .refuse(let reason): return exchange.refuse(reason, at: now)
     case .clientGone: return exchange.clientGone(at: now)
     case .nobody(let reason): return exchange.nothingAvailable(reason)
+    case .queue: return exchange.queued(at: now)
     case .dial(let backend): exchange.attemptStarted(backend: backend, isReused: false, at: now)
     case .reuse(let backend): exchange.attemptStarted(backend: backend, isReused: true, at: now)
     case .connected: exchange.connected(at: now)
@@ -110,6 +114,7 @@ struct Script: Sendable, CustomTestStringConvertible {
       #expect(before == nil)
       switch exchange.expiry(limits, awaiting: side, at: now) {
       case .collected: return exchange.collectingEnded()
+      case .queue: return exchange.nothingAvailable(.queueTimeout)
       case .attempt(let cause): return fail(cause, sent: 1, &exchange, at: now)
       case .client(let reason): return exchange.refuse(reason, at: now)
       case .relay: return exchange.responseEnded(at: now)

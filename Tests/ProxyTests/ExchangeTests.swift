@@ -13,7 +13,7 @@ import Testing
 
   static let rows = [
     plain, failedDials, deaths, retried, repeatedHarm, neverRetried, cut, aborted, unavailable,
-    refused,
+    queued, refused,
   ].flatMap { $0 }
 
   /// A request without a body has begun and its first attempt was dialled.
@@ -260,7 +260,8 @@ import Testing
   }
 
   static let unavailable: [Script] =
-    [Unavailability.noMembers, .allDown, .allFull].map { (reason) -> Script in
+    [Unavailability.noMembers, .allDown, .allFull, .queueFull, .queueTimeout].map {
+      (reason) -> Script in
       Script(
         testDescription: "\(reason.name): 503",
         steps: [
@@ -269,6 +270,45 @@ import Testing
         ],
         failure: .unavailable(reason))
     }
+
+  static let queued: [Script] = [
+    Script(
+      testDescription: "a request that waited for a place is served like any other",
+      steps: [
+        Step(0, .requestEnds, .wait), Step(0, .begin, .attempt), Step(0, .queue, .wait),
+        Step(300, .dial(1)), Step(301, .connected), Step(302, .head(200), .forward),
+        Step(303, .responseEnds, .finish),
+      ],
+      attempts: ["ok"]),
+    Script(
+      testDescription: "its body may go on arriving meanwhile",
+      steps: [
+        Step(0, .begin, .attempt), Step(0, .queue, .wait), Step(5, .progress),
+        Step(10, .requestEnds, .wait), Step(300, .reuse(1)), Step(302, .head(200), .forward),
+      ],
+      attempts: ["pending"]),
+    Script(
+      testDescription: "what is refused while it waits is answered",
+      steps: [
+        Step(0, .begin, .attempt), Step(0, .queue, .wait),
+        Step(5, .refuse(.malformedBody), .answer(status: 400)),
+      ],
+      failure: .malformedBody),
+    Script(
+      testDescription: "a client that goes away while it waits is cut",
+      steps: [
+        Step(0, .requestEnds, .wait), Step(0, .begin, .attempt), Step(0, .queue, .wait),
+        Step(5, .clientGone, .cut),
+      ],
+      failure: .clientAborted),
+    Script(
+      testDescription: "a further attempt that finds no place tells what became of the first",
+      steps: sent + [
+        Step(2, .fails(.resetBeforeResponse, sent: 9), .attempt), Step(2, .queue, .wait),
+        Step(402, .expires(.backend), .answer(status: 502)),
+      ],
+      failure: .upstream(.resetBeforeResponse), attempts: ["reset-before-response"]),
+  ]
 
   static let refused: [Script] =
     [ExchangeFailure.bodyTooLarge, .malformedBody].flatMap { (reason) -> [Script] in

@@ -90,6 +90,23 @@ import Testing
 
   // MARK: JSON
 
+  @Test func whatIsOutOfTheOrdinaryStandsInTheLine() throws {
+    var entry = Entry()
+    entry.facts.queueTime = .microseconds(12_345)
+    entry.facts.wasBudgetSpent = true
+    var exchange = Exchange(startedAt: .origin, isIdempotent: true)
+    exchange.attemptStarted(backend: 0, isReused: false, isFailOpen: true, at: .origin)
+    entry.attempts = exchange.attempts
+    entry.names = [Array("10.0.0.1:80".utf8)]
+    let object = try object(try #require(try written([entry], .json).first))
+    #expect(object["queued_ms"] as? Double == 12.345)
+    #expect(object["retry"] as? String == "budget-spent")
+    let attempts = try #require(object["attempts"] as? [[String: Any]])
+    #expect(attempts[0]["fail_open"] as? Bool == true)
+    let text = try #require(try written([entry], .text).first)
+    #expect(text.hasSuffix("[10.0.0.1:80 pending 0.000ms fail-open] queued 12.345ms budget-spent"))
+  }
+
   @Test func aJSONLineHasEveryField() throws {
     var entry = Entry()
     entry.facts.failure = "no-route"

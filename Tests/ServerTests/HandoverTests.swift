@@ -14,6 +14,7 @@ import Testing
     handover.ticketKeys = [
       [UInt8](0..<80), [UInt8](repeating: 255, count: 80),
     ]
+    handover.cookieKey = [0, 1, 255]
     handover.rotatesTicketsAt = Instant(nanoseconds: 12)
     handover.backends = [
       BackendState(identity: BackendIdentity(pool: "a", address: "10.0.0.1:80")),
@@ -30,6 +31,7 @@ import Testing
     #expect(read.sockets.map(\.place) == ["127.0.0.1:443", "[::]:0 web"])
     #expect(read.sockets.map(\.descriptors) == [[5, 6], [7]])
     #expect(read.ticketKeys == full().ticketKeys)
+    #expect(read.cookieKey == full().cookieKey)
     #expect(read.rotatesTicketsAt == full().rotatesTicketsAt)
     #expect(read.backends == full().backends)
   }

@@ -138,6 +138,25 @@ import Testing
     Row("max", "\(odd)", { $0.pools[0].ejection?.max = odd }) {
       "\($0.pools[0].pool.health.ejectionMax)"
     },
+    Row("failurePercent", "nil", { $0.pools[0].ejection?.failurePercent = nil }) {
+      "\($0.pools[0].pool.health.failurePercent as Int?)"
+    },
+    Row("window", "\(odd)", { $0.pools[0].ejection?.window = odd }) {
+      "\($0.pools[0].pool.health.failureWindow)"
+    },
+    Row("minimumRequests", "7", { $0.pools[0].ejection?.minimumRequests = 7 }) {
+      "\($0.pools[0].pool.health.failureRequestCount)"
+    },
+    Row("maxEjectedPercent", "7", { $0.pools[0].ejection?.maxEjectedPercent = 7 }) {
+      "\($0.pools[0].pool.health.ejectedPercentMax)"
+    },
+  ]
+
+  static let queue: [Row] = [
+    Row("size", "7", { $0.pools[0].queue?.size = 7 }) { "\($0.pools[0].pool.queueMax)" },
+    Row("timeout", "\(odd)", { $0.pools[0].queue?.timeout = odd }) {
+      "\($0.pools[0].limits.queue)"
+    },
   ]
 
   private static func check(_ snapshot: Snapshot) -> String {
@@ -217,6 +236,10 @@ import Testing
     Row("no ejection", "nil", { $0.pools[0].ejection = nil }) {
       "\($0.pools[0].pool.health.failures as Int?)"
     },
+    Row("no queue", "0", { $0.pools[0].queue = nil }) { "\($0.pools[0].pool.queueMax)" },
+    Row("slow start", "\(odd)", { $0.pools[0].slowStart = odd }) {
+      "\($0.pools[0].pool.slowStart ?? .zero)"
+    },
     Row("strategy", "ipHash", { $0.pools[0].strategy = .ipHash }) {
       "\($0.pools[0].pool.strategy)"
     },
@@ -242,7 +265,8 @@ import Testing
   ]
 
   @Test(
-    arguments: [limits, timeouts, keepAlive, retry, ejection, health, paths, others].flatMap { $0 })
+    arguments: [limits, timeouts, keepAlive, retry, ejection, queue, health, paths, others]
+      .flatMap { $0 })
   func aChangedValueArrives(_ row: Row) throws {
     #expect(row.read(try snapshot(row.change)) == row.expected)
     #expect(row.read(try snapshot()) != row.expected, "the default is the same: this shows nothing")
@@ -253,7 +277,8 @@ import Testing
     let sections: [(value: Any, rows: [Row])] = [
       (Configuration.Limits(), Self.limits), (Configuration.Timeouts(), Self.timeouts),
       (Configuration.KeepAlive(), Self.keepAlive), (Configuration.Retry(), Self.retry),
-      (Configuration.Ejection(), Self.ejection), (Configuration.Health(), Self.health),
+      (Configuration.Ejection(), Self.ejection), (Configuration.Queue(), Self.queue),
+      (Configuration.Health(), Self.health),
       (Configuration.Paths(), Self.paths),
     ]
     for (value, rows) in sections {
@@ -337,6 +362,36 @@ import Testing
       }
       #expect(target.port == kept)
     }
+  }
+
+  // MARK: Cookies
+
+  private func token(
+    key: String?, pool: String = "default", _ builder: SnapshotBuilder? = nil
+  ) throws -> UInt64 {
+    var configuration = Self.standard
+    configuration.pools[0].name = pool
+    configuration.pools[0].stickiness = Configuration.Stickiness(cookie: "c")
+    configuration.pools[0].stickiness?.key = key
+    configuration.routes = [Configuration.Route(.forward(pool: pool))]
+    let builder = try builder ?? SnapshotBuilder(ticketKeys: TicketKeys(), workerCount: 1)
+    let snapshot = try builder.build(configuration, certificates: [:], names: NameTable())
+    return snapshot.pools[0].pool.membership.members[0].stickyToken
+  }
+
+  @Test func aTokenIsTheSameForAllWhoShareTheKeyAndForNobodyElse() throws {
+    let shared = try token(key: "k")
+    #expect(shared != 0)
+    #expect(try token(key: "k") == shared)
+    #expect(try token(key: "l") != shared)
+    #expect(try token(key: "k", pool: "other") != shared)
+  }
+
+  @Test func withoutAKeyATokenLastsAsLongAsTheProcess() throws {
+    let builder = SnapshotBuilder(ticketKeys: try TicketKeys(), workerCount: 1)
+    let first = try token(key: nil, builder)
+    #expect(try token(key: nil, builder) == first)
+    #expect(try token(key: nil) != first)
   }
 
   // MARK: What outlives a snapshot

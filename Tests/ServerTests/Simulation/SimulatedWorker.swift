@@ -22,18 +22,26 @@ struct SimulatedWorker: ~Copyable, SimulatedServer {
     let registry = BackendRegistry()
     var health = HealthPolicy()
     health.failures = random.chance(1, in: 2) ? 3 : nil
+    if health.failures == nil { health.failurePercent = nil }
     health.ejectionBase = .seconds(1)
+    // By numbers of their own, so that the rest of a seed's world stays what it was.
+    var scarcity = RandomGenerator(seed: mix(seed ^ 0x6C69_6E65))
+    let isScarce = scarcity.chance(1, in: 3)
+    let placeCount = isScarce ? 1 + scarcity.next(below: 2) : nil
+    let slowStart: TimeSpan? = scarcity.chance(1, in: 4) ? .seconds(5) : nil
     let strategies = Strategy.allCases
     pool = Pool(
       registry.pool("pool"), strategy: strategies[random.next(below: strategies.count)],
       members: backends.map { address in
         let record = registry.backend(pool: "pool", address: "\(address)", health: health)
-        return Member(record: record, address: address)
-      }, health: health)
+        return Member(record: record, address: address, maxConnections: placeCount)
+      }, health: health, queueMax: isScarce ? 64 : 0, slowStart: slowStart)
     var settings = PoolSettings(
       pool: pool, retry: RetryPolicy(),
       limits: ExchangeLimits(
-        connect: .seconds(3), response: .seconds(30), total: .seconds(60),
+        // Where all behave, whoever waits is served in the end, however slow the others are.
+        queue: .seconds(7200), connect: .seconds(3), response: .seconds(30),
+        total: isScarce ? .seconds(7200) : .seconds(60),
         clientIdle: .seconds(30), idle: .seconds(60), relayIdle: .seconds(600)),
       check: nil)
     if random.chance(1, in: 2) {
@@ -51,7 +59,7 @@ struct SimulatedWorker: ~Copyable, SimulatedServer {
       pools: [settings])
     metrics = WorkerMetrics()
     worker = Worker(
-      index: 0, io: io, seed: random.next(), snapshot: snapshot, inbox: try Inbox(),
+      index: 0, io: io, seed: random.next(), snapshot: snapshot, inbox: try Inbox(), peers: [],
       metrics: metrics,
       events: EventLog(logger: Logger(label: "simulation") { _ in SwiftLogNoOpLogHandler() }),
       log: AccessLog(format: .off, producer: nil))
@@ -76,6 +84,9 @@ struct SimulatedWorker: ~Copyable, SimulatedServer {
       ("client connections by the metrics", Int(metrics.value(.downstreamConnectionsActive))),
       ("places at backends", pool.membership.members.reduce(0) { $0 + $1.record.activeCount }),
       ("retries charged to the budget", pool.record.retryCount),
+      ("retries charged by the metrics", Int(metrics.value(.retriesCharged))),
+      ("exchanges in line", pool.record.line.count),
+      ("exchanges in line by the metrics", Int(metrics.value(.exchangesWaiting))),
     ]
   }
 }

@@ -1,0 +1,71 @@
+// Sticking to a backend by a cookie: what a pool's clients send back, and how it is set.
+//
+// The value is the member's token, a keyed digest that says nothing about the backend's address,
+// in hexadecimal. Whose token it is, and whether that member can be used, is Balancing's business;
+// what a client makes up names nobody, and is replaced like an outdated one.
+
+public import HTTP
+import Primitives
+
+public struct Stickiness: Sendable {
+  /// When the cookie is kept to HTTPS.
+  public enum Secure: Sendable {
+    /// Where the client came by TLS.
+    case automatic
+    case always, never
+  }
+
+  private let name: [UInt8]
+  /// Everything behind the value but Secure, such as `; Path=/`.
+  private let attributes: [UInt8]
+  private let secure: Secure
+
+  /// The name is a token, and the attributes hold nothing that a field may not (RFC 6265 4.1.1).
+  public init(name: [UInt8], attributes: [UInt8], secure: Secure) {
+    self.name = name
+    self.attributes = attributes
+    self.secure = secure
+  }
+
+  /// The token that a request brings; 0 for none.
+  public func token(in fields: borrowing FieldBlock) -> UInt64 {
+    guard let value = fields.cookie(named: name.span) else { return 0 }
+    return Self.token(fields.bytes(of: value)) ?? 0
+  }
+
+  /// Adds the field that makes the client stick to the member with this token.
+  public func set(_ token: UInt64, isTLS: Bool, in fields: inout FieldBlock) {
+    fields.beginField(.setCookie)
+    fields.appendValue(name.span)
+    fields.appendValue("=")
+    let digits = Self.digits(token)
+    fields.appendValue(digits.span)
+    fields.appendValue(attributes.span)
+    switch secure {
+    case .always: fields.appendValue("; Secure")
+    case .automatic where isTLS: fields.appendValue("; Secure")
+    case .automatic, .never: break
+    }
+    fields.endField()
+  }
+
+  private static func digits(_ token: UInt64) -> InlineArray<16, UInt8> {
+    InlineArray { index in
+      let digit = UInt8(truncatingIfNeeded: token >> UInt64(60 - 4 * index)) & 0xF
+      return digit < 10 ? 0x30 + digit : 0x61 + digit - 10
+    }
+  }
+
+  private static func token(_ digits: Span<UInt8>) -> UInt64? {
+    if digits.count != 16 { return nil }
+    var token: UInt64 = 0
+    for index in 0..<digits.count {
+      switch digits[index] {
+      case 0x30...0x39: token = token << 4 | UInt64(digits[index] - 0x30)
+      case 0x61...0x66: token = token << 4 | UInt64(digits[index] - 0x61 + 10)
+      default: return nil
+      }
+    }
+    return token
+  }
+}

@@ -1,0 +1,106 @@
+// Waiting for a place at a pool whose members are all full, and whom a freed place wakes.
+//
+// The line itself is Balancing's (WaitingLine) and belongs to the whole process: a place that is
+// given back here may be for an exchange of another worker, which is told through its inbox. An
+// exchange in line goes on reading its client's body as long as that may be kept, and notices when
+// the client goes away.
+
+import Balancing
+import Metrics
+import Primitives
+import Proxy
+import Reactor
+
+extension Worker where IO: ~Copyable {
+  /// Must this exchange stand in line rather than look for a member? Whoever comes anew stands
+  /// behind those who wait; a retry has had its turn.
+  func mustQueue(_ handle: Handle) -> Bool {
+    let pool = generations[generationIndex(of: handle)].pools[exchanges[handle].pool].pool
+    return pool.record.line.hasNewcomers && pool.queueMax > 0 && !isRetry(handle)
+  }
+
+  private func isRetry(_ handle: Handle) -> Bool { exchanges[handle].machine.hasAttempted }
+
+  /// All members are full: wait, if there is room in the line.
+  mutating func standInLine(_ handle: Handle) {
+    let pool = snapshot(of: handle).pools[exchanges[handle].pool].pool
+    guard pool.queueMax > 0 else {
+      perform(exchanges[handle].machine.nothingAvailable(.allFull), handle)
+      return
+    }
+    let joining = pool.record.line.join(
+      waiter(handle), isRetry: isRetry(handle), limit: pool.queueMax)
+    if case .full = joining {
+      perform(exchanges[handle].machine.nothingAvailable(.queueFull), handle)
+      return
+    }
+    exchanges[handle].queuedAt = now
+    metrics.add(.exchangesQueued)
+    metrics.add(.exchangesWaiting)
+    perform(exchanges[handle].machine.queued(at: now), handle)
+    if case .look = joining { takeTurn(handle) }
+  }
+
+  /// It is the exchange's turn to look for a member. It may have left the line meanwhile, and has
+  /// then passed the turn on.
+  mutating func takeTurn(_ handle: Handle) {
+    guard exchanges.contains(handle), exchanges[handle].queuedAt != nil else { return }
+    let record = snapshot(of: handle).pools[exchanges[handle].pool].pool.record
+    record.line.takeTurn(waiter(handle))
+    do throws(Unavailability) {
+      let pick = try select(handle)
+      leaveLine(handle)
+      begin(handle, with: pick)
+    } catch {
+      if error == .allFull {
+        // It keeps its place. Under an older configuration, or as a retry, it may want what nobody
+        // else does; then it is in nobody's way.
+        let isPlain = !isRetry(handle) && exchanges[handle].generation == generations.last?.id
+        if !isPlain { passTurn(in: record, after: waiter(handle)) }
+        return
+      }
+      leaveLine(handle)
+      perform(exchanges[handle].machine.nothingAvailable(error), handle)
+    }
+  }
+
+  /// Served, given up or gone: the place in the line goes, and whoever is next may look, since more
+  /// than one place may be free.
+  mutating func leaveLine(_ handle: Handle) {
+    guard let queuedAt = exchanges[handle].queuedAt else { return }
+    exchanges[handle].queuedAt = nil
+    exchanges[handle].queueTime.nanoseconds += (now - queuedAt).nanoseconds
+    metrics.subtract(.exchangesWaiting)
+    let record = snapshot(of: handle).pools[exchanges[handle].pool].pool.record
+    record.line.leave(waiter(handle))
+    passTurn(in: record)
+  }
+
+  /// A place may be free in the pool: lets the first who waits there look for it, or the first
+  /// behind one who has looked in vain.
+  mutating func passTurn(in pool: PoolRecord, after waiter: Waiter? = nil) {
+    guard let next = pool.line.nextTurn(after: waiter) else { return }
+    let handle = Handle(packed: next.exchange)
+    if next.worker == index {
+      queueTurn(exchange: handle)
+    } else {
+      peers[next.worker].post(.turn(handle))
+    }
+  }
+
+  private func waiter(_ handle: Handle) -> Waiter {
+    Waiter(worker: index, exchange: handle.packed)
+  }
+
+  // MARK: Health
+
+  /// A backend's health has flipped: says so, and lets those in line look again, who may find a
+  /// place now or have to be told that there is none.
+  mutating func flipped(_ backend: BackendRecord, _ flip: Flip, in pool: Pool) {
+    events.flipped(backend, flip)
+    if case .ejected = flip { metrics.add(.ejections) }
+    if flip.isUp && pool.slowStart != nil { metrics.add(.slowStarts) }
+    if !flip.isUp && !pool.isAnyHealthy { events.allDown(pool) }
+    passTurn(in: pool.record)
+  }
+}

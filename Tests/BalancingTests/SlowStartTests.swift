@@ -1,0 +1,127 @@
+// Slow start: a returned member's share grows in ten steps, and only against members that didn't
+// return.
+
+import Primitives
+import Testing
+
+@testable import Balancing
+
+@Suite struct SlowStartTests {
+  private func pool(
+    _ strategy: Strategy = .roundRobin, weights: [Int] = [1, 1], health: HealthPolicy = .init()
+  ) -> TestPool {
+    TestPool(
+      strategy, weights.map { TestPool.Shape(weight: $0) }, health: health,
+      slowStart: .seconds(100))
+  }
+
+  private func shares(_ pool: TestPool, _ count: Int) throws -> [Int] {
+    let tally = tally(try pool.picks(count))
+    return pool.pool.membership.members.indices.map {
+      tally[Character(Unicode.Scalar(UInt8(97 + $0))), default: 0]
+    }
+  }
+
+  private func bounce(_ letter: Character, _ pool: TestPool) {
+    pool.check(letter, up: false)
+    pool.check(letter, up: true)
+  }
+
+  @Test(arguments: [Strategy.roundRobin, .weightedRoundRobin])
+  func aReturnedMemberGetsATenthMoreWithEachTenthOfTheTime(strategy: Strategy) throws {
+    let pool = pool(strategy)
+    #expect(try shares(pool, 20) == [10, 10])
+    bounce("b", pool)
+    for tenths in 1...10 {
+      // The whole period of 10 and `tenths`, twice.
+      #expect(try shares(pool, 2 * (10 + tenths)) == [20, 2 * tenths])
+      pool.now = pool.now + .seconds(10) + .milliseconds(-1)
+      #expect(try shares(pool, 2 * (10 + tenths)) == [20, 2 * tenths], "the step is not over yet")
+      pool.now = pool.now + .milliseconds(1)
+    }
+    #expect(try shares(pool, 20) == [10, 10])
+    #expect(pool.view.rotation.nextStepAt == .never)
+  }
+
+  @Test func theShareIsOneOfTheWeight() throws {
+    let pool = pool(.weightedRoundRobin, weights: [1, 5])
+    bounce("b", pool)
+    pool.now = pool.now + .seconds(45)
+    // Five tenths of five against one.
+    #expect(try shares(pool, 70) == [20, 50])
+  }
+
+  @Test func anIdleReturnedMemberDoesNotDrawEveryRequestUnderLeastConnections() throws {
+    let pool = pool(.leastConnections)
+    bounce("b", pool)
+    var held: [Pick] = []
+    for _ in 0..<11 { held.append(try pool.pick()) }
+    // One tenth of the weight bears one exchange for ten of the other.
+    #expect(tally(held.map(TestPool.letter)) == ["a": 10, "b": 1])
+    for pick in held { pick.release() }
+  }
+
+  @Test func aMemberThatWasEjectedReturnsSlowlyToo() throws {
+    let pool = pool()
+    pool.fail("b", times: 5)
+    pool.now = pool.now + .seconds(10)
+    var trial = try pool.pick()
+    pool.pool.observeExchange(&trial, succeeded: true, at: pool.now)
+    trial.release()
+    #expect(try shares(pool, 22) == [20, 2])
+  }
+
+  @Test func nobodyStartsSlowlyAtTheStart() throws {
+    var health = HealthPolicy()
+    health.initial = .down
+    let pool = pool(health: health)
+    pool.check("a", up: true)
+    // Long after the other, so that it would be the only one to start slowly.
+    pool.now = pool.now + .seconds(200)
+    pool.check("b", up: true)
+    #expect(try shares(pool, 20) == [10, 10])
+  }
+
+  @Test func thereIsNoSlowStartWhereAllHaveJustReturnedOrOneIsAlone() throws {
+    let pool = pool()
+    pool.check("a", up: false)
+    pool.check("b", up: false)
+    pool.check("b", up: true)
+    pool.now = pool.now + .seconds(25)
+    #expect(try shares(pool, 5) == [0, 5])
+    pool.check("a", up: true)
+    #expect(try shares(pool, 20) == [10, 10])
+  }
+
+  @Test func theRotationIsMadeAnewTenTimesAndNotMore() throws {
+    let pool = pool()
+    bounce("b", pool)
+    var seen = 0
+    var last = pool.view.rotation
+    for _ in 0..<2_000 {
+      _ = try pool.picks(1)
+      if pool.view.rotation !== last { seen += 1 }
+      last = pool.view.rotation
+      pool.now = pool.now + .milliseconds(100)
+    }
+    // The flips, then the end of each step.
+    #expect(seen == 11)
+  }
+
+  @Test func aReloadInTheMiddleGoesOnWithTheRamp() throws {
+    let pool = pool()
+    bounce("b", pool)
+    pool.now = pool.now + .seconds(45)
+    let next = TestPool(
+      .roundRobin, [.init(), .init()], registry: pool.registry, slowStart: .seconds(100))
+    next.now = pool.now
+    #expect(try shares(next, 30) == [20, 10])
+  }
+
+  @Test func ipHashKeepsItsClients() throws {
+    let pool = pool(.ipHash)
+    let before = try pool.places(clients(40))
+    bounce("b", pool)
+    #expect(try pool.places(clients(40)) == before)
+  }
+}

@@ -1,0 +1,32 @@
+// Finding one cookie among those that a client sends.
+
+import HTTP
+import Primitives
+import Testing
+
+struct CookiesTests {
+  private func value(of name: String, in fields: [String]) -> String? {
+    var block = FieldBlock()
+    for field in fields { block.append(.cookie, Array(field.utf8).span) }
+    guard let value = block.cookie(named: Array(name.utf8).span) else { return nil }
+    return String(decoding: block.bytes(of: value))
+  }
+
+  @Test(arguments: [
+    ("b=1", "1"), ("a=0; b=1; c=2", "1"), ("a=0;b=1", "1"), ("  b=1  ; c=2", "1"),
+    ("b=", ""), ("b=1; b=2", "1"), ("b=x=y", "x=y"), ("b=\"1\"", "\"1\""),
+  ])
+  func itIsFoundWhereverItStands(field: String, expected: String) {
+    #expect(value(of: "b", in: [field]) == expected)
+  }
+
+  @Test(arguments: ["", "b", ";", "bb=1", "ab=1", "B=1", "a=b=1", "a=0; =1", "b =1", "a=; b;"])
+  func whatOnlyLooksLikeItIsPassedOver(field: String) {
+    #expect(value(of: "b", in: [field]) == nil)
+  }
+
+  @Test func itMayStandInAnyOfSeveralFields() {
+    #expect(value(of: "b", in: ["a=0", "c=2; b=1", "b=3"]) == "1")
+    #expect(value(of: "b", in: []) == nil)
+  }
+}
