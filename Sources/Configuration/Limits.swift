@@ -23,6 +23,11 @@ extension Configuration {
     /// Between two pieces of a request's body; 408 beyond. Also for how long a client may leave a
     /// response unread.
     public var bodyIdle = TimeSpan.seconds(30)
+    /// Bytes a second of a request's body that a client must send, and of a response that it must
+    /// take; nil for no minimum.
+    public var minimumRate: Int? = 240
+    /// For so long a client may stay below it.
+    public var rateGrace = TimeSpan.seconds(10)
     /// Between two requests.
     public var keepAlive = TimeSpan.seconds(60)
     /// Between the signal to stop and the first refused connection.
@@ -74,6 +79,16 @@ extension Configuration.Limits: Section {
     Key(
       "body-idle", \.bodyIdle, .duration(.milliseconds(100) ... .seconds(86_400)),
       "The longest pause of a client that sends a body (408 beyond) or takes a response."),
+    Key(
+      "minimum-rate", \.minimumRate, .off(or: .size(1 ... 1 << 30)),
+      "Bytes a second that a client must send of a request's body (408 beyond), and take of a "
+        + "response: a byte now and then holds no connection. Counted only while it is the client "
+        + "that is waited for; upgraded connections are exempt. 240B is far below the slowest "
+        + "mobile network, and turns 1000 connections into traffic worth noticing. \"off\" for "
+        + "uploads that pause for long, such as live logs."),
+    Key(
+      "rate-grace", \.rateGrace, .duration(.milliseconds(100) ... .seconds(3600)),
+      "How long a client may stay below the minimum rate: a lift, a tunnel, a change of cell."),
     Key(
       "keep-alive", \.keepAlive, .duration(.zero ... .seconds(86_400)),
       "How long a connection waits for its next request; then it is closed."),

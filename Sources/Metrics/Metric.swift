@@ -52,6 +52,9 @@ public enum Metric: Int, CaseIterable, Sendable {
   case toleratedSpaceBeforeColon
   case toleratedBadFieldName
   case toleratedRepeatedContentLength
+  case slowHeads
+  case slowBodies
+  case slowResponses
   case responses1xx
   case responses2xx
   case responses3xx
@@ -202,6 +205,9 @@ extension Metric {
       .counter(Self.tolerated, "reason=\"bad-field-name\"", Self.toleratedHelp)
     case .toleratedRepeatedContentLength:
       .counter(Self.tolerated, "reason=\"repeated-content-length\"", Self.toleratedHelp)
+    case .slowHeads: .counter(Self.slow, "part=\"head\"", Self.slowHelp)
+    case .slowBodies: .counter(Self.slow, "part=\"body\"", Self.slowHelp)
+    case .slowResponses: .counter(Self.slow, "part=\"response\"", Self.slowHelp)
     case .responses1xx: .counter(Self.responses, "class=\"1xx\"", Self.responsesHelp)
     case .responses2xx: .counter(Self.responses, "class=\"2xx\"", Self.responsesHelp)
     case .responses3xx: .counter(Self.responses, "class=\"3xx\"", Self.responsesHelp)
@@ -259,6 +265,10 @@ extension Metric {
   private static var tolerated: StaticString { "martlet_requests_tolerated_total" }
   private static var toleratedHelp: StaticString {
     "Requests with a fault that was repaired, by reason; see the listener's desync mode."
+  }
+  private static var slow: StaticString { "martlet_slow_clients_total" }
+  private static var slowHelp: StaticString {
+    "Clients given up because they sent or took this part too slowly."
   }
   private static var responses: StaticString { "martlet_responses_total" }
   private static var responsesHelp: StaticString { "Responses sent to clients, by status class." }

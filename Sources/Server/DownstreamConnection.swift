@@ -39,6 +39,9 @@ struct DownstreamConnection: ~Copyable {
   var requestCount = 0
 
   var deadline = Deadline()
+  /// How much of what was sent the client had taken when it was last looked at; nil before that,
+  /// and while nothing waits for it.
+  var takenByteCount: UInt64?
   /// Is it in the worker's queue of connections to drive, to flush?
   var isQueued = false
   var isQueuedToFlush = false

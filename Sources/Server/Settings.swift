@@ -25,6 +25,8 @@ struct Settings: Sendable {
   var idleTimeout = TimeSpan.seconds(60)
   /// For a client that takes nothing of its last answer.
   var bodyIdleTimeout = TimeSpan.seconds(30)
+  /// What a client that sends a body or takes an answer must keep up; nil for no minimum.
+  var minimumRate: MinimumRate? = MinimumRate(bytesPerSecond: 240, grace: .seconds(10))
 
   /// The defaults, as tests use them.
   init() {}

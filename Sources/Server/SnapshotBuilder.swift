@@ -91,7 +91,8 @@ struct SnapshotBuilder: Sendable {
       pool: balanced, retry: retry,
       limits: ExchangeLimits(
         connect: times.connect, response: times.response, total: times.request,
-        clientIdle: limits.bodyIdle, idle: times.idle, relayIdle: times.relayIdle),
+        clientIdle: limits.bodyIdle, idle: times.idle, relayIdle: times.relayIdle,
+        clientRate: MinimumRate(limits)),
       check: pool.health.map(ActiveCheck.init), replayByteCount: pool.retry.replaySize,
       keepAlive: KeepAlive(idleTime: pool.keepAlive.idle, idleMax: pool.keepAlive.maxIdle))
   }
@@ -132,6 +133,7 @@ extension Settings {
     handshakeTimeout = limits.handshake
     headTimeout = limits.head
     bodyIdleTimeout = limits.bodyIdle
+    minimumRate = MinimumRate(limits)
     idleTimeout = limits.keepAlive
   }
 }
@@ -144,6 +146,13 @@ extension DesyncMode {
       case .defensive: .defensive
       case .monitor: .monitor
       }
+  }
+}
+
+extension MinimumRate {
+  fileprivate init?(_ limits: Configuration.Limits) {
+    guard let rate = limits.minimumRate else { return nil }
+    self.init(bytesPerSecond: rate, grace: limits.rateGrace)
   }
 }
 
