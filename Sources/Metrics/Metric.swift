@@ -16,6 +16,9 @@ public enum Metric: Int, CaseIterable, Sendable {
   case handshakesFull
   case handshakesResumed
   case handshakesFailed
+  case handshakesTimedOut
+  /// Beyond the limit on handshakes in progress.
+  case handshakesDropped
 
   case requests
   /// Refused by the HTTP/1 codec, by its own names of the reasons.
@@ -151,6 +154,10 @@ extension Metric {
       .counter("martlet_handshakes_total", "result=\"resumed\"", Self.handshakesHelp)
     case .handshakesFailed:
       .counter("martlet_handshakes_total", "result=\"failed\"", Self.handshakesHelp)
+    case .handshakesTimedOut:
+      .counter("martlet_handshakes_total", "result=\"timed_out\"", Self.handshakesHelp)
+    case .handshakesDropped:
+      .counter("martlet_handshakes_total", "result=\"dropped\"", Self.handshakesHelp)
 
     case .requests: .counter("martlet_requests_total", "Requests whose head was accepted.")
     case .refusedBareLineFeed: .counter(Self.refused, "reason=\"bare-line-feed\"", Self.refusedHelp)

@@ -20,6 +20,8 @@ struct Settings: Sendable {
   var connectionMax = 10_000
   var requestsPerConnectionMax = 10_000
 
+  /// TLS handshakes in progress per worker.
+  var handshakeMax = 2500
   var handshakeTimeout = TimeSpan.seconds(10)
   var headTimeout = TimeSpan.seconds(10)
   var idleTimeout = TimeSpan.seconds(60)

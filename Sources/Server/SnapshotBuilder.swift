@@ -130,6 +130,7 @@ extension Settings {
     collectTime = limits.collectWait
     connectionMax = max(1, limits.connections / workerCount)
     requestsPerConnectionMax = limits.requestsPerConnection
+    handshakeMax = max(1, limits.handshakes / workerCount)
     handshakeTimeout = limits.handshake
     headTimeout = limits.head
     bodyIdleTimeout = limits.bodyIdle

@@ -40,6 +40,7 @@ extension Worker where IO: ~Copyable {
     let context = configured.flatMap { snapshot.listeners[$0].context(worker: index) }
     let transport: Transport
     if let context {
+      limitHandshakes()
       guard let session = try? TLSSession(accepting: context) else {
         io.close(socket, reset: true)
         return
@@ -54,9 +55,26 @@ extension Worker where IO: ~Copyable {
         desync: configured.map { snapshot.listeners[$0].desync } ?? .strict))
     io.register(socket, token: Token(.downstream, handle).packed)
     metrics.add(.downstreamConnectionsActive)
+    if context != nil { handshakes.began(handle) }
     setDeadline(
       downstream: handle,
       now + (context == nil ? settings.headTimeout : settings.handshakeTimeout))
+  }
+
+  /// Makes place for one more handshake.
+  private mutating func limitHandshakes() {
+    forgetEndedHandshakes()
+    guard handshakes.count >= settings.handshakeMax, let oldest = handshakes.oldest else { return }
+    metrics.add(.handshakesDropped)
+    close(downstream: oldest, reset: true)
+  }
+
+  /// Makes sure that the oldest handshake, if there is one, is still in progress.
+  private mutating func forgetEndedHandshakes() {
+    while let oldest = handshakes.oldest {
+      if downstreams.contains(oldest), case .handshaking = downstreams[oldest].phase { return }
+      handshakes.forgetOldest()
+    }
   }
 
   // MARK: Exhaustion

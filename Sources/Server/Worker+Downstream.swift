@@ -44,6 +44,7 @@ extension Worker where IO: ~Copyable {
     if downstreams[handle].transport.isEstablished {
       let isResumed = downstreams[handle].transport.isResumed
       metrics.add(isResumed ? .handshakesResumed : .handshakesFull)
+      handshakes.ended()
       downstreams[handle].phase = .awaitingHead
       setDeadline(downstream: handle, now + settings.headTimeout)
       switch arrival {
@@ -79,6 +80,8 @@ extension Worker where IO: ~Copyable {
 
   /// Somebody spoke HTTP to the TLS port: say so in a way they can read.
   private mutating func answerPlaintext(_ handle: Handle) {
+    handshakes.ended()
+    downstreams[handle].phase = .awaitingHead
     downstreams[handle].transport.abandonTLS(&buffers)
     answerLocally(handle, .plaintextOnTLSPort, failure: .malformedHead, head: false)
   }
@@ -267,7 +270,7 @@ extension Worker where IO: ~Copyable {
   mutating func downstreamExpired(_ handle: Handle) {
     switch downstreams[handle].phase {
     case .handshaking:
-      metrics.add(.handshakesFailed)
+      metrics.add(.handshakesTimedOut)
       close(downstream: handle)
     case .awaitingHead:
       if downstreams[handle].isReceivingHead {
@@ -296,6 +299,7 @@ extension Worker where IO: ~Copyable {
 
   mutating func close(downstream handle: Handle, reset: Bool = false) {
     downstreams[handle].deadline.cancel(in: &timers)
+    if case .handshaking = downstreams[handle].phase { handshakes.ended() }
     var connection = downstreams.remove(handle)
     connection.transport.release(to: &buffers)
     io.close(connection.transport.socket, reset: reset)

@@ -51,6 +51,9 @@ struct Worker<IO: InputOutput & ~Copyable>: ~Copyable {
   /// Text that is being put together, likewise.
   var scratch = ByteBuffer(capacity: 16 * 1024)
 
+  /// TLS handshakes of clients, which take turns behind everything else.
+  var handshakes = HandshakeQueue()
+
   /// Connections to drive and to flush in this turn, in order.
   private var toDrive: [Token] = []
   private var toFlush: [Token] = []
@@ -101,13 +104,17 @@ struct Worker<IO: InputOutput & ~Copyable>: ~Copyable {
 
   /// One turn. It blocks until something is ready or due.
   mutating func turn() {
-    let count = io.wait(until: toDrive.isEmpty && toFlush.isEmpty ? timers.nextDeadline : .origin)
+    let isIdle = toDrive.isEmpty && toFlush.isEmpty && !handshakes.hasReady
+    let count = io.wait(until: isIdle ? timers.nextDeadline : .origin)
     readInbox()
     // All events are noted before anything is driven, so that nobody leases an upstream connection
     // whose end is already known.
     for index in 0..<count { note(io.event(index)) }
     fireDeadlines()
-    var rounds = 0
+    drive()
+    driveHandshakes()
+    flush()
+    var rounds = 1
     while rounds < Self.roundsPerTurn && !(toDrive.isEmpty && toFlush.isEmpty) {
       drive()
       flush()
@@ -150,6 +157,11 @@ struct Worker<IO: InputOutput & ~Copyable>: ~Copyable {
       switch token.kind {
       case .downstream:
         guard downstreams.contains(token.handle) else { continue }
+        if case .handshaking = downstreams[token.handle].phase {
+          // It stays queued, in a queue of its own.
+          handshakes.wait(token.handle)
+          continue
+        }
         downstreams[token.handle].isQueued = false
         driveDownstream(token.handle)
       case .upstream:
@@ -161,6 +173,17 @@ struct Worker<IO: InputOutput & ~Copyable>: ~Copyable {
       }
     }
     driving.removeAll(keepingCapacity: true)
+  }
+
+  /// The share of handshakes in a turn; the others are driven in the next.
+  private mutating func driveHandshakes() {
+    var steps = 0
+    while steps < HandshakeQueue.stepsPerTurn, let handle = handshakes.popReady() {
+      guard downstreams.contains(handle) else { continue }
+      downstreams[handle].isQueued = false
+      driveDownstream(handle)
+      steps += 1
+    }
   }
 
   private mutating func flush() {

@@ -73,6 +73,15 @@ import Testing
     Row("requestsPerConnection", "7", { $0.limits.requestsPerConnection = 7 }) {
       "\($0.settings.requestsPerConnectionMax)"
     },
+    Row("minimumRate", "7 \(odd) 7", { $0.limits.minimumRate = 7; $0.limits.rateGrace = odd }) {
+      let rate = $0.settings.minimumRate
+      return "\(rate?.bytesPerSecond ?? 0) \(rate?.grace ?? .zero) "
+        + "\($0.pools[0].limits.clientRate?.bytesPerSecond ?? 0)"
+    },
+    Row("minimumRate", "nil", { $0.limits.minimumRate = nil }) {
+      "\($0.settings.minimumRate as MinimumRate?)"
+    },
+    Row("handshakes", "1141", { $0.limits.handshakes = 4567 }) { "\($0.settings.handshakeMax)" },
     Row("handshake", "\(odd)", { $0.limits.handshake = odd }) { "\($0.settings.handshakeTimeout)" },
     Row("head", "\(odd)", { $0.limits.head = odd }) { "\($0.settings.headTimeout)" },
     Row("bodyIdle", "\(odd) \(odd)", { $0.limits.bodyIdle = odd }) {
