@@ -15,6 +15,8 @@ extension Configuration {
     public var bodySize: Int? = 1 << 30
     /// Open at a time, over all listeners and workers.
     public var connections = 20_000
+    /// The same for one client address; nil for no limit.
+    public var connectionsPerAddress: Int? = 2000
     /// The response to the last one says that the connection closes.
     public var requestsPerConnection = 10_000
     /// TLS handshakes in progress at a time; beyond it the oldest is dropped.
@@ -66,8 +68,15 @@ extension Configuration.Limits: Section {
         + "\"20GiB\" for larger files."),
     Key(
       "connections", \.connections, .integer(1...10_000_000),
-      "Clients' connections at a time, over all listeners; more wait in the backlog. The "
-        + "process needs two file descriptors for each."),
+      "Clients' connections at a time, over all listeners and workers; more are closed at once. "
+        + "The process needs two file descriptors for each, and accepts fewer if it may not have "
+        + "so many."),
+    Key(
+      "connections-per-address", \.connectionsPerAddress, .off(or: .integer(1...10_000_000)),
+      "The same for one client: an IPv4 address, or the /64 of an IPv6 address. Peers listed in "
+        + "`trusted-proxies` are exempt, since they stand for many. A tenth of `connections`, so "
+        + "that one address can't take them all, and hundreds of people behind one address don't "
+        + "notice."),
     Key(
       "requests-per-connection", \.requestsPerConnection, .integer(1...100_000_000),
       "Then a connection is closed, in good order, so that clients spread anew over workers."),

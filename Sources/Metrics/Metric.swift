@@ -10,8 +10,11 @@ public enum Metric: Int, CaseIterable, Sendable {
   case downstreamConnectionsClosed
   /// Gauge.
   case downstreamConnectionsActive
-  /// Beyond the limit on connections.
-  case downstreamConnectionsRefused
+  /// Beyond the limit on all connections, on those of one address.
+  case connectionsRefusedInAll
+  case connectionsRefusedByAddress
+  /// Ended after the last request that they might carry.
+  case connectionsUsedUp
   case acceptExhausted
   case handshakesFull
   case handshakesResumed
@@ -140,10 +143,14 @@ extension Metric {
       .counter("martlet_downstream_connections_closed_total", "Client connections closed.")
     case .downstreamConnectionsActive:
       .gauge("martlet_downstream_connections_active", "Client connections open now.")
-    case .downstreamConnectionsRefused:
+    case .connectionsRefusedInAll:
+      .counter(Self.turnedAway, "limit=\"connections\"", Self.turnedAwayHelp)
+    case .connectionsRefusedByAddress:
+      .counter(Self.turnedAway, "limit=\"connections-per-address\"", Self.turnedAwayHelp)
+    case .connectionsUsedUp:
       .counter(
-        "martlet_downstream_connections_refused_total",
-        "Client connections closed at once because there were too many.")
+        "martlet_downstream_connections_used_up_total",
+        "Client connections ended after limits.requests-per-connection.")
     case .acceptExhausted:
       .counter(
         "martlet_accept_exhausted_total",
@@ -272,6 +279,10 @@ extension Metric {
   private static var tolerated: StaticString { "martlet_requests_tolerated_total" }
   private static var toleratedHelp: StaticString {
     "Requests with a fault that was repaired, by reason; see the listener's desync mode."
+  }
+  private static var turnedAway: StaticString { "martlet_downstream_connections_refused_total" }
+  private static var turnedAwayHelp: StaticString {
+    "Client connections closed at once because there were too many, by the limit."
   }
   private static var slow: StaticString { "martlet_slow_clients_total" }
   private static var slowHelp: StaticString {

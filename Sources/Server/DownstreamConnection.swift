@@ -27,6 +27,8 @@ struct DownstreamConnection: ~Copyable {
   var transport: Transport
   var phase: Phase
   let peer: SocketAddress
+  /// What it was admitted as; nil where connections aren't counted by address.
+  let block: IPAddress?
   /// Which of the worker's listeners accepted it.
   let listener: Int
   let desync: DesyncMode
@@ -47,12 +49,13 @@ struct DownstreamConnection: ~Copyable {
   var isQueuedToFlush = false
 
   init(
-    _ transport: consuming Transport, peer: SocketAddress, listener: Int, limits: HeadLimits,
-    desync: DesyncMode
+    _ transport: consuming Transport, peer: SocketAddress, block: IPAddress?, listener: Int,
+    limits: HeadLimits, desync: DesyncMode
   ) {
     phase = transport.isEstablished ? .awaitingHead : .handshaking
     self.transport = transport
     self.peer = peer
+    self.block = block
     self.listener = listener
     self.desync = desync
     parser = RequestParser(limits: limits, tolerates: desync.tolerates)

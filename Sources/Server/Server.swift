@@ -57,8 +57,11 @@ public final class Server {
   let logger: Logger
   private(set) var configuration: Configuration
   let builder: SnapshotBuilder
+  /// File descriptors that the process may have.
+  private let descriptorMax: Int
   private var snapshot: Snapshot
   private let names = NameTable()
+  private let admission = Admission()
   let inbox: Inbox<ControlMessage>
   private var workers: [RunningWorker] = []
   private(set) var listening: ListenerTable
@@ -111,9 +114,11 @@ public final class Server {
     } catch {
       throw ServerFailure("can't make ticket keys: \(error)")
     }
+    let workerCount = options.configuration.workers ?? ProcessorCount.available
+    descriptorMax = DescriptorLimit.raise()
     builder = SnapshotBuilder(
-      ticketKeys: keys,
-      workerCount: options.configuration.workers ?? ProcessorCount.available)
+      ticketKeys: keys, workerCount: workerCount,
+      connectionMax: Self.connectionMax(descriptors: descriptorMax, workers: workerCount))
     if let predecessor = options.predecessor {
       guard let handover = predecessor.handover else {
         throw ServerFailure("process \(predecessor.id) hands over in a way that is unknown here")
@@ -132,14 +137,7 @@ public final class Server {
 
   private func start() throws(ServerFailure) {
     Signals.block()
-    let descriptors = DescriptorLimit.raise()
-    if configuration.limits.connections * 2 > descriptors {
-      logger.warning(
-        """
-        limits.connections is \(configuration.limits.connections), and each takes up to two file \
-        descriptors, but only \(descriptors) are allowed (ulimit -n)
-        """)
-    }
+    warnOfDescriptors()
     resolveNames(configuration)
     snapshot = try build(configuration)
     try startLog()
@@ -168,6 +166,22 @@ public final class Server {
         }
       }
     }
+  }
+
+  /// How many client connections the descriptors suffice for: each may need one to a backend, and
+  /// beyond that there are listeners, logs, probes and the workers' own.
+  private static func connectionMax(descriptors: Int, workers: Int) -> Int {
+    max(1, (descriptors - 32 - 8 * workers) / 2)
+  }
+
+  private func warnOfDescriptors() {
+    if configuration.limits.connections <= builder.connectionMax { return }
+    logger.warning(
+      """
+      limits.connections is \(configuration.limits.connections), but the process may have only \
+      \(descriptorMax) file descriptors (ulimit -n), and each connection takes up to two: \
+      \(builder.connectionMax) are accepted
+      """)
   }
 
   /// A snapshot of `configuration`, with everything said that is to be said about certificates.
@@ -205,7 +219,7 @@ public final class Server {
       let inbox = try Inbox<WorkerMessage>()
       let metrics = WorkerMetrics()
       let start = WorkerStart(
-        index: index, snapshot: snapshot, inbox: inbox, metrics: metrics,
+        index: index, snapshot: snapshot, inbox: inbox, metrics: metrics, admission: admission,
         events: EventLog(logger: logger), format: AccessLog.Format(configuration.log.access),
         producer: log?.producer(index))
       let control = self.inbox
@@ -366,6 +380,7 @@ public final class Server {
       worker.inbox.post(installation(forWorker: index))
     }
     scheduleTicketRotation()
+    warnOfDescriptors()
     logger.notice("the new configuration is in force")
   }
 
@@ -441,6 +456,7 @@ private struct WorkerStart: Sendable {
   let snapshot: Snapshot
   let inbox: Inbox<WorkerMessage>
   let metrics: WorkerMetrics
+  let admission: Admission
   let events: EventLog
   let format: AccessLog.Format
   let producer: AccessLogWriter.Producer?
@@ -450,7 +466,7 @@ private struct WorkerStart: Sendable {
     guard let io = try? EpollIO(wakeUp: inbox.wakeUp) else { return }
     var worker = Worker<EpollIO>(
       index: index, io: io, seed: randomSeed(), snapshot: snapshot, inbox: inbox,
-      metrics: metrics, events: events,
+      metrics: metrics, admission: admission, events: events,
       log: AccessLog(format: format, producer: producer, metrics: metrics))
     while !worker.isFinished { worker.turn() }
   }

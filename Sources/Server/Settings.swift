@@ -16,8 +16,9 @@ struct Settings: Sendable {
   /// Bodies of a known length up to this are collected before a backend is chosen.
   var collectedByteCountMax: UInt64 = 16 * 1024
   var collectTime = TimeSpan.milliseconds(100)
-  /// Client connections per worker.
-  var connectionMax = 10_000
+  /// Client connections of the whole process.
+  var connectionMax = 20_000
+  var connectionsPerAddressMax: Int? = 2000
   var requestsPerConnectionMax = 10_000
 
   /// TLS handshakes in progress per worker.

@@ -16,6 +16,8 @@ struct SnapshotBuilder: Sendable {
   let registry = BackendRegistry()
   let ticketKeys: TicketKeys
   let workerCount: Int
+  /// What the process has descriptors for, whatever is configured.
+  var connectionMax = Int.max
 
   /// Certificates of a listener by the listener's name.
   typealias Certificates = [String: [Certificate]]
@@ -37,8 +39,9 @@ struct SnapshotBuilder: Sendable {
           of: listener, configuration, certificates[listener.name] ?? [], poolIndices))
     }
     return Snapshot(
-      settings: Settings(configuration, workerCount: workerCount), listeners: listeners,
-      pools: pools)
+      settings: Settings(
+        configuration, workerCount: workerCount, connectionMax: connectionMax),
+      listeners: listeners, pools: pools)
   }
 
   // MARK: Listeners and routes
@@ -114,7 +117,7 @@ struct SnapshotBuilder: Sendable {
 // MARK: Translations
 
 extension Settings {
-  init(_ configuration: Configuration, workerCount: Int) {
+  init(_ configuration: Configuration, workerCount: Int, connectionMax: Int) {
     let limits = configuration.limits
     headLimits = HeadLimits(
       headByteCount: limits.headSize, targetByteCount: limits.targetSize,
@@ -128,7 +131,8 @@ extension Settings {
     bodyByteCountMax = limits.bodySize.map { UInt64($0) } ?? .max
     collectedByteCountMax = UInt64(limits.collectSize)
     collectTime = limits.collectWait
-    connectionMax = max(1, limits.connections / workerCount)
+    self.connectionMax = min(limits.connections, connectionMax)
+    connectionsPerAddressMax = limits.connectionsPerAddress
     requestsPerConnectionMax = limits.requestsPerConnection
     handshakeMax = max(1, limits.handshakes / workerCount)
     handshakeTimeout = limits.handshake

@@ -2,6 +2,7 @@
 
 import Metrics
 import Primitives
+import Proxy
 import Reactor
 import TLS
 
@@ -31,8 +32,8 @@ extension Worker where IO: ~Copyable {
 
   private mutating func open(_ socket: Socket, peer: SocketAddress, listener: Int) {
     metrics.add(.downstreamConnectionsAccepted)
-    if downstreams.count >= settings.connectionMax {
-      metrics.add(.downstreamConnectionsRefused)
+    let block = countedBlock(of: peer)
+    guard admit(block) else {
       io.close(socket, reset: true)
       return
     }
@@ -42,6 +43,7 @@ extension Worker where IO: ~Copyable {
     if let context {
       limitHandshakes()
       guard let session = try? TLSSession(accepting: context) else {
+        admission.leave(block)
         io.close(socket, reset: true)
         return
       }
@@ -51,7 +53,7 @@ extension Worker where IO: ~Copyable {
     }
     let handle = downstreams.insert(
       DownstreamConnection(
-        transport, peer: peer, listener: listener, limits: settings.headLimits,
+        transport, peer: peer, block: block, listener: listener, limits: settings.headLimits,
         desync: configured.map { snapshot.listeners[$0].desync } ?? .strict))
     io.register(socket, token: Token(.downstream, handle).packed)
     metrics.add(.downstreamConnectionsActive)
@@ -59,6 +61,28 @@ extension Worker where IO: ~Copyable {
     setDeadline(
       downstream: handle,
       now + (context == nil ? settings.headTimeout : settings.handshakeTimeout))
+  }
+
+  // MARK: Limits
+
+  /// What a peer is counted as. Proxies that are trusted stand for many clients, and a Unix peer
+  /// has no address: they count in all only.
+  private func countedBlock(of peer: SocketAddress) -> IPAddress? {
+    guard let address = peer.ip,
+      !settings.forwarding.trustedProxies.contains(where: { $0.contains(address) })
+    else { return nil }
+    return address.clientBlock
+  }
+
+  private mutating func admit(_ block: IPAddress?) -> Bool {
+    let verdict = admission.enter(
+      block, max: settings.connectionMax, maxPerAddress: settings.connectionsPerAddressMax)
+    switch verdict {
+    case .admitted: return true
+    case .full: metrics.add(.connectionsRefusedInAll)
+    case .addressFull: metrics.add(.connectionsRefusedByAddress)
+    }
+    return false
   }
 
   /// Makes place for one more handshake.

@@ -303,6 +303,7 @@ extension Worker where IO: ~Copyable {
     var connection = downstreams.remove(handle)
     connection.transport.release(to: &buffers)
     io.close(connection.transport.socket, reset: reset)
+    admission.leave(connection.block)
     metrics.add(.downstreamConnectionsClosed)
     metrics.subtract(.downstreamConnectionsActive)
     downstreamCountChanged()

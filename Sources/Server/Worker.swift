@@ -24,6 +24,8 @@ struct Worker<IO: InputOutput & ~Copyable>: ~Copyable {
   var generator: RandomGenerator
   let inbox: Inbox<WorkerMessage>
   let metrics: WorkerMetrics
+  /// Who may connect; shared by all workers.
+  let admission: Admission
   /// Where what people should know is said: health flips, exhaustion.
   let events: EventLog
   var log: AccessLog
@@ -82,8 +84,8 @@ struct Worker<IO: InputOutput & ~Copyable>: ~Copyable {
 
   init(
     index: Int, io: consuming IO, seed: UInt64, snapshot: Snapshot,
-    inbox: Inbox<WorkerMessage>, metrics: WorkerMetrics, events: EventLog,
-    log: consuming AccessLog
+    inbox: Inbox<WorkerMessage>, metrics: WorkerMetrics, admission: Admission = Admission(),
+    events: EventLog, log: consuming AccessLog
   ) {
     self.index = index
     self.snapshot = snapshot
@@ -94,6 +96,7 @@ struct Worker<IO: InputOutput & ~Copyable>: ~Copyable {
     generator = RandomGenerator(seed: seed)
     self.inbox = inbox
     self.metrics = metrics
+    self.admission = admission
     self.events = events
     self.log = log
   }

@@ -24,6 +24,58 @@ import Testing
     }
     for wire in silent[3...] { #expect(wire.isOpen) }
   }
+
+  @Test func `one address has so many connections, whichever workers they meet`() throws {
+    let martlet = try MartletProcess(
+      backends: [try StubBackend("hello")], rest: #""limits": { "connections-per-address": 5 }"#,
+      flags: ["--workers", "4"])
+    var wires: [Wire] = []
+    for _ in 0..<5 {
+      let wire = try martlet.wire()
+      #expect(try wire.get().text == "hello")
+      wires.append(wire)
+    }
+    for _ in 0..<3 { #expect(try martlet.wire().endsQuietly()) }
+    #expect(try wires[4].get().text == "hello")
+    // Another address is another client.
+    #expect(try run(["curl", "-sS", "--interface", "127.0.0.2", "http://127.0.0.1:\(martlet.port)/"]).output == "hello")
+    wires.removeLast()
+    eventually("a place is free again") { (try? martlet.get().text) == "hello" }
+  }
+
+  @Test func `a trusted proxy may have as many connections as it likes`() throws {
+    let martlet = try MartletProcess(
+      backends: [try StubBackend("hello")],
+      rest: #""limits": { "connections-per-address": 1 }, "trusted-proxies": ["127.0.0.1"]"#)
+    let wires = try (0..<5).map { _ in try martlet.wire() }
+    for wire in wires { #expect(try wire.get().text == "hello") }
+  }
+
+  @Test func `there are so many connections in all, whichever workers they meet`() throws {
+    let martlet = try MartletProcess(
+      backends: [try StubBackend("hello")], rest: #""limits": { "connections": 6 }"#,
+      flags: ["--workers", "4"])
+    let wires = try (0..<6).map { _ in
+      let wire = try martlet.wire()
+      #expect(try wire.get().text == "hello")
+      return wire
+    }
+    #expect(try martlet.wire().endsQuietly())
+    for wire in wires { #expect(try wire.get().text == "hello") }
+  }
+
+  @Test func `a connection has so many requests, and the last is told so`() throws {
+    let martlet = try MartletProcess(
+      backends: [try StubBackend("hello")],
+      rest: #""limits": { "requests-per-connection": 3 }"#)
+    let wire = try martlet.wire()
+    for index in 1...3 {
+      let answer = try wire.get()
+      #expect(answer.text == "hello")
+      #expect(answer["Connection"] == (index == 3 ? "close" : nil))
+    }
+    #expect(wire.endsQuietly())
+  }
 }
 
 extension Wire {

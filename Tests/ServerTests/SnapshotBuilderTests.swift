@@ -69,7 +69,10 @@ import Testing
       "\($0.settings.headLimits.targetByteCount)"
     },
     Row("bodySize", "4567", { $0.limits.bodySize = 4567 }) { "\($0.settings.bodyByteCountMax)" },
-    Row("connections", "1141", { $0.limits.connections = 4567 }) { "\($0.settings.connectionMax)" },
+    Row("connections", "4567", { $0.limits.connections = 4567 }) { "\($0.settings.connectionMax)" },
+    Row("connectionsPerAddress", "Optional(7)", { $0.limits.connectionsPerAddress = 7 }) {
+      "\($0.settings.connectionsPerAddressMax as Int?)"
+    },
     Row("requestsPerConnection", "7", { $0.limits.requestsPerConnection = 7 }) {
       "\($0.settings.requestsPerConnectionMax)"
     },
@@ -214,7 +217,7 @@ import Testing
     Row("no body limit", "\(UInt64.max)", { $0.limits.bodySize = nil }) {
       "\($0.settings.bodyByteCountMax)"
     },
-    Row("few connections", "1", { $0.limits.connections = 2 }) { "\($0.settings.connectionMax)" },
+    Row("few connections", "2", { $0.limits.connections = 2 }) { "\($0.settings.connectionMax)" },
     Row(
       "fast interval above the interval", "\(TimeSpan.milliseconds(700))",
       {
