@@ -13,6 +13,10 @@ extension Configuration {
     public var targetSize = 8 * 1024
     /// 413 beyond; nil for no limit.
     public var bodySize: Int? = 1 << 30
+    /// Bytes of chunk extensions of a request, beyond those of its payload; 400 beyond.
+    public var chunkExtensions = 16 * 1024
+    /// Trailers of a request, together; 400 beyond.
+    public var trailerSize = 8 * 1024
     /// Open at a time, over all listeners and workers.
     public var connections = 20_000
     /// The same for one client address; nil for no limit.
@@ -55,7 +59,8 @@ extension Configuration.Limits: Section {
   static let keys: [Key<Self>] = [
     Key(
       "head-size", \.headSize, .size(1024 ... 64 << 10),
-      "The head of a request, line and fields together; 431 beyond. Room for large cookies."),
+      "The head of a request, line and fields together, where each field counts 32 bytes more "
+        + "than it has, as in HTTP/2; 431 beyond. Room for large cookies."),
     Key(
       "field-count", \.fieldCount, .integer(16...1000), "Fields of a request; 431 beyond."),
     Key(
@@ -66,6 +71,14 @@ extension Configuration.Limits: Section {
       "The body of a request; 413 beyond. Bodies stream through small buffers, so this isn't "
         + "about memory: a gigabyte lets most uploads pass and still ends a runaway one. Set "
         + "\"20GiB\" for larger files."),
+    Key(
+      "chunk-extensions", \.chunkExtensions, .size(0 ... 1 << 20),
+      "Extensions of the chunks of a request's body, as far as they are more than the payload "
+        + "before them; 400 beyond. Nobody uses them, and they are never passed on."),
+    Key(
+      "trailer-size", \.trailerSize, .size(64 ... 8 << 10),
+      "Trailers of a request, together and counted like its head, at most 32 of them; 400 beyond. "
+        + "Room for a signature and some checksums."),
     Key(
       "connections", \.connections, .integer(1...10_000_000),
       "Clients' connections at a time, over all listeners and workers; more are closed at once. "

@@ -53,6 +53,8 @@ public enum Metric: Int, CaseIterable, Sendable {
   case refusedChunkExtensionTooLong
   case refusedBadChunkEnd
   case refusedTrailerTooLarge
+  /// By us, who set its limit.
+  case refusedBodyTooLarge
   /// Forgiven by a listener that isn't strict.
   case toleratedObsFold
   case toleratedSpaceBeforeColon
@@ -212,6 +214,8 @@ extension Metric {
     case .refusedBadChunkEnd: .counter(Self.refused, "reason=\"bad-chunk-end\"", Self.refusedHelp)
     case .refusedTrailerTooLarge:
       .counter(Self.refused, "reason=\"trailer-too-large\"", Self.refusedHelp)
+    case .refusedBodyTooLarge:
+      .counter(Self.refused, "reason=\"body-too-large\"", Self.refusedHelp)
     case .toleratedObsFold: .counter(Self.tolerated, "reason=\"obs-fold\"", Self.toleratedHelp)
     case .toleratedSpaceBeforeColon:
       .counter(Self.tolerated, "reason=\"space-before-colon\"", Self.toleratedHelp)

@@ -80,7 +80,9 @@ struct DownstreamConnection: ~Copyable {
     return bytes.extracting(first: start.bytes.count).equals(start.bytes) ? .head : .get
   }
 
-  mutating func expectBody(_ framing: BodyFraming) { decoder = BodyDecoder(framing) }
+  mutating func expectBody(_ framing: BodyFraming, _ limits: BodyLimits) {
+    decoder = BodyDecoder(framing, limits: limits)
+  }
 
   /// The next piece of the request's body, of at most `limit` bytes. A piece lies `skip` bytes into
   /// `inbound`; the caller consumes skip + count bytes when it has taken it.

@@ -9,6 +9,7 @@ import Proxy
 
 struct Settings: Sendable {
   var headLimits = HeadLimits()
+  var bodyLimits = BodyLimits()
   var paths = PathPolicy()
   var forwarding = ForwardingPolicy()
 

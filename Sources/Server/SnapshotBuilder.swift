@@ -122,6 +122,8 @@ extension Settings {
     headLimits = HeadLimits(
       headByteCount: limits.headSize, targetByteCount: limits.targetSize,
       fieldCount: limits.fieldCount)
+    bodyLimits.extensionByteCount = limits.chunkExtensions
+    bodyLimits.trailers.headByteCount = limits.trailerSize
     paths = PathPolicy(
       dotSegments: configuration.paths.dotSegments == .refuse ? .refuse : .resolve,
       encodedSlashes: EncodedSlashPolicy(configuration.paths.encodedSlashes))

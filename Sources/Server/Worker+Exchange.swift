@@ -48,6 +48,7 @@ extension Worker where IO: ~Copyable {
       return .refuse(.malformedHead, status: 417, reason: "unknown-expectation")
     }
     if case .length(let count) = framing, count > settings.bodyByteCountMax {
+      metrics.add(.refusedBodyTooLarge)
       return .refuse(.bodyTooLarge, status: 413, reason: nil)
     }
     guard let listener = listeners[downstreams[downstream].listener].configured else {
@@ -134,7 +135,7 @@ extension Worker where IO: ~Copyable {
         summary: summary, upstreamHead: start..<end, framing: framing, persists: persists))
     metrics.add(.exchangesActive)
     downstreams[downstream].phase = .exchanging(handle)
-    downstreams[downstream].expectBody(framing)
+    downstreams[downstream].expectBody(framing, settings.bodyLimits)
     setDeadline(downstream: downstream, .never)
     if framing == .none || framing == .length(0) {
       _ = exchanges[handle].machine.requestEnded(at: now)
@@ -236,6 +237,7 @@ extension Worker where IO: ~Copyable {
     let downstream = exchanges[handle].downstream
     exchanges[handle].bodyByteCount += UInt64(count)
     if exchanges[handle].bodyByteCount > settings.bodyByteCountMax {
+      metrics.add(.refusedBodyTooLarge)
       perform(exchanges[handle].machine.refuse(.bodyTooLarge, at: now), handle)
       return false
     }

@@ -64,6 +64,43 @@ import Testing
     for wire in wires { #expect(try wire.get().text == "hello") }
   }
 
+  @Test(arguments: [
+    String(repeating: "A: b\r\n", count: 60), "A: " + String(repeating: "b", count: 2000) + "\r\n",
+  ])
+  func `a head is limited by bytes and fields together`(_ fields: String) throws {
+    let stub = try StubBackend()
+    let martlet = try MartletProcess(backends: [stub], rest: #""limits": { "head-size": "2KiB" }"#)
+    #expect(try martlet.get("/", fields).status == 431)
+    #expect(stub.requests.isEmpty)
+    #expect(try martlet.get("/", "A: b\r\n").status == 200)
+  }
+
+  @Test func `a body that is mostly chunk extensions is refused`() throws {
+    let stub = try StubBackend()
+    let martlet = try MartletProcess(backends: [stub])
+    let chunk = "1;" + String(repeating: "e", count: 1000) + "\r\nx\r\n"
+    let answer = try martlet.answer(
+      "POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+        + String(repeating: chunk, count: 20))
+    #expect(answer.status == 400)
+    let line = try #require(try martlet.accessLines(atLeast: 1).first)
+    #expect(line["failure"] as? String == "malformed-body")
+  }
+
+  @Test func `trailers beyond their limit are refused`() throws {
+    let stub = try StubBackend()
+    let martlet = try MartletProcess(
+      backends: [stub], rest: #""limits": { "trailer-size": "64B" }"#)
+    func post(_ trailer: String) throws -> Int {
+      try martlet.answer(
+        "POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+          + "1\r\nx\r\n0\r\n\(trailer)\r\n\r\n"
+      ).status
+    }
+    #expect(try post("A: b") == 200)
+    #expect(try post("A: " + String(repeating: "b", count: 60)) == 400)
+  }
+
   @Test func `a connection has so many requests, and the last is told so`() throws {
     let martlet = try MartletProcess(
       backends: [try StubBackend("hello")],

@@ -68,6 +68,12 @@ import Testing
     Row("targetSize", "345", { $0.limits.targetSize = 345 }) {
       "\($0.settings.headLimits.targetByteCount)"
     },
+    Row("chunkExtensions", "4567", { $0.limits.chunkExtensions = 4567 }) {
+      "\($0.settings.bodyLimits.extensionByteCount)"
+    },
+    Row("trailerSize", "4567", { $0.limits.trailerSize = 4567 }) {
+      "\($0.settings.bodyLimits.trailers.headByteCount)"
+    },
     Row("bodySize", "4567", { $0.limits.bodySize = 4567 }) { "\($0.settings.bodyByteCountMax)" },
     Row("connections", "4567", { $0.limits.connections = 4567 }) { "\($0.settings.connectionMax)" },
     Row("connectionsPerAddress", "Optional(7)", { $0.limits.connectionsPerAddress = 7 }) {
