@@ -12,6 +12,8 @@ extension Worker where IO: ~Copyable {
   private static var acceptsPerTurn: Int { 64 }
   /// How long accepting pauses when descriptors or memory ran out.
   private static var exhaustionPause: TimeSpan { .milliseconds(100) }
+  /// How long it must have been well before the next shortage is news.
+  private static var exhaustionMemory: TimeSpan { .seconds(10) }
 
   mutating func accept(from index: Int) {
     guard index < listeners.count, listeners[index].isOpen else { return }
@@ -107,7 +109,8 @@ extension Worker where IO: ~Copyable {
   /// listeners pause a moment; the connections stay in their queues.
   private mutating func pauseAccepting() {
     metrics.add(.acceptExhausted)
-    events.acceptingPaused()
+    if exhaustedAt.map({ now - $0 > Self.exhaustionMemory }) ?? true { events.acceptingPaused() }
+    exhaustedAt = now
     for listener in listeners where listener.isOpen { io.unwatch(listener: listener.socket) }
     acceptDeadline.set(
       now + Self.exhaustionPause, payload: WorkerTimer.resumeAccepting.payload, in: &timers)

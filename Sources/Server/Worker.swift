@@ -68,6 +68,8 @@ struct Worker<IO: InputOutput & ~Copyable>: ~Copyable {
   var isLeaving = false
   /// When listeners that ran into a lack of descriptors are watched again.
   var acceptDeadline = Deadline()
+  /// When they last did, so that it is said once and not ten times a second.
+  var exhaustedAt: Instant?
   var stageDeadline = Deadline()
 
   /// How far the worker is on its way out.
