@@ -13,6 +13,8 @@ extension Configuration {
     public var targetSize = 8 * 1024
     /// 413 beyond; nil for no limit.
     public var bodySize: Int? = 1 << 30
+    /// Of the whole process; nil means four fifths of what there is.
+    public var memory: Int?
     /// Bytes of chunk extensions of a request, beyond those of its payload; 400 beyond.
     public var chunkExtensions = 16 * 1024
     /// Trailers of a request, together; 400 beyond.
@@ -90,6 +92,12 @@ extension Configuration.Limits: Section {
         + "`trusted-proxies` are exempt, since they stand for many. A tenth of `connections`, so "
         + "that one address can't take them all, and hundreds of people behind one address don't "
         + "notice."),
+    Key(
+      "memory", optional: \.memory, .size(1 << 20 ... 1 << 50),
+      "Memory of the whole process. At 85% of it, or of `connections`, client connections end "
+        + "after their next answer and idle ones soon; at 95% of it new requests get 503 with "
+        + "Retry-After. What is in progress goes on. By default four fifths of what the machine "
+        + "or the container has, since beyond that the kernel would end the process."),
     Key(
       "requests-per-connection", \.requestsPerConnection, .integer(1...100_000_000),
       "Then a connection is closed, in good order, so that clients spread anew over workers."),

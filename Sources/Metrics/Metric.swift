@@ -13,6 +13,11 @@ public enum Metric: Int, CaseIterable, Sendable {
   /// Beyond the limit on all connections, on those of one address.
   case connectionsRefusedInAll
   case connectionsRefusedByAddress
+  /// Ended under overload after their answer.
+  case connectionsEndedByOverload
+  case overloadEndingConnections
+  case overloadSheddingRequests
+  case requestsShed
   /// Ended after the last request that they might carry.
   case connectionsUsedUp
   case acceptExhausted
@@ -149,6 +154,16 @@ extension Metric {
       .counter(Self.turnedAway, "limit=\"connections\"", Self.turnedAwayHelp)
     case .connectionsRefusedByAddress:
       .counter(Self.turnedAway, "limit=\"connections-per-address\"", Self.turnedAwayHelp)
+    case .connectionsEndedByOverload:
+      .counter(
+        "martlet_downstream_connections_overload_total",
+        "Client connections ended after an answer because memory or connections ran short.")
+    case .overloadEndingConnections:
+      .counter(Self.overload, "stage=\"ending-connections\"", Self.overloadHelp)
+    case .overloadSheddingRequests:
+      .counter(Self.overload, "stage=\"shedding-requests\"", Self.overloadHelp)
+    case .requestsShed:
+      .counter("martlet_requests_shed_total", "Requests refused because memory ran short.")
     case .connectionsUsedUp:
       .counter(
         "martlet_downstream_connections_used_up_total",
@@ -288,6 +303,8 @@ extension Metric {
   private static var turnedAwayHelp: StaticString {
     "Client connections closed at once because there were too many, by the limit."
   }
+  private static var overload: StaticString { "martlet_overload_total" }
+  private static var overloadHelp: StaticString { "Times that this stage of overload began." }
   private static var slow: StaticString { "martlet_slow_clients_total" }
   private static var slowHelp: StaticString {
     "Clients given up because they sent or took this part too slowly."

@@ -58,15 +58,16 @@ public final class Server {
   private(set) var configuration: Configuration
   let builder: SnapshotBuilder
   /// File descriptors that the process may have.
-  private let descriptorMax: Int
+  let descriptorMax: Int
   private var snapshot: Snapshot
   private let names = NameTable()
-  private let admission = Admission()
+  let admission = Admission()
   let inbox: Inbox<ControlMessage>
   private var workers: [RunningWorker] = []
   private(set) var listening: ListenerTable
   private var log: AccessLogWriter?
   private(set) var rotatesTicketsAt = Instant.never
+  var overload = OverloadWatch()
   var stage = Stage.serving
   /// When a server that is to drain begins with it.
   var drainsAt = Instant.never
@@ -149,6 +150,7 @@ public final class Server {
     try watchSignals()
     try watchNames()
     scheduleTicketRotation()
+    watchOverload()
     if let handover = options.predecessor?.handover {
       rotatesTicketsAt = min(rotatesTicketsAt, handover.rotatesTicketsAt)
     }
@@ -166,22 +168,6 @@ public final class Server {
         }
       }
     }
-  }
-
-  /// How many client connections the descriptors suffice for: each may need one to a backend, and
-  /// beyond that there are listeners, logs, probes and the workers' own.
-  private static func connectionMax(descriptors: Int, workers: Int) -> Int {
-    max(1, (descriptors - 32 - 8 * workers) / 2)
-  }
-
-  private func warnOfDescriptors() {
-    if configuration.limits.connections <= builder.connectionMax { return }
-    logger.warning(
-      """
-      limits.connections is \(configuration.limits.connections), but the process may have only \
-      \(descriptorMax) file descriptors (ulimit -n), and each connection takes up to two: \
-      \(builder.connectionMax) are accepted
-      """)
   }
 
   /// A snapshot of `configuration`, with everything said that is to be said about certificates.
@@ -251,6 +237,9 @@ public final class Server {
       }
       if now >= rotatesTicketsAt { rotateTickets() }
       checkSuccessor(at: now)
+      if overload.measure(connections: admission.count, at: now, logger) {
+        for worker in workers { worker.inbox.post(.overload(overload.stage)) }
+      }
     }
     for worker in workers { worker.thread.join() }
     abandoned?.process.kill()
@@ -277,7 +266,7 @@ public final class Server {
 
   /// Nil when nothing is due by itself.
   private var timeToNextDeadline: TimeSpan? {
-    var next = min(rotatesTicketsAt, drainsAt)
+    var next = min(rotatesTicketsAt, drainsAt, overload.measuresAt)
     if case .upgrading(let successor) = stage, !successor.isOverdue {
       next = min(next, successor.givesUpAt)
     }
@@ -380,6 +369,7 @@ public final class Server {
       worker.inbox.post(installation(forWorker: index))
     }
     scheduleTicketRotation()
+    watchOverload()
     warnOfDescriptors()
     logger.notice("the new configuration is in force")
   }

@@ -21,6 +21,7 @@ extension Worker where IO: ~Copyable {
   mutating func beginExchange(_ downstream: Handle) {
     metrics.add(.requests)
     countTolerated(downstreams[downstream].tolerated)
+    if overload == .sheddingRequests { return shed(downstream) }
     switch plan(downstream) {
     case .refuse(let failure, let status, let reason):
       answerLocally(
@@ -30,6 +31,12 @@ extension Worker where IO: ~Copyable {
     case .forward(let route, let pool, let framing):
       forward(downstream, route, pool: pool, framing: framing)
     }
+  }
+
+  /// There is no memory for more; what is in progress is to be finished.
+  private mutating func shed(_ downstream: Handle) {
+    metrics.add(.requestsShed)
+    answerLocally(downstream, LocalAnswer(error: 503), failure: .overloaded, head: true)
   }
 
   /// What is to be done with the request in `requestHead`.

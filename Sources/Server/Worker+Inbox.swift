@@ -12,6 +12,8 @@ enum WorkerMessage: Sendable {
   case membershipChanged
   /// Go on as before, but say where it is asked that the end is near.
   case leave
+  /// Memory or connections run short, or no longer do.
+  case overload(OverloadStage)
   /// Accept nothing new, finish what there is, be done at the latest after `limit`.
   case drain(limit: TimeSpan)
   /// End at once.
@@ -26,7 +28,7 @@ struct ListenerAssignment: Sendable {
 }
 
 extension Worker where IO: ~Copyable {
-  /// How long an idle client connection is kept while draining, for one more request that can be
+  /// How long an idle client connection is kept while draining or under overload, for one more request that can be
   /// answered with `Connection: close`: closing it at once could cross with a request.
   private static var drainIdleTime: TimeSpan { .seconds(2) }
 
@@ -39,6 +41,7 @@ extension Worker where IO: ~Copyable {
     case .install(let snapshot, let assignments): install(snapshot, assignments)
     case .membershipChanged: resetChecks()
     case .leave: isLeaving = true
+    case .overload(let stage): overloadChanged(to: stage)
     case .drain(let limit): drain(limit)
     case .stop: end()
     }
@@ -79,6 +82,20 @@ extension Worker where IO: ~Copyable {
     }
   }
 
+  // MARK: Overload
+
+  private mutating func overloadChanged(to stage: OverloadStage) {
+    overload = stage
+    guard stage != .normal else { return }
+    // The stage is the whole process's: one worker counts it.
+    if index == 0 {
+      metrics.add(
+        stage == .sheddingRequests ? .overloadSheddingRequests : .overloadEndingConnections)
+    }
+    buffers.trim()
+    endIdleDownstreams { _ in true }
+  }
+
   // MARK: Draining
 
   private mutating func drain(_ limit: TimeSpan) {
@@ -104,7 +121,8 @@ extension Worker where IO: ~Copyable {
 
   /// How long the next request may take to begin.
   var idleTime: TimeSpan {
-    stage == .serving ? settings.idleTimeout : min(settings.idleTimeout, Self.drainIdleTime)
+    stage == .serving && overload == .normal
+      ? settings.idleTimeout : min(settings.idleTimeout, Self.drainIdleTime)
   }
 
   /// The drain limit is reached.

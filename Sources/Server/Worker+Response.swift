@@ -158,6 +158,10 @@ extension Worker where IO: ~Copyable {
       metrics.add(.connectionsUsedUp)
       return false
     }
+    if overload != .normal {
+      metrics.add(.connectionsEndedByOverload)
+      return false
+    }
     return stage == .serving && listeners[downstreams[downstream].listener].configured != nil
       && downstreams[downstream].tolerated.isEmpty
   }

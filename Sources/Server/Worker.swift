@@ -66,6 +66,7 @@ struct Worker<IO: InputOutput & ~Copyable>: ~Copyable {
   var stage = Stage.serving
   /// Was Martlet told to stop? A process that only gives way to its successor drains without it.
   var isLeaving = false
+  var overload = OverloadStage.normal
   /// When listeners that ran into a lack of descriptors are watched again.
   var acceptDeadline = Deadline()
   /// When they last did, so that it is said once and not ten times a second.
