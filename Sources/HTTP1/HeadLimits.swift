@@ -4,9 +4,10 @@
 // in memory. What a peer sends beyond is refused by name; nothing is cut off.
 
 public struct HeadLimits: Equatable, Sendable {
-  /// The whole head in bytes, empty lines around it included, and `fieldOverhead` for each field. A head must fit into one receive
-  /// block next to the start of its body. Cookies of large sites reach 8 to 16 KiB. nginx takes
-  /// 32 KiB in four pieces, HAProxy about 15, Envoy 60, Caddy and Traefik 1 MiB.
+  /// The whole head in bytes, empty lines around it included, and `fieldOverhead` for each field.
+  /// A head must fit into one receive block next to the start of its body. Cookies of large sites
+  /// reach 8 to 16 KiB. nginx takes 32 KiB in four pieces, HAProxy about 15, Envoy 60, Caddy and
+  /// Traefik 1 MiB.
   public var headByteCount: Int
   /// The request target in bytes. RFC 9112 3 asks for at least 8000; nginx takes 8 KiB, ALB 16.
   public var targetByteCount: Int

@@ -23,9 +23,10 @@ public struct ListeningSockets: Sendable {
   /// `net.core.somaxconn`, 4096 by default.
   public static let defaultBacklog: Int32 = 4096
 
-  /// How many bytes the kernel takes for a connection beyond those that it may send at once. Without
-  /// a limit it takes megabytes for a client that reads nothing, and a thousand such clients fill
-  /// all the memory that it has for TCP. What is on its way isn't counted, so speed doesn't suffer.
+  /// How many bytes the kernel takes for a connection beyond those that it may send at once.
+  /// Without a limit it takes megabytes for a client that reads nothing, and a thousand such
+  /// clients keep the workers busy with filling all the memory that it has for TCP. What is on its
+  /// way isn't counted, so speed doesn't suffer.
   static let unsentMax: Int32 = 128 * 1024
 
   /// Opens `count` sockets on `address`. Listening on `::` takes IPv6 connections alone. Throws

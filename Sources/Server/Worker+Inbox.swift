@@ -28,8 +28,9 @@ struct ListenerAssignment: Sendable {
 }
 
 extension Worker where IO: ~Copyable {
-  /// How long an idle client connection is kept while draining or under overload, for one more request that can be
-  /// answered with `Connection: close`: closing it at once could cross with a request.
+  /// How long an idle client connection is kept while draining or under overload, for one more
+  /// request that can be answered with `Connection: close`: closing it at once could cross with a
+  /// request.
   private static var drainIdleTime: TimeSpan { .seconds(2) }
 
   mutating func readInbox() {

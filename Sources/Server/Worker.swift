@@ -1,9 +1,10 @@
 // One thread's share of the proxy: its loop, its listening sockets, its connections, its timers.
 //
-// Workers share nothing on the request path but the atomics of Balancing. Everything else reaches
-// a worker through its inbox. The loop is `turn`: wait; note what became ready; drive each
-// connection; fire due deadlines; flush. Nothing re-enters it: whoever makes work for another
-// connection queues it. How connections are driven is told in the extensions beside this file.
+// Workers share nothing on the request path but the atomics of Balancing; where a connection begins
+// and ends they share Admission. Everything else reaches a worker through its inbox. The loop is
+// `turn`: wait; note what became ready; fire due deadlines; drive each connection; flush. Nothing
+// re-enters it: whoever makes work for another connection queues it. How connections are driven is
+// told in the extensions beside this file.
 //
 // A ~Copyable struct, generic over the I/O and named only in Server.run and in the simulation,
 // because that is the shape which the compiler specialises whole (docs/decisions).
