@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <linux/capability.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <sched.h>
 #include <string.h>
@@ -27,6 +28,8 @@ int clinux_affinity_count(void) {
   if (sched_getaffinity(0, sizeof set, &set) != 0) return -1;
   return CPU_COUNT(&set);
 }
+
+void clinux_trim_memory(void) { malloc_trim(0); }
 
 const char *clinux_error_name(int code) { return strerrorname_np(code); }
 

@@ -37,15 +37,18 @@ public struct BodyDecoder: Sendable {
     case trailers(HeadScanner)
   }
 
-  /// Extensions of one chunk, in bytes. Nobody uses them; a limit keeps them from being a way to
-  /// send data that counts nowhere.
+  /// Extensions of one chunk, in bytes, whatever is allowed in all.
   static let extensionByteCount = 1024
   /// Hexadecimal digits of a size, leading zeros included.
   static let sizeDigitCount = 16
 
   private var state: State
+  /// Bytes of extensions beyond those of the payload so far.
+  private var extensionExcess = 0
+  private let limits: BodyLimits
 
-  public init(_ framing: BodyFraming) {
+  public init(_ framing: BodyFraming, limits: BodyLimits = BodyLimits()) {
+    self.limits = limits
     state =
       switch framing {
       case .none, .length(0): .complete
@@ -82,7 +85,7 @@ public struct BodyDecoder: Sendable {
         return .end(consumed: position)
       case .trailers(var scanner):
         let rest = input.extracting(position..<input.count)
-        guard let end = try scanner.scan(rest, .trailers, .trailers) else {
+        guard let end = try scanner.scan(rest, .trailers, limits.trailers) else {
           state = .trailers(scanner)
           return .needsInput(consumed: position)
         }
@@ -102,6 +105,7 @@ public struct BodyDecoder: Sendable {
       case .chunkData(let remaining):
         let count = min(remaining, UInt64(input.count - position))
         state = count == remaining ? .chunkEnd : .chunkData(remaining: remaining - count)
+        extensionExcess = max(0, extensionExcess - Int(count))
         return .piece(skip: position, count: Int(count))
       case .chunkSize, .chunkExtension, .chunkSizeEnd, .chunkEnd, .chunkLineFeed:
         state = try state(after: input[position])
@@ -120,7 +124,7 @@ public struct BodyDecoder: Sendable {
   }
 
   /// The step over one byte of chunk framing.
-  private func state(after byte: UInt8) throws(HTTP1Error) -> State {
+  private mutating func state(after byte: UInt8) throws(HTTP1Error) -> State {
     switch state {
     case .chunkSize(let size, let digitCount):
       if let digit = byte.hexadecimalValue {
@@ -141,7 +145,9 @@ public struct BodyDecoder: Sendable {
       case 0x0D: return .chunkSizeEnd(size: size)
       case 0x0A: throw .bareLineFeed
       case 0x09, 0x20...0x7E, 0x80...0xFF:
-        guard byteCount < Self.extensionByteCount else { throw .chunkExtensionTooLong }
+        extensionExcess += 1
+        guard byteCount < Self.extensionByteCount, extensionExcess <= limits.extensionByteCount
+        else { throw .chunkExtensionTooLong }
         return .chunkExtension(size: size, byteCount: byteCount + 1)
       default: throw .controlCharacter
       }

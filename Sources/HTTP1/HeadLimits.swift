@@ -4,9 +4,10 @@
 // in memory. What a peer sends beyond is refused by name; nothing is cut off.
 
 public struct HeadLimits: Equatable, Sendable {
-  /// The whole head in bytes, empty lines around it included. A head must fit into one receive
-  /// block next to the start of its body. Cookies of large sites reach 8 to 16 KiB. nginx takes
-  /// 32 KiB in four pieces, HAProxy about 15, Envoy 60, Caddy and Traefik 1 MiB.
+  /// The whole head in bytes, empty lines around it included, and `fieldOverhead` for each field.
+  /// A head must fit into one receive block next to the start of its body. Cookies of large sites
+  /// reach 8 to 16 KiB. nginx takes 32 KiB in four pieces, HAProxy about 15, Envoy 60, Caddy and
+  /// Traefik 1 MiB.
   public var headByteCount: Int
   /// The request target in bytes. RFC 9112 3 asks for at least 8000; nginx takes 8 KiB, ALB 16.
   public var targetByteCount: Int
@@ -25,6 +26,8 @@ public struct HeadLimits: Equatable, Sendable {
   public static let trailers = HeadLimits(
     headByteCount: 8 * 1024, targetByteCount: 0, fieldCount: 32)
 
+  /// What a field counts for beside its bytes, as in HTTP/2 (RFC 9113 6.5.2).
+  public static let fieldOverhead = 32
   /// The longest method of the IANA registry has 17 characters (UPDATEREDIRECTREF).
   static let methodByteCount = 32
   /// Empty lines before a request line, which RFC 9112 2.2 wants ignored: old clients put one

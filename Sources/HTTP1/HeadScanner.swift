@@ -69,7 +69,10 @@ struct HeadScanner: Sendable {
   ) throws(HTTP1Error) -> Bool {
     lineStart = position
     if isEmpty {
-      if lineCount > 0 || section == .trailers { return true }
+      if lineCount > 0 || section == .trailers {
+        try checkSize(section, limits)
+        return true
+      }
       emptyLineCount += 1
       start = position
       if section == .response { throw .badStatusLine }
@@ -82,7 +85,18 @@ struct HeadScanner: Sendable {
     } else if lineCount > limits.fieldCount + 1 {
       throw .tooManyFields
     }
+    try checkSize(section, limits)
     return false
+  }
+
+  /// Every field counts for more than its bytes: many small ones are as dear as few large ones.
+  private func checkSize(
+    _ section: HeadSection, _ limits: HeadLimits
+  ) throws(HTTP1Error) {
+    let fieldCount = section == .trailers ? lineCount : max(0, lineCount - 1)
+    if position + fieldCount * HeadLimits.fieldOverhead > limits.headByteCount {
+      throw tooLarge(section)
+    }
   }
 
   /// Method, target, two spaces and `HTTP/1.1`.

@@ -10,12 +10,23 @@ public enum Metric: Int, CaseIterable, Sendable {
   case downstreamConnectionsClosed
   /// Gauge.
   case downstreamConnectionsActive
-  /// Beyond the limit on connections.
-  case downstreamConnectionsRefused
+  /// Beyond the limit on all connections, on those of one address.
+  case connectionsRefusedInAll
+  case connectionsRefusedByAddress
+  /// Ended under overload after their answer.
+  case connectionsEndedByOverload
+  case overloadEndingConnections
+  case overloadSheddingRequests
+  case requestsShed
+  /// Ended after the last request that they might carry.
+  case connectionsUsedUp
   case acceptExhausted
   case handshakesFull
   case handshakesResumed
   case handshakesFailed
+  case handshakesTimedOut
+  /// Beyond the limit on handshakes in progress.
+  case handshakesDropped
 
   case requests
   /// Refused by the HTTP/1 codec, by its own names of the reasons.
@@ -47,11 +58,16 @@ public enum Metric: Int, CaseIterable, Sendable {
   case refusedChunkExtensionTooLong
   case refusedBadChunkEnd
   case refusedTrailerTooLarge
+  /// By us, who set its limit.
+  case refusedBodyTooLarge
   /// Forgiven by a listener that isn't strict.
   case toleratedObsFold
   case toleratedSpaceBeforeColon
   case toleratedBadFieldName
   case toleratedRepeatedContentLength
+  case slowHeads
+  case slowBodies
+  case slowResponses
   case responses1xx
   case responses2xx
   case responses3xx
@@ -148,10 +164,24 @@ extension Metric {
       .counter("martlet_downstream_connections_closed_total", "Client connections closed.")
     case .downstreamConnectionsActive:
       .gauge("martlet_downstream_connections_active", "Client connections open now.")
-    case .downstreamConnectionsRefused:
+    case .connectionsRefusedInAll:
+      .counter(Self.turnedAway, "limit=\"connections\"", Self.turnedAwayHelp)
+    case .connectionsRefusedByAddress:
+      .counter(Self.turnedAway, "limit=\"connections-per-address\"", Self.turnedAwayHelp)
+    case .connectionsEndedByOverload:
       .counter(
-        "martlet_downstream_connections_refused_total",
-        "Client connections closed at once because there were too many.")
+        "martlet_downstream_connections_overload_total",
+        "Client connections ended after an answer because memory or connections ran short.")
+    case .overloadEndingConnections:
+      .counter(Self.overload, "stage=\"ending-connections\"", Self.overloadHelp)
+    case .overloadSheddingRequests:
+      .counter(Self.overload, "stage=\"shedding-requests\"", Self.overloadHelp)
+    case .requestsShed:
+      .counter("martlet_requests_shed_total", "Requests refused because memory ran short.")
+    case .connectionsUsedUp:
+      .counter(
+        "martlet_downstream_connections_used_up_total",
+        "Client connections ended after limits.requests-per-connection.")
     case .acceptExhausted:
       .counter(
         "martlet_accept_exhausted_total",
@@ -162,6 +192,10 @@ extension Metric {
       .counter("martlet_handshakes_total", "result=\"resumed\"", Self.handshakesHelp)
     case .handshakesFailed:
       .counter("martlet_handshakes_total", "result=\"failed\"", Self.handshakesHelp)
+    case .handshakesTimedOut:
+      .counter("martlet_handshakes_total", "result=\"timed_out\"", Self.handshakesHelp)
+    case .handshakesDropped:
+      .counter("martlet_handshakes_total", "result=\"dropped\"", Self.handshakesHelp)
 
     case .requests: .counter("martlet_requests_total", "Requests whose head was accepted.")
     case .refusedBareLineFeed: .counter(Self.refused, "reason=\"bare-line-feed\"", Self.refusedHelp)
@@ -209,6 +243,8 @@ extension Metric {
     case .refusedBadChunkEnd: .counter(Self.refused, "reason=\"bad-chunk-end\"", Self.refusedHelp)
     case .refusedTrailerTooLarge:
       .counter(Self.refused, "reason=\"trailer-too-large\"", Self.refusedHelp)
+    case .refusedBodyTooLarge:
+      .counter(Self.refused, "reason=\"body-too-large\"", Self.refusedHelp)
     case .toleratedObsFold: .counter(Self.tolerated, "reason=\"obs-fold\"", Self.toleratedHelp)
     case .toleratedSpaceBeforeColon:
       .counter(Self.tolerated, "reason=\"space-before-colon\"", Self.toleratedHelp)
@@ -216,6 +252,9 @@ extension Metric {
       .counter(Self.tolerated, "reason=\"bad-field-name\"", Self.toleratedHelp)
     case .toleratedRepeatedContentLength:
       .counter(Self.tolerated, "reason=\"repeated-content-length\"", Self.toleratedHelp)
+    case .slowHeads: .counter(Self.slow, "part=\"head\"", Self.slowHelp)
+    case .slowBodies: .counter(Self.slow, "part=\"body\"", Self.slowHelp)
+    case .slowResponses: .counter(Self.slow, "part=\"response\"", Self.slowHelp)
     case .responses1xx: .counter(Self.responses, "class=\"1xx\"", Self.responsesHelp)
     case .responses2xx: .counter(Self.responses, "class=\"2xx\"", Self.responsesHelp)
     case .responses3xx: .counter(Self.responses, "class=\"3xx\"", Self.responsesHelp)
@@ -298,6 +337,16 @@ extension Metric {
   private static var tolerated: StaticString { "martlet_requests_tolerated_total" }
   private static var toleratedHelp: StaticString {
     "Requests with a fault that was repaired, by reason; see the listener's desync mode."
+  }
+  private static var turnedAway: StaticString { "martlet_downstream_connections_refused_total" }
+  private static var turnedAwayHelp: StaticString {
+    "Client connections closed at once because there were too many, by the limit."
+  }
+  private static var overload: StaticString { "martlet_overload_total" }
+  private static var overloadHelp: StaticString { "Times that this stage of overload began." }
+  private static var slow: StaticString { "martlet_slow_clients_total" }
+  private static var slowHelp: StaticString {
+    "Clients given up because they sent or took this part too slowly."
   }
   private static var responses: StaticString { "martlet_responses_total" }
   private static var responsesHelp: StaticString { "Responses sent to clients, by status class." }

@@ -27,6 +27,12 @@ public struct BufferPool: ~Copyable {
     small.pop() ?? ByteBuffer(capacity: Self.smallByteCount)
   }
 
+  /// Frees what is kept for later.
+  public mutating func trim() {
+    large = Stack(capacity: Self.retainedMax)
+    small = Stack(capacity: Self.retainedMax)
+  }
+
   /// Takes a buffer back and forgets what it holds, so that no byte of one connection reaches the
   /// next; one of a foreign size is freed.
   public mutating func give(_ buffer: consuming ByteBuffer) {

@@ -57,6 +57,18 @@ public struct TimeSpan: Comparable, Hashable, Sendable {
     left.nanoseconds < right.nanoseconds
   }
 
+  public static func + (left: TimeSpan, right: TimeSpan) -> TimeSpan {
+    let (sum, overflow) = left.nanoseconds.addingReportingOverflow(right.nanoseconds)
+    guard overflow else { return TimeSpan(nanoseconds: sum) }
+    return TimeSpan(nanoseconds: right.nanoseconds < 0 ? .min : .max)
+  }
+
+  public static func - (left: TimeSpan, right: TimeSpan) -> TimeSpan {
+    let (rest, overflow) = left.nanoseconds.subtractingReportingOverflow(right.nanoseconds)
+    guard overflow else { return TimeSpan(nanoseconds: rest) }
+    return TimeSpan(nanoseconds: right.nanoseconds < 0 ? .max : .min)
+  }
+
   public static func * (span: TimeSpan, factor: Int64) -> TimeSpan {
     scaled(factor, by: span.nanoseconds)
   }

@@ -63,6 +63,8 @@ public struct Exchange: ~Copyable, Sendable {
   /// Nil while the request is still arriving.
   private var requestCompletedAt: Instant?
   private var lastProgress: Instant
+  /// Whether the client sends its body fast enough.
+  private var pace = Pace()
   /// Did a 100 (Continue) go downstream? A further attempt brings another.
   private var hasContinued = false
 
@@ -225,6 +227,15 @@ public struct Exchange: ~Copyable, Sendable {
   /// Some of a body was received, or taken by the socket of the other side.
   public mutating func progressed(at now: Instant) { lastProgress = now }
 
+  /// How much of the request's body has come, and whether it is the client from whom more is
+  /// expected now. To be told before a deadline is asked for.
+  public mutating func bodyReceived(
+    _ byteCount: UInt64, awaitsMore: Bool, _ limits: ExchangeLimits, at now: Instant
+  ) {
+    guard let rate = limits.clientRate, !isRequestComplete else { return }
+    pace.update(byteCount: byteCount, isAwaited: awaitsMore && isConnected, rate: rate, at: now)
+  }
+
   private mutating func giveUp(_ reason: ExchangeFailure) -> Action {
     let action = hasAnswered ? Action.cut : .answer(status: reason.status)
     phase = .ended(reason)
@@ -272,8 +283,18 @@ extension Exchange {
     return patience.expiry
   }
 
-  /// How long the next event is waited for in this phase, and what it means if it doesn't come.
+  /// How long the next event is waited for, and what it means if it doesn't come.
   private func patience(
+    _ limits: ExchangeLimits, _ side: Side
+  ) -> (deadline: Instant, expiry: Expiry)? {
+    guard let patience = patienceOfPhase(limits, side) else { return nil }
+    guard !isRequestComplete, let lateAt = pace.lateAt, lateAt < patience.deadline else {
+      return patience
+    }
+    return (lateAt, .client(.requestTimeout))
+  }
+
+  private func patienceOfPhase(
     _ limits: ExchangeLimits, _ side: Side
   ) -> (deadline: Instant, expiry: Expiry)? {
     switch (phase, side) {
@@ -319,10 +340,12 @@ public struct ExchangeLimits: Sendable {
   public var idle: TimeSpan
   /// Without a byte either way over a relay.
   public var relayIdle: TimeSpan
+  /// What a client that sends a body must keep up; nil for no minimum.
+  public var clientRate: MinimumRate?
 
   public init(
     queue: TimeSpan = .zero, connect: TimeSpan, response: TimeSpan, total: TimeSpan,
-    clientIdle: TimeSpan, idle: TimeSpan, relayIdle: TimeSpan
+    clientIdle: TimeSpan, idle: TimeSpan, relayIdle: TimeSpan, clientRate: MinimumRate? = nil
   ) {
     self.queue = queue
     self.connect = connect
@@ -331,5 +354,6 @@ public struct ExchangeLimits: Sendable {
     self.clientIdle = clientIdle
     self.idle = idle
     self.relayIdle = relayIdle
+    self.clientRate = clientRate
   }
 }

@@ -21,6 +21,8 @@ public enum ExchangeFailure: Error, Equatable, Sendable {
   case listenerRemoved
   case notImplemented
   case malformedHead
+  /// Memory ran short, and new requests are refused for a while.
+  case overloaded
 
   /// What the client is answered, if nothing was sent yet. 499 (nginx's) only appears in the log.
   public var status: UInt16 {
@@ -34,6 +36,7 @@ public enum ExchangeFailure: Error, Equatable, Sendable {
     case .noRoute: 404
     case .listenerRemoved: 421
     case .notImplemented: 501
+    case .overloaded: 503
     }
   }
 
@@ -50,6 +53,7 @@ public enum ExchangeFailure: Error, Equatable, Sendable {
     case .listenerRemoved: "listener-removed"
     case .notImplemented: "not-implemented"
     case .malformedHead: "malformed-head"
+    case .overloaded: "overloaded"
     }
   }
 }

@@ -260,6 +260,14 @@ public import Primitives
     }
   }
 
+  /// 0 when the kernel can't say: then all counts as taken, to the client's favour.
+  public mutating func unacknowledgedByteCount(of socket: Socket) -> Int {
+    var count: Int32 = 0
+    // SIOCOUTQ, which has the number of TIOCOUTQ.
+    let result = unsafe ioctl(socket.descriptor, UInt(TIOCOUTQ), &count)
+    return result < 0 ? 0 : Int(count)
+  }
+
   private func sendOne(_ socket: Socket, _ bytes: Span<UInt8>) -> Int {
     unsafe bytes.withUnsafeBufferPointer { buffer in
       unsafe Glibc.send(socket.descriptor, buffer.baseAddress, buffer.count, sendFlags)

@@ -105,6 +105,8 @@ public protocol InputOutput: ~Copyable {
   mutating func isQuiet(_ socket: Socket) -> Bool
   /// Offers `first` and then `second` in one call; either may be empty, not both.
   mutating func send(to socket: Socket, _ first: Span<UInt8>, _ second: Span<UInt8>) -> SendResult
+  /// How many bytes of those that `send` took the peer's kernel has not acknowledged.
+  mutating func unacknowledgedByteCount(of socket: Socket) -> Int
   /// Ends the sending direction; what was taken before is still delivered.
   mutating func shutdownSending(_ socket: Socket)
   /// Closes and forgets the socket. With `reset`, the peer sees a reset instead of an orderly end.

@@ -23,6 +23,12 @@ public struct ListeningSockets: Sendable {
   /// `net.core.somaxconn`, 4096 by default.
   public static let defaultBacklog: Int32 = 4096
 
+  /// How many bytes the kernel takes for a connection beyond those that it may send at once.
+  /// Without a limit it takes megabytes for a client that reads nothing, and a thousand such
+  /// clients keep the workers busy with filling all the memory that it has for TCP. What is on its
+  /// way isn't counted, so speed doesn't suffer.
+  static let unsentMax: Int32 = 128 * 1024
+
   /// Opens `count` sockets on `address`. Listening on `::` takes IPv6 connections alone. Throws
   /// EADDRINUSE when somebody listens there, EADDRNOTAVAIL when the address isn't this machine's,
   /// EACCES for a privileged port, EOPNOTSUPP for a Unix path; then nothing stays open.
@@ -139,6 +145,7 @@ public struct ListeningSockets: Sendable {
       }
       // Inherited on Linux, which saves a system call per connection.
       try set(descriptor, Int32(IPPROTO_TCP), TCP_NODELAY, 1)
+      try set(descriptor, Int32(IPPROTO_TCP), TCP_NOTSENT_LOWAT, unsentMax)
       if unsafe target.withPointer({ unsafe Glibc.bind(descriptor, $0, $1) }) < 0 { throw .last }
     } catch {
       _ = Glibc.close(descriptor)

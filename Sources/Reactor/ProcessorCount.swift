@@ -13,47 +13,23 @@ public enum ProcessorCount {
   public static var available: Int {
     var count = Int(clinux_affinity_count())
     if count <= 0 { count = max(1, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))) }
-    let quota = quota { path in
-      (try? File.read(path, limit: 64 * 1024)).map { String(decoding: $0, as: UTF8.self) }
-    }
-    guard let quota else { return count }
+    guard let quota = quota(reading: ControlGroups.text) else { return count }
     return max(1, min(count, Int(quota.rounded(.up))))
   }
 
   /// The smallest CPU quota of the process's control group and those above it, in processors; nil
-  /// without any. In a container the path in /proc may be the host's, which isn't mounted: then
-  /// only the part of the walk that exists counts, and it always ends at the mount's root.
+  /// without any.
   static func quota(reading file: (String) -> String?) -> Double? {
-    guard let groups = file("/proc/self/cgroup") else { return nil }
     var smallest: Double?
-    for line in groups.split(separator: "\n") {
-      // hierarchy:controllers:path, with an empty list of controllers for version 2.
-      let parts = line.split(separator: ":", maxSplits: 2, omittingEmptySubsequences: false)
-      guard parts.count == 3 else { continue }
-      let controllers = parts[1].split(separator: ",")
-      if !parts[1].isEmpty && !controllers.contains("cpu") { continue }
-      for group in ancestors(of: String(parts[2])) {
-        let quota =
-          parts[1].isEmpty
-          ? quotaV2(file("/sys/fs/cgroup\(group)/cpu.max"))
-          : quotaV1(
-            file("/sys/fs/cgroup/cpu\(group)/cpu.cfs_quota_us"),
-            file("/sys/fs/cgroup/cpu\(group)/cpu.cfs_period_us"))
-        if let quota { smallest = min(smallest ?? quota, quota) }
-      }
+    for folder in ControlGroups.folders(of: "cpu", reading: file) {
+      let quota =
+        folder.isV2
+        ? quotaV2(file("\(folder.path)/cpu.max"))
+        : quotaV1(
+          file("\(folder.path)/cpu.cfs_quota_us"), file("\(folder.path)/cpu.cfs_period_us"))
+      if let quota { smallest = min(smallest ?? quota, quota) }
     }
     return smallest
-  }
-
-  /// `/a/b` gives `/a/b`, `/a` and the empty path.
-  private static func ancestors(of path: String) -> [String] {
-    var names = path.split(separator: "/")
-    var paths: [String] = []
-    while !names.isEmpty {
-      paths.append("/" + names.joined(separator: "/"))
-      names.removeLast()
-    }
-    return paths + [""]
   }
 
   /// cpu.max: `max 100000`, or quota and period in microseconds.

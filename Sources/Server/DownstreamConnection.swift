@@ -27,6 +27,8 @@ struct DownstreamConnection: ~Copyable {
   var transport: Transport
   var phase: Phase
   let peer: SocketAddress
+  /// What it was admitted as; nil where connections aren't counted by address.
+  let block: IPAddress?
   /// Which of the worker's listeners accepted it.
   let listener: Int
   let desync: DesyncMode
@@ -39,17 +41,21 @@ struct DownstreamConnection: ~Copyable {
   var requestCount = 0
 
   var deadline = Deadline()
+  /// How much of what was sent the client had taken when it was last looked at; nil before that,
+  /// and while nothing waits for it.
+  var takenByteCount: UInt64?
   /// Is it in the worker's queue of connections to drive, to flush?
   var isQueued = false
   var isQueuedToFlush = false
 
   init(
-    _ transport: consuming Transport, peer: SocketAddress, listener: Int, limits: HeadLimits,
-    desync: DesyncMode
+    _ transport: consuming Transport, peer: SocketAddress, block: IPAddress?, listener: Int,
+    limits: HeadLimits, desync: DesyncMode
   ) {
     phase = transport.isEstablished ? .awaitingHead : .handshaking
     self.transport = transport
     self.peer = peer
+    self.block = block
     self.listener = listener
     self.desync = desync
     parser = RequestParser(limits: limits, tolerates: desync.tolerates)
@@ -74,7 +80,9 @@ struct DownstreamConnection: ~Copyable {
     return bytes.extracting(first: start.bytes.count).equals(start.bytes) ? .head : .get
   }
 
-  mutating func expectBody(_ framing: BodyFraming) { decoder = BodyDecoder(framing) }
+  mutating func expectBody(_ framing: BodyFraming, _ limits: BodyLimits) {
+    decoder = BodyDecoder(framing, limits: limits)
+  }
 
   /// The next piece of the request's body, of at most `limit` bytes. A piece lies `skip` bytes into
   /// `inbound`; the caller consumes skip + count bytes when it has taken it.

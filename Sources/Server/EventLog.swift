@@ -28,6 +28,6 @@ struct EventLog: Sendable {
   }
 
   func acceptingPaused() {
-    logger.error("out of descriptors or memory: accepting new connections pauses for a moment")
+    logger.error("out of descriptors or memory: new connections wait until some are free")
   }
 }

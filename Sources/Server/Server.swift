@@ -57,13 +57,17 @@ public final class Server {
   let logger: Logger
   var configuration: Configuration
   let builder: SnapshotBuilder
+  /// File descriptors that the process may have.
+  let descriptorMax: Int
   private var snapshot: Snapshot
   private let names = NameTable()
+  let admission = Admission()
   let inbox: Inbox<ControlMessage>
   private var workers: [RunningWorker] = []
   private(set) var listening: ListenerTable
   private var log: AccessLogWriter?
   private(set) var rotatesTicketsAt = Instant.never
+  var overload = OverloadWatch()
   var stage = Stage.serving
   /// When a server that is to drain begins with it.
   var drainsAt = Instant.never
@@ -111,9 +115,11 @@ public final class Server {
     } catch {
       throw ServerFailure("can't make ticket keys: \(error)")
     }
+    let workerCount = options.configuration.workers ?? ProcessorCount.available
+    descriptorMax = DescriptorLimit.raise()
     var builder = SnapshotBuilder(
-      ticketKeys: keys,
-      workerCount: options.configuration.workers ?? ProcessorCount.available)
+      ticketKeys: keys, workerCount: workerCount,
+      connectionMax: Self.connectionMax(descriptors: descriptorMax, workers: workerCount))
     if let predecessor = options.predecessor {
       guard let handover = predecessor.handover else {
         throw ServerFailure("process \(predecessor.id) hands over in a way that is unknown here")
@@ -137,14 +143,7 @@ public final class Server {
   private func start() throws(ServerFailure) {
     Signals.block()
     try giveUpPrivileges()
-    let descriptors = DescriptorLimit.raise()
-    if configuration.limits.connections * 2 > descriptors {
-      logger.warning(
-        """
-        limits.connections is \(configuration.limits.connections), and each takes up to two file \
-        descriptors, but only \(descriptors) are allowed (ulimit -n)
-        """)
-    }
+    warnOfDescriptors()
     resolveNames(configuration)
     snapshot = try build(configuration)
     try startLog()
@@ -158,6 +157,7 @@ public final class Server {
     try watchSignals()
     try watchNames()
     scheduleTicketRotation()
+    watchOverload()
     if let handover = options.predecessor?.handover {
       rotatesTicketsAt = min(rotatesTicketsAt, handover.rotatesTicketsAt)
     }
@@ -230,6 +230,7 @@ public final class Server {
       let metrics = WorkerMetrics()
       let start = WorkerStart(
         index: index, snapshot: snapshot, inbox: inbox, peers: inboxes, metrics: metrics,
+        admission: admission,
         events: EventLog(logger: logger), format: AccessLog.Format(configuration.log.access),
         producer: log?.producer(index))
       let control = self.inbox
@@ -261,6 +262,9 @@ public final class Server {
       }
       if now >= rotatesTicketsAt { rotateTickets() }
       checkSuccessor(at: now)
+      if overload.measure(connections: admission.count, at: now, logger) {
+        for worker in workers { worker.inbox.post(.overload(overload.stage)) }
+      }
     }
     for worker in workers { worker.thread.join() }
     abandoned?.process.kill()
@@ -287,7 +291,7 @@ public final class Server {
 
   /// Nil when nothing is due by itself.
   private var timeToNextDeadline: TimeSpan? {
-    var next = min(rotatesTicketsAt, drainsAt)
+    var next = min(rotatesTicketsAt, drainsAt, overload.measuresAt)
     if case .upgrading(let successor) = stage, !successor.isOverdue {
       next = min(next, successor.givesUpAt)
     }
@@ -394,6 +398,8 @@ public final class Server {
       worker.inbox.post(installation(forWorker: index))
     }
     scheduleTicketRotation()
+    watchOverload()
+    warnOfDescriptors()
     logger.notice("the new configuration is in force")
   }
 
@@ -470,6 +476,7 @@ private struct WorkerStart: Sendable {
   let inbox: Inbox<WorkerMessage>
   let peers: [Inbox<WorkerMessage>]
   let metrics: WorkerMetrics
+  let admission: Admission
   let events: EventLog
   let format: AccessLog.Format
   let producer: AccessLogWriter.Producer?
@@ -479,7 +486,7 @@ private struct WorkerStart: Sendable {
     guard let io = try? EpollIO(wakeUp: inbox.wakeUp) else { return }
     var worker = Worker<EpollIO>(
       index: index, io: io, seed: randomSeed(), snapshot: snapshot, inbox: inbox, peers: peers,
-      metrics: metrics, events: events,
+      metrics: metrics, admission: admission, events: events,
       log: AccessLog(format: format, producer: producer, metrics: metrics))
     while !worker.isFinished { worker.turn() }
   }

@@ -9,6 +9,7 @@ import Proxy
 
 struct Settings: Sendable {
   var headLimits = HeadLimits()
+  var bodyLimits = BodyLimits()
   var paths = PathPolicy()
   var forwarding = ForwardingPolicy()
 
@@ -16,15 +17,20 @@ struct Settings: Sendable {
   /// Bodies of a known length up to this are collected before a backend is chosen.
   var collectedByteCountMax: UInt64 = 16 * 1024
   var collectTime = TimeSpan.milliseconds(100)
-  /// Client connections per worker.
-  var connectionMax = 10_000
+  /// Client connections of the whole process.
+  var connectionMax = 20_000
+  var connectionsPerAddressMax: Int? = 2000
   var requestsPerConnectionMax = 10_000
 
+  /// TLS handshakes in progress per worker.
+  var handshakeMax = 2500
   var handshakeTimeout = TimeSpan.seconds(10)
   var headTimeout = TimeSpan.seconds(10)
   var idleTimeout = TimeSpan.seconds(60)
   /// For a client that takes nothing of its last answer.
   var bodyIdleTimeout = TimeSpan.seconds(30)
+  /// What a client that sends a body or takes an answer must keep up; nil for no minimum.
+  var minimumRate: MinimumRate? = MinimumRate(bytesPerSecond: 240, grace: .seconds(10))
 
   /// The defaults, as tests use them.
   init() {}

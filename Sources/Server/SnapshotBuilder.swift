@@ -20,6 +20,8 @@ struct SnapshotBuilder: Sendable {
   var cookieKey = [randomSeed(), randomSeed()].flatMap { seed in
     (0..<8).map { UInt8(truncatingIfNeeded: seed >> UInt64(8 * $0)) }
   }
+  /// What the process has descriptors for, whatever is configured.
+  var connectionMax = Int.max
 
   /// Certificates of a listener by the listener's name.
   typealias Certificates = [String: [Certificate]]
@@ -41,8 +43,9 @@ struct SnapshotBuilder: Sendable {
           of: listener, configuration, certificates[listener.name] ?? [], poolIndices))
     }
     return Snapshot(
-      settings: Settings(configuration, workerCount: workerCount), listeners: listeners,
-      pools: pools)
+      settings: Settings(
+        configuration, workerCount: workerCount, connectionMax: connectionMax),
+      listeners: listeners, pools: pools)
   }
 
   // MARK: Listeners and routes
@@ -97,7 +100,7 @@ struct SnapshotBuilder: Sendable {
       limits: ExchangeLimits(
         queue: pool.queue?.timeout ?? .zero, connect: times.connect, response: times.response,
         total: times.request, clientIdle: limits.bodyIdle, idle: times.idle,
-        relayIdle: times.relayIdle),
+        relayIdle: times.relayIdle, clientRate: MinimumRate(limits)),
       check: pool.health.map(ActiveCheck.init), replayByteCount: pool.retry.replaySize,
       keepAlive: KeepAlive(idleTime: pool.keepAlive.idle, idleMax: pool.keepAlive.maxIdle),
       stickiness: pool.stickiness.map(Stickiness.init))
@@ -127,11 +130,13 @@ struct SnapshotBuilder: Sendable {
 // MARK: Translations
 
 extension Settings {
-  init(_ configuration: Configuration, workerCount: Int) {
+  init(_ configuration: Configuration, workerCount: Int, connectionMax: Int) {
     let limits = configuration.limits
     headLimits = HeadLimits(
       headByteCount: limits.headSize, targetByteCount: limits.targetSize,
       fieldCount: limits.fieldCount)
+    bodyLimits.extensionByteCount = limits.chunkExtensions
+    bodyLimits.trailers.headByteCount = limits.trailerSize
     paths = PathPolicy(
       dotSegments: configuration.paths.dotSegments == .refuse ? .refuse : .resolve,
       encodedSlashes: EncodedSlashPolicy(configuration.paths.encodedSlashes))
@@ -141,11 +146,14 @@ extension Settings {
     bodyByteCountMax = limits.bodySize.map { UInt64($0) } ?? .max
     collectedByteCountMax = UInt64(limits.collectSize)
     collectTime = limits.collectWait
-    connectionMax = max(1, limits.connections / workerCount)
+    self.connectionMax = min(limits.connections, connectionMax)
+    connectionsPerAddressMax = limits.connectionsPerAddress
     requestsPerConnectionMax = limits.requestsPerConnection
+    handshakeMax = max(1, limits.handshakes / workerCount)
     handshakeTimeout = limits.handshake
     headTimeout = limits.head
     bodyIdleTimeout = limits.bodyIdle
+    minimumRate = MinimumRate(limits)
     idleTimeout = limits.keepAlive
   }
 }
@@ -158,6 +166,13 @@ extension DesyncMode {
       case .defensive: .defensive
       case .monitor: .monitor
       }
+  }
+}
+
+extension MinimumRate {
+  fileprivate init?(_ limits: Configuration.Limits) {
+    guard let rate = limits.minimumRate else { return nil }
+    self.init(bytesPerSecond: rate, grace: limits.rateGrace)
   }
 }
 

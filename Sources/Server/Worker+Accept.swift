@@ -2,6 +2,7 @@
 
 import Metrics
 import Primitives
+import Proxy
 import Reactor
 import TLS
 
@@ -11,6 +12,8 @@ extension Worker where IO: ~Copyable {
   private static var acceptsPerTurn: Int { 64 }
   /// How long accepting pauses when descriptors or memory ran out.
   private static var exhaustionPause: TimeSpan { .milliseconds(100) }
+  /// How long it must have been well before the next shortage is news.
+  private static var exhaustionMemory: TimeSpan { .seconds(10) }
 
   mutating func accept(from index: Int) {
     guard index < listeners.count, listeners[index].isOpen else { return }
@@ -31,8 +34,8 @@ extension Worker where IO: ~Copyable {
 
   private mutating func open(_ socket: Socket, peer: SocketAddress, listener: Int) {
     metrics.add(.downstreamConnectionsAccepted)
-    if downstreams.count >= settings.connectionMax {
-      metrics.add(.downstreamConnectionsRefused)
+    let block = countedBlock(of: peer)
+    guard admit(block) else {
       io.close(socket, reset: true)
       return
     }
@@ -40,7 +43,9 @@ extension Worker where IO: ~Copyable {
     let context = configured.flatMap { snapshot.listeners[$0].context(worker: index) }
     let transport: Transport
     if let context {
+      limitHandshakes()
       guard let session = try? TLSSession(accepting: context) else {
+        admission.leave(block)
         io.close(socket, reset: true)
         return
       }
@@ -50,13 +55,52 @@ extension Worker where IO: ~Copyable {
     }
     let handle = downstreams.insert(
       DownstreamConnection(
-        transport, peer: peer, listener: listener, limits: settings.headLimits,
+        transport, peer: peer, block: block, listener: listener, limits: settings.headLimits,
         desync: configured.map { snapshot.listeners[$0].desync } ?? .strict))
     io.register(socket, token: Token(.downstream, handle).packed)
     metrics.add(.downstreamConnectionsActive)
+    if context != nil { handshakes.began(handle) }
     setDeadline(
       downstream: handle,
       now + (context == nil ? settings.headTimeout : settings.handshakeTimeout))
+  }
+
+  // MARK: Limits
+
+  /// What a peer is counted as. Proxies that are trusted stand for many clients, and a Unix peer
+  /// has no address: they count in all only.
+  private func countedBlock(of peer: SocketAddress) -> IPAddress? {
+    guard let address = peer.ip,
+      !settings.forwarding.trustedProxies.contains(where: { $0.contains(address) })
+    else { return nil }
+    return address.clientBlock
+  }
+
+  private mutating func admit(_ block: IPAddress?) -> Bool {
+    let verdict = admission.enter(
+      block, max: settings.connectionMax, maxPerAddress: settings.connectionsPerAddressMax)
+    switch verdict {
+    case .admitted: return true
+    case .full: metrics.add(.connectionsRefusedInAll)
+    case .addressFull: metrics.add(.connectionsRefusedByAddress)
+    }
+    return false
+  }
+
+  /// Makes place for one more handshake.
+  private mutating func limitHandshakes() {
+    forgetEndedHandshakes()
+    guard handshakes.count >= settings.handshakeMax, let oldest = handshakes.oldest else { return }
+    metrics.add(.handshakesDropped)
+    close(downstream: oldest, reset: true)
+  }
+
+  /// Makes sure that the oldest handshake, if there is one, is still in progress.
+  private mutating func forgetEndedHandshakes() {
+    while let oldest = handshakes.oldest {
+      if downstreams.contains(oldest), case .handshaking = downstreams[oldest].phase { return }
+      handshakes.forgetOldest()
+    }
   }
 
   // MARK: Exhaustion
@@ -65,7 +109,8 @@ extension Worker where IO: ~Copyable {
   /// listeners pause a moment; the connections stay in their queues.
   private mutating func pauseAccepting() {
     metrics.add(.acceptExhausted)
-    events.acceptingPaused()
+    if exhaustedAt.map({ now - $0 > Self.exhaustionMemory }) ?? true { events.acceptingPaused() }
+    exhaustedAt = now
     for listener in listeners where listener.isOpen { io.unwatch(listener: listener.socket) }
     acceptDeadline.set(
       now + Self.exhaustionPause, payload: WorkerTimer.resumeAccepting.payload, in: &timers)

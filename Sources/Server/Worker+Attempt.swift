@@ -23,8 +23,18 @@ extension Worker where IO: ~Copyable {
 
   mutating func updateDeadline(_ handle: Handle) {
     let limits = snapshot(of: handle).pools[exchanges[handle].pool].limits
+    updatePace(handle, limits)
     let side = awaitedSide(handle)
     setDeadline(exchange: handle, exchanges[handle].machine.deadline(limits, awaiting: side))
+  }
+
+  /// Tells how much of the body has come, and whether it is up to the client that more does.
+  private mutating func updatePace(_ handle: Handle, _ limits: ExchangeLimits) {
+    if exchanges[handle].machine.isRequestComplete { return }
+    let upstream = exchanges[handle].upstream
+    let isFree = upstream != .none && !upstreams[upstream].transport.isBlocked
+    exchanges[handle].machine.bodyReceived(
+      exchanges[handle].bodyByteCount, awaitsMore: isFree, limits, at: now)
   }
 
   // MARK: Starting
@@ -297,6 +307,7 @@ extension Worker where IO: ~Copyable {
   mutating func exchangeExpired(_ handle: Handle) {
     let downstream = exchanges[handle].downstream
     let limits = snapshot(of: handle).pools[exchanges[handle].pool].limits
+    updatePace(handle, limits)
     let side = awaitedSide(handle)
     switch exchanges[handle].machine.expiry(limits, awaiting: side, at: now) {
     case nil: updateDeadline(handle)
@@ -307,7 +318,9 @@ extension Worker where IO: ~Copyable {
     case .attempt(.responseTimeout) where hasPartialHead(handle):
       attemptFailed(handle, .responseStalled)
     case .attempt(let cause): attemptFailed(handle, cause)
-    case .client(let reason): perform(exchanges[handle].machine.refuse(reason, at: now), handle)
+    case .client(let reason):
+      metrics.add(reason == .clientStalled ? .slowResponses : .slowBodies)
+      perform(exchanges[handle].machine.refuse(reason, at: now), handle)
     case .relay: endRelay(handle)
     }
     if downstreams.contains(downstream) { queueToFlush(downstream: downstream) }

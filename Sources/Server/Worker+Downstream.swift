@@ -44,6 +44,7 @@ extension Worker where IO: ~Copyable {
     if downstreams[handle].transport.isEstablished {
       let isResumed = downstreams[handle].transport.isResumed
       metrics.add(isResumed ? .handshakesResumed : .handshakesFull)
+      handshakes.ended()
       downstreams[handle].phase = .awaitingHead
       setDeadline(downstream: handle, now + settings.headTimeout)
       switch arrival {
@@ -79,6 +80,8 @@ extension Worker where IO: ~Copyable {
 
   /// Somebody spoke HTTP to the TLS port: say so in a way they can read.
   private mutating func answerPlaintext(_ handle: Handle) {
+    handshakes.ended()
+    downstreams[handle].phase = .awaitingHead
     downstreams[handle].transport.abandonTLS(&buffers)
     answerLocally(handle, .plaintextOnTLSPort, failure: .malformedHead, head: false)
   }
@@ -147,7 +150,11 @@ extension Worker where IO: ~Copyable {
     downstreams[handle].phase = .flushing(thenLinger: linger)
     // close_notify goes before the last flush, so that it shares the send.
     downstreams[handle].transport.writeCloseNotify(&buffers)
-    setDeadline(downstream: handle, now + settings.bodyIdleTimeout)
+    var time = settings.bodyIdleTimeout
+    if let rate = settings.minimumRate {
+      time = time + rate.time(for: UInt64(downstreams[handle].transport.heldByteCount))
+    }
+    setDeadline(downstream: handle, now + time)
     queueToFlush(downstream: handle)
   }
 
@@ -159,6 +166,7 @@ extension Worker where IO: ~Copyable {
       return
     }
     if downstreams[handle].transport.sentByteCount > sentByteCount { clientTookBytes(handle) }
+    watchTaking(handle)
     guard downstreams[handle].transport.isFlushed else { return }
     switch downstreams[handle].phase {
     case .flushing(let thenLinger):
@@ -190,10 +198,48 @@ extension Worker where IO: ~Copyable {
       exchanges[exchange].machine.progressed(at: now)
       updateDeadline(exchange)
     case .flushing:
-      setDeadline(downstream: handle, now + settings.bodyIdleTimeout)
+      // With a minimal rate, the time for the rest was set once and for all.
+      if settings.minimumRate == nil {
+        setDeadline(downstream: handle, now + settings.bodyIdleTimeout)
+      }
     case .handshaking, .awaitingHead, .lingering:
       break
     }
+  }
+
+  /// While an answer waits for its client, the client is looked at once in each grace time.
+  private mutating func watchTaking(_ handle: Handle) {
+    guard let rate = settings.minimumRate, case .exchanging = downstreams[handle].phase else {
+      return
+    }
+    let isWatched = downstreams[handle].deadline.instant != .never
+    if downstreams[handle].transport.isBlocked == isWatched { return }
+    downstreams[handle].takenByteCount = nil
+    setDeadline(downstream: handle, isWatched ? .never : now + rate.grace)
+  }
+
+  /// An answer still waits for its client. What counts is what the client's own kernel has
+  /// acknowledged: ours reports room only when a third of its buffer is free, and with a large one
+  /// that takes an honest client longer than any idle time.
+  private mutating func lookAtTaking(_ handle: Handle, _ exchange: Handle) {
+    guard let rate = settings.minimumRate, downstreams[handle].transport.isBlocked else { return }
+    let waiting = io.unacknowledgedByteCount(of: downstreams[handle].transport.socket)
+    let sent = downstreams[handle].transport.sentByteCount
+    let taken = sent - min(sent, UInt64(max(0, waiting)))
+    if let before = downstreams[handle].takenByteCount {
+      if taken < before + rate.bytesPerGrace {
+        metrics.add(.slowResponses)
+        let hasAnswered = exchanges[exchange].machine.hasAnswered
+        perform(
+          exchanges[exchange].machine.refuse(
+            hasAnswered ? .clientStalled : .requestTimeout, at: now), exchange)
+        return
+      }
+      exchanges[exchange].machine.progressed(at: now)
+      updateDeadline(exchange)
+    }
+    downstreams[handle].takenByteCount = taken
+    setDeadline(downstream: handle, now + rate.grace)
   }
 
   /// Sending to the client failed.
@@ -224,29 +270,40 @@ extension Worker where IO: ~Copyable {
   mutating func downstreamExpired(_ handle: Handle) {
     switch downstreams[handle].phase {
     case .handshaking:
-      metrics.add(.handshakesFailed)
+      metrics.add(.handshakesTimedOut)
       close(downstream: handle)
     case .awaitingHead:
       if downstreams[handle].isReceivingHead {
+        metrics.add(.slowHeads)
         answerLocally(handle, LocalAnswer(error: 408), failure: .requestTimeout, head: false)
+      } else if downstreams[handle].transport.isBlocked {
+        // It still takes its last answer.
+        finishWriting(downstream: handle, linger: false)
       } else {
         downstreams[handle].transport.writeCloseNotify(&buffers)
         downstreams[handle].transport.flush(&io, &buffers)
         close(downstream: handle)
       }
-    case .flushing, .lingering:
+    case .flushing:
+      metrics.add(.slowResponses)
       close(downstream: handle, reset: true)
-    case .exchanging, .relaying:
-      // The exchange has deadlines of its own.
+    case .lingering:
+      close(downstream: handle, reset: true)
+    case .exchanging(let exchange):
+      lookAtTaking(handle, exchange)
+    case .relaying:
+      // The exchange has a deadline of its own.
       break
     }
   }
 
   mutating func close(downstream handle: Handle, reset: Bool = false) {
     downstreams[handle].deadline.cancel(in: &timers)
+    if case .handshaking = downstreams[handle].phase { handshakes.ended() }
     var connection = downstreams.remove(handle)
     connection.transport.release(to: &buffers)
     io.close(connection.transport.socket, reset: reset)
+    admission.leave(connection.block)
     metrics.add(.downstreamConnectionsClosed)
     metrics.subtract(.downstreamConnectionsActive)
     downstreamCountChanged()

@@ -21,6 +21,7 @@ extension Worker where IO: ~Copyable {
   mutating func beginExchange(_ downstream: Handle) {
     metrics.add(.requests)
     countTolerated(downstreams[downstream].tolerated)
+    if overload == .sheddingRequests { return shed(downstream) }
     switch plan(downstream) {
     case .refuse(let failure, let status, let reason):
       answerLocally(
@@ -30,6 +31,12 @@ extension Worker where IO: ~Copyable {
     case .forward(let route, let pool, let framing):
       forward(downstream, route, pool: pool, framing: framing)
     }
+  }
+
+  /// There is no memory for more; what is in progress is to be finished.
+  private mutating func shed(_ downstream: Handle) {
+    metrics.add(.requestsShed)
+    answerLocally(downstream, LocalAnswer(error: 503), failure: .overloaded, head: true)
   }
 
   /// What is to be done with the request in `requestHead`.
@@ -48,6 +55,7 @@ extension Worker where IO: ~Copyable {
       return .refuse(.malformedHead, status: 417, reason: "unknown-expectation")
     }
     if case .length(let count) = framing, count > settings.bodyByteCountMax {
+      metrics.add(.refusedBodyTooLarge)
       return .refuse(.bodyTooLarge, status: 413, reason: nil)
     }
     guard let listener = listeners[downstreams[downstream].listener].configured else {
@@ -136,7 +144,7 @@ extension Worker where IO: ~Copyable {
         upstreamHead: start..<end, framing: framing, persists: persists))
     metrics.add(.exchangesActive)
     downstreams[downstream].phase = .exchanging(handle)
-    downstreams[downstream].expectBody(framing)
+    downstreams[downstream].expectBody(framing, settings.bodyLimits)
     setDeadline(downstream: downstream, .never)
     if framing == .none || framing == .length(0) {
       _ = exchanges[handle].machine.requestEnded(at: now)
@@ -238,6 +246,7 @@ extension Worker where IO: ~Copyable {
     let downstream = exchanges[handle].downstream
     exchanges[handle].bodyByteCount += UInt64(count)
     if exchanges[handle].bodyByteCount > settings.bodyByteCountMax {
+      metrics.add(.refusedBodyTooLarge)
       perform(exchanges[handle].machine.refuse(.bodyTooLarge, at: now), handle)
       return false
     }

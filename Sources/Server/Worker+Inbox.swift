@@ -16,6 +16,8 @@ enum WorkerMessage: Sendable {
   case leave
   /// It is the turn of this exchange, which waits for a place.
   case turn(Handle)
+  /// Memory or connections run short, or no longer do.
+  case overload(OverloadStage)
   /// Accept nothing new, finish what there is, be done at the latest after `limit`.
   case drain(limit: TimeSpan)
   /// End at once.
@@ -30,8 +32,9 @@ struct ListenerAssignment: Sendable {
 }
 
 extension Worker where IO: ~Copyable {
-  /// How long an idle client connection is kept while draining, for one more request that can be
-  /// answered with `Connection: close`: closing it at once could cross with a request.
+  /// How long an idle client connection is kept while draining or under overload, for one more
+  /// request that can be answered with `Connection: close`: closing it at once could cross with a
+  /// request.
   private static var drainIdleTime: TimeSpan { .seconds(2) }
 
   mutating func readInbox() {
@@ -46,6 +49,7 @@ extension Worker where IO: ~Copyable {
       passTurns()
     case .turn(let exchange): takeTurn(exchange)
     case .leave: isLeaving = true
+    case .overload(let stage): overloadChanged(to: stage)
     case .drain(let limit): drain(limit)
     case .stop: end()
     }
@@ -92,6 +96,20 @@ extension Worker where IO: ~Copyable {
     }
   }
 
+  // MARK: Overload
+
+  private mutating func overloadChanged(to stage: OverloadStage) {
+    overload = stage
+    guard stage != .normal else { return }
+    // The stage is the whole process's: one worker counts it.
+    if index == 0 {
+      metrics.add(
+        stage == .sheddingRequests ? .overloadSheddingRequests : .overloadEndingConnections)
+    }
+    buffers.trim()
+    endIdleDownstreams { _ in true }
+  }
+
   // MARK: Draining
 
   private mutating func drain(_ limit: TimeSpan) {
@@ -117,7 +135,8 @@ extension Worker where IO: ~Copyable {
 
   /// How long the next request may take to begin.
   var idleTime: TimeSpan {
-    stage == .serving ? settings.idleTimeout : min(settings.idleTimeout, Self.drainIdleTime)
+    stage == .serving && overload == .normal
+      ? settings.idleTimeout : min(settings.idleTimeout, Self.drainIdleTime)
   }
 
   /// The drain limit is reached.

@@ -167,8 +167,15 @@ extension Worker where IO: ~Copyable {
 
   /// May the client's connection serve another request after this one?
   func mayPersist(_ downstream: Handle) -> Bool {
-    stage == .serving && listeners[downstreams[downstream].listener].configured != nil
-      && downstreams[downstream].requestCount < settings.requestsPerConnectionMax
+    if downstreams[downstream].requestCount >= settings.requestsPerConnectionMax {
+      metrics.add(.connectionsUsedUp)
+      return false
+    }
+    if overload != .normal {
+      metrics.add(.connectionsEndedByOverload)
+      return false
+    }
+    return stage == .serving && listeners[downstreams[downstream].listener].configured != nil
       && downstreams[downstream].tolerated.isEmpty
   }
 

@@ -1,9 +1,10 @@
 // One thread's share of the proxy: its loop, its listening sockets, its connections, its timers.
 //
-// Workers share nothing on the request path but the atomics of Balancing. Everything else reaches
-// a worker through its inbox. The loop is `turn`: wait; note what became ready; drive each
-// connection; fire due deadlines; flush. Nothing re-enters it: whoever makes work for another
-// connection queues it. How connections are driven is told in the extensions beside this file.
+// Workers share nothing on the request path but the atomics of Balancing; where a connection begins
+// and ends they share Admission. Everything else reaches a worker through its inbox. The loop is
+// `turn`: wait; note what became ready; fire due deadlines; drive each connection; flush. Nothing
+// re-enters it: whoever makes work for another connection queues it. How connections are driven is
+// told in the extensions beside this file.
 //
 // A ~Copyable struct, generic over the I/O and named only in Server.run and in the simulation,
 // because that is the shape which the compiler specialises whole (docs/decisions).
@@ -26,6 +27,8 @@ struct Worker<IO: InputOutput & ~Copyable>: ~Copyable {
   /// The inboxes of all workers, by index.
   let peers: [Inbox<WorkerMessage>]
   let metrics: WorkerMetrics
+  /// Who may connect; shared by all workers.
+  let admission: Admission
   /// Where what people should know is said: health flips, exhaustion.
   let events: EventLog
   var log: AccessLog
@@ -53,6 +56,9 @@ struct Worker<IO: InputOutput & ~Copyable>: ~Copyable {
   /// Text that is being put together, likewise.
   var scratch = ByteBuffer(capacity: 16 * 1024)
 
+  /// TLS handshakes of clients, which take turns behind everything else.
+  var handshakes = HandshakeQueue()
+
   /// Connections to drive and to flush in this turn, in order.
   private var toDrive: [Token] = []
   private var toFlush: [Token] = []
@@ -63,8 +69,11 @@ struct Worker<IO: InputOutput & ~Copyable>: ~Copyable {
   var stage = Stage.serving
   /// Was Martlet told to stop? A process that only gives way to its successor drains without it.
   var isLeaving = false
+  var overload = OverloadStage.normal
   /// When listeners that ran into a lack of descriptors are watched again.
   var acceptDeadline = Deadline()
+  /// When they last did, so that it is said once and not ten times a second.
+  var exhaustedAt: Instant?
   var stageDeadline = Deadline()
 
   /// How far the worker is on its way out.
@@ -82,6 +91,7 @@ struct Worker<IO: InputOutput & ~Copyable>: ~Copyable {
   init(
     index: Int, io: consuming IO, seed: UInt64, snapshot: Snapshot,
     inbox: Inbox<WorkerMessage>, peers: [Inbox<WorkerMessage>], metrics: WorkerMetrics,
+    admission: Admission = Admission(),
     events: EventLog, log: consuming AccessLog
   ) {
     self.index = index
@@ -94,6 +104,7 @@ struct Worker<IO: InputOutput & ~Copyable>: ~Copyable {
     self.inbox = inbox
     self.peers = peers
     self.metrics = metrics
+    self.admission = admission
     self.events = events
     self.log = log
   }
@@ -104,13 +115,17 @@ struct Worker<IO: InputOutput & ~Copyable>: ~Copyable {
 
   /// One turn. It blocks until something is ready or due.
   mutating func turn() {
-    let count = io.wait(until: toDrive.isEmpty && toFlush.isEmpty ? timers.nextDeadline : .origin)
+    let isIdle = toDrive.isEmpty && toFlush.isEmpty && !handshakes.hasReady
+    let count = io.wait(until: isIdle ? timers.nextDeadline : .origin)
     readInbox()
     // All events are noted before anything is driven, so that nobody leases an upstream connection
     // whose end is already known.
     for index in 0..<count { note(io.event(index)) }
     fireDeadlines()
-    var rounds = 0
+    drive()
+    driveHandshakes()
+    flush()
+    var rounds = 1
     while rounds < Self.roundsPerTurn && !(toDrive.isEmpty && toFlush.isEmpty) {
       drive()
       flush()
@@ -153,6 +168,11 @@ struct Worker<IO: InputOutput & ~Copyable>: ~Copyable {
       switch token.kind {
       case .downstream:
         guard downstreams.contains(token.handle) else { continue }
+        if case .handshaking = downstreams[token.handle].phase {
+          // It stays queued, in a queue of its own.
+          handshakes.wait(token.handle)
+          continue
+        }
         downstreams[token.handle].isQueued = false
         driveDownstream(token.handle)
       case .upstream:
@@ -166,6 +186,17 @@ struct Worker<IO: InputOutput & ~Copyable>: ~Copyable {
       }
     }
     driving.removeAll(keepingCapacity: true)
+  }
+
+  /// The share of handshakes in a turn; the others are driven in the next.
+  private mutating func driveHandshakes() {
+    var steps = 0
+    while steps < HandshakeQueue.stepsPerTurn, let handle = handshakes.popReady() {
+      guard downstreams.contains(handle) else { continue }
+      downstreams[handle].isQueued = false
+      driveDownstream(handle)
+      steps += 1
+    }
   }
 
   private mutating func flush() {

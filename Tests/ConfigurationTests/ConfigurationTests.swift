@@ -128,7 +128,10 @@ struct ConfigurationTests {
         }],
         "limits": {
           "head-size": "2KiB", "field-count": 20, "target-size": "1KiB", "body-size": "off",
-          "connections": 11, "requests-per-connection": 12, "handshake": "1s", "head": "2s",
+          "chunk-extensions": "3KiB", "trailer-size": "4KiB", "memory": "5MiB",
+          "minimum-rate": "6B", "rate-grace": "7s", "handshakes": 8,
+          "connections-per-address": "off", "connections": 11,
+          "requests-per-connection": 12, "handshake": "1s", "head": "2s",
           "body-idle": "3s", "keep-alive": "4s", "lame-duck": "5s", "drain": "6s",
           "upgrade": "7s", "collect-size": "0B", "collect-wait": "7ms"
         },

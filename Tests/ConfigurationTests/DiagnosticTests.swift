@@ -154,8 +154,10 @@ struct DiagnosticTests {
         """,
         """
         c.json:11:35: error: limits.max-body: there is no such key; the keys here are head-size, \
-        field-count, target-size, body-size, connections, requests-per-connection, handshake, \
-        head, body-idle, keep-alive, lame-duck, drain, upgrade, collect-size, collect-wait
+        field-count, target-size, body-size, chunk-extensions, trailer-size, connections, \
+        connections-per-address, memory, requests-per-connection, handshakes, handshake, head, \
+        body-idle, minimum-rate, rate-grace, keep-alive, lame-duck, drain, upgrade, collect-size, \
+        collect-wait
         """,
         """
         c.json:12:3: error: worker: there is no such key; the keys here are listeners, pools, \

@@ -65,6 +65,19 @@ import Testing
     #expect(result.output.hasSuffix("hello\n"))
   }
 
+  @Test func `gnutls-cli verifies the certificate and is answered`() throws {
+    let result = try run(
+      [
+        "sh", "-c",
+        "(printf 'GET / HTTP/1.1\\r\\nHost: localhost\\r\\nConnection: close\\r\\n\\r\\n'; sleep 1)"
+          + " | gnutls-cli --logfile=/dev/null --x509cafile=\(certificates.authority)"
+          + " --port=\(martlet.port) localhost",
+      ])
+    #expect(result.status == 0, "\(result.errors)")
+    #expect(result.output.contains("HTTP/1.1 200 OK\r\n"), "\(result.output)\(result.errors)")
+    #expect(result.output.contains("hello\n"))
+  }
+
   @Test func `curl uploads with Expect and pipes with chunks`() throws {
     let result = try run(
       [

@@ -52,6 +52,51 @@ struct BodyDecoderTests {
     #expect(bodyOutcome("0;\(extensions)e", .chunked) == "chunkExtensionTooLong")
   }
 
+  private func outcome(_ text: String, _ limits: BodyLimits) -> String {
+    var decoder = BodyDecoder(.chunked, limits: limits)
+    var trailers = FieldBlock()
+    var rest = Array(text.utf8)
+    do throws(HTTP1Error) {
+      while true {
+        switch try decoder.next(rest.span, trailers: &trailers) {
+        case .piece(let skip, let count): rest.removeFirst(skip + count)
+        case .needsInput: return "open"
+        case .end: return "end"
+        }
+      }
+    } catch {
+      return "\(error)"
+    }
+  }
+
+  @Test func extensionsOfManySmallChunksAddUp() {
+    let limits = BodyLimits(extensionByteCount: 100)
+    let chunk = "1;0123456789\r\nx\r\n"
+    // Each has ten bytes of extension and one of payload, so nine more than payload.
+    #expect(outcome(String(repeating: chunk, count: 11), limits) == "open")
+    #expect(outcome(String(repeating: chunk, count: 12), limits) == "chunkExtensionTooLong")
+  }
+
+  @Test func payloadMakesUpForExtensions() {
+    let chunk = "10;0123456789\r\n0123456789abcdef\r\n"
+    let text = String(repeating: chunk, count: 1000) + "0\r\n\r\n"
+    #expect(outcome(text, BodyLimits(extensionByteCount: 10)) == "end")
+  }
+
+  @Test func aPayloadIsNoCreditForExtensionsToCome() {
+    let text = "64\r\n" + String(repeating: "x", count: 100) + "\r\n1;0123456789\r\n"
+    #expect(outcome(text, BodyLimits(extensionByteCount: 9)) == "chunkExtensionTooLong")
+  }
+
+  @Test func aTrailerCountsForMoreThanItsBytes() {
+    var limits = BodyLimits()
+    // Two lines of six bytes, the empty one, and 32 for each field.
+    limits.trailers.headByteCount = 78
+    #expect(outcome("0\r\nA: b\r\nC: d\r\n\r\n", limits) == "end")
+    limits.trailers.headByteCount = 77
+    #expect(outcome("0\r\nA: b\r\nC: d\r\n\r\n", limits) == "trailerTooLarge")
+  }
+
   @Test func trailersHaveLimits() {
     let lines = String(repeating: "A: b\r\n", count: 32)
     #expect(bodyOutcome("0\r\n\(lines)\r\n", .chunked).hasSuffix("A=b end, 0 left"))

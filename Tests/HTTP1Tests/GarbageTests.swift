@@ -77,7 +77,7 @@ struct GarbageTests {
     for _ in 0..<4000 {
       let input = Self.garbage(&random)
       let limits = HeadLimits(
-        headByteCount: 20 + random.next(below: 400), targetByteCount: random.next(below: 80),
+        headByteCount: 20 + random.next(below: 700), targetByteCount: random.next(below: 80),
         fieldCount: random.next(below: 10))
       let cuts = [random.next(below: input.count + 1), random.next(below: input.count + 1)].sorted()
       let ways = [[input.count], cuts + [input.count], Array(0...input.count)]

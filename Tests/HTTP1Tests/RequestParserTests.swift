@@ -230,12 +230,20 @@ struct RequestParserTests {
 
   @Test func aHeadMayHaveExactlyItsLimitOfBytes() {
     let text = "GET / HTTP/1.1\r\nHost: a\r\nX: yyyyyyyyyy\r\n\r\n"
-    let count = text.utf8.count
+    // Each of the two fields counts for 32 bytes more than it has.
+    let count = text.utf8.count + 2 * 32
     #expect(requestOutcome(text, limits: HeadLimits(headByteCount: count)) == "complete")
     for limit in 1..<count {
       let outcome = requestOutcome(text, limits: HeadLimits(headByteCount: limit))
       #expect(outcome == "headTooLarge")
     }
+  }
+
+  @Test func manySmallFieldsAreTooLargeBeforeTheyEnd() {
+    let limits = HeadLimits(headByteCount: 1000, fieldCount: 1000)
+    let text = "GET / HTTP/1.1\r\nHost: a\r\n" + String(repeating: "A:\r\n", count: 30)
+    #expect(text.utf8.count < 200)
+    #expect(requestOutcome(text, limits: limits) == "headTooLarge")
   }
 
   @Test func anEndlessHeadIsRefusedBeforeItEnds() {

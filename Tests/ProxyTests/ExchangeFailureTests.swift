@@ -16,6 +16,7 @@ import Testing
       (.unavailable(.allFull), 503), (.clientAborted, 499), (.clientStalled, 499),
       (.requestTimeout, 408), (.bodyTooLarge, 413), (.malformedBody, 400), (.noRoute, 404),
       (.listenerRemoved, 421), (.notImplemented, 501), (.malformedHead, 400),
+      (.overloaded, 503),
     ]
 
   @Test(arguments: failures) func eachHasItsStatus(failure: ExchangeFailure, status: UInt16) {
@@ -37,10 +38,10 @@ import Testing
     for (failure, _) in Self.failures {
       switch failure {
       case .upstream, .unavailable, .clientAborted, .clientStalled, .requestTimeout, .bodyTooLarge,
-        .malformedBody, .noRoute, .listenerRemoved, .notImplemented, .malformedHead:
+        .malformedBody, .noRoute, .listenerRemoved, .notImplemented, .malformedHead, .overloaded:
         break
       }
     }
-    #expect(Self.failures.count == 22)
+    #expect(Self.failures.count == 23)
   }
 }

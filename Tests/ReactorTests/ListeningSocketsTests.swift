@@ -85,6 +85,27 @@ import Testing
     closeAll(again)
   }
 
+  @Test func aClientThatReadsNothingCostsTheKernelLittle() throws {
+    let net = try Loopback()
+    let (client, server) = try net.pair()
+    let block = [UInt8](repeating: 1, count: 64 * 1024)
+    var taken = 0
+    sending: while taken < 64 << 20 {
+      switch net.io.send(to: server, block.span, Span()) {
+      case .sent(let count): taken += count
+      case .wouldBlock: break sending
+      case .failed(let error): throw error
+      }
+    }
+    // What the client's window takes, and what may wait behind it; megabytes without a limit.
+    #expect(taken > 64 * 1024 && taken < 1 << 20)
+    // Much of it has no room at the client, and is known not to have arrived.
+    let waiting = net.io.unacknowledgedByteCount(of: server)
+    #expect(waiting > 32 * 1024 && waiting <= taken)
+    net.io.close(client, reset: true)
+    net.io.close(server, reset: true)
+  }
+
   @Test func anAddressOfAnotherMachineFailsByNameAndLeavesNothingOpen() throws {
     // RFC 5737: an address for documentation, which no machine has.
     let foreign = SocketAddress.ip(try #require(IPAddress("192.0.2.1")), port: 0)

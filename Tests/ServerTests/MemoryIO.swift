@@ -54,6 +54,7 @@ struct MemoryIO: InputOutput {
   mutating func reregister(_ socket: Socket, token: UInt64) {}
   mutating func connectionResult(of socket: Socket) -> SystemError? { nil }
   mutating func isQuiet(_ socket: Socket) -> Bool { true }
+  mutating func unacknowledgedByteCount(of socket: Socket) -> Int { 0 }
   mutating func shutdownSending(_ socket: Socket) {}
   mutating func close(_ socket: Socket, reset: Bool) {}
 }

@@ -68,11 +68,32 @@ import Testing
     Row("targetSize", "345", { $0.limits.targetSize = 345 }) {
       "\($0.settings.headLimits.targetByteCount)"
     },
+    Row("chunkExtensions", "4567", { $0.limits.chunkExtensions = 4567 }) {
+      "\($0.settings.bodyLimits.extensionByteCount)"
+    },
+    Row("trailerSize", "4567", { $0.limits.trailerSize = 4567 }) {
+      "\($0.settings.bodyLimits.trailers.headByteCount)"
+    },
     Row("bodySize", "4567", { $0.limits.bodySize = 4567 }) { "\($0.settings.bodyByteCountMax)" },
-    Row("connections", "1141", { $0.limits.connections = 4567 }) { "\($0.settings.connectionMax)" },
+    Row("connections", "4567", { $0.limits.connections = 4567 }) { "\($0.settings.connectionMax)" },
+    Row("connectionsPerAddress", "Optional(7)", { $0.limits.connectionsPerAddress = 7 }) {
+      "\($0.settings.connectionsPerAddressMax as Int?)"
+    },
     Row("requestsPerConnection", "7", { $0.limits.requestsPerConnection = 7 }) {
       "\($0.settings.requestsPerConnectionMax)"
     },
+    Row("minimumRate", "7 7", { $0.limits.minimumRate = 7 }) {
+      "\($0.settings.minimumRate?.bytesPerSecond ?? 0) "
+        + "\($0.pools[0].limits.clientRate?.bytesPerSecond ?? 0)"
+    },
+    Row("rateGrace", "\(odd) \(odd)", { $0.limits.rateGrace = odd }) {
+      "\($0.settings.minimumRate?.grace ?? .zero) "
+        + "\($0.pools[0].limits.clientRate?.grace ?? .zero)"
+    },
+    Row("minimumRate", "nil", { $0.limits.minimumRate = nil }) {
+      "\($0.settings.minimumRate as MinimumRate?)"
+    },
+    Row("handshakes", "1141", { $0.limits.handshakes = 4567 }) { "\($0.settings.handshakeMax)" },
     Row("handshake", "\(odd)", { $0.limits.handshake = odd }) { "\($0.settings.handshakeTimeout)" },
     Row("head", "\(odd)", { $0.limits.head = odd }) { "\($0.settings.headTimeout)" },
     Row("bodyIdle", "\(odd) \(odd)", { $0.limits.bodyIdle = odd }) {
@@ -224,7 +245,7 @@ import Testing
     Row("no body limit", "\(UInt64.max)", { $0.limits.bodySize = nil }) {
       "\($0.settings.bodyByteCountMax)"
     },
-    Row("few connections", "1", { $0.limits.connections = 2 }) { "\($0.settings.connectionMax)" },
+    Row("few connections", "2", { $0.limits.connections = 2 }) { "\($0.settings.connectionMax)" },
     Row(
       "fast interval above the interval", "\(TimeSpan.milliseconds(700))",
       {
@@ -282,9 +303,10 @@ import Testing
       (Configuration.Paths(), Self.paths),
     ]
     for (value, rows) in sections {
-      // How a process ends is the control thread's affair, which reads the configuration itself.
+      // How a process ends, and what memory it has, are the control thread's affair, which reads
+      // the configuration itself.
       let keys = Set(Mirror(reflecting: value).children.compactMap(\.label))
-        .subtracting(["lameDuck", "drain"])
+        .subtracting(["lameDuck", "drain", "upgrade", "memory"])
       #expect(keys == Set(rows.map(\.testDescription)), "\(type(of: value))")
     }
   }

@@ -21,6 +21,9 @@ int clinux_set_thread_name(const char *name);
 /// counts more processors than `cpu_set_t` has bits (1024).
 int clinux_affinity_count(void);
 
+/// malloc_trim(3): gives memory that was freed back to the kernel.
+void clinux_trim_memory(void);
+
 /// `ECONNREFUSED` for its number; null when there is no such error.
 const char *clinux_error_name(int code);
 

@@ -98,6 +98,24 @@ final class ChildProcess: Sendable {
     _ = poll(atMost: 5) { !isRunning }
   }
 
+  /// The processor time that it has used so far, in seconds.
+  var processorTime: Double {
+    // Behind the name, which may hold blanks and brackets: utime and stime are fields 14 and 15.
+    guard let stat = try? String(contentsOfFile: "/proc/\(id)/stat", encoding: .utf8),
+      let end = stat.lastIndex(of: ")")
+    else { return .infinity }
+    let fields = stat[end...].split(separator: " ")
+    guard fields.count > 13, let user = Double(fields[12]), let system = Double(fields[13]) else {
+      return .infinity
+    }
+    return (user + system) / Double(sysconf(Int32(_SC_CLK_TCK)))
+  }
+
+  /// How many file descriptors it has open.
+  var descriptorCount: Int {
+    (try? FileManager.default.contentsOfDirectory(atPath: "/proc/\(id)/fd").count) ?? 0
+  }
+
   /// The most resident memory that it ever had, in bytes.
   var peakMemory: Int {
     guard let status = try? String(contentsOfFile: "/proc/\(id)/status", encoding: .utf8),

@@ -51,17 +51,19 @@ final class MartletProcess: Sendable {
   private let kept: [any Sendable]
 
   /// Starts with `configuration`, JSON whose access log goes to `access.log` unless it says
-  /// otherwise, and waits until it listens.
+  /// otherwise, and waits until it listens. `wrapper` is a command that becomes Martlet.
   init(
     _ configuration: String, _ flags: [String] = [], in folder: TemporaryFolder? = nil,
-    binary: String = Installation.binary, environment: [String: String] = [:],
+    binary: String = Installation.binary, wrapper: [String] = [],
+    environment: [String: String] = [:],
     keeping kept: [any Sendable] = []
   ) throws {
     self.kept = kept
     let folder = folder ?? TemporaryFolder()
     self.folder = folder
     try folder.write(configuration, to: "config.json")
-    process = try Self.start(["run"] + flags, in: folder, binary: binary, environment: environment)
+    process = try Self.start(
+      ["run"] + flags, in: folder, binary: binary, wrapper: wrapper, environment: environment)
     let process = process
     let listens = poll { process.errorText.contains("\ntry  curl") || !process.isRunning }
     ports = Self.ports(in: process.errorText)
@@ -73,11 +75,11 @@ final class MartletProcess: Sendable {
   /// One plain listener before one pool with these backends.
   convenience init(
     backends: [any ConfiguredBackend], pool: String = "", listener: String = "", rest: String = "",
-    flags: [String] = []
+    flags: [String] = [], wrapper: [String] = []
   ) throws {
     try self.init(
       Self.configuration(backends: backends, pool: pool, listener: listener, rest: rest), flags,
-      keeping: backends)
+      wrapper: wrapper, keeping: backends)
   }
 
   static func configuration(
@@ -96,12 +98,13 @@ final class MartletProcess: Sendable {
   /// Starts the binary without waiting for anything.
   static func start(
     _ arguments: [String], in folder: TemporaryFolder, binary: String = Installation.binary,
-    environment: [String: String] = [:]
+    wrapper: [String] = [], environment: [String: String] = [:]
   ) throws -> ChildProcess {
     guard FileManager.default.isExecutableFile(atPath: binary) else {
       throw HarnessError("no martlet at \(binary)")
     }
-    return try ChildProcess([binary] + arguments, in: folder.path, environment: environment)
+    return try ChildProcess(
+      wrapper + [binary] + arguments, in: folder.path, environment: environment)
   }
 
   private static func ports(in text: String) -> [Int] {

@@ -311,6 +311,13 @@ extension SimulatedNetwork: InputOutput {
     return .sent(count)
   }
 
+  /// What is on its way, since the peer's kernel acknowledges what has arrived.
+  func unacknowledgedByteCount(of socket: Socket) -> Int {
+    guard let endpoint = endpoint(of: socket, "unacknowledgedByteCount") else { return 0 }
+    let target = peer(of: endpoint)
+    return target.bytes.count - target.arrivedCount
+  }
+
   // MARK: Descriptors
 
   func socket(of endpoint: SimulatedEndpoint) -> Socket {

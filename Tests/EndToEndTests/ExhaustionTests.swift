@@ -1,0 +1,54 @@
+// Running out of file descriptors: no spin, no death, and whoever is served stays served.
+
+import Foundation
+import Testing
+
+@Suite(.serialized) struct ExhaustionTests {
+  @Test func `without a free descriptor it waits idle, serves whom it has, and recovers`() throws {
+    let stub = try StubBackend("hello")
+    let martlet = try MartletProcess(
+      backends: [stub], pool: #""health": "off", "keep-alive": { "idle": "300s" }"#,
+      flags: ["--workers", "1"])
+    let established = try martlet.wire()
+    #expect(try established.get().text == "hello")
+
+    let process = martlet.process
+    func limit(_ count: Int) throws {
+      // Descriptors are handed out lowest first, so their number is also the next one.
+      let result = try run(["prlimit", "--pid", "\(process.id)", "--nofile=\(count):"])
+      #expect(result.status == 0, "\(result.errors)")
+    }
+    try limit(process.descriptorCount)
+    let waiting = try (0..<3).map { _ in try martlet.wire() }
+    for wire in waiting { try wire.send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n") }
+    eventually("it says so") { martlet.log.contains("out of descriptors") }
+
+    let before = process.processorTime
+    usleep(1_500_000)
+    #expect(process.processorTime - before < 0.4)
+    for _ in 0..<5 { #expect(try established.get().text == "hello") }
+    #expect(process.isRunning)
+    #expect(martlet.log.components(separatedBy: "out of descriptors").count == 2, "said once")
+
+    try limit(200)
+    for wire in waiting { #expect(try wire.takeResponse().text == "hello") }
+    #expect(try martlet.get().text == "hello")
+  }
+
+  @Test func `few descriptors mean fewer clients, so that backends can still be dialled`() throws {
+    let stub = try StubBackend("hello")
+    let martlet = try MartletProcess(
+      backends: [stub], flags: ["--workers", "2"], wrapper: ["prlimit", "--nofile=100:100"])
+    #expect(martlet.log.contains("only 100 file descriptors"), "\(martlet.log)")
+    var served: [Wire] = []
+    for _ in 0..<60 {
+      let wire = try martlet.wire()
+      if (try? wire.get().text) == "hello" { served.append(wire) }
+    }
+    #expect(served.count == 26)
+    for wire in served { #expect(try wire.get().text == "hello") }
+    #expect(!martlet.log.contains("out of descriptors"), "\(martlet.log)")
+    served.removeAll()
+    eventually("there is room again") { (try? martlet.get().text) == "hello" }
+  }
+}

@@ -1,0 +1,69 @@
+// Memory and connections running short: what is under way is finished, the rest is told to wait.
+
+import Foundation
+import Synchronization
+import Testing
+
+/// Holds a backend's answer back until a test lets it go.
+private final class Gate: Sendable {
+  let isOpen = Atomic(false)
+}
+
+@Suite(.serialized) struct OverloadTests {
+  @Test func `without memory new requests get 503, and what is in progress goes on`() throws {
+    let gate = Gate()
+    let stub = try StubBackend { request, wire in
+      try wire.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello")
+      if request.target == "/slow" { _ = poll { gate.isOpen.load(ordering: .relaxed) } }
+      try wire.send("world")
+      return true
+    }
+    func configuration(_ memory: String) -> String {
+      MartletProcess.configuration(
+        backends: [stub], rest: #""limits": { "memory": "\#(memory)" }"#)
+    }
+    let martlet = try MartletProcess(configuration("1TiB"))
+    let slow = try martlet.wire()
+    try slow.send("GET /slow HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    #expect(try slow.takeHead().status == 200)
+    let idle = try martlet.wire()
+    #expect(try idle.get().text == "helloworld")
+
+    // Less than the process has at its start.
+    try martlet.reload(configuration("1MiB"))
+    eventually("it says so") { martlet.log.contains("overload: shedding-requests") }
+    let answers = try (0..<3).map { _ in try martlet.get() }
+    for answer in answers {
+      #expect(answer.status == 503)
+      #expect(answer["Retry-After"] != nil)
+      #expect(answer["Connection"] == "close")
+    }
+    #expect(idle.endsQuietly())
+    gate.isOpen.store(true, ordering: .relaxed)
+    #expect(try slow.take(10) == Array("helloworld".utf8))
+    let lines = try martlet.accessLines(atLeast: 5)
+    #expect(lines.count { $0["failure"] as? String == "overloaded" } == 3)
+
+    try martlet.reload(configuration("1TiB"))
+    eventually("it is over") { martlet.log.contains("overload: normal") }
+    #expect(try martlet.get().text == "helloworld")
+  }
+
+  @Test func `many connections make idle ones end, and cost nobody an answer`() throws {
+    let martlet = try MartletProcess(
+      backends: [try StubBackend("hello")], rest: #""limits": { "connections": 20 }"#)
+    let wires = try (0..<18).map { _ in
+      let wire = try martlet.wire()
+      #expect(try wire.get().text == "hello")
+      return wire
+    }
+    eventually("it says so") { martlet.log.contains("overload: ending-connections") }
+    let answer = try martlet.get()
+    #expect(answer.text == "hello")
+    #expect(answer["Connection"] == "close")
+    for wire in wires { #expect(wire.endsQuietly()) }
+    eventually("it is over") { martlet.log.contains("overload: normal") }
+    #expect(try martlet.get()["Connection"] == nil)
+    #expect(!martlet.log.contains("shedding"))
+  }
+}

@@ -1,0 +1,167 @@
+// A flood of TLS handshakes and one established connection: whose turn it is.
+//
+// The worker stands on an I/O of arrays, so that it can be seen which sockets were read in a turn.
+
+import Foundation
+import HTTP1
+import Logging
+import Metrics
+import Primitives
+import Proxy
+import Reactor
+import TLS
+import Testing
+
+@testable import Server
+
+/// What a `FloodIO` is told and what it has seen; shared with the test.
+private final class Flood {
+  var waiting: [Int32: [Int32]] = [:]
+  var incoming: [Int32: [UInt8]] = [:]
+  var events: [ReadinessEvent] = []
+  var tokens: [Int32: UInt64] = [:]
+  /// The sockets that were read in this turn, and those that something was sent to.
+  var reads: [Int32] = []
+  var sends: [Int32] = []
+  var closed: Set<Int32> = []
+  /// Did the last wait just look, because work was left over?
+  var polled = false
+
+  /// Every socket of these has become readable.
+  func report(_ sockets: [Int32]) {
+    events = sockets.compactMap { socket in
+      tokens[socket].map { ReadinessEvent(token: $0, readiness: .readable) }
+    }
+    reads = []
+    sends = []
+  }
+}
+
+private struct FloodIO: InputOutput {
+  let flood: Flood
+  let now = Instant.origin + .seconds(1)
+
+  mutating func wait(until deadline: Instant?) -> Int {
+    flood.polled = deadline == .origin
+    return flood.events.count
+  }
+  func event(_ index: Int) -> ReadinessEvent { flood.events[index] }
+  mutating func watch(listener: Socket, token: UInt64) { flood.tokens[listener.descriptor] = token }
+  mutating func unwatch(listener: Socket) {}
+  mutating func accept(from listener: Socket) -> AcceptResult {
+    guard let next = flood.waiting[listener.descriptor]?.popLast() else { return .wouldBlock }
+    return .accepted(Socket(descriptor: next), peer: .ip(.loopbackV4, port: 1))
+  }
+  mutating func register(_ socket: Socket, token: UInt64) {
+    flood.tokens[socket.descriptor] = token
+  }
+  mutating func receive(
+    from socket: Socket, into output: inout OutputSpan<UInt8>
+  ) -> ReceiveResult {
+    flood.reads.append(socket.descriptor)
+    guard let bytes = flood.incoming.removeValue(forKey: socket.descriptor) else {
+      return .wouldBlock
+    }
+    for byte in bytes { output.append(byte) }
+    return .received(bytes.count)
+  }
+  mutating func send(to socket: Socket, _ first: Span<UInt8>, _ second: Span<UInt8>) -> SendResult {
+    flood.sends.append(socket.descriptor)
+    return .sent(first.count + second.count)
+  }
+  mutating func close(_ socket: Socket, reset: Bool) { flood.closed.insert(socket.descriptor) }
+
+  // What none of this asks for.
+  mutating func connect(to address: SocketAddress, token: UInt64) -> ConnectResult {
+    .failed(.connectionRefused)
+  }
+  mutating func reregister(_ socket: Socket, token: UInt64) {}
+  mutating func connectionResult(of socket: Socket) -> SystemError? { nil }
+  mutating func isQuiet(_ socket: Socket) -> Bool { true }
+  mutating func unacknowledgedByteCount(of socket: Socket) -> Int { 0 }
+  mutating func shutdownSending(_ socket: Socket) {}
+}
+
+@Suite struct HandshakeFloodTests {
+  private static let plainListener = Socket(descriptor: 3)
+  private static let tlsListener = Socket(descriptor: 4)
+
+  private func worker(_ flood: Flood) throws -> Worker<FloodIO> {
+    let certs = (#filePath as NSString).deletingLastPathComponent + "/../../certs"
+    let certificate = try Certificate(
+      chainPath: certs + "/server.crt", keyPath: certs + "/server.key")
+    let context = try TLSContext(
+      certificates: [certificate], policy: TLSPolicy(), ticketKeys: try TicketKeys(),
+      listenerName: "tls")
+    let route = RouteSettings(.respond(LocalAnswer(status: 200, body: Array("hello".utf8))))
+    func listener(_ contexts: [TLSContext]) -> ListenerSettings {
+      ListenerSettings(
+        name: [], contexts: contexts, table: RouteTable([RouteMatch()]), routes: [route])
+    }
+    let snapshot = Snapshot(
+      settings: Settings(), listeners: [listener([]), listener([context])], pools: [])
+    var worker = Worker(
+      index: 0, io: FloodIO(flood: flood), seed: 1, snapshot: snapshot, inbox: try Inbox(),
+      metrics: WorkerMetrics(),
+      events: EventLog(logger: Logger(label: "flood") { _ in SwiftLogNoOpLogHandler() }),
+      log: AccessLog(format: .off, producer: nil))
+    worker.handle(
+      .install(
+        snapshot,
+        listeners: [
+          ListenerAssignment(socket: Self.plainListener, listener: 0),
+          ListenerAssignment(socket: Self.tlsListener, listener: 1),
+        ]))
+    return worker
+  }
+
+  @Test func aTurnTakesSoManyHandshakesAndEveryoneWhoIsEstablished() throws {
+    let flood = Flood()
+    var worker = try worker(flood)
+    let established: Int32 = 1000
+    let shaking = Array(2000..<2050 as Range<Int32>)
+    flood.waiting = [3: [established], 4: shaking]
+    flood.report([3, 4])
+    worker.turn()
+    #expect(flood.tokens[established] != nil && shaking.allSatisfy { flood.tokens[$0] != nil })
+
+    // The handshakes come first in the list of what is ready.
+    for socket in shaking { flood.incoming[socket] = [22, 3, 1, 0, 200, 1] }
+    flood.incoming[established] = Array("GET / HTTP/1.1\r\nHost: a\r\n\r\n".utf8)
+    flood.report(shaking + [established])
+    worker.turn()
+    let share = HandshakeQueue.stepsPerTurn
+    #expect(Set(flood.reads.filter { $0 >= 2000 }).count == share)
+    // Before the first of them the request was read, and in the same turn it was answered.
+    #expect(flood.reads.first == established)
+    #expect(flood.sends == [established])
+
+    // The others follow without being reported again, a share in each turn.
+    var turns = 1
+    var seen = Set(flood.reads)
+    flood.report([])
+    while seen.count < shaking.count + 1 && turns < 10 {
+      worker.turn()
+      #expect(flood.polled)
+      #expect(Set(flood.reads).subtracting(seen).count <= share)
+      seen.formUnion(flood.reads)
+      flood.reads = []
+      turns += 1
+    }
+    #expect(turns == (shaking.count + share - 1) / share)
+    worker.turn()
+    #expect(!flood.polled)
+  }
+
+  @Test func beyondTheLimitTheOldestHandshakeGoes() throws {
+    let flood = Flood()
+    var worker = try worker(flood)
+    worker.settings.handshakeMax = 10
+    flood.waiting = [4: Array((2000..<2013 as Range<Int32>).reversed())]
+    flood.report([4])
+    worker.turn()
+    #expect(flood.closed == [2000, 2001, 2002])
+    let count = worker.handshakes.count
+    #expect(count == 10)
+  }
+}
