@@ -26,10 +26,11 @@ func target(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target 
 /// Tests that wait for the compiler longer than they run are compiled without optimisation, also
 /// where what they test is optimised.
 func tests(
-  _ name: String, _ dependencies: [Target.Dependency], optimised: Bool = false
+  _ name: String, _ dependencies: [Target.Dependency], exclude: [String] = [],
+  optimised: Bool = false
 ) -> Target {
   .testTarget(
-    name: "\(name)Tests", dependencies: dependencies,
+    name: "\(name)Tests", dependencies: dependencies, exclude: exclude,
     swiftSettings: testing + (optimised ? [] : [.unsafeFlags(["-Onone"])]))
 }
 
@@ -85,7 +86,38 @@ let package = Package(
         "Server", "Proxy", "HTTP", "HTTP1", "Balancing", "TLS", "Reactor", "Metrics",
         "Configuration", "Primitives", .product(name: "Logging", package: "swift-log"),
       ], optimised: true),
+    tests(
+      "Differential", ["Proxy", "HTTP", "HTTP1", "Primitives"], exclude: ["Peers"],
+      optimised: true),
     tests("EndToEnd", ["martlet", "CLinux"]),
     tests("Tidy", []),
   ]
 )
+
+// The fuzz targets need every object instrumented, and nobody else needs them: they exist for
+// scripts/fuzz alone, in the place of the tests.
+if Context.environment["MARTLET_FUZZ"] != nil {
+  func fuzz(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .executableTarget(
+      name: "Fuzz\(name)", dependencies: ["FuzzSupport", "Primitives"] + dependencies,
+      path: "Fuzz/\(name)", swiftSettings: testing)
+  }
+  package.products = []
+  package.targets.removeAll { $0.type == .test || $0.name == "martlet" }
+  package.targets += [
+    .target(
+      name: "FuzzSupport", dependencies: ["Primitives"], path: "Fuzz/Support",
+      swiftSettings: testing),
+    fuzz("RequestHead", ["HTTP", "HTTP1"]),
+    fuzz("ResponseHead", ["HTTP", "HTTP1"]),
+    fuzz("ChunkedBody", ["HTTP", "HTTP1"]),
+    fuzz("ConfigurationFile", ["Configuration"]),
+    fuzz("ClientHello", ["TLS"]),
+    fuzz(
+      "Connection",
+      [
+        "Server", "Proxy", "HTTP1", "Balancing", "Reactor", "Metrics",
+        .product(name: "Logging", package: "swift-log"),
+      ]),
+  ]
+}

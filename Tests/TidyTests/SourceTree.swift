@@ -2,7 +2,8 @@
 // and string literals.
 //
 // The tree is found from this file's place, so the tests need no working directory. Build folders,
-// generated certificates and hidden folders other than .ci are no part of it.
+// generated certificates, input of fuzz targets and hidden folders other than .ci are no part of
+// it.
 
 import Foundation
 import Testing
@@ -58,6 +59,8 @@ enum SourceTree {
 
   private static let hiddenButOurs: Set = [".ci", ".gitignore", ".dockerignore"]
   private static let leftOut: Set = ["__pycache__", "Package.resolved"]
+  /// Input of fuzz targets: bytes, even where they look like text.
+  private static let fuzzInput: Set = ["Fuzz/Seeds", "Fuzz/Regressions"]
   private static let generated = [".crt", ".key", ".csr", ".srl", ".o", ".pyc"]
 
   private static func load() -> [SourceFile] {
@@ -69,6 +72,7 @@ enum SourceTree {
         if name.hasPrefix("."), !hiddenButOurs.contains(name) { continue }
         if leftOut.contains(name) || generated.contains(where: name.hasSuffix) { continue }
         let path = folder.isEmpty ? name : "\(folder)/\(name)"
+        if fuzzInput.contains(path) { continue }
         let url = root.appendingPathComponent(path)
         if (try? url.resourceValues(forKeys: [.isDirectoryKey]).isDirectory) == true {
           folders.append(path)

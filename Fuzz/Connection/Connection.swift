@@ -1,0 +1,138 @@
+// A whole client connection against a scripted backend: the very worker that serves, over memory.
+//
+// The input is everything that one client sends. What must hold for any bytes:
+//
+// - each backend connection gets whole, strictly valid requests, each framed in one way
+//   (MessageReader knows no leniency, and shares no code with the parser);
+// - the client gets whole, valid answers, at least one for each request that a backend got;
+// - however the bytes are cut, the requests forwarded and the answers are the same;
+// - when the client has gone, nothing is left: no exchange, no connection, no place at the backend.
+
+import Balancing
+import FuzzSupport
+import HTTP1
+import Logging
+import Metrics
+import Primitives
+import Proxy
+import Reactor
+
+@testable import Server
+
+private struct Outcome: Equatable {
+  var requests: [ReadMessage] = []
+  /// Status and body of each final answer; nil where the methods can't be told from outside.
+  var answers: [ReadAnswer]?
+}
+
+@c(LLVMFuzzerTestOneInput)
+public func fuzzConnection(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
+  guard let input = FuzzInput(start, count) else { return 0 }
+  let outcomes = input.arrivals.map { run(input, $0) }
+  for outcome in outcomes {
+    require(outcome == outcomes[0], "a cut changes \(outcomes[0]) into \(outcome)")
+  }
+  return 0
+}
+
+private func run(_ input: FuzzInput, _ arrivals: [Int]) -> Outcome {
+  var pieces: [[UInt8]] = []
+  var done = 0
+  for count in arrivals where count > done {
+    pieces.append(Array(input.bytes[done..<count]))
+    done = count
+  }
+  let io = ScriptedIO(
+    pieces: pieces, answers: AnswerScript(rawValue: input.control & 3) ?? .measured,
+    sendMax: input.control & 4 == 0 ? .max : 37)
+  var stand = TestStand(io, tolerates: input.control & 8 != 0)
+  stand.run()
+  var outcome = Outcome(requests: io.backends.flatMap(\.requests))
+  if !contains(input.bytes, Array("HEAD".utf8)) {
+    outcome.answers = readAnswers(io.client)
+    if !io.client.wasReset {
+      require(
+        outcome.answers.map { $0.count >= outcome.requests.count } ?? true,
+        "\(outcome.requests.count) requests, and answers \(outcome)")
+    }
+  }
+  return outcome
+}
+
+private func contains(_ bytes: [UInt8], _ word: [UInt8]) -> Bool {
+  bytes.indices.contains { bytes[$0...].starts(with: word) }
+}
+
+private func readAnswers(_ client: ScriptedPeer) -> [ReadAnswer] {
+  var reader = MessageReader(.answers)
+  var answers: [ReadAnswer] = []
+  reader.append(client.outbound)
+  while let message = reader.next(atEnd: true) {
+    if message.status >= 200 { answers.append(ReadAnswer(message.status, message.body)) }
+  }
+  require(
+    client.wasReset || (reader.fault == nil && reader.isEmpty),
+    "the client got \(quoted(client.outbound)): \(reader.fault ?? "incomplete")")
+  return answers
+}
+
+/// The worker with one listener, one pool and one backend.
+private struct TestStand: ~Copyable {
+  private var worker: Worker<ScriptedIO>
+  private let io: ScriptedIO
+  private let pool: Pool
+
+  init(_ io: ScriptedIO, tolerates: Bool) {
+    let address = SocketAddress.ip(.loopbackV4, port: 1)
+    let registry = BackendRegistry()
+    var health = HealthPolicy()
+    health.failures = nil
+    let record = registry.backend(pool: "pool", address: "\(address)", health: health)
+    pool = Pool(
+      registry.pool("pool"), strategy: .roundRobin,
+      members: [Member(record: record, address: address)], health: health)
+    let settings = PoolSettings(
+      pool: pool, retry: RetryPolicy(),
+      limits: ExchangeLimits(
+        connect: .seconds(3), response: .seconds(30), total: .seconds(60),
+        clientIdle: .seconds(30), idle: .seconds(60), relayIdle: .seconds(600)),
+      check: nil)
+    let snapshot = Snapshot(
+      settings: Settings(),
+      listeners: [
+        ListenerSettings(
+          name: [], table: RouteTable([RouteMatch()]),
+          routes: [RouteSettings(.forward(pool: 0))], desync: tolerates ? .monitor : .strict)
+      ],
+      pools: [settings])
+    guard let inbox = try? Inbox<WorkerMessage>() else { fatalError("no descriptors are left") }
+    self.io = io
+    worker = Worker(
+      index: 0, io: io, seed: 1, snapshot: snapshot, inbox: inbox, metrics: WorkerMetrics(),
+      events: EventLog(logger: Logger(label: "fuzz") { _ in SwiftLogNoOpLogHandler() }),
+      log: AccessLog(format: .off, producer: nil))
+    worker.handle(
+      .install(snapshot, listeners: [ListenerAssignment(socket: ScriptedIO.listener, listener: 0)]))
+  }
+
+  /// Serves the client to its end, drains, and looks for what is left.
+  mutating func run() {
+    var turnCount = 0
+    while !io.client.isClosed {
+      turn(&turnCount)
+    }
+    worker.handle(.drain(limit: .seconds(30)))
+    while !worker.isFinished { turn(&turnCount) }
+    let left = [
+      worker.exchanges.count, worker.downstreams.count, worker.upstreams.count,
+      pool.membership.members.reduce(0) { $0 + $1.record.activeCount }, pool.record.retryCount,
+    ]
+    require(left.allSatisfy { $0 == 0 }, "exchanges, connections, places, retries left: \(left)")
+  }
+
+  private mutating func turn(_ count: inout Int) {
+    count += 1
+    require(count < 200_000, "the worker turns for ever")
+    worker.turn()
+  }
+}

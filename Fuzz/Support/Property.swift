@@ -1,0 +1,44 @@
+// What all fuzz targets share: how input comes in, how it is cut, and how a broken property ends.
+
+public import Primitives
+
+/// Ends the process when a property doesn't hold, which is what libFuzzer looks for.
+public func require(_ holds: Bool, _ message: @autoclosure () -> String) {
+  if !holds { fatalError("property broken: \(message())") }
+}
+
+/// One input: the first byte chooses among variants of the target, the rest is what is read.
+public struct FuzzInput {
+  public let control: UInt8
+  public let bytes: [UInt8]
+
+  /// Nil when there is not even a first byte.
+  public init?(_ start: UnsafePointer<UInt8>?, _ count: Int) {
+    guard let start, count > 0 else { return nil }
+    control = start[0]
+    bytes = Array(UnsafeBufferPointer(start: start + 1, count: count - 1))
+  }
+
+  /// The ways in which the bytes arrive, as how many are there at each step: whole, in two parts,
+  /// and byte by byte where that isn't too slow.
+  public var arrivals: [[Int]] {
+    var cut = RandomGenerator(seed: UInt64(control) << 32 | UInt64(bytes.count))
+    var ways = [[bytes.count], [cut.next(below: bytes.count + 1), bytes.count]]
+    if bytes.count <= 256 { ways.append(Array(0...bytes.count)) }
+    return ways
+  }
+
+  /// Runs `body` for each way of arrival, and returns what all of them must agree on.
+  public func everyWay<Outcome: Equatable>(_ body: ([Int]) -> Outcome) -> Outcome {
+    let outcomes = arrivals.map(body)
+    for outcome in outcomes {
+      require(outcome == outcomes[0], "a cut changes \(outcomes[0]) into \(outcome)")
+    }
+    return outcomes[0]
+  }
+}
+
+/// The bytes as text, for messages.
+public func quoted(_ bytes: [UInt8]) -> String {
+  String(decoding: bytes, as: UTF8.self).debugDescription
+}
