@@ -108,7 +108,8 @@ private struct TestStand: ~Copyable {
     guard let inbox = try? Inbox<WorkerMessage>() else { fatalError("no descriptors are left") }
     self.io = io
     worker = Worker(
-      index: 0, io: io, seed: 1, snapshot: snapshot, inbox: inbox, metrics: WorkerMetrics(),
+      index: 0, io: io, seed: 1, snapshot: snapshot, inbox: inbox, peers: [inbox],
+      metrics: WorkerMetrics(),
       events: EventLog(logger: Logger(label: "fuzz") { _ in SwiftLogNoOpLogHandler() }),
       log: AccessLog(format: .off, producer: nil))
     worker.handle(
