@@ -20,6 +20,7 @@ struct AnswerCheck {
   /// What a server may answer by itself (design: bad input, limits, time-outs).
   private static let ownStatuses: Set<Int> = [
     400, 404, 408, 413, 414, 417, 421, 429, 431, 501, 502, 503, 504, 505,
+    ConfigurationPlan.fixedStatus, ConfigurationPlan.movedStatus,
   ]
 
   init(_ head: MessageHead, _ id: Int, _ ledger: Ledger, isUntilClose: Bool) {
