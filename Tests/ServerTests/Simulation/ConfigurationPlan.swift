@@ -38,6 +38,7 @@ struct ConfigurationPlan {
   var bodyMax = 1 << 30
   var requestsPerConnection = 10_000
 
+  static let backendIdleLimit = TimeSpan.seconds(60)
   static let connectLimit = TimeSpan.seconds(3)
   static let fixedStatus = 418
   static let movedStatus = 308
@@ -136,7 +137,7 @@ struct ConfigurationPlan {
       pool: pool, retry: retry,
       limits: ExchangeLimits(
         queue: .seconds(10), connect: Self.connectLimit, response: responseLimit, total: totalLimit,
-        clientIdle: .seconds(30), idle: .seconds(60), relayIdle: .seconds(600)),
+        clientIdle: .seconds(30), idle: Self.backendIdleLimit, relayIdle: .seconds(600)),
       check: policy.check)
     settings.replayByteCount = policy.replayByteCount
     return settings

@@ -7,5 +7,9 @@ struct KeptSeed {
   let seed: UInt64
   let found: String
 
-  static let all: [KeptSeed] = []
+  static let all = [
+    KeptSeed(seed: 1487, found: "a reload's body limit was applied to a request under way"),
+    KeptSeed(seed: 1645, found: "a drain cut off a client that was taking its last answer"),
+    KeptSeed(seed: 1259, found: "pipelined answers that are cut off together, which is allowed"),
+  ]
 }

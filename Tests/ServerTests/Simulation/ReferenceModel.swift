@@ -66,6 +66,7 @@ struct ReferenceModel {
     case .switched:
       if !allowed.mayBeTruncated { ledger.fault(id, "relayed in part only, for no reason") }
     case .truncated:
+      judgePatience(record)
       if !allowed.mayBeTruncated { ledger.fault(id, "\(unexplained(record, allowed)): truncated") }
     case .unanswered:
       if !allowed.mayEnd { ledger.fault(id, "\(unexplained(record, allowed)): unanswered") }
@@ -191,6 +192,14 @@ struct ReferenceModel {
       }
     }
     guard let endpoint = record.endpoint else { return allowed }
+    // Cutting off the answer to the next request takes along what still waited to be sent.
+    let next = ledger.records.first {
+      $0.previous == record.plan.id && $0.endpoint === endpoint
+    }
+    if let next, next.deliveries.contains(where: { fate($0, next) != .answered }) {
+      allowed.mayEnd = true
+      allowed.mayBeTruncated = true
+    }
     let workers = network.peer(of: endpoint)
     let isUnread = workers.takenTotal < workers.sentTotal
     let isEarly = record.deliveries.contains {
@@ -329,6 +338,20 @@ struct ReferenceModel {
   }
 
   // MARK: Time
+
+  /// A backend that pauses within its answer is given its time.
+  private func judgePatience(_ record: RequestRecord) {
+    guard let last = record.deliveries.last,
+      fate(last, record) == .unfinished, !record.clientMayStall, !record.isHalfClosed,
+      record.plan.departure == nil, !history.hasJump(from: record.begunAt, to: record.endedAt),
+      history.drainedAt.map({ $0 > record.endedAt }) ?? true, history.stoppedAt == nil
+    else { return }
+    let workers = network.peer(of: last.endpoint)
+    if workers.closedAt < workers.takenAt + ConfigurationPlan.backendIdleLimit {
+      let patience = workers.closedAt - workers.takenAt
+      ledger.fault(record.plan.id, "given up \(patience) after the last byte of its answer")
+    }
+  }
 
   private func judgeTime(_ record: RequestRecord, _ status: Int) {
     if record.clientMayStall || record.deliveries.contains(where: \.mayStall)

@@ -58,6 +58,10 @@ final class SimulatedEndpoint {
   var dialledAt = Instant.origin
   @exclusivity(unchecked) private var sendings: [(offset: Int, time: Instant)] = []
 
+  /// When its owner last took a byte, and when it closed it.
+  @exclusivity(unchecked) var takenAt = Instant.origin
+  var closedAt = Instant.never
+
   /// All bytes that were ever sent to this endpoint, and those that its owner has read.
   @exclusivity(unchecked) var sentTotal = 0
   @exclusivity(unchecked) var takenTotal = 0

@@ -155,6 +155,7 @@ final class SimulatedNetwork {
   func hangUp(_ endpoint: SimulatedEndpoint, reset: Bool) {
     let wasConnecting = endpoint.phase == .connecting
     endpoint.phase = .closed
+    endpoint.closedAt = now
     moves += 1
     let other = peer(of: endpoint)
     if endpoint.isBroken || (wasConnecting && !endpoint.dialArrived) {
@@ -183,6 +184,7 @@ final class SimulatedNetwork {
     endpoint.bytes.consume(count)
     endpoint.arrivedCount -= count
     endpoint.takenTotal += count
+    endpoint.takenAt = now
     moves += 1
     if endpoint.senderIsStarved && endpoint.room >= max(1, endpoint.capacity / 3) {
       endpoint.senderIsStarved = false

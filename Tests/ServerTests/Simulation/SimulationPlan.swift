@@ -46,6 +46,7 @@ struct SimulationPlan {
     if level == .storm && random.chance(1, in: 4) {
       for _ in 0..<1 + random.next(below: 3) { crowds.append(CrowdPlan(drawnFrom: &random)) }
     }
+    drawReloads()
   }
 
   private mutating func drawBackends(_ random: inout RandomGenerator) {
@@ -97,6 +98,25 @@ struct SimulationPlan {
       default: kind = level == .storm && random.chance(1, in: 3) ? .stop : .drain
       }
       events.append(WorldEvent(time: time, kind: kind))
+    }
+    events.sort { $0.time < $1.time }
+  }
+
+  /// In some runs many reloads, each to other members and limits, so that exchanges of all kinds
+  /// meet them.
+  private mutating func drawReloads() {
+    var random = RandomGenerator(seed: mix(seed ^ 0x7265_6C6F_6164))
+    if !random.chance(1, in: 4) { return }
+    let first = configurations.count
+    for _ in 0..<2 {
+      var next = configurations[0]
+      next.vary(&random, isFirst: false)
+      configurations.append(next)
+    }
+    let pause = random.pick([30_000, 300_000, 3_000_000])
+    for index in 0..<30 {
+      let time = TimeSpan.microseconds(Int64(index * pause + random.next(below: pause)))
+      events.append(WorldEvent(time: time, kind: .reload(first + index % 2)))
     }
     events.sort { $0.time < $1.time }
   }

@@ -1,0 +1,46 @@
+// Bugs that the simulation has found, each in the smallest world in which it shows.
+
+import Primitives
+import Testing
+
+struct SimulationRegressionTests {
+  /// One client that takes long over everything, and one request.
+  private func slowWorld(seed: UInt64, _ change: (inout SimulationPlan) -> Void) -> [String] {
+    var plan = SimulationPlan(seed: seed, role: .proxy, level: .calm)
+    plan.conditions = .smooth
+    plan.conditions.capacityBits = 8...8
+    plan.conditions.latency = 50_000...50_000
+    plan.workerCount = 1
+    plan.policy = PolicyPlan()
+    plan.backends = [BackendPlan(index: 0, seed: seed, isReliable: true)]
+    plan.requests = [RequestPlan(id: 0)]
+    plan.clients = [ClientPlan(ids: [0], seed: seed, isSmall: false)]
+    plan.configurations = [ConfigurationPlan(backendCount: 1)]
+    plan.events = []
+    change(&plan)
+    return SimulationTests.run(plan).faults
+  }
+
+  @Test func aDrainWaitsForAClientThatTakesItsLastAnswer() {
+    for seed: UInt64 in 1...30 {
+      let faults = slowWorld(seed: seed) { plan in
+        plan.events = [WorldEvent(time: .milliseconds(2_500), kind: .drain)]
+      }
+      #expect(faults == [], "seed \(seed)")
+    }
+  }
+
+  @Test func aReloadLeavesTheBodyLimitOfARequestUnderWayAlone() {
+    for seed: UInt64 in 1...10 {
+      let faults = slowWorld(seed: seed) { plan in
+        plan.requests[0].method = .PUT
+        plan.requests[0].framing = .chunked
+        plan.requests[0].size = 20_000
+        plan.configurations.append(plan.configurations[0])
+        plan.configurations[1].bodyMax = 500
+        plan.events = [WorldEvent(time: .milliseconds(3_000), kind: .reload(1))]
+      }
+      #expect(faults == [], "seed \(seed)")
+    }
+  }
+}
