@@ -93,7 +93,8 @@ private struct FloodIO: InputOutput {
     let context = try TLSContext(
       certificates: [certificate], policy: TLSPolicy(), ticketKeys: try TicketKeys(),
       listenerName: "tls")
-    let route = RouteSettings(.respond(LocalAnswer(status: 200, body: Array("hello".utf8))))
+    let answer = LocalAnswer(status: 200, body: Array("hello".utf8))
+    let route = RouteSettings(.respond(answer, draining: answer))
     func listener(_ contexts: [TLSContext]) -> ListenerSettings {
       ListenerSettings(
         name: [], contexts: contexts, table: RouteTable([RouteMatch()]), routes: [route])
@@ -102,7 +103,7 @@ private struct FloodIO: InputOutput {
       settings: Settings(), listeners: [listener([]), listener([context])], pools: [])
     var worker = Worker(
       index: 0, io: FloodIO(flood: flood), seed: 1, snapshot: snapshot, inbox: try Inbox(),
-      metrics: WorkerMetrics(),
+      peers: [], metrics: WorkerMetrics(),
       events: EventLog(logger: Logger(label: "flood") { _ in SwiftLogNoOpLogHandler() }),
       log: AccessLog(format: .off, producer: nil))
     worker.handle(

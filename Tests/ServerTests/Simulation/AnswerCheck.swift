@@ -36,7 +36,7 @@ struct AnswerCheck {
     guard let backend else {
       pattern = nil
       plan = nil
-      if !Self.ownStatuses.contains(status) { ledger.fault(id, "own answer \(status)") }
+      if !Self.ownStatuses.contains(status) && !ledger.retryStatuses.contains(status) { ledger.fault(id, "own answer \(status)") }
       return
     }
     let delivery = head.number("x-delivery") ?? -1

@@ -136,6 +136,12 @@ struct AnswerPlan {
     request.method == .HEAD || status == 204 || status == 304
   }
 
+  /// For the log.
+  var summary: String {
+    "\(conduct), then \(afterwards): \(status), \(size) bytes, \(framing), trailer \(hasTrailer), "
+      + "interims \(interims), after \(delay.nanoseconds / 1_000)"
+  }
+
   var pattern: BodyPattern { BodyPattern(id, backend + 1, delivery + 1) }
 
   func head(for request: RequestPlan) -> String {

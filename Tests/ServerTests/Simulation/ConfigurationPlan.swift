@@ -101,7 +101,7 @@ struct ConfigurationPlan {
       case .pool(let index): action = .forward(pool: index)
       case .fixed:
         let answer = LocalAnswer(status: UInt16(Self.fixedStatus), body: Array("fixed".utf8))
-        action = .respond(answer)
+        action = .respond(answer, draining: answer)
       case .moved:
         let target = RedirectTarget(scheme: nil, host: Array("b".utf8), port: nil, path: nil)
         action = .redirect(target, status: UInt16(Self.movedStatus))

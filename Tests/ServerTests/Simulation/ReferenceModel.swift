@@ -289,8 +289,10 @@ struct ReferenceModel {
     let taken = workers.takenTotal
     let hasBegun = delivery.answerStart.map { taken > $0 } ?? false
     if hasBegun {
+      if ledger.isRefused(delivery, record.plan) && !isForwarded(delivery, record) {
+        return .refused
+      }
       if let end = delivery.answerEnd, taken >= end, plan.isWhole { return .answered }
-      if ledger.isRefused(delivery, record.plan) { return .refused }
       if !plan.isWhole || delivery.endpoint.hasSentReset { return .broken }
       return .unfinished
     }
@@ -299,6 +301,17 @@ struct ReferenceModel {
     if plan.delay.nanoseconds > limit - History.slack.nanoseconds { return .silent }
     if delivery.endpoint.hasSentReset || delivery.endpoint.hasSentFinish { return .dead }
     return .unfinished
+  }
+
+  /// Whether a status that may be tried elsewhere was passed on all the same.
+  private func isForwarded(_ delivery: Delivery, _ record: RequestRecord) -> Bool {
+    if delivery.endpoint !== record.deliveries.last?.endpoint { return false }
+    switch record.outcome {
+    case .answered(let status, let backend):
+      return backend == delivery.backend && status == delivery.answer?.status
+    default:
+      return true
+    }
   }
 
   /// Dials during the request's life that came to nothing, at backends that it may have tried.

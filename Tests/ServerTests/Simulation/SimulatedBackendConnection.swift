@@ -184,6 +184,7 @@ final class SimulatedBackendConnection: SimulatedActor {
       plan.closeAsAsked()
     }
     ledger.records[id].deliveries[delivery].answer = plan
+    network.note("request \(id): backend \(backend.index) will \(plan.summary)")
     var answer = Due(plan: plan, delivery: delivery)
     if case .answerEarly = plan.conduct { answer.time = network.now + plan.delay }
     if case .switchProtocols = plan.conduct {

@@ -79,6 +79,14 @@ final class SimulatedNetwork {
     schedule(event, at: now + span)
   }
 
+  /// Lets go of everybody when all is over, since they hold on to the network themselves.
+  func dismiss() {
+    actors = []
+    services = [:]
+    for endpoint in endpoints { endpoint.actor = nil }
+    for lane in lanes { lane.wakeUp = nil }
+  }
+
   // MARK: Workers
 
   /// Makes room for `count` workers.

@@ -103,6 +103,7 @@ final class SimulationRun {
       }
     }
     judge(gauges: server.gauges)
+    network.dismiss()
     return network.faults
   }
 }
