@@ -30,6 +30,35 @@ struct SimulationRegressionTests {
     }
   }
 
+  @Test func aCheckWhoseRequestIsSentInPartsStillPasses() {
+    for seed: UInt64 in 1...10 {
+      let faults = slowWorld(seed: seed) { plan in
+        plan.conditions.capacityBits = 6...6
+        plan.policy.checks = .requests
+        // The first takes so long that three checks could have failed before the second.
+        plan.requests = [RequestPlan(id: 0), RequestPlan(id: 1)]
+        plan.requests[0].method = .PUT
+        plan.requests[0].framing = .length
+        plan.requests[0].size = 20_000
+        plan.clients[0].ids = [0, 1]
+      }
+      #expect(faults == [], "seed \(seed)")
+    }
+  }
+
+  @Test func whatIsToldToAWorkerThatHasEndedIsNotHeard() {
+    for seed: UInt64 in 1...10 {
+      let faults = slowWorld(seed: seed) { plan in
+        plan.policy.checks = .dials
+        plan.events = [
+          WorldEvent(time: .milliseconds(10), kind: .drain),
+          WorldEvent(time: .milliseconds(10), kind: .reload(0)),
+        ]
+      }
+      #expect(faults == [], "seed \(seed)")
+    }
+  }
+
   @Test func aReloadLeavesTheBodyLimitOfARequestUnderWayAlone() {
     for seed: UInt64 in 1...10 {
       let faults = slowWorld(seed: seed) { plan in

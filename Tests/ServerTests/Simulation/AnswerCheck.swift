@@ -36,7 +36,9 @@ struct AnswerCheck {
     guard let backend else {
       pattern = nil
       plan = nil
-      if !Self.ownStatuses.contains(status) && !ledger.retryStatuses.contains(status) { ledger.fault(id, "own answer \(status)") }
+      // A backend's status stands for it when no other backend is left to ask.
+      let isKnown = Self.ownStatuses.contains(status) || ledger.retryStatuses.contains(status)
+      if !isKnown { ledger.fault(id, "own answer \(status)") }
       return
     }
     let delivery = head.number("x-delivery") ?? -1

@@ -102,7 +102,9 @@ struct AnswerPlan {
       let reset = framing == .untilClose || random.chance(1, in: 2)
       conduct = .dieInBody(random.next(below: size), reset: reset)
     // What is against the rules of HTTP would pass through a relay.
-    case 5 where role == .proxy: conduct = .garbage(random.pick(Self.garbage))
+    case 5 where role == .proxy:
+      conduct = .garbage(random.pick(Self.garbage))
+      interims = []
     case 6 where role == .proxy:
       if bodiless || isHTTP10 { break }
       framing = .chunked

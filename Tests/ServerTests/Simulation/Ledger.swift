@@ -37,7 +37,10 @@ struct Delivery {
   let isLost: Bool
   /// Whether the backend may take long pauses.
   let mayStall: Bool
+  /// When the backend had produced the whole of its answer.
+  var answeredAt: Instant?
   /// Where in the stream to the worker the final answer begins and ends.
+  var interimStart: Int?
   var answerStart: Int?
   var answerEnd: Int?
   var answer: AnswerPlan?

@@ -49,7 +49,10 @@ struct ReferenceModel {
   init(_ run: SimulationRun) { self.run = run }
 
   func judge(_ record: RequestRecord) {
+    var record = record
     let id = record.plan.id
+    // Those of which only a beginning was sent were found when all was over.
+    record.deliveries.sort { $0.begunAt < $1.begunAt }
     judgeDeliveries(record)
     let allowed = allowed(record)
     switch record.outcome {
@@ -192,11 +195,12 @@ struct ReferenceModel {
       }
     }
     guard let endpoint = record.endpoint else { return allowed }
-    // Cutting off the answer to the next request takes along what still waited to be sent.
-    let next = ledger.records.first {
-      $0.previous == record.plan.id && $0.endpoint === endpoint
+    // Cutting off the answer to a later request takes along what still waited to be sent.
+    let isCutOffLater = ledger.records.contains { later in
+      later.plan.id > record.plan.id && later.endpoint === endpoint
+        && later.deliveries.contains { fate($0, later) != .answered }
     }
-    if let next, next.deliveries.contains(where: { fate($0, next) != .answered }) {
+    if isCutOffLater {
       allowed.mayEnd = true
       allowed.mayBeTruncated = true
     }
@@ -292,13 +296,22 @@ struct ReferenceModel {
       if ledger.isRefused(delivery, record.plan) && !isForwarded(delivery, record) {
         return .refused
       }
-      if let end = delivery.answerEnd, taken >= end, plan.isWhole { return .answered }
+      let isEnded = plan.framing != .untilClose || record.outcome != .truncated
+      if let end = delivery.answerEnd, taken >= end, plan.isWhole, isEnded { return .answered }
       if !plan.isWhole || delivery.endpoint.hasSentReset { return .broken }
       return .unfinished
+    }
+    // Of an interim answer a part only: nobody can tell what it was going to be.
+    if let start = delivery.interimStart, taken > start, delivery.endpoint.hasSentReset {
+      return .broken
     }
     if case .silence = plan.conduct { return .silent }
     let limit = configurations(record).map(\.responseLimit.nanoseconds).min() ?? 0
     if plan.delay.nanoseconds > limit - History.slack.nanoseconds { return .silent }
+    // The time of the answer runs while a slow way takes the request there, or the answer back.
+    let patience = workers.closedAt - delivery.begunAt
+    let wasSentInTime = delivery.answeredAt.map { $0 + History.slack < workers.closedAt } ?? false
+    if !wasSentInTime && patience.nanoseconds >= limit { return .silent }
     if delivery.endpoint.hasSentReset || delivery.endpoint.hasSentFinish { return .dead }
     return .unfinished
   }
@@ -343,8 +356,9 @@ struct ReferenceModel {
     let plan = run.plan
     let hasTroubles = plan.backends.contains { $0.index == backend && !$0.isReliable }
     if plan.policy.checks != .none {
-      // Through the smallest sockets not even a check is quick.
-      let isSlow = plan.conditions.bodyMax < 200_000
+      // Through the smallest sockets, or over a long way, not even a check is quick.
+      let isSlow =
+        plan.conditions.bodyMax < 200_000 || plan.conditions.latency.upperBound > 5_000
       if hasTroubles || isSlow || plan.level == .storm || !history.jumps.isEmpty { return true }
     }
     return plan.policy.ejects && (hasTroubles || plan.level == .storm || !history.jumps.isEmpty)

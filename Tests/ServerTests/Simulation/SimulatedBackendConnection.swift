@@ -273,6 +273,7 @@ final class SimulatedBackendConnection: SimulatedActor {
     default:
       break
     }
+    ledger.records[id].deliveries[current.delivery].interimStart = sentTotal
     for status in current.plan.interims {
       output.append(string: "HTTP/1.1 \(status) Early\r\nLink: </style.css>\r\n\r\n")
     }
@@ -293,6 +294,7 @@ final class SimulatedBackendConnection: SimulatedActor {
 
   private func markEnd(_ current: Due) {
     ledger.records[current.plan.id].deliveries[current.delivery].answerEnd = sentTotal
+    ledger.records[current.plan.id].deliveries[current.delivery].answeredAt = network.now
   }
 
   /// Only in one segment with the end of the answer: a later one could meet the next request.
