@@ -134,6 +134,8 @@ final class ScriptedIO: InputOutput {
     return .sent(count)
   }
 
+  func unacknowledgedByteCount(of socket: Socket) -> Int { 0 }
+
   func shutdownSending(_ socket: Socket) { peers[index(socket)].hasShutDown = true }
 
   func close(_ socket: Socket, reset: Bool) {

@@ -125,7 +125,8 @@ extension Configuration.Limits: Section {
         + "uploads that pause for long, such as live logs."),
     Key(
       "rate-grace", \.rateGrace, .duration(.milliseconds(100) ... .seconds(3600)),
-      "How long a client may stay below the minimum rate: a lift, a tunnel, a change of cell."),
+      "How long a client may stay below the minimum rate: a lift, a tunnel, a change of cell. It "
+        + "should be less than `body-idle`."),
     Key(
       "keep-alive", \.keepAlive, .duration(.zero ... .seconds(86_400)),
       "How long a connection waits for its next request; then it is closed."),

@@ -65,7 +65,7 @@ public final class Server {
   let inbox: Inbox<ControlMessage>
   private var workers: [RunningWorker] = []
   private(set) var listening: ListenerTable
-  private var log: AccessLogWriter?
+  var log: AccessLogWriter?
   private(set) var rotatesTicketsAt = Instant.never
   var overload = OverloadWatch()
   var stage = Stage.serving
@@ -190,26 +190,6 @@ public final class Server {
     try readTicketKeys(of: configuration)
     return try builder.build(
       configuration, certificates: certificates.byListener, names: names)
-  }
-
-  private func startLog() throws(ServerFailure) {
-    guard configuration.log.access != .off else { return }
-    let target = OutputTarget(configuration.log.target)
-    do throws(SystemError) {
-      log = try AccessLogWriter(target: target, producerCount: builder.workerCount) {
-        [logger] event in
-        switch event {
-        case .failed(let error):
-          logger.error("the access log can't be written; lines will be dropped: \(error)")
-        case .recovered:
-          logger.notice("the access log can be written again")
-        case .reopenFailed(let error):
-          logger.error("the access log can't be opened anew: \(error)")
-        }
-      }
-    } catch {
-      throw ServerFailure("can't open the access log \(configuration.log.target): \(error)")
-    }
   }
 
   private func startWorkers() throws(ServerFailure) {
@@ -489,27 +469,5 @@ private struct WorkerStart: Sendable {
       metrics: metrics, admission: admission, events: events,
       log: AccessLog(format: format, producer: producer, metrics: metrics))
     while !worker.isFinished { worker.turn() }
-  }
-}
-
-extension OutputTarget {
-  fileprivate init(_ target: Configuration.Log.Target) {
-    self =
-      switch target {
-      case .stdout: .standardOutput
-      case .stderr: .standardError
-      case .file(let path): .file(path: path)
-      }
-  }
-}
-
-extension AccessLog.Format {
-  fileprivate init(_ format: Configuration.Log.Access) {
-    self =
-      switch format {
-      case .json: .json
-      case .text: .text
-      case .off: .off
-      }
   }
 }

@@ -235,9 +235,11 @@ extension Worker where IO: ~Copyable {
             hasAnswered ? .clientStalled : .requestTimeout, at: now), exchange)
         return
       }
-      exchanges[exchange].machine.progressed(at: now)
-      updateDeadline(exchange)
     }
+    // The first look only notes where it stands; for the idle time it counts as progress, which
+    // the next one will confirm or not.
+    exchanges[exchange].machine.progressed(at: now)
+    updateDeadline(exchange)
     downstreams[handle].takenByteCount = taken
     setDeadline(downstream: handle, now + rate.grace)
   }

@@ -14,11 +14,10 @@ import Testing
 
     let process = martlet.process
     func limit(_ count: Int) throws {
-      // Descriptors are handed out lowest first, so their number is also the next one.
       let result = try run(["prlimit", "--pid", "\(process.id)", "--nofile=\(count):"])
       #expect(result.status == 0, "\(result.errors)")
     }
-    try limit(process.descriptorCount)
+    try limit(process.lowestFreeDescriptor)
     let waiting = try (0..<3).map { _ in try martlet.wire() }
     for wire in waiting { try wire.send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n") }
     eventually("it says so") { martlet.log.contains("out of descriptors") }

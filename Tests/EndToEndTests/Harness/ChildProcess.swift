@@ -111,9 +111,11 @@ final class ChildProcess: Sendable {
     return (user + system) / Double(sysconf(Int32(_SC_CLK_TCK)))
   }
 
-  /// How many file descriptors it has open.
-  var descriptorCount: Int {
-    (try? FileManager.default.contentsOfDirectory(atPath: "/proc/\(id)/fd").count) ?? 0
+  /// The number that the next file it opens will get.
+  var lowestFreeDescriptor: Int {
+    let names = (try? FileManager.default.contentsOfDirectory(atPath: "/proc/\(id)/fd")) ?? []
+    let taken = Set(names.compactMap { Int($0) })
+    return (0...taken.count).first { !taken.contains($0) } ?? 0
   }
 
   /// The most resident memory that it ever had, in bytes.
