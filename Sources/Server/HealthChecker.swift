@@ -139,8 +139,9 @@ extension Worker where IO: ~Copyable {
       scratch.append(string: host ?? checker.targets[target].member.record.identity.address)
       scratch.append("\r\nUser-Agent: martlet-health\r\nConnection: close\r\n\r\n")
       checker.probes[handle].transport.write(scratch, &io, &buffers)
-      checker.probes[handle].transport.flush(&io, &buffers)
     }
+    // A socket may take the request in parts.
+    checker.probes[handle].transport.flush(&io, &buffers)
     guard case .http(_, _, let expected) = check.kind else { return }
     while true {
       switch checker.probes[handle].transport.receive(&io, &buffers) {

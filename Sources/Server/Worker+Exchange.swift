@@ -245,7 +245,7 @@ extension Worker where IO: ~Copyable {
   private mutating func takePiece(_ handle: Handle, skip: Int, count: Int) -> Bool {
     let downstream = exchanges[handle].downstream
     exchanges[handle].bodyByteCount += UInt64(count)
-    if exchanges[handle].bodyByteCount > settings.bodyByteCountMax {
+    if exchanges[handle].bodyByteCount > snapshot(of: handle).settings.bodyByteCountMax {
       metrics.add(.refusedBodyTooLarge)
       perform(exchanges[handle].machine.refuse(.bodyTooLarge, at: now), handle)
       return false

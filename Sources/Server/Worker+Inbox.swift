@@ -42,6 +42,8 @@ extension Worker where IO: ~Copyable {
   }
 
   mutating func handle(_ message: WorkerMessage) {
+    // What ended took everything along; a later message of the same batch would begin anew.
+    if stage == .finished { return }
     switch message {
     case .install(let snapshot, let assignments): install(snapshot, assignments)
     case .membershipChanged:

@@ -115,8 +115,7 @@ struct Worker<IO: InputOutput & ~Copyable>: ~Copyable {
 
   /// One turn. It blocks until something is ready or due.
   mutating func turn() {
-    let isIdle = toDrive.isEmpty && toFlush.isEmpty && !handshakes.hasReady
-    let count = io.wait(until: isIdle ? timers.nextDeadline : .origin)
+    let count = io.wait(until: waitsUntil)
     readInbox()
     // All events are noted before anything is driven, so that nobody leases an upstream connection
     // whose end is already known.
@@ -131,6 +130,11 @@ struct Worker<IO: InputOutput & ~Copyable>: ~Copyable {
       flush()
       rounds += 1
     }
+  }
+
+  /// Until when the next turn blocks if nothing becomes ready.
+  var waitsUntil: Instant? {
+    toDrive.isEmpty && toFlush.isEmpty && !handshakes.hasReady ? timers.nextDeadline : .origin
   }
 
   /// Nothing is left to do for a worker that was told to drain.

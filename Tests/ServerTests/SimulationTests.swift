@@ -13,27 +13,39 @@ struct SimulationTests {
     for failure in failures { Issue.record(Comment(rawValue: failure)) }
   }
 
-  /// Runs one seed; nil, or what was wrong with it.
+  /// Runs one seed; nil, or what was wrong with it, and the shortest way there that was found.
   @Sendable static func failure(ofSeed seed: UInt64) -> String? {
-    let wantsLog = SeedRange.wantsLog
-    let run = SimulationRun(seed: seed, role: .proxy, isLogging: wantsLog)
-    guard
-      var server = try? SimulatedWorker(
-        io: run.network, listener: run.listener, backends: run.addresses, seed: seed)
-    else { return "seed \(seed): no descriptor is left for the worker's inbox" }
-    let faults = run.run(&server)
-    if wantsLog { print((run.network.log ?? []).joined(separator: "\n")) }
+    let plan = SimulationPlan(seed: seed, role: .proxy)
+    let (faults, log) = run(plan, isLogging: SeedRange.wantsLog)
+    if SeedRange.wantsLog { print(log.joined(separator: "\n")) }
     if faults.isEmpty { return nil }
-    return "seed \(seed) (\(run.level)):\n  " + faults.joined(separator: "\n  ")
+    var text = "seed \(seed) (\(plan.level)):\n  " + faults.joined(separator: "\n  ")
+    if SeedRange.shrinks {
+      var shrinking = Shrinking(plan, faults: faults) { run($0).faults }
+      let (rest, log) = run(shrinking.shrink(), isLogging: true)
+      text += "\nwhat is left of it fails with\n  " + rest.joined(separator: "\n  ")
+      text += "\nand this happens:\n  " + log.joined(separator: "\n  ")
+    }
+    return text
+  }
+
+  static func run(
+    _ plan: SimulationPlan, isLogging: Bool = false
+  ) -> (faults: [String], log: [String]) {
+    let run = SimulationRun(plan, isLogging: isLogging)
+    guard var server = try? SimulatedWorkers(of: run) else {
+      return (["no descriptor is left for the workers' inboxes"], [])
+    }
+    let faults = run.run(&server)
+    return (faults, run.network.log ?? [])
   }
 
   @Test func equalSeedsGiveEqualRuns() throws {
-    for seed: UInt64 in 1...12 {
+    for seed: UInt64 in 1...24 {
       var traces: [UInt64] = []
       for _ in 0..<2 {
         let run = SimulationRun(seed: seed, role: .proxy)
-        var server = try SimulatedWorker(
-          io: run.network, listener: run.listener, backends: run.addresses, seed: seed)
+        var server = try SimulatedWorkers(of: run)
         _ = run.run(&server)
         traces.append(run.network.trace)
       }

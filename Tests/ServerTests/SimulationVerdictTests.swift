@@ -9,7 +9,7 @@ struct SimulationVerdictTests {
   @Test(arguments: RelayFault.allCases)
   func everyFaultIsFound(_ fault: RelayFault) {
     var found: [String] = []
-    for seed: UInt64 in 1...60 where found.isEmpty {
+    for seed: UInt64 in 1...200 where found.isEmpty {
       let run = SimulationRun(seed: seed, role: .relay, level: level(for: fault))
       var relay = PlainRelay(
         io: run.network, listener: run.listener, backends: run.addresses, fault: fault)
@@ -28,12 +28,31 @@ struct SimulationVerdictTests {
   ])
   func aRelayIsNoProxy(_ reason: String) {
     let isFound = (1...200).contains { (seed: UInt64) in
-      let run = SimulationRun(
+      var plan = SimulationPlan(
         seed: seed, role: .proxy, level: reason.hasPrefix("should") ? .stale : .storm)
+      plan.workerCount = 1
+      let run = SimulationRun(plan)
       var relay = PlainRelay(io: run.network, listener: run.listener, backends: run.addresses)
       return run.run(&relay).contains { $0.contains(reason) }
     }
     #expect(isFound)
+  }
+
+  /// What is left of a failing run still fails in the same way, and is less.
+  @Test func aFailingRunIsMadeShorter() throws {
+    func fails(_ plan: SimulationPlan) -> [String] {
+      let run = SimulationRun(plan)
+      var relay = PlainRelay(
+        io: run.network, listener: run.listener, backends: run.addresses, fault: .flipsByte)
+      return run.run(&relay).filter { $0.contains("is wrong at byte") }
+    }
+    let plan = try #require(
+      (1...60).lazy.map { SimulationPlan(seed: $0, role: .relay, level: .calm) }
+        .first { $0.requests.count > 8 && !fails($0).isEmpty })
+    var shrinking = Shrinking(plan, faults: fails(plan), tries: 200, fails: fails)
+    let rest = shrinking.shrink()
+    #expect(!fails(rest).isEmpty)
+    #expect(rest.clients.flatMap(\.ids).count < plan.requests.count / 2)
   }
 
   private func level(for fault: RelayFault) -> SimulationLevel {

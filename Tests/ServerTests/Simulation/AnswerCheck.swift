@@ -20,6 +20,7 @@ struct AnswerCheck {
   /// What a server may answer by itself (design: bad input, limits, time-outs).
   private static let ownStatuses: Set<Int> = [
     400, 404, 408, 413, 414, 417, 421, 429, 431, 501, 502, 503, 504, 505,
+    ConfigurationPlan.fixedStatus, ConfigurationPlan.movedStatus,
   ]
 
   init(_ head: MessageHead, _ id: Int, _ ledger: Ledger, isUntilClose: Bool) {
@@ -35,7 +36,9 @@ struct AnswerCheck {
     guard let backend else {
       pattern = nil
       plan = nil
-      if !Self.ownStatuses.contains(status) { ledger.fault(id, "own answer \(status)") }
+      // A backend's status stands for it when no other backend is left to ask.
+      let isKnown = Self.ownStatuses.contains(status) || ledger.retryStatuses.contains(status)
+      if !isKnown { ledger.fault(id, "own answer \(status)") }
       return
     }
     let delivery = head.number("x-delivery") ?? -1

@@ -20,6 +20,8 @@ struct AnswerPlan {
     case garbage(String)
     /// The chunked body turns to nonsense after so many bytes of it.
     case nonsenseAt(Int)
+    /// A 101, and bytes both ways.
+    case switchProtocols
     /// Unasked bytes in the same segment as the end.
     case excess
   }
@@ -75,15 +77,23 @@ struct AnswerPlan {
       afterwards = .closeSilently(.microseconds(Int64(random.skewed(upTo: 5_000_000))))
     }
     if hasNoBody(request) && framing == .untilClose { framing = .length }
-    if level == .storm && random.chance(1, in: 4) { misbehave(request, isHTTP10, role) }
+    if level == .storm && random.chance(1, in: 4) && !request.isAnsweredKindly {
+      misbehave(request, isHTTP10, role)
+    } else if request.relaySize != nil && random.chance(3, in: 4) {
+      conduct = .switchProtocols
+      interims = []
+      afterwards = .stay
+    }
   }
 
   private mutating func misbehave(
     _ request: RequestPlan, _ isHTTP10: Bool, _ role: SimulatedRole
   ) {
     let bodiless = hasNoBody(request)
-    switch random.next(below: 9) {
+    switch random.next(below: 10) {
     case 0: conduct = .silence
+    // Longer than some are waited for.
+    case 9: delay = .milliseconds(Int64(1_000 + random.next(below: 40_000)))
     case 1: conduct = .die(reset: random.chance(1, in: 2))
     case 2: conduct = .dieInHead(1 + random.next(below: 60), reset: random.chance(1, in: 2))
     case 3, 4:
@@ -92,7 +102,9 @@ struct AnswerPlan {
       let reset = framing == .untilClose || random.chance(1, in: 2)
       conduct = .dieInBody(random.next(below: size), reset: reset)
     // What is against the rules of HTTP would pass through a relay.
-    case 5 where role == .proxy: conduct = .garbage(random.pick(Self.garbage))
+    case 5 where role == .proxy:
+      conduct = .garbage(random.pick(Self.garbage))
+      interims = []
     case 6 where role == .proxy:
       if bodiless || isHTTP10 { break }
       framing = .chunked
@@ -126,9 +138,19 @@ struct AnswerPlan {
     request.method == .HEAD || status == 204 || status == 304
   }
 
+  /// For the log.
+  var summary: String {
+    "\(conduct), then \(afterwards): \(status), \(size) bytes, \(framing), trailer \(hasTrailer), "
+      + "interims \(interims), after \(delay.nanoseconds / 1_000)"
+  }
+
   var pattern: BodyPattern { BodyPattern(id, backend + 1, delivery + 1) }
 
   func head(for request: RequestPlan) -> String {
+    if case .switchProtocols = conduct {
+      return "HTTP/1.1 101 Whatever\r\nX-Id: \(id)\r\nX-Backend: \(backend)\r\n"
+        + "Connection: upgrade\r\nUpgrade: websocket\r\n\r\n"
+    }
     var text = "HTTP/1.1 \(status) Whatever\r\nX-Id: \(id)\r\nX-Backend: \(backend)\r\n"
     text += "X-Delivery: \(delivery)\r\nX-Size: \(hasNoBody(request) ? 0 : size)\r\n"
     if status != 204 {
@@ -160,6 +182,11 @@ struct AnswerPlan {
       stopsBetweenChunks = true
     default: break
     }
+    if case .switchProtocols = conduct {
+      return MessageWriter(
+        head: head(for: request), pattern: request.relayedPattern(from: backend),
+        size: request.relaySize ?? 0, framing: .untilClose, random: random)
+    }
     return MessageWriter(
       head: head(for: request), pattern: pattern, size: size,
       framing: hasNoBody(request) ? .none : framing,
@@ -170,7 +197,7 @@ struct AnswerPlan {
   /// Whether the whole of the answer will be sent.
   var isWhole: Bool {
     switch conduct {
-    case .answer, .answerEarly, .excess: true
+    case .answer, .answerEarly, .excess, .switchProtocols: true
     default: false
     }
   }

@@ -59,7 +59,7 @@ struct NetworkConditions {
       spuriousReports: random.next(below: 12),
       wakeUps: random.next(below: 6),
       exhaustion: isRough && random.chance(1, in: 3) ? 200 : 0,
-      abortedAccepts: isRough ? random.next(below: 12) : 0,
+      abortedAccepts: isRough && random.chance(1, in: 3) ? 1 + random.next(below: 12) : 0,
       bareReports: [0, 128, 256][random.next(below: 3)],
       batchMax: random.chance(1, in: 3) ? 1 + random.next(below: 3) : 64,
       turnCost: 1 << random.next(below: 10))

@@ -73,6 +73,7 @@ struct PlainRelay<IO: InputOutput & ~Copyable>: ~Copyable, SimulatedServer {
     self.io.watch(listener: listener, token: .max)
   }
 
+  var isFinished: Bool { pairs.isEmpty }
   var gauges: [(name: String, value: Int)] { [("pairs", pairs.count)] }
 
   mutating func turn() {

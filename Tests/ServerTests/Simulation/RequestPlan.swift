@@ -16,6 +16,7 @@ struct RequestPlan {
   enum Manner { case orderly, reset, cut }
 
   private(set) var id: Int
+  var prefix = RoutePrefix.a
   var method = Method.GET
   var isHTTP10 = false
   var size = 0
@@ -24,6 +25,11 @@ struct RequestPlan {
   /// The options of its Connection field.
   var connection: String?
   var hasTrailer = false
+  /// It asks to switch protocols; then so many bytes follow from the client, and as many from the
+  /// backend.
+  var relaySize: Int?
+  /// What is answered to it never misbehaves: only for making a run simpler.
+  var isAnsweredKindly = false
   /// The client goes away in the middle.
   var departure: (moment: Departure, manner: Manner)?
   /// The request breaks RFC 9112 in this way, and must never reach a backend.
@@ -49,6 +55,14 @@ struct RequestPlan {
     case 1: connection = "x-hop"
     case 2: connection = "Keep-Alive, X-Hop"
     default: connection = isHTTP10 && random.chance(2, in: 3) ? "keep-alive" : nil
+    }
+    if role == .proxy {
+      prefix = random.pick([.a, .a, .a, .a, .a, .b, .b, .b])
+      if random.chance(1, in: 12) { prefix = random.pick([.fixed, .moved, .nowhere]) }
+      if method == .GET && framing == .none && !isHTTP10 && random.chance(1, in: 8) {
+        relaySize = random.skewed(upTo: sizeMax)
+        connection = "Upgrade"
+      }
     }
     if level == .storm && random.chance(1, in: 8) { depart(&random) }
     // A relay passes everything on; nobody expects it to refuse.
@@ -78,7 +92,16 @@ struct RequestPlan {
   }
 
   var pattern: BodyPattern { BodyPattern(id) }
-  var path: String { "/r/\(id)" }
+  var path: String { "/\(prefix.rawValue)/\(id)" }
+
+  /// What the client and the backend say after a switch of protocols.
+  var relayedPattern: BodyPattern { BodyPattern(id, 1 << 20) }
+  func relayedPattern(from backend: Int) -> BodyPattern { BodyPattern(id, 1 << 20, backend + 1) }
+
+  /// The number in a path.
+  static func id(ofPath path: Substring) -> Int? {
+    path.split(separator: "/").last.flatMap { Int($0) }
+  }
 
   /// Through the empty line.
   var head: String {
@@ -94,6 +117,7 @@ struct RequestPlan {
       text += "Connection: \(connection)\r\n"
       if connection.lowercased().contains("x-hop") { text += "X-Hop: 1\r\n" }
     }
+    if relaySize != nil { text += "Upgrade: websocket\r\n" }
     if expectsContinue { text += "Expect: 100-continue\r\n" }
     if hasTrailer { text += "Trailer: X-Trailer\r\n" }
     return text + "\r\n"
@@ -112,7 +136,7 @@ struct RequestPlan {
 /// Ways to write a request that two parsers may read differently, or that is plainly wrong.
 enum Malformation: CaseIterable {
   case lengthAndCoding, twoLengths, bareLineFeed, spaceBeforeColon, foldedField, noHost, nul
-  case unknownCoding, garbage
+  case unknownCoding, garbage, unknownExpectation, tunnel
 
   func head(path: String, id: Int) -> String {
     let start = "POST \(path) HTTP/1.1\r\nHost: site.example\r\nX-Id: \(id)\r\n"
@@ -126,6 +150,9 @@ enum Malformation: CaseIterable {
     case .noHost: "POST \(path) HTTP/1.1\r\nX-Id: \(id)\r\nContent-Length: 0\r\n\r\n"
     case .nul: start + "X-A: \0\r\nContent-Length: 0\r\n\r\n"
     case .unknownCoding: start + "Transfer-Encoding: chunked, x-odd\r\n\r\n0\r\n\r\n"
+    case .unknownExpectation: start + "Expect: the-unexpected\r\nContent-Length: 0\r\n\r\n"
+    case .tunnel:
+      "CONNECT site.example:443 HTTP/1.1\r\nHost: site.example:443\r\nX-Id: \(id)\r\n\r\n"
     case .garbage: "\u{16}\u{3}\u{1} not http \(id)\r\n\r\n"
     }
   }

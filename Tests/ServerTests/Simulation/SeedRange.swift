@@ -1,15 +1,13 @@
 // Which seeds are run, and what is said when a process dies in the middle of one.
 //
 // MARTLET_SEEDS and MARTLET_FIRST_SEED choose the range; MARTLET_SIMULATION_LOG asks for the event
-// log. Seeds that ever found a fault are kept here and run first.
+// log, MARTLET_SIMULATION_SHRINK=0 leaves failing seeds as they are. Seeds that ever found a fault
+// (KeptSeeds.swift) are run first.
 
 import Foundation
 import Glibc
 
 struct SeedRange {
-  /// Seeds that once failed, oldest first; each stays for good.
-  static let kept: [UInt64] = []
-
   let first: UInt64
   let count: Int
 
@@ -30,6 +28,11 @@ struct SeedRange {
     ProcessInfo.processInfo.environment["MARTLET_SIMULATION_LOG"] != nil
   }
 
+  /// Whether a failing seed is made shorter before it is shown.
+  static var shrinks: Bool {
+    ProcessInfo.processInfo.environment["MARTLET_SIMULATION_SHRINK"] != "0"
+  }
+
   init(first: UInt64, count: Int) {
     self.first = first
     self.count = count
@@ -41,7 +44,7 @@ struct SeedRange {
   /// for those that failed, in the order of seeds.
   func failures(of body: @escaping @Sendable (UInt64) -> String?) async -> [String] {
     SeedInProgress.reportOnDeath()
-    let seeds = (self.first == 1 ? Self.kept : []) + seeds
+    let seeds = (self.first == 1 ? KeptSeed.all.map(\.seed) : []) + seeds
     let found = await withTaskGroup(of: [(Int, String)].self) { group in
       for lane in 0..<2 {
         group.addTask {

@@ -11,6 +11,7 @@ final class SimulatedBackend: SimulatedService {
   let seed: UInt64
   let sizeMax: Int
   let isSmall: Bool
+  let hasTroubles: Bool
   private(set) var connections: [SimulatedBackendConnection] = []
   private var random: RandomGenerator
   /// Times at which it can't be reached.
@@ -22,6 +23,7 @@ final class SimulatedBackend: SimulatedService {
     self.index = index
     self.ledger = ledger
     self.seed = seed
+    hasTroubles = !isReliable
     self.sizeMax = sizeMax
     self.isSmall = isSmall
     address = .ip(IPAddress(v4: 0x0A01_0001 + UInt32(index)), port: 8080)
@@ -46,9 +48,16 @@ final class SimulatedBackend: SimulatedService {
     }
   }
 
+  /// Whether it fails checks that ask, though it can be dialled.
+  var isSick: Bool {
+    let seconds = ledger.network.now.nanoseconds / 1_000_000_000
+    return hasTroubles && mix(seed &+ seconds / 8) % 4 == 0
+  }
+
   override func dialled(by endpoint: SimulatedEndpoint) -> DialOutcome {
     let now = ledger.network.now
     let trouble = troubles.first { $0.from <= now && now < $0.to }
+    if let trouble { ledger.failedDials.append((now, index, trouble.kind)) }
     switch trouble?.kind {
     case .refuses: return .refused
     case .swallows: return .swallowed

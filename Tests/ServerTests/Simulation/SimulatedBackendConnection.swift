@@ -18,6 +18,14 @@ final class SimulatedBackendConnection: SimulatedActor {
     var writer: MessageWriter?
   }
 
+  /// What comes and goes behind a 101.
+  private struct Tunnel {
+    let id: Int
+    let size: Int
+    var received = 0
+    var isSent = false
+  }
+
   private enum Phase {
     case serving
     /// The answers are over; what still comes is read for the audit only, until the worker ends.
@@ -38,6 +46,9 @@ final class SimulatedBackendConnection: SimulatedActor {
   private var output = ByteBuffer()
   private var incoming: Incoming?
   private var due: [Due] = []
+  private var tunnel: Tunnel?
+  private var inputHasEnded = false
+  private var answersCheck = false
   private var silentClose: Instant?
   private var bytesAreLost = false
   private var isAudited = false
@@ -90,6 +101,7 @@ final class SimulatedBackendConnection: SimulatedActor {
       case .nothingYet:
         return
       case .finished:
+        inputHasEnded = true
         // With an answer to give, the worker may only have ended its own direction.
         if due.isEmpty || incoming != nil { leave(reset: false) }
         return
@@ -101,6 +113,7 @@ final class SimulatedBackendConnection: SimulatedActor {
 
   private func parse() {
     while true {
+      if tunnel != nil { return checkTunnel() }
       let start = endpoint.takenTotal - input.count
       switch parser.next(&input) {
       case .more:
@@ -120,14 +133,36 @@ final class SimulatedBackendConnection: SimulatedActor {
     }
   }
 
+  private func checkTunnel() {
+    guard var tunnel, !input.isEmpty else { return }
+    let pattern = ledger.records[tunnel.id].plan.relayedPattern
+    if let position = pattern.mismatch(in: input.bytes, at: tunnel.received) {
+      ledger.fault(tunnel.id, "what the client relays is wrong at byte \(position)")
+    }
+    tunnel.received += input.count
+    input.removeAll()
+    if tunnel.received > tunnel.size {
+      ledger.fault(tunnel.id, "\(tunnel.received) of \(tunnel.size) bytes relayed to the backend")
+    }
+    self.tunnel = tunnel
+    if tunnel.isSent && tunnel.received >= tunnel.size, case .serving = phase { linger() }
+  }
+
   private func headArrived(_ head: MessageHead, at start: Int) {
+    if head.parts[1] == PolicyPlan.healthPath && ledger.role == .proxy {
+      output.append(
+        string: "HTTP/1.1 \(backend.isSick ? 503 : 200) OK\r\nContent-Length: 0\r\n\r\n")
+      answersCheck = true
+      return
+    }
     guard let id = head.number("x-id"), ledger.records.indices.contains(id) else {
       return network.fault("backend \(backend.index): a request of nobody, \(head.startLine)")
     }
     let isAnswered: Bool
     if case .serving = phase { isAnswered = true } else { isAnswered = false }
     let delivery = ledger.deliver(
-      id, to: backend.index, endpoint, at: start, isLost: bytesAreLost || !isAnswered)
+      id, to: backend.index, endpoint, at: start, isLost: bytesAreLost || !isAnswered,
+      mayStall: pace.stalls > 0)
     incoming = Incoming(id: id)
     let request = ledger.records[id].plan
     let parts = head.parts
@@ -149,8 +184,14 @@ final class SimulatedBackendConnection: SimulatedActor {
       plan.closeAsAsked()
     }
     ledger.records[id].deliveries[delivery].answer = plan
+    network.note("request \(id): backend \(backend.index) will \(plan.summary)")
     var answer = Due(plan: plan, delivery: delivery)
     if case .answerEarly = plan.conduct { answer.time = network.now + plan.delay }
+    if case .switchProtocols = plan.conduct {
+      tunnel = Tunnel(id: id, size: request.relaySize ?? 0)
+      answer.time = network.now + plan.delay
+      incoming = nil
+    }
     due.append(answer)
     if head.values("expect") == ["100-continue"] && plan.sendsContinue && due.count == 1 {
       output.append("HTTP/1.1 100 Continue\r\n\r\n" as StaticString)
@@ -232,6 +273,7 @@ final class SimulatedBackendConnection: SimulatedActor {
     default:
       break
     }
+    ledger.records[id].deliveries[current.delivery].interimStart = sentTotal
     for status in current.plan.interims {
       output.append(string: "HTTP/1.1 \(status) Early\r\nLink: </style.css>\r\n\r\n")
     }
@@ -252,6 +294,7 @@ final class SimulatedBackendConnection: SimulatedActor {
 
   private func markEnd(_ current: Due) {
     ledger.records[current.plan.id].deliveries[current.delivery].answerEnd = sentTotal
+    ledger.records[current.plan.id].deliveries[current.delivery].answeredAt = network.now
   }
 
   /// Only in one segment with the end of the answer: a later one could meet the next request.
@@ -270,6 +313,10 @@ final class SimulatedBackendConnection: SimulatedActor {
       output.append("ZZ;nonsense\r\n" as StaticString)
       _ = flushOutput()
       return linger()
+    case .switchProtocols:
+      tunnel?.isSent = true
+      if inputHasEnded || (tunnel.map { $0.received >= $0.size } ?? true) { linger() }
+      return
     default:
       break
     }
@@ -288,6 +335,7 @@ final class SimulatedBackendConnection: SimulatedActor {
   }
 
   private func closeWhenIdle() {
+    if answersCheck { return linger() }
     guard let silentClose, incoming == nil else { return }
     if network.now < silentClose { return wake(after: silentClose - network.now) }
     leave(reset: random.chance(1, in: 4))
@@ -308,18 +356,24 @@ final class SimulatedBackendConnection: SimulatedActor {
     if isAudited { return }
     isAudited = true
     parseLost()
-    if !parser.isBetweenMessages || input.isEmpty { return }
+    if !parser.isBetweenMessages || input.isEmpty || tunnel != nil { return }
     let line = String(decoding: input.bytes.extracting(first: min(input.count, 64)))
     let parts = line.split(separator: " ", omittingEmptySubsequences: false)
-    guard parts.count >= 3, parts[1].hasPrefix("/r/"), let id = Int(parts[1].dropFirst(3)),
+    guard parts.count >= 3, let id = RequestPlan.id(ofPath: parts[1]),
       ledger.records.indices.contains(id)
-    else { return }
+    else {
+      let start = endpoint.sentTotal - input.count
+      ledger.lostBeginnings.append(endpoint.sendingTime(of: start))
+      return
+    }
     _ = ledger.deliver(
-      id, to: backend.index, endpoint, at: endpoint.sentTotal - input.count, isLost: true)
+      id, to: backend.index, endpoint, at: endpoint.sentTotal - input.count, isLost: true,
+      mayStall: false)
   }
 
   private func parseLost() {
     bytesAreLost = true
+    if tunnel != nil { return }
     while true {
       switch parser.next(&input) {
       case .more, .malformed: return

@@ -40,6 +40,14 @@ final class SimulatedClient: SimulatedActor {
     var end: Int?
   }
 
+  /// What comes behind a 101.
+  private struct Tunnel {
+    let id: Int
+    let backend: Int?
+    let size: Int
+    var received = 0
+  }
+
   private let ledger: Ledger
   private var random: RandomGenerator
   private let pace: Pace
@@ -61,19 +69,22 @@ final class SimulatedClient: SimulatedActor {
   private var written = 0
   private var heldUntil: Instant?
   private var answer: AnswerCheck?
+  private var tunnel: Tunnel?
+  /// The request before on this connection.
+  private var previous: Int?
   /// No further request goes over this connection.
   private var isLast = false
   private var closeAnnounced = false
   private var leaving: Instant?
 
-  init(ledger: Ledger, ids: Range<Int>, random: RandomGenerator, isSmall: Bool) {
+  init(ledger: Ledger, plan: ClientPlan) {
     self.ledger = ledger
-    self.ids = ArraySlice(ids)
-    var random = random
-    pace = Pace(drawnFrom: &random, level: ledger.level, isSmall: isSmall)
+    ids = plan.ids[...]
+    var random = RandomGenerator(seed: plan.seed)
+    pace = Pace(drawnFrom: &random, level: ledger.level, isSmall: plan.isSmall)
     depth = random.chance(1, in: 3) ? 2 + random.next(below: 4) : 1
     address = .ip(
-      IPAddress(v4: 0x0A00_0100 + UInt32(ids.lowerBound & 0xFF)), port: UInt16(40_000))
+      IPAddress(v4: 0x0A00_0100 + UInt32((plan.ids.first ?? 0) & 0xFF)), port: UInt16(40_000))
     self.random = random
     super.init(network: ledger.network)
     wake(after: .microseconds(Int64(self.random.skewed(upTo: 2_000_000))))
@@ -106,6 +117,8 @@ final class SimulatedClient: SimulatedActor {
     parser = MessageParser(.answers)
     writer = nil
     answer = nil
+    tunnel = nil
+    previous = nil
     answerStart = 0
     isLast = false
     closeAnnounced = false
@@ -129,6 +142,12 @@ final class SimulatedClient: SimulatedActor {
   }
 
   private func connectionEnded(isOrderly: Bool) {
+    if let tunnel {
+      let isWhole = tunnel.received == tunnel.size
+      ledger.finish(tunnel.id, .switched(backend: tunnel.backend, isWhole: isWhole))
+      outstanding.removeFirst()
+      return hangUp(.orderly, outcome: .unanswered)
+    }
     if let first = outstanding.first, answer != nil || !input.isEmpty {
       ledger.finish(first.id, .truncated)
       outstanding.removeFirst()
@@ -184,6 +203,8 @@ final class SimulatedClient: SimulatedActor {
       self.heldUntil = nil
     }
     writer?.produce(into: &output, about: 16_384)
+    // Behind a 101 there is no head.
+    if output.isEmpty && writer?.isDone == false { writer?.produce(into: &output, about: 16_384) }
     guard let writer, let id = outstanding.last?.id else { return false }
     if writer.isDone {
       finishWriting(endpoint)
@@ -201,21 +222,33 @@ final class SimulatedClient: SimulatedActor {
     let id = ids.removeFirst()
     let plan = ledger.records[id].plan
     ledger.records[id].outcome = .begun
+    ledger.records[id].begunAt = network.now
+    ledger.records[id].endpoint = endpoint
+    ledger.records[id].previous = previous
+    ledger.records[id].clientMayStall = pace.stalls > 0
+    previous = id
     network.note("client \(number) begins request \(id): \(plan.method), \(plan.size) bytes")
     outstanding.append(
       Outstanding(id: id, start: network.peer(of: endpoint).sentTotal + output.count))
     writer = plan.writer(random: RandomGenerator(seed: random.next()))
     written = 0
-    if !plan.isPersistent || plan.malformation != nil { isLast = true }
+    if !plan.isPersistent || plan.malformation != nil || plan.relaySize != nil { isLast = true }
   }
 
   private func finishWriting(_ endpoint: SimulatedEndpoint) {
     writer = nil
     let end = network.peer(of: endpoint).sentTotal + output.count
-    if let last = outstanding.indices.last { outstanding[last].end = end }
+    if let last = outstanding.indices.last {
+      outstanding[last].end = end
+      if ledger.records[outstanding[last].id].end == nil {
+        ledger.records[outstanding[last].id].end = end
+      }
+    }
     if ids.isEmpty && ledger.level == .storm && random.chance(1, in: 8) {
       // Half close: the last bytes go first.
       isLast = true
+      // A proxy may take it for the client's leaving.
+      for request in outstanding { ledger.records[request.id].isHalfClosed = true }
       let sent = network.write(output.bytes, from: endpoint)
       output.consume(sent)
       if output.isEmpty { network.sendFinish(from: endpoint) }
@@ -264,6 +297,7 @@ final class SimulatedClient: SimulatedActor {
 
   private func parse(atEnd: Bool) {
     while let endpoint {
+      if tunnel != nil { return checkTunnel() }
       if let first = outstanding.first {
         parser.answersHead = ledger.records[first.id].plan.method == .HEAD
       }
@@ -281,6 +315,10 @@ final class SimulatedClient: SimulatedActor {
       case .end(let trailers):
         guard let id = outstanding.first?.id, let answer else { return }
         answer.checkEnd(trailers)
+        // Where its next request begins would be anybody's guess.
+        if !answer.closes && outstanding[0].end == nil {
+          ledger.fault(id, "kept alive, though the request hadn't ended")
+        }
         self.answer = nil
         answerStart = endpoint.takenTotal - input.count
         ledger.finish(id, .answered(status: answer.status, backend: answer.backend))
@@ -297,12 +335,42 @@ final class SimulatedClient: SimulatedActor {
     let plan = ledger.records[id].plan
     if head.status < 200 {
       if plan.isHTTP10 { ledger.fault(id, "an interim answer to HTTP/1.0") }
-      if head.status == 101 { ledger.fault(id, "switched protocols unasked") }
+      if head.status == 101 { return switchProtocols(head, plan) }
+      if head.status == 100 {
+        ledger.records[id].continueCount += 1
+        if ledger.records[id].continueCount > 1 { ledger.fault(id, "told twice to continue") }
+      }
       heldUntil = nil
       return
     }
     if outstanding.count == 1 { heldUntil = nil }
     answer = AnswerCheck(head, id, ledger, isUntilClose: parser.isUntilClose)
+  }
+
+  private func switchProtocols(_ head: MessageHead, _ plan: RequestPlan) {
+    guard let size = plan.relaySize, outstanding.count == 1 else {
+      return ledger.fault(plan.id, "switched protocols unasked")
+    }
+    tunnel = Tunnel(id: plan.id, backend: head.number("x-backend"), size: size)
+    if size == 0 { return }
+    writer = MessageWriter(
+      head: "", pattern: plan.relayedPattern, size: size, framing: .untilClose,
+      random: RandomGenerator(seed: random.next()))
+    wake(after: .zero)
+  }
+
+  private func checkTunnel() {
+    guard var tunnel, !input.isEmpty else { return }
+    let pattern = ledger.records[tunnel.id].plan.relayedPattern(from: tunnel.backend ?? -1)
+    if let position = pattern.mismatch(in: input.bytes, at: tunnel.received) {
+      ledger.fault(tunnel.id, "what the backend relays is wrong at byte \(position)")
+    }
+    tunnel.received += input.count
+    input.removeAll()
+    if tunnel.received > tunnel.size {
+      ledger.fault(tunnel.id, "\(tunnel.received) of \(tunnel.size) bytes relayed to the client")
+    }
+    self.tunnel = tunnel
   }
 
   /// The answer that has just ended was the last of this connection.

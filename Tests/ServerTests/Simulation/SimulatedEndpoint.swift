@@ -51,6 +51,17 @@ final class SimulatedEndpoint {
   /// Whether the peer found no room and waits for it.
   @exclusivity(unchecked) var senderIsStarved = false
 
+  /// Whether its owner's going was told by a reset.
+  var hasSentReset = false
+
+  /// When it was dialled, and of a backend's end: when the worker sent the byte at which offset.
+  var dialledAt = Instant.origin
+  @exclusivity(unchecked) private var sendings: [(offset: Int, time: Instant)] = []
+
+  /// When its owner last took a byte, and when it closed it.
+  @exclusivity(unchecked) var takenAt = Instant.origin
+  var closedAt = Instant.never
+
   /// All bytes that were ever sent to this endpoint, and those that its owner has read.
   @exclusivity(unchecked) var sentTotal = 0
   @exclusivity(unchecked) var takenTotal = 0
@@ -59,6 +70,7 @@ final class SimulatedEndpoint {
   @exclusivity(unchecked) var token: UInt64?
   @exclusivity(unchecked) var pending: Readiness = []
   var registeredIndex = -1
+  var lane = 0
   var peerAddress = SocketAddress.ip(.loopbackV4, port: 0)
 
   init(
@@ -77,6 +89,16 @@ final class SimulatedEndpoint {
   var room: Int { max(0, capacity - bytes.count) }
 
   var isConnected: Bool { phase == .open && !isBroken }
+
+  /// Notes that the worker sends the byte at `sentTotal` now.
+  func noteSending(at now: Instant) {
+    if sendings.last?.time != now { sendings.append((sentTotal, now)) }
+  }
+
+  /// When the byte at `offset` was sent.
+  func sendingTime(of offset: Int) -> Instant {
+    sendings.last { $0.offset <= offset }?.time ?? dialledAt
+  }
 
   func dispatch(_ parcel: Parcel, arriving time: Instant) {
     flight.append((time, parcel))

@@ -8,9 +8,9 @@ import Reactor
 extension SimulatedNetwork {
   // MARK: The worker's listeners, and the services that it dials
 
-  /// Opens a listening socket for the worker.
-  func listen(on address: SocketAddress) -> Socket {
-    listeners.append(SimulatedListener(address: address))
+  /// Opens a listening socket for a worker.
+  func listen(on address: SocketAddress, lane: Int = 0) -> Socket {
+    listeners.append(SimulatedListener(address: address, lane: lane))
     return Socket(descriptor: Int32(listeners.count - 1) + 3)
   }
 
@@ -56,11 +56,14 @@ extension SimulatedNetwork {
 
   func dialListener(from other: SimulatedEndpoint) {
     let back = conditions.drawLatency(&random)
-    let listener = listeners.firstIndex { $0.address == other.peerAddress && !$0.isClosed }
-    guard let listener, other.phase == .connecting else {
+    let open = listeners.indices.filter {
+      listeners[$0].address == other.peerAddress && !listeners[$0].isClosed
+    }
+    guard !open.isEmpty, other.phase == .connecting else {
       schedule(.dialFailure(other.number, ECONNREFUSED), after: back)
       return
     }
+    let listener = open.count == 1 ? open[0] : random.pick(open)
     other.dialArrived = true
     other.lastArrival = now + back
     schedule(.establishment(other.number), after: back)

@@ -20,7 +20,7 @@ extension SimulatedNetwork: InputOutput {
 
   func wait(until deadline: Instant?) -> Int {
     watchTurn(isPoll: deadline.map { $0 <= now } ?? false)
-    batch.removeAll(keepingCapacity: true)
+    lane.batch.removeAll(keepingCapacity: true)
     if conditions.turnCost > 0 {
       now = now + .nanoseconds(Int64(1 + random.next(below: conditions.turnCost) * 1_000))
     }
@@ -32,9 +32,11 @@ extension SimulatedNetwork: InputOutput {
       runDueEvents()
       if random.chance(conditions.spuriousReports, in: 256) { addSpuriousReport() }
       collectReports()
-      if !batch.isEmpty { break }
+      if !lane.batch.isEmpty || lane.isWoken { break }
       if random.chance(conditions.wakeUps, in: 256) { break }
-      guard let next = agenda.nextTime else {
+      // Time stands still while another worker has something to do: its turn comes first.
+      if lanes.count > 1 && lanes.contains(where: { $0 !== lane && isReady($0) }) { break }
+      guard let next = nextTime else {
         if let deadline, deadline != .never {
           arrive(at: deadline)
         } else {
@@ -49,13 +51,22 @@ extension SimulatedNetwork: InputOutput {
       }
       now = max(now, next)
     }
-    watch.reportedLast = !batch.isEmpty
-    mark(batch.count)
+    lane.watch.reportedLast = !lane.batch.isEmpty
+    mark(lane.batch.count)
     mark(Int(truncatingIfNeeded: now.nanoseconds))
-    return batch.count
+    return lane.batch.count
   }
 
-  func event(_ index: Int) -> ReadinessEvent { batch[index] }
+  /// When something happens next, to this worker or by the deadline of another.
+  private var nextTime: Instant? {
+    var next = agenda.nextTime
+    for other in lanes where other !== lane {
+      if let deadline = other.deadline, deadline != .never { next = min(next ?? .never, deadline) }
+    }
+    return next
+  }
+
+  func event(_ index: Int) -> ReadinessEvent { lane.batch[index] }
 
   /// The clock of the loop has a resolution of a millisecond: it may be late, never early.
   private func arrive(at deadline: Instant) {
@@ -67,13 +78,13 @@ extension SimulatedNetwork: InputOutput {
   }
 
   private func watchTurn(isPoll: Bool) {
-    watch.turns += 1
-    watch.callsInTurn = 0
+    let watch = lane.watch
     let isIdle = moves == watch.movesAtLastWait
-    watch.movesAtLastWait = moves
-    watch.idlePolls = isIdle && isPoll && !watch.reportedLast ? watch.idlePolls + 1 : 0
-    watch.idleReports = isIdle && watch.reportedLast ? watch.idleReports + 1 : 0
-    if watch.idlePolls > Self.idlePollMax || watch.idleReports > Self.idleReportMax {
+    lane.watch.callsInTurn = 0
+    lane.watch.movesAtLastWait = moves
+    lane.watch.idlePolls = isIdle && isPoll && !watch.reportedLast ? watch.idlePolls + 1 : 0
+    lane.watch.idleReports = isIdle && watch.reportedLast ? watch.idleReports + 1 : 0
+    if lane.watch.idlePolls > Self.idlePollMax || lane.watch.idleReports > Self.idleReportMax {
       fault("the worker turns without doing anything (busy loop)")
       isStuck = true
     }
@@ -82,22 +93,24 @@ extension SimulatedNetwork: InputOutput {
   /// Reports a random connection about which nothing is new. Never a dial under way: its first
   /// report means that it ended.
   private func addSpuriousReport() {
-    if registered.isEmpty { return }
-    let endpoint = endpoints[registered[random.next(below: registered.count)]]
+    if lane.registered.isEmpty { return }
+    let endpoint = endpoints[lane.registered[random.next(below: lane.registered.count)]]
     if endpoint.phase != .open { return }
     changed(endpoint, [[.readable], [.writable], [.readable, .writable]][random.next(below: 3)])
   }
 
   private func collectReports() {
     for index in listeners.indices {
-      if let token = listeners[index].token, !listeners[index].queue.isEmpty {
-        batch.append(ReadinessEvent(token: token, readiness: .readable))
+      if listeners[index].lane == lane.number, let token = listeners[index].token,
+        !listeners[index].queue.isEmpty
+      {
+        lane.batch.append(ReadinessEvent(token: token, readiness: .readable))
       }
     }
-    if ready.count > 1 { ready.shuffle(using: &random) }
+    if lane.ready.count > 1 { lane.ready.shuffle(using: &random) }
     var reported = 0
-    while let number = ready.last, reported < conditions.batchMax {
-      ready.removeLast()
+    while let number = lane.ready.last, reported < conditions.batchMax {
+      lane.ready.removeLast()
       let endpoint = endpoints[number]
       if endpoint.pending.isEmpty { continue }
       guard endpoint.phase != .closed, let token = endpoint.token else { continue }
@@ -106,12 +119,12 @@ extension SimulatedNetwork: InputOutput {
         readiness.formUnion(state(of: endpoint))
       }
       endpoint.pending = []
-      batch.append(ReadinessEvent(token: token, readiness: readiness))
+      lane.batch.append(ReadinessEvent(token: token, readiness: readiness))
       note("report \(socketName(endpoint)) \(readiness.rawValue)")
       mark(number)
       reported += 1
     }
-    if batch.count > 1 { batch.shuffle(using: &random) }
+    if lane.batch.count > 1 { lane.batch.shuffle(using: &random) }
   }
 
   /// What epoll's mask would say now.
@@ -156,8 +169,9 @@ extension SimulatedNetwork: InputOutput {
 
   private func enlist(_ endpoint: SimulatedEndpoint, _ token: UInt64) {
     endpoint.token = token
-    endpoint.registeredIndex = registered.count
-    registered.append(endpoint.number)
+    endpoint.lane = lane.number
+    endpoint.registeredIndex = lane.registered.count
+    lane.registered.append(endpoint.number)
     moves += 1
   }
 
@@ -181,6 +195,7 @@ extension SimulatedNetwork: InputOutput {
       }
     }
     openSocket()
+    endpoint.lane = lane.number
     mark(endpoint.number)
     note("accept \(socketName(endpoint))")
     return .accepted(socket(of: endpoint), peer: endpoint.peerAddress)
@@ -188,7 +203,10 @@ extension SimulatedNetwork: InputOutput {
 
   func connect(to address: SocketAddress, token: UInt64) -> ConnectResult {
     countCall()
-    if isExhausted() { return .failed(SystemError(code: EMFILE)) }
+    if isExhausted() {
+      failedDials.append(now)
+      return .failed(SystemError(code: EMFILE))
+    }
     let (workers, _) = makeConnection(actor: nil, isDialledByWorker: true)
     workers.peerAddress = address
     openSocket()
@@ -218,9 +236,9 @@ extension SimulatedNetwork: InputOutput {
     note("close \(socketName(endpoint))\(reset ? " with a reset" : "")")
     mark(endpoint.number)
     if endpoint.registeredIndex >= 0 {
-      let last = registered.removeLast()
+      let last = lane.registered.removeLast()
       if last != endpoint.number {
-        registered[endpoint.registeredIndex] = last
+        lane.registered[endpoint.registeredIndex] = last
         endpoints[last].registeredIndex = endpoint.registeredIndex
       }
     }
@@ -304,6 +322,7 @@ extension SimulatedNetwork: InputOutput {
       schedule(.room(endpoint.number), after: conditions.drawLatency(&random))
     }
     let head = min(count, first.count)
+    target.noteSending(at: now)
     transmit(first.extracting(first: head), to: target)
     transmit(second.extracting(first: count - head), to: target)
     note("send \(socketName(endpoint)) \(count) of \(offered)")
@@ -340,6 +359,9 @@ extension SimulatedNetwork: InputOutput {
       fault("\(call) of socket \(socket.descriptor), which is closed")
       return nil
     }
+    if endpoints[number].lane != lane.number {
+      fault("\(call) of socket \(socket.descriptor), which is another worker's")
+    }
     return endpoints[number]
   }
 
@@ -375,8 +397,8 @@ extension SimulatedNetwork: InputOutput {
   }
 
   private func countCall() {
-    watch.callsInTurn += 1
-    precondition(watch.callsInTurn < Self.callMax, "the worker spins within one turn")
+    lane.watch.callsInTurn += 1
+    precondition(lane.watch.callsInTurn < Self.callMax, "the worker spins within one turn")
   }
 }
 

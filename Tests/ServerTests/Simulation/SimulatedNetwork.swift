@@ -23,20 +23,20 @@ final class SimulatedNetwork {
   var services: [SocketAddress: SimulatedService] = [:]
   var listeners: [SimulatedListener] = []
 
-  /// Numbers of the worker's registered endpoints, and of those with something to report.
-  @exclusivity(unchecked) var registered: [Int] = []
-  @exclusivity(unchecked) var ready: [Int] = []
-  @exclusivity(unchecked) var batch: [ReadinessEvent] = []
+  /// What each worker sees; `lane` is that of the worker whose turn it is.
+  private(set) var lanes = [SimulatedLane(number: 0)]
+  @exclusivity(unchecked) private(set) var lane: SimulatedLane
 
-  /// Descriptors that the worker holds; listeners aren't counted.
+  /// Descriptors that the workers hold; listeners aren't counted.
   var openSocketCount = 0
   var openSocketPeak = 0
   /// Until then there are no descriptors.
   var exhaustedUntil = Instant.origin
+  /// Dials that failed for want of a descriptor.
+  var failedDials: [Instant] = []
 
   /// Grows with everything that changes the state of a connection; without it a turn was idle.
   @exclusivity(unchecked) var moves = 0
-  @exclusivity(unchecked) var watch = TurnWatch()
   /// What the worker did that it must not do, and other things that must not happen.
   var faults: [String] = []
   /// A hash of all that happened: equal for equal seeds.
@@ -47,6 +47,7 @@ final class SimulatedNetwork {
   init(seed: UInt64, conditions: NetworkConditions, isLogging: Bool = false) {
     random = RandomGenerator(seed: mix(seed ^ 0x6E65_7477_6F72_6B21))
     self.conditions = conditions
+    lane = lanes[0]
     now = Instant(nanoseconds: 3_600_000_000_000 + mix(seed) % 1_000_000_000)
     trace = seed
     log = isLogging ? [] : nil
@@ -78,6 +79,33 @@ final class SimulatedNetwork {
     schedule(event, at: now + span)
   }
 
+  /// Lets go of everybody when all is over, since they hold on to the network themselves.
+  func dismiss() {
+    actors = []
+    services = [:]
+    for endpoint in endpoints { endpoint.actor = nil }
+    for lane in lanes { lane.wakeUp = nil }
+  }
+
+  // MARK: Workers
+
+  /// Makes room for `count` workers.
+  func addLanes(upTo count: Int) {
+    while lanes.count < count { lanes.append(SimulatedLane(number: lanes.count)) }
+  }
+
+  /// From here on the calls are those of this worker.
+  func give(turnTo number: Int) { lane = lanes[number] }
+
+  /// Whether a wait of this worker would end at once.
+  func isReady(_ lane: SimulatedLane) -> Bool {
+    if lane.isWoken || !lane.ready.isEmpty { return true }
+    if let deadline = lane.deadline, deadline <= now { return true }
+    return listeners.contains {
+      $0.lane == lane.number && $0.token != nil && !$0.queue.isEmpty
+    }
+  }
+
   // MARK: Connections
 
   /// Two ends of a new connection: the worker's, and the other's.
@@ -92,6 +120,7 @@ final class SimulatedNetwork {
     let other = SimulatedEndpoint(
       number: number + 1, peerNumber: number, isWorkers: false, actor: actor,
       phase: isDialledByWorker ? .open : .connecting, capacity: conditions.drawCapacity(&random))
+    other.dialledAt = now
     endpoints.append(workers)
     endpoints.append(other)
     return (workers, other)
@@ -134,6 +163,7 @@ final class SimulatedNetwork {
   func hangUp(_ endpoint: SimulatedEndpoint, reset: Bool) {
     let wasConnecting = endpoint.phase == .connecting
     endpoint.phase = .closed
+    endpoint.closedAt = now
     moves += 1
     let other = peer(of: endpoint)
     if endpoint.isBroken || (wasConnecting && !endpoint.dialArrived) {
@@ -141,6 +171,7 @@ final class SimulatedNetwork {
     } else if reset || endpoint.arrivedCount > 0 {
       dispatch(.reset(discarding: random.chance(1, in: 2)), to: other)
       endpoint.hasSentFinish = true
+      endpoint.hasSentReset = true
     } else {
       sendFinish(from: endpoint)
     }
@@ -161,6 +192,7 @@ final class SimulatedNetwork {
     endpoint.bytes.consume(count)
     endpoint.arrivedCount -= count
     endpoint.takenTotal += count
+    endpoint.takenAt = now
     moves += 1
     if endpoint.senderIsStarved && endpoint.room >= max(1, endpoint.capacity / 3) {
       endpoint.senderIsStarved = false
@@ -220,6 +252,7 @@ final class SimulatedNetwork {
     let sender = peer(of: endpoint)
     if endpoint.isBroken || sender.phase == .closed { return }
     endpoint.isBroken = true
+    endpoint.hasSentReset = true
     dispatch(.reset(discarding: random.chance(1, in: 2)), to: sender)
   }
 
@@ -258,7 +291,7 @@ final class SimulatedNetwork {
     if endpoint.phase == .closed { return }
     if endpoint.isWorkers {
       if endpoint.token == nil { return }
-      if endpoint.pending.isEmpty { ready.append(endpoint.number) }
+      if endpoint.pending.isEmpty { lanes[endpoint.lane].ready.append(endpoint.number) }
       endpoint.pending.formUnion(readiness)
     } else {
       endpoint.actor?.wake(after: .microseconds(Int64(random.skewed(upTo: 200))))
@@ -269,15 +302,32 @@ final class SimulatedNetwork {
 /// A listening socket of the worker, with the connections that wait to be accepted.
 struct SimulatedListener {
   let address: SocketAddress
+  let lane: Int
   var token: UInt64?
   /// Numbers of the worker's ends.
   var queue: [Int] = []
   var isClosed = false
 }
 
-/// Watches that the worker's turns get somewhere.
+/// One worker's view: its sockets, and what it will be told.
+final class SimulatedLane {
+  let number: Int
+  /// Numbers of its registered endpoints, and of those with something to report.
+  @exclusivity(unchecked) var registered: [Int] = []
+  @exclusivity(unchecked) var ready: [Int] = []
+  @exclusivity(unchecked) var batch: [ReadinessEvent] = []
+  @exclusivity(unchecked) var watch = TurnWatch()
+  /// How other threads say that they have left something for it.
+  var wakeUp: WakeUp?
+  var isWoken: Bool { wakeUp?.isSignalled == true }
+  /// Until when its next wait may block, as far as is known; only matters among several.
+  var deadline: Instant?
+
+  init(number: Int) { self.number = number }
+}
+
+/// Watches that a worker's turns get somewhere.
 struct TurnWatch {
-  var turns = 0
   var callsInTurn = 0
   /// How many waits in a row came without a move in between: polls that found nothing, and turns
   /// that were told something and did nothing.

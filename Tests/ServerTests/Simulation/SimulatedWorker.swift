@@ -1,80 +1,99 @@
-// The real worker on the simulated network: the very code that serves, with one listener, one pool
-// and plain HTTP, since OpenSSL has a clock and randomness of its own.
+// The real workers on the simulated network: the very code that serves, with plain HTTP, since
+// OpenSSL has a clock and randomness of its own.
+//
+// Several of them share the records of Balancing, as threads of one process do. A turn is whole:
+// what two threads could do to each other within one is left to the thread sanitizer.
 
-import Balancing
-import HTTP1
 import Logging
 import Metrics
 import Primitives
-import Proxy
 import Reactor
-import TLS
 
 @testable import Server
 
-struct SimulatedWorker: ~Copyable, SimulatedServer {
-  private var worker: Worker<SimulatedNetwork>
-  private let pool: Pool
-  private let metrics: WorkerMetrics
+struct SimulatedWorkers: SimulatedServer {
+  private let workers: [SimulatedWorker]
+  private let network: SimulatedNetwork
+  private let operation: SimulatedOperator
+  private var random: RandomGenerator
 
-  init(io: SimulatedNetwork, listener: Socket, backends: [SocketAddress], seed: UInt64) throws {
-    var random = RandomGenerator(seed: mix(seed ^ 0x706F_6C69_6379))
-    let registry = BackendRegistry()
-    var health = HealthPolicy()
-    health.failures = random.chance(1, in: 2) ? 3 : nil
-    if health.failures == nil { health.failurePercent = nil }
-    health.ejectionBase = .seconds(1)
-    // By numbers of their own, so that the rest of a seed's world stays what it was.
-    var scarcity = RandomGenerator(seed: mix(seed ^ 0x6C69_6E65))
-    let isScarce = scarcity.chance(1, in: 3)
-    let placeCount = isScarce ? 1 + scarcity.next(below: 2) : nil
-    let slowStart: TimeSpan? = scarcity.chance(1, in: 4) ? .seconds(5) : nil
-    let strategies = Strategy.allCases
-    pool = Pool(
-      registry.pool("pool"), strategy: strategies[random.next(below: strategies.count)],
-      members: backends.map { address in
-        let record = registry.backend(pool: "pool", address: "\(address)", health: health)
-        return Member(record: record, address: address, maxConnections: placeCount)
-      }, health: health, queueMax: isScarce ? 64 : 0, slowStart: slowStart)
-    var settings = PoolSettings(
-      pool: pool, retry: RetryPolicy(),
-      limits: ExchangeLimits(
-        // Where all behave, whoever waits is served in the end, however slow the others are.
-        queue: .seconds(7200), connect: .seconds(3), response: .seconds(30),
-        total: isScarce ? .seconds(7200) : .seconds(60),
-        clientIdle: .seconds(30), idle: .seconds(60), relayIdle: .seconds(600)),
-      check: nil)
-    if random.chance(1, in: 2) {
-      settings.check = ActiveCheck(
-        kind: .tcp, interval: .seconds(2), fastInterval: .milliseconds(500), timeout: .seconds(1))
+  init(of run: SimulationRun) throws {
+    network = run.network
+    random = RandomGenerator(seed: mix(run.plan.seed ^ 0x776F_726B_6572))
+    operation = SimulatedOperator(
+      plan: run.plan, ledger: run.ledger, addresses: run.addresses, listeners: run.listeners)
+    var workers: [SimulatedWorker] = []
+    let inboxes = try (0..<run.plan.workerCount).map { _ in try Inbox<WorkerMessage>() }
+    let admission = Admission()
+    for index in 0..<run.plan.workerCount {
+      network.give(turnTo: index)
+      let worker = try SimulatedWorker(
+        index: index, network: network, operation: operation, seed: random.next(),
+        inboxes: inboxes, admission: admission)
+      workers.append(worker)
     }
-    settings.replayByteCount = random.chance(1, in: 3) ? 4 * 1024 : 64 * 1024
-    let route = RouteSettings(.forward(pool: 0))
-    let snapshot = Snapshot(
-      settings: Settings(),
-      listeners: [
-        ListenerSettings(
-          name: Array("simulated".utf8), table: RouteTable([RouteMatch()]), routes: [route])
-      ],
-      pools: [settings])
-    metrics = WorkerMetrics()
-    worker = Worker(
-      index: 0, io: io, seed: random.next(), snapshot: snapshot, inbox: try Inbox(), peers: [],
-      metrics: metrics,
-      events: EventLog(logger: Logger(label: "simulation") { _ in SwiftLogNoOpLogHandler() }),
-      log: AccessLog(format: .off, producer: nil))
-    worker.handle(
-      .install(snapshot, listeners: [ListenerAssignment(socket: listener, listener: 0)]))
+    self.workers = workers
   }
 
   mutating func turn() {
-    if !worker.isFinished { worker.turn() }
+    let ready = workers.filter { network.isReady(network.lanes[$0.index]) }
+    let worker: SimulatedWorker
+    if workers.count == 1 || ready.count == 1 {
+      worker = ready.first ?? workers[0]
+    } else {
+      worker = random.pick(ready.isEmpty ? workers : ready)
+    }
+    network.give(turnTo: worker.index)
+    worker.turn(network)
   }
 
-  mutating func drain() { worker.handle(.drain(limit: .seconds(30))) }
+  mutating func drain() { operation.drain() }
+
+  var isFinished: Bool { workers.allSatisfy(\.isFinished) }
 
   var gauges: [(name: String, value: Int)] {
-    [
+    operation.gauges + workers.flatMap(\.gauges)
+  }
+}
+
+/// One worker, by reference, since several are kept in one list.
+private final class SimulatedWorker {
+  let index: Int
+  private var worker: Worker<SimulatedNetwork>
+  private let metrics = WorkerMetrics()
+
+  init(
+    index: Int, network: SimulatedNetwork, operation: SimulatedOperator, seed: UInt64,
+    inboxes: [Inbox<WorkerMessage>], admission: Admission
+  ) throws {
+    self.index = index
+    let inbox = inboxes[index]
+    worker = Worker(
+      index: index, io: network, seed: seed, snapshot: operation.snapshot, inbox: inbox,
+      peers: inboxes, metrics: metrics, admission: admission,
+      events: EventLog(logger: Logger(label: "simulation") { _ in SwiftLogNoOpLogHandler() }),
+      log: AccessLog(format: .off, producer: nil))
+    operation.attach(inbox)
+    inbox.post(operation.installation(for: index))
+    network.lanes[index].wakeUp = inbox.wakeUp
+  }
+
+  func turn(_ network: SimulatedNetwork) {
+    if worker.isFinished {
+      // The others, and the world, go on.
+      _ = network.wait(until: nil)
+    } else {
+      worker.turn()
+      network.lanes[index].deadline = worker.isFinished ? nil : worker.waitsUntil
+      // Nobody reads what is left for one that has ended.
+      if worker.isFinished { network.lanes[index].wakeUp = nil }
+    }
+  }
+
+  var isFinished: Bool { worker.isFinished }
+
+  var gauges: [(name: String, value: Int)] {
+    let all = [
       ("exchanges", worker.exchanges.count),
       ("client connections", worker.downstreams.count),
       ("upstream connections", worker.upstreams.count),
@@ -82,11 +101,10 @@ struct SimulatedWorker: ~Copyable, SimulatedServer {
       ("timers", worker.timers.count),
       ("exchanges by the metrics", Int(metrics.value(.exchangesActive))),
       ("client connections by the metrics", Int(metrics.value(.downstreamConnectionsActive))),
-      ("places at backends", pool.membership.members.reduce(0) { $0 + $1.record.activeCount }),
-      ("retries charged to the budget", pool.record.retryCount),
       ("retries charged by the metrics", Int(metrics.value(.retriesCharged))),
-      ("exchanges in line", pool.record.line.count),
       ("exchanges in line by the metrics", Int(metrics.value(.exchangesWaiting))),
+      ("exchanges by the generations", worker.generations.reduce(0) { $0 + $1.exchangeCount }),
     ]
+    return all.map { ("\($0.0) of worker \(index)", $0.1) }
   }
 }

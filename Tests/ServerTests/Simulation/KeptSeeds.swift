@@ -1,0 +1,17 @@
+// Seeds that once found a fault, oldest first, with what it was. Each stays for good.
+//
+// A seed means another run once the drawing of plans has changed, so what it found is pinned by a
+// test of its own as well.
+
+struct KeptSeed {
+  let seed: UInt64
+  let found: String
+
+  static let all = [
+    KeptSeed(seed: 569, found: "a reload behind a drain began checks that nobody ended"),
+    KeptSeed(seed: 28198, found: "a check whose request was sent in part was never sent whole"),
+    KeptSeed(seed: 1487, found: "a reload's body limit was applied to a request under way"),
+    KeptSeed(seed: 1645, found: "a drain cut off a client that was taking its last answer"),
+    KeptSeed(seed: 1259, found: "pipelined answers that are cut off together, which is allowed"),
+  ]
+}

@@ -1,0 +1,183 @@
+// Whoever runs the simulated server: reloads, flips, drains, stops, at the times of the plan, from
+// outside of the workers as the control thread does.
+//
+// It also moves the clock, and keeps the history that a request is judged by: which configuration
+// was in force when, and which backend wasn't to be used.
+
+import Balancing
+import Primitives
+import Reactor
+
+@testable import Server
+
+final class SimulatedOperator: SimulatedActor {
+  private let plan: SimulationPlan
+  private let ledger: Ledger
+  private let addresses: [SocketAddress]
+  private let registry = BackendRegistry()
+  private let listeners: [Socket]
+  private let start: Instant
+  private var events: ArraySlice<WorldEvent>
+  private(set) var snapshot: Snapshot
+  private var inboxes: [Inbox<WorkerMessage>] = []
+
+  init(
+    plan: SimulationPlan, ledger: Ledger, addresses: [SocketAddress], listeners: [Socket]
+  ) {
+    self.plan = plan
+    self.ledger = ledger
+    self.addresses = addresses
+    self.listeners = listeners
+    start = ledger.network.now
+    events = plan.events[...]
+    snapshot = plan.configurations[0].snapshot(
+      registry: registry, addresses: addresses, policy: plan.policy)
+    super.init(network: ledger.network)
+    wakeForNext()
+  }
+
+  /// The inbox of one more worker.
+  func attach(_ inbox: Inbox<WorkerMessage>) { inboxes.append(inbox) }
+
+  func installation(for worker: Int) -> WorkerMessage {
+    .install(
+      snapshot, listeners: [ListenerAssignment(socket: listeners[worker], listener: 0)])
+  }
+
+  /// Places taken and retries charged, over all pools that ever were.
+  var gauges: [(name: String, value: Int)] {
+    var places = 0
+    var retries = 0
+    var waiting = 0
+    for pool in plan.configurations[0].pools.indices {
+      for backend in addresses.indices { places += record(pool, backend).activeCount }
+      retries += registry.pool("pool \(pool)").retryCount
+      waiting += registry.pool("pool \(pool)").line.count
+    }
+    return [
+      ("places at backends", places), ("retries charged to the budget", retries),
+      ("exchanges in line", waiting),
+    ]
+  }
+
+  private func record(_ pool: Int, _ backend: Int) -> BackendRecord {
+    registry.backend(
+      pool: "pool \(pool)", address: "\(addresses[backend])", health: plan.policy.health)
+  }
+
+  private func wakeForNext() {
+    if let next = events.first { wake(after: max(.zero, start + next.time - network.now)) }
+  }
+
+  override func act() {
+    while let event = events.first, start + event.time <= network.now {
+      events.removeFirst()
+      network.note("event: \(event.kind)")
+      carryOut(event.kind)
+    }
+    wakeForNext()
+  }
+
+  private func carryOut(_ kind: WorldEvent.Kind) {
+    switch kind {
+    case .reload(let index):
+      let configuration = plan.configurations[index]
+      snapshot = configuration.snapshot(
+        registry: registry, addresses: addresses, policy: plan.policy)
+      ledger.history.install(configuration, at: network.now)
+      for (worker, inbox) in inboxes.enumerated() { inbox.post(installation(for: worker)) }
+    case .flip(let backend, let isUp):
+      // Checks that run would soon say otherwise.
+      if plan.policy.checks == .none { flip(backend, isUp: isUp) }
+    case .admit(let backend, let isAdmitted):
+      for pool in plan.configurations[0].pools.indices {
+        record(pool, backend).adminState = isAdmitted ? .enabled : .draining
+      }
+      ledger.history.admit(backend, isAdmitted, at: network.now)
+    case .jump(let span):
+      network.now = network.now + span
+      ledger.history.jumps.append(network.now)
+    case .drain:
+      drain()
+    case .stop:
+      if ledger.history.stoppedAt == nil { ledger.history.stoppedAt = network.now }
+      for inbox in inboxes { inbox.post(.stop) }
+    }
+  }
+
+  func drain() {
+    if ledger.history.drainedAt == nil { ledger.history.drainedAt = network.now }
+    for inbox in inboxes { inbox.post(.drain(limit: History.drainLimit)) }
+  }
+
+  private func flip(_ backend: Int, isUp: Bool) {
+    for (index, settings) in snapshot.pools.enumerated() {
+      let health = plan.policy.health
+      for _ in 0..<(isUp ? health.rise : health.fall) {
+        settings.pool.observeCheck(of: record(index, backend), passed: isUp, at: network.now)
+      }
+    }
+    ledger.history.flip(backend, isUp, at: network.now)
+  }
+}
+
+/// What was in force when.
+struct History {
+  static let drainLimit = TimeSpan.seconds(30)
+
+  private var installations: [(time: Instant, configuration: ConfigurationPlan)] = []
+  private var isChecked: [Int: Bool] = [:]
+  private var isAdmitted: [Int: Bool] = [:]
+  /// Of each backend, by time, whether it could be used from then on.
+  private var changes: [Int: [(time: Instant, isUp: Bool)]] = [:]
+  var jumps: [Instant] = []
+  var drainedAt: Instant?
+  var stoppedAt: Instant?
+
+  /// How long it may take until all workers have taken something up.
+  static let slack = TimeSpan.seconds(1)
+
+  mutating func install(_ configuration: ConfigurationPlan, at time: Instant) {
+    installations.append((time, configuration))
+  }
+
+  /// The configurations that some worker may have begun an exchange under.
+  func configurations(from begin: Instant, to end: Instant) -> [ConfigurationPlan] {
+    installations.indices.compactMap { index in
+      let next = index + 1 < installations.count ? installations[index + 1].time : .never
+      // A jump may lie between the message and its reading.
+      let isOver = next + Self.slack < begin && !hasJump(from: next, to: begin)
+      return installations[index].time <= end && !isOver ? installations[index].configuration : nil
+    }
+  }
+
+  mutating func flip(_ backend: Int, _ isUp: Bool, at time: Instant) {
+    isChecked[backend] = isUp
+    note(backend, time)
+  }
+
+  mutating func admit(_ backend: Int, _ isUp: Bool, at time: Instant) {
+    isAdmitted[backend] = isUp
+    note(backend, time)
+  }
+
+  private mutating func note(_ backend: Int, _ time: Instant) {
+    let isUp = isChecked[backend] != false && isAdmitted[backend] != false
+    changes[backend, default: []].append((time, isUp))
+  }
+
+  /// Whether nobody was to begin anything at `backend` at this time.
+  func isDown(_ backend: Int, at time: Instant) -> Bool {
+    changes[backend]?.last { $0.time < time }?.isUp == false
+  }
+
+  /// Whether it could not be used at some time of the span.
+  func isDown(_ backend: Int, from begin: Instant, to end: Instant) -> Bool {
+    isDown(backend, at: begin)
+      || changes[backend]?.contains { $0.time >= begin && $0.time <= end && !$0.isUp } == true
+  }
+
+  func hasJump(from begin: Instant, to end: Instant) -> Bool {
+    jumps.contains { $0 >= begin && $0 <= end }
+  }
+}
