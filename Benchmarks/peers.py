@@ -269,7 +269,11 @@ class Martlet(Peer):
                     "keep-alive": {"idle": "3600s", "max-idle": 256},
                 }
             ],
-            "limits": {"requests-per-connection": 100_000_000, "keep-alive": "600s"},
+            "limits": {
+                "requests-per-connection": 100_000_000,
+                "connections-per-address": 10_000,
+                "keep-alive": "600s",
+            },
             "log": {"access": "off", "level": "warning"},
         }
         path = os.path.join(self.folder, "martlet.json")
