@@ -33,7 +33,7 @@ final class SimulatedBackendConnection: SimulatedActor {
     case gone
   }
 
-  private let backend: SimulatedBackend
+  private unowned let backend: SimulatedBackend
   private let ledger: Ledger
   private let endpoint: SimulatedEndpoint
   private var random: RandomGenerator
