@@ -305,7 +305,10 @@ struct ReferenceModel {
     if let start = delivery.interimStart, taken > start, delivery.endpoint.hasSentReset {
       return .broken
     }
-    if case .silence = plan.conduct { return .silent }
+    switch plan.conduct {
+    case .silence, .deafness: return .silent
+    default: break
+    }
     let limit = configurations(record).map(\.responseLimit.nanoseconds).min() ?? 0
     if plan.delay.nanoseconds > limit - History.slack.nanoseconds { return .silent }
     // The time of the answer runs while a slow way takes the request there, or the answer back.

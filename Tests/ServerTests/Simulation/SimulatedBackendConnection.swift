@@ -93,6 +93,7 @@ final class SimulatedBackendConnection: SimulatedActor {
 
   private func receive() {
     while true {
+      if case .deafness = due.last?.plan.conduct { return }
       switch network.read(endpoint, into: &input, limit: pace.readLimit) {
       case .bytes:
         parse()
@@ -265,7 +266,7 @@ final class SimulatedBackendConnection: SimulatedActor {
   private func begin(_ current: inout Due) -> Bool {
     let id = current.plan.id
     switch current.plan.conduct {
-    case .silence:
+    case .silence, .deafness:
       return false
     case .die(let reset):
       leave(reset: reset)
