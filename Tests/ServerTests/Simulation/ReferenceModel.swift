@@ -196,11 +196,7 @@ struct ReferenceModel {
     }
     guard let endpoint = record.endpoint else { return allowed }
     // Cutting off the answer to a later request takes along what still waited to be sent.
-    let isCutOffLater = ledger.records.contains { later in
-      later.plan.id > record.plan.id && later.endpoint === endpoint
-        && later.deliveries.contains { fate($0, later) != .answered }
-    }
-    if isCutOffLater {
+    if isCutOffLater(record) {
       allowed.mayEnd = true
       allowed.mayBeTruncated = true
     }
@@ -214,6 +210,14 @@ struct ReferenceModel {
       allowed.mayBeTruncated = true
     }
     return allowed
+  }
+
+  /// Whether a later answer on the same connection broke off.
+  private func isCutOffLater(_ record: RequestRecord) -> Bool {
+    ledger.records.contains { later in
+      later.plan.id > record.plan.id && later.endpoint === record.endpoint
+        && later.deliveries.contains { fate($0, later) != .answered }
+    }
   }
 
   // MARK: Backends
@@ -373,7 +377,8 @@ struct ReferenceModel {
   private func judgePatience(_ record: RequestRecord) {
     guard let last = record.deliveries.last,
       fate(last, record) == .unfinished, !record.clientMayStall, !record.isHalfClosed,
-      record.plan.departure == nil, !history.hasJump(from: record.begunAt, to: record.endedAt),
+      record.plan.departure == nil, !isCutOffLater(record),
+      !history.hasJump(from: record.begunAt, to: record.endedAt),
       history.drainedAt.map({ $0 > record.endedAt }) ?? true, history.stoppedAt == nil
     else { return }
     let workers = network.peer(of: last.endpoint)
