@@ -239,7 +239,12 @@ struct ReferenceModel {
       switch fate {
       case .answered: break
       case .dead: allowed.statuses.insert(502)
-      case .silent: allowed.statuses.insert(504)
+      case .silent:
+        allowed.statuses.insert(504)
+        // It may have gone at last.
+        if delivery.endpoint.hasSentReset || delivery.endpoint.hasSentFinish {
+          allowed.statuses.insert(502)
+        }
       case .refused: allowed.statuses.formUnion([502, 504, delivery.answer?.status ?? 0])
       case .broken:
         allowed.statuses.insert(502)
@@ -292,8 +297,13 @@ struct ReferenceModel {
   }
 
   func fate(_ delivery: Delivery, _ record: RequestRecord) -> DeliveryFate {
-    guard !delivery.isLost, let plan = delivery.answer else { return .dead }
     let workers = network.peer(of: delivery.endpoint)
+    let patience = workers.closedAt - delivery.begunAt
+    let limit = configurations(record).map(\.responseLimit.nanoseconds).min() ?? 0
+    guard !delivery.isLost, let plan = delivery.answer else {
+      // One that never read it, or one that was gone.
+      return patience.nanoseconds >= limit ? .silent : .dead
+    }
     let taken = workers.takenTotal
     let hasBegun = delivery.answerStart.map { taken > $0 } ?? false
     if hasBegun {
@@ -313,10 +323,8 @@ struct ReferenceModel {
     case .silence, .deafness: return .silent
     default: break
     }
-    let limit = configurations(record).map(\.responseLimit.nanoseconds).min() ?? 0
     if plan.delay.nanoseconds > limit - History.slack.nanoseconds { return .silent }
     // The time of the answer runs while a slow way takes the request there, or the answer back.
-    let patience = workers.closedAt - delivery.begunAt
     let wasSentInTime = delivery.answeredAt.map { $0 + History.slack < workers.closedAt } ?? false
     if !wasSentInTime && patience.nanoseconds >= limit { return .silent }
     if delivery.endpoint.hasSentReset || delivery.endpoint.hasSentFinish { return .dead }
@@ -375,7 +383,8 @@ struct ReferenceModel {
 
   /// A backend that pauses within its answer is given its time.
   private func judgePatience(_ record: RequestRecord) {
-    guard let last = record.deliveries.last,
+    let mayBeTooLarge = configurations(record).contains { record.plan.size > $0.bodyMax }
+    guard let last = record.deliveries.last, !mayBeTooLarge,
       fate(last, record) == .unfinished, !record.clientMayStall, !record.isHalfClosed,
       record.plan.departure == nil, !isCutOffLater(record),
       !history.hasJump(from: record.begunAt, to: record.endedAt),
@@ -389,7 +398,11 @@ struct ReferenceModel {
   }
 
   private func judgeTime(_ record: RequestRecord, _ status: Int) {
-    if record.clientMayStall || record.deliveries.contains(where: \.mayStall)
+    let isDeaf = record.deliveries.contains {
+      if case .deafness = $0.answer?.conduct { true } else { false }
+    }
+    // The time of an answer begins when the whole request was passed on.
+    if record.clientMayStall || isDeaf || record.deliveries.contains(where: \.mayStall)
       || history.hasJump(from: record.begunAt, to: record.endedAt)
     {
       return
