@@ -1,12 +1,15 @@
-// Bugs that the simulation has found, each in the smallest world in which it shows.
+// Bugs that the simulation has found, each in the smallest world in which it shows, and worlds that
+// its seeds seldom come to.
 
 import Primitives
 import Testing
 
 struct SimulationRegressionTests {
   /// One client that takes long over everything, and one request.
-  private func slowWorld(seed: UInt64, _ change: (inout SimulationPlan) -> Void) -> [String] {
-    var plan = SimulationPlan(seed: seed, role: .proxy, level: .calm)
+  private func slowWorld(
+    seed: UInt64, level: SimulationLevel = .calm, _ change: (inout SimulationPlan) -> Void
+  ) -> [String] {
+    var plan = SimulationPlan(seed: seed, role: .proxy, level: level)
     plan.conditions = .smooth
     plan.conditions.capacityBits = 8...8
     plan.conditions.latency = 50_000...50_000
@@ -17,6 +20,7 @@ struct SimulationRegressionTests {
     plan.clients = [ClientPlan(ids: [0], seed: seed, isSmall: false)]
     plan.configurations = [ConfigurationPlan(backendCount: 1)]
     plan.events = []
+    plan.crowds = []
     change(&plan)
     return SimulationTests.run(plan).faults
   }
@@ -44,6 +48,45 @@ struct SimulationRegressionTests {
         plan.requests[0].framing = .length
         plan.requests[0].size = 40_000
         plan.clients[0].ids = [0, 1]
+      }
+      #expect(faults == [], "seed \(seed)")
+    }
+  }
+
+  /// The configuration is installed while the only backend is down, so that its return is what the
+  /// workers have to hear of.
+  @Test(arguments: 1...3) func aReturnAfterAReloadIsHeardOf(_ workerCount: Int) {
+    for seed: UInt64 in 1...10 {
+      let faults = slowWorld(seed: seed) { plan in
+        plan.workerCount = workerCount
+        plan.conditions.capacityBits = 16...16
+        plan.requests = (0..<12).map { RequestPlan(id: $0) }
+        plan.clients = (0..<6).map { index in
+          let ids = [2 * index, 2 * index + 1]
+          return ClientPlan(ids: ids, seed: seed * 8 + UInt64(index), isSmall: false)
+        }
+        plan.events = [
+          WorldEvent(time: .milliseconds(1), kind: .flip(backend: 0, isUp: false)),
+          WorldEvent(time: .milliseconds(2), kind: .reload(0)),
+          WorldEvent(time: .milliseconds(40), kind: .flip(backend: 0, isUp: true)),
+        ]
+      }
+      #expect(faults == [], "seed \(seed)")
+    }
+  }
+
+  /// With more of a body than fits anywhere, it is the backend that is waited for, not the client.
+  @Test func aBackendThatStopsReadingIsGivenItsTime() {
+    for seed: UInt64 in 1...300 {
+      let faults = slowWorld(seed: seed, level: .storm) { plan in
+        plan.conditions.capacityBits = 16...16
+        plan.conditions.latency = 100...100
+        // Odd numbers meet backends that stop reading.
+        plan.requests = [RequestPlan(id: 0), RequestPlan(id: 1)]
+        plan.requests[1].method = .PUT
+        plan.requests[1].framing = .length
+        plan.requests[1].size = 600_000
+        plan.clients[0].ids = [1]
       }
       #expect(faults == [], "seed \(seed)")
     }

@@ -10,6 +10,8 @@ struct AnswerPlan {
     case answerEarly
     /// Nothing is ever answered.
     case silence
+    /// Nothing more is even read.
+    case deafness
     /// Before a byte was answered.
     case die(reset: Bool)
     /// After so many bytes of the head of the final answer.
@@ -91,7 +93,7 @@ struct AnswerPlan {
   ) {
     let bodiless = hasNoBody(request)
     switch random.next(below: 10) {
-    case 0: conduct = .silence
+    case 0: conduct = id.isMultiple(of: 2) ? .silence : .deafness
     // Longer than some are waited for.
     case 9: delay = .milliseconds(Int64(1_000 + random.next(below: 40_000)))
     case 1: conduct = .die(reset: random.chance(1, in: 2))

@@ -155,6 +155,7 @@ final class Ledger {
     guard let status = delivery.answer?.status, let start = delivery.answerStart else {
       return false
     }
+    if case .garbage = delivery.answer?.conduct { return false }
     let length = delivery.answer?.head(for: plan).utf8.count ?? 0
     return retryStatuses.contains(status) && plan.isIdempotent
       && network.peer(of: delivery.endpoint).takenTotal >= start + length

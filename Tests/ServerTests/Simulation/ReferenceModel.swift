@@ -196,11 +196,7 @@ struct ReferenceModel {
     }
     guard let endpoint = record.endpoint else { return allowed }
     // Cutting off the answer to a later request takes along what still waited to be sent.
-    let isCutOffLater = ledger.records.contains { later in
-      later.plan.id > record.plan.id && later.endpoint === endpoint
-        && later.deliveries.contains { fate($0, later) != .answered }
-    }
-    if isCutOffLater {
+    if isCutOffLater(record) {
       allowed.mayEnd = true
       allowed.mayBeTruncated = true
     }
@@ -214,6 +210,14 @@ struct ReferenceModel {
       allowed.mayBeTruncated = true
     }
     return allowed
+  }
+
+  /// Whether a later answer on the same connection broke off.
+  private func isCutOffLater(_ record: RequestRecord) -> Bool {
+    ledger.records.contains { later in
+      later.plan.id > record.plan.id && later.endpoint === record.endpoint
+        && later.deliveries.contains { fate($0, later) != .answered }
+    }
   }
 
   // MARK: Backends
@@ -235,7 +239,12 @@ struct ReferenceModel {
       switch fate {
       case .answered: break
       case .dead: allowed.statuses.insert(502)
-      case .silent: allowed.statuses.insert(504)
+      case .silent:
+        allowed.statuses.insert(504)
+        // It may have gone at last.
+        if delivery.endpoint.hasSentReset || delivery.endpoint.hasSentFinish {
+          allowed.statuses.insert(502)
+        }
       case .refused: allowed.statuses.formUnion([502, 504, delivery.answer?.status ?? 0])
       case .broken:
         allowed.statuses.insert(502)
@@ -288,8 +297,13 @@ struct ReferenceModel {
   }
 
   func fate(_ delivery: Delivery, _ record: RequestRecord) -> DeliveryFate {
-    guard !delivery.isLost, let plan = delivery.answer else { return .dead }
     let workers = network.peer(of: delivery.endpoint)
+    let patience = workers.closedAt - delivery.begunAt
+    let limit = configurations(record).map(\.responseLimit.nanoseconds).min() ?? 0
+    guard !delivery.isLost, let plan = delivery.answer else {
+      // One that never read it, or one that was gone.
+      return patience.nanoseconds >= limit ? .silent : .dead
+    }
     let taken = workers.takenTotal
     let hasBegun = delivery.answerStart.map { taken > $0 } ?? false
     if hasBegun {
@@ -305,11 +319,12 @@ struct ReferenceModel {
     if let start = delivery.interimStart, taken > start, delivery.endpoint.hasSentReset {
       return .broken
     }
-    if case .silence = plan.conduct { return .silent }
-    let limit = configurations(record).map(\.responseLimit.nanoseconds).min() ?? 0
+    switch plan.conduct {
+    case .silence, .deafness: return .silent
+    default: break
+    }
     if plan.delay.nanoseconds > limit - History.slack.nanoseconds { return .silent }
     // The time of the answer runs while a slow way takes the request there, or the answer back.
-    let patience = workers.closedAt - delivery.begunAt
     let wasSentInTime = delivery.answeredAt.map { $0 + History.slack < workers.closedAt } ?? false
     if !wasSentInTime && patience.nanoseconds >= limit { return .silent }
     if delivery.endpoint.hasSentReset || delivery.endpoint.hasSentFinish { return .dead }
@@ -368,9 +383,11 @@ struct ReferenceModel {
 
   /// A backend that pauses within its answer is given its time.
   private func judgePatience(_ record: RequestRecord) {
-    guard let last = record.deliveries.last,
+    let mayBeTooLarge = configurations(record).contains { record.plan.size > $0.bodyMax }
+    guard let last = record.deliveries.last, !mayBeTooLarge,
       fate(last, record) == .unfinished, !record.clientMayStall, !record.isHalfClosed,
-      record.plan.departure == nil, !history.hasJump(from: record.begunAt, to: record.endedAt),
+      record.plan.departure == nil, !isCutOffLater(record),
+      !history.hasJump(from: record.begunAt, to: record.endedAt),
       history.drainedAt.map({ $0 > record.endedAt }) ?? true, history.stoppedAt == nil
     else { return }
     let workers = network.peer(of: last.endpoint)
@@ -381,7 +398,11 @@ struct ReferenceModel {
   }
 
   private func judgeTime(_ record: RequestRecord, _ status: Int) {
-    if record.clientMayStall || record.deliveries.contains(where: \.mayStall)
+    let isDeaf = record.deliveries.contains {
+      if case .deafness = $0.answer?.conduct { true } else { false }
+    }
+    // The time of an answer begins when the whole request was passed on.
+    if record.clientMayStall || isDeaf || record.deliveries.contains(where: \.mayStall)
       || history.hasJump(from: record.begunAt, to: record.endedAt)
     {
       return

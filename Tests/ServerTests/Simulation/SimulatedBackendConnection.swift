@@ -33,7 +33,7 @@ final class SimulatedBackendConnection: SimulatedActor {
     case gone
   }
 
-  private let backend: SimulatedBackend
+  private unowned let backend: SimulatedBackend
   private let ledger: Ledger
   private let endpoint: SimulatedEndpoint
   private var random: RandomGenerator
@@ -49,6 +49,7 @@ final class SimulatedBackendConnection: SimulatedActor {
   private var tunnel: Tunnel?
   private var inputHasEnded = false
   private var answersCheck = false
+  private var hasSeenHead = false
   private var silentClose: Instant?
   private var bytesAreLost = false
   private var isAudited = false
@@ -93,6 +94,7 @@ final class SimulatedBackendConnection: SimulatedActor {
 
   private func receive() {
     while true {
+      if case .deafness = due.last?.plan.conduct { return }
       switch network.read(endpoint, into: &input, limit: pace.readLimit) {
       case .bytes:
         parse()
@@ -160,9 +162,11 @@ final class SimulatedBackendConnection: SimulatedActor {
     }
     let isAnswered: Bool
     if case .serving = phase { isAnswered = true } else { isAnswered = false }
+    // The first is what the connection was dialled for.
     let delivery = ledger.deliver(
-      id, to: backend.index, endpoint, at: start, isLost: bytesAreLost || !isAnswered,
-      mayStall: pace.stalls > 0)
+      id, to: backend.index, endpoint, at: hasSeenHead ? start : 0,
+      isLost: bytesAreLost || !isAnswered, mayStall: pace.stalls > 0)
+    hasSeenHead = true
     incoming = Incoming(id: id)
     let request = ledger.records[id].plan
     let parts = head.parts
@@ -265,7 +269,7 @@ final class SimulatedBackendConnection: SimulatedActor {
   private func begin(_ current: inout Due) -> Bool {
     let id = current.plan.id
     switch current.plan.conduct {
-    case .silence:
+    case .silence, .deafness:
       return false
     case .die(let reset):
       leave(reset: reset)
@@ -366,8 +370,9 @@ final class SimulatedBackendConnection: SimulatedActor {
       ledger.lostBeginnings.append(endpoint.sendingTime(of: start))
       return
     }
+    let start = hasSeenHead ? endpoint.sentTotal - input.count : 0
     _ = ledger.deliver(
-      id, to: backend.index, endpoint, at: endpoint.sentTotal - input.count, isLost: true,
+      id, to: backend.index, endpoint, at: start, isLost: true,
       mayStall: false)
   }
 

@@ -166,14 +166,19 @@ struct History {
     changes[backend, default: []].append((time, isUp))
   }
 
-  /// Whether nobody was to begin anything at `backend` at this time.
+  /// Whether nobody was to begin anything at `backend` at this time; what changed in this very
+  /// instant may have come before or after.
   func isDown(_ backend: Int, at time: Instant) -> Bool {
+    wasDown(backend, before: time) && changes[backend]?.last { $0.time <= time }?.isUp == false
+  }
+
+  private func wasDown(_ backend: Int, before time: Instant) -> Bool {
     changes[backend]?.last { $0.time < time }?.isUp == false
   }
 
   /// Whether it could not be used at some time of the span.
   func isDown(_ backend: Int, from begin: Instant, to end: Instant) -> Bool {
-    isDown(backend, at: begin)
+    wasDown(backend, before: begin)
       || changes[backend]?.contains { $0.time >= begin && $0.time <= end && !$0.isUp } == true
   }
 

@@ -118,6 +118,15 @@ struct SimulationPlan {
       let time = TimeSpan.microseconds(Int64(index * pause + random.next(below: pause)))
       events.append(WorldEvent(time: time, kind: .reload(first + index % 2)))
     }
+    if random.chance(1, in: 2) {
+      // A flip may be lost between one configuration and the next.
+      for index in 0..<30 {
+        let time = TimeSpan.microseconds(Int64(index * pause + random.next(below: pause)))
+        let backend = random.next(below: backends.count)
+        let isUp = random.chance(2, in: 3)
+        events.append(WorldEvent(time: time, kind: .flip(backend: backend, isUp: isUp)))
+      }
+    }
     events.sort { $0.time < $1.time }
   }
 }
