@@ -4,20 +4,6 @@ import Foundation
 import Testing
 
 @Suite(.serialized) struct ReloadTests {
-  /// Answers `/slow` in two halves, the second when `file` is there.
-  private func slow(_ file: String) throws -> StubBackend {
-    try StubBackend { request, wire in
-      if request.target == "/slow" {
-        try wire.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfirst")
-        _ = poll { FileManager.default.fileExists(atPath: file) }
-        try wire.send("other")
-      } else {
-        try wire.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
-      }
-      return true
-    }
-  }
-
   // MARK: Reload
 
   @Test func `a reload under load drops nothing, and new backends are used`() throws {
@@ -45,7 +31,7 @@ import Testing
 
   @Test func `an exchange under way ends under the configuration that it began with`() throws {
     let folder = TemporaryFolder()
-    let old = try slow(folder.path("go"))
+    let old = try StubBackend.halving(until: folder.path("go"))
     let new = try StubBackend("new")
     let martlet = try MartletProcess(backends: [old])
     let wire = try martlet.wire()
@@ -132,7 +118,7 @@ import Testing
 
   @Test func `after SIGTERM an exchange under way is finished, and the exit status is 0`() throws {
     let folder = TemporaryFolder()
-    let stub = try slow(folder.path("go"))
+    let stub = try StubBackend.halving(until: folder.path("go"))
     let martlet = try MartletProcess(backends: [stub])
     let wire = try martlet.wire()
     let idle = try martlet.wire()
@@ -190,7 +176,7 @@ import Testing
 
   @Test func `a second signal ends at once, and the exit status says what was cut`() throws {
     let folder = TemporaryFolder()
-    let stub = try slow(folder.path("never"))
+    let stub = try StubBackend.halving(until: folder.path("never"))
     let martlet = try MartletProcess(backends: [stub])
     let wire = try martlet.wire()
     try wire.send("GET /slow HTTP/1.1\r\nHost: localhost\r\n\r\n")
@@ -204,7 +190,7 @@ import Testing
 
   @Test func `draining ends at its limit`() throws {
     let folder = TemporaryFolder()
-    let stub = try slow(folder.path("never"))
+    let stub = try StubBackend.halving(until: folder.path("never"))
     let martlet = try MartletProcess(backends: [stub], rest: #""limits": { "drain": "300ms" }"#)
     let wire = try martlet.wire()
     try wire.send("GET /slow HTTP/1.1\r\nHost: localhost\r\n\r\n")

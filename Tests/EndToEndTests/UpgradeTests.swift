@@ -4,20 +4,6 @@ import Foundation
 import Testing
 
 @Suite(.serialized) struct UpgradeTests {
-  /// Answers `/slow` in two halves, the second when `file` is there.
-  private func slow(_ file: String) throws -> StubBackend {
-    try StubBackend { request, wire in
-      if request.target == "/slow" {
-        try wire.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfirst")
-        _ = poll { FileManager.default.fileExists(atPath: file) }
-        try wire.send("other")
-      } else {
-        try wire.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
-      }
-      return true
-    }
-  }
-
   // MARK: Taking over
 
   /// More workers have to join the group of sockets, and fewer have to serve several each.
@@ -79,7 +65,7 @@ import Testing
 
   @Test func `an exchange under way ends in the old process while the new one serves`() throws {
     let installed = try Installed()
-    let stub = try slow(installed.folder.path("go"))
+    let stub = try StubBackend.halving(until: installed.folder.path("go"))
     let martlet = try installed.start(installed.configuration(backends: [stub]), keeping: [stub])
     let wire = try martlet.wire()
     try wire.send("GET /slow HTTP/1.1\r\nHost: localhost\r\n\r\n")

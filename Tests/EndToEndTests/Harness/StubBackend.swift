@@ -22,6 +22,20 @@ final class StubBackend: Sendable {
     }
   }
 
+  /// Answers `/slow` in two halves, the second when `file` is there, and everything else at once.
+  static func halving(until file: String) throws -> StubBackend {
+    try StubBackend { request, wire in
+      if request.target == "/slow" {
+        try wire.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfirst")
+        _ = poll { FileManager.default.fileExists(atPath: file) }
+        try wire.send("other")
+      } else {
+        try wire.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+      }
+      return true
+    }
+  }
+
   init(answer: @escaping Answer) throws {
     let listening = try Listening()
     let core = Core(listening: listening, answer: answer)
