@@ -19,11 +19,14 @@ final class Installed: Sendable {
 
   deinit { successors.withLock { for id in $0 { kill(id, SIGKILL) } } }
 
-  /// Puts a shell script there; `$real` is the binary itself.
+  /// Puts a shell script there; `$real` is the binary itself. It is written by another process: a
+  /// child that is started here meanwhile has this one's open files for a moment, and what anybody
+  /// has open for writing can't be run (ETXTBSY).
   func replace(with script: String) throws {
-    try folder.write("#!/bin/bash\nreal='\(Installation.binary)'\n\(script)\n", to: "fresh")
-    chmod(folder.path("fresh"), 0o755)
-    rename(folder.path("fresh"), binary)
+    let result = try run(
+      ["sh", "-c", "cat > fresh && chmod 755 fresh && mv fresh martlet"], in: folder.path,
+      input: "#!/bin/bash\nreal='\(Installation.binary)'\n\(script)\n")
+    guard result.status == 0 else { throw HarnessError(result.errors) }
   }
 
   func remove() { unlink(binary) }
