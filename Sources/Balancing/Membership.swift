@@ -5,8 +5,8 @@
 
 public import Primitives
 
-/// A backend in a pool.
-public struct Member: Sendable {
+/// A backend in a pool. A class, so that whoever picks it keeps it by reference.
+public final class Member: Sendable {
   public static let weightRange = 1...256
 
   public let record: BackendRecord

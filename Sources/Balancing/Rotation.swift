@@ -151,10 +151,8 @@ final class Tier: Sendable {
   }
 
   private func take(_ index: Int, isTrial: Bool) -> Pick? {
-    let record = members[index].record
-    guard record.tryReserve(limit: members[index].maxConnections) else { return nil }
-    return Pick(
-      index: index, record: record, address: members[index].address,
-      stickyToken: members[index].stickyToken, isTrial: isTrial)
+    let member = members[index]
+    guard member.record.tryReserve(limit: member.maxConnections) else { return nil }
+    return Pick(index: index, member: member, isTrial: isTrial)
   }
 }

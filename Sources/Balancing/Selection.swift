@@ -58,14 +58,13 @@ public struct Selection: Sendable {
 public struct Pick: Sendable {
   /// Where the member stood in the membership at that time.
   public let index: Int
-  public let record: BackendRecord
-  public let address: BackendAddress
-  /// The member's `stickyToken`.
-  public internal(set) var stickyToken: UInt64 = 0
+  public let member: Member
   /// Nobody is healthy, and the pool fails open.
   public internal(set) var isFailOpen = false
   /// The backend was ejected and this is its trial: alone, and awaited by all others.
   public internal(set) var isTrial: Bool
+
+  public var record: BackendRecord { member.record }
 
   /// Gives the place back, exactly once; a trial without a verdict passes to the next exchange.
   public consuming func release() {

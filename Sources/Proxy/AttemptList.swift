@@ -1,7 +1,7 @@
 // The attempts of one exchange, for the log: which member, how long, how it ended.
 //
-// Kept inline, because an exchange must not allocate. A redial after a stale connection is an entry
-// of its own and doesn't count against max-attempts.
+// The last one is kept inline, because an exchange must not allocate as long as nothing goes wrong. A
+// redial after a stale connection is an entry of its own and doesn't count against max-attempts.
 
 public import Balancing
 public import Primitives
@@ -45,51 +45,41 @@ public struct Attempt: Sendable {
 }
 
 public struct AttemptList: Sendable {
-  /// The most attempts that are remembered. The limit of max-attempts is the same, so more come
-  /// together only behind stale connections; then the newest takes the last place.
-  public static let capacity = 8
-
-  private var entries = InlineArray<8, Attempt>(
-    repeating: Attempt(backend: -1, isReused: false, startedAt: .origin))
-  public private(set) var count = 0
+  private var earlier: [Attempt] = []
+  public private(set) var last: Attempt?
   /// Those that count against max-attempts.
   public private(set) var countedCount = 0
 
   public init() {}
 
-  public subscript(index: Int) -> Attempt {
-    precondition(index < count)
-    return entries[index]
-  }
+  public var count: Int { last == nil ? 0 : earlier.count + 1 }
 
-  public var last: Attempt? { count == 0 ? nil : entries[count - 1] }
+  /// In the order in which they were made; `index` is below `count`.
+  public subscript(index: Int) -> Attempt {
+    if index == earlier.count, let last { return last }
+    return earlier[index]
+  }
 
   /// Was the backend of the last attempt already tried over a new connection?
   var lastBackendHadFreshConnection: Bool {
     guard let last else { return false }
-    for index in 0..<count where entries[index].backend == last.backend {
-      if !entries[index].isReused { return true }
-    }
-    return false
+    return !last.isReused || earlier.contains { $0.backend == last.backend && !$0.isReused }
   }
 
   mutating func append(_ attempt: Attempt) {
-    if count < Self.capacity { count += 1 }
-    entries[count - 1] = attempt
+    if let last { earlier.append(last) }
+    last = attempt
     countedCount += 1
   }
 
   /// Ends the attempt that is under way; one that has ended already keeps its result.
   mutating func endLast(_ result: Attempt.Result, at now: Instant) {
-    guard count > 0, entries[count - 1].result == .pending else { return }
-    entries[count - 1].result = result
-    entries[count - 1].duration = now - entries[count - 1].startedAt
+    guard let startedAt = last?.startedAt, last?.result == .pending else { return }
+    last?.result = result
+    last?.duration = now - startedAt
   }
 
-  mutating func noteStatus(_ status: UInt16) {
-    guard count > 0 else { return }
-    entries[count - 1].status = status
-  }
+  mutating func noteStatus(_ status: UInt16) { last?.status = status }
 
   /// The last attempt met a pooled connection that was closed already, and doesn't count.
   mutating func forgiveLast() { countedCount -= 1 }

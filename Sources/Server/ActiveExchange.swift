@@ -13,7 +13,9 @@ struct ActiveExchange: ~Copyable {
   let downstream: Handle
   /// The configuration it began under, which it keeps to its end.
   let generation: Int
-  let pool: Int
+  let pool: PoolSettings
+  /// Where the pool stands in that configuration.
+  let poolIndex: Int
   let route: RouteSettings
 
   var selection: Selection
@@ -59,8 +61,8 @@ struct ActiveExchange: ~Copyable {
   var deadline = Deadline()
 
   init(
-    machine: consuming Exchange, downstream: Handle, generation: Int, pool: Int,
-    route: RouteSettings, selection: Selection, text: consuming ByteBuffer,
+    machine: consuming Exchange, downstream: Handle, generation: Int,
+    pool: PoolSettings, poolIndex: Int, route: RouteSettings, selection: Selection, text: consuming ByteBuffer,
     summary: RequestSummary, upstreamHead: Range<Int>, framing: BodyFraming, persists: Bool
   ) {
     self.selection = selection
@@ -68,6 +70,7 @@ struct ActiveExchange: ~Copyable {
     self.downstream = downstream
     self.generation = generation
     self.pool = pool
+    self.poolIndex = poolIndex
     self.route = route
     self.text = text
     self.summary = summary

@@ -57,17 +57,32 @@ final class RouteSettings: Sendable {
   }
 }
 
-struct PoolSettings: Sendable {
-  var pool: Pool
-  var retry: RetryPolicy
-  var limits: ExchangeLimits
+/// What goes for the exchanges of one pool. A class for the same reason.
+final class PoolSettings: Sendable {
+  let pool: Pool
+  let retry: RetryPolicy
+  let limits: ExchangeLimits
   /// Nil without active checks.
-  var check: ActiveCheck?
+  let check: ActiveCheck?
   /// The most of a request's body that is kept for another attempt.
-  var replayByteCount = 64 * 1024
-  var keepAlive = KeepAlive()
+  let replayByteCount: Int
+  let keepAlive: KeepAlive
   /// The cookie by which clients stay with a backend; nil without one.
-  var stickiness: Stickiness?
+  let stickiness: Stickiness?
+
+  init(
+    pool: Pool, retry: RetryPolicy, limits: ExchangeLimits, check: ActiveCheck?,
+    replayByteCount: Int = 64 * 1024, keepAlive: KeepAlive = KeepAlive(),
+    stickiness: Stickiness? = nil
+  ) {
+    self.pool = pool
+    self.retry = retry
+    self.limits = limits
+    self.check = check
+    self.replayByteCount = replayByteCount
+    self.keepAlive = keepAlive
+    self.stickiness = stickiness
+  }
 }
 
 /// How many upstream connections are kept for the next exchange, and how long.

@@ -69,7 +69,7 @@ extension Worker where IO: ~Copyable {
 
   /// What a peer is counted as. Proxies that are trusted stand for many clients, and a Unix peer
   /// has no address: they count in all only.
-  private func countedBlock(of peer: SocketAddress) -> IPAddress? {
+  private mutating func countedBlock(of peer: SocketAddress) -> IPAddress? {
     guard let address = peer.ip,
       !settings.forwarding.trustedProxies.contains(where: { $0.contains(address) })
     else { return nil }

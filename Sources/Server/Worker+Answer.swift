@@ -100,11 +100,11 @@ extension Worker where IO: ~Copyable {
       names: backendNames)
   }
 
-  private func listenerName(_ downstream: Handle) -> [UInt8] {
+  private mutating func listenerName(_ downstream: Handle) -> [UInt8] {
     listeners[downstreams[downstream].listener].name
   }
 
-  private func accessLogFacts(_ downstream: Handle, status: UInt16) -> AccessLogFacts {
+  private mutating func accessLogFacts(_ downstream: Handle, status: UInt16) -> AccessLogFacts {
     var facts = AccessLogFacts(
       status: status, receivedByteCount: 0, sentByteCount: 0, duration: .zero,
       tls: downstreams[downstream].transport.tlsFacts)

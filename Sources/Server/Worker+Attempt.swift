@@ -22,7 +22,7 @@ extension Worker where IO: ~Copyable {
   }
 
   mutating func updateDeadline(_ handle: Handle) {
-    let limits = snapshot(of: handle).pools[exchanges[handle].pool].limits
+    let limits = exchanges[handle].pool.limits
     updatePace(handle, limits)
     let side = awaitedSide(handle)
     setDeadline(exchange: handle, exchanges[handle].machine.deadline(limits, awaiting: side))
@@ -53,7 +53,7 @@ extension Worker where IO: ~Copyable {
   mutating func select(_ handle: Handle) throws(Unavailability) -> Pick {
     let generation = generationIndex(of: handle)
     return try exchanges[handle].selection.next(
-      in: &generations[generation].pools[exchanges[handle].pool],
+      in: &generations[generation].pools[exchanges[handle].poolIndex],
       client: exchanges[handle].summary.client, at: now, generator: &generator)
   }
 
@@ -85,12 +85,12 @@ extension Worker where IO: ~Copyable {
     exchanges[handle].machine.attemptStarted(
       backend: pick.record.id, isReused: false, isFailOpen: pick.isFailOpen, at: now)
     let upstream = upstreams.nextHandle
-    switch io.connect(to: pick.address, token: Token(.upstream, upstream).packed) {
+    switch io.connect(to: pick.member.address, token: Token(.upstream, upstream).packed) {
     case .started(let socket):
       let inserted = upstreams.insert(
         UpstreamConnection(
           Transport(socket, isWritable: false), backend: pick.record,
-          keepAlive: snapshot(of: handle).pools[exchanges[handle].pool].keepAlive, for: handle,
+          keepAlive: exchanges[handle].pool.keepAlive, for: handle,
           limits: settings.headLimits))
       precondition(inserted == upstream)
       metrics.add(.upstreamConnectionsOpened)
@@ -162,16 +162,14 @@ extension Worker where IO: ~Copyable {
       exchanges[handle].upstream = .none
       close(upstream: upstream)
     }
-    let generation = generationIndex(of: handle)
-    let pool = exchanges[handle].pool
-    let policy = generations[generation].snapshot.pools[pool].retry
+    let policy = exchanges[handle].pool.retry
     let failure = AttemptFailure(
       cause: cause, wasReused: exchanges[handle].machine.attempts.last?.isReused ?? false,
       sentByteCount: Int(clamping: sent))
     if blamesBackend && policy.blamesBackend(failure) { observe(handle, succeeded: false) }
     var verdict = exchanges[handle].machine.verdict(
       after: failure, canReplay: exchanges[handle].keepsBody, policy: policy,
-      limits: generations[generation].snapshot.pools[pool].limits, at: now)
+      limits: exchanges[handle].pool.limits, at: now)
     // A redial keeps its place at the member; everything else gives it back.
     if verdict != .retrySameFresh { releasePick(handle) }
     if verdict == .retryElsewhere && !chargeRetry(handle, after: cause) { verdict = .giveUp }
@@ -181,7 +179,7 @@ extension Worker where IO: ~Copyable {
 
   /// Asks the retry budget; true when the retry may be made.
   mutating func chargeRetry(_ handle: Handle, after cause: FailureCause) -> Bool {
-    let view = generations[generationIndex(of: handle)].pools[exchanges[handle].pool]
+    let view = generations[generationIndex(of: handle)].pools[exchanges[handle].poolIndex]
     switch view.chargeRetry(after: cause) {
     case .exempt: return true
     case .charged:
@@ -211,7 +209,7 @@ extension Worker where IO: ~Copyable {
     guard exchanges[handle].owesBudget else { return }
     exchanges[handle].owesBudget = false
     metrics.subtract(.retriesCharged)
-    snapshot(of: handle).pools[exchanges[handle].pool].pool.refundRetry()
+    exchanges[handle].pool.pool.refundRetry()
   }
 
   private mutating func releasePick(_ handle: Handle) {
@@ -226,7 +224,7 @@ extension Worker where IO: ~Copyable {
   /// Tells the backend's health how the attempt went.
   mutating func observe(_ handle: Handle, succeeded: Bool) {
     guard var pick = exchanges[handle].pick else { return }
-    let pool = snapshot(of: handle).pools[exchanges[handle].pool].pool
+    let pool = exchanges[handle].pool.pool
     if let flip = pool.observeExchange(&pick, succeeded: succeeded, at: now) {
       flipped(pick.record, flip, in: pool)
     }
@@ -306,7 +304,7 @@ extension Worker where IO: ~Copyable {
 
   mutating func exchangeExpired(_ handle: Handle) {
     let downstream = exchanges[handle].downstream
-    let limits = snapshot(of: handle).pools[exchanges[handle].pool].limits
+    let limits = exchanges[handle].pool.limits
     updatePace(handle, limits)
     let side = awaitedSide(handle)
     switch exchanges[handle].machine.expiry(limits, awaiting: side, at: now) {
@@ -327,7 +325,7 @@ extension Worker where IO: ~Copyable {
   }
 
   /// Whose turn it is: whoever has to take what waits for it, else whoever has more to send.
-  private func awaitedSide(_ handle: Handle) -> Exchange.Side {
+  private mutating func awaitedSide(_ handle: Handle) -> Exchange.Side {
     let downstream = exchanges[handle].downstream
     let upstream = exchanges[handle].upstream
     if exchanges[handle].machine.hasAnswered {

@@ -139,7 +139,8 @@ extension Worker where IO: ~Copyable {
     let handle = exchanges.insert(
       ActiveExchange(
         machine: Exchange(startedAt: now, isIdempotent: isIdempotent), downstream: downstream,
-        generation: generations[generation].id, pool: pool, route: route,
+        generation: generations[generation].id, pool: snapshot.pools[pool], poolIndex: pool,
+        route: route,
         selection: Selection(stickyToken: stickyToken), text: text, summary: summary,
         upstreamHead: start..<end, framing: framing, persists: persists))
     metrics.add(.exchangesActive)
@@ -156,7 +157,7 @@ extension Worker where IO: ~Copyable {
 
   /// Is the whole body waited for before a backend is chosen? A client that waits for 100
   /// (Continue) would wait for us.
-  private func collectsBody(_ framing: BodyFraming, pool: Int) -> Bool {
+  private mutating func collectsBody(_ framing: BodyFraming, pool: Int) -> Bool {
     guard case .length(let count) = framing, count > 0 else { return false }
     // What is collected stands where it is kept for another attempt.
     let room = UInt64(snapshot.pools[pool].replayByteCount)
@@ -228,7 +229,7 @@ extension Worker where IO: ~Copyable {
   }
 
   /// How many bytes of the body can be moved on now.
-  private func requestRoom(_ handle: Handle) -> Int {
+  private mutating func requestRoom(_ handle: Handle) -> Int {
     let upstream = exchanges[handle].upstream
     if exchanges[handle].isOpen {
       // What is kept goes first.
@@ -236,7 +237,7 @@ extension Worker where IO: ~Copyable {
       return upstreams[upstream].transport.room - BodyEncoder.overheadByteCount
     }
     return exchanges[handle].keepsBody
-      ? snapshot(of: handle).pools[exchanges[handle].pool].replayByteCount
+      ? exchanges[handle].pool.replayByteCount
         - exchanges[handle].kept.count
       : 0
   }
@@ -273,7 +274,7 @@ extension Worker where IO: ~Copyable {
   /// Keeps a piece for another attempt while all of the body so far fits.
   private mutating func keep(_ handle: Handle, _ range: Range<Int>) {
     guard exchanges[handle].keepsBody else { return }
-    let limit = snapshot(of: handle).pools[exchanges[handle].pool].replayByteCount
+    let limit = exchanges[handle].pool.replayByteCount
     if exchanges[handle].kept.count + range.count > limit {
       dropKept(handle)
       return

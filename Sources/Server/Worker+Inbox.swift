@@ -180,7 +180,7 @@ extension Worker where IO: ~Copyable {
 
   // MARK: Generations
 
-  func generationIndex(of exchange: Handle) -> Int {
+  mutating func generationIndex(of exchange: Handle) -> Int {
     let id = exchanges[exchange].generation
     // The newest is nearly always the one.
     var index = generations.count - 1
@@ -188,7 +188,7 @@ extension Worker where IO: ~Copyable {
     return index
   }
 
-  func snapshot(of exchange: Handle) -> Snapshot {
+  mutating func snapshot(of exchange: Handle) -> Snapshot {
     generations[generationIndex(of: exchange)].snapshot
   }
 

@@ -7,18 +7,18 @@ import Proxy
 import Reactor
 
 extension Worker where IO: ~Copyable {
-  func countResponse(status: UInt16) {
+  mutating func countResponse(status: UInt16) {
     if let metric = Metric.responses(status: Int(status)) { metrics.add(metric) }
   }
 
-  func countTolerated(_ tolerated: ToleratedReasons) {
+  mutating func countTolerated(_ tolerated: ToleratedReasons) {
     if tolerated.isEmpty { return }
     for reason in HTTP1Error.tolerable where tolerated.contains(reason) {
       if let metric = Metric(tolerating: reason) { metrics.add(metric) }
     }
   }
 
-  func countFailure(_ failure: ExchangeFailure) {
+  mutating func countFailure(_ failure: ExchangeFailure) {
     switch failure {
     case .upstream(let cause): metrics.add(Metric(cause))
     case .unavailable(.queueFull): metrics.add(.failuresQueueFull)

@@ -14,16 +14,16 @@ import Reactor
 extension Worker where IO: ~Copyable {
   /// Must this exchange stand in line rather than look for a member? Whoever comes anew stands
   /// behind those who wait; a retry has had its turn.
-  func mustQueue(_ handle: Handle) -> Bool {
-    let pool = generations[generationIndex(of: handle)].pools[exchanges[handle].pool].pool
+  mutating func mustQueue(_ handle: Handle) -> Bool {
+    let pool = exchanges[handle].pool.pool
     return pool.record.line.hasNewcomers && pool.queueMax > 0 && !isRetry(handle)
   }
 
-  private func isRetry(_ handle: Handle) -> Bool { exchanges[handle].machine.hasAttempted }
+  private mutating func isRetry(_ handle: Handle) -> Bool { exchanges[handle].machine.hasAttempted }
 
   /// All members are full: wait, if there is room in the line.
   mutating func standInLine(_ handle: Handle) {
-    let pool = snapshot(of: handle).pools[exchanges[handle].pool].pool
+    let pool = exchanges[handle].pool.pool
     guard pool.queueMax > 0 else {
       perform(exchanges[handle].machine.nothingAvailable(.allFull), handle)
       return
@@ -45,7 +45,7 @@ extension Worker where IO: ~Copyable {
   /// then passed the turn on.
   mutating func takeTurn(_ handle: Handle) {
     guard exchanges.contains(handle), exchanges[handle].queuedAt != nil else { return }
-    let record = snapshot(of: handle).pools[exchanges[handle].pool].pool.record
+    let record = exchanges[handle].pool.pool.record
     record.line.takeTurn(waiter(handle))
     do throws(Unavailability) {
       let pick = try select(handle)
@@ -71,7 +71,7 @@ extension Worker where IO: ~Copyable {
     exchanges[handle].queuedAt = nil
     exchanges[handle].queueTime.nanoseconds += (now - queuedAt).nanoseconds
     metrics.subtract(.exchangesWaiting)
-    let record = snapshot(of: handle).pools[exchanges[handle].pool].pool.record
+    let record = exchanges[handle].pool.pool.record
     record.line.leave(waiter(handle))
     passTurn(in: record)
   }

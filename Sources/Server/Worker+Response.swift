@@ -50,7 +50,7 @@ extension Worker where IO: ~Copyable {
 
   /// Has the backend begun its answer? Then it has carried the request out, at least in part, and
   /// nobody else should.
-  func hasPartialHead(_ handle: Handle) -> Bool {
+  mutating func hasPartialHead(_ handle: Handle) -> Bool {
     let upstream = exchanges[handle].upstream
     return upstream != .none && !upstreams[upstream].transport.inbound.isEmpty
   }
@@ -98,19 +98,17 @@ extension Worker where IO: ~Copyable {
   /// Is this the answer of a backend in trouble, to be thrown away for another's? It is told to the
   /// backend's health either way.
   private mutating func retriesStatus(_ handle: Handle, _ status: UInt16) -> Bool {
-    let snapshot = snapshot(of: handle)
     let pool = exchanges[handle].pool
-    guard snapshot.pools[pool].retry.statuses.contains(status) else {
+    guard pool.retry.statuses.contains(status) else {
       observe(handle, succeeded: true)
       return false
     }
-    let policy = snapshot.pools[pool].retry
     let failure = AttemptFailure(cause: .status(status), wasReused: false, sentByteCount: 1)
-    observe(handle, succeeded: !policy.blamesBackend(failure))
+    observe(handle, succeeded: !pool.retry.blamesBackend(failure))
     guard exchanges[handle].machine.isRequestComplete,
       exchanges[handle].machine.verdict(
-        after: failure, canReplay: exchanges[handle].keepsBody, policy: policy,
-        limits: snapshot.pools[pool].limits, at: now) == .retryElsewhere
+        after: failure, canReplay: exchanges[handle].keepsBody, policy: pool.retry,
+        limits: pool.limits, at: now) == .retryElsewhere
     else { return false }
     repayRetry(handle)
     return chargeRetry(handle, after: .status(status))
@@ -155,8 +153,8 @@ extension Worker where IO: ~Copyable {
 
   /// Makes the client stick to the backend that answers, unless it does already.
   private mutating func stick(_ handle: Handle) {
-    guard let stickiness = snapshot(of: handle).pools[exchanges[handle].pool].stickiness,
-      let token = exchanges[handle].pick?.stickyToken, token != 0
+    guard let stickiness = exchanges[handle].pool.stickiness,
+      let token = exchanges[handle].pick?.member.stickyToken, token != 0
     else { return }
     let asked = exchanges[handle].selection.stickyToken
     if token == asked { return metrics.add(.stickyKept) }
@@ -166,7 +164,7 @@ extension Worker where IO: ~Copyable {
   }
 
   /// May the client's connection serve another request after this one?
-  func mayPersist(_ downstream: Handle) -> Bool {
+  mutating func mayPersist(_ downstream: Handle) -> Bool {
     if downstreams[downstream].requestCount >= settings.requestsPerConnectionMax {
       metrics.add(.connectionsUsedUp)
       return false

@@ -23,7 +23,7 @@ import Testing
     let pool = TestPool(.roundRobin, weights: [1, 1], health: health)
     for _ in 0..<5 {
       pool.fail("a", times: 4)
-      var pick = Pick(index: 0, record: pool.record("a"), address: .unix(""), isTrial: false)
+      var pick = Pick(index: 0, member: pool.member("a"), isTrial: false)
       let flip = pool.pool.observeExchange(&pick, succeeded: true, at: pool.now)
       #expect(flip == nil)
     }
@@ -61,8 +61,8 @@ import Testing
     let arrived = Atomic<Int>(0)
     @Sendable func failEach(_ index: Int) {
       for (round, pool) in rounds.enumerated() {
-        let record = pool.membership.members[index].record
-        var pick = Pick(index: index, record: record, address: .unix(""), isTrial: false)
+        let member = pool.membership.members[index]
+        var pick = Pick(index: index, member: member, isTrial: false)
         arrived.wrappingAdd(1, ordering: .acquiringAndReleasing)
         while arrived.load(ordering: .acquiring) < 2 * (round + 1) {}
         pool.observeExchange(&pick, succeeded: false, at: .origin)

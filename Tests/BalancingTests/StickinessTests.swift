@@ -75,8 +75,8 @@ import Testing
   @Test func thePickTellsWhoseTokenTheClientIsToGet() throws {
     let pool = pool(.roundRobin, [.init(), .init()])
     var selection = Selection(stickyToken: 2)
-    #expect(try pool.next(&selection).stickyToken == 2)
-    #expect(try pool.next(&selection).stickyToken == 1)
+    #expect(try pool.next(&selection).member.stickyToken == 2)
+    #expect(try pool.next(&selection).member.stickyToken == 1)
   }
 
   @Test func nobodySticksToABackup() throws {
@@ -84,7 +84,7 @@ import Testing
     #expect(try picks(pool, 2, 3) == "aaa")
     pool.check("a", up: false)
     var selection = Selection(stickyToken: 1)
-    #expect(try pool.next(&selection).stickyToken == 0)
+    #expect(try pool.next(&selection).member.stickyToken == 0)
   }
 
   @Test func aClientMayBeTheTrialOfItsMember() throws {

@@ -52,9 +52,11 @@ final class TestPool {
     }
   }
 
-  func record(_ letter: Character) -> BackendRecord {
-    pool.membership.members[Int(letter.asciiValue! - 97)].record
+  func member(_ letter: Character) -> Member {
+    pool.membership.members[Int(letter.asciiValue! - 97)]
   }
+
+  func record(_ letter: Character) -> BackendRecord { member(letter).record }
 
   static func letter(_ pick: Pick) -> Character {
     Character(Unicode.Scalar(UInt8(97 + pick.index)))
@@ -96,7 +98,7 @@ final class TestPool {
     var flips: [Flip] = []
     for _ in 0..<times {
       let record = record(letter)
-      var pick = Pick(index: 0, record: record, address: .unix(""), isTrial: false)
+      var pick = Pick(index: 0, member: member(letter), isTrial: false)
       _ = record.tryReserve(limit: nil)
       if let flip = pool.observeExchange(&pick, succeeded: false, at: now) { flips.append(flip) }
       pick.release()
@@ -108,7 +110,7 @@ final class TestPool {
   func succeed(_ letter: Character, times: Int) {
     for _ in 0..<times {
       let record = record(letter)
-      var pick = Pick(index: 0, record: record, address: .unix(""), isTrial: false)
+      var pick = Pick(index: 0, member: member(letter), isTrial: false)
       _ = record.tryReserve(limit: nil)
       pool.observeExchange(&pick, succeeded: true, at: now)
       pick.release()

@@ -133,14 +133,12 @@ struct ConfigurationPlan {
       }, health: policy.health, queueMax: queueMax, slowStart: policy.slowStart)
     var retry = RetryPolicy()
     retry.statuses = retryStatuses.map { UInt16($0) }
-    var settings = PoolSettings(
+    return PoolSettings(
       pool: pool, retry: retry,
       limits: ExchangeLimits(
         queue: .seconds(10), connect: Self.connectLimit, response: responseLimit, total: totalLimit,
         clientIdle: .seconds(30), idle: Self.backendIdleLimit, relayIdle: .seconds(600)),
-      check: policy.check)
-    settings.replayByteCount = policy.replayByteCount
-    return settings
+      check: policy.check, replayByteCount: policy.replayByteCount)
   }
 }
 
