@@ -1,7 +1,7 @@
 // The attempts of one exchange, for the log: which member, how long, how it ended.
 //
-// The last one is kept inline, because an exchange must not allocate as long as nothing goes wrong. A
-// redial after a stale connection is an entry of its own and doesn't count against max-attempts.
+// The last one is kept inline, because an exchange must not allocate as long as nothing goes wrong.
+// A redial after a stale connection is an entry of its own and doesn't count against max-attempts.
 
 public import Balancing
 public import Primitives

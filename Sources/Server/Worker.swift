@@ -7,8 +7,8 @@
 // told in the extensions beside this file.
 //
 // A ~Copyable struct, generic over the I/O and named only in Server.run and in the simulation,
-// because that is the shape which the compiler specialises whole. Its methods are mutating even where
-// they only read, because to lend the worker out the compiler copies it (docs/decisions/0002).
+// because that is the shape which the compiler specialises whole. Its methods are mutating even
+// where they only read, because to lend the worker out the compiler copies it (docs/decisions/0002).
 
 import Balancing
 import HTTP
