@@ -61,8 +61,8 @@ struct ActiveExchange: ~Copyable {
   var deadline = Deadline()
 
   init(
-    machine: consuming Exchange, downstream: Handle, generation: Int,
-    pool: PoolSettings, poolIndex: Int, route: RouteSettings, selection: Selection, text: consuming ByteBuffer,
+    machine: consuming Exchange, downstream: Handle, generation: Int, pool: PoolSettings,
+    poolIndex: Int, route: RouteSettings, selection: Selection, text: consuming ByteBuffer,
     summary: RequestSummary, upstreamHead: Range<Int>, framing: BodyFraming, persists: Bool
   ) {
     self.selection = selection
