@@ -19,8 +19,12 @@ let testing: [SwiftSetting] = [
   .enableExperimentalFeature("Lifetimes"),
 ]
 
-func target(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
-  .target(name: name, dependencies: dependencies, swiftSettings: strict)
+func target(
+  _ name: String, _ dependencies: [Target.Dependency] = [], embedding resources: [String] = []
+) -> Target {
+  .target(
+    name: name, dependencies: dependencies, resources: resources.map { .embedInCode($0) },
+    swiftSettings: strict)
 }
 
 /// Tests that wait for the compiler longer than they run are compiled without optimisation, also
@@ -56,7 +60,7 @@ let package = Package(
       [
         "Proxy", "HTTP", "HTTP1", "Balancing", "TLS", "Reactor", "Metrics", "Configuration",
         "Primitives", .product(name: "Logging", package: "swift-log"),
-      ]),
+      ], embedding: ["Admin/dashboard.html"]),
     target("Proxy", ["HTTP", "Balancing", "Primitives"]),
     target("HTTP", ["Primitives"]),
     target("HTTP1", ["HTTP", "Primitives"]),

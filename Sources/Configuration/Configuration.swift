@@ -27,6 +27,7 @@ public struct Configuration: Hashable, Sendable {
   /// Threads; nil means one for each processor that the process may use.
   public var workers: Int?
   public var process = Process()
+  public var admin = Admin()
 
   public init() {}
 
@@ -76,5 +77,6 @@ extension Configuration: Section {
       "Threads that serve. By default one for each processor that the process may use, which "
         + "respects affinity and the limits of a container."),
     Key("process", \.process, .section, "How Martlet runs as a process."),
+    Key("admin", \.admin, .section, "Where the running process is watched and steered."),
   ]
 }

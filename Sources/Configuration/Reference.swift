@@ -29,6 +29,7 @@ public enum Reference {
     SectionDescription(Configuration.Paths.self),
     SectionDescription(Configuration.Log.self),
     SectionDescription(Configuration.Process.self),
+    SectionDescription(Configuration.Admin.self),
   ]
 
   /// The JSON Schema (draft 2020-12), ready to be written to docs/config.schema.json.

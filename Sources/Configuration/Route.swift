@@ -5,7 +5,7 @@
 // shorter. `routes(on:)` sorts them so; whoever serves takes the first that matches.
 
 extension Configuration {
-  public struct Route: Hashable, Sendable {
+  public struct Route: Hashable, Sendable, CustomStringConvertible {
     /// Empty for any host.
     public var hosts: [HostPattern] = []
     /// Of the normalised path. As a prefix it matches on segment boundaries: `/api` and `/api/`
@@ -19,6 +19,13 @@ extension Configuration {
     public var responseEdits = FieldEdits()
 
     public init(_ action: Action) { self.action = action }
+
+    /// What metrics and people call it: the host and path that it matches, such as `*/api`, with a
+    /// `$` behind a path that is to match exactly.
+    public var description: String {
+      let host = hosts.isEmpty ? "*" : hosts.map(\.description).joined(separator: ",")
+      return host + path + (match == .exact ? "$" : "")
+    }
   }
 
   public enum PathMatch: String, Choice {

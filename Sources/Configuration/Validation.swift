@@ -14,6 +14,19 @@ extension Configuration {
     completeActions(&decoder)
     checkRoutes(&decoder)
     checkPoolsAreUsed(&decoder)
+    checkAdmin(&decoder)
+  }
+
+  // MARK: Admin
+
+  private func checkAdmin(_ decoder: inout Decoder) {
+    guard let listen = admin.listen, admin.tokenFile == nil else { return }
+    let isLoopback = listen.addresses.allSatisfy { $0.ip?.isLoopback == true }
+    if !isLoopback {
+      decoder.report(
+        key: "admin.listen", "\(listen.text) can be reached from elsewhere, and has no token",
+        suggestion: "\"token-file\", or \"listen\": \"localhost:9090\"")
+    }
   }
 
   // MARK: Listeners

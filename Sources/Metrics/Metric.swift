@@ -27,6 +27,26 @@ public enum Metric: Int, CaseIterable, Sendable {
   case handshakesTimedOut
   /// Beyond the limit on handshakes in progress.
   case handshakesDropped
+  /// Why those failed that did.
+  case handshakeNotTLS
+  case handshakePlaintextHTTP
+  case handshakeUnsupportedProtocol
+  case handshakeNoSharedCipher
+  case handshakeNoApplicationProtocol
+  case handshakeBadCertificate
+  case handshakePeerAlert
+  case handshakePeerClosed
+  case handshakeOther
+  /// Which suite was agreed on, and with it which version.
+  case suiteAES128
+  case suiteAES256
+  case suiteChaCha20
+  case suiteECDSAAES128
+  case suiteECDSAAES256
+  case suiteECDSAChaCha20
+  case suiteRSAAES128
+  case suiteRSAAES256
+  case suiteRSAChaCha20
 
   case requests
   /// Refused by the HTTP/1 codec, by its own names of the reasons.
@@ -94,7 +114,6 @@ public enum Metric: Int, CaseIterable, Sendable {
   case failuresRefused
   case failuresConnectTimeout
   case failuresConnect
-  case failuresStale
   case failuresReset
   case failuresResponseTimeout
   case failuresMalformed
@@ -196,6 +215,47 @@ extension Metric {
       .counter("martlet_handshakes_total", "result=\"timed_out\"", Self.handshakesHelp)
     case .handshakesDropped:
       .counter("martlet_handshakes_total", "result=\"dropped\"", Self.handshakesHelp)
+    case .handshakeNotTLS: .counter(Self.handshake, "reason=\"not-tls\"", Self.handshakeHelp)
+    case .handshakePlaintextHTTP:
+      .counter(Self.handshake, "reason=\"plaintext-http\"", Self.handshakeHelp)
+    case .handshakeUnsupportedProtocol:
+      .counter(Self.handshake, "reason=\"unsupported-protocol\"", Self.handshakeHelp)
+    case .handshakeNoSharedCipher:
+      .counter(Self.handshake, "reason=\"no-shared-cipher\"", Self.handshakeHelp)
+    case .handshakeNoApplicationProtocol:
+      .counter(Self.handshake, "reason=\"no-application-protocol\"", Self.handshakeHelp)
+    case .handshakeBadCertificate:
+      .counter(Self.handshake, "reason=\"bad-certificate\"", Self.handshakeHelp)
+    case .handshakePeerAlert:
+      .counter(Self.handshake, "reason=\"peer-alert\"", Self.handshakeHelp)
+    case .handshakePeerClosed:
+      .counter(Self.handshake, "reason=\"peer-closed\"", Self.handshakeHelp)
+    case .handshakeOther: .counter(Self.handshake, "reason=\"other\"", Self.handshakeHelp)
+    case .suiteAES128:
+      .counter(Self.suite, "version=\"1.3\",suite=\"TLS_AES_128_GCM_SHA256\"", Self.suiteHelp)
+    case .suiteAES256:
+      .counter(Self.suite, "version=\"1.3\",suite=\"TLS_AES_256_GCM_SHA384\"", Self.suiteHelp)
+    case .suiteChaCha20:
+      .counter(
+        Self.suite, "version=\"1.3\",suite=\"TLS_CHACHA20_POLY1305_SHA256\"", Self.suiteHelp)
+    case .suiteECDSAAES128:
+      .counter(
+        Self.suite, "version=\"1.2\",suite=\"ECDHE-ECDSA-AES128-GCM-SHA256\"", Self.suiteHelp)
+    case .suiteECDSAAES256:
+      .counter(
+        Self.suite, "version=\"1.2\",suite=\"ECDHE-ECDSA-AES256-GCM-SHA384\"", Self.suiteHelp)
+    case .suiteECDSAChaCha20:
+      .counter(
+        Self.suite, "version=\"1.2\",suite=\"ECDHE-ECDSA-CHACHA20-POLY1305\"", Self.suiteHelp)
+    case .suiteRSAAES128:
+      .counter(
+        Self.suite, "version=\"1.2\",suite=\"ECDHE-RSA-AES128-GCM-SHA256\"", Self.suiteHelp)
+    case .suiteRSAAES256:
+      .counter(
+        Self.suite, "version=\"1.2\",suite=\"ECDHE-RSA-AES256-GCM-SHA384\"", Self.suiteHelp)
+    case .suiteRSAChaCha20:
+      .counter(
+        Self.suite, "version=\"1.2\",suite=\"ECDHE-RSA-CHACHA20-POLY1305\"", Self.suiteHelp)
 
     case .requests: .counter("martlet_requests_total", "Requests whose head was accepted.")
     case .refusedBareLineFeed: .counter(Self.refused, "reason=\"bare-line-feed\"", Self.refusedHelp)
@@ -294,7 +354,6 @@ extension Metric {
     case .failuresConnectTimeout:
       .counter(Self.failures, "cause=\"connect_timeout\"", Self.failuresHelp)
     case .failuresConnect: .counter(Self.failures, "cause=\"connect\"", Self.failuresHelp)
-    case .failuresStale: .counter(Self.failures, "cause=\"stale\"", Self.failuresHelp)
     case .failuresReset: .counter(Self.failures, "cause=\"reset\"", Self.failuresHelp)
     case .failuresResponseTimeout:
       .counter(Self.failures, "cause=\"response_timeout\"", Self.failuresHelp)
@@ -330,6 +389,12 @@ extension Metric {
   }
 
   private static var handshakesHelp: StaticString { "TLS handshakes with clients, by result." }
+  private static var handshake: StaticString { "martlet_handshake_failures_total" }
+  private static var handshakeHelp: StaticString { "TLS handshakes that failed, by reason." }
+  private static var suite: StaticString { "martlet_tls_sessions_total" }
+  private static var suiteHelp: StaticString {
+    "TLS sessions begun, by the version and the cipher suite agreed on."
+  }
   private static var refused: StaticString { "martlet_requests_refused_total" }
   private static var refusedHelp: StaticString {
     "Requests refused as malformed or too large, by reason."
@@ -355,7 +420,7 @@ extension Metric {
     "Answers of pools with a cookie, by whether the client had a cookie and its backend answered."
   }
   private static var failures: StaticString { "martlet_failures_total" }
-  private static var failuresHelp: StaticString { "Failed attempts and exchanges, by cause." }
+  private static var failuresHelp: StaticString { "Exchanges that failed, by cause." }
   private static var received: StaticString { "martlet_received_bytes_total" }
   private static var receivedHelp: StaticString { "Bytes received, by side." }
   private static var sent: StaticString { "martlet_sent_bytes_total" }

@@ -10,6 +10,7 @@ import Metrics
 import Primitives
 import Proxy
 import Reactor
+import TLS
 
 /// What a line can say of an exchange beside what stands in its request.
 struct AccessLogFacts {
@@ -62,6 +63,16 @@ struct AccessLog: ~Copyable {
     if producer?.append(line.bytes) != true { metrics?.add(.accessLogLinesDropped) }
   }
 
+  /// The line that a JSON log has, for somebody who looks on.
+  mutating func json(
+    _ facts: AccessLogFacts, listener: [UInt8], summary: RequestSummary?,
+    text: borrowing ByteBuffer, attempts: AttemptList, names: [[UInt8]]
+  ) -> [UInt8] {
+    line.removeAll()
+    writeJSON(facts, listener, summary, text.bytes, attempts, names)
+    return line.array(0..<line.count)
+  }
+
   // MARK: JSON
 
   private mutating func writeJSON(
@@ -111,7 +122,7 @@ struct AccessLog: ~Copyable {
       line.append(",\"tls\":\"")
       line.append(tls.version)
       line.append("\",\"cipher\":\"")
-      line.append(tls.cipher)
+      line.append(tls.suite.name)
       line.append(tls.isResumed ? "\",\"resumed\":true" : "\",\"resumed\":false")
     }
     if let summary, !summary.userAgent.isEmpty {

@@ -18,7 +18,7 @@ extension Configuration {
   }
 
   func loadCertificates() throws(ServerFailure) -> (
-    byListener: SnapshotBuilder.Certificates, report: CertificateReport
+    byListener: SnapshotBuilder.Certificates, report: CertificateReport, facts: [CertificateFacts]
   ) {
     var byListener: SnapshotBuilder.Certificates = [:]
     var report = CertificateReport()
@@ -47,7 +47,15 @@ extension Configuration {
       }
     }
     if !problems.isEmpty { throw ServerFailure(problems) }
-    return (byListener, report)
+    let facts = listeners.flatMap { listener in
+      (byListener[listener.name] ?? []).map { certificate in
+        CertificateFacts(
+          listener: listener.name, path: certificate.chainPath,
+          names: certificate.dnsNames + certificate.addresses.map { "\($0)" },
+          notBefore: certificate.notBefore, notAfter: certificate.notAfter)
+      }
+    }
+    return (byListener, report, facts)
   }
 }
 

@@ -17,6 +17,7 @@ public final class Server {
   /// How the caller wants the server to run.
   public struct Options {
     public var configuration: Configuration
+    public var version: String
     /// Reads the configuration anew at SIGHUP; nil when it is not valid, after having said so.
     public var reload: () -> Configuration?
     /// Called once when everything listens, with the addresses and the names of the listeners.
@@ -26,10 +27,12 @@ public final class Server {
     public var predecessor: Predecessor?
 
     public init(
-      configuration: Configuration, logger: Logger, predecessor: Predecessor? = nil,
+      configuration: Configuration, version: String, logger: Logger,
+      predecessor: Predecessor? = nil,
       reload: @escaping () -> Configuration?, started: @escaping ([ListeningAddress]) -> Void
     ) {
       self.configuration = configuration
+      self.version = version
       self.logger = logger
       self.predecessor = predecessor
       self.reload = reload
@@ -59,14 +62,21 @@ public final class Server {
   let builder: SnapshotBuilder
   /// File descriptors that the process may have.
   let descriptorMax: Int
-  private var snapshot: Snapshot
-  private let names = NameTable()
+  private(set) var snapshot: Snapshot
+  /// Of the snapshot in force.
+  private(set) var certificates: [CertificateFacts] = []
+  private(set) var reloads: ReloadFacts
+  let startedAt: Double
+  let names = NameTable()
   let admission = Admission()
   let inbox: Inbox<ControlMessage>
   private var workers: [RunningWorker] = []
+  /// By worker: what exchanges people may want to see.
+  let reports: [ExchangeReports]
+  var admin: RunningAdmin?
   private(set) var listening: ListenerTable
   var log: AccessLogWriter?
-  private(set) var rotatesTicketsAt = Instant.never
+  var rotatesTicketsAt = Instant.never
   var overload = OverloadWatch()
   var stage = Stage.serving
   /// When a server that is to drain begins with it.
@@ -88,6 +98,7 @@ public final class Server {
     case resolved(changed: Set<String>)
     case successor(Successor.Report)
     case workerFinished
+    case admin(AdminCommand, from: Handle)
   }
 
   /// How far the server is on its way out.
@@ -117,6 +128,9 @@ public final class Server {
     }
     let workerCount = options.configuration.workers ?? ProcessorCount.available
     descriptorMax = DescriptorLimit.raise()
+    startedAt = Double(SystemClock.wall()) / 1e9
+    reloads = ReloadFacts(inForceSince: startedAt)
+    reports = (0..<workerCount).map { _ in ExchangeReports() }
     var builder = SnapshotBuilder(
       ticketKeys: keys, workerCount: workerCount,
       connectionMax: Self.connectionMax(descriptors: descriptorMax, workers: workerCount))
@@ -156,6 +170,7 @@ public final class Server {
     try startWorkers()
     try watchSignals()
     try watchNames()
+    try startAdmin()
     scheduleTicketRotation()
     watchOverload()
     if let handover = options.predecessor?.handover {
@@ -171,7 +186,7 @@ public final class Server {
     }
   }
 
-  private var addresses: [ListeningAddress] {
+  var addresses: [ListeningAddress] {
     configuration.listeners.flatMap { listener in
       listener.addresses.compactMap { address in
         listening.address(address, of: listener).map {
@@ -188,8 +203,10 @@ public final class Server {
     for message in certificates.report.outOfDate { logger.error("\(message)") }
     for message in certificates.report.warnings { logger.warning("\(message)") }
     try readTicketKeys(of: configuration)
-    return try builder.build(
+    let snapshot = try builder.build(
       configuration, certificates: certificates.byListener, names: names)
+    self.certificates = certificates.facts
+    return snapshot
   }
 
   private func startWorkers() throws(ServerFailure) {
@@ -210,8 +227,9 @@ public final class Server {
       let metrics = WorkerMetrics()
       let start = WorkerStart(
         index: index, snapshot: snapshot, inbox: inbox, peers: inboxes, metrics: metrics,
-        admission: admission,
-        events: EventLog(logger: logger), format: AccessLog.Format(configuration.log.access),
+        traffic: builder.traffic, admission: admission,
+        reports: reports[index], events: EventLog(logger: logger),
+        format: AccessLog.Format(configuration.log.access),
         producer: log?.producer(index))
       let control = self.inbox
       inbox.post(installation(forWorker: index))
@@ -244,10 +262,12 @@ public final class Server {
       checkSuccessor(at: now)
       if overload.measure(connections: admission.count, at: now, logger) {
         for worker in workers { worker.inbox.post(.overload(overload.stage)) }
+        updateAdmin()
       }
     }
     for worker in workers { worker.thread.join() }
     abandoned?.process.kill()
+    admin?.end()
     removeProcessID()
     log?.stop()
     let total = MetricsSnapshot(of: workers.map(\.metrics))
@@ -287,6 +307,7 @@ public final class Server {
     case .resolved(let changed): republish(changed)
     case .successor(let report): successorReported(report)
     case .workerFinished: finishedCount += 1
+    case .admin(let command, let connection): carryOut(command, for: connection)
     }
   }
 
@@ -313,6 +334,7 @@ public final class Server {
     stage = .draining(isAsked: true)
     drainsAt = SystemClock.monotonic() + configuration.limits.lameDuck
     for worker in workers { worker.inbox.post(.leave) }
+    updateAdmin()
     tell(.stopping)
     logger.notice("draining: exchanges in progress are finished, then Martlet ends")
   }
@@ -352,8 +374,7 @@ public final class Server {
     // Refused or not, it goes on serving.
     defer { tell(.ready) }
     guard let fresh = options.reload() else {
-      logger.error("the new configuration is refused; the old one stays in force")
-      return
+      return refused(["the configuration is invalid; the log says where"])
     }
     do throws(ServerFailure) {
       resolveNames(fresh)
@@ -367,9 +388,11 @@ public final class Server {
     } catch {
       names.watch(configuration)
       for message in error.messages { logger.error("\(message)") }
-      logger.error("the new configuration is refused; the old one stays in force")
-      return
+      return refused(error.messages)
     }
+    reloads.acceptedCount += 1
+    reloads.refusal = []
+    reloads.inForceSince = Double(SystemClock.wall()) / 1e9
     if fresh.workers != nil && fresh.workers != workers.count {
       logger.warning("the number of workers stays \(workers.count) until an upgrade or a restart")
     }
@@ -380,12 +403,20 @@ public final class Server {
     scheduleTicketRotation()
     watchOverload()
     warnOfDescriptors()
+    updateAdmin()
     logger.notice("the new configuration is in force")
+  }
+
+  private func refused(_ reasons: [String]) {
+    reloads.refusedCount += 1
+    reloads.refusal = reasons
+    updateAdmin()
+    logger.error("the new configuration is refused; the old one stays in force")
   }
 
   // MARK: Names
 
-  private func resolveNames(_ configuration: Configuration) {
+  func resolveNames(_ configuration: Configuration) {
     names.watch(configuration)
     _ = names.refresh { logger.error("can't look up a backend: \($0)") }
   }
@@ -406,47 +437,15 @@ public final class Server {
     where !pool.names.isDisjoint(with: changed) {
       snapshot.pools[index].pool.publish(builder.members(of: pool, names))
     }
-    workers.first?.inbox.post(.membershipChanged)
+    membershipChanged()
     let list = changed.sorted().joined(separator: ", ")
     logger.notice("names of backends have new addresses: \(list)")
   }
 
-  // MARK: Ticket keys
+  /// One worker checks all backends, and passes turns to whoever may find a place now.
+  func membershipChanged() { workers.first?.inbox.post(.membershipChanged) }
 
-  private func readTicketKeys(of configuration: Configuration) throws(ServerFailure) {
-    let lists = configuration.listeners.compactMap { $0.tls?.tickets?.keyFiles }
-    for files in lists where !files.isEmpty { try readTicketKeys(files) }
-    if lists.allSatisfy(\.isEmpty) { builder.ticketKeys.stopSharing() }
-  }
-
-  private func readTicketKeys(_ files: [String]) throws(ServerFailure) {
-    var secrets: [[UInt8]] = []
-    for file in files {
-      do throws(SystemError) {
-        secrets.append(try File.read(file, limit: 4096))
-      } catch {
-        throw ServerFailure("ticket key \(file): \(error)")
-      }
-    }
-    guard builder.ticketKeys.replace(secrets: secrets) else {
-      throw ServerFailure(
-        "ticket keys \(files.joined(separator: ", ")): each must be 48 or 80 bytes long")
-    }
-  }
-
-  private func scheduleTicketRotation() {
-    let intervals = configuration.listeners.compactMap { $0.tls?.tickets?.rotation }
-    rotatesTicketsAt = intervals.min().map { SystemClock.monotonic() + $0 } ?? .never
-  }
-
-  private func rotateTickets() {
-    scheduleTicketRotation()
-    do throws(TLSFailure) {
-      try builder.ticketKeys.rotate()
-    } catch {
-      logger.error("can't make a new ticket key: \(error)")
-    }
-  }
+  var workerMetrics: [WorkerMetrics] { workers.map(\.metrics) }
 }
 
 /// What a worker's thread begins with.
@@ -456,7 +455,9 @@ private struct WorkerStart: Sendable {
   let inbox: Inbox<WorkerMessage>
   let peers: [Inbox<WorkerMessage>]
   let metrics: WorkerMetrics
+  let traffic: MetricsRegistry
   let admission: Admission
+  let reports: ExchangeReports
   let events: EventLog
   let format: AccessLog.Format
   let producer: AccessLogWriter.Producer?
@@ -466,7 +467,7 @@ private struct WorkerStart: Sendable {
     guard let io = try? EpollIO(wakeUp: inbox.wakeUp) else { return }
     var worker = Worker<EpollIO>(
       index: index, io: io, seed: randomSeed(), snapshot: snapshot, inbox: inbox, peers: peers,
-      metrics: metrics, admission: admission, events: events,
+      metrics: metrics, traffic: traffic, admission: admission, reports: reports, events: events,
       log: AccessLog(format: format, producer: producer, metrics: metrics))
     while !worker.isFinished { worker.turn() }
   }

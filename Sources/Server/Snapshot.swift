@@ -6,6 +6,7 @@
 
 import Balancing
 import HTTP
+import Metrics
 import Primitives
 import Proxy
 import TLS
@@ -31,6 +32,8 @@ struct ListenerSettings: Sendable {
   var table: RouteTable
   var routes: [RouteSettings]
   var desync = DesyncMode.strict
+  /// Where workers count, each in its own; empty where nobody does.
+  var traffic: [TrafficMetrics] = []
 
   func context(worker: Int) -> TLSContext? {
     contexts.isEmpty ? nil : contexts[worker % contexts.count]
@@ -49,11 +52,16 @@ final class RouteSettings: Sendable {
   let action: Action
   let requestEdits: [FieldEdit]
   let responseEdits: [FieldEdit]
+  let traffic: [TrafficMetrics]
 
-  init(_ action: Action, requestEdits: [FieldEdit] = [], responseEdits: [FieldEdit] = []) {
+  init(
+    _ action: Action, requestEdits: [FieldEdit] = [], responseEdits: [FieldEdit] = [],
+    traffic: [TrafficMetrics] = []
+  ) {
     self.action = action
     self.requestEdits = requestEdits
     self.responseEdits = responseEdits
+    self.traffic = traffic
   }
 }
 
@@ -69,11 +77,12 @@ final class PoolSettings: Sendable {
   let keepAlive: KeepAlive
   /// The cookie by which clients stay with a backend; nil without one.
   let stickiness: Stickiness?
+  let traffic: [TrafficMetrics]
 
   init(
     pool: Pool, retry: RetryPolicy, limits: ExchangeLimits, check: ActiveCheck?,
     replayByteCount: Int = 64 * 1024, keepAlive: KeepAlive = KeepAlive(),
-    stickiness: Stickiness? = nil
+    stickiness: Stickiness? = nil, traffic: [TrafficMetrics] = []
   ) {
     self.pool = pool
     self.retry = retry
@@ -82,6 +91,7 @@ final class PoolSettings: Sendable {
     self.replayByteCount = replayByteCount
     self.keepAlive = keepAlive
     self.stickiness = stickiness
+    self.traffic = traffic
   }
 }
 

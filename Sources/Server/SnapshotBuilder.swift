@@ -7,6 +7,7 @@
 import Balancing
 import Configuration
 import HTTP1
+import Metrics
 import Primitives
 import Proxy
 import TLS
@@ -14,6 +15,7 @@ import TLS
 /// What outlives every snapshot.
 struct SnapshotBuilder: Sendable {
   let registry = BackendRegistry()
+  let traffic: MetricsRegistry
   let ticketKeys: TicketKeys
   let workerCount: Int
   /// For cookies of pools that have no key of their own: drawn once, and handed on in an upgrade.
@@ -21,7 +23,14 @@ struct SnapshotBuilder: Sendable {
     (0..<8).map { UInt8(truncatingIfNeeded: seed >> UInt64(8 * $0)) }
   }
   /// What the process has descriptors for, whatever is configured.
-  var connectionMax = Int.max
+  var connectionMax: Int
+
+  init(ticketKeys: TicketKeys, workerCount: Int, connectionMax: Int = .max) {
+    self.ticketKeys = ticketKeys
+    self.workerCount = workerCount
+    self.connectionMax = connectionMax
+    traffic = MetricsRegistry(workerCount: workerCount)
+  }
 
   /// Certificates of a listener by the listener's name.
   typealias Certificates = [String: [Certificate]]
@@ -71,7 +80,8 @@ struct SnapshotBuilder: Sendable {
     return ListenerSettings(
       name: Array(listener.name.utf8), contexts: contexts,
       table: RouteTable(routes.map(RouteMatch.init)),
-      routes: routes.map { RouteSettings($0, pools) }, desync: DesyncMode(listener.desync))
+      routes: routes.map { RouteSettings($0, of: listener, pools, traffic) },
+      desync: DesyncMode(listener.desync), traffic: traffic.blocks(for: .listener(listener.name)))
   }
 
   // MARK: Pools
@@ -103,7 +113,8 @@ struct SnapshotBuilder: Sendable {
         relayIdle: times.relayIdle, clientRate: MinimumRate(limits)),
       check: pool.health.map(ActiveCheck.init), replayByteCount: pool.retry.replaySize,
       keepAlive: KeepAlive(idleTime: pool.keepAlive.idle, idleMax: pool.keepAlive.maxIdle),
-      stickiness: pool.stickiness.map(Stickiness.init))
+      stickiness: pool.stickiness.map(Stickiness.init),
+      traffic: traffic.blocks(for: .pool(pool.name)))
   }
 
   /// The members of a pool: one for each address of each backend.
@@ -273,7 +284,10 @@ extension RouteMatch {
 }
 
 extension RouteSettings {
-  fileprivate convenience init(_ route: Configuration.Route, _ pools: [String: Int]) {
+  fileprivate convenience init(
+    _ route: Configuration.Route, of listener: Configuration.Listener,
+    _ pools: [String: Int], _ traffic: MetricsRegistry
+  ) {
     let action: Action =
       switch route.action {
       // The configuration has checked that the pool exists.
@@ -287,7 +301,8 @@ extension RouteSettings {
       }
     self.init(
       action, requestEdits: [FieldEdit](route.requestEdits),
-      responseEdits: [FieldEdit](route.responseEdits))
+      responseEdits: [FieldEdit](route.responseEdits),
+      traffic: traffic.blocks(for: .route("\(route)", listener: listener.name)))
   }
 }
 

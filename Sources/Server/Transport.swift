@@ -38,6 +38,8 @@ struct Transport: ~Copyable {
   private(set) var sendFailure: TransportFailure?
 
   private(set) var receivedByteCount: UInt64 = 0
+  /// As far as the metrics know of both.
+  private var counted: (received: UInt64, sent: UInt64) = (0, 0)
   /// Bytes that the socket took, as they went over the wire.
   private(set) var sentByteCount: UInt64 = 0
 
@@ -79,7 +81,7 @@ struct Transport: ~Copyable {
     switch session {
     case .some(let session):
       return TLSFacts(
-        version: session.version.name, cipher: session.cipherName, isResumed: session.isResumed)
+        version: session.version.name, suite: session.cipherSuite, isResumed: session.isResumed)
     case .none:
       return nil
     }
@@ -114,6 +116,13 @@ struct Transport: ~Copyable {
   var isReusable: Bool { !isBroken && !peerFinished && inbound.isEmpty && isFlushed }
   /// Bytes that this connection holds in its buffers.
   var heldByteCount: Int { inbound.count + ciphertext.count + staged.count + outbound.count }
+
+  /// What went over the wire since this was asked last.
+  mutating func takeUncounted() -> (received: UInt64, sent: UInt64) {
+    let uncounted = (receivedByteCount - counted.received, sentByteCount - counted.sent)
+    counted = (receivedByteCount, sentByteCount)
+    return uncounted
+  }
 
   /// How many bytes of a body may be written now, so that one block holds what waits.
   var room: Int {
@@ -476,7 +485,7 @@ struct Transport: ~Copyable {
 /// What the access log says about a connection's encryption.
 struct TLSFacts {
   let version: StaticString
-  let cipher: StaticString
+  let suite: CipherSuite
   let isResumed: Bool
 }
 

@@ -25,6 +25,7 @@ extension Worker where IO: ~Copyable {
     writeAnswer(
       downstream, answer, edits: route?.responseEdits ?? [], method: method,
       version: isKnown ? requestHead.version : .http11, persists: persists)
+    countLocalAnswer(downstream, route, status: answer.status)
     logLocalAnswer(downstream, answer, failure, reason, isKnown)
     continueDownstream(downstream, persists: persists, clientMaySend: true)
   }
@@ -80,20 +81,35 @@ extension Worker where IO: ~Copyable {
   mutating func logExchange(_ handle: Handle) {
     let failure = exchanges[handle].machine.failure
     if let failure { countFailure(failure) }
-    guard log.isOn else { return }
     let downstream = exchanges[handle].downstream
     var status = exchanges[handle].response.status
     // 499 is what nginx made known: the client left before it got an answer.
     if failure == .clientAborted && status == 0 { status = 499 }
+    let duration = now - exchanges[handle].machine.startedAt
+    countExchange(handle, status: status, took: duration)
+    let isNotable =
+      status >= 500 || duration >= ExchangeReports.slow
+      || exchanges[handle].machine.attempts.count > 1
+      || failure != nil && failure != .clientAborted
+    let isReported =
+      reports.wants(isNotable: isNotable) && (!isNotable || reportAllowance.take(at: now))
+    guard log.isOn || isReported else { return }
     var facts = accessLogFacts(downstream, status: status)
     facts.client = exchanges[handle].summary.client
     facts.failure = failure?.name
     facts.reason = exchanges[handle].malformation
     facts.receivedByteCount = exchanges[handle].bodyByteCount
     facts.sentByteCount = exchanges[handle].response.byteCount
-    facts.duration = now - exchanges[handle].machine.startedAt
+    facts.duration = duration
     facts.queueTime = exchanges[handle].queueTime
     facts.wasBudgetSpent = exchanges[handle].wasBudgetSpent
+    if isReported {
+      let line = log.json(
+        facts, listener: listenerName(downstream), summary: exchanges[handle].summary,
+        text: exchanges[handle].text, attempts: exchanges[handle].machine.attempts,
+        names: backendNames)
+      reports.add(line, isNotable: isNotable)
+    }
     log.write(
       facts, listener: listenerName(downstream), summary: exchanges[handle].summary,
       text: exchanges[handle].text, attempts: exchanges[handle].machine.attempts,

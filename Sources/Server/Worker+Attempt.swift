@@ -74,6 +74,7 @@ extension Worker where IO: ~Copyable {
     exchanges[handle].givenByteCount = 0
     exchanges[handle].isTailGiven = false
     metrics.add(.attempts)
+    backendTraffic[pick.record.id]?.add(.attempts)
     if mayReuse, let upstream = takeIdle(pick.record, for: handle) {
       metrics.add(.upstreamConnectionsReused)
       exchanges[handle].upstream = upstream
@@ -101,11 +102,17 @@ extension Worker where IO: ~Copyable {
     }
   }
 
-  /// Keeps a backend's name by its id, for the log.
+  /// Keeps by a backend's id its name, for the log, and its counters.
   private mutating func remember(_ record: BackendRecord) {
-    while backendNames.count <= record.id { backendNames.append([]) }
+    while backendNames.count <= record.id {
+      backendNames.append([])
+      backendTraffic.append(nil)
+    }
     if backendNames[record.id].isEmpty {
-      backendNames[record.id] = Array(record.identity.address.utf8)
+      let identity = record.identity
+      backendNames[record.id] = Array(identity.address.utf8)
+      let subject = MetricsSubject.backend(pool: identity.pool, address: identity.address)
+      backendTraffic[record.id] = traffic.blocks(for: subject)[index]
     }
   }
 
@@ -118,6 +125,7 @@ extension Worker where IO: ~Copyable {
       if !isIdempotent && now - since >= .seconds(1) {
         // It is good enough for the next idempotent request; all others are older still.
         idleUpstreams[record.id].append(upstream)
+        metrics.add(.upstreamConnectionsIdle)
         return nil
       }
       let isDoubtful = upstreams[upstream].transport.isReadable || !isIdempotent
@@ -166,6 +174,7 @@ extension Worker where IO: ~Copyable {
     let failure = AttemptFailure(
       cause: cause, wasReused: exchanges[handle].machine.attempts.last?.isReused ?? false,
       sentByteCount: Int(clamping: sent))
+    countFailure(cause, of: handle)
     if blamesBackend && policy.blamesBackend(failure) { observe(handle, succeeded: false) }
     var verdict = exchanges[handle].machine.verdict(
       after: failure, canReplay: exchanges[handle].keepsBody, policy: policy,

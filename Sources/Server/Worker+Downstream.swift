@@ -44,6 +44,7 @@ extension Worker where IO: ~Copyable {
     if downstreams[handle].transport.isEstablished {
       let isResumed = downstreams[handle].transport.isResumed
       metrics.add(isResumed ? .handshakesResumed : .handshakesFull)
+      countSuite(of: handle)
       handshakes.ended()
       downstreams[handle].phase = .awaitingHead
       setDeadline(downstream: handle, now + settings.headTimeout)
@@ -64,9 +65,11 @@ extension Worker where IO: ~Copyable {
       return false
     case .finished:
       metrics.add(.handshakesFailed)
+      metrics.add(.handshakePeerClosed)
       close(downstream: handle)
     case .failed(let failure):
       metrics.add(.handshakesFailed)
+      metrics.add(Metric(failedHandshake: failure))
       if failure == .tls(.plaintextHTTP) {
         answerPlaintext(handle)
       } else {
@@ -161,6 +164,7 @@ extension Worker where IO: ~Copyable {
   mutating func flushDownstream(_ handle: Handle) {
     let sentByteCount = downstreams[handle].transport.sentByteCount
     downstreams[handle].transport.flush(&io, &buffers)
+    countBytes(downstream: handle)
     if downstreams[handle].transport.sendFailure != nil {
       downstreamBroke(handle)
       return
@@ -300,6 +304,7 @@ extension Worker where IO: ~Copyable {
   }
 
   mutating func close(downstream handle: Handle, reset: Bool = false) {
+    countBytes(downstream: handle)
     downstreams[handle].deadline.cancel(in: &timers)
     if case .handshaking = downstreams[handle].phase { handshakes.ended() }
     var connection = downstreams.remove(handle)

@@ -3,12 +3,83 @@
 import Balancing
 import HTTP1
 import Metrics
+import Primitives
 import Proxy
 import Reactor
+import TLS
 
 extension Worker where IO: ~Copyable {
   mutating func countResponse(status: UInt16) {
     if let metric = Metric.responses(status: Int(status)) { metrics.add(metric) }
+  }
+
+  /// An exchange has ended with this status, as the log has it.
+  mutating func countExchange(_ handle: Handle, status: UInt16, took duration: TimeSpan) {
+    let counter = TrafficCounter(status: status)
+    let received = exchanges[handle].bodyByteCount
+    let sent = exchanges[handle].response.byteCount
+    count(exchanges[handle].route.traffic, counter, duration, received, sent)
+    count(exchanges[handle].pool.traffic, counter, duration, received, sent)
+    countListener(exchanges[handle].downstream, counter, duration)
+    // Only an answer of the backend's own is counted for it.
+    guard let last = exchanges[handle].machine.attempts.last, last.status > 0,
+      let block = backendTraffic[last.backend]
+    else { return }
+    block.add(TrafficCounter(status: last.status))
+    block.add(duration: last.duration)
+    block.add(.receivedBytes, sent)
+    block.add(.sentBytes, received)
+  }
+
+  /// The same for an answer of ours, to a request that no exchange began for.
+  mutating func countLocalAnswer(_ downstream: Handle, _ route: RouteSettings?, status: UInt16) {
+    let counter = TrafficCounter(status: status)
+    if let route { count(route.traffic, counter, .zero, 0, 0) }
+    countListener(downstream, counter, .zero)
+  }
+
+  private mutating func countListener(
+    _ downstream: Handle, _ counter: TrafficCounter, _ duration: TimeSpan
+  ) {
+    guard let listener = listeners[downstreams[downstream].listener].configured else { return }
+    count(snapshot.listeners[listener].traffic, counter, duration, 0, 0)
+  }
+
+  private mutating func count(
+    _ blocks: [TrafficMetrics], _ counter: TrafficCounter, _ duration: TimeSpan,
+    _ received: UInt64, _ sent: UInt64
+  ) {
+    guard index < blocks.count else { return }
+    let block = blocks[index]
+    block.add(counter)
+    block.add(duration: duration)
+    block.add(.receivedBytes, received)
+    block.add(.sentBytes, sent)
+  }
+
+  /// An attempt has failed at the backend that the exchange has picked.
+  mutating func countFailure(_ cause: FailureCause, of handle: Handle) {
+    guard let pick = exchanges[handle].pick else { return }
+    backendTraffic[pick.record.id]?.add(failure: TrafficCounter(cause), at: now)
+  }
+
+  mutating func countBytes(downstream handle: Handle) {
+    let (received, sent) = downstreams[handle].transport.takeUncounted()
+    metrics.add(.downstreamBytesReceived, Int(received))
+    metrics.add(.downstreamBytesSent, Int(sent))
+  }
+
+  mutating func countBytes(upstream handle: Handle) {
+    let (received, sent) = upstreams[handle].transport.takeUncounted()
+    metrics.add(.upstreamBytesReceived, Int(received))
+    metrics.add(.upstreamBytesSent, Int(sent))
+  }
+
+  mutating func countSuite(of handle: Handle) {
+    guard let facts = downstreams[handle].transport.tlsFacts,
+      let metric = Metric(facts.suite)
+    else { return }
+    metrics.add(metric)
   }
 
   mutating func countTolerated(_ tolerated: ToleratedReasons) {
@@ -78,6 +149,58 @@ extension Metric {
     }
   }
 
+  /// Nil for a suite that no policy of ours has.
+  init?(_ suite: CipherSuite) {
+    switch suite.code {
+    case 0x1301: self = .suiteAES128
+    case 0x1302: self = .suiteAES256
+    case 0x1303: self = .suiteChaCha20
+    case 0xC02B: self = .suiteECDSAAES128
+    case 0xC02C: self = .suiteECDSAAES256
+    case 0xCCA9: self = .suiteECDSAChaCha20
+    case 0xC02F: self = .suiteRSAAES128
+    case 0xC030: self = .suiteRSAAES256
+    case 0xCCA8: self = .suiteRSAChaCha20
+    default: return nil
+    }
+  }
+
+  /// Why a handshake failed.
+  init(failedHandshake failure: TransportFailure) {
+    guard case .tls(let failure) = failure else {
+      self = .handshakePeerClosed
+      return
+    }
+    self =
+      switch failure {
+      case .notTLS: .handshakeNotTLS
+      case .plaintextHTTP: .handshakePlaintextHTTP
+      case .unsupportedProtocol: .handshakeUnsupportedProtocol
+      case .noSharedCipher: .handshakeNoSharedCipher
+      case .noApplicationProtocol: .handshakeNoApplicationProtocol
+      case .badCertificate: .handshakeBadCertificate
+      case .peerAlert: .handshakePeerAlert
+      case .peerClosed: .handshakePeerClosed
+      case .ended, .other: .handshakeOther
+      }
+  }
+
+  init(_ cause: FailureCause) {
+    self =
+      switch cause {
+      case .connectRefused: .failuresRefused
+      case .connectTimeout: .failuresConnectTimeout
+      case .connectFailed: .failuresConnect
+      case .resetBeforeResponse, .closedBeforeResponse: .failuresReset
+      case .responseTimeout, .responseStalled: .failuresResponseTimeout
+      case .badResponse: .failuresMalformed
+      case .truncatedResponse: .failuresTruncated
+      case .status: .failuresStatus
+      }
+  }
+}
+
+extension TrafficCounter {
   init(_ cause: FailureCause) {
     self =
       switch cause {

@@ -39,6 +39,7 @@ extension Worker where IO: ~Copyable {
     let wasBlocked = upstreams[handle].transport.isBlocked
     let sentByteCount = upstreams[handle].transport.sentByteCount
     upstreams[handle].transport.flush(&io, &buffers)
+    countBytes(upstream: handle)
     guard let exchange = upstreams[handle].exchange else { return }
     if upstreams[handle].transport.sentByteCount > sentByteCount {
       exchanges[exchange].machine.progressed(at: now)
@@ -84,18 +85,26 @@ extension Worker where IO: ~Copyable {
     upstreams[handle].phase = .idle(since: now)
     upstreams[handle].transport.settle(&buffers)
     idleUpstreams[id].append(handle)
+    metrics.add(.upstreamConnectionsIdle)
     setDeadline(upstream: handle, now + keepAlive.idleTime)
   }
 
   mutating func popIdle(_ id: Int) -> Handle? {
-    id < idleUpstreams.count ? idleUpstreams[id].popLast() : nil
+    guard id < idleUpstreams.count, let handle = idleUpstreams[id].popLast() else { return nil }
+    metrics.subtract(.upstreamConnectionsIdle)
+    return handle
   }
 
   mutating func close(upstream handle: Handle) {
     if case .idle = upstreams[handle].phase {
       let id = upstreams[handle].backend.id
-      if id < idleUpstreams.count { idleUpstreams[id].removeAll { $0 == handle } }
+      if id < idleUpstreams.count {
+        let before = idleUpstreams[id].count
+        idleUpstreams[id].removeAll { $0 == handle }
+        metrics.subtract(.upstreamConnectionsIdle, before - idleUpstreams[id].count)
+      }
     }
+    countBytes(upstream: handle)
     upstreams[handle].deadline.cancel(in: &timers)
     var connection = upstreams.remove(handle)
     connection.transport.release(to: &buffers)

@@ -8,7 +8,7 @@
 //
 // A ~Copyable struct, generic over the I/O and named only in Server.run and in the simulation,
 // because that is the shape which the compiler specialises whole. Its methods are mutating even
-// where they only read, because to lend the worker out the compiler copies it (docs/decisions/0002).
+// where they only read, because to lend it out the compiler copies it (docs/decisions/0002).
 
 import Balancing
 import HTTP
@@ -28,13 +28,20 @@ struct Worker<IO: InputOutput & ~Copyable>: ~Copyable {
   /// The inboxes of all workers, by index.
   let peers: [Inbox<WorkerMessage>]
   let metrics: WorkerMetrics
+  /// Where traffic is counted by whom it concerns.
+  let traffic: MetricsRegistry
   /// Who may connect; shared by all workers.
   let admission: Admission
+  /// Where exchanges go that somebody may want to see.
+  let reports: ExchangeReports
+  /// How many more of them may go there within this second.
+  var reportAllowance = ReportAllowance()
   /// Where what people should know is said: health flips, exhaustion.
   let events: EventLog
   var log: AccessLog
-  /// The names of backends by id, as the log writes them.
+  /// The names of backends by id, as the log writes them, and what they are counted in.
   var backendNames: [[UInt8]] = []
+  var backendTraffic: [TrafficMetrics?] = []
 
   /// The configuration in force, and its limits at hand.
   var snapshot: Snapshot
@@ -92,8 +99,8 @@ struct Worker<IO: InputOutput & ~Copyable>: ~Copyable {
   init(
     index: Int, io: consuming IO, seed: UInt64, snapshot: Snapshot,
     inbox: Inbox<WorkerMessage>, peers: [Inbox<WorkerMessage>], metrics: WorkerMetrics,
-    admission: Admission = Admission(),
-    events: EventLog, log: consuming AccessLog
+    traffic: MetricsRegistry? = nil, admission: Admission = Admission(),
+    reports: ExchangeReports = ExchangeReports(), events: EventLog, log: consuming AccessLog
   ) {
     self.index = index
     self.snapshot = snapshot
@@ -105,7 +112,9 @@ struct Worker<IO: InputOutput & ~Copyable>: ~Copyable {
     self.inbox = inbox
     self.peers = peers
     self.metrics = metrics
+    self.traffic = traffic ?? MetricsRegistry(workerCount: index + 1)
     self.admission = admission
+    self.reports = reports
     self.events = events
     self.log = log
   }

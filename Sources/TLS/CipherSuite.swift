@@ -8,7 +8,7 @@ public struct CipherSuite: Hashable, Sendable {
   /// The number in the IANA registry.
   public let code: UInt16
 
-  init(code: UInt16) { self.code = code }
+  public init(code: UInt16) { self.code = code }
 
   /// The name that OpenSSL and most logs use, such as `ECDHE-RSA-AES128-GCM-SHA256`.
   public var name: StaticString {

@@ -206,7 +206,6 @@ extension TLSSession {
     CipherSuite(code: unsafe SSL_CIPHER_get_protocol_id(SSL_get_current_cipher(ssl)))
   }
 
-  public var cipherName: StaticString { cipherSuite.name }
 
   /// Whether a ticket spared the client a full handshake.
   public var isResumed: Bool { unsafe SSL_session_reused(ssl) == 1 }

@@ -14,7 +14,8 @@ func launch(
   var logger = Logger(label: "martlet") { StreamLogHandler.standardError(label: $0) }
   logger.logLevel = Logger.Level(configuration.log.level)
   let options = Server.Options(
-    configuration: configuration, logger: logger, predecessor: predecessor, reload: reload,
+    configuration: configuration, version: Martlet.configuration.version, logger: logger,
+    predecessor: predecessor, reload: reload,
     started: { addresses in
       writeError(banner(addresses, configuration))
     })

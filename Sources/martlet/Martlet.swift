@@ -26,5 +26,8 @@ struct Martlet: ParsableCommand {
         70  it failed while running: an address is taken, a file can't be written
       """,
     version: "0.1.0",
-    subcommands: [Run.self, Check.self, Upgrade.self, Backend.self, ReferenceCommand.self])
+    subcommands: [
+      Run.self, Check.self, Status.self, Top.self, Tap.self, Explain.self, Drain.self, Enable.self,
+      SetWeight.self, Reload.self, Upgrade.self, Backend.self, ReferenceCommand.self,
+    ])
 }

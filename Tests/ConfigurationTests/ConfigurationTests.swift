@@ -141,7 +141,8 @@ struct ConfigurationTests {
         "process": {
           "user": "u", "group": "g", "pid-file": "pid", "core-dumps": true,
           "exposed-keys": "refuse"
-        }
+        },
+        "admin": { "socket": "admin.sock", "listen": "localhost:9090", "token-file": "token" }
       }
       """
     let reading = Configuration.read(Array(text.utf8), file: "d/c.json")
@@ -155,6 +156,7 @@ struct ConfigurationTests {
     #expect(read.log.target == .file("d/access.log"))
     #expect(read.pools[0].health?.expect == [200...200, 300...302])
     #expect(read.limits.bodySize == nil)
+    #expect(read.admin.socket == .path("d/admin.sock") && read.admin.tokenFile == "d/token")
     #expect(read.routes[0].hosts == [.exact("a.b"), .below("c.d")])
 
     // No key is at its default, so writing it names every key; reading that gives the same again.

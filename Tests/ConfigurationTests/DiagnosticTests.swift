@@ -9,7 +9,7 @@ private let kindsTable: [(String, String)] = [
     #"[]"#,
     """
     1:1: error: a list is not an object; write { } with the keys listeners, pools, \
-    routes, limits, paths, log, trusted-proxies, via, upgrades, workers, process
+    routes, limits, paths, log, trusted-proxies, via, upgrades, workers, process, admin
     """
   ),
   (
@@ -161,8 +161,8 @@ struct DiagnosticTests {
         """,
         """
         c.json:12:3: error: worker: there is no such key; the keys here are listeners, pools, \
-        routes, limits, paths, log, trusted-proxies, via, upgrades, workers, process (did you mean \
-        "workers"?)
+        routes, limits, paths, log, trusted-proxies, via, upgrades, workers, process, admin \
+        (did you mean "workers"?)
         """,
       ])
   }

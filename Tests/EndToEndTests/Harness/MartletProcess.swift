@@ -75,11 +75,13 @@ final class MartletProcess: Sendable {
   /// One plain listener before one pool with these backends.
   convenience init(
     backends: [any ConfiguredBackend], pool: String = "", listener: String = "", rest: String = "",
-    flags: [String] = [], wrapper: [String] = []
+    flags: [String] = [], wrapper: [String] = [], token: String? = nil
   ) throws {
+    let folder = TemporaryFolder()
+    if let token { try folder.write(token + "\n", to: "token") }
     try self.init(
       Self.configuration(backends: backends, pool: pool, listener: listener, rest: rest), flags,
-      wrapper: wrapper, keeping: backends)
+      in: folder, wrapper: wrapper, keeping: backends)
   }
 
   static func configuration(
@@ -103,8 +105,11 @@ final class MartletProcess: Sendable {
     guard FileManager.default.isExecutableFile(atPath: binary) else {
       throw HarnessError("no martlet at \(binary)")
     }
+    // So that each process has an admin socket of its own.
+    let directory = ["RUNTIME_DIRECTORY": folder.path]
     return try ChildProcess(
-      wrapper + [binary] + arguments, in: folder.path, environment: environment)
+      wrapper + [binary] + arguments, in: folder.path,
+      environment: environment.merging(directory) { given, _ in given })
   }
 
   private static func ports(in text: String) -> [Int] {

@@ -1,0 +1,46 @@
+// What the admin interface is given in the forms of the configuration: small JSON objects, and
+// addresses of backends.
+
+extension Configuration {
+  /// A value that isn't made of others.
+  public enum SimpleValue: Hashable, Sendable {
+    case text(String)
+    case number(Int)
+    case flag(Bool)
+    case null
+  }
+
+  /// The members of a JSON object of simple values, in their order; nil for anything else.
+  public static func simpleMembers(ofJSON bytes: [UInt8]) -> [(String, SimpleValue)]? {
+    let (document, problems) = JSONReader.read(bytes)
+    guard problems.isEmpty, case .object(let members) = document.value else { return nil }
+    var result: [(String, SimpleValue)] = []
+    for member in members {
+      let value: SimpleValue
+      switch member.value.value {
+      case .string(let text): value = .text(text)
+      case .bool(let flag): value = .flag(flag)
+      case .null: value = .null
+      case .number(let text):
+        guard let number = Int(text) else { return nil }
+        value = .number(number)
+      case .list, .object, .unreadable: return nil
+      }
+      result.append((member.name, value))
+    }
+    return result
+  }
+
+  /// A backend's address as a pool would have it; the error tells what is wrong with it.
+  public static func endpoint(_ text: String) -> Result<Endpoint, InvalidEndpoint> {
+    var decoder = Decoder(source: SourceText(file: "", bytes: []), isPartial: false)
+    if let endpoint = Form<Endpoint>.endpoint.read(.string(text), &decoder) {
+      return .success(endpoint)
+    }
+    return .failure(InvalidEndpoint(message: decoder.diagnostics.first?.message ?? text))
+  }
+
+  public struct InvalidEndpoint: Error {
+    public let message: String
+  }
+}

@@ -1,0 +1,128 @@
+// What one worker counts for one listener, route, pool or backend.
+//
+// Like WorkerMetrics: one writer, plain loads and stores. Who the block is for is known to whoever
+// found it in the registry; all have the same counters, and the exposition shows for each kind of
+// subject those that mean something there.
+
+public import Primitives
+import Synchronization
+
+/// One counter of a `TrafficMetrics`.
+public enum TrafficCounter: Int, CaseIterable, Sendable {
+  case responses1xx, responses2xx, responses3xx, responses4xx, responses5xx
+  /// The client left before there was an answer.
+  case aborted
+  case receivedBytes, sentBytes
+  case attempts
+  case failuresRefused, failuresConnectTimeout, failuresConnect, failuresReset
+  case failuresResponseTimeout, failuresMalformed, failuresTruncated, failuresStatus
+
+  /// Those of one family with what tells them apart.
+  public static let responses: [(TrafficCounter, StaticString)] = [
+    (.responses1xx, "1xx"), (.responses2xx, "2xx"), (.responses3xx, "3xx"),
+    (.responses4xx, "4xx"), (.responses5xx, "5xx"), (.aborted, "aborted"),
+  ]
+  public static let failures: [(TrafficCounter, StaticString)] = [
+    (.failuresRefused, "refused"), (.failuresConnectTimeout, "connect_timeout"),
+    (.failuresConnect, "connect"), (.failuresReset, "reset"),
+    (.failuresResponseTimeout, "response_timeout"), (.failuresMalformed, "malformed"),
+    (.failuresTruncated, "truncated"), (.failuresStatus, "status"),
+  ]
+
+  /// By the class of a status from 100 to 599; anything else is nobody's answer.
+  public init(status: UInt16) {
+    self =
+      switch status {
+      case 100..<200: .responses1xx
+      case 200..<300: .responses2xx
+      case 300..<400: .responses3xx
+      case 499: .aborted
+      case 400..<500: .responses4xx
+      case 500..<600: .responses5xx
+      default: .aborted
+      }
+  }
+}
+
+/// The counters of one worker for one subject. Any thread may read; only the worker writes.
+public final class TrafficMetrics: Sendable {
+  private let counters = InlineArray<24, Atomic<UInt64>> { _ in Atomic(0) }
+  private let durations = InlineArray<19, Atomic<UInt64>> { _ in Atomic(0) }
+  private let durationSum = Atomic<UInt64>(0)
+  /// The last failure: its instant in milliseconds above its counter's place; 0 before any.
+  private let failure = Atomic<UInt64>(0)
+  /// For pools.
+  public let fine: FineHistogram?
+  /// So that the next block's counters don't share a cache line with these.
+  private let padding = InlineArray<16, UInt64>(repeating: 0)
+
+  init(isFine: Bool = false) { fine = isFine ? FineHistogram() : nil }
+
+  /// Worker only.
+  public func add(_ counter: TrafficCounter, _ amount: UInt64 = 1) {
+    let old = counters[counter.rawValue].load(ordering: .relaxed)
+    counters[counter.rawValue].store(old &+ amount, ordering: .relaxed)
+  }
+
+  /// A failed attempt. Worker only.
+  public func add(failure counter: TrafficCounter, at now: Instant) {
+    add(counter)
+    let milliseconds = UInt64(max(0, (now - .origin).microseconds)) / 1000
+    failure.store(milliseconds << 8 | UInt64(counter.rawValue), ordering: .relaxed)
+  }
+
+  /// Worker only.
+  public func add(duration: TimeSpan) {
+    let microseconds = UInt64(max(0, duration.microseconds))
+    let bucket = DurationHistogram.bucket(of: microseconds)
+    let old = durations[bucket].load(ordering: .relaxed)
+    durations[bucket].store(old &+ 1, ordering: .relaxed)
+    let sum = durationSum.load(ordering: .relaxed)
+    durationSum.store(sum &+ microseconds, ordering: .relaxed)
+    fine?.add(microseconds: microseconds)
+  }
+
+  func value(_ counter: TrafficCounter) -> UInt64 {
+    counters[counter.rawValue].load(ordering: .relaxed)
+  }
+
+  var lastFailure: UInt64 { failure.load(ordering: .relaxed) }
+  func bucket(_ index: Int) -> UInt64 { durations[index].load(ordering: .relaxed) }
+  var sum: UInt64 { durationSum.load(ordering: .relaxed) }
+}
+
+/// The sum of one subject's blocks over all workers, at about one moment.
+public struct TrafficReading: Sendable {
+  private var counters = [UInt64](repeating: 0, count: TrafficCounter.allCases.count)
+  private(set) var buckets = [UInt64](repeating: 0, count: DurationHistogram.bucketCount)
+  private(set) var sumMicroseconds: UInt64 = 0
+  private var lastFailureCell: UInt64 = 0
+
+  public init(of blocks: [TrafficMetrics]) {
+    for block in blocks {
+      for counter in TrafficCounter.allCases { counters[counter.rawValue] &+= block.value(counter) }
+      for bucket in buckets.indices { buckets[bucket] &+= block.bucket(bucket) }
+      sumMicroseconds &+= block.sum
+      lastFailureCell = max(lastFailureCell, block.lastFailure)
+    }
+  }
+
+  public subscript(counter: TrafficCounter) -> UInt64 { counters[counter.rawValue] }
+
+  /// The last failed attempt, by the name of its cause; nil if there was none.
+  public var lastFailure: (cause: StaticString, at: Instant)? {
+    let place = Int(lastFailureCell & 0xFF)
+    guard let entry = TrafficCounter.failures.first(where: { $0.0.rawValue == place }) else {
+      return nil
+    }
+    let milliseconds = Int64(lastFailureCell >> 8)
+    return (entry.1, .origin + .milliseconds(milliseconds))
+  }
+
+  /// Answers of every class.
+  public var responseCount: UInt64 {
+    TrafficCounter.responses.reduce(0) { $1.0 == .aborted ? $0 : $0 &+ self[$1.0] }
+  }
+
+  public var failureCount: UInt64 { TrafficCounter.failures.reduce(0) { $0 &+ self[$1.0] } }
+}

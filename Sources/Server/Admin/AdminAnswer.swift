@@ -1,0 +1,67 @@
+// What the admin interface answers.
+
+import Balancing
+import Primitives
+
+enum AdminAnswer {
+  case whole(AdminDocument)
+  /// The state now and then every second, as server-sent events, until the client goes.
+  case stateEvents
+  /// Every exchange from now on that passes the filter.
+  case tap(TapFilter)
+  /// The control thread answers.
+  case command(AdminCommand)
+}
+
+struct AdminDocument: Sendable {
+  var status: UInt16 = 200
+  var contentType = "application/json"
+  var body: [UInt8]
+
+  init(status: UInt16 = 200, _ contentType: String, _ body: [UInt8]) {
+    self.status = status
+    self.contentType = contentType
+    self.body = body
+  }
+
+  init(status: UInt16 = 200, json write: (inout JSONWriter) -> Void) {
+    var writer = JSONWriter()
+    writer.object(write)
+    self.init(status: status, "application/json", writer.bytes)
+  }
+
+  static func error(_ status: UInt16, _ message: String) -> AdminDocument {
+    AdminDocument(status: status) { $0.member("error", message) }
+  }
+}
+
+/// What only the control thread can do.
+enum AdminCommand: Sendable {
+  case reload
+  case changeBackend(pool: String, address: String, state: AdminState?, weight: WeightChange?)
+  case addBackend(pool: String, address: String, weight: Int)
+  case removeBackend(pool: String, address: String)
+
+  enum WeightChange: Sendable {
+    case set(Int)
+    case configured
+  }
+}
+
+/// Which exchanges somebody wants to see.
+struct TapFilter: Sendable {
+  /// The least status: 0 for all, 400 for errors.
+  var statusMin = 0
+  /// Nobody's whose target doesn't contain it.
+  var text = ""
+
+  /// Looks into the line as it stands, which is JSON of our own with the members in a fixed order.
+  func passes(_ line: [UInt8]) -> Bool {
+    if statusMin == 0 && text.isEmpty { return true }
+    let line = String(decoding: line, as: UTF8.self)
+    if !text.isEmpty && !line.contains(text) { return false }
+    if statusMin == 0 { return true }
+    guard let mark = line.firstRange(of: "\"status\":") else { return false }
+    return (Int(line[mark.upperBound...].prefix { $0.isNumber }) ?? 0) >= statusMin
+  }
+}

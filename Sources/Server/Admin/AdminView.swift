@@ -1,0 +1,73 @@
+// What the admin interface shows beside the counters: one immutable view of what is in force, made
+// anew by the control thread whenever that changes.
+//
+// Counts, health and weights aren't in it: whoever shows them reads the atomics at that moment.
+
+import Balancing
+import Configuration
+import Metrics
+import Primitives
+import TLS
+
+final class AdminView: Sendable {
+  let process: ProcessFacts
+  let configuration: Configuration
+  let snapshot: Snapshot
+  let addresses: [Server.ListeningAddress]
+  let certificates: [CertificateFacts]
+  let reload: ReloadFacts
+  let overload: OverloadStage
+  let isDraining: Bool
+
+  init(
+    process: ProcessFacts, configuration: Configuration, snapshot: Snapshot,
+    addresses: [Server.ListeningAddress], certificates: [CertificateFacts], reload: ReloadFacts,
+    overload: OverloadStage, isDraining: Bool
+  ) {
+    self.process = process
+    self.configuration = configuration
+    self.snapshot = snapshot
+    self.addresses = addresses
+    self.certificates = certificates
+    self.reload = reload
+    self.overload = overload
+    self.isDraining = isDraining
+  }
+
+  /// The pool of that name, with what the snapshot made of it.
+  func pool(named name: String) -> (settings: PoolSettings, configured: Configuration.Pool)? {
+    guard let index = configuration.pools.firstIndex(where: { $0.name == name }) else { return nil }
+    return (snapshot.pools[index], configuration.pools[index])
+  }
+}
+
+/// What stays the same for as long as the process lives.
+struct ProcessFacts: Sendable {
+  let version: String
+  let id: Int32
+  /// In Unix seconds.
+  let startedAt: Double
+  let descriptorMax: Int
+  let metrics: [WorkerMetrics]
+  let traffic: MetricsRegistry
+  let reports: [ExchangeReports]
+}
+
+struct CertificateFacts: Sendable {
+  let listener: String
+  let path: String
+  let names: [String]
+  /// In Unix seconds.
+  let notBefore: Int64
+  let notAfter: Int64
+}
+
+/// How reloads went since the start.
+struct ReloadFacts: Sendable {
+  var acceptedCount = 0
+  var refusedCount = 0
+  /// When the configuration in force was taken up, in Unix seconds.
+  var inForceSince: Double
+  /// Why the last one was refused; empty when it wasn't.
+  var refusal: [String] = []
+}

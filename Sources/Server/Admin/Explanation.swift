@@ -1,0 +1,131 @@
+// What would become of a request, without sending it: the route, the pool, and each backend with
+// why it would be chosen or not.
+
+import Balancing
+import Configuration
+import HTTP
+import Primitives
+import Proxy
+
+struct Explanation {
+  let view: AdminView
+  let now: Instant
+
+  func explain(_ query: [String: String]) -> AdminDocument {
+    guard let url = query["url"], let target = Target(url) else {
+      return .error(400, "give url, such as https://example.com/path")
+    }
+    let listeners = view.configuration.listeners.enumerated().filter { _, listener in
+      (listener.tls != nil) == target.isTLS
+        && (query["listener"] == nil || query["listener"] == listener.name)
+    }
+    guard let (index, listener) = listeners.first else {
+      return .error(404, "no listener speaks \(target.isTLS ? "https" : "http")")
+    }
+    return AdminDocument { json in
+      json.member("method", query["method"] ?? "GET")
+      json.member("url", url)
+      json.member("listener", listener.name)
+      explainRoute(target, listener, index, to: &json)
+    }
+  }
+
+  private func explainRoute(
+    _ target: Target, _ listener: Configuration.Listener, _ index: Int, to json: inout JSONWriter
+  ) {
+    var normal = ByteBuffer()
+    let host = Array(target.host.utf8)
+    var path = Array(target.path.utf8)
+    switch normalise(path.span, policy: view.snapshot.settings.paths, into: &normal) {
+    case .refused:
+      json.member("answer", "400, the path is refused (bad-path)")
+      return
+    case .normal: break
+    case .rewritten: path = normal.array(0..<normal.count)
+    }
+    json.member("path", String(decoding: path, as: UTF8.self))
+    let table = view.snapshot.listeners[index].table
+    guard let place = table.match(host: host.span, path: path.span) else {
+      json.member("answer", "404, no route matches (no-route)")
+      return
+    }
+    let route = view.configuration.routes(on: listener)[place]
+    json.member("route", "\(route)")
+    json.member("action", route.action.summary)
+    if case .forward(let name) = route.action { explainPool(name, to: &json) }
+  }
+
+  private func explainPool(_ name: String, to json: inout JSONWriter) {
+    guard let (settings, configured) = view.pool(named: name) else { return }
+    let pool = settings.pool
+    json.member("pool", name)
+    json.member("strategy", configured.strategy.rawValue)
+    json.array("candidates") { json in
+      for candidate in pool.candidates(at: now) {
+        json.object { json in
+          json.member("backend", candidate.member.record.identity.address)
+          json.member("verdict", candidate.verdict)
+          json.member("weight", candidate.member.record.weightOverride ?? candidate.member.weight)
+          json.member("active", candidate.member.record.activeCount)
+        }
+      }
+    }
+    json.member("order", configured.strategy.orderInWords)
+  }
+}
+
+/// The parts of an absolute URL that choose a route.
+private struct Target {
+  let isTLS: Bool
+  let host: String
+  let path: String
+
+  init?(_ url: String) {
+    let parts = url.split(separator: "://", maxSplits: 1)
+    guard parts.count == 2, parts[0] == "https" || parts[0] == "http" else { return nil }
+    isTLS = parts[0] == "https"
+    let rest = parts[1]
+    let end = rest.firstIndex { $0 == "/" || $0 == "?" } ?? rest.endIndex
+    let text = Array(rest[..<end].utf8)
+    guard let authority = Authority(text.span) else { return nil }
+    host = String(decoding: text[authority.host], as: UTF8.self)
+    let path = rest[end...].prefix { $0 != "?" && $0 != "#" }
+    self.path = path.hasPrefix("/") ? String(path) : "/" + path
+  }
+}
+
+extension Pool {
+  /// All members, those first that the next exchange may get, each with why.
+  fileprivate func candidates(at now: Instant) -> [(member: Member, verdict: String)] {
+    let judged = membership.members.map { member -> (rank: Int, Member, String) in
+      let record = member.record
+      let condition = BackendCondition(record, at: now)
+      let isFull = member.maxConnections.map { record.activeCount >= $0 } ?? false
+      switch condition {
+      case .up where isFull: return (2, member, "full")
+      case .up where member.isBackup: return (1, member, "backup: while no other is available")
+      case .up: return (0, member, "may be chosen")
+      case .trial: return (0, member, "on trial: the next exchange, alone")
+      case .down: return (3, member, "down: its checks fail")
+      case .ejected: return (3, member, "ejected: its answers failed")
+      case .draining, .disabled: return (4, member, "\(condition.rawValue) by hand")
+      }
+    }
+    let sorted = judged.enumerated().sorted {
+      ($0.element.rank, $0.offset) < ($1.element.rank, $1.offset)
+    }
+    return sorted.map { ($0.element.1, $0.element.2) }
+  }
+}
+
+extension Configuration.Strategy {
+  fileprivate var orderInWords: String {
+    switch self {
+    case .roundRobin: "in turn"
+    case .weightedRoundRobin: "in turn, by weight"
+    case .leastConnections: "the one with the fewest exchanges for its weight"
+    case .random: "at random, by weight"
+    case .ipHash: "by the client's address, always the same one"
+    }
+  }
+}

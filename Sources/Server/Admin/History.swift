@@ -1,0 +1,136 @@
+// The last two minutes, second by second, for the page that draws them.
+//
+// The admin thread looks at the counters once a second and keeps the differences; workers know
+// nothing of it.
+
+import Balancing
+import Metrics
+import Primitives
+
+/// What happened in one second.
+struct Moment {
+  var requests: UInt64 = 0
+  var errors: UInt64 = 0
+  var receivedBytes: UInt64 = 0
+  var sentBytes: UInt64 = 0
+  var connections: UInt64 = 0
+}
+
+struct History {
+  static let secondCount = 120
+  /// Quantiles are taken over so many seconds, so that they mean something at a few requests each.
+  private static let quantileSeconds = 10
+  /// Pools beyond these have no quantiles, which cost memory.
+  private static let finePoolMax = 64
+
+  private(set) var moments: [Moment] = []
+  private(set) var pools: [String: PoolHistory] = [:]
+  private var last: Moment?
+
+  struct PoolHistory {
+    struct Quantiles {
+      var p50: Double?
+      var p90: Double?
+      var p99: Double?
+      var p999: Double?
+    }
+
+    /// Of the last seconds, in microseconds.
+    var quantiles = Quantiles()
+    var quantilesBySecond: [Quantiles] = []
+    fileprivate var readings: [FineHistogram.Reading] = []
+    /// By backend: a letter for each second, the newest last.
+    var health: [String: [UInt8]] = [:]
+  }
+
+  mutating func sample(_ view: AdminView, at now: Instant) {
+    let total = MetricsSnapshot(of: view.process.metrics)
+    var sums = Moment()
+    sums.requests = total[.requests]
+    sums.errors = total[.responses5xx]
+    sums.receivedBytes = total[.downstreamBytesReceived]
+    sums.sentBytes = total[.downstreamBytesSent]
+    if let last {
+      var moment = Moment()
+      moment.requests = sums.requests &- last.requests
+      moment.errors = sums.errors &- last.errors
+      moment.receivedBytes = sums.receivedBytes &- last.receivedBytes
+      moment.sentBytes = sums.sentBytes &- last.sentBytes
+      moment.connections = total[.downstreamConnectionsActive]
+      moments.append(moment)
+      if moments.count > Self.secondCount { moments.removeFirst() }
+    }
+    last = sums
+    var fresh: [String: PoolHistory] = [:]
+    for (index, settings) in view.snapshot.pools.enumerated() {
+      let pool = settings.pool
+      var history = pools[pool.name] ?? PoolHistory()
+      if index < Self.finePoolMax { history.sampleQuantiles(settings.traffic) }
+      history.sampleHealth(pool, at: now)
+      fresh[pool.name] = history
+    }
+    pools = fresh
+  }
+}
+
+extension History.PoolHistory {
+  fileprivate mutating func sampleQuantiles(_ traffic: [TrafficMetrics]) {
+    let reading = FineHistogram.Reading(of: traffic.compactMap(\.fine))
+    if let before = readings.last {
+      quantilesBySecond.append(Quantiles(of: reading.since(before)))
+      if quantilesBySecond.count > History.secondCount { quantilesBySecond.removeFirst() }
+    }
+    if let first = readings.first { quantiles = Quantiles(of: reading.since(first)) }
+    readings.append(reading)
+    if readings.count > History.quantileSeconds { readings.removeFirst() }
+  }
+
+  fileprivate mutating func sampleHealth(_ pool: Pool, at now: Instant) {
+    var fresh: [String: [UInt8]] = [:]
+    for member in pool.membership.members {
+      let name = member.record.identity.address
+      var letters = health[name] ?? []
+      letters.append(BackendCondition(member.record, at: now).letter)
+      if letters.count > History.secondCount { letters.removeFirst() }
+      fresh[name] = letters
+    }
+    health = fresh
+  }
+}
+
+extension History.PoolHistory.Quantiles {
+  fileprivate init(of reading: FineHistogram.Reading) {
+    p50 = reading.quantile(0.5)
+    p90 = reading.quantile(0.9)
+    p99 = reading.quantile(0.99)
+    p999 = reading.quantile(0.999)
+  }
+}
+
+/// What people want to know of a backend in one word.
+enum BackendCondition: String, CaseIterable {
+  case up, down, ejected, trial, draining, disabled
+
+  init(_ record: BackendRecord, at now: Instant) {
+    switch (record.adminState, record.standing(at: now)) {
+    case (.draining, _): self = .draining
+    case (.disabled, _): self = .disabled
+    case (.enabled, .available): self = .up
+    case (.enabled, .down): self = .down
+    case (.enabled, .ejected): self = .ejected
+    case (.enabled, .onTrial), (.enabled, .beingTried): self = .trial
+    }
+  }
+
+  /// For a history of one letter a second.
+  var letter: UInt8 {
+    switch self {
+    case .up: 0x75
+    case .down: 0x64
+    case .ejected: 0x65
+    case .trial: 0x74
+    case .draining: 0x72
+    case .disabled: 0x78
+    }
+  }
+}

@@ -1,0 +1,203 @@
+// The state of the process as JSON: for `GET /v1/state`, the page, and programs.
+
+import Balancing
+import Configuration
+import Metrics
+import Primitives
+import Reactor
+
+struct StateReport {
+  let view: AdminView
+  let history: History
+  let now: Instant
+  /// Backends of one pool that are shown; of larger pools those that aren't up come first.
+  var backendMax = Int.max
+
+  /// Wall-clock seconds of an instant, as far as that can be said.
+  private func unixSeconds(_ instant: Instant) -> Double {
+    Double(SystemClock.wall()) / 1e9 - Double((now - instant).microseconds) / 1e6
+  }
+
+  func write(to json: inout JSONWriter) {
+    let total = MetricsSnapshot(of: view.process.metrics)
+    let wall = Double(SystemClock.wall()) / 1e9
+    json.member("version", view.process.version)
+    json.member("process", Int(view.process.id))
+    json.member("state", view.isDraining ? "draining" : "serving")
+    json.member("overload", "\(view.overload.name)")
+    json.member("uptime_seconds", wall - view.process.startedAt)
+    json.member("workers", view.process.metrics.count)
+    json.object("totals") { json in
+      json.member("requests", total[.requests])
+      json.member("connections", total[.downstreamConnectionsActive])
+      json.member("exchanges", total[.exchangesActive])
+      json.member("waiting", total[.exchangesWaiting])
+      json.member("retries", total[.retries])
+      json.member("ejections", total[.ejections])
+      json.member("received_bytes", total[.downstreamBytesReceived])
+      json.member("sent_bytes", total[.downstreamBytesSent])
+      json.object("responses") { json in
+        json.member("1xx", total[.responses1xx])
+        json.member("2xx", total[.responses2xx])
+        json.member("3xx", total[.responses3xx])
+        json.member("4xx", total[.responses4xx])
+        json.member("5xx", total[.responses5xx])
+      }
+      json.object("handshakes") { json in
+        json.member("full", total[.handshakesFull])
+        json.member("resumed", total[.handshakesResumed])
+        json.member("failed", total[.handshakesFailed])
+      }
+    }
+    writeReload(to: &json)
+    json.array("listeners") { json in
+      for listener in view.configuration.listeners { write(listener, to: &json) }
+    }
+    json.array("pools") { json in
+      for (index, settings) in view.snapshot.pools.enumerated() {
+        write(settings, view.configuration.pools[index], to: &json)
+      }
+    }
+    json.array("certificates") { json in
+      for certificate in view.certificates {
+        json.object { json in
+          json.member("listener", certificate.listener)
+          json.member("path", certificate.path)
+          json.array("names") { json in
+            for name in certificate.names { json.string(name) }
+          }
+          json.member("not_after", Int(certificate.notAfter))
+          json.member("days_left", certificate.daysLeft(at: wall))
+        }
+      }
+    }
+  }
+
+  private func writeReload(to json: inout JSONWriter) {
+    json.object("configuration") { json in
+      json.member("in_force_since", view.reload.inForceSince)
+      json.member("reloads", view.reload.acceptedCount)
+      json.member("refused", view.reload.refusedCount)
+      json.array("refusal") { json in
+        for line in view.reload.refusal { json.string(line) }
+      }
+    }
+  }
+
+  private func write(_ listener: Configuration.Listener, to json: inout JSONWriter) {
+    json.object { json in
+      json.member("name", listener.name)
+      json.array("addresses") { json in
+        for address in view.addresses where address.listener == listener.name {
+          json.string(address.address)
+        }
+      }
+      json.member("tls", listener.tls != nil)
+      let blocks = view.process.traffic.blocks(for: .listener(listener.name))
+      writeResponses(TrafficReading(of: blocks), to: &json)
+      json.array("routes") { json in
+        for route in view.configuration.routes(on: listener) {
+          json.object { json in
+            json.member("match", "\(route)")
+            json.member("action", route.action.summary)
+            let blocks = view.process.traffic.blocks(
+              for: .route("\(route)", listener: listener.name))
+            writeResponses(TrafficReading(of: blocks), to: &json)
+          }
+        }
+      }
+    }
+  }
+
+  private func writeResponses(_ reading: TrafficReading, to json: inout JSONWriter) {
+    json.object("responses") { json in
+      for (counter, name) in TrafficCounter.responses { json.member(name, reading[counter]) }
+    }
+  }
+
+  // MARK: Pools
+
+  private func write(
+    _ settings: PoolSettings, _ configured: Configuration.Pool, to json: inout JSONWriter
+  ) {
+    let pool = settings.pool
+    let past = history.pools[pool.name]
+    json.object { json in
+      json.member("name", pool.name)
+      json.member("strategy", configured.strategy.rawValue)
+      json.member("waiting", pool.record.line.count)
+      json.member("retries_charged", pool.record.retryCount)
+      json.object("latency_ms") { json in
+        json.member("p50", past?.quantiles.p50.map { $0 / 1000 })
+        json.member("p90", past?.quantiles.p90.map { $0 / 1000 })
+        json.member("p99", past?.quantiles.p99.map { $0 / 1000 })
+        json.member("p999", past?.quantiles.p999.map { $0 / 1000 })
+      }
+      writeResponses(TrafficReading(of: settings.traffic), to: &json)
+      let members = shown(pool)
+      json.member("backend_count", pool.membership.members.count)
+      json.array("backends") { json in
+        for member in members {
+          write(member, health: past?.health[member.record.identity.address], to: &json)
+        }
+      }
+    }
+  }
+
+  private func shown(_ pool: Pool) -> [Member] {
+    let members = pool.membership.members
+    if members.count <= backendMax { return members }
+    let troubled = members.filter { BackendCondition($0.record, at: now) != .up }
+    let others = members.filter { BackendCondition($0.record, at: now) == .up }
+    return Array((troubled + others).prefix(backendMax))
+  }
+
+  private func write(_ member: Member, health: [UInt8]?, to json: inout JSONWriter) {
+    let record = member.record
+    let blocks = view.process.traffic.blocks(
+      for: .backend(pool: record.identity.pool, address: record.identity.address))
+    let reading = TrafficReading(of: blocks)
+    json.object { json in
+      json.member("address", record.identity.address)
+      json.member("condition", BackendCondition(record, at: now).rawValue)
+      json.member("admin", "\(record.adminState)")
+      json.member("weight", record.weightOverride ?? member.weight)
+      json.member("configured_weight", member.weight)
+      json.member("backup", member.isBackup)
+      json.member("max_connections", member.maxConnections)
+      json.member("active", record.activeCount)
+      let hasChanged = record.changedAt != .origin
+      json.member("changed_at", hasChanged ? unixSeconds(record.changedAt) : nil)
+      json.member("ejections", record.ejectionCount)
+      json.member("attempts", reading[.attempts])
+      writeResponses(reading, to: &json)
+      json.object("failures") { json in
+        for (counter, name) in TrafficCounter.failures where reading[counter] > 0 {
+          json.member(name, reading[counter])
+        }
+      }
+      if let failure = reading.lastFailure {
+        json.object("last_failure") { json in
+          json.member("cause", "\(failure.cause)")
+          json.member("at", unixSeconds(failure.at))
+        }
+      }
+      json.member("health", health.map { String(decoding: $0, as: UTF8.self) })
+    }
+  }
+}
+
+extension CertificateFacts {
+  func daysLeft(at wall: Double) -> Double { (Double(notAfter) - wall) / 86_400 }
+}
+
+extension Configuration.Action {
+  /// In a few words.
+  var summary: String {
+    switch self {
+    case .forward(let pool): "forward to \(pool)"
+    case .redirect(let redirect): "redirect (\(redirect.status))"
+    case .respond(let response): "respond (\(response.status))"
+    }
+  }
+}

@@ -1,0 +1,119 @@
+// The state of the process for people at a terminal: `martlet status`, `martlet top`, and curl.
+
+import Balancing
+import Configuration
+import Metrics
+import Primitives
+import Reactor
+
+struct StatusText {
+  let view: AdminView
+  let history: History
+  let now: Instant
+
+  func write() -> [UInt8] {
+    let total = MetricsSnapshot(of: view.process.metrics)
+    let wall = Double(SystemClock.wall()) / 1e9
+    let stage = view.isDraining ? "draining" : "serving"
+    var lines = [
+      "martlet \(view.process.version)  process \(view.process.id)  \(stage)"
+        + "  up \(Self.span(wall - view.process.startedAt))"
+        + "  \(view.process.metrics.count) workers"
+    ]
+    if view.overload != .normal { lines.append("overload  \(view.overload.name)") }
+    let recent = history.moments.suffix(10)
+    let seconds = UInt64(max(1, recent.count))
+    let rate = recent.reduce(0) { $0 + $1.requests } / seconds
+    let errorRate = recent.reduce(0) { $0 + $1.errors } / seconds
+    lines.append(
+      "requests  \(total[.requests]) in all, \(rate)/s now, \(errorRate)/s with 5xx;"
+        + " \(total[.retries]) retries")
+    lines.append(
+      "clients   \(total[.downstreamConnectionsActive]) connections,"
+        + " \(total[.exchangesActive]) exchanges, \(total[.exchangesWaiting]) waiting")
+    for line in view.reload.refusal {
+      lines.append("refused   the last reload: \(line)")
+    }
+    for certificate in view.certificates where certificate.daysLeft(at: wall) < 30 {
+      let days = Int(certificate.daysLeft(at: wall).rounded(.down))
+      lines.append(
+        days < 0
+          ? "expired   \(certificate.path)" : "expires   \(certificate.path) in \(days) days")
+    }
+    for (index, settings) in view.snapshot.pools.enumerated() {
+      lines.append("")
+      lines += poolLines(settings, view.configuration.pools[index])
+    }
+    return Array((lines.joined(separator: "\n") + "\n").utf8)
+  }
+
+  private func poolLines(
+    _ settings: PoolSettings, _ configured: Configuration.Pool
+  ) -> [String] {
+    let pool = settings.pool
+    var head = "pool \(pool.name)  \(configured.strategy.rawValue)"
+    if let quantiles = history.pools[pool.name]?.quantiles, let p50 = quantiles.p50 {
+      head += "  p50 \(Self.milliseconds(p50))  p99 \(Self.milliseconds(quantiles.p99 ?? p50))"
+    }
+    if pool.record.line.count > 0 { head += "  \(pool.record.line.count) waiting" }
+    var rows = [
+      ["  BACKEND", "CONDITION", "WEIGHT", "ACTIVE", "ATTEMPTS", "FAILED", "LAST FAILURE"]
+    ]
+    for member in pool.membership.members {
+      let record = member.record
+      let reading = TrafficReading(
+        of: view.process.traffic.blocks(
+          for: .backend(pool: record.identity.pool, address: record.identity.address)))
+      var condition = BackendCondition(record, at: now).rawValue
+      if member.isBackup { condition += " (backup)" }
+      let weight = record.weightOverride.map { "\($0) (by hand)" } ?? "\(member.weight)"
+      let failure = reading.lastFailure.map {
+        "\($0.cause), \(Self.span(Double((now - $0.at).microseconds) / 1e6)) ago"
+      }
+      rows.append([
+        "  \(record.identity.address)", condition, weight, "\(record.activeCount)",
+        "\(reading[.attempts])", "\(reading.failureCount)", failure ?? "",
+      ])
+    }
+    return [head] + Self.columns(rows)
+  }
+
+  /// Each column as wide as its widest cell.
+  static func columns(_ rows: [[String]]) -> [String] {
+    var widths: [Int] = []
+    for row in rows {
+      for (index, cell) in row.enumerated() {
+        if index == widths.count { widths.append(0) }
+        widths[index] = max(widths[index], cell.count)
+      }
+    }
+    return rows.map { row in
+      var line = ""
+      for (index, cell) in row.enumerated() {
+        line += cell
+        if index < row.count - 1 {
+          line += String(repeating: " ", count: widths[index] - cell.count + 2)
+        }
+      }
+      while line.last == " " { line.removeLast() }
+      return line
+    }
+  }
+
+  static func milliseconds(_ microseconds: Double) -> String {
+    let hundredths = Int((microseconds / 10).rounded())
+    let rest = hundredths % 100
+    return "\(hundredths / 100).\(rest < 10 ? "0" : "")\(rest) ms"
+  }
+
+  /// The two largest units of a time.
+  static func span(_ seconds: Double) -> String {
+    let whole = max(0, Int(seconds))
+    switch whole {
+    case ..<60: return "\(whole)s"
+    case ..<3600: return "\(whole / 60)m \(whole % 60)s"
+    case ..<86_400: return "\(whole / 3600)h \(whole / 60 % 60)m"
+    default: return "\(whole / 86_400)d \(whole / 3600 % 24)h"
+    }
+  }
+}

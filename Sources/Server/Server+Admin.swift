@@ -1,0 +1,238 @@
+// The control thread's side of the admin interface: it opens the sockets, tells the admin thread
+// what is in force, and carries out what it is asked for.
+
+import Balancing
+import Configuration
+import Logging
+import Metrics
+import Primitives
+import Reactor
+
+/// The admin thread, as the control thread knows it.
+struct RunningAdmin {
+  let inbox: Inbox<AdminMessage>
+  let thread: Thread
+  let socket: LocalListener?
+  let sockets: [ListeningSockets]
+
+  func end() {
+    inbox.post(.end)
+    thread.join()
+    socket?.close()
+    for group in sockets { group.close() }
+  }
+}
+
+extension Server {
+  /// Starts the admin thread. A socket that can't be had is no reason not to serve, unless it was
+  /// asked for by name.
+  func startAdmin() throws(ServerFailure) {
+    let socket = try openAdminSocket()
+    var groups: [ListeningSockets] = []
+    var token: String?
+    if let listen = configuration.admin.listen {
+      token = try readAdminToken()
+      for address in listen.addresses {
+        do throws(SystemError) {
+          groups.append(try ListeningSockets.open(on: address, count: 1, backlog: 64))
+        } catch {
+          // Of `localhost` one protocol may be missing.
+          let isMissing = error == .addressNotAvailable || error == .familyNotSupported
+          if isMissing && listen.addresses.count > 1 { continue }
+          throw ServerFailure("admin.listen: can't listen on \(address): \(error)")
+        }
+      }
+    }
+    var listeners = groups.flatMap(\.sockets).map { AdminListener(socket: $0, isLocal: false) }
+    if let socket { listeners.append(AdminListener(socket: socket.socket, isLocal: true)) }
+    if listeners.isEmpty { return }
+    for group in groups { logger.notice("the admin interface is at http://\(group.address)/") }
+    let (view, control, all) = (adminView(), inbox, listeners)
+    do throws(SystemError) {
+      let inbox = try Inbox<AdminMessage>()
+      let thread = try Thread(name: "admin") { [token] in
+        guard let io = try? EpollIO(wakeUp: inbox.wakeUp) else { return }
+        var server = AdminServer(
+          io: io, listeners: all, token: token, view: view, inbox: inbox, control: control)
+        server.run()
+      }
+      admin = RunningAdmin(inbox: inbox, thread: thread, socket: socket, sockets: groups)
+    } catch {
+      throw ServerFailure("can't start the admin thread: \(error)")
+    }
+  }
+
+  private func openAdminSocket() throws(ServerFailure) -> LocalListener? {
+    // Who takes over takes the name over; the old process keeps its open connections.
+    let replaces = options.predecessor != nil
+    switch configuration.admin.socket {
+    case .off:
+      return nil
+    case .path(let path):
+      do throws(SystemError) {
+        return try LocalListener(path: path, replaces: replaces)
+      } catch {
+        throw ServerFailure("admin.socket: can't listen on \(path): \(error)")
+      }
+    case .automatic:
+      let path = AdminSocket.standardPath
+      do throws(SystemError) {
+        return try LocalListener(path: path, replaces: replaces)
+      } catch {
+        logger.info("there is no admin socket: \(path): \(error)")
+        return nil
+      }
+    }
+  }
+
+  private func readAdminToken() throws(ServerFailure) -> String? {
+    guard let path = configuration.admin.tokenFile else { return nil }
+    do throws(SystemError) {
+      let text = String(decoding: try File.read(path, limit: 4096), as: UTF8.self)
+      let token = text.filter { !$0.isWhitespace }
+      if token.utf8.count >= 16 { return token }
+    } catch {
+      throw ServerFailure("admin.token-file \(path): \(error)")
+    }
+    throw ServerFailure("admin.token-file \(path): the token has fewer than 16 characters")
+  }
+
+  // MARK: What is in force
+
+  /// Tells the admin thread that something has changed.
+  func updateAdmin() { admin?.inbox.post(.view(adminView())) }
+
+  private func adminView() -> AdminView {
+    let draining = if case .draining = stage { true } else { false }
+    return AdminView(
+      process: ProcessFacts(
+        version: options.version, id: CurrentProcess.id, startedAt: startedAt,
+        descriptorMax: descriptorMax, metrics: workerMetrics, traffic: builder.traffic,
+        reports: reports),
+      configuration: configuration, snapshot: snapshot, addresses: addresses,
+      certificates: certificates, reload: reloads, overload: overload.stage, isDraining: draining)
+  }
+
+  // MARK: Commands
+
+  func carryOut(_ command: AdminCommand, for connection: Handle) {
+    let document: AdminDocument
+    switch command {
+    case .reload: document = reloadNow()
+    case .changeBackend(let pool, let address, let state, let weight):
+      document = change(pool, address, state, weight)
+    case .addBackend(let pool, let address, let weight):
+      document = addBackend(to: pool, address, weight: weight)
+    case .removeBackend(let pool, let address):
+      document = removeBackend(from: pool, address)
+    }
+    updateAdmin()
+    admin?.inbox.post(.answer(connection, document))
+  }
+
+  private func reloadNow() -> AdminDocument {
+    guard case .serving = stage else { return .error(409, "not while upgrading or draining") }
+    reload()
+    if reloads.refusal.isEmpty {
+      return AdminDocument { $0.member("result", "accepted") }
+    }
+    let refusal = reloads.refusal
+    return AdminDocument(status: 422) { json in
+      json.member("error", "the new configuration is refused; the old one stays in force")
+      json.array("reasons") { json in
+        for reason in refusal { json.string(reason) }
+      }
+    }
+  }
+
+  private func change(
+    _ pool: String, _ address: String, _ state: AdminState?, _ weight: AdminCommand.WeightChange?
+  ) -> AdminDocument {
+    let members = snapshot.pools.first { $0.pool.name == pool }?.pool.membership.members ?? []
+    guard let record = members.first(where: { $0.record.identity.address == address })?.record
+    else { return .error(404, "no backend \(address) in \(pool)") }
+    if let state { record.adminState = state }
+    switch weight {
+    case .set(let value): record.weightOverride = value
+    case .configured: record.weightOverride = nil
+    case nil: break
+    }
+    membershipChanged()
+    logger.notice(
+      "changed by hand",
+      metadata: [
+        "pool": .string(pool), "backend": .string(address),
+        "state": .string("\(record.adminState)"),
+        "weight": .string(record.weightOverride.map { "\($0)" } ?? "configured"),
+      ])
+    return AdminDocument { json in
+      json.member("backend", address)
+      json.member("state", "\(record.adminState)")
+      json.member("weight_override", record.weightOverride)
+      json.member("active", record.activeCount)
+    }
+  }
+
+  private func addBackend(to pool: String, _ address: String, weight: Int) -> AdminDocument {
+    guard let index = configuration.pools.firstIndex(where: { $0.name == pool }) else {
+      return .error(404, "no pool \(pool)")
+    }
+    let endpoint: Configuration.Endpoint
+    switch Configuration.endpoint(address) {
+    case .success(let valid): endpoint = valid
+    case .failure(let failure): return .error(400, failure.message)
+    }
+    if configuration.pools[index].backends.contains(where: { $0.endpoint == endpoint }) {
+      return .error(409, "\(address) is in \(pool) already")
+    }
+    configuration.pools[index].backends.append(Configuration.Backend(endpoint, weight: weight))
+    publish(pool: index)
+    return AdminDocument(status: 201) { json in
+      json.member("backend", "\(endpoint)")
+      json.member("note", "until the next reload, which goes by the file")
+    }
+  }
+
+  private func removeBackend(from pool: String, _ address: String) -> AdminDocument {
+    guard let index = configuration.pools.firstIndex(where: { $0.name == pool }) else {
+      return .error(404, "no pool \(pool)")
+    }
+    guard
+      let place = configuration.pools[index].backends.firstIndex(where: {
+        "\($0.endpoint)" == address
+      })
+    else {
+      return .error(404, "no backend \(address) in \(pool); of a name all addresses go together")
+    }
+    if configuration.pools[index].backends.count == 1 {
+      return .error(409, "it is the only backend of \(pool)")
+    }
+    configuration.pools[index].backends.remove(at: place)
+    publish(pool: index)
+    return AdminDocument { json in
+      json.member("removed", address)
+      json.member("note", "until the next reload, which goes by the file")
+    }
+  }
+
+  private func publish(pool index: Int) {
+    resolveNames(configuration)
+    let pool = configuration.pools[index]
+    snapshot.pools[index].pool.publish(builder.members(of: pool, names))
+    membershipChanged()
+    logger.notice("backends changed by hand", metadata: ["pool": .string(pool.name)])
+  }
+}
+
+/// Where the admin socket is when the configuration doesn't say.
+public enum AdminSocket {
+  public static var standardPath: String {
+    if let directory = Environment["RUNTIME_DIRECTORY"], !directory.isEmpty {
+      return "\(directory.split(separator: ":")[0])/admin.sock"
+    }
+    if let directory = Environment["XDG_RUNTIME_DIR"], !directory.isEmpty {
+      return "\(directory)/martlet/admin.sock"
+    }
+    return "/run/martlet/admin.sock"
+  }
+}

@@ -1,0 +1,282 @@
+// The admin interface: seen and steered through the socket, the commands and the address.
+
+import Foundation
+import Testing
+
+@Suite struct AdminTests {
+  /// A command asked of this process's socket.
+  private func command(_ martlet: MartletProcess, _ arguments: String...) throws -> CommandResult {
+    try run(
+      [Installation.binary] + arguments + ["--socket", martlet.folder.path("admin.sock")],
+      in: martlet.folder.path)
+  }
+
+  /// The port of `admin.listen`, as the log says it.
+  private func adminPort(_ martlet: MartletProcess) throws -> Int {
+    let mark = try #require(martlet.log.range(of: "admin interface is at http://127.0.0.1:"))
+    return try #require(Int(martlet.log[mark.upperBound...].prefix { $0.isNumber }))
+  }
+
+  private func ask(
+    _ martlet: MartletProcess, _ target: String, _ fields: String = "", method: String = "GET",
+    body: String = ""
+  ) throws -> Message {
+    try Wire(port: adminPort(martlet)).exchange(
+      "\(method) \(target) HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\(fields)"
+        + "Content-Length: \(body.utf8.count)\r\n\r\n\(body)")
+  }
+
+  private func state(_ martlet: MartletProcess) throws -> [String: Any] {
+    let result = try command(martlet, "status", "--json")
+    #expect(result.status == 0, "\(result.errors)")
+    let value = try JSONSerialization.jsonObject(with: Data(result.output.utf8))
+    return try #require(value as? [String: Any])
+  }
+
+  private func backends(_ martlet: MartletProcess) throws -> [[String: Any]] {
+    let pools = try #require(try state(martlet)["pools"] as? [[String: Any]])
+    return try #require(pools[0]["backends"] as? [[String: Any]])
+  }
+
+  // MARK: Steering
+
+  @Test func `a drained backend gets nothing until it is enabled`() throws {
+    let (one, two) = (try StubBackend("one"), try StubBackend("two"))
+    let martlet = try MartletProcess(backends: [one, two])
+    #expect(try command(martlet, "drain", "default/\(one.address)").status == 0)
+    for _ in 0..<6 { #expect(try martlet.get().text == "two") }
+    #expect(try backends(martlet).map { $0["condition"] as? String } == ["draining", "up"])
+    #expect(try command(martlet, "enable", "default/\(one.address)").status == 0)
+    var seen: Set<String> = []
+    for _ in 0..<6 { seen.insert(try martlet.get().text) }
+    #expect(seen == ["one", "two"])
+  }
+
+  @Test func `a drain outlives a reload`() throws {
+    let (one, two) = (try StubBackend("one"), try StubBackend("two"))
+    let martlet = try MartletProcess(backends: [one, two])
+    #expect(try command(martlet, "drain", "default/\(one.address)").status == 0)
+    #expect(try command(martlet, "reload").status == 0)
+    for _ in 0..<6 { #expect(try martlet.get().text == "two") }
+  }
+
+  @Test func `draining can wait for what is under way`() throws {
+    let folder = TemporaryFolder()
+    let (slow, other) = (try StubBackend.halving(until: folder.path("go")), try StubBackend("x"))
+    let martlet = try MartletProcess(backends: [slow, other])
+    #expect(try command(martlet, "drain", "default/\(other.address)").status == 0)
+    let wire = try martlet.wire()
+    try wire.send("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
+    _ = try wire.take(until: "first")
+    let socket = martlet.folder.path("admin.sock")
+    let waiting = try ChildProcess(
+      [Installation.binary, "drain", "--wait", "default/\(slow.address)", "--socket", socket])
+    try eventually("it is drained") { try backends(martlet)[0]["admin"] as? String == "draining" }
+    #expect(waiting.isRunning)
+    try folder.write("", to: "go")
+    #expect(try waiting.waitForExit() == 0)
+    #expect(waiting.outputText.contains("0 under way"))
+  }
+
+  @Test func `a weight set by hand counts at once`() throws {
+    let (one, two) = (try StubBackend("one"), try StubBackend("two"))
+    let martlet = try MartletProcess(
+      backends: [one, two], pool: #""strategy": "weighted-round-robin""#)
+    #expect(try command(martlet, "set-weight", "default/\(one.address)", "3").status == 0)
+    var counts: [String: Int] = [:]
+    for _ in 0..<8 { counts[try martlet.get().text, default: 0] += 1 }
+    #expect(counts == ["one": 6, "two": 2])
+    #expect(try command(martlet, "set-weight", "default/\(one.address)", "0").status == 64)
+  }
+
+  @Test func `a backend can be added and removed while it runs`() throws {
+    let (one, two) = (try StubBackend("one"), try StubBackend("two"))
+    let martlet = try MartletProcess(
+      backends: [one], rest: #""admin": { "listen": "127.0.0.1:0", "token-file": "token" }"#,
+      token: "0123456789abcdef")
+    let key = "Authorization: Bearer 0123456789abcdef\r\n"
+    let added = try ask(
+      martlet, "/v1/pools/default/backends", key, method: "POST",
+      body: #"{"address": "\#(two.address)"}"#)
+    #expect(added.status == 201, "\(added.text)")
+    var seen: Set<String> = []
+    for _ in 0..<4 { seen.insert(try martlet.get().text) }
+    #expect(seen == ["one", "two"])
+    let removed = try ask(
+      martlet, "/v1/pools/default/backends/\(one.address)", key, method: "DELETE")
+    #expect(removed.status == 200, "\(removed.text)")
+    for _ in 0..<4 { #expect(try martlet.get().text == "two") }
+    let last = try ask(
+      martlet, "/v1/pools/default/backends/\(two.address)", key, method: "DELETE")
+    #expect(last.status == 409)
+    let bad = try ask(
+      martlet, "/v1/pools/default/backends", key, method: "POST", body: #"{"address": "x"}"#)
+    #expect(bad.status == 400 && bad.text.contains("is not the address of a backend"))
+  }
+
+  @Test func `what doesn't exist is named`() throws {
+    let stub = try StubBackend()
+    let martlet = try MartletProcess(backends: [stub])
+    let result = try command(martlet, "drain", "default/nobody:1")
+    #expect(result.status == 70 && result.errors.contains("no backend nobody:1 in default"))
+    #expect(result.errors.contains(stub.address))
+    #expect(try command(martlet, "drain", "nowhere/x:1").errors.contains("no pool nowhere"))
+  }
+
+  @Test func `a refused reload says so, and the state goes on saying it`() throws {
+    let stub = try StubBackend("still here")
+    let martlet = try MartletProcess(
+      backends: [stub], rest: #""admin": { "listen": "127.0.0.1:0" }"#)
+    let name = "martlet_config_last_reload_successful"
+    #expect(try ask(martlet, "/metrics").text.contains("\n\(name) 1\n"))
+    try martlet.folder.write("{", to: "config.json")
+    let result = try command(martlet, "reload")
+    #expect(result.status == 70 && result.errors.contains("refused"), "\(result.errors)")
+    #expect(try martlet.get().text == "still here")
+    #expect(try ask(martlet, "/metrics").text.contains("\n\(name) 0\n"))
+    #expect(try command(martlet, "status").output.contains("refused   the last reload"))
+  }
+
+  // MARK: Looking
+
+  @Test func `explain tells the route and why each backend may be chosen`() throws {
+    let (one, two) = (try StubBackend("one"), try StubBackend("two"))
+    let martlet = try MartletProcess(backends: [one, two])
+    #expect(try command(martlet, "drain", "default/\(one.address)").status == 0)
+    let result = try command(martlet, "explain", "GET", "http://a/x/../y")
+    let value = try JSONSerialization.jsonObject(with: Data(result.output.utf8))
+    let object = try #require(value as? [String: Any])
+    #expect(object["path"] as? String == "/y" && object["pool"] as? String == "default")
+    let candidates = try #require(object["candidates"] as? [[String: Any]])
+    #expect(candidates.map { $0["backend"] as? String } == [two.address, one.address])
+    #expect(candidates[1]["verdict"] as? String == "draining by hand")
+    #expect(one.requests.isEmpty && two.requests.isEmpty)
+  }
+
+  @Test func `tap shows exchanges as they end, if they pass the filter`() throws {
+    let stub = try StubBackend { request, wire in
+      let status = request.target == "/bad" ? "500 Bad" : "200 OK"
+      try wire.send("HTTP/1.1 \(status)\r\nContent-Length: 0\r\n\r\n")
+      return true
+    }
+    let martlet = try MartletProcess(backends: [stub])
+    let socket = martlet.folder.path("admin.sock")
+    let tap = try ChildProcess(
+      [Installation.binary, "tap", "--status", "500", "--socket", socket])
+    // Whether it taps already shows by what it says, so it is asked again until it does.
+    try eventually("a line is shown") {
+      _ = try martlet.get("/good")
+      _ = try martlet.get("/bad")
+      return tap.outputText.contains("\n")
+    }
+    #expect(tap.outputText.contains(#""target":"/bad""#))
+    #expect(!tap.outputText.contains("/good"))
+    tap.signal(SIGTERM)
+    _ = try tap.waitForExit()
+  }
+
+  @Test func `failed exchanges are remembered with their attempts`() throws {
+    let dead = "127.0.0.1:\(try freePort())"
+    let martlet = try MartletProcess(
+      backends: [dead], pool: #""health": "off""#,
+      rest: #""admin": { "listen": "127.0.0.1:0" }"#)
+    #expect(try martlet.get("/gone").status == 502)
+    let answer = try ask(martlet, "/v1/exchanges")
+    #expect(answer.text.contains(#""target":"/gone""#) && answer.text.contains("connect-refused"))
+  }
+
+  @Test func `metrics tell traffic by listener, route and backend, and promtool is content`() throws
+  {
+    let (one, dead) = (try StubBackend("one"), "127.0.0.1:\(try freePort())")
+    let martlet = try MartletProcess(
+      backends: [one, dead], pool: #""health": "off", "name": "app""#,
+      listener: #""name": "front""#, rest: #""admin": { "listen": "127.0.0.1:0" }"#)
+    for _ in 0..<4 { #expect(try martlet.get().status == 200) }
+    let text = try ask(martlet, "/metrics").text
+    for line in [
+      #"martlet_listener_responses_total{listener="front",class="2xx"} 4"#,
+      #"martlet_route_responses_total{listener="front",route="*/",class="2xx"} 4"#,
+      #"martlet_route_duration_seconds_count{listener="front",route="*/"} 4"#,
+      #"martlet_route_sent_bytes_total{listener="front",route="*/"} 12"#,
+      #"martlet_backend_responses_total{pool="app",backend="\#(one.address)",class="2xx"} 4"#,
+      #"martlet_backend_up{pool="app",backend="\#(one.address)"} 1"#,
+    ] {
+      #expect(text.contains("\n\(line)\n"), "\(line)")
+    }
+    let failures =
+      #"martlet_backend_failures_total{pool="app",backend="\#(dead)",cause="refused"} "#
+    let mark = try #require(text.range(of: failures))
+    #expect(try #require(text[mark.upperBound...].first?.wholeNumberValue) > 0)
+    let check = try run(["promtool", "check", "metrics"], input: text)
+    #expect(check.status == 0, "\(check.output)\(check.errors)")
+  }
+
+  // MARK: Who may
+
+  @Test func `only its own user can open the socket`() throws {
+    let martlet = try MartletProcess(backends: [try StubBackend()])
+    var status = stat()
+    #expect(stat(martlet.folder.path("admin.sock"), &status) == 0)
+    #expect(status.st_mode & 0o777 == 0o600)
+    #expect(try martlet.terminate() == 0)
+    #expect(stat(martlet.folder.path("admin.sock"), &status) != 0)
+  }
+
+  @Test func `a socket in use is left alone`() throws {
+    let stub = try StubBackend()
+    let first = try MartletProcess(backends: [stub])
+    let path = first.folder.path("admin.sock")
+    let folder = TemporaryFolder()
+    try folder.write(
+      MartletProcess.configuration(
+        backends: [stub], rest: #""admin": { "socket": "\#(path)" }"#), to: "config.json")
+    let named = try MartletProcess.start(["run"], in: folder)
+    #expect(try named.waitForExit() == 70)
+    #expect(named.errorText.contains("admin.socket: can't listen on \(path)"))
+    #expect(try state(first)["state"] as? String == "serving")
+  }
+
+  @Test func `an address without a token only shows, and only to this machine's names`() throws {
+    let stub = try StubBackend()
+    let martlet = try MartletProcess(
+      backends: [stub], rest: #""admin": { "listen": "127.0.0.1:0" }"#)
+    #expect(try ask(martlet, "/v1/state").status == 200)
+    let path = "/v1/pools/default/backends/\(stub.address)"
+    let change = try ask(martlet, path, method: "PATCH", body: #"{"state": "draining"}"#)
+    #expect(change.status == 403)
+    let foreign = try Wire(port: adminPort(martlet)).exchange(
+      "GET /v1/state HTTP/1.1\r\nHost: rebound.example\r\nConnection: close\r\n\r\n")
+    #expect(foreign.status == 401)
+    #expect(try martlet.get().status == 200)
+  }
+
+  @Test func `with a token nothing is shown without it`() throws {
+    let stub = try StubBackend()
+    let martlet = try MartletProcess(
+      backends: [stub], rest: #""admin": { "listen": "127.0.0.1:0", "token-file": "token" }"#,
+      token: "a-secret-of-length")
+    #expect(try ask(martlet, "/metrics").status == 401)
+    #expect(try ask(martlet, "/v1/state", "Authorization: Bearer wrong\r\n").status == 401)
+    let key = "Authorization: Bearer a-secret-of-length\r\n"
+    #expect(try ask(martlet, "/v1/state", key).status == 200)
+    let path = "/v1/pools/default/backends/\(stub.address)"
+    #expect(
+      try ask(martlet, path, key, method: "PATCH", body: #"{"weight": 7}"#).status == 200)
+    #expect(try backends(martlet)[0]["weight"] as? Int == 7)
+    for body in ["", "[]", "{}", #"{"weight": 0}"#, #"{"state": "up"}"#, #"{"wieght": 1}"#] {
+      #expect(try ask(martlet, path, key, method: "PATCH", body: body).status == 400, "\(body)")
+    }
+  }
+
+  @Test func `garbage and idle clients don't hold it up`() throws {
+    let martlet = try MartletProcess(
+      backends: [try StubBackend()], rest: #""admin": { "listen": "127.0.0.1:0" }"#)
+    let idle = try (0..<20).map { _ in try Wire(port: adminPort(martlet)) }
+    let garbage = try Wire(port: adminPort(martlet)).exchange("\u{1}\u{2}\r\n\r\n")
+    #expect(garbage.status == 400)
+    #expect(try ask(martlet, "/healthz").text == "ok\n")
+    #expect(try ask(martlet, "/nothing").status == 404)
+    #expect(try ask(martlet, "/v1/reload").status == 405)
+    withExtendedLifetime(idle) {}
+  }
+}

@@ -1,0 +1,60 @@
+// Traffic by whom it concerns: found again by name, summed over workers, shown with labels.
+
+import Primitives
+import Testing
+
+@testable import Metrics
+
+@Suite struct TrafficMetricsTests {
+  @Test func aSubjectKeepsItsBlocks() {
+    let registry = MetricsRegistry(workerCount: 2)
+    let blocks = registry.blocks(for: .pool("app"))
+    blocks[1].add(.responses2xx, 3)
+    registry.blocks(for: .pool("app"))[0].add(.responses2xx)
+    #expect(TrafficReading(of: registry.blocks(for: .pool("app")))[.responses2xx] == 4)
+    #expect(TrafficReading(of: registry.blocks(for: .listener("app")))[.responses2xx] == 0)
+    #expect(blocks.count == 2 && blocks[0].fine != nil)
+    #expect(registry.blocks(for: .listener("app"))[0].fine == nil)
+  }
+
+  @Test(arguments: [
+    (UInt16(100), TrafficCounter.responses1xx), (204, .responses2xx), (304, .responses3xx),
+    (404, .responses4xx), (499, .aborted), (500, .responses5xx), (0, .aborted),
+  ])
+  func anAnswerIsCountedByItsClass(status: UInt16, counter: TrafficCounter) {
+    #expect(TrafficCounter(status: status) == counter)
+  }
+
+  @Test func theLastFailureIsTheNewestOfAllWorkers() {
+    let blocks = MetricsRegistry(workerCount: 2).blocks(for: .backend(pool: "p", address: "a"))
+    #expect(TrafficReading(of: blocks).lastFailure == nil)
+    blocks[1].add(failure: .failuresReset, at: .origin + .seconds(5))
+    blocks[0].add(failure: .failuresRefused, at: .origin + .seconds(3))
+    let reading = TrafficReading(of: blocks)
+    #expect(reading.lastFailure.map { "\($0.cause)" } == "reset")
+    #expect(reading.lastFailure?.at == .origin + .seconds(5))
+    #expect(reading.failureCount == 2)
+  }
+
+  @Test func aHistogramIsCumulativeAndEndsWithItsCount() {
+    let block = MetricsRegistry(workerCount: 1).blocks(for: .listener("l"))[0]
+    for duration in [TimeSpan.microseconds(90), .microseconds(400), .seconds(100)] {
+      block.add(duration: duration)
+    }
+    var writer = FamilyWriter()
+    writer.durations("d_seconds", "Time.", of: [([("l", "x")], TrafficReading(of: [block]))])
+    let lines = String(decoding: writer.bytes, as: UTF8.self).split(separator: "\n")
+    #expect(lines.contains("d_seconds_bucket{l=\"x\",le=\"0.0001\"} 1"))
+    #expect(lines.contains("d_seconds_bucket{l=\"x\",le=\"0.0005\"} 2"))
+    #expect(lines.contains("d_seconds_bucket{l=\"x\",le=\"60\"} 2"))
+    #expect(lines.contains("d_seconds_bucket{l=\"x\",le=\"+Inf\"} 3"))
+    #expect(lines.contains("d_seconds_count{l=\"x\"} 3"))
+    #expect(lines.contains("d_seconds_sum{l=\"x\"} 100.00049"))
+  }
+
+  @Test func aLabelCannotEndItsLine() {
+    var writer = FamilyWriter()
+    writer.series("m", [("l", "a\"b\\c\nd")], "1")
+    #expect(String(decoding: writer.bytes, as: UTF8.self) == "m{l=\"a\\\"b\\\\c\\nd\"} 1\n")
+  }
+}
