@@ -59,7 +59,7 @@ extension Configuration.Admin: Section {
           + "is none."),
       Key(
         "listen", optional: \.listen, .listenAddress,
-        "An address for the same over HTTP, such as `localhost:9090` for Prometheus and a "
+        "An address for the same over HTTP, such as `localhost:9091` for Prometheus and a "
           + "browser. Without `token-file` it must be on the loopback interface, and only "
           + "shows."),
       Key(

@@ -25,7 +25,7 @@ extension Configuration {
     if !isLoopback {
       decoder.report(
         key: "admin.listen", "\(listen.text) can be reached from elsewhere, and has no token",
-        suggestion: "\"token-file\", or \"listen\": \"localhost:9090\"")
+        suggestion: "\"token-file\", or \"listen\": \"localhost:9091\"")
     }
   }
 

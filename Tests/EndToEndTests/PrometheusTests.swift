@@ -39,6 +39,27 @@ import Testing
     _ = try prometheus.waitForExit()
   }
 
+  @Test func `alerts and dashboard ask for metrics that there are`() throws {
+    let martlet = try MartletProcess(
+      backends: [try StubBackend()], rest: #""admin": { "listen": "127.0.0.1:0" }"#)
+    let mark = try #require(martlet.log.range(of: "admin interface is at http://127.0.0.1:"))
+    let port = try #require(Int(martlet.log[mark.upperBound...].prefix { $0.isNumber }))
+    let text = try Wire(port: port).exchange(
+      "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    ).text
+    let folder = Installation.root + "/packaging/prometheus"
+    let rules = try run(["promtool", "check", "rules", folder + "/alerts.yml"])
+    #expect(rules.status == 0, "\(rules.output)\(rules.errors)")
+    let config = try run(["promtool", "check", "config", folder + "/prometheus.yml"])
+    #expect(config.status == 0, "\(config.output)\(config.errors)")
+    for file in ["alerts.yml", "grafana.json"] {
+      let asked = try String(contentsOfFile: "\(folder)/\(file)", encoding: .utf8)
+      let names = Set(asked.matches(of: /(martlet|process)_[a-z0-9_]+/).map { String($0.0) })
+      #expect(names.count > 5)
+      for name in names { #expect(text.contains("\n\(name)"), "\(file): \(name)") }
+    }
+  }
+
   private func failures(_ port: Int) throws -> [String: Double] {
     let rate = "sum by (backend) (rate(martlet_backend_failures_total[10s]))"
     return Dictionary(
