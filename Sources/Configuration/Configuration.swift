@@ -28,6 +28,8 @@ public struct Configuration: Hashable, Sendable {
   public var workers: Int?
   public var process = Process()
   public var admin = Admin()
+  /// Whether a change of the file, or of a certificate, is taken up by itself.
+  public var watch = true
 
   public init() {}
 
@@ -78,5 +80,10 @@ extension Configuration: Section {
         + "respects affinity and the limits of a container."),
     Key("process", \.process, .section, "How Martlet runs as a process."),
     Key("admin", \.admin, .section, "Where the running process is watched and steered."),
+    Key(
+      "watch", \.watch, .flag,
+      "Whether a change of this file, of a certificate, a key or a ticket key is taken up by "
+        + "itself, about a second after the last byte was written. SIGHUP and `martlet reload` "
+        + "work either way. A file with a mistake changes nothing."),
   ]
 }

@@ -14,6 +14,8 @@ extension Configuration {
     var configuration = Configuration()
     configuration.listeners = []
     configuration.addDemoBackend(name, at: address)
+    // It is there to be balanced over; the balancer is who is watched and steered.
+    configuration.admin.socket = .off
     return configuration
   }
 

@@ -38,7 +38,7 @@ extension Server {
       throw ServerFailure("can't become user \(user): \(error)")
     }
     // Root may have read what this user can't.
-    guard let same = options.reload() else {
+    guard let same = try? options.reload().get() else {
       throw ServerFailure("user \(user) can't read the configuration, so no reload would work")
     }
     configuration = same

@@ -18,8 +18,10 @@ public final class Server {
   public struct Options {
     public var configuration: Configuration
     public var version: String
-    /// Reads the configuration anew at SIGHUP; nil when it is not valid, after having said so.
-    public var reload: () -> Configuration?
+    /// The file that the configuration was read from, if there is one.
+    public var file: String?
+    /// Reads the configuration anew; says what is wrong with it if it isn't valid.
+    public var reload: () -> Result<Configuration, RefusedConfiguration>
     /// Called once when everything listens, with the addresses and the names of the listeners.
     public var started: ([ListeningAddress]) -> Void
     public var logger: Logger
@@ -27,11 +29,13 @@ public final class Server {
     public var predecessor: Predecessor?
 
     public init(
-      configuration: Configuration, version: String, logger: Logger,
+      configuration: Configuration, file: String?, version: String, logger: Logger,
       predecessor: Predecessor? = nil,
-      reload: @escaping () -> Configuration?, started: @escaping ([ListeningAddress]) -> Void
+      reload: @escaping () -> Result<Configuration, RefusedConfiguration>,
+      started: @escaping ([ListeningAddress]) -> Void
     ) {
       self.configuration = configuration
+      self.file = file
       self.version = version
       self.logger = logger
       self.predecessor = predecessor
@@ -62,19 +66,20 @@ public final class Server {
   let builder: SnapshotBuilder
   /// File descriptors that the process may have.
   let descriptorMax: Int
-  private(set) var snapshot: Snapshot
+  var snapshot: Snapshot
   /// Of the snapshot in force.
   private(set) var certificates: [CertificateFacts] = []
-  private(set) var reloads: ReloadFacts
+  var reloads: ReloadFacts
+  var files = WatchedFiles()
   let startedAt: Double
   let names = NameTable()
   let admission = Admission()
   let inbox: Inbox<ControlMessage>
-  private var workers: [RunningWorker] = []
+  private(set) var workers: [RunningWorker] = []
   /// By worker: what exchanges people may want to see.
   let reports: [ExchangeReports]
   var admin: RunningAdmin?
-  private(set) var listening: ListenerTable
+  var listening: ListenerTable
   var log: AccessLogWriter?
   var rotatesTicketsAt = Instant.never
   var overload = OverloadWatch()
@@ -87,7 +92,7 @@ public final class Server {
   /// Threads that only wait, and end with the process.
   private var waiting: [Thread] = []
 
-  private struct RunningWorker {
+  struct RunningWorker {
     let inbox: Inbox<WorkerMessage>
     let metrics: WorkerMetrics
     let thread: Thread
@@ -173,6 +178,7 @@ public final class Server {
     try startAdmin()
     scheduleTicketRotation()
     watchOverload()
+    watchFiles()
     if let handover = options.predecessor?.handover {
       rotatesTicketsAt = min(rotatesTicketsAt, handover.rotatesTicketsAt)
     }
@@ -198,7 +204,7 @@ public final class Server {
   }
 
   /// A snapshot of `configuration`, with everything said that is to be said about certificates.
-  private func build(_ configuration: Configuration) throws(ServerFailure) -> Snapshot {
+  func build(_ configuration: Configuration) throws(ServerFailure) -> Snapshot {
     let certificates = try configuration.loadCertificates()
     for message in certificates.report.outOfDate { logger.error("\(message)") }
     for message in certificates.report.warnings { logger.warning("\(message)") }
@@ -243,7 +249,7 @@ public final class Server {
     }
   }
 
-  private func installation(forWorker index: Int) -> WorkerMessage {
+  func installation(forWorker index: Int) -> WorkerMessage {
     .install(snapshot, listeners: listening.assignments(of: configuration, worker: index))
   }
 
@@ -259,6 +265,7 @@ public final class Server {
         for worker in workers { worker.inbox.post(.drain(limit: configuration.limits.drain)) }
       }
       if now >= rotatesTicketsAt { rotateTickets() }
+      lookAtFiles(at: now)
       checkSuccessor(at: now)
       if overload.measure(connections: admission.count, at: now, logger) {
         for worker in workers { worker.inbox.post(.overload(overload.stage)) }
@@ -291,7 +298,7 @@ public final class Server {
 
   /// Nil when nothing is due by itself.
   private var timeToNextDeadline: TimeSpan? {
-    var next = min(rotatesTicketsAt, drainsAt, overload.measuresAt)
+    var next = min(rotatesTicketsAt, drainsAt, overload.measuresAt, files.looksAt)
     if case .upgrading(let successor) = stage, !successor.isOverdue {
       next = min(next, successor.givesUpAt)
     }
@@ -354,64 +361,6 @@ public final class Server {
     } catch {
       throw ServerFailure("can't start the thread \(name): \(error)")
     }
-  }
-
-  // MARK: Reload
-
-  func reload() {
-    switch stage {
-    case .serving:
-      break
-    case .upgrading(var successor):
-      // The new process has the new file already, or will refuse it; sockets must not change now.
-      successor.reloadsAfter = true
-      stage = .upgrading(successor)
-      return
-    case .draining:
-      return
-    }
-    tell(.reloading)
-    // Refused or not, it goes on serving.
-    defer { tell(.ready) }
-    guard let fresh = options.reload() else {
-      return refused(["the configuration is invalid; the log says where"])
-    }
-    do throws(ServerFailure) {
-      resolveNames(fresh)
-      let snapshot = try build(fresh)
-      listening = try listening.opening(fresh)
-      let isMoved = fresh.process.pidFile != configuration.process.pidFile
-      if isMoved { removeProcessID() }
-      configuration = fresh
-      if isMoved { writeProcessID() }
-      self.snapshot = snapshot
-    } catch {
-      names.watch(configuration)
-      for message in error.messages { logger.error("\(message)") }
-      return refused(error.messages)
-    }
-    reloads.acceptedCount += 1
-    reloads.refusal = []
-    reloads.inForceSince = Double(SystemClock.wall()) / 1e9
-    if fresh.workers != nil && fresh.workers != workers.count {
-      logger.warning("the number of workers stays \(workers.count) until an upgrade or a restart")
-    }
-    if fresh.log.access != .off { log?.reopen(OutputTarget(fresh.log.target)) }
-    for (index, worker) in workers.enumerated() {
-      worker.inbox.post(installation(forWorker: index))
-    }
-    scheduleTicketRotation()
-    watchOverload()
-    warnOfDescriptors()
-    updateAdmin()
-    logger.notice("the new configuration is in force")
-  }
-
-  private func refused(_ reasons: [String]) {
-    reloads.refusedCount += 1
-    reloads.refusal = reasons
-    updateAdmin()
-    logger.error("the new configuration is refused; the old one stays in force")
   }
 
   // MARK: Names

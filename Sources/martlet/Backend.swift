@@ -3,6 +3,7 @@
 
 import ArgumentParser
 import Configuration
+import Server
 
 struct Backend: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -26,6 +27,8 @@ struct Backend: ParsableCommand {
       throw ValidationError(
         "--listen: \"\(listen)\" is not an address to listen on; write one such as 127.0.0.1:9001")
     }
-    try launch(configuration, reload: { nil })
+    try launch(
+      configuration, file: nil,
+      reload: { .failure(RefusedConfiguration(["a demo backend has no configuration"])) })
   }
 }

@@ -17,13 +17,24 @@ struct ConfigurationFile {
   /// after saying why the file can't be read.
   static func find(_ path: String?) throws -> ConfigurationFile? {
     do throws(SystemError) {
+      return try read(path)
+    } catch {
+      writeError("\(path ?? standardPath): error: the file can't be read: \(error)\n")
+      throw ExitCode(1)
+    }
+  }
+}
+
+extension ConfigurationFile {
+  /// The same, without saying anything.
+  static func read(_ path: String?) throws(SystemError) -> ConfigurationFile? {
+    do throws(SystemError) {
       return ConfigurationFile(
         path: path ?? standardPath,
         bytes: try File.read(path ?? standardPath, limit: maxByteCount))
     } catch {
       if path == nil && error == .noSuchFile { return nil }
-      writeError("\(path ?? standardPath): error: the file can't be read: \(error)\n")
-      throw ExitCode(1)
+      throw error
     }
   }
 }

@@ -2,6 +2,8 @@
 
 import ArgumentParser
 import Configuration
+import Reactor
+import Server
 
 struct ConfigurationOptions: ParsableArguments {
   @Option(
@@ -86,6 +88,26 @@ struct ConfigurationOptions: ParsableArguments {
     overrides.demo = demo
     return overrides
   }
+
+  /// The configuration anew, for a process that runs; what is wrong goes to the standard error too.
+  func reload() -> Result<Configuration, RefusedConfiguration> {
+    let file: ConfigurationFile?
+    do throws(SystemError) {
+      file = try ConfigurationFile.read(config)
+    } catch {
+      let reason = "\(config ?? ConfigurationFile.standardPath): the file can't be read: \(error)"
+      writeError("\(reason)\n")
+      return .failure(RefusedConfiguration([reason]))
+    }
+    let reading = Configuration.read(
+      file?.bytes, file: file?.path ?? "", overrides: overrides)
+    if let configuration = try? accept(reading) { return .success(configuration) }
+    let errors = reading.diagnostics.filter { $0.severity == .error }
+    return .failure(RefusedConfiguration(errors.map { "\($0)" }))
+  }
+
+  /// The file that `load` reads; nil when there is none.
+  var file: String? { (try? ConfigurationFile.read(config))?.map(\.path) ?? config }
 
   /// The configuration; warnings go to the standard error. Throws the exit status 1 after showing
   /// all errors there.

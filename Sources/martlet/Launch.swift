@@ -8,14 +8,14 @@ import Server
 /// Serves until a signal ends it. Throws the exit status 70 when it can't, or when exchanges had to
 /// be cut off at the end.
 func launch(
-  _ configuration: Configuration, predecessor: Predecessor? = nil,
-  reload: @escaping () -> Configuration?
+  _ configuration: Configuration, file: String?, predecessor: Predecessor? = nil,
+  reload: @escaping () -> Result<Configuration, RefusedConfiguration>
 ) throws {
   var logger = Logger(label: "martlet") { StreamLogHandler.standardError(label: $0) }
   logger.logLevel = Logger.Level(configuration.log.level)
   let options = Server.Options(
-    configuration: configuration, version: Martlet.configuration.version, logger: logger,
-    predecessor: predecessor, reload: reload,
+    configuration: configuration, file: file, version: Martlet.configuration.version,
+    logger: logger, predecessor: predecessor, reload: reload,
     started: { addresses in
       writeError(banner(addresses, configuration))
     })

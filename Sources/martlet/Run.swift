@@ -33,6 +33,7 @@ struct Run: ParsableCommand {
       predecessor?.goOn(because: "the configuration is refused")
       throw error
     }
-    try launch(configuration, predecessor: predecessor, reload: { try? options.load() })
+    try launch(
+      configuration, file: options.file, predecessor: predecessor, reload: options.reload)
   }
 }

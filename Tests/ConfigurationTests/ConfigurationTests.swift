@@ -142,7 +142,8 @@ struct ConfigurationTests {
           "user": "u", "group": "g", "pid-file": "pid", "core-dumps": true,
           "exposed-keys": "refuse"
         },
-        "admin": { "socket": "admin.sock", "listen": "localhost:9090", "token-file": "token" }
+        "admin": { "socket": "admin.sock", "listen": "localhost:9090", "token-file": "token" },
+        "watch": false
       }
       """
     let reading = Configuration.read(Array(text.utf8), file: "d/c.json")

@@ -9,7 +9,8 @@ private let kindsTable: [(String, String)] = [
     #"[]"#,
     """
     1:1: error: a list is not an object; write { } with the keys listeners, pools, \
-    routes, limits, paths, log, trusted-proxies, via, upgrades, workers, process, admin
+    routes, limits, paths, log, trusted-proxies, via, upgrades, workers, process, admin, \
+    watch
     """
   ),
   (
@@ -161,7 +162,7 @@ struct DiagnosticTests {
         """,
         """
         c.json:12:3: error: worker: there is no such key; the keys here are listeners, pools, \
-        routes, limits, paths, log, trusted-proxies, via, upgrades, workers, process, admin \
+        routes, limits, paths, log, trusted-proxies, via, upgrades, workers, process, admin, watch \
         (did you mean "workers"?)
         """,
       ])

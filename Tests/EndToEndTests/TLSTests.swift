@@ -254,7 +254,8 @@ import Testing
     try certificates.make("site", names: ["localhost"])
     let configuration = MartletProcess.configuration(
       backends: ["127.0.0.1:1"],
-      listener: #""tls": { "certificates": [\#(certificates.entry("site"))] }"#)
+      listener: #""tls": { "certificates": [\#(certificates.entry("site"))] }"#,
+      rest: #""watch": false"#)
     let martlet = try MartletProcess(configuration)
     func serial() throws -> String {
       try run(

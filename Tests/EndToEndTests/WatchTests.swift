@@ -1,0 +1,81 @@
+// Changed files are taken up without being asked for.
+
+import Foundation
+import Testing
+
+@Suite struct WatchTests {
+  private func count(_ text: String, _ martlet: MartletProcess) -> Int {
+    martlet.log.components(separatedBy: text).count - 1
+  }
+
+  @Test func `another configuration is taken up, and a broken one is refused once`() throws {
+    let (one, two) = (try StubBackend("one"), try StubBackend("two"))
+    let martlet = try MartletProcess(backends: [one])
+    #expect(try martlet.get().text == "one")
+    try martlet.folder.write(
+      MartletProcess.configuration(backends: [two]), to: "config.json")
+    try eventually("the other backend serves") { try martlet.get().text == "two" }
+
+    try martlet.folder.write(#"{ "pools": [{ "backend": [] }] }"#, to: "config.json")
+    eventually("it is refused") { count("the new configuration is refused", martlet) == 1 }
+    #expect(martlet.log.contains("did you mean \"backends\"?"))
+    #expect(try martlet.get().text == "two")
+
+    // A good one after it: whatever the broken one would have said again, it has said by then.
+    try martlet.folder.write(
+      MartletProcess.configuration(backends: [one]), to: "config.json")
+    try eventually("the first backend serves again") { try martlet.get().text == "one" }
+    #expect(count("the new configuration is refused", martlet) == 1)
+    #expect(count("the new configuration is in force", martlet) == 2)
+  }
+
+  @Test func `a renewed certificate is served without being asked for`() throws {
+    let certificates = try Certificates()
+    try certificates.make("site", names: ["localhost"])
+    let martlet = try MartletProcess(
+      backends: [try StubBackend("hello")],
+      listener: #""tls": { "certificates": [\#(certificates.entry("site"))] }"#)
+    func serial() throws -> String {
+      try run(
+        [
+          "sh", "-c",
+          "openssl s_client -connect 127.0.0.1:\(martlet.port) </dev/null 2>/dev/null"
+            + " | openssl x509 -noout -serial",
+        ]
+      ).output
+    }
+    let first = try serial()
+    try certificates.make("site", names: ["localhost"])
+    try eventually("another certificate is served") {
+      let now = try serial()
+      return now.hasPrefix("serial=") && now != first
+    }
+    let second = try serial()
+
+    // A key that doesn't belong to it: the pair in force serves on.
+    try certificates.make("other", names: ["localhost"])
+    try FileManager.default.removeItem(atPath: certificates.folder.path("site.key"))
+    try FileManager.default.copyItem(
+      atPath: certificates.folder.path("other.key"),
+      toPath: certificates.folder.path("site.key"))
+    eventually("it is refused") { count("the new configuration is refused", martlet) == 1 }
+    #expect(martlet.log.contains("site.key"))
+    #expect(try serial() == second)
+  }
+
+  @Test func `without watch nothing happens until it is asked for`() throws {
+    let (one, two) = (try StubBackend("one"), try StubBackend("two"))
+    let martlet = try MartletProcess(backends: [one], rest: #""watch": false"#)
+    let watching = try MartletProcess(backends: [one])
+    for each in [martlet, watching] {
+      try each.folder.write(
+        MartletProcess.configuration(backends: [two], rest: #""watch": false"#),
+        to: "config.json")
+    }
+    // By the time that one which watches has taken it up, the other would have, too.
+    try eventually("the other has taken it up") { try watching.get().text == "two" }
+    #expect(try martlet.get().text == "one")
+    try martlet.reload(MartletProcess.configuration(backends: [two]))
+    #expect(try martlet.get().text == "two")
+  }
+}
