@@ -44,6 +44,30 @@ import Testing
     #expect(try wire.get().text == "new")
   }
 
+  @Test func `an answer gets the fields that its request's configuration wants`() throws {
+    let folder = TemporaryFolder()
+    let stub = try StubBackend { request, wire in
+      if request.target == "/slow" {
+        _ = poll { FileManager.default.fileExists(atPath: folder.path("go")) }
+      }
+      try wire.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+      return true
+    }
+    func configuration(_ via: Bool) -> String {
+      MartletProcess.configuration(backends: [stub], rest: #""via": \#(via)"#)
+    }
+    let martlet = try MartletProcess(configuration(true), keeping: [stub])
+    let wire = try martlet.wire()
+    try wire.send("GET /slow HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    eventually("it has reached the backend") { stub.requests.count == 1 }
+    try martlet.reload(configuration(false))
+    // The log speaks of the reload before the workers have heard of it.
+    try eventually("the new one is in force") { try martlet.get()["Via"] == nil }
+    try folder.write("", to: "go")
+    #expect(try wire.takeResponse()["Via"] != nil)
+    #expect(try wire.get()["Via"] == nil)
+  }
+
   @Test(arguments: [
     #"{ "pools": [ }"#,
     #"{ "pools": [{ "backends": ["127.0.0.1:1"], "stategy": "random" }] }"#,
