@@ -195,8 +195,8 @@ struct ReferenceModel {
       }
     }
     guard let endpoint = record.endpoint else { return allowed }
-    // Cutting off the answer to a later request takes along what still waited to be sent.
-    if isCutOffLater(record) {
+    // A reset takes along what still waited to be sent of earlier answers.
+    if isResetLater(record) {
       allowed.mayEnd = true
       allowed.mayBeTruncated = true
     }
@@ -212,10 +212,11 @@ struct ReferenceModel {
     return allowed
   }
 
-  /// Whether a later answer on the same connection broke off.
-  private func isCutOffLater(_ record: RequestRecord) -> Bool {
+  /// Whether a later answer on the same connection broke off, of which nothing else shows that it
+  /// isn't whole.
+  private func isResetLater(_ record: RequestRecord) -> Bool {
     ledger.records.contains { later in
-      later.plan.id > record.plan.id && later.endpoint === record.endpoint
+      later.plan.id > record.plan.id && later.endpoint === record.endpoint && later.plan.isHTTP10
         && later.deliveries.contains { fate($0, later) != .answered }
     }
   }
@@ -386,7 +387,7 @@ struct ReferenceModel {
     let mayBeTooLarge = configurations(record).contains { record.plan.size > $0.bodyMax }
     guard let last = record.deliveries.last, !mayBeTooLarge,
       fate(last, record) == .unfinished, !record.clientMayStall, !record.isHalfClosed,
-      record.plan.departure == nil, !isCutOffLater(record),
+      record.plan.departure == nil, !isResetLater(record),
       !history.hasJump(from: record.begunAt, to: record.endedAt),
       history.drainedAt.map({ $0 > record.endedAt }) ?? true, history.stoppedAt == nil
     else { return }
