@@ -258,8 +258,8 @@ extension Worker where IO: ~Copyable {
   }
 
   /// The answer can't be completed: end the client's connection so that this is plain to see. What
-  /// there is of it goes first, and so does what waits of earlier answers: a client that saw nothing
-  /// may take the connection for a stale one and ask again what was carried out already.
+  /// there is of it goes first, and what waits of earlier ones: a client that saw nothing may take
+  /// the connection for a stale one and ask again what was carried out already.
   private mutating func cut(_ handle: Handle) {
     let downstream = exchanges[handle].downstream
     let framing = exchanges[handle].response.framing

@@ -171,14 +171,34 @@ struct ReferenceModel {
         allowed.mayBeTruncated = true
       }
     }
+    allowed.add(byShortage(record))
     guard let endpoint = record.endpoint else { return allowed }
     let wasAccepted = network.peer(of: endpoint).registeredIndex >= 0
     if !wasAccepted {
-      let isRefused = run.plan.conditions.abortedAccepts > 0 || history.drainedAt != nil
+      let isRefused =
+        run.plan.conditions.abortedAccepts > 0 || history.drainedAt != nil
+        || history.removedAt != nil
       if isRefused || run.plan.configurations.contains(where: { $0.connectionMax < 10_000 }) {
         allowed.mayEnd = true
       }
     }
+    return allowed
+  }
+
+  /// What may become of requests under which memory ran short or the listener was taken away. Those
+  /// that are under way go on; idle connections are closed, which can cross with a request.
+  private func byShortage(_ record: RequestRecord) -> AllowedOutcomes {
+    var allowed = AllowedOutcomes()
+    if let removed = history.removedAt, removed <= record.endedAt {
+      allowed.statuses.insert(421)
+      if record.deliveries.allSatisfy({ $0.begunAt > removed }) { allowed.mayEnd = true }
+    }
+    let isShort = history.isShort(from: record.begunAt, to: record.endedAt)
+    if isShort && record.deliveries.isEmpty { allowed.mayEnd = true }
+    let isShed = history.isShort(from: record.begunAt, to: record.endedAt, after: History.slack) {
+      $0 == .sheddingRequests
+    }
+    if isShed { allowed.statuses.insert(503) }
     return allowed
   }
 
