@@ -195,10 +195,7 @@ struct ReferenceModel {
     }
     let isShort = history.isShort(from: record.begunAt, to: record.endedAt)
     if isShort && record.deliveries.isEmpty { allowed.mayEnd = true }
-    let isShed = history.isShort(from: record.begunAt, to: record.endedAt, after: History.slack) {
-      $0 == .sheddingRequests
-    }
-    if isShed { allowed.statuses.insert(503) }
+    if history.isShed(from: record.begunAt, to: record.endedAt) { allowed.statuses.insert(503) }
     return allowed
   }
 

@@ -164,12 +164,19 @@ struct History {
     overloads.append((time, stage))
   }
 
-  /// Whether anything was short within the span, or what came of it then: a stage is over when the
-  /// next begins, but connections may have been left only a moment longer, and far away that takes
-  /// its time to arrive.
-  func isShort(
-    from begin: Instant, to end: Instant, after: TimeSpan = .seconds(5),
-    _ isMeant: (OverloadStage) -> Bool = { $0 != .normal }
+  /// Whether connections were ended for want of memory within the span. They are left a moment
+  /// longer than the want lasts, and it takes a while to arrive far away.
+  func isShort(from begin: Instant, to end: Instant) -> Bool {
+    hasStage(from: begin, to: end, after: .seconds(5)) { $0 != .normal }
+  }
+
+  /// Whether requests were turned away for want of memory within the span.
+  func isShed(from begin: Instant, to end: Instant) -> Bool {
+    hasStage(from: begin, to: end, after: Self.slack) { $0 == .sheddingRequests }
+  }
+
+  private func hasStage(
+    from begin: Instant, to end: Instant, after: TimeSpan, _ isMeant: (OverloadStage) -> Bool
   ) -> Bool {
     overloads.indices.contains { index in
       let next = index + 1 < overloads.count ? overloads[index + 1].time + after : .never
