@@ -93,6 +93,27 @@ import Testing
     #expect(martlet.log.contains("the new configuration is in force"))
   }
 
+  @Test func `a file that is refused opens nothing and closes nothing`() throws {
+    let stub = try StubBackend("old")
+    let kept = try freePort()
+    let added = try freePort()
+    func configuration(_ listener: String) -> String {
+      """
+      { "listeners": [{ "listen": \(listener) }], "pools": [{ "backends": [\(stub.json)] }] }
+      """
+    }
+    let martlet = try MartletProcess(configuration("\"127.0.0.1:\(kept)\""), keeping: [stub])
+    // Only the certificate is wrong, which shows when everything else has been looked at.
+    let tls = #""tls": { "certificates": [{ "chain": "none.crt", "key": "none.key" }] }"#
+    try martlet.reload(configuration("\"127.0.0.1:\(added)\", \(tls)"))
+    #expect(martlet.log.contains("the new configuration is refused"))
+    #expect((try? Wire(port: added)) == nil)
+    #expect(try martlet.get().text == "old")
+    try martlet.reload(configuration("\"127.0.0.1:\(added)\""))
+    try eventually("the new one serves") { try Wire(port: added).get().text == "old" }
+    eventually("the old one is closed") { (try? Wire(port: kept)) == nil }
+  }
+
   @Test func `a listener that is added serves, and one that is removed is closed`() throws {
     let stub = try StubBackend("hello")
     let added = try freePort()

@@ -147,6 +147,21 @@ import Testing
     #expect(try curl(martlet).output == "hello")
   }
 
+  /// RFC 8446 6.1: close_notify says that all has been sent. Without a length it alone does.
+  @Test(arguments: ["--http1.1", "--http1.0"])
+  func `an answer that is cut off ends without close_notify`(_ version: String) throws {
+    let dying = try StubBackend { _, wire in
+      try wire.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nshort\r\n")
+      return false
+    }
+    let martlet = try MartletProcess(
+      backends: [dying], listener: #""tls": { "certificates": [\#(certificates.entry())] }"#)
+    let result = try curl(martlet, version)
+    #expect(result.output == "short")
+    // 18 would be an end that the server had announced, 0 a whole answer.
+    #expect(result.status == 56, "\(result.errors)")
+  }
+
   @Test func `plain HTTP to the TLS port gets an answer that can be read`() throws {
     let martlet = try start()
     let wire = try martlet.wire()
