@@ -147,8 +147,8 @@ class Proxy:
 class Martlet(Proxy):
     name = "martlet"
 
-    def __init__(self, *arguments, binary):
-        self.binary = binary
+    def __init__(self, *arguments, binary, workers=2):
+        self.binary, self.workers = binary, workers
         super().__init__(*arguments)
 
     @property
@@ -184,7 +184,7 @@ class Martlet(Proxy):
                         "retry": {"budget-percent": 100, "replay-size": "1MiB"},
                     }
                 ],
-                "workers": 2,
+                "workers": self.workers,
                 "process": {"pid-file": "pid"},
                 "log": {"target": "access.log"},
             }

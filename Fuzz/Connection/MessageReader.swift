@@ -46,7 +46,8 @@ struct MessageReader {
     for line in lines where line.contains(where: { $0 < 0x20 && $0 != 9 || $0 == 0x7F }) {
       return fail("a control")
     }
-    let text = lines.map { String(decoding: $0, as: UTF8.self) }
+    // A character for each byte: as UTF-8, a colon and what follows it may be one character.
+    let text = lines.map { line in String(line.map { Character(Unicode.Scalar($0)) }) }
     var message = ReadMessage(startLine: text[0], fields: Array(text.dropFirst()))
     if kind == .requests ? !isRequestLine(text[0]) : !text[0].hasPrefix("HTTP/1.1 ") {
       return fail("start line")

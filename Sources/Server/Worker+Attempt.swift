@@ -258,14 +258,23 @@ extension Worker where IO: ~Copyable {
   }
 
   /// The answer can't be completed: end the client's connection so that this is plain to see. What
-  /// there is of it goes first, since a client that saw nothing may take the connection for a stale
-  /// one and ask again what was carried out already.
+  /// there is of it goes first, and what waits of earlier ones: a client that saw nothing may take
+  /// the connection for a stale one and ask again what was carried out already.
   private mutating func cut(_ handle: Handle) {
     let downstream = exchanges[handle].downstream
+    let framing = exchanges[handle].response.framing
+    let failure = exchanges[handle].machine.failure
     endAttempt(handle, reusable: false)
     removeExchange(handle)
-    downstreams[downstream].transport.flush(&io, &buffers)
-    close(downstream: downstream, reset: true)
+    switch (framing, failure) {
+    case (_, .clientAborted), (_, .clientStalled), (.none, _), (.untilClose, _):
+      // Nobody takes it, or nothing but a reset says that it isn't whole.
+      downstreams[downstream].transport.flush(&io, &buffers)
+      close(downstream: downstream, reset: true)
+    case (.length, _), (.chunked, _):
+      // No end of the body, and no close_notify.
+      sendRest(downstream: downstream, linger: true)
+    }
   }
 
   /// The client went away.

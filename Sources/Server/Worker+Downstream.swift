@@ -150,9 +150,14 @@ extension Worker where IO: ~Copyable {
   /// The answer is written and the connection ends after it. `linger` when the client may still be
   /// sending.
   mutating func finishWriting(downstream handle: Handle, linger: Bool) {
-    downstreams[handle].phase = .flushing(thenLinger: linger)
     // close_notify goes before the last flush, so that it shares the send.
     downstreams[handle].transport.writeCloseNotify(&buffers)
+    sendRest(downstream: handle, linger: linger)
+  }
+
+  /// What is written is sent, and the connection ends after it.
+  mutating func sendRest(downstream handle: Handle, linger: Bool) {
+    downstreams[handle].phase = .flushing(thenLinger: linger)
     var time = settings.bodyIdleTimeout
     if let rate = settings.minimumRate {
       time = time + rate.time(for: UInt64(downstreams[handle].transport.heldByteCount))

@@ -113,27 +113,38 @@ private func helloServerName(_ ssl: OpaquePointer) -> [UInt8] {
   }
 }
 
-/// Picks `http/1.1` from the client's list (RFC 7301 3.2). A client that offers only others is
-/// turned away with the alert no_application_protocol instead of being sent what it can't read.
+/// Picks `http/1.1` from the client's list, else `http/1.0`, which old clients offer alone (RFC
+/// 7301 3.2 and 6). A client that offers only others is turned away with the alert
+/// no_application_protocol instead of being sent what it can't read.
 private func selectProtocol(
   _ offer: UnsafeBufferPointer<UInt8>, _ chosen: UnsafeMutablePointer<UnsafePointer<UInt8>?>?,
   _ chosenCount: UnsafeMutablePointer<UInt8>?
 ) -> Int32 {
-  let http11: StaticString = "http/1.1"
+  for spoken: StaticString in ["http/1.1", "http/1.0"] {
+    guard let start = unsafe find(spoken, in: offer) else { continue }
+    unsafe chosen?.pointee = start
+    unsafe chosenCount?.pointee = UInt8(spoken.utf8CodeUnitCount)
+    return SSL_TLSEXT_ERR_OK
+  }
+  return SSL_TLSEXT_ERR_ALERT_FATAL
+}
+
+/// Where a name stands in a list of names that each follow their length.
+private func find(
+  _ name: StaticString, in offer: UnsafeBufferPointer<UInt8>
+) -> UnsafePointer<UInt8>? {
   var index = 0
   while index < offer.count {
     let count = unsafe Int(offer[index])
     let next = index + 1 + count
     if next > offer.count { break }
-    if count == http11.utf8CodeUnitCount,
+    if count == name.utf8CodeUnitCount,
       let start = unsafe offer.baseAddress.map({ unsafe $0 + index + 1 }),
-      unsafe memcmp(start, http11.utf8Start, count) == 0
+      unsafe memcmp(start, name.utf8Start, count) == 0
     {
-      unsafe chosen?.pointee = start
-      unsafe chosenCount?.pointee = UInt8(count)
-      return SSL_TLSEXT_ERR_OK
+      return unsafe start
     }
     index = next
   }
-  return SSL_TLSEXT_ERR_ALERT_FATAL
+  return nil
 }

@@ -75,6 +75,29 @@ import Testing
     #expect(wire.endsQuietly())
   }
 
+  @Test func `an answer that is cut off takes nothing along of the one before it`() throws {
+    let whole = String(repeating: "x", count: 100_000)
+    let stub = try StubBackend { request, wire in
+      if request.target == "/whole" {
+        try wire.send("HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n" + whole)
+        return true
+      }
+      try wire.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfirst")
+      return false
+    }
+    let martlet = try MartletProcess(backends: [stub])
+    // It takes next to nothing until all is over, so that most of it is still with Martlet then.
+    let wire = try Wire(port: martlet.port, receiveBuffer: 4096)
+    try wire.send(
+      "GET /whole HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        + "GET /half HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    _ = try martlet.accessLines(atLeast: 2)
+    #expect(try wire.takeResponse().text == whole)
+    _ = try wire.takeHead()
+    #expect(try wire.take(5) == Array("first".utf8))
+    #expect(wire.endsQuietly())
+  }
+
   @Test func `a backend that dies in the middle of an answer costs that answer only`() throws {
     let whole = try StubBackend("whole")
     let dying = try StubBackend { _, wire in

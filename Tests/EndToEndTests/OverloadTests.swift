@@ -32,6 +32,8 @@ private final class Gate: Sendable {
     // Less than the process has at its start.
     try martlet.reload(configuration("1MiB"))
     eventually("it says so") { martlet.log.contains("overload: shedding-requests") }
+    // The log speaks of it before the workers have heard.
+    try eventually("it does so") { try martlet.get().status == 503 }
     let answers = try (0..<3).map { _ in try martlet.get() }
     for answer in answers {
       #expect(answer.status == 503)
@@ -42,11 +44,11 @@ private final class Gate: Sendable {
     gate.isOpen.store(true, ordering: .relaxed)
     #expect(try slow.take(10) == Array("helloworld".utf8))
     let lines = try martlet.accessLines(atLeast: 5)
-    #expect(lines.count { $0["failure"] as? String == "overloaded" } == 3)
+    #expect(lines.count { $0["failure"] as? String == "overloaded" } >= 3)
 
     try martlet.reload(configuration("1TiB"))
     eventually("it is over") { martlet.log.contains("overload: normal") }
-    #expect(try martlet.get().text == "helloworld")
+    try eventually("all is well") { try martlet.get().text == "helloworld" }
   }
 
   @Test func `many connections make idle ones end, and cost nobody an answer`() throws {
@@ -58,12 +60,14 @@ private final class Gate: Sendable {
       return wire
     }
     eventually("it says so") { martlet.log.contains("overload: ending-connections") }
-    let answer = try martlet.get()
-    #expect(answer.text == "hello")
-    #expect(answer["Connection"] == "close")
+    try eventually("it does so") {
+      let answer = try martlet.get()
+      #expect(answer.text == "hello")
+      return answer["Connection"] == "close"
+    }
     for wire in wires { #expect(wire.endsQuietly()) }
     eventually("it is over") { martlet.log.contains("overload: normal") }
-    #expect(try martlet.get()["Connection"] == nil)
+    try eventually("all is well") { try martlet.get()["Connection"] == nil }
     #expect(!martlet.log.contains("shedding"))
   }
 }

@@ -44,6 +44,30 @@ import Testing
     #expect(try wire.get().text == "new")
   }
 
+  @Test func `an answer gets the fields that its request's configuration wants`() throws {
+    let folder = TemporaryFolder()
+    let stub = try StubBackend { request, wire in
+      if request.target == "/slow" {
+        _ = poll { FileManager.default.fileExists(atPath: folder.path("go")) }
+      }
+      try wire.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+      return true
+    }
+    func configuration(_ via: Bool) -> String {
+      MartletProcess.configuration(backends: [stub], rest: #""via": \#(via)"#)
+    }
+    let martlet = try MartletProcess(configuration(true), keeping: [stub])
+    let wire = try martlet.wire()
+    try wire.send("GET /slow HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    eventually("it has reached the backend") { stub.requests.count == 1 }
+    try martlet.reload(configuration(false))
+    // The log speaks of the reload before the workers have heard of it.
+    try eventually("the new one is in force") { try martlet.get()["Via"] == nil }
+    try folder.write("", to: "go")
+    #expect(try wire.takeResponse()["Via"] != nil)
+    #expect(try wire.get()["Via"] == nil)
+  }
+
   @Test(arguments: [
     #"{ "pools": [ }"#,
     #"{ "pools": [{ "backends": ["127.0.0.1:1"], "stategy": "random" }] }"#,
@@ -67,6 +91,27 @@ import Testing
     #expect(try martlet.get().text == "old")
     try martlet.reload(MartletProcess.configuration(backends: [stub]))
     #expect(martlet.log.contains("the new configuration is in force"))
+  }
+
+  @Test func `a file that is refused opens nothing and closes nothing`() throws {
+    let stub = try StubBackend("old")
+    let kept = try freePort()
+    let added = try freePort()
+    func configuration(_ listener: String) -> String {
+      """
+      { "listeners": [{ "listen": \(listener) }], "pools": [{ "backends": [\(stub.json)] }] }
+      """
+    }
+    let martlet = try MartletProcess(configuration("\"127.0.0.1:\(kept)\""), keeping: [stub])
+    // Only the certificate is wrong, which shows when everything else has been looked at.
+    let tls = #""tls": { "certificates": [{ "chain": "none.crt", "key": "none.key" }] }"#
+    try martlet.reload(configuration("\"127.0.0.1:\(added)\", \(tls)"))
+    #expect(martlet.log.contains("the new configuration is refused"))
+    #expect((try? Wire(port: added)) == nil)
+    #expect(try martlet.get().text == "old")
+    try martlet.reload(configuration("\"127.0.0.1:\(added)\""))
+    try eventually("the new one serves") { try Wire(port: added).get().text == "old" }
+    eventually("the old one is closed") { (try? Wire(port: kept)) == nil }
   }
 
   @Test func `a listener that is added serves, and one that is removed is closed`() throws {

@@ -81,6 +81,32 @@ import Testing
     #expect(try martlet.get("/files/large").body.count == size)
   }
 
+  @Test func `a client that takes its answer slowly but steadily is given all of it`() throws {
+    let nginx = try Nginx("a")
+    let size = 3_000_000
+    try nginx.folder.write(String(repeating: "x", count: size), to: "root/files/large")
+    let martlet = try MartletProcess(
+      backends: [nginx],
+      rest: #"""
+        "limits": { "minimum-rate": "1KiB", "rate-grace": "1200ms", "body-idle": "2s" }
+        """#)
+    let wire = try Wire(port: martlet.port, receiveBuffer: 4096)
+    try wire.send("GET /files/large HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    // At this rate Martlet's kernel has no room for more within the idle time, so that only what
+    // the client has acknowledged shows that it is still there.
+    var taken = 0
+    var piece = [UInt8](repeating: 0, count: 1000)
+    let end = seconds() + 5
+    while seconds() < end {
+      taken += max(0, recv(wire.descriptor, &piece, piece.count, Int32(MSG_DONTWAIT)))
+      usleep(50_000)
+    }
+    #expect(taken < 200_000)
+    // The last byte of the body; the head is beyond.
+    #expect(try wire.take(size - taken).count == size - taken)
+    #expect(!martlet.accessLog.contains("client-stalled"))
+  }
+
   @Test func `a quiet WebSocket has no minimum rate`() throws {
     let stub = try StubBackend { _, wire in
       try wire.send(

@@ -147,6 +147,28 @@ import Testing
     #expect(try curl(martlet).output == "hello")
   }
 
+  /// RFC 8446 6.1: close_notify says that all has been sent. Without a length it alone does.
+  @Test(arguments: [("1.1", "unexpected eof"), ("1.0", "errno=104")])
+  func `an answer that is cut off ends without close_notify`(
+    _ version: String, _ end: String
+  ) throws {
+    let dying = try StubBackend { _, wire in
+      try wire.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nshort\r\n")
+      return false
+    }
+    let martlet = try MartletProcess(
+      backends: [dying], listener: #""tls": { "certificates": [\#(certificates.entry())] }"#)
+    let session = try Pipe(["-connect", "127.0.0.1:\(martlet.port)"])
+    try session.waitForHandshake()
+    try session.write("GET / HTTP/\(version)\r\nHost: localhost\r\n\r\n")
+    _ = try session.process.waitForExit()
+    #expect(session.said.contains("200 OK") && session.said.contains(end), "\(session.said)")
+  }
+
+  @Test func `a client that speaks HTTP 1.0 only, and says so, is served`() throws {
+    #expect(try curl(start(), "--http1.0").output == "hello")
+  }
+
   @Test func `plain HTTP to the TLS port gets an answer that can be read`() throws {
     let martlet = try start()
     let wire = try martlet.wire()

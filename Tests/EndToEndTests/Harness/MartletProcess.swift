@@ -14,6 +14,8 @@ enum Installation {
   }()
   static let root = (#filePath as NSString).deletingLastPathComponent + "/../../.."
   static let scripts = root + "/scripts"
+  /// Whether the binary was built with a sanitizer (scripts/test says so).
+  static let isSanitized = ProcessInfo.processInfo.environment["MARTLET_SANITIZER"] != nil
 }
 
 /// What can stand in a pool's list of backends.

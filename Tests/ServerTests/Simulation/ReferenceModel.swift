@@ -171,14 +171,31 @@ struct ReferenceModel {
         allowed.mayBeTruncated = true
       }
     }
+    allowed.add(byShortage(record))
     guard let endpoint = record.endpoint else { return allowed }
     let wasAccepted = network.peer(of: endpoint).registeredIndex >= 0
     if !wasAccepted {
-      let isRefused = run.plan.conditions.abortedAccepts > 0 || history.drainedAt != nil
+      let isRefused =
+        run.plan.conditions.abortedAccepts > 0 || history.drainedAt != nil
+        || history.removedAt != nil
       if isRefused || run.plan.configurations.contains(where: { $0.connectionMax < 10_000 }) {
         allowed.mayEnd = true
       }
     }
+    return allowed
+  }
+
+  /// What may become of requests under which memory ran short or the listener was taken away. Those
+  /// that are under way go on; idle connections are closed, which can cross with a request.
+  private func byShortage(_ record: RequestRecord) -> AllowedOutcomes {
+    var allowed = AllowedOutcomes()
+    if let removed = history.removedAt, removed <= record.endedAt {
+      allowed.statuses.insert(421)
+      if record.deliveries.allSatisfy({ $0.begunAt > removed }) { allowed.mayEnd = true }
+    }
+    let isShort = history.isShort(from: record.begunAt, to: record.endedAt)
+    if isShort && record.deliveries.isEmpty { allowed.mayEnd = true }
+    if history.isShed(from: record.begunAt, to: record.endedAt) { allowed.statuses.insert(503) }
     return allowed
   }
 
@@ -195,8 +212,8 @@ struct ReferenceModel {
       }
     }
     guard let endpoint = record.endpoint else { return allowed }
-    // Cutting off the answer to a later request takes along what still waited to be sent.
-    if isCutOffLater(record) {
+    // A reset takes along what still waited to be sent of earlier answers.
+    if isResetLater(record) {
       allowed.mayEnd = true
       allowed.mayBeTruncated = true
     }
@@ -212,10 +229,11 @@ struct ReferenceModel {
     return allowed
   }
 
-  /// Whether a later answer on the same connection broke off.
-  private func isCutOffLater(_ record: RequestRecord) -> Bool {
+  /// Whether a later answer on the same connection broke off, of which nothing else shows that it
+  /// isn't whole.
+  private func isResetLater(_ record: RequestRecord) -> Bool {
     ledger.records.contains { later in
-      later.plan.id > record.plan.id && later.endpoint === record.endpoint
+      later.plan.id > record.plan.id && later.endpoint === record.endpoint && later.plan.isHTTP10
         && later.deliveries.contains { fate($0, later) != .answered }
     }
   }
@@ -386,7 +404,7 @@ struct ReferenceModel {
     let mayBeTooLarge = configurations(record).contains { record.plan.size > $0.bodyMax }
     guard let last = record.deliveries.last, !mayBeTooLarge,
       fate(last, record) == .unfinished, !record.clientMayStall, !record.isHalfClosed,
-      record.plan.departure == nil, !isCutOffLater(record),
+      record.plan.departure == nil, !isResetLater(record),
       !history.hasJump(from: record.begunAt, to: record.endedAt),
       history.drainedAt.map({ $0 > record.endedAt }) ?? true, history.stoppedAt == nil
     else { return }

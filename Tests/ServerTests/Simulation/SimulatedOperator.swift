@@ -40,8 +40,8 @@ final class SimulatedOperator: SimulatedActor {
   func attach(_ inbox: Inbox<WorkerMessage>) { inboxes.append(inbox) }
 
   func installation(for worker: Int) -> WorkerMessage {
-    .install(
-      snapshot, listeners: [ListenerAssignment(socket: listeners[worker], listener: 0)])
+    let assignment = ListenerAssignment(socket: listeners[worker], listener: 0)
+    return .install(snapshot, listeners: ledger.history.removedAt == nil ? [assignment] : [])
   }
 
   /// Places taken and retries charged, over all pools that ever were.
@@ -97,6 +97,12 @@ final class SimulatedOperator: SimulatedActor {
     case .jump(let span):
       network.now = network.now + span
       ledger.history.jumps.append(network.now)
+    case .overload(let stage):
+      ledger.history.overload(stage, at: network.now)
+      for inbox in inboxes { inbox.post(.overload(stage)) }
+    case .removeListener:
+      if ledger.history.removedAt == nil { ledger.history.removedAt = network.now }
+      for (worker, inbox) in inboxes.enumerated() { inbox.post(installation(for: worker)) }
     case .drain:
       drain()
     case .stop:
@@ -131,6 +137,9 @@ struct History {
   /// Of each backend, by time, whether it could be used from then on.
   private var changes: [Int: [(time: Instant, isUp: Bool)]] = [:]
   var jumps: [Instant] = []
+  private var overloads: [(time: Instant, stage: OverloadStage)] = []
+  /// When the listener went.
+  var removedAt: Instant?
   var drainedAt: Instant?
   var stoppedAt: Instant?
 
@@ -148,6 +157,30 @@ struct History {
       // A jump may lie between the message and its reading.
       let isOver = next + Self.slack < begin && !hasJump(from: next, to: begin)
       return installations[index].time <= end && !isOver ? installations[index].configuration : nil
+    }
+  }
+
+  mutating func overload(_ stage: OverloadStage, at time: Instant) {
+    overloads.append((time, stage))
+  }
+
+  /// Whether connections were ended for want of memory within the span. They are left a moment
+  /// longer than the want lasts, and it takes a while to arrive far away.
+  func isShort(from begin: Instant, to end: Instant) -> Bool {
+    hasStage(from: begin, to: end, after: .seconds(5)) { $0 != .normal }
+  }
+
+  /// Whether requests were turned away for want of memory within the span.
+  func isShed(from begin: Instant, to end: Instant) -> Bool {
+    hasStage(from: begin, to: end, after: Self.slack) { $0 == .sheddingRequests }
+  }
+
+  private func hasStage(
+    from begin: Instant, to end: Instant, after: TimeSpan, _ isMeant: (OverloadStage) -> Bool
+  ) -> Bool {
+    overloads.indices.contains { index in
+      let next = index + 1 < overloads.count ? overloads[index + 1].time + after : .never
+      return isMeant(overloads[index].stage) && overloads[index].time <= end && next >= begin
     }
   }
 

@@ -7,6 +7,8 @@
 
 import Primitives
 
+@testable import Server
+
 struct SimulationPlan {
   let seed: UInt64
   let role: SimulatedRole
@@ -47,6 +49,7 @@ struct SimulationPlan {
       for _ in 0..<1 + random.next(below: 3) { crowds.append(CrowdPlan(drawnFrom: &random)) }
     }
     drawReloads()
+    drawShortages()
   }
 
   private mutating func drawBackends(_ random: inout RandomGenerator) {
@@ -131,6 +134,24 @@ struct SimulationPlan {
   }
 }
 
+extension SimulationPlan {
+  /// Memory that runs short for a while, and a configuration without the listener.
+  private mutating func drawShortages() {
+    var random = RandomGenerator(seed: mix(seed ^ 0x7368_6F72_7461_6765))
+    func time() -> TimeSpan { .microseconds(Int64(random.skewed(upTo: 10_000_000))) }
+    if random.chance(1, in: 8) {
+      for _ in 0..<1 + random.next(below: 3) {
+        let stage = random.pick([OverloadStage.endingConnections, .sheddingRequests])
+        let begin = time()
+        events.append(WorldEvent(time: begin, kind: .overload(stage)))
+        events.append(WorldEvent(time: begin + time(), kind: .overload(.normal)))
+      }
+    }
+    if random.chance(1, in: 12) { events.append(WorldEvent(time: time(), kind: .removeListener)) }
+    events.sort { $0.time < $1.time }
+  }
+}
+
 struct BackendPlan {
   let index: Int
   let seed: UInt64
@@ -167,6 +188,10 @@ struct WorldEvent {
     case flip(backend: Int, isUp: Bool)
     /// By hand.
     case admit(backend: Int, isAdmitted: Bool)
+    /// Memory runs short, or no longer does.
+    case overload(OverloadStage)
+    /// No configuration has the listener from now on.
+    case removeListener
     /// The clock, as after a machine was suspended.
     case jump(TimeSpan)
     case drain
