@@ -5,7 +5,7 @@
 // subject those that mean something there.
 
 public import Primitives
-import Synchronization
+public import Synchronization
 
 /// One counter of a `TrafficMetrics`.
 public enum TrafficCounter: Int, CaseIterable, Sendable {
@@ -46,12 +46,12 @@ public enum TrafficCounter: Int, CaseIterable, Sendable {
 
 /// The counters of one worker for one subject. Any thread may read; only the worker writes.
 public final class TrafficMetrics: Sendable {
-  private let counters = InlineArray<24, Atomic<UInt64>> { _ in Atomic(0) }
+  @usableFromInline let counters = InlineArray<24, Atomic<UInt64>> { _ in Atomic(0) }
   private let durations = InlineArray<19, Atomic<UInt64>> { _ in Atomic(0) }
   private let durationSum = Atomic<UInt64>(0)
   /// The last failure: its instant in milliseconds above its counter's place; 0 before any.
   private let failure = Atomic<UInt64>(0)
-  /// For pools.
+  /// For pools, whose durations are counted here instead.
   public let fine: FineHistogram?
   /// So that the next block's counters don't share a cache line with these.
   private let padding = InlineArray<16, UInt64>(repeating: 0)
@@ -59,6 +59,7 @@ public final class TrafficMetrics: Sendable {
   init(isFine: Bool = false) { fine = isFine ? FineHistogram() : nil }
 
   /// Worker only.
+  @inlinable @inline(__always)
   public func add(_ counter: TrafficCounter, _ amount: UInt64 = 1) {
     let old = counters[counter.rawValue].load(ordering: .relaxed)
     counters[counter.rawValue].store(old &+ amount, ordering: .relaxed)
@@ -79,7 +80,6 @@ public final class TrafficMetrics: Sendable {
     durations[bucket].store(old &+ 1, ordering: .relaxed)
     let sum = durationSum.load(ordering: .relaxed)
     durationSum.store(sum &+ microseconds, ordering: .relaxed)
-    fine?.add(microseconds: microseconds)
   }
 
   func value(_ counter: TrafficCounter) -> UInt64 {

@@ -18,9 +18,17 @@ extension Worker where IO: ~Copyable {
     let counter = TrafficCounter(status: status)
     let received = exchanges[handle].bodyByteCount
     let sent = exchanges[handle].response.byteCount
-    count(exchanges[handle].route.traffic, counter, duration, received, sent)
-    count(exchanges[handle].pool.traffic, counter, duration, received, sent)
-    countListener(exchanges[handle].downstream, counter, duration)
+    if let block = block(exchanges[handle].route.traffic) {
+      block.add(counter)
+      block.add(duration: duration)
+      block.add(.receivedBytes, received)
+      block.add(.sentBytes, sent)
+    }
+    if let block = block(exchanges[handle].pool.traffic) {
+      block.add(counter)
+      block.fine?.add(microseconds: UInt64(max(0, duration.microseconds)))
+    }
+    countListener(exchanges[handle].downstream, counter)
     // Only an answer of the backend's own is counted for it.
     guard let last = exchanges[handle].machine.attempts.last, last.status > 0,
       let block = backendTraffic[last.backend]
@@ -34,27 +42,21 @@ extension Worker where IO: ~Copyable {
   /// The same for an answer of ours, to a request that no exchange began for.
   mutating func countLocalAnswer(_ downstream: Handle, _ route: RouteSettings?, status: UInt16) {
     let counter = TrafficCounter(status: status)
-    if let route { count(route.traffic, counter, .zero, 0, 0) }
-    countListener(downstream, counter, .zero)
+    if let route, let block = block(route.traffic) {
+      block.add(counter)
+      block.add(duration: .zero)
+    }
+    countListener(downstream, counter)
   }
 
-  private mutating func countListener(
-    _ downstream: Handle, _ counter: TrafficCounter, _ duration: TimeSpan
-  ) {
+  private mutating func countListener(_ downstream: Handle, _ counter: TrafficCounter) {
     guard let listener = listeners[downstreams[downstream].listener].configured else { return }
-    count(snapshot.listeners[listener].traffic, counter, duration, 0, 0)
+    block(snapshot.listeners[listener].traffic)?.add(counter)
   }
 
-  private mutating func count(
-    _ blocks: [TrafficMetrics], _ counter: TrafficCounter, _ duration: TimeSpan,
-    _ received: UInt64, _ sent: UInt64
-  ) {
-    guard index < blocks.count else { return }
-    let block = blocks[index]
-    block.add(counter)
-    block.add(duration: duration)
-    block.add(.receivedBytes, received)
-    block.add(.sentBytes, sent)
+  /// This worker's own of a subject's blocks.
+  private mutating func block(_ blocks: [TrafficMetrics]) -> TrafficMetrics? {
+    index < blocks.count ? blocks[index] : nil
   }
 
   /// An attempt has failed at the backend that the exchange has picked.
