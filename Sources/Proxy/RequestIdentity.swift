@@ -1,5 +1,5 @@
 // By what a request is known to everybody who has part in it: X-Request-ID, which is set here if
-// the client brought none, and the trace that it is part of (W3C Trace Context), which is only read.
+// the client brought none, and the trace it is part of (W3C Trace Context), which is only read.
 
 public import HTTP
 public import Primitives
