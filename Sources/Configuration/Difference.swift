@@ -57,7 +57,7 @@ extension Configuration.Change: CustomStringConvertible {
 private struct Comparison {
   var changes: [Configuration.Change] = []
 
-  /// What a process takes up once, at its start.
+  /// What a process takes up once, at its start, beside its admin sockets.
   private static let fixed = [
     "workers", "log.level", "process.user", "process.group", "process.core-dumps",
   ]
@@ -107,7 +107,7 @@ private struct Comparison {
     changes.append(
       Configuration.Change(
         kind: kind, what: path, old: shown(old, path), new: shown(new, path),
-        needsRestart: Self.fixed.contains(path)))
+        needsRestart: Self.fixed.contains(path) || path.hasPrefix("admin.")))
   }
 
   private func shown(_ value: JSON?, _ path: String) -> String? {
