@@ -22,6 +22,7 @@ public struct Configuration: Hashable, Sendable {
   /// Peers whose forwarding fields are believed.
   public var trustedProxies: [AddressRange] = []
   public var via = true
+  public var requestID = RequestID.forward
   /// Protocols that a client may upgrade to, in lower case.
   public var upgrades = ["websocket"]
   /// Threads; nil means one for each processor that the process may use.
@@ -70,6 +71,12 @@ extension Configuration: Section {
     Key(
       "via", \.via, .flag,
       "Whether requests and responses get a Via field, as RFC 9110 7.6.3 asks of proxies."),
+    Key(
+      "request-id", \.requestID, .choice,
+      "X-Request-ID, by which one request can be found in the logs of all who had part in it. A "
+        + "client's own is kept if it is one field of at most 128 visible characters; else a "
+        + "random one is set. `forward`: the backend gets it, and the access log has it. "
+        + "`return`: the client gets it as well, in the answer. `off`: it is passed on as it is."),
     Key(
       "upgrades", \.upgrades, .list(of: .token),
       "Protocols for which an Upgrade is passed on; after the backend's 101 bytes flow both "

@@ -28,7 +28,7 @@ extension Configuration {
       "limits   \(limits.connections) connections, heads of \(sizeText(limits.headSize)),"
         + " bodies of \(body)")
     lines.append(
-      "log      \(log.access.rawValue) to \(log.target), messages from \(log.level.rawValue)")
+      "log      \(log.access) to \(log.target), messages from \(log.level.rawValue)")
     lines.append("workers  \(workers.map(String.init) ?? "one for each processor")")
     return lines.map { $0 + "\n" }.joined()
   }

@@ -212,6 +212,8 @@ public struct FieldBlock: ~Copyable {
 
   public mutating func appendValue(decimal number: UInt64) { text.append(decimal: number) }
 
+  /// All 16 digits, in hexadecimal.
+  public mutating func appendValue(digits number: UInt64) { text.append(digits: number) }
 
   public mutating func endField() {
     guard let line = open else { return }

@@ -206,6 +206,15 @@
     }
   }
 
+  /// Appends all 16 digits of `value` in lower-case hexadecimal.
+  public mutating func append(digits value: UInt64) {
+    reserve(16)
+    for digit in stride(from: UInt64(60), through: 0, by: -4) {
+      let nibble = UInt8(truncatingIfNeeded: value >> digit) & 0xF
+      append(nibble < 10 ? 0x30 + nibble : 0x57 + nibble)
+    }
+  }
+
   /// Lets `body` write into the free room behind the readable bytes; what it appended becomes
   /// readable, at most `limit` bytes. Call `reserve` first: the room is never grown here. Nothing
   /// is added on a throw.

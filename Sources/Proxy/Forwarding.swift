@@ -75,7 +75,8 @@ extension KnownFieldSet {
   /// What Connection can't name: routing, framing and what tells the client's identity.
   fileprivate static let endToEnd: KnownFieldSet = [
     .host, .contentLength, .transferEncoding, .forwarded, .xForwardedFor, .xForwardedProto,
-    .xForwardedHost, .xForwardedPort, .xRealIP, .via, .cookie, .authorization, .contentType,
+    .xForwardedHost, .xForwardedPort, .xRealIP, .xRequestID, .traceparent, .tracestate, .via,
+    .cookie, .authorization, .contentType,
   ]
   /// What tells who asked.
   fileprivate static let forwarding: KnownFieldSet = [

@@ -29,24 +29,47 @@ struct AccessLogFacts {
   /// It would have been tried again, had the retry budget not been spent.
   var wasBudgetSpent = false
   var tls: TLSFacts?
+  /// For how many exchanges like it the line stands.
+  var sample = 1
 }
 
 struct AccessLog: ~Copyable {
-  enum Format: Sendable { case json, text, off }
+  enum Format: Sendable { case json, text, template, off }
 
-  let format: Format
+  var settings: LogSettings
   private let producer: AccessLogWriter.Producer?
-  private var line = ByteBuffer(capacity: 4096)
+  // Internal for the extension that fills in templates.
+  var line = ByteBuffer(capacity: 4096)
   private let metrics: WorkerMetrics?
+  /// How many ordinary exchanges have no line yet until one has.
+  private var skipCount = 0
 
   /// `metrics` counts the lines that were dropped.
-  init(format: Format, producer: AccessLogWriter.Producer?, metrics: WorkerMetrics? = nil) {
-    self.format = producer == nil ? .off : format
+  init(
+    settings: LogSettings, producer: AccessLogWriter.Producer?, metrics: WorkerMetrics? = nil
+  ) {
+    self.settings = settings
     self.producer = producer
     self.metrics = metrics
   }
 
-  var isOn: Bool { format != .off }
+  var isOn: Bool { settings.format != .off && producer != nil }
+
+  /// For how many exchanges the line of one like this stands; 0 if it has none.
+  mutating func weight(
+    status: UInt16, failed: Bool, attempts: Int, duration: TimeSpan
+  ) -> Int {
+    let isOrdinary =
+      status < 400 && !failed && attempts <= 1 && duration < settings.slow
+    if !isOrdinary || settings.sample == 1 { return 1 }
+    if settings.sample == 0 { return 0 }
+    if skipCount > 0 {
+      skipCount -= 1
+      return 0
+    }
+    skipCount = settings.sample - 1
+    return settings.sample
+  }
 
   /// `text` holds what `summary` points into; `names` gives the backends of the attempts by id.
   mutating func write(
@@ -54,8 +77,9 @@ struct AccessLog: ~Copyable {
     text: borrowing ByteBuffer, attempts: AttemptList, names: [[UInt8]]
   ) {
     line.removeAll()
-    switch format {
+    switch settings.format {
     case .off: return
+    case .template: writeTemplate(facts, listener, summary, text.bytes, attempts, names)
     case .json: writeJSON(facts, listener, summary, text.bytes, attempts, names)
     case .text: writeText(facts, summary, text.bytes, attempts, names)
     }
@@ -93,6 +117,12 @@ struct AccessLog: ~Copyable {
       appendString(",\"host\":", text.extracting(summary.host.range))
       appendString(",\"target\":", text.extracting(summary.target.range))
       line.append(summary.version == .http10 ? ",\"version\":\"1.0\"" : ",\"version\":\"1.1\"")
+      if !summary.requestID.isEmpty {
+        appendString(",\"request_id\":", text.extracting(summary.requestID.range))
+      }
+      if !summary.traceID.isEmpty {
+        appendString(",\"trace_id\":", text.extracting(summary.traceID.range))
+      }
     }
     line.append(",\"status\":")
     line.append(decimal: UInt64(facts.status))
@@ -116,6 +146,10 @@ struct AccessLog: ~Copyable {
     if facts.queueTime > .zero {
       line.append(",\"queued_ms\":")
       appendMilliseconds(facts.queueTime)
+    }
+    if facts.sample > 1 {
+      line.append(",\"sample\":")
+      line.append(decimal: UInt64(facts.sample))
     }
     if facts.wasBudgetSpent { line.append(",\"retry\":\"budget-spent\"") }
     if let tls = facts.tls {
@@ -230,11 +264,11 @@ struct AccessLog: ~Copyable {
 
   // MARK: Pieces
 
-  private func name(of attempt: Attempt, _ names: [[UInt8]]) -> [UInt8] {
+  func name(of attempt: Attempt, _ names: [[UInt8]]) -> [UInt8] {
     attempt.backend >= 0 && attempt.backend < names.count ? names[attempt.backend] : []
   }
 
-  private mutating func appendMilliseconds(_ span: TimeSpan) {
+  mutating func appendMilliseconds(_ span: TimeSpan) {
     let microseconds = UInt64(max(0, span.microseconds))
     line.append(decimal: microseconds / 1000)
     line.append(0x2E)
@@ -250,8 +284,48 @@ struct AccessLog: ~Copyable {
     line.append(decimal: value)
   }
 
+  /// As nginx writes it: 02/Jan/2026:03:04:05 +0000.
+  mutating func appendLocalTime() {
+    let seconds = SystemClock.wall() / 1_000_000_000
+    let (year, month, day) = civilDate(daysSinceEpoch: Int(seconds / 86_400))
+    let rest = seconds % 86_400
+    appendPadded(UInt64(day), digits: 2)
+    line.append(0x2F)
+    line.append(Self.monthName(month))
+    line.append(0x2F)
+    appendPadded(UInt64(year), digits: 4)
+    line.append(0x3A)
+    appendClock(rest)
+    line.append(" +0000")
+  }
+
+  private static func monthName(_ month: Int) -> StaticString {
+    switch month {
+    case 1: "Jan"
+    case 2: "Feb"
+    case 3: "Mar"
+    case 4: "Apr"
+    case 5: "May"
+    case 6: "Jun"
+    case 7: "Jul"
+    case 8: "Aug"
+    case 9: "Sep"
+    case 10: "Oct"
+    case 11: "Nov"
+    default: "Dec"
+    }
+  }
+
+  private mutating func appendClock(_ seconds: UInt64) {
+    appendPadded(seconds / 3600, digits: 2)
+    line.append(0x3A)
+    appendPadded(seconds / 60 % 60, digits: 2)
+    line.append(0x3A)
+    appendPadded(seconds % 60, digits: 2)
+  }
+
   /// RFC 3339 in UTC with milliseconds.
-  private mutating func appendTime() {
+  mutating func appendTime() {
     let milliseconds = SystemClock.wall() / 1_000_000
     let seconds = milliseconds / 1000
     let (year, month, day) = civilDate(daysSinceEpoch: Int(seconds / 86_400))
@@ -262,11 +336,7 @@ struct AccessLog: ~Copyable {
     line.append(0x2D)
     appendPadded(UInt64(day), digits: 2)
     line.append(0x54)
-    appendPadded(rest / 3600, digits: 2)
-    line.append(0x3A)
-    appendPadded(rest / 60 % 60, digits: 2)
-    line.append(0x3A)
-    appendPadded(rest % 60, digits: 2)
+    appendClock(rest)
     line.append(0x2E)
     appendPadded(milliseconds % 1000, digits: 3)
     line.append(0x5A)

@@ -36,14 +36,3 @@ extension OutputTarget {
       }
   }
 }
-
-extension AccessLog.Format {
-  init(_ format: Configuration.Log.Access) {
-    self =
-      switch format {
-      case .json: .json
-      case .text: .text
-      case .off: .off
-      }
-  }
-}

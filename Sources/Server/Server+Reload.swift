@@ -56,7 +56,12 @@ extension Server {
     if fresh.workers != nil && fresh.workers != workers.count {
       logger.warning("the number of workers stays \(workers.count) until an upgrade or a restart")
     }
-    if fresh.log.access != .off { log?.reopen(OutputTarget(fresh.log.target)) }
+    if fresh.log.access != .off {
+      log?.reopen(OutputTarget(fresh.log.target))
+      if log == nil {
+        logger.warning("the access log stays off until an upgrade or a restart")
+      }
+    }
     for (index, worker) in workers.enumerated() {
       worker.inbox.post(installation(forWorker: index))
     }

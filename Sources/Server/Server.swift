@@ -235,7 +235,6 @@ public final class Server {
         index: index, snapshot: snapshot, inbox: inbox, peers: inboxes, metrics: metrics,
         traffic: builder.traffic, admission: admission,
         reports: reports[index], events: EventLog(logger: logger),
-        format: AccessLog.Format(configuration.log.access),
         producer: log?.producer(index))
       let control = self.inbox
       inbox.post(installation(forWorker: index))
@@ -408,7 +407,6 @@ private struct WorkerStart: Sendable {
   let admission: Admission
   let reports: ExchangeReports
   let events: EventLog
-  let format: AccessLog.Format
   let producer: AccessLogWriter.Producer?
 
   /// The only place that names the worker with its I/O: see Worker.swift.
@@ -417,7 +415,7 @@ private struct WorkerStart: Sendable {
     var worker = Worker<EpollIO>(
       index: index, io: io, seed: randomSeed(), snapshot: snapshot, inbox: inbox, peers: peers,
       metrics: metrics, traffic: traffic, admission: admission, reports: reports, events: events,
-      log: AccessLog(format: format, producer: producer, metrics: metrics))
+      log: AccessLog(settings: snapshot.settings.log, producer: producer, metrics: metrics))
     while !worker.isFinished { worker.turn() }
   }
 }

@@ -12,6 +12,10 @@ struct Settings: Sendable {
   var bodyLimits = BodyLimits()
   var paths = PathPolicy()
   var forwarding = ForwardingPolicy()
+  var log = LogSettings()
+  /// Whether requests get an X-Request-ID, and whether clients are told.
+  var setsRequestID = false
+  var returnsRequestID = false
 
   var bodyByteCountMax: UInt64 = 1 << 30
   /// Bodies of a known length up to this are collected before a backend is chosen.

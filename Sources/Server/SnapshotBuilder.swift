@@ -154,6 +154,9 @@ extension Settings {
     forwarding = ForwardingPolicy(
       trustedProxies: configuration.trustedProxies, addsVia: configuration.via,
       upgradeTokens: configuration.upgrades.map { Array($0.utf8) })
+    log = LogSettings(configuration.log)
+    setsRequestID = configuration.requestID != .off
+    returnsRequestID = configuration.requestID == .return
     bodyByteCountMax = limits.bodySize.map { UInt64($0) } ?? .max
     collectedByteCountMax = UInt64(limits.collectSize)
     collectTime = limits.collectWait

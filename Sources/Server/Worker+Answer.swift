@@ -24,20 +24,27 @@ extension Worker where IO: ~Copyable {
     let method = isKnown ? requestHead.method : downstreams[downstream].likelyMethod
     writeAnswer(
       downstream, answer, edits: route?.responseEdits ?? [], method: method,
-      version: isKnown ? requestHead.version : .http11, persists: persists)
+      version: isKnown ? requestHead.version : .http11, persists: persists,
+      isForHead: isKnown)
     countLocalAnswer(downstream, route, status: answer.status)
     logLocalAnswer(downstream, answer, failure, reason, isKnown)
     continueDownstream(downstream, persists: persists, clientMaySend: true)
   }
 
-  /// Writes a whole answer, which is small: the configuration refuses long bodies.
+  /// Writes a whole answer, which is small: the configuration refuses long bodies. It answers the
+  /// request in `requestHead`, if that `isForHead`, or else the exchange's.
   mutating func writeAnswer(
     _ downstream: Handle, _ answer: LocalAnswer, edits: [FieldEdit], method: Method,
-    version: HTTPVersion, persists: Bool
+    version: HTTPVersion, persists: Bool, isForHead: Bool = false, exchange: Handle? = nil
   ) {
     answer.write(to: &responseHead)
     // Whoever makes an answer dates it (RFC 9110 6.6.1).
     responseHead.fields.append(.date, httpDate(seconds: SystemClock.wall() / 1_000_000_000).span)
+    if let exchange {
+      returnRequestID(of: exchange)
+    } else if isForHead && settings.returnsRequestID {
+      responseHead.setRequestID(of: requestHead)
+    }
     responseHead.fields.apply(edits)
     scratch.removeAll()
     let hasBody = answer.status >= 200 && answer.status != 204 && answer.status != 304
@@ -50,6 +57,13 @@ extension Worker where IO: ~Copyable {
     countResponse(status: answer.status)
   }
 
+  /// Tells the client by which id its request is known, if that is wanted.
+  mutating func returnRequestID(of exchange: Handle) {
+    guard snapshot(of: exchange).settings.returnsRequestID else { return }
+    responseHead.setRequestID(
+      exchanges[exchange].summary.requestID, in: exchanges[exchange].text)
+  }
+
   // MARK: Log
 
   private mutating func logLocalAnswer(
@@ -57,6 +71,9 @@ extension Worker where IO: ~Copyable {
     _ reason: StaticString?, _ isKnown: Bool
   ) {
     guard log.isOn else { return }
+    let weight = log.weight(
+      status: answer.status, failed: failure != nil, attempts: 0, duration: .zero)
+    if weight == 0 { return }
     var text = buffers.takeSmall()
     let peer = downstreams[downstream].peer.ip
     let client =
@@ -66,9 +83,12 @@ extension Worker where IO: ~Copyable {
           peer: $0, fields: requestHead.fields, trusted: settings.forwarding.trustedProxies)
       } : peer
     let summary =
-      isKnown ? RequestSummary(of: requestHead, client: client, upgrade: nil, into: &text) : nil
+      isKnown ? RequestSummary(
+        of: requestHead, client: client, upgrade: nil, hiding: log.settings.hidden, into: &text)
+      : nil
     var facts = accessLogFacts(downstream, status: answer.status)
     facts.client = client
+    facts.sample = weight
     facts.failure = failure?.name
     facts.reason = reason
     facts.sentByteCount = summary?.method == .head ? 0 : UInt64(answer.body.count)
@@ -93,7 +113,12 @@ extension Worker where IO: ~Copyable {
       || failure != nil && failure != .clientAborted
     let isReported =
       reports.wants(isNotable: isNotable) && (!isNotable || reportAllowance.take(at: now))
-    guard log.isOn || isReported else { return }
+    let weight =
+      log.isOn
+      ? log.weight(
+        status: status, failed: failure != nil,
+        attempts: exchanges[handle].machine.attempts.count, duration: duration) : 0
+    guard weight > 0 || isReported else { return }
     var facts = accessLogFacts(downstream, status: status)
     facts.client = exchanges[handle].summary.client
     facts.failure = failure?.name
@@ -110,6 +135,8 @@ extension Worker where IO: ~Copyable {
         names: backendNames)
       reports.add(line, isNotable: isNotable)
     }
+    guard weight > 0 else { return }
+    facts.sample = weight
     log.write(
       facts, listener: listenerName(downstream), summary: exchanges[handle].summary,
       text: exchanges[handle].text, attempts: exchanges[handle].machine.attempts,
@@ -128,5 +155,19 @@ extension Worker where IO: ~Copyable {
       facts.tolerated = downstreams[downstream].tolerated
     }
     return facts
+  }
+}
+
+extension ResponseHead {
+  fileprivate mutating func setRequestID(of request: borrowing RequestHead) {
+    guard let id = request.fields.first(.xRequestID) else { return }
+    fields.append(.xRequestID, request.bytes(of: id))
+  }
+
+  /// A backend may have set it as well.
+  fileprivate mutating func setRequestID(_ id: Slice, in text: borrowing ByteBuffer) {
+    if id.isEmpty { return }
+    fields.removeAll(of: .xRequestID)
+    fields.append(.xRequestID, text.bytes.extracting(id.range))
   }
 }

@@ -253,7 +253,8 @@ extension Worker where IO: ~Copyable {
     writeAnswer(
       downstream, answer, edits: exchanges[handle].route.responseEdits,
       method: exchanges[handle].summary.method,
-      version: exchanges[handle].summary.version, persists: exchanges[handle].response.persists)
+      version: exchanges[handle].summary.version, persists: exchanges[handle].response.persists,
+      exchange: handle)
     finish(handle)
   }
 

@@ -21,6 +21,7 @@ extension Worker where IO: ~Copyable {
   mutating func beginExchange(_ downstream: Handle) {
     metrics.add(.requests)
     countTolerated(downstreams[downstream].tolerated)
+    if settings.setsRequestID { identifyRequest(&requestHead.fields, using: &generator) }
     if overload == .sheddingRequests { return shed(downstream) }
     switch plan(downstream) {
     case .refuse(let failure, let status, let reason):
@@ -127,7 +128,8 @@ extension Worker where IO: ~Copyable {
 
     var text = buffers.takeSmall()
     let summary = RequestSummary(
-      of: requestHead, client: forwarded.client, upgrade: forwarded.upgrade, into: &text)
+      of: requestHead, client: forwarded.client, upgrade: forwarded.upgrade,
+      hiding: log.settings.hidden, into: &text)
     let start = text.count
     requestHead.encode(
       body: framing.bodyLength, connection: forwarded.upgrade == nil ? .keepAlive : .upgrade,

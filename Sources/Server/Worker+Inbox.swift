@@ -63,6 +63,7 @@ extension Worker where IO: ~Copyable {
     generations.removeAll { $0.exchangeCount == 0 && $0.snapshot !== snapshot }
     self.snapshot = snapshot
     settings = snapshot.settings
+    log.settings = settings.log
     updateListeners(assignments)
     resetChecks()
     passTurns()

@@ -139,6 +139,7 @@ extension Worker where IO: ~Copyable {
     countResponse(status: responseHead.status)
 
     prepareResponse(&responseHead, policy: snapshot(of: handle).settings.forwarding)
+    returnRequestID(of: handle)
     stick(handle)
     responseHead.fields.apply(exchanges[handle].route.responseEdits)
     scratch.removeAll()
@@ -190,6 +191,7 @@ extension Worker where IO: ~Copyable {
     countResponse(status: 101)
     scratch.removeAll()
     prepareResponse(&responseHead, policy: snapshot(of: handle).settings.forwarding)
+    returnRequestID(of: handle)
     stick(handle)
     responseHead.fields.append(.upgrade, asked.span)
     responseHead.encode(for: .http11, body: .none, connection: .upgrade, into: &scratch)

@@ -136,8 +136,12 @@ struct ConfigurationTests {
           "upgrade": "7s", "collect-size": "0B", "collect-wait": "7ms"
         },
         "paths": { "encoded-slashes": "refuse", "dot-segments": "refuse" },
-        "log": { "access": "text", "target": "access.log", "level": "debug" },
-        "trusted-proxies": ["10.0.0.0/8"], "via": false, "upgrades": ["X"], "workers": 3,
+        "log": {
+          "access": "text", "sample": 10, "slow": "2s", "redact-query": ["token"],
+          "target": "access.log", "level": "debug"
+        },
+        "trusted-proxies": ["10.0.0.0/8"], "via": false, "request-id": "return",
+        "upgrades": ["X"], "workers": 3,
         "process": {
           "user": "u", "group": "g", "pid-file": "pid", "core-dumps": true,
           "exposed-keys": "refuse"

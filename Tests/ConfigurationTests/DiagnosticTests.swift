@@ -9,8 +9,8 @@ private let kindsTable: [(String, String)] = [
     #"[]"#,
     """
     1:1: error: a list is not an object; write { } with the keys listeners, pools, \
-    routes, limits, paths, log, trusted-proxies, via, upgrades, workers, process, admin, \
-    watch
+    routes, limits, paths, log, trusted-proxies, via, request-id, upgrades, workers, process, \
+    admin, watch
     """
   ),
   (
@@ -68,8 +68,8 @@ private let kindsTable: [(String, String)] = [
   (
     #"{"log": {"access": "jsn"}, \#(somePools)}"#,
     """
-    1:20: error: log.access: "jsn" is not a format of the access log; one of json, text, \
-    off (did you mean "json"?)
+    1:20: error: log.access: "jsn" is not a format of the access log; one of json, \
+    combined, text, off, or a template such as "$client $status" (did you mean "json"?)
     """
   ),
   (
@@ -162,8 +162,8 @@ struct DiagnosticTests {
         """,
         """
         c.json:12:3: error: worker: there is no such key; the keys here are listeners, pools, \
-        routes, limits, paths, log, trusted-proxies, via, upgrades, workers, process, admin, watch \
-        (did you mean "workers"?)
+        routes, limits, paths, log, trusted-proxies, via, request-id, upgrades, workers, process, \
+        admin, watch (did you mean "workers"?)
         """,
       ])
   }

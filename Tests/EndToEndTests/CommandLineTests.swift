@@ -54,6 +54,32 @@ import Testing
     }
   }
 
+  @Test func `diff says what a reload would change, wherever the new file stands`() throws {
+    try folder.write(
+      #"{ "pools": [{ "backends": ["a:1", "b:1"] }], "log": { "target": "x.log" } }"#,
+      to: "old.json")
+    let other = TemporaryFolder()
+    let new = try other.write(
+      #"{ "pools": [{ "backends": ["a:1"] }], "log": { "target": "x.log" }, "workers": 3 }"#,
+      to: "new.json")
+    let result = try martlet("diff", "old.json", new)
+    #expect(result.status == 0)
+    #expect(
+      result.output == """
+        - pools[default].backends[b:1]: { "address": "b:1" }
+        ~ workers: default -> 3  (only an upgrade or a restart takes it up)
+
+        """)
+    let json = try martlet("diff", "--json", "old.json", new).output
+    let list = try JSONSerialization.jsonObject(with: Data(json.utf8)) as? [[String: Any]]
+    #expect(list?.map { $0["change"] as? String } == ["removed", "changed"])
+    #expect(try martlet("diff", new, new).output == "no differences\n")
+    try folder.write(#"{ "pols": [] }"#, to: "broken.json")
+    let broken = try martlet("diff", "old.json", "broken.json")
+    #expect(broken.status == 1 && broken.errors.contains("broken.json:1:3: error: pols:"))
+    #expect(broken.output.isEmpty)
+  }
+
   @Test func `check shows what would run, and binds nothing`() throws {
     let taken = try Listening()
     try folder.write(

@@ -27,13 +27,19 @@ import Testing
     var names: [[UInt8]] = []
   }
 
+  private func settings(_ format: AccessLog.Format) -> LogSettings {
+    var settings = LogSettings()
+    settings.format = format
+    return settings
+  }
+
   /// The lines that `entries` lead to.
   private func written(_ entries: [Entry], _ format: AccessLog.Format) throws -> [String] {
     let path = "/tmp/martlet-\(getpid())-\(UInt32.random(in: 0 ... .max)).log"
     defer { unlink(path) }
     let writer = try AccessLogWriter(target: .file(path: path), producerCount: 1) { _ in }
     let metrics = WorkerMetrics()
-    var log = AccessLog(format: format, producer: writer.producer(0), metrics: metrics)
+    var log = AccessLog(settings: settings(format), producer: writer.producer(0), metrics: metrics)
     for entry in entries {
       var text = ByteBuffer()
       var summary: RequestSummary?
@@ -225,7 +231,7 @@ import Testing
 
   @Test func aLogThatIsOffWritesNothing() throws {
     #expect(try written([Entry()], .off).isEmpty)
-    let log = AccessLog(format: .json, producer: nil)
+    let log = AccessLog(settings: settings(.json), producer: nil)
     let isOn = log.isOn
     #expect(!isOn)
   }
@@ -235,7 +241,7 @@ import Testing
       target: .file(path: "/dev/null"), producerCount: 1, ringByteCount: 64
     ) { _ in }
     let metrics = WorkerMetrics()
-    var log = AccessLog(format: .text, producer: writer.producer(0), metrics: metrics)
+    var log = AccessLog(settings: settings(.text), producer: writer.producer(0), metrics: metrics)
     log.write(
       Entry().facts, listener: [], summary: nil, text: ByteBuffer(), attempts: Self.twoAttempts,
       names: [])

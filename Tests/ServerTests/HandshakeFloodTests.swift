@@ -105,7 +105,7 @@ private struct FloodIO: InputOutput {
       index: 0, io: FloodIO(flood: flood), seed: 1, snapshot: snapshot, inbox: try Inbox(),
       peers: [], metrics: WorkerMetrics(),
       events: EventLog(logger: Logger(label: "flood") { _ in SwiftLogNoOpLogHandler() }),
-      log: AccessLog(format: .off, producer: nil))
+      log: AccessLog(settings: LogSettings(), producer: nil))
     worker.handle(
       .install(
         snapshot,

@@ -72,7 +72,7 @@ private final class SimulatedWorker {
       index: index, io: network, seed: seed, snapshot: operation.snapshot, inbox: inbox,
       peers: inboxes, metrics: metrics, admission: admission,
       events: EventLog(logger: Logger(label: "simulation") { _ in SwiftLogNoOpLogHandler() }),
-      log: AccessLog(format: .off, producer: nil))
+      log: AccessLog(settings: LogSettings(), producer: nil))
     operation.attach(inbox)
     inbox.post(operation.installation(for: index))
     network.lanes[index].wakeUp = inbox.wakeUp

@@ -1,0 +1,200 @@
+// What is different between two configurations, one line for each change, as people who are about
+// to reload want to read it.
+//
+// Both are compared as they would be written, so that a default which is spelled out is no change.
+// What has a name is found again by it: listeners, pools and backends may be listed in another
+// order. Nothing here knows single keys, except what names an item, and what a reload can't change.
+
+extension Configuration {
+  /// One difference.
+  public struct Change: Hashable, Sendable {
+    public enum Kind: String, Sendable { case added, removed, changed }
+
+    public let kind: Kind
+    /// Such as `pools[app].backends[10.0.0.1:8080].weight`.
+    public let what: String
+    /// As JSON; nil where there was none, or the default.
+    public let old: String?
+    public let new: String?
+    /// A reload leaves it as it is; an upgrade or a restart takes it up.
+    public let needsRestart: Bool
+  }
+
+  /// What is different in `other`, in the order of what it is about.
+  public func changes(to other: Configuration) -> [Change] {
+    var comparison = Comparison()
+    comparison.compare(json, other.json, at: "")
+    return comparison.changes.sorted { ($0.what, $0.kind.rawValue) < ($1.what, $1.kind.rawValue) }
+  }
+
+  /// `changes` as a list in JSON, for programs.
+  public static func json(of changes: [Change]) -> String {
+    JSON.list(
+      changes.map { change in
+        var members: [(String, JSON)] = [
+          ("change", .string(change.kind.rawValue)), ("what", .string(change.what)),
+        ]
+        if let old = change.old { members.append(("old", .string(old))) }
+        if let new = change.new { members.append(("new", .string(new))) }
+        members.append(("needs-restart", JSON(.bool(change.needsRestart))))
+        return .object(members)
+      }
+    ).formatted() + "\n"
+  }
+}
+
+extension Configuration.Change: CustomStringConvertible {
+  public var description: String {
+    let tail = needsRestart ? "  (only an upgrade or a restart takes it up)" : ""
+    switch kind {
+    case .added: return "+ \(what)\(new.map { ": \($0)" } ?? "")\(tail)"
+    case .removed: return "- \(what)\(old.map { ": \($0)" } ?? "")\(tail)"
+    case .changed: return "~ \(what): \(old ?? "default") -> \(new ?? "default")\(tail)"
+    }
+  }
+}
+
+private struct Comparison {
+  var changes: [Configuration.Change] = []
+
+  /// What a process takes up once, at its start, beside its admin sockets.
+  private static let fixed = [
+    "workers", "log.level", "process.user", "process.group", "process.core-dumps",
+  ]
+  /// Values that are nobody's business.
+  private static let secret = "stickiness.key"
+
+  mutating func compare(_ old: JSON?, _ new: JSON?, at path: String) {
+    if old?.compact == new?.compact { return }
+    if let items = items(old, new) {
+      return compare(items.old, items.new, at: path)
+    }
+    if let members = members(old, new) {
+      for name in members.names {
+        compare(
+          members.old[name], members.new[name], at: path.isEmpty ? name : "\(path).\(name)")
+      }
+      return
+    }
+    note(.changed, path, old, new)
+  }
+
+  private mutating func compare(_ old: [JSON], _ new: [JSON], at path: String) {
+    let (before, after) = (named(old, at: path), named(new, at: path))
+    for (name, item) in before where after[name] == nil { note(.removed, path, name, item) }
+    for (name, item) in after {
+      if let earlier = before[name] {
+        compare(earlier, item, at: "\(path)[\(name)]")
+      } else {
+        note(.added, path, name, item)
+      }
+    }
+  }
+
+  private mutating func note(
+    _ kind: Configuration.Change.Kind, _ path: String, _ name: String, _ item: JSON
+  ) {
+    // What is only a name has been said.
+    let isPlain = item.compact == name || item.text == name
+    note(
+      kind, "\(path)[\(name)]", kind == .removed && !isPlain ? item : nil,
+      kind == .added && !isPlain ? item : nil)
+  }
+
+  private mutating func note(
+    _ kind: Configuration.Change.Kind, _ path: String, _ old: JSON?, _ new: JSON?
+  ) {
+    changes.append(
+      Configuration.Change(
+        kind: kind, what: path, old: shown(old, path), new: shown(new, path),
+        needsRestart: Self.fixed.contains(path) || path.hasPrefix("admin.")))
+  }
+
+  private func shown(_ value: JSON?, _ path: String) -> String? {
+    guard let value else { return nil }
+    if path.hasSuffix(Self.secret) { return "(not shown)" }
+    return withoutSecrets(value, at: path).compact
+  }
+
+  private func withoutSecrets(_ value: JSON, at path: String) -> JSON {
+    var result = value
+    if let stickiness = value["stickiness"], stickiness["key"] != nil {
+      result["stickiness"]?["key"] = "(not shown)"
+    }
+    if path.hasSuffix("stickiness") && value["key"] != nil { result["key"] = "(not shown)" }
+    return result
+  }
+
+  /// Both sides as lists, if they are; a side that isn't there counts as an empty one.
+  private func items(_ old: JSON?, _ new: JSON?) -> (old: [JSON], new: [JSON])? {
+    switch (old?.items, new?.items) {
+    case (let old?, let new?): (old, new)
+    case (let old?, nil) where new == nil: (old, [])
+    case (nil, let new?) where old == nil: ([], new)
+    default: nil
+    }
+  }
+
+  private struct Members {
+    let old: [String: JSON]
+    let new: [String: JSON]
+    var names: Set<String> { Set(old.keys).union(new.keys) }
+  }
+
+  private func members(_ old: JSON?, _ new: JSON?) -> Members? {
+    switch (old.map(members), new.map(members)) {
+    case (.some(let old?), .some(let new?)): Members(old: old, new: new)
+    case (.some(let old?), .none): Members(old: old, new: [:])
+    case (.none, .some(let new?)): Members(old: [:], new: new)
+    default: nil
+    }
+  }
+
+  private func members(_ json: JSON) -> [String: JSON]? {
+    guard case .object(let members) = json.value else { return nil }
+    return Dictionary(members.map { ($0.name, $0.value) }) { first, _ in first }
+  }
+
+  // MARK: Names
+
+  /// The items by their names; a second one of the same name gets a number.
+  private func named(_ items: [JSON], at path: String) -> [String: JSON] {
+    var result: [String: JSON] = [:]
+    for item in items {
+      let name = name(of: item, at: path)
+      var unique = name
+      var number = 2
+      while result[unique] != nil {
+        unique = "\(name) (\(number))"
+        number += 1
+      }
+      result[unique] = path.hasSuffix("backends") ? spelledOut(item) : item
+    }
+    return result
+  }
+
+  /// A backend may be written as its address alone.
+  private func spelledOut(_ backend: JSON) -> JSON {
+    backend.text == nil ? backend : .object([("address", backend)])
+  }
+
+  private func name(of item: JSON, at path: String) -> String {
+    if let text = item.text { return text }
+    for key in ["name", "address", "chain"] {
+      if let text = item[key]?.text { return text }
+    }
+    if let listen = item["listen"] {
+      return listen.text ?? listen.items?.first?.text ?? listen.compact
+    }
+    if path == "pools" { return Configuration.Pool.defaultName }
+    if case .object = item.value { return routeName(item) }
+    return item.compact
+  }
+
+  /// Host and path; by these a request finds its route.
+  private func routeName(_ route: JSON) -> String {
+    let hosts = route["host"].map { $0.items ?? [$0] } ?? []
+    let host = hosts.isEmpty ? "*" : hosts.compactMap(\.text).joined(separator: ",")
+    return host + (route["path"]?.text ?? "/")
+  }
+}

@@ -1,0 +1,63 @@
+// By what a request is known to everybody who has part in it: X-Request-ID, which is set here if
+// the client brought none, and the trace it is part of (W3C Trace Context), which is only read.
+
+public import HTTP
+public import Primitives
+
+/// Keeps the client's X-Request-ID if there is one that can be kept, else sets one of 128 random
+/// bits.
+public func identifyRequest(_ fields: inout FieldBlock, using generator: inout RandomGenerator) {
+  fields.removeLookalikes(of: [.xRequestID])
+  if fields.hasRequestID { return }
+  fields.removeAll(of: .xRequestID)
+  fields.beginField(.xRequestID)
+  fields.appendValue(digits: generator.next())
+  fields.appendValue(digits: generator.next())
+  fields.endField()
+}
+
+extension FieldBlock {
+  /// The id of the trace, out of a valid `traceparent` field.
+  public var traceID: Slice? {
+    guard let value = first(.traceparent), bytes(of: value).isTraceParent else { return nil }
+    return Slice(start: value.start + 3, count: 32)
+  }
+
+  /// One field of 1 to 128 visible characters: what backends can log as it is.
+  fileprivate var hasRequestID: Bool {
+    guard let value = first(.xRequestID), (1...128).contains(value.count) else { return false }
+    let bytes = bytes(of: value)
+    for index in bytes.indices where bytes[index] <= 0x20 || bytes[index] >= 0x7F { return false }
+    var fieldCount = 0
+    for index in 0..<count where self[index].known == .xRequestID && !self[index].isRemoved {
+      fieldCount += 1
+    }
+    return fieldCount == 1
+  }
+}
+
+extension Span where Element == UInt8 {
+  /// W3C Trace Context 3.2: version, trace, parent and flags, all in lower-case hexadecimal. A
+  /// version to come may have more behind them.
+  fileprivate var isTraceParent: Bool {
+    guard count >= 55, self[2] == 0x2D, self[35] == 0x2D, self[52] == 0x2D else { return false }
+    let isFirstVersion = self[0] == 0x30 && self[1] == 0x30
+    if isFirstVersion ? count != 55 : count > 55 && self[55] != 0x2D { return false }
+    if self[0] == 0x66 && self[1] == 0x66 { return false }
+    return hasDigits(0..<2) && hasDigits(3..<35) && hasDigits(36..<52) && hasDigits(53..<55)
+      && !isZero(3..<35) && !isZero(36..<52)
+  }
+
+  private func hasDigits(_ range: Range<Int>) -> Bool {
+    for index in range {
+      let byte = self[index]
+      if !(0x30...0x39).contains(byte) && !(0x61...0x66).contains(byte) { return false }
+    }
+    return true
+  }
+
+  private func isZero(_ range: Range<Int>) -> Bool {
+    for index in range where self[index] != 0x30 { return false }
+    return true
+  }
+}

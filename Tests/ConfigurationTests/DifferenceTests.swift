@@ -1,0 +1,112 @@
+// What a reload would change, as people read it.
+
+import Testing
+
+@testable import Configuration
+
+@Suite struct DifferenceTests {
+  private func difference(_ old: String, _ new: String) throws -> [String] {
+    let before = try #require(Configuration.read(Array(old.utf8)).configuration)
+    let after = try #require(Configuration.read(Array(new.utf8)).configuration)
+    return before.changes(to: after).map { "\($0)" }
+  }
+
+  @Test func `what is written otherwise but means the same is no difference`() throws {
+    let old = #"{ "pools": [{ "backends": ["10.0.0.1:80", "10.0.0.2:80"] }] }"#
+    let new = #"""
+      { "pools": [{
+          "backends": [{ "address": "10.0.0.2:80", "weight": 1 }, "10.0.0.1:80"],
+          "strategy": "round-robin", "name": "default", "health": {} }],
+        "limits": { "drain": "30s" }, "log": { "access": "json" } }
+      """#
+    #expect(try difference(old, new) == [])
+  }
+
+  @Test func `each change is one line, in the order of names`() throws {
+    let old = #"""
+      {
+        "listeners": [
+          { "listen": "*:443", "tls": {
+            "certificates": [{ "chain": "/a.crt", "key": "/a.key" }] } },
+          { "name": "web", "listen": "*:80", "redirect-to-https": 443 }
+        ],
+        "pools": [
+          { "name": "app", "strategy": "weighted-round-robin",
+            "backends": [{ "address": "a:1", "weight": 3 }, "b:1"] },
+          { "name": "old", "backends": ["c:1"] }
+        ],
+        "routes": [{ "host": ["x.y"], "forward": "app" }, { "path": "/old", "forward": "old" }],
+        "workers": 2
+      }
+      """#
+    let new = #"""
+      {
+        "listeners": [
+          { "name": "web", "listen": "*:80", "redirect-to-https": 8443 },
+          { "listen": "*:443", "tls": { "certificates": [
+            { "chain": "/a.crt", "key": "/b.key" }, { "chain": "/c.crt", "key": "/c.key" }] } }
+        ],
+        "pools": [
+          { "name": "app", "strategy": "weighted-round-robin", "health": "off",
+            "backends": [
+              { "address": "b:1", "max-connections": 9 }, "a:1",
+              { "address": "d:1", "weight": 2 }] }
+        ],
+        "routes": [{ "host": ["x.y"], "forward": "app" }],
+        "limits": { "drain": "5s" },
+        "workers": 3
+      }
+      """#
+    #expect(
+      try difference(old, new) == [
+        #"~ limits.drain: default -> "5s""#,
+        #"~ listeners[*:443].tls.certificates[/a.crt].key: "/a.key" -> "/b.key""#,
+        #"+ listeners[*:443].tls.certificates[/c.crt]: { "chain": "/c.crt", "key": "/c.key" }"#,
+        "~ listeners[web].redirect-to-https: 443 -> 8443",
+        "~ pools[app].backends[a:1].weight: 3 -> default",
+        "~ pools[app].backends[b:1].max-connections: default -> 9",
+        #"+ pools[app].backends[d:1]: { "address": "d:1", "weight": 2 }"#,
+        #"~ pools[app].health: default -> "off""#,
+        #"- pools[old]: { "name": "old", "backends": ["c:1"] }"#,
+        #"- routes[*/old]: { "path": "/old", "forward": "old" }"#,
+        "~ workers: 2 -> 3  (only an upgrade or a restart takes it up)",
+      ])
+  }
+
+  @Test func `routes for one place are told apart`() throws {
+    let routes = { (second: String) in
+      #"""
+      { "listeners": [{ "name": "a", "listen": "*:1" }, { "name": "b", "listen": "*:2" }],
+        "pools": [{ "backends": ["a:1"] }],
+        "routes": [{ "listeners": ["a"] }, { "listeners": ["b"]\#(second) }] }
+      """#
+    }
+    let changes = try difference(
+      routes(""), routes(#", "request": { "remove": ["X"] }"#))
+    #expect(changes == ["+ routes[*/ (2)].request.remove[X]"])
+  }
+
+  @Test func `a secret is not shown, but that it changed`() throws {
+    let pool = { (key: String) in
+      #"{ "pools": [{ "backends": ["a:1"], "stickiness": { "cookie": "c", "key": "\#(key)" } }] }"#
+    }
+    let changes = try difference(pool("one secret"), pool("another"))
+    #expect(changes == ["~ pools[default].stickiness.key: (not shown) -> (not shown)"])
+    let plain = #"{ "pools": [{ "backends": ["a:1"] }] }"#
+    #expect(try !difference(plain, pool("one secret")).joined().contains("one secret"))
+    #expect(try difference(plain, pool("one secret")).count > 0)
+  }
+
+  @Test func `programs get a list`() throws {
+    let before = try #require(
+      Configuration.read(Array(#"{ "pools": [{ "backends": ["a:1"] }] }"#.utf8)).configuration)
+    var after = before
+    after.workers = 4
+    #expect(
+      Configuration.json(of: before.changes(to: after)) == """
+        [{ "change": "changed", "what": "workers", "new": "4", "needs-restart": true }]
+
+        """)
+    #expect(Configuration.json(of: []) == "[]\n")
+  }
+}

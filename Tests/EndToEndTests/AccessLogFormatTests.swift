@@ -1,0 +1,203 @@
+// What the log of the real binary says, in each format, and which ids travel with a request.
+
+import Foundation
+import Testing
+
+@Suite struct AccessLogFormatTests {
+  private func martlet(
+    _ stub: StubBackend, log: String, rest: String = #""via": true"#
+  ) throws -> MartletProcess {
+    try MartletProcess(
+      """
+      { "listeners": [{ "listen": "127.0.0.1:0" }], "pools": [{ "backends": [\(stub.json)] }],
+        "log": { \(log), "target": "access.log" }, \(rest) }
+      """, keeping: [stub])
+  }
+
+  private func lines(_ martlet: MartletProcess, atLeast count: Int) -> [String] {
+    var lines: [String] = []
+    eventually("there are \(count) lines") {
+      lines = martlet.folder.read("access.log").split(separator: "\n").map(String.init)
+      return lines.count >= count
+    }
+    return lines
+  }
+
+  // MARK: Formats
+
+  @Test func `combined is the format that programs for nginx's logs read`() throws {
+    let martlet = try martlet(try StubBackend("hello"), log: #""access": "combined""#)
+    _ = try martlet.get("/a?b=\"c\\d", "User-Agent: x\"\u{e9}\r\nReferer: http://r/\r\n")
+    let line = try #require(lines(martlet, atLeast: 1).first)
+    let pattern =
+      /127\.0\.0\.1 - - \[\d\d\/[A-Z][a-z]{2}\/\d{4}:\d\d:\d\d:\d\d \+0000\] (".*)/
+    let match = try #require(try pattern.wholeMatch(in: line), "\(line)")
+    #expect(
+      match.1
+        == #""GET /a?b=\x22c\x5Cd HTTP/1.1" 200 5 "http://r/" "x\x22\xC3\xA9""#)
+  }
+
+  @Test func `a template of one's own is filled in, and what isn't known is a dash`() throws {
+    let stub = try StubBackend("hello")
+    let martlet = try martlet(
+      stub, log: #""access": "${method}_$target $status $backend/$attempts $failure $$ $tls""#)
+    _ = try martlet.get("/x")
+    #expect(lines(martlet, atLeast: 1) == ["GET_/x 200 \(stub.address)/1 - $ -"])
+  }
+
+  @Test func `a name that doesn't exist is refused where it stands, with the nearest one`() throws {
+    let folder = TemporaryFolder()
+    try folder.write(
+      #"{ "pools": [{ "backends": ["a:1"] }], "log": { "access": "$time \"$staus" } }"#,
+      to: "config.json")
+    let check = try run([Installation.binary, "check", "config.json"], in: folder.path)
+    #expect(check.status == 1)
+    #expect(check.errors.contains("config.json:1:67: error: log.access: there is no $staus;"))
+    #expect(check.errors.contains("(did you mean $status?)"))
+  }
+
+  @Test func `another format is taken up by a reload`() throws {
+    let stub = try StubBackend("hello")
+    let martlet = try martlet(stub, log: #""access": "$status""#)
+    _ = try martlet.get("/")
+    _ = lines(martlet, atLeast: 1)
+    try martlet.reload(
+      """
+      { "listeners": [{ "listen": "127.0.0.1:0" }], "pools": [{ "backends": [\(stub.json)] }],
+        "log": { "access": "now $status", "target": "access.log" } }
+      """)
+    // Workers take it up between two turns.
+    try eventually("the new format is used") {
+      _ = try martlet.get("/")
+      return martlet.folder.read("access.log").contains("now 200")
+    }
+  }
+
+  // MARK: What is logged
+
+  @Test func `of ordinary requests one in so many is logged, of bad ones all`() throws {
+    let martlet = try martlet(
+      try StubBackend("hello"), log: #""access": "$target $status $sample", "sample": 5"#,
+      rest: #""workers": 1, "routes": [{ "path": "/ok" }]"#)
+    let wire = try martlet.wire()
+    for _ in 0..<11 { #expect(try wire.get("/ok").status == 200) }
+    for _ in 0..<3 { #expect(try wire.get("/none").status == 404) }
+    let all = lines(martlet, atLeast: 6)
+    #expect(
+      all == Array(repeating: "/ok 200 5", count: 3) + Array(repeating: "/none 404 1", count: 3))
+  }
+
+  @Test func `with a sample of 0 only errors and what is slow is logged`() throws {
+    let folder = TemporaryFolder()
+    let stub = try StubBackend.halving(until: folder.path("go"))
+    let martlet = try martlet(
+      stub, log: #""access": "$target $status", "sample": 0, "slow": "1ms""#)
+    let wire = try martlet.wire()
+    try wire.send("GET /slow HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    _ = try wire.takeHead()
+    let start = ContinuousClock.now
+    // Answered long before, and fast or not: it is the slow one that must have a line.
+    eventually("two milliseconds have passed") {
+      start.duration(to: .now) > .milliseconds(2)
+    }
+    try folder.write("", to: "go")
+    _ = try wire.take(10)
+    #expect(lines(martlet, atLeast: 1).first == "/slow 200")
+  }
+
+  @Test func `values of secret parameters are neither in targets nor in referers`() throws {
+    let stub = try StubBackend("hello")
+    let martlet = try martlet(
+      stub, log: #""access": "$target $referer", "redact-query": ["token", "Key"]"#)
+    _ = try martlet.get(
+      "/a?x=1&TOKEN=abc&tok%65n=def;key=&y=token", "Referer: http://r/?key=ghi#token=jkl\r\n")
+    _ = try martlet.get("/token=abc?tokens=1&token")
+    let expected = [
+      "/a?x=1&TOKEN=REDACTED&tok%65n=REDACTED;key=&y=token "
+        + "http://r/?key=REDACTED#token=REDACTED",
+      "/token=abc?tokens=1&token -",
+    ]
+    #expect(lines(martlet, atLeast: 2).sorted() == expected.sorted())
+    // The backend needs what it was sent.
+    #expect(stub.requests.contains { $0.target.contains("TOKEN=abc&tok%65n=def;key=") })
+  }
+
+  // MARK: Ids
+
+  @Test func `each request gets an id of its own, which backend and log have`() throws {
+    let stub = try StubBackend("hello")
+    let martlet = try MartletProcess(backends: [stub])
+    let wire = try martlet.wire()
+    let answer = try wire.get("/1")
+    #expect(answer["X-Request-ID"] == nil)
+    _ = try wire.get("/2")
+    let ids = stub.requests.flatMap { $0[all: "X-Request-ID"] }
+    #expect(ids.count == 2 && Set(ids).count == 2)
+    for id in ids { #expect(id.wholeMatch(of: /[0-9a-f]{32}/) != nil, "\(id)") }
+    let logged = try martlet.accessLines(atLeast: 2).compactMap { $0["request_id"] as? String }
+    #expect(logged == ids)
+  }
+
+  @Test(arguments: [
+    ("X-Request-ID: abc-123\r\n", true), ("x-request-id: a b\r\n", false),
+    ("X-Request-ID: a\r\nX-Request-ID: b\r\n", false), ("X-Request-ID:\r\n", false),
+    ("X_Request_ID: abc-123\r\n", false),
+    ("X-Request-ID: \(String(repeating: "x", count: 129))\r\n", false),
+    ("X-Request-ID: \(String(repeating: "x", count: 128))\r\n", true),
+    ("X-Request-ID: abc\r\nConnection: X-Request-ID\r\n", true),
+  ])
+  func `a client's own id is kept if it can be`(_ fields: String, isKept: Bool) throws {
+    let stub = try StubBackend("hello")
+    let martlet = try MartletProcess(
+      backends: [stub], rest: #""request-id": "return""#)
+    let answer = try martlet.get("/", fields)
+    let request = try #require(stub.requests.first)
+    let ids = request[all: "X-Request-ID"]
+    #expect(ids.count == 1)
+    #expect(answer["X-Request-ID"] == ids.first)
+    let sent = fields.split(separator: "\r\n").first?.split(separator: " ").last.map(String.init)
+    #expect((ids.first == sent) == isKept)
+    #expect(request[all: "X_Request_ID"] == [])
+  }
+
+  @Test func `answers of ours return the id too`() throws {
+    let dead = "127.0.0.1:\(try freePort())"
+    let martlet = try MartletProcess(
+      MartletProcess.configuration(
+        backends: [dead], pool: #""health": "off""#,
+        rest: #""request-id": "return", "routes": [{ "path": "/a" }]"#), keeping: [])
+    #expect(try martlet.get("/a", "X-Request-ID: one\r\n")["X-Request-ID"] == "one")
+    #expect(try martlet.get("/b", "X-Request-ID: two\r\n")["X-Request-ID"] == "two")
+    let lines = try martlet.accessLines(atLeast: 2)
+    #expect(Set(lines.compactMap { $0["request_id"] as? String }) == ["one", "two"])
+  }
+
+  @Test func `switched off, nothing is added`() throws {
+    let stub = try StubBackend("hello")
+    let martlet = try MartletProcess(backends: [stub], rest: #""request-id": "off""#)
+    _ = try martlet.get("/")
+    let request = try #require(stub.requests.first)
+    #expect(request[all: "X-Request-ID"] == [])
+    #expect(try martlet.accessLines(atLeast: 1)[0]["request_id"] == nil)
+  }
+
+  @Test(arguments: [
+    ("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", true),
+    ("01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more", true),
+    ("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more", false),
+    ("00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01", false),
+    ("00-00000000000000000000000000000000-00f067aa0ba902b7-01", false),
+    ("00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01", false),
+    ("ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", false), ("x", false),
+  ])
+  func `a trace is passed on as it is, and the log names a valid one`(
+    _ parent: String, isValid: Bool
+  ) throws {
+    let stub = try StubBackend("hello")
+    let martlet = try MartletProcess(backends: [stub])
+    _ = try martlet.get("/", "traceparent: \(parent)\r\n")
+    #expect(stub.requests.first?[all: "traceparent"] == [parent])
+    let line = try #require(try martlet.accessLines(atLeast: 1).first)
+    #expect(line["trace_id"] as? String == (isValid ? "4bf92f3577b34da6a3ce929d0e0e4736" : nil))
+  }
+}

@@ -1,0 +1,43 @@
+// docs/TROUBLESHOOTING.md has a place for every word that the access log uses for what went wrong,
+// and for no other.
+
+import Foundation
+import Testing
+
+@Suite struct TroubleshootingTests {
+  private static let page = SourceTree.file("docs/TROUBLESHOOTING.md")?.text ?? ""
+
+  /// The names that a table of `case .one: "its-name"` in these files gives.
+  private static func names(in paths: [String]) throws -> Set<String> {
+    var names: Set<String> = []
+    for path in paths {
+      let file = try #require(SourceTree.file(path), "\(path)")
+      let found = file.text.matches(of: /case \.[A-Za-z0-9]+(?:\([^)]*\))?: "([a-z0-9-]+)"/)
+      #expect(!found.isEmpty, "\(path)")
+      names.formUnion(found.map { String($0.1) })
+    }
+    return names
+  }
+
+  @Test func everyFailureAndEveryResultHasItsSection() throws {
+    let names = try Self.names(in: [
+      "Sources/Proxy/ExchangeFailure.swift", "Sources/Proxy/AttemptList.swift",
+      "Sources/Balancing/FailureCause.swift", "Sources/Balancing/Selection.swift",
+    ])
+    #expect(names.isSuperset(of: ["connect-refused", "queue-full", "no-route", "ok", "pending"]))
+    let sections = Self.page.matches(of: /\n### `([a-z0-9-]+)`\n/).map { String($0.1) }
+    #expect(sections.count == Set(sections).count)
+    #expect(Set(sections) == names)
+  }
+
+  @Test func everyReasonHasItsLine() throws {
+    var names = try Self.names(in: ["Sources/HTTP1/HTTP1Error.swift"])
+    for file in SourceTree.sources where file.path.hasPrefix("Sources/Server/") {
+      names.formUnion(file.text.matches(of: /reason: "([a-z0-9-]+)"/).map { String($0.1) })
+    }
+    #expect(names.isSuperset(of: ["bare-line-feed", "bad-path"]))
+    let lines = Self.page.matches(of: /\n\| `([a-z0-9-]+)`/).map { String($0.1) }
+    #expect(lines.count == Set(lines).count)
+    #expect(Set(lines.filter { $0 != "reason" }) == names)
+  }
+}
