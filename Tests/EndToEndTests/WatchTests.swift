@@ -63,6 +63,64 @@ import Testing
     #expect(try serial() == second)
   }
 
+  @Test func `a file that is written in pieces is taken as a whole`() throws {
+    let (one, two) = (try StubBackend("one"), try StubBackend("two"))
+    let martlet = try MartletProcess(backends: [one])
+    let bytes = Data(MartletProcess.configuration(backends: [two]).utf8)
+    let path = martlet.folder.path("config.json")
+    let file = try FileHandle(forWritingTo: URL(fileURLWithPath: path))
+    try file.truncate(atOffset: 0)
+    for start in stride(from: 0, to: bytes.count, by: 16) {
+      try file.write(contentsOf: bytes[start..<min(start + 16, bytes.count)])
+    }
+    try file.close()
+    try eventually("the other backend serves") { try martlet.get().text == "two" }
+    #expect(count("the new configuration is refused", martlet) == 0)
+    #expect(count("the new configuration is in force", martlet) == 1)
+  }
+
+  /// As Kubernetes mounts a ConfigMap: the file itself never changes, nor does its folder's entry.
+  @Test func `a folder that is swapped behind a link is seen`() throws {
+    let (one, two) = (try StubBackend("one"), try StubBackend("two"))
+    let folder = TemporaryFolder()
+    let files = FileManager.default
+    for (name, backend) in [("..first", one), ("..second", two)] {
+      try files.createDirectory(
+        atPath: folder.path(name), withIntermediateDirectories: false)
+      try folder.write(
+        MartletProcess.configuration(backends: [backend]), to: "\(name)/mounted.json")
+    }
+    try files.createSymbolicLink(atPath: folder.path("..data"), withDestinationPath: "..first")
+    try files.createSymbolicLink(
+      atPath: folder.path("mounted.json"), withDestinationPath: "..data/mounted.json")
+    let martlet = try MartletProcess(
+      "{}", ["--config", "mounted.json"], in: folder, keeping: [one, two])
+    #expect(try martlet.get().text == "one")
+
+    try files.createSymbolicLink(atPath: folder.path("..next"), withDestinationPath: "..second")
+    #expect(rename(folder.path("..next"), folder.path("..data")) == 0)
+    try eventually("the other backend serves") { try martlet.get().text == "two" }
+    #expect(count("changed: mounted.json", martlet) == 1)
+  }
+
+  @Test func `a file that is only touched is not reloaded, beside one that has changed`() throws {
+    let certificates = try Certificates()
+    try certificates.make("site", names: ["localhost"])
+    let martlet = try MartletProcess(
+      backends: [try StubBackend("hello")],
+      listener: #""tls": { "certificates": [\#(certificates.entry("site"))] }"#)
+    // Written anew, with the same in it, and before the others, so that whoever sees those has
+    // seen this.
+    try martlet.folder.write(martlet.folder.read("config.json"), to: "config.json")
+    try certificates.make("site", names: ["localhost"])
+    eventually("the certificate is taken up") {
+      count("the new configuration is in force", martlet) >= 1
+    }
+    #expect(martlet.log.contains("site.crt"))
+    let changes = martlet.log.split(separator: "\n").filter { $0.contains("changed: ") }
+    #expect(!changes.isEmpty && !changes.contains { $0.contains("config.json") }, "\(changes)")
+  }
+
   @Test func `without watch nothing happens until it is asked for`() throws {
     let (one, two) = (try StubBackend("one"), try StubBackend("two"))
     let martlet = try MartletProcess(backends: [one], rest: #""watch": false"#)
