@@ -191,10 +191,17 @@ private struct Comparison {
     return item.compact
   }
 
-  /// Host and path; by these a request finds its route.
+  /// All by which a request finds its route, so that the order of routes doesn't matter.
   private func routeName(_ route: JSON) -> String {
-    let hosts = route["host"].map { $0.items ?? [$0] } ?? []
-    let host = hosts.isEmpty ? "*" : hosts.compactMap(\.text).joined(separator: ",")
-    return host + (route["path"]?.text ?? "/")
+    let hosts = texts(route["host"])
+    let listeners = texts(route["listeners"])
+    return (hosts.isEmpty ? "*" : hosts.joined(separator: ",")) + (route["path"]?.text ?? "/")
+      + (route["match"]?.text.map { " \($0)" } ?? "")
+      + (listeners.isEmpty ? "" : " on " + listeners.joined(separator: ","))
+  }
+
+  /// The texts of a list, or the only one, sorted.
+  private func texts(_ value: JSON?) -> [String] {
+    (value.map { $0.items ?? [$0] } ?? []).compactMap(\.text).sorted()
   }
 }

@@ -83,7 +83,30 @@ import Testing
     }
     let changes = try difference(
       routes(""), routes(#", "request": { "remove": ["X"] }"#))
-    #expect(changes == ["+ routes[*/ (2)].request.remove[X]"])
+    #expect(changes == ["+ routes[*/ on b].request.remove[X]"])
+  }
+
+  @Test func `the order of routes is no difference, not even of those for one path`() throws {
+    let file = { (routes: [String]) in
+      #"""
+      { "listeners": [{ "name": "a", "listen": "*:1" }, { "name": "b", "listen": "*:2" }],
+        "pools": [{ "name": "p", "backends": ["a:1"] }, { "name": "q", "backends": ["b:1"] }],
+        "routes": [\#(routes.joined(separator: ", "))] }
+      """#
+    }
+    let routes = [
+      #"{ "listeners": ["a", "b"], "path": "/x", "forward": "p" }"#,
+      #"{ "path": "/x", "forward": "q" }"#,
+      #"{ "host": ["y.z", "x.y"], "path": "/x", "forward": "p" }"#,
+      #"{ "path": "/x", "match": "exact", "forward": "p" }"#,
+    ]
+    var others = Array(routes.reversed())
+    others[1] = #"{ "host": ["x.y", "y.z"], "path": "/x", "forward": "p" }"#
+    #expect(try difference(file(routes), file(others)) == [])
+    others[0] = #"{ "path": "/x", "match": "exact", "forward": "q" }"#
+    #expect(
+      try difference(file(routes), file(others))
+        == [#"~ routes[*/x exact].forward: "p" -> "q""#])
   }
 
   @Test func `a secret is not shown, but that it changed`() throws {
