@@ -1,5 +1,5 @@
-// docs/TROUBLESHOOTING.md has a place for every word that the access log uses for what went wrong,
-// and for no other.
+// docs/TROUBLESHOOTING.md has a place for every word that the logs, and the count of failed
+// handshakes, use for what went wrong, and for no other.
 
 import Foundation
 import Testing
@@ -23,8 +23,11 @@ import Testing
     let names = try Self.names(in: [
       "Sources/Proxy/ExchangeFailure.swift", "Sources/Proxy/AttemptList.swift",
       "Sources/Balancing/FailureCause.swift", "Sources/Balancing/Selection.swift",
+      "Sources/TLS/TLSFailure.swift", "Sources/Balancing/HealthState.swift",
+      "Sources/Server/Overload.swift",
     ])
     #expect(names.isSuperset(of: ["connect-refused", "queue-full", "no-route", "ok", "pending"]))
+    #expect(names.isSuperset(of: ["peer-alert", "ejected", "shedding-requests"]))
     let sections = Self.page.matches(of: /\n### `([a-z0-9-]+)`\n/).map { String($0.1) }
     #expect(sections.count == Set(sections).count)
     #expect(Set(sections) == names)
