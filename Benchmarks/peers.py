@@ -263,6 +263,8 @@ class Martlet(Peer):
                 },
                 {"listen": f"127.0.0.1:{self.plain_port}"},
             ],
+            # No peer makes ids for requests unless it is told to.
+            "request-id": "off",
             "pools": [
                 {
                     "backends": [f"127.0.0.1:{self.backend_port}"],

@@ -65,7 +65,8 @@ def main():
     for command in root.get("subcommands", []):
         if command["commandName"] == "help" or not command.get("shouldDisplay", True):
             continue
-        print(f".SS martlet {escape(command['commandName'])}\n{escape(command.get('abstract', ''))}")
+        print(f".SS martlet {escape(command['commandName'])}")
+        print(escape(command.get("abstract", "")))
         if command.get("discussion"):
             print(".PP\n" + prose(command["discussion"]))
         print(options(command))

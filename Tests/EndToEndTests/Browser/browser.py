@@ -9,6 +9,7 @@ It knows nothing of the page.
 import base64
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -35,7 +36,7 @@ class Browser:
             ["chromium", "--headless=new", "--no-sandbox", "--disable-gpu",
              "--disable-dev-shm-usage", "--no-first-run", "--remote-debugging-pipe",
              f"--user-data-dir={profile}"],
-            preexec_fn=place, close_fds=False, stdin=subprocess.DEVNULL,
+            preexec_fn=place, close_fds=False, start_new_session=True, stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         os.close(to_browser)
         os.close(from_browser)
@@ -109,7 +110,8 @@ class Browser:
 
 
 def main():
-    with tempfile.TemporaryDirectory() as profile:
+    # What its processes still write as they end is left to the system.
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         browser = Browser(profile)
         try:
             for line in sys.stdin:
@@ -131,7 +133,7 @@ def main():
                 except RuntimeError as error:
                     print(json.dumps({"error": str(error)}), flush=True)
         finally:
-            browser.process.kill()
+            os.killpg(browser.process.pid, signal.SIGKILL)
             browser.process.wait()
 
 
