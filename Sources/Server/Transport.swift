@@ -100,6 +100,8 @@ struct Transport: ~Copyable {
     }
   }
 
+  /// Is something there that was not looked at yet, or may it be in the socket?
+  var mayHoldMore: Bool { !inbound.isEmpty || !ciphertext.isEmpty || isReadable }
   /// Has everything that was written been taken by the socket?
   var isFlushed: Bool { outbound.isEmpty && staged.isEmpty }
   /// Bytes wait and the socket is full: only the peer can end that.

@@ -193,8 +193,8 @@ extension Worker where IO: ~Copyable {
     case .relaying(let exchange):
       resumeResponse(exchange)
     case .awaitingHead:
-      // A pipelined request may have waited for room.
-      if !downstreams[handle].transport.inbound.isEmpty { queueToDrive(downstream: handle) }
+      // A pipelined request may have waited for room, here or still in the socket.
+      if downstreams[handle].transport.mayHoldMore { queueToDrive(downstream: handle) }
     case .handshaking, .lingering:
       break
     }

@@ -160,7 +160,9 @@ extension Worker where IO: ~Copyable {
       clientGone(handle)
     }
     for slot in 0..<downstreams.slotCount {
-      if let handle = downstreams.handle(at: slot) { close(downstream: handle) }
+      guard let handle = downstreams.handle(at: slot) else { continue }
+      // An answer that ends with its connection must not look whole when it isn't.
+      close(downstream: handle, reset: !downstreams[handle].transport.isFlushed)
     }
     for slot in 0..<upstreams.slotCount {
       if let handle = upstreams.handle(at: slot) { close(upstream: handle) }

@@ -98,6 +98,26 @@ import Testing
     #expect(wire.endsQuietly())
   }
 
+  /// Of an answer to HTTP/1.0 without a length the end of the connection says that it is whole.
+  @Test func `an answer that the second signal cuts off does not look whole`() throws {
+    let whole = String(repeating: "x", count: 160_000)
+    let stub = try StubBackend { _, wire in
+      try wire.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+      try wire.send("\(String(whole.utf8.count, radix: 16))\r\n\(whole)\r\n0\r\n\r\n")
+      return true
+    }
+    let martlet = try MartletProcess(backends: [stub])
+    let wire = try Wire(port: martlet.port, receiveBuffer: 4096)
+    try wire.send("GET / HTTP/1.0\r\nHost: localhost\r\n\r\n")
+    // The exchange is over, but not all of it fits into the kernel's buffers.
+    _ = try martlet.accessLines(atLeast: 1)
+    martlet.signal(SIGTERM)
+    eventually("it drains") { martlet.log.contains("draining") }
+    martlet.signal(SIGTERM)
+    _ = try martlet.process.waitForExit()
+    #expect(throws: HarnessError.self) { try wire.takeRest() }
+  }
+
   @Test func `a backend that dies in the middle of an answer costs that answer only`() throws {
     let whole = try StubBackend("whole")
     let dying = try StubBackend { _, wire in

@@ -13,5 +13,10 @@ struct KeptSeed {
     KeptSeed(seed: 1487, found: "a reload's body limit was applied to a request under way"),
     KeptSeed(seed: 1645, found: "a drain cut off a client that was taking its last answer"),
     KeptSeed(seed: 1259, found: "pipelined answers that are cut off together, which is allowed"),
+    KeptSeed(seed: 202968, found: "a pipelined request behind a blocked answer was forgotten"),
+    KeptSeed(seed: 240266, found: "a stop ended half an answer as if it were whole"),
+    KeptSeed(seed: 213702, found: "half a 100 is an answer begun, and not asked for again"),
+    KeptSeed(seed: 236798, found: "a lost beginning was taken for later than it was sent"),
+    KeptSeed(seed: 245869, found: "a client late with its last bytes got 408, rightly"),
   ]
 }

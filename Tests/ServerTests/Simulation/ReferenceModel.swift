@@ -106,7 +106,8 @@ struct ReferenceModel {
     for (index, delivery) in record.deliveries.enumerated() {
       // A stale connection is replaced by one to the same backend, under the same pick.
       let isRedial = record.deliveries[..<index].contains { $0.backend == delivery.backend }
-      if !isRedial && history.isDown(delivery.backend, at: delivery.begunAt) {
+      // Of what was lost nobody can tell exactly when it was begun.
+      if !isRedial && !delivery.isLost && history.isDown(delivery.backend, at: delivery.begunAt) {
         ledger.fault(id, "delivered to backend \(delivery.backend), which is down")
       }
     }
@@ -145,8 +146,9 @@ struct ReferenceModel {
     var allowed = AllowedOutcomes()
     let hasJump = history.hasJump(
       from: record.endpoint?.dialledAt ?? record.begunAt, to: record.endedAt)
-    if record.clientMayStall || hasJump || record.isHalfClosed || record.plan.departure != nil {
-      if !record.isHalfClosed { allowed.statuses = [408] }
+    let isLate = record.clientMayStall || hasJump || record.plan.departure != nil
+    if isLate { allowed.statuses = [408] }
+    if isLate || record.isHalfClosed {
       allowed.mayEnd = true
       allowed.mayBeTruncated = true
     }

@@ -198,6 +198,7 @@ final class SimulatedBackendConnection: SimulatedActor {
     }
     due.append(answer)
     if head.values("expect") == ["100-continue"] && plan.sendsContinue && due.count == 1 {
+      ledger.records[id].deliveries[delivery].interimStart = sentTotal
       output.append("HTTP/1.1 100 Continue\r\n\r\n" as StaticString)
     }
   }
@@ -277,7 +278,9 @@ final class SimulatedBackendConnection: SimulatedActor {
     default:
       break
     }
-    ledger.records[id].deliveries[current.delivery].interimStart = sentTotal
+    if ledger.records[id].deliveries[current.delivery].interimStart == nil {
+      ledger.records[id].deliveries[current.delivery].interimStart = sentTotal
+    }
     for status in current.plan.interims {
       output.append(string: "HTTP/1.1 \(status) Early\r\nLink: </style.css>\r\n\r\n")
     }
