@@ -31,13 +31,14 @@ public struct ListeningSockets: Sendable {
 
   /// Opens `count` sockets on `address`. Listening on `::` takes IPv6 connections alone. Throws
   /// EADDRINUSE when somebody listens there, EADDRNOTAVAIL when the address isn't this machine's,
-  /// EACCES for a privileged port, EOPNOTSUPP for a Unix path; then nothing stays open.
+  /// EACCES for a privileged port, EOPNOTSUPP for a Unix path; then nothing stays open. `isShared`:
+  /// another process of this user may listen there, which is about to stop.
   public static func open(
-    on address: SocketAddress, count: Int, backlog: Int32 = defaultBacklog
+    on address: SocketAddress, count: Int, backlog: Int32 = defaultBacklog, isShared: Bool = false
   ) throws(SystemError) -> ListeningSockets {
     precondition(count > 0)
     guard case .ip(let ip, let port) = address else { throw SystemError(code: EOPNOTSUPP) }
-    if port != 0 { _ = Glibc.close(try bind(to: address, sharing: false)) }
+    if port != 0 && !isShared { _ = Glibc.close(try bind(to: address, sharing: false)) }
 
     var sockets: [Socket] = []
     var bound = address

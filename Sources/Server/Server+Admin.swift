@@ -8,55 +8,73 @@ import Metrics
 import Primitives
 import Reactor
 
+/// Where the admin interface listens, and what clients over TCP have to show.
+struct AdminSockets: Sendable {
+  let local: LocalListener?
+  let groups: [ListeningSockets]
+  let token: String?
+}
+
 /// The admin thread, as the control thread knows it.
 struct RunningAdmin {
   let inbox: Inbox<AdminMessage>
   let thread: Thread
-  let socket: LocalListener?
-  let sockets: [ListeningSockets]
+  let sockets: AdminSockets
 
   func end() {
     inbox.post(.end)
     thread.join()
-    socket?.close()
-    for group in sockets { group.close() }
+    sockets.local?.close()
+    for group in sockets.groups { group.close() }
   }
 }
 
 extension Server {
-  /// Starts the admin thread. A socket that can't be had is no reason not to serve, unless it was
-  /// asked for by name.
-  func startAdmin() throws(ServerFailure) {
-    let socket = try openAdminSocket()
+  /// Opens the sockets, before anything runs that would have to be ended again. One that can't be
+  /// had is no reason not to serve, unless it was asked for by name.
+  func openAdmin() throws(ServerFailure) -> AdminSockets {
+    let token = try readAdminToken()
     var groups: [ListeningSockets] = []
-    var token: String?
-    if let listen = configuration.admin.listen {
-      token = try readAdminToken()
-      for address in listen.addresses {
-        do throws(SystemError) {
-          groups.append(try ListeningSockets.open(on: address, count: 1, backlog: 64))
-        } catch {
-          // Of `localhost` one protocol may be missing.
-          let isMissing = error == .addressNotAvailable || error == .familyNotSupported
-          if isMissing && listen.addresses.count > 1 { continue }
-          throw ServerFailure("admin.listen: can't listen on \(address): \(error)")
-        }
+    for address in configuration.admin.listen?.addresses ?? [] {
+      do throws(SystemError) {
+        // Whom this process takes over from still listens there.
+        groups.append(
+          try ListeningSockets.open(
+            on: address, count: 1, backlog: 64, isShared: options.predecessor != nil))
+      } catch {
+        // Of `localhost` one protocol may be missing.
+        let isMissing = error == .addressNotAvailable || error == .familyNotSupported
+        if isMissing && configuration.admin.listen?.addresses.count ?? 0 > 1 { continue }
+        for group in groups { group.close() }
+        throw ServerFailure("admin.listen: can't listen on \(address): \(error)")
       }
     }
-    var listeners = groups.flatMap(\.sockets).map { AdminListener(socket: $0, isLocal: false) }
-    if let socket { listeners.append(AdminListener(socket: socket.socket, isLocal: true)) }
+    return AdminSockets(local: try openAdminSocket(), groups: groups, token: token)
+  }
+
+  /// Starts the admin thread on these sockets.
+  func startAdmin(_ sockets: AdminSockets) throws(ServerFailure) {
+    var listeners = sockets.groups.flatMap(\.sockets).map {
+      AdminListener(socket: $0, isLocal: false)
+    }
+    if let local = sockets.local {
+      listeners.append(AdminListener(socket: local.socket, isLocal: true))
+    }
     if listeners.isEmpty { return }
-    for group in groups { logger.notice("the admin interface is at http://\(group.address)/") }
+    for group in sockets.groups {
+      logger.notice("the admin interface is at http://\(group.address)/")
+    }
     let (view, control, all) = (adminView(), inbox, listeners)
     do throws(SystemError) {
       let inbox = try Inbox<AdminMessage>()
-      let thread = try Thread(name: "admin") { [token] in
+      let thread = try Thread(name: "admin") {
         guard let io = try? EpollIO(wakeUp: inbox.wakeUp) else { return }
         var server = AdminServer(
-          io: io, listeners: all, token: token, view: view, inbox: inbox, control: control)
+          io: io, listeners: all, token: sockets.token, view: view, inbox: inbox,
+          control: control)
         server.run()
       }
-      admin = RunningAdmin(inbox: inbox, thread: thread, socket: socket, sockets: groups)
+      admin = RunningAdmin(inbox: inbox, thread: thread, sockets: sockets)
     } catch {
       throw ServerFailure("can't start the admin thread: \(error)")
     }

@@ -52,6 +52,9 @@ extension Server {
       stage = .draining(isAsked: false)
       drainsAt = SystemClock.monotonic()
       tell(.replaced(by: successor.process.id))
+      // Who asks from now on is answered by the new process.
+      admin?.end()
+      admin = nil
     case (.upgrading(let successor), .ended(let ending, let reason)):
       stage = .serving
       if successor.isOverdue {

@@ -172,10 +172,11 @@ public final class Server {
     for socket in listening.closeUnused() {
       logger.warning("the socket \(socket) was given to this process, but no listener is for it")
     }
+    let adminSockets = try openAdmin()
     try startWorkers()
     try watchSignals()
     try watchNames()
-    try startAdmin()
+    try startAdmin(adminSockets)
     scheduleTicketRotation()
     watchOverload()
     watchFiles()

@@ -268,6 +268,25 @@ import Testing
     }
   }
 
+  @Test func `after an upgrade the new process is the one that is asked`() throws {
+    let stub = try StubBackend()
+    let installed = try Installed()
+    let port = try freePort()
+    let martlet = try installed.start(
+      installed.configuration(
+        backends: [stub], rest: #""admin": { "listen": "127.0.0.1:\#(port)" }"#),
+      keeping: [stub])
+    #expect(try command(martlet, "drain", "default/\(stub.address)").status == 0)
+    #expect(try installed.upgrade().status == 0, "\(martlet.log)")
+    #expect(try martlet.process.waitForExit() == 0)
+    let asked = try Wire(port: port).exchange(
+      "GET /v1/state HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+    #expect(asked.text.contains("\"process\":\(installed.servingProcess),"))
+    let state = try state(martlet)
+    #expect(state["process"] as? Int == Int(installed.servingProcess))
+    #expect(asked.text.contains("\"admin\":\"draining\""))
+  }
+
   @Test func `garbage and idle clients don't hold it up`() throws {
     let martlet = try MartletProcess(
       backends: [try StubBackend()], rest: #""admin": { "listen": "127.0.0.1:0" }"#)
