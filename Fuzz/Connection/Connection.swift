@@ -111,7 +111,7 @@ private struct TestStand: ~Copyable {
       index: 0, io: io, seed: 1, snapshot: snapshot, inbox: inbox, peers: [inbox],
       metrics: WorkerMetrics(),
       events: EventLog(logger: Logger(label: "fuzz") { _ in SwiftLogNoOpLogHandler() }),
-      log: AccessLog(format: .off, producer: nil))
+      log: AccessLog(settings: LogSettings(), producer: nil))
     worker.handle(
       .install(snapshot, listeners: [ListenerAssignment(socket: ScriptedIO.listener, listener: 0)]))
   }
