@@ -62,7 +62,7 @@ extension Worker where IO: ~Copyable {
   /// An attempt has failed at the backend that the exchange has picked.
   mutating func countFailure(_ cause: FailureCause, of handle: Handle) {
     guard let pick = exchanges[handle].pick else { return }
-    backendTraffic[pick.record.id]?.add(failure: TrafficCounter(cause), at: now)
+    backendTraffic[pick.record.id]?.add(failure: cause.counters.attempt, at: now)
   }
 
   mutating func countBytes(downstream handle: Handle) {
@@ -93,7 +93,7 @@ extension Worker where IO: ~Copyable {
 
   mutating func countFailure(_ failure: ExchangeFailure) {
     switch failure {
-    case .upstream(let cause): metrics.add(Metric(cause))
+    case .upstream(let cause): metrics.add(cause.counters.exchange)
     case .unavailable(.queueFull): metrics.add(.failuresQueueFull)
     case .unavailable(.queueTimeout): metrics.add(.failuresQueueTimeout)
     case .unavailable: metrics.add(.failuresNoMember)
@@ -186,39 +186,23 @@ extension Metric {
       case .ended, .other: .handshakeOther
       }
   }
-
-  init(_ cause: FailureCause) {
-    self =
-      switch cause {
-      case .connectRefused: .failuresRefused
-      case .connectTimeout: .failuresConnectTimeout
-      case .connectFailed: .failuresConnect
-      case .resetBeforeResponse, .closedBeforeResponse: .failuresReset
-      case .responseTimeout, .responseStalled: .failuresResponseTimeout
-      case .badResponse: .failuresMalformed
-      case .truncatedResponse: .failuresTruncated
-      case .status: .failuresStatus
-      }
-  }
-}
-
-extension TrafficCounter {
-  init(_ cause: FailureCause) {
-    self =
-      switch cause {
-      case .connectRefused: .failuresRefused
-      case .connectTimeout: .failuresConnectTimeout
-      case .connectFailed: .failuresConnect
-      case .resetBeforeResponse, .closedBeforeResponse: .failuresReset
-      case .responseTimeout, .responseStalled: .failuresResponseTimeout
-      case .badResponse: .failuresMalformed
-      case .truncatedResponse: .failuresTruncated
-      case .status: .failuresStatus
-      }
-  }
 }
 
 extension FailureCause {
+  /// What it is counted under: an exchange that ends with it, and an attempt at a backend.
+  var counters: (exchange: Metric, attempt: TrafficCounter) {
+    switch self {
+    case .connectRefused: (.failuresRefused, .failuresRefused)
+    case .connectTimeout: (.failuresConnectTimeout, .failuresConnectTimeout)
+    case .connectFailed: (.failuresConnect, .failuresConnect)
+    case .resetBeforeResponse, .closedBeforeResponse: (.failuresReset, .failuresReset)
+    case .responseTimeout, .responseStalled: (.failuresResponseTimeout, .failuresResponseTimeout)
+    case .badResponse: (.failuresMalformed, .failuresMalformed)
+    case .truncatedResponse: (.failuresTruncated, .failuresTruncated)
+    case .status: (.failuresStatus, .failuresStatus)
+    }
+  }
+
   /// Why a dial failed.
   init(connecting error: SystemError) {
     self =

@@ -11,17 +11,11 @@ import Testing
       in: martlet.folder.path)
   }
 
-  /// The port of `admin.listen`, as the log says it.
-  private func adminPort(_ martlet: MartletProcess) throws -> Int {
-    let mark = try #require(martlet.log.range(of: "admin interface is at http://127.0.0.1:"))
-    return try #require(Int(martlet.log[mark.upperBound...].prefix { $0.isNumber }))
-  }
-
   private func ask(
     _ martlet: MartletProcess, _ target: String, _ fields: String = "", method: String = "GET",
     body: String = ""
   ) throws -> Message {
-    try Wire(port: adminPort(martlet)).exchange(
+    try Wire(port: martlet.adminPort()).exchange(
       "\(method) \(target) HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\(fields)"
         + "Content-Length: \(body.utf8.count)\r\n\r\n\(body)")
   }
@@ -244,7 +238,7 @@ import Testing
     let path = "/v1/pools/default/backends/\(stub.address)"
     let change = try ask(martlet, path, method: "PATCH", body: #"{"state": "draining"}"#)
     #expect(change.status == 403)
-    let foreign = try Wire(port: adminPort(martlet)).exchange(
+    let foreign = try Wire(port: martlet.adminPort()).exchange(
       "GET /v1/state HTTP/1.1\r\nHost: rebound.example\r\nConnection: close\r\n\r\n")
     #expect(foreign.status == 401)
     #expect(try martlet.get().status == 200)
@@ -290,8 +284,8 @@ import Testing
   @Test func `garbage and idle clients don't hold it up`() throws {
     let martlet = try MartletProcess(
       backends: [try StubBackend()], rest: #""admin": { "listen": "127.0.0.1:0" }"#)
-    let idle = try (0..<20).map { _ in try Wire(port: adminPort(martlet)) }
-    let garbage = try Wire(port: adminPort(martlet)).exchange("\u{1}\u{2}\r\n\r\n")
+    let idle = try (0..<20).map { _ in try Wire(port: martlet.adminPort()) }
+    let garbage = try Wire(port: martlet.adminPort()).exchange("\u{1}\u{2}\r\n\r\n")
     #expect(garbage.status == 400)
     #expect(try ask(martlet, "/healthz").text == "ok\n")
     #expect(try ask(martlet, "/nothing").status == 404)

@@ -23,8 +23,7 @@ import Testing
   }
 
   private func address(_ martlet: MartletProcess) throws -> String {
-    let mark = try #require(martlet.log.range(of: "admin interface is at "))
-    return String(martlet.log[mark.upperBound...].prefix { $0 != "\n" })
+    "http://127.0.0.1:\(try martlet.adminPort())/"
   }
 
   private static let requestsMove =

@@ -63,8 +63,7 @@ import Testing
       backends: [one, two],
       rest: #""admin": { "listen": "127.0.0.1:0", "token-file": "token" }"#,
       token: "a-token-of-some-length")
-    let mark = try #require(martlet.log.range(of: "admin interface is at http://127.0.0.1:"))
-    let port = try #require(Int(martlet.log[mark.upperBound...].prefix { $0.isNumber }))
+    let port = try martlet.adminPort()
     let bodies = [
       "patch": #"{"state": "draining", "weight": null}"#,
       "post": #"{"address": "127.0.0.1:9", "weight": 2}"#,

@@ -9,8 +9,7 @@ import Testing
     let martlet = try MartletProcess(
       backends: [good, bad], pool: #""name": "app", "health": "off", "ejection": "off""#,
       rest: #""admin": { "listen": "127.0.0.1:0" }"#)
-    let mark = try #require(martlet.log.range(of: "admin interface is at http://"))
-    let target = String(martlet.log[mark.upperBound...].prefix { $0 != "/" })
+    let target = "127.0.0.1:\(try martlet.adminPort())"
     let folder = TemporaryFolder()
     try folder.write(
       """
@@ -42,8 +41,7 @@ import Testing
   @Test func `alerts and dashboard ask for metrics that there are`() throws {
     let martlet = try MartletProcess(
       backends: [try StubBackend()], rest: #""admin": { "listen": "127.0.0.1:0" }"#)
-    let mark = try #require(martlet.log.range(of: "admin interface is at http://127.0.0.1:"))
-    let port = try #require(Int(martlet.log[mark.upperBound...].prefix { $0.isNumber }))
+    let port = try martlet.adminPort()
     let text = try Wire(port: port).exchange(
       "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
     ).text

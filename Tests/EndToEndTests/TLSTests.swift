@@ -279,20 +279,11 @@ import Testing
       listener: #""tls": { "certificates": [\#(certificates.entry("site"))] }"#,
       rest: #""watch": false"#)
     let martlet = try MartletProcess(configuration)
-    func serial() throws -> String {
-      try run(
-        [
-          "sh", "-c",
-          "openssl s_client -connect 127.0.0.1:\(martlet.port) </dev/null 2>/dev/null"
-            + " | openssl x509 -noout -serial",
-        ]
-      ).output
-    }
-    let before = try serial()
+    let before = try martlet.servedSerial()
     try certificates.make("site", names: ["localhost"])
-    #expect(try serial() == before)
+    #expect(try martlet.servedSerial() == before)
     try martlet.reload(configuration)
-    let after = try serial()
+    let after = try martlet.servedSerial()
     #expect(after.hasPrefix("serial=") && after != before)
   }
 }

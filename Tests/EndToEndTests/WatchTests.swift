@@ -35,22 +35,13 @@ import Testing
     let martlet = try MartletProcess(
       backends: [try StubBackend("hello")],
       listener: #""tls": { "certificates": [\#(certificates.entry("site"))] }"#)
-    func serial() throws -> String {
-      try run(
-        [
-          "sh", "-c",
-          "openssl s_client -connect 127.0.0.1:\(martlet.port) </dev/null 2>/dev/null"
-            + " | openssl x509 -noout -serial",
-        ]
-      ).output
-    }
-    let first = try serial()
+    let first = try martlet.servedSerial()
     try certificates.make("site", names: ["localhost"])
     try eventually("another certificate is served") {
-      let now = try serial()
+      let now = try martlet.servedSerial()
       return now.hasPrefix("serial=") && now != first
     }
-    let second = try serial()
+    let second = try martlet.servedSerial()
 
     // A key that doesn't belong to it: the pair in force serves on.
     try certificates.make("other", names: ["localhost"])
@@ -60,7 +51,7 @@ import Testing
       toPath: certificates.folder.path("site.key"))
     eventually("it is refused") { count("the new configuration is refused", martlet) == 1 }
     #expect(martlet.log.contains("site.key"))
-    #expect(try serial() == second)
+    #expect(try martlet.servedSerial() == second)
   }
 
   @Test func `a file that is written in pieces is taken as a whole`() throws {

@@ -51,6 +51,15 @@ struct ProcessFacts: Sendable {
   let metrics: [WorkerMetrics]
   let traffic: MetricsRegistry
   let reports: [ExchangeReports]
+
+  /// What all workers have counted for a subject.
+  func reading(_ subject: MetricsSubject) -> TrafficReading {
+    TrafficReading(of: traffic.blocks(for: subject))
+  }
+
+  func reading(_ backend: BackendIdentity) -> TrafficReading {
+    reading(.backend(pool: backend.pool, address: backend.address))
+  }
 }
 
 struct CertificateFacts: Sendable {

@@ -29,13 +29,9 @@ struct MetricsReport {
     return output.bytes
   }
 
-  private func reading(_ subject: MetricsSubject) -> TrafficReading {
-    TrafficReading(of: view.process.traffic.blocks(for: subject))
-  }
-
   private func writeListeners(to output: inout FamilyWriter) {
     let listeners: Subjects = view.configuration.listeners.map {
-      ([("listener", $0.name)], reading(.listener($0.name)))
+      ([("listener", $0.name)], view.process.reading(.listener($0.name)))
     }
     output.counters(
       "martlet_listener_responses_total", "Responses by listener and status class.", by: "class",
@@ -47,7 +43,7 @@ struct MetricsReport {
       view.configuration.routes(on: listener).map { route in
         (
           [("listener", listener.name), ("route", "\(route)")],
-          reading(.route("\(route)", listener: listener.name))
+          view.process.reading(.route("\(route)", listener: listener.name))
         )
       }
     }
@@ -97,10 +93,7 @@ struct MetricsReport {
     let pools = view.snapshot.pools.map(\.pool)
     let members = pools.flatMap { $0.membership.members }
     let backends: Subjects = members.map { member in
-      let identity = member.record.identity
-      return (
-        labels(identity), reading(.backend(pool: identity.pool, address: identity.address))
-      )
+      (labels(member.record.identity), view.process.reading(member.record.identity))
     }
     func gauge(_ name: String, _ help: String, _ value: (Member) -> String) {
       output.family(name, "gauge", help)

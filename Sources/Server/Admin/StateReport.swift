@@ -93,16 +93,14 @@ struct StateReport {
         }
       }
       json.member("tls", listener.tls != nil)
-      let blocks = view.process.traffic.blocks(for: .listener(listener.name))
-      writeResponses(TrafficReading(of: blocks), to: &json)
+      writeResponses(view.process.reading(.listener(listener.name)), to: &json)
       json.array("routes") { json in
         for route in view.configuration.routes(on: listener) {
           json.object { json in
             json.member("match", "\(route)")
             json.member("action", route.action.summary)
-            let blocks = view.process.traffic.blocks(
-              for: .route("\(route)", listener: listener.name))
-            writeResponses(TrafficReading(of: blocks), to: &json)
+            let subject = MetricsSubject.route("\(route)", listener: listener.name)
+            writeResponses(view.process.reading(subject), to: &json)
           }
         }
       }
@@ -154,9 +152,7 @@ struct StateReport {
 
   private func write(_ member: Member, health: [UInt8]?, to json: inout JSONWriter) {
     let record = member.record
-    let blocks = view.process.traffic.blocks(
-      for: .backend(pool: record.identity.pool, address: record.identity.address))
-    let reading = TrafficReading(of: blocks)
+    let reading = view.process.reading(record.identity)
     json.object { json in
       json.member("address", record.identity.address)
       json.member("condition", BackendCondition(record, at: now).rawValue)

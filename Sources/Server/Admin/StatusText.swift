@@ -61,9 +61,7 @@ struct StatusText {
     ]
     for member in pool.membership.members {
       let record = member.record
-      let reading = TrafficReading(
-        of: view.process.traffic.blocks(
-          for: .backend(pool: record.identity.pool, address: record.identity.address)))
+      let reading = view.process.reading(record.identity)
       var condition = BackendCondition(record, at: now).rawValue
       if member.isBackup { condition += " (backup)" }
       let weight = record.weightOverride.map { "\($0) (by hand)" } ?? "\(member.weight)"

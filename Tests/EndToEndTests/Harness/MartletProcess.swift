@@ -124,6 +124,23 @@ final class MartletProcess: Sendable {
   /// The process log.
   var log: String { process.errorText }
 
+  /// The port of `admin.listen` on 127.0.0.1, as the log says it.
+  func adminPort() throws -> Int {
+    let mark = try #require(log.range(of: "admin interface is at http://127.0.0.1:"))
+    return try #require(Int(log[mark.upperBound...].prefix { $0.isNumber }))
+  }
+
+  /// The serial number of the certificate that a client without a name is shown.
+  func servedSerial() throws -> String {
+    try run(
+      [
+        "sh", "-c",
+        "openssl s_client -connect 127.0.0.1:\(port) </dev/null 2>/dev/null"
+          + " | openssl x509 -noout -serial",
+      ]
+    ).output
+  }
+
   var accessLog: String { folder.read("access.log") }
 
   /// The access log, one object for each line; a line that is no JSON object throws.
