@@ -28,7 +28,7 @@ public struct Slice: Equatable, Sendable {
   public static let empty = Slice(start: 0, count: 0)
 
   public var isEmpty: Bool { count == 0 }
-  @inlinable
+  @inlinable @inline(__always)
   public var range: Range<Int> { Int(start)..<(Int(start) + Int(count)) }
 }
 
@@ -56,7 +56,7 @@ public struct FieldBlock: ~Copyable {
   /// Was a name with `_` ever listed? Nearly no client sends one.
   private var hasUnderscore = false
   /// The line under construction: where its name and its value begin.
-  private var open: (known: KnownField?, name: Int, value: Int)? = nil
+  private var open: (known: KnownField, name: Int, value: Int)? = nil
 
   public init() {}
 
@@ -79,7 +79,7 @@ public struct FieldBlock: ~Copyable {
   public subscript(index: Int) -> Field { fields[index] }
 
   @_lifetime(borrow self)
-  @inlinable
+  @inlinable @inline(__always)
   public func bytes(of slice: Slice) -> Span<UInt8> {
     text.bytes.extracting(slice.range)
   }
@@ -167,31 +167,29 @@ public struct FieldBlock: ~Copyable {
   @discardableResult
   public mutating func append(name: Span<UInt8>, value: Span<UInt8>) -> Bool {
     guard name.isToken, value.isFieldValue else { return false }
-    beginLine(known: KnownField(name), name: name)
-    text.append(value)
-    endField()
+    appendLine(KnownField(name), name, value)
     return true
   }
 
   @discardableResult
   public mutating func append(_ known: KnownField, _ value: Span<UInt8>) -> Bool {
     guard value.isFieldValue else { return false }
-    beginField(known)
-    text.append(value)
-    endField()
+    appendLine(known, known.name.bytes, value)
     return true
   }
 
   /// A literal is ours and needs no check.
   public mutating func append(_ known: KnownField, _ value: StaticString) {
-    beginField(known)
-    text.append(value)
-    endField()
+    appendLine(known, known.name.bytes, value.bytes)
   }
 
   /// Opens a field whose value is then built by `appendValue` and closed by `endField`.
   public mutating func beginField(_ known: KnownField) {
-    beginLine(known: known, name: known.name.bytes)
+    endField()
+    let start = text.count
+    text.append(known.name.bytes)
+    text.append(": ")
+    open = (known, start, text.count)
   }
 
   /// Controls become spaces, so that no piece can end the line.
@@ -275,12 +273,20 @@ public struct FieldBlock: ~Copyable {
 
   // MARK: Private
 
-  private mutating func beginLine(known: KnownField?, name: Span<UInt8>) {
+  private mutating func appendLine(
+    _ known: KnownField?, _ name: Span<UInt8>, _ value: Span<UInt8>
+  ) {
     endField()
     let start = text.count
     text.append(name)
     text.append(": ")
-    open = (known, start, text.count)
+    let valueStart = text.count
+    text.append(value)
+    let valueEnd = text.count
+    text.append("\r\n")
+    list(
+      known, name: Slice(start..<(start + name.count)), value: Slice(valueStart..<valueEnd),
+      lineEnd: text.count)
   }
 
   private static func hasUnderscore(_ name: Slice, in text: borrowing ByteBuffer) -> Bool {

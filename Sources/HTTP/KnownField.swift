@@ -1,8 +1,8 @@
 // The field names that some part of the proxy must recognise.
 //
-// A name is looked up once, when its field enters a `FieldBlock`: by length and first letter, then
-// one comparison without case. From then on everybody asks for the case, never for text. There are
-// at most 64 cases, so that a set of them is one word.
+// A name is looked up once, when its field enters a `FieldBlock`: by its length and two letters,
+// then one comparison without case. From then on everybody asks for the case, never for text. There
+// are at most 64 cases, so that a set of them is one word.
 
 import Primitives
 
@@ -25,72 +25,38 @@ public enum KnownField: UInt8, Sendable, CaseIterable {
   case secWebSocketKey, secWebSocketAccept, secWebSocketVersion, secWebSocketProtocol
   case secWebSocketExtensions
 
-  /// The case whose name these bytes spell, in whatever case the letters are. The switch is over
-  /// the length and, behind the underscore, the first letter.
+  /// The case whose name these bytes spell, in whatever case the letters are.
   public init?(_ name: Span<UInt8>) {
-    let candidate: KnownField
-    guard let initial = name.count > 0 ? name[0].lowercased : nil else { return nil }
-    // Several names of one length and first letter are told apart by one more character.
-    switch name.count << 8 | Int(initial) {
-    case 0x02_74: candidate = .te
-    case 0x03_61: candidate = .age
-    case 0x03_76: candidate = .via
-    case 0x04_64: candidate = .date
-    case 0x04_65: candidate = .etag
-    case 0x04_68: candidate = .host
-    case 0x04_76: candidate = .vary
-    case 0x05_61: candidate = .allow
-    case 0x05_70: candidate = .proxy
-    case 0x05_72: candidate = .range
-    case 0x06_61: candidate = .accept
-    case 0x06_63: candidate = .cookie
-    case 0x06_65: candidate = .expect
-    case 0x06_6F: candidate = .origin
-    case 0x06_73: candidate = .server
-    case 0x07_61: candidate = .altSvc
-    case 0x07_72: candidate = .referer
-    case 0x07_74: candidate = .trailer
-    case 0x07_75: candidate = .upgrade
-    case 0x08_6C: candidate = .location
-    case 0x09_66: candidate = .forwarded
-    case 0x09_78: candidate = .xRealIP
-    case 0x0A_63: candidate = .connection
-    case 0x0A_6B: candidate = .keepAlive
-    case 0x0A_73: candidate = .setCookie
-    case 0x0A_74: candidate = .tracestate
-    case 0x0A_75: candidate = .userAgent
-    case 0x0B_72: candidate = .retryAfter
-    case 0x0B_74: candidate = .traceparent
-    case 0x0C_63: candidate = .contentType
-    case 0x0C_6D: candidate = .maxForwards
-    case 0x0C_78: candidate = .xRequestID
-    case 0x0D_61: candidate = .authorization
-    case 0x0D_63: candidate = .cacheControl
-    case 0x0D_69: candidate = .ifNoneMatch
-    case 0x0D_6C: candidate = .lastModified
-    case 0x0E_63: candidate = .contentLength
-    case 0x0E_68: candidate = .http2Settings
-    case 0x0F_61: candidate = .acceptEncoding
-    case 0x0F_78: candidate = .xForwardedFor
-    case 0x10_63: candidate = .contentEncoding
-    case 0x10_70: candidate = .proxyConnection
-    case 0x10_77: candidate = .wwwAuthenticate
-    case 0x10_78: candidate = name[12].lowercased == 0x68 ? .xForwardedHost : .xForwardedPort
-    case 0x11_69: candidate = .ifModifiedSince
-    case 0x11_73: candidate = .secWebSocketKey
-    case 0x11_74: candidate = .transferEncoding
-    case 0x11_78: candidate = .xForwardedProto
-    case 0x12_70: candidate = .proxyAuthenticate
-    case 0x13_70: candidate = .proxyAuthorization
-    case 0x14_73: candidate = .secWebSocketAccept
-    case 0x15_73: candidate = .secWebSocketVersion
-    case 0x16_73: candidate = .secWebSocketProtocol
-    case 0x18_73: candidate = .secWebSocketExtensions
-    case 0x19_73: candidate = .strictTransportSecurity
-    default: return nil
+    guard name.count > 0 else { return nil }
+    var slot = Self.slot(name)
+    while let candidate = KnownField(rawValue: Self.slots[slot]) {
+      if name.equalsIgnoringCase(candidate.name.bytes) {
+        self = candidate
+        return
+      }
+      slot = (slot + 1) & 0xFF
     }
-    guard name.equalsIgnoringCase(candidate.name.bytes) else { return nil }
-    self = candidate
+    return nil
+  }
+
+  /// All cases by `slot`, or the next free one behind; 0xFF where there is none.
+  private static let slots: InlineArray<256, UInt8> = {
+    var slots = InlineArray<256, UInt8>(repeating: 0xFF)
+    for field in allCases {
+      var slot = slot(field.name.bytes)
+      while slots[slot] != 0xFF { slot = (slot + 1) & 0xFF }
+      slots[slot] = field.rawValue
+    }
+    return slots
+  }()
+
+  /// Out of the length, the first and the last letter. The factors are those by which nearly every
+  /// name has a slot of its own.
+  @inline(__always)
+  private static func slot(_ name: Span<UInt8>) -> Int {
+    let first = Int(name[0] | 0x20)
+    let last = Int(name[name.count - 1] | 0x20)
+    return (name.count &* 25 &+ first &* 30 &+ last) & 0xFF
   }
 
   /// The name as RFCs write it, which is how HTTP/1 sends it.

@@ -5,6 +5,8 @@
 // lists of tokens and addresses that a proxy reads. The walk holds positions only, so the block may
 // be edited between two steps.
 
+import Primitives
+
 /// The elements of one value that lies in a `FieldBlock`.
 public struct ListElements: Sendable {
   private var rest: Range<Int>
@@ -13,37 +15,34 @@ public struct ListElements: Sendable {
 
   /// Takes the first element that is left.
   public mutating func next(in block: borrowing FieldBlock) -> Slice? {
+    let text = block.text.bytes
     while !rest.isEmpty {
-      let bytes = block.bytes(of: Slice(rest))
-      var length = 0
-      while length < bytes.count && bytes[length] != 0x2C { length += 1 }
-      let element = rest.lowerBound..<(rest.lowerBound + length)
-      rest = min(element.upperBound + 1, rest.upperBound)..<rest.upperBound
-      if let trimmed = trim(element, in: block) { return trimmed }
+      let end = text.firstIndex(of: 0x2C, in: rest)
+      let element = rest.lowerBound..<end
+      rest = min(end + 1, rest.upperBound)..<rest.upperBound
+      if let trimmed = trim(element, in: text) { return trimmed }
     }
     return nil
   }
 
   /// Takes the last element that is left, as whoever trusts the nearest hop first does.
   public mutating func last(in block: borrowing FieldBlock) -> Slice? {
+    let text = block.text.bytes
     while !rest.isEmpty {
-      let bytes = block.bytes(of: Slice(rest))
-      var start = bytes.count
-      while start > 0 && bytes[start - 1] != 0x2C { start -= 1 }
-      let element = (rest.lowerBound + start)..<rest.upperBound
-      rest = rest.lowerBound..<max(rest.lowerBound, element.lowerBound - 1)
-      if let trimmed = trim(element, in: block) { return trimmed }
+      var start = rest.upperBound
+      while start > rest.lowerBound && text[start - 1] != 0x2C { start -= 1 }
+      let element = start..<rest.upperBound
+      rest = rest.lowerBound..<max(rest.lowerBound, start - 1)
+      if let trimmed = trim(element, in: text) { return trimmed }
     }
     return nil
   }
 
-  private func trim(_ element: Range<Int>, in block: borrowing FieldBlock) -> Slice? {
-    let bytes = block.bytes(of: Slice(element))
-    var start = 0
-    var end = bytes.count
-    while start < end && bytes[start].isBlank { start += 1 }
-    while start < end && bytes[end - 1].isBlank { end -= 1 }
-    if start == end { return nil }
-    return Slice((element.lowerBound + start)..<(element.lowerBound + end))
+  private func trim(_ element: Range<Int>, in text: Span<UInt8>) -> Slice? {
+    var start = element.lowerBound
+    var end = element.upperBound
+    while start < end && text[start].isBlank { start += 1 }
+    while start < end && text[end - 1].isBlank { end -= 1 }
+    return start == end ? nil : Slice(start..<end)
   }
 }

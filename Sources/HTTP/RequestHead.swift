@@ -46,6 +46,7 @@ public struct RequestHead: ~Copyable {
   }
 
   @_lifetime(borrow self)
+  @inlinable @inline(__always)
   public func bytes(of slice: Slice) -> Span<UInt8> { fields.bytes(of: slice) }
 
   /// The client waits for 100 (Continue) before it sends the body (RFC 9110 10.1.1).

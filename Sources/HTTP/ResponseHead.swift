@@ -28,6 +28,7 @@ public struct ResponseHead: ~Copyable {
   }
 
   @_lifetime(borrow self)
+  @inlinable @inline(__always)
   public func bytes(of slice: Slice) -> Span<UInt8> { fields.bytes(of: slice) }
 
   /// Another response to the same request will follow. 101 is not interim: it ends the request.

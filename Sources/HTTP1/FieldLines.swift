@@ -20,9 +20,9 @@ extension FieldBlock {
     while position < text.count {
       let name = position
       if text[position].isBlank { throw .obsFold }
-      let colon = text.firstIndex(of: 0x3A, in: position..<text.count)
       var lineEnd = text.firstIndex(of: 0x0D, in: position..<text.count)
-      var nameEnd = min(colon, lineEnd)
+      let colon = text.firstIndex(of: 0x3A, in: position..<lineEnd)
+      var nameEnd = colon
       while nameEnd > name && text[nameEnd - 1].isBlank { nameEnd -= 1 }
       // A known name is a token by being one of ours.
       let known = KnownField(text.extracting(name..<nameEnd))

@@ -54,7 +54,13 @@ struct HeadScanner: Sendable {
         }
         guard input[stop + 1] == 0x0A else { throw .bareCarriageReturn }
         position = stop + 2
-        if try endLine(isEmpty: stop == lineStart, section, limits) { return position }
+        let isEmpty = stop == lineStart
+        lineStart = position
+        if isEmpty && (lineCount > 0 || section == .trailers) {
+          try checkSize(section, limits)
+          return position
+        }
+        if isEmpty { try skipEmptyLine(section) } else { try countLine(section, limits) }
       case 0x0A: throw .bareLineFeed
       default: throw .controlCharacter
       }
@@ -63,22 +69,18 @@ struct HeadScanner: Sendable {
     return nil
   }
 
-  /// Counts a line, and says whether it closes the section.
-  private mutating func endLine(
-    isEmpty: Bool, _ section: HeadSection, _ limits: HeadLimits
-  ) throws(HTTP1Error) -> Bool {
-    lineStart = position
-    if isEmpty {
-      if lineCount > 0 || section == .trailers {
-        try checkSize(section, limits)
-        return true
-      }
-      emptyLineCount += 1
-      start = position
-      if section == .response { throw .badStatusLine }
-      if emptyLineCount > HeadLimits.emptyLineCount { throw .tooManyEmptyLines }
-      return false
-    }
+  /// Some clients send an empty line behind a body (RFC 9112 2.2).
+  private mutating func skipEmptyLine(_ section: HeadSection) throws(HTTP1Error) {
+    emptyLineCount += 1
+    start = position
+    if section == .response { throw .badStatusLine }
+    if emptyLineCount > HeadLimits.emptyLineCount { throw .tooManyEmptyLines }
+  }
+
+  @inline(__always)
+  private mutating func countLine(
+    _ section: HeadSection, _ limits: HeadLimits
+  ) throws(HTTP1Error) {
     lineCount += 1
     if section == .trailers {
       if lineCount > limits.fieldCount { throw .trailerTooLarge }
@@ -86,10 +88,10 @@ struct HeadScanner: Sendable {
       throw .tooManyFields
     }
     try checkSize(section, limits)
-    return false
   }
 
   /// Every field counts for more than its bytes: many small ones are as dear as few large ones.
+  @inline(__always)
   private func checkSize(
     _ section: HeadSection, _ limits: HeadLimits
   ) throws(HTTP1Error) {

@@ -123,17 +123,50 @@
     end += 1
   }
 
-  @inlinable
   public mutating func append(_ source: Span<UInt8>) {
     let count = source.count
     if count == 0 { return }
     reserve(count)
-    unsafe source.withUnsafeBufferPointer { pointer in
+    unsafe source.withUnsafeBytes { pointer in
       // Neither is nil: both spans hold at least one byte.
-      unsafe (base.unsafelyUnwrapped + end).update(
-        from: pointer.baseAddress.unsafelyUnwrapped, count: count)
+      unsafe Self.copy(
+        pointer.baseAddress.unsafelyUnwrapped, to: .init(base.unsafelyUnwrapped + end), count)
     }
     end += count
+  }
+
+  /// Most pieces of a head are shorter than two vectors, and then a call of memcpy costs more than
+  /// the copying: two loads and two stores do, which may overlap.
+  @unsafe @inline(__always)
+  private static func copy(
+    _ source: UnsafeRawPointer, to target: UnsafeMutableRawPointer, _ count: Int
+  ) {
+    if count > 32 {
+      unsafe target.copyMemory(from: source, byteCount: count)
+    } else if count >= 16 {
+      unsafe copyEnds(SIMD16<UInt8>.self, source, to: target, count)
+    } else if count >= 8 {
+      unsafe copyEnds(UInt64.self, source, to: target, count)
+    } else if count >= 4 {
+      unsafe copyEnds(UInt32.self, source, to: target, count)
+    } else {
+      for index in 0..<count {
+        let byte = unsafe source.load(fromByteOffset: index, as: UInt8.self)
+        unsafe target.storeBytes(of: byte, toByteOffset: index, as: UInt8.self)
+      }
+    }
+  }
+
+  /// Copies the first and the last bytes of `count`, which are all if a word holds half of them.
+  @unsafe @inline(__always)
+  private static func copyEnds<Word: BitwiseCopyable>(
+    _ type: Word.Type, _ source: UnsafeRawPointer, to target: UnsafeMutableRawPointer, _ count: Int
+  ) {
+    let last = count - MemoryLayout<Word>.size
+    let head = unsafe source.loadUnaligned(as: type)
+    let tail = unsafe source.loadUnaligned(fromByteOffset: last, as: type)
+    unsafe target.storeBytes(of: head, as: type)
+    unsafe target.storeBytes(of: tail, toByteOffset: last, as: type)
   }
 
   /// Appends bytes of another buffer. Where a span's lifetime would get in the way.
@@ -180,12 +213,7 @@
   /// Appends `value` in decimal.
   public mutating func append(decimal value: UInt64) {
     // Octets of addresses, statuses, and most of what else is written.
-    if value < 1000 {
-      let small = UInt32(truncatingIfNeeded: value)
-      if small >= 100 { append(UInt8(truncatingIfNeeded: small / 100) &+ 0x30) }
-      if small >= 10 { append(UInt8(truncatingIfNeeded: small / 10 % 10) &+ 0x30) }
-      return append(UInt8(truncatingIfNeeded: small % 10) &+ 0x30)
-    }
+    if value < 1000 { return append(small: UInt32(truncatingIfNeeded: value)) }
     var digits = InlineArray<20, UInt8>(repeating: 0)
     var position = 20
     var rest = value
@@ -195,6 +223,25 @@
       rest /= 10
     }
     append(digits.span.extracting(position..<20))
+  }
+
+  /// Appends a number below 1000: all three digits at once, and the leading zeros shifted out.
+  mutating func append(small value: UInt32) {
+    let digits = 0x30_3030 | value / 100 | (value / 10 % 10) << 8 | (value % 10) << 16
+    let zeroCount: UInt32 = value < 10 ? 2 : value < 100 ? 1 : 0
+    store(digits >> (zeroCount * 8), count: Int(3 - zeroCount))
+  }
+
+  /// Appends the first `count` bytes of a word, lowest first.
+  @inline(__always)
+  private mutating func store<Word: FixedWidthInteger & BitwiseCopyable>(_ word: Word, count: Int) {
+    let size = Word.bitWidth / 8
+    precondition(count <= size)
+    reserve(size)
+    // Not nil: there is room for a whole word.
+    unsafe UnsafeMutableRawPointer(base.unsafelyUnwrapped + end)
+      .storeBytes(of: word.littleEndian, as: Word.self)
+    end += count
   }
 
   /// Appends `value` in lower-case hexadecimal without leading zeros.
@@ -208,11 +255,20 @@
 
   /// Appends all 16 digits of `value` in lower-case hexadecimal.
   public mutating func append(digits value: UInt64) {
-    reserve(16)
-    for digit in stride(from: UInt64(60), through: 0, by: -4) {
-      let nibble = UInt8(truncatingIfNeeded: value >> digit) & 0xF
-      append(nibble < 10 ? 0x30 + nibble : 0x57 + nibble)
-    }
+    store(Self.hexadecimalDigits(UInt32(truncatingIfNeeded: value >> 32)), count: 8)
+    store(Self.hexadecimalDigits(UInt32(truncatingIfNeeded: value)), count: 8)
+  }
+
+  /// The eight digits of `value`, the most significant in the lowest byte: its half-bytes are
+  /// spread over eight bytes, and then all become characters at once.
+  private static func hexadecimalDigits(_ value: UInt32) -> UInt64 {
+    var spread = UInt64(value)
+    spread = (spread | spread << 16) & 0x0000_FFFF_0000_FFFF
+    spread = (spread | spread << 8) & 0x00FF_00FF_00FF_00FF
+    spread = (spread | spread << 4) & 0x0F0F_0F0F_0F0F_0F0F
+    // One in each byte that is above 9: a letter, which lies 0x27 behind where a digit would.
+    let letters = (spread &+ 0x0606_0606_0606_0606) >> 4 & 0x0101_0101_0101_0101
+    return (spread &+ 0x3030_3030_3030_3030 &+ letters &* 0x27).byteSwapped
   }
 
   /// Lets `body` write into the free room behind the readable bytes; what it appended becomes

@@ -6,6 +6,7 @@
 
 extension Span where Element == UInt8 {
   /// The position of the first control (0x00-0x1F or 0x7F) in `range`, or the end of `range`.
+  @inlinable @inline(__always)
   public func firstControl(in range: Range<Int>) -> Int {
     let space = SIMD16<UInt8>(repeating: 0x20)
     let delete = SIMD16<UInt8>(repeating: 0x7F)
@@ -25,6 +26,7 @@ extension Span where Element == UInt8 {
   }
 
   /// The position of the first `byte` in `range`, or the end of `range`.
+  @inlinable @inline(__always)
   public func firstIndex(of byte: UInt8, in range: Range<Int>) -> Int {
     let wanted = SIMD16<UInt8>(repeating: byte)
     var index = range.lowerBound
@@ -60,15 +62,15 @@ extension Span where Element == UInt8 {
   }
 
   /// Sixteen bytes from `index` on, all of which must exist.
-  @unsafe @inline(__always)
-  private func block(at index: Int) -> SIMD16<UInt8> {
+  @unsafe @inlinable @inline(__always)
+  internal func block(at index: Int) -> SIMD16<UInt8> {
     unsafe withUnsafeBytes {
       unsafe $0.loadUnaligned(fromByteOffset: index, as: SIMD16<UInt8>.self)
     }
   }
 
-  @inline(__always)
-  private func firstTrue(_ mask: SIMDMask<SIMD16<Int8>>) -> Int? {
+  @inlinable @inline(__always)
+  internal func firstTrue(_ mask: SIMDMask<SIMD16<Int8>>) -> Int? {
     // A lane of a mask is 0x00 or 0xFF, so the lowest set bit lies in the first lane that is true.
     let halves = unsafe unsafeBitCast(mask, to: SIMD2<UInt64>.self)
     if halves[0] != 0 { return halves[0].trailingZeroBitCount / 8 }

@@ -136,10 +136,13 @@ public struct IPAddress: Hashable, Sendable {
   /// Appends the canonical text, without brackets.
   public func write(to output: inout ByteBuffer) {
     if isV4 {
-      for shift in stride(from: 24, through: 0, by: -8) {
-        output.append(decimal: UInt64(v4 >> UInt32(shift) & 0xFF))
-        if shift > 0 { output.append(0x2E) }
-      }
+      output.append(small: v4 >> 24)
+      output.append(0x2E)
+      output.append(small: v4 >> 16 & 0xFF)
+      output.append(0x2E)
+      output.append(small: v4 >> 8 & 0xFF)
+      output.append(0x2E)
+      output.append(small: v4 & 0xFF)
       return
     }
     let zeros = longestZeroRun()

@@ -30,14 +30,15 @@ public struct Handle: Hashable, Sendable {
 
 /// A growing block of slots for values that can't be copied, addressed by `Handle`.
 @safe public struct Slab<Element: ~Copyable>: ~Copyable {
-  private var elements: UnsafeMutablePointer<Element>
-  private var generations: UnsafeMutablePointer<UInt32>
-  private var capacity: Int
+  @usableFromInline internal var elements: UnsafeMutablePointer<Element>
+  @usableFromInline internal var generations: UnsafeMutablePointer<UInt32>
+  @usableFromInline internal var capacity: Int
   /// Slots below this one have been used at least once.
-  private var usedCount = 0
-  private var free: [UInt32] = []
+  @usableFromInline internal var usedCount = 0
+  @usableFromInline internal var free: [UInt32] = []
   /// How many slots are taken.
-  public private(set) var count = 0
+  @usableFromInline internal var takenCount = 0
+  @inlinable public var count: Int { takenCount }
 
   public init(capacity: Int = 64) {
     precondition(capacity > 0)
@@ -55,6 +56,7 @@ public struct Handle: Hashable, Sendable {
     unsafe generations.deallocate()
   }
 
+  @inlinable @inline(__always)
   public mutating func insert(_ element: consuming Element) -> Handle {
     let slot: Int
     if let recycled = free.popLast() {
@@ -68,7 +70,7 @@ public struct Handle: Hashable, Sendable {
     let generation = unsafe (generations[slot] &+ 1) & 0xFF_FFFF
     unsafe generations[slot] = generation
     unsafe (elements + slot).initialize(to: element)
-    count += 1
+    takenCount += 1
     return Handle(index: UInt32(slot), generation: generation)
   }
 
@@ -82,13 +84,25 @@ public struct Handle: Hashable, Sendable {
   @discardableResult
   public mutating func remove(_ handle: Handle) -> Element {
     precondition(contains(handle), "removing a tenant that is gone")
+    vacate(handle)
+    return unsafe (elements + Int(handle.index)).move()
+  }
+
+  /// Empties the slot and ends its tenant there. The handle must be live.
+  public mutating func drop(_ handle: Handle) {
+    precondition(contains(handle), "removing a tenant that is gone")
+    vacate(handle)
+    unsafe (elements + Int(handle.index)).deinitialize(count: 1)
+  }
+
+  private mutating func vacate(_ handle: Handle) {
     let slot = Int(handle.index)
     unsafe generations[slot] = (generations[slot] &+ 1) & 0xFF_FFFF
     free.append(handle.index)
-    count -= 1
-    return unsafe (elements + slot).move()
+    takenCount -= 1
   }
 
+  @inlinable @inline(__always)
   public func contains(_ handle: Handle) -> Bool {
     let slot = Int(handle.index)
     guard slot < usedCount, handle.generation & 1 == 1 else { return false }
@@ -98,12 +112,12 @@ public struct Handle: Hashable, Sendable {
   /// The tenant that `handle` names, which must be live: ask `contains` about a handle that may
   /// have outlived it.
   public subscript(handle: Handle) -> Element {
-    @inline(__always)
+    @inlinable @inline(__always)
     _read {
       precondition(contains(handle), "reaching for a tenant that is gone")
       yield unsafe elements[Int(handle.index)]
     }
-    @inline(__always)
+    @inlinable @inline(__always)
     _modify {
       precondition(contains(handle), "reaching for a tenant that is gone")
       yield unsafe &elements[Int(handle.index)]
@@ -120,7 +134,8 @@ public struct Handle: Hashable, Sendable {
     return generation & 1 == 1 ? Handle(index: UInt32(slot), generation: generation) : nil
   }
 
-  private mutating func grow() {
+  @usableFromInline
+  internal mutating func grow() {
     let larger = capacity * 2
     let newElements = UnsafeMutablePointer<Element>.allocate(capacity: larger)
     let newGenerations = UnsafeMutablePointer<UInt32>.allocate(capacity: larger)

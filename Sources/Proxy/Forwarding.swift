@@ -48,6 +48,7 @@ extension FieldBlock {
   fileprivate mutating func removeHopByHop() {
     if contains(.connection) {
       for index in 0..<count where self[index].known == .connection && !self[index].isRemoved {
+        if isPersistence(self[index].value) { continue }
         var elements = ListElements(self[index].value)
         while let element = elements.next(in: self) {
           // Naming a field that the message needs must not make it vanish for whoever is behind us.
@@ -60,6 +61,14 @@ extension FieldBlock {
       }
     }
     removeAll(of: .hopByHop)
+  }
+
+  /// Is this value of Connection one of the two that nearly everybody sends, and which name no
+  /// field that isn't removed anyway?
+  private func isPersistence(_ value: Slice) -> Bool {
+    let value = bytes(of: value)
+    return value.equalsIgnoringCase(("keep-alive" as StaticString).bytes)
+      || value.equalsIgnoringCase(("close" as StaticString).bytes)
   }
 
   fileprivate mutating func addVia(_ version: HTTPVersion) {
@@ -182,10 +191,10 @@ private func appendToList(
 // MARK: Responses
 
 /// Turns the head that a backend sent into the one that the client gets.
-public func prepareResponse(_ head: inout ResponseHead, policy: ForwardingPolicy) {
+public func prepareResponse(_ head: inout ResponseHead, addsVia: Bool) {
   head.fields.removeHopByHop()
   head.fields.removeAll(of: .proxyAuthenticate)
-  if policy.addsVia { head.fields.addVia(head.version) }
+  if addsVia { head.fields.addVia(head.version) }
 }
 
 /// Is this 101 the answer to what the client asked for (RFC 9110 15.2.2)? `token` is what it asked.

@@ -7,13 +7,17 @@ public import Primitives
 /// Keeps the client's X-Request-ID if there is one that can be kept, else sets one of 128 random
 /// bits.
 public func identifyRequest(_ fields: inout FieldBlock, using generator: inout RandomGenerator) {
-  fields.removeLookalikes(of: [.xRequestID])
+  fields.removeLookalikes(of: .identity)
   if fields.hasRequestID { return }
   fields.removeAll(of: .xRequestID)
   fields.beginField(.xRequestID)
   fields.appendValue(digits: generator.next())
   fields.appendValue(digits: generator.next())
   fields.endField()
+}
+
+extension KnownFieldSet {
+  fileprivate static let identity: KnownFieldSet = [.xRequestID]
 }
 
 extension FieldBlock {

@@ -58,7 +58,6 @@ struct ActiveExchange: ~Copyable {
   var response: ResponseProgress
   /// On a relay: has the client finished sending?
   var clientHasFinished = false
-  var deadline = Deadline()
 
   init(
     machine: consuming Exchange, downstream: Handle, generation: Int, pool: PoolSettings,

@@ -41,6 +41,8 @@ struct DownstreamConnection: ~Copyable {
   var requestCount = 0
 
   var deadline = Deadline()
+  /// That of the exchange under way; here, so that the timer wheel isn't touched for each.
+  var exchangeDeadline = Deadline()
   /// How much of what was sent the client had taken when it was last looked at; nil before that,
   /// and while nothing waits for it.
   var takenByteCount: UInt64?
@@ -59,6 +61,13 @@ struct DownstreamConnection: ~Copyable {
     self.listener = listener
     self.desync = desync
     parser = RequestParser(limits: limits, tolerates: desync.tolerates)
+  }
+
+  var exchange: Handle? {
+    switch phase {
+    case .exchanging(let exchange), .relaying(let exchange): exchange
+    case .handshaking, .awaitingHead, .flushing, .lingering: nil
+    }
   }
 
   /// What the request under way was forgiven.

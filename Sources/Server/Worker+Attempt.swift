@@ -58,8 +58,8 @@ extension Worker where IO: ~Copyable {
   }
 
   mutating func begin(_ handle: Handle, with pick: Pick) {
-    exchanges[handle].pick = pick
     if pick.isFailOpen { metrics.add(.attemptsFailOpen) }
+    exchanges[handle].pick = pick
     connect(handle, mayReuse: true)
   }
 
@@ -69,22 +69,27 @@ extension Worker where IO: ~Copyable {
 
   /// A place at the picked member is taken; get a connection to it.
   private mutating func connect(_ handle: Handle, mayReuse: Bool) {
-    guard let pick = exchanges[handle].pick else { return }
-    remember(pick.record)
     exchanges[handle].givenByteCount = 0
     exchanges[handle].isTailGiven = false
     metrics.add(.attempts)
-    backendTraffic[pick.record.id]?.add(.attempts)
-    if mayReuse, let upstream = takeIdle(pick.record, for: handle) {
+    guard let backend = exchanges[handle].pick?.record.id else { return }
+    countAttempt(backend, of: handle)
+    let isFailOpen = exchanges[handle].pick?.isFailOpen ?? false
+    if mayReuse, let upstream = takeIdle(backend, for: handle) {
       metrics.add(.upstreamConnectionsReused)
       exchanges[handle].upstream = upstream
       exchanges[handle].machine.attemptStarted(
-        backend: pick.record.id, isReused: true, isFailOpen: pick.isFailOpen, at: now)
+        backend: backend, isReused: true, isFailOpen: isFailOpen, at: now)
       sendRequest(handle)
       return
     }
     exchanges[handle].machine.attemptStarted(
-      backend: pick.record.id, isReused: false, isFailOpen: pick.isFailOpen, at: now)
+      backend: backend, isReused: false, isFailOpen: isFailOpen, at: now)
+    dial(handle)
+  }
+
+  private mutating func dial(_ handle: Handle) {
+    guard let pick = exchanges[handle].pick else { return }
     let upstream = upstreams.nextHandle
     switch io.connect(to: pick.member.address, token: Token(.upstream, upstream).packed) {
     case .started(let socket):
@@ -102,29 +107,35 @@ extension Worker where IO: ~Copyable {
     }
   }
 
+  private mutating func countAttempt(_ backend: Int, of handle: Handle) {
+    if backend >= backendNames.count || backendNames[backend].isEmpty {
+      guard let record = exchanges[handle].pick?.record else { return }
+      remember(record)
+    }
+    backendTraffic[backend]?.add(.attempts)
+  }
+
   /// Keeps by a backend's id its name, for the log, and its counters.
   private mutating func remember(_ record: BackendRecord) {
     while backendNames.count <= record.id {
       backendNames.append([])
       backendTraffic.append(nil)
     }
-    if backendNames[record.id].isEmpty {
-      let identity = record.identity
-      backendNames[record.id] = Array(identity.address.utf8)
-      let subject = MetricsSubject.backend(pool: identity.pool, address: identity.address)
-      backendTraffic[record.id] = traffic.blocks(for: subject)[index]
-    }
+    let identity = record.identity
+    backendNames[record.id] = Array(identity.address.utf8)
+    let subject = MetricsSubject.backend(pool: identity.pool, address: identity.address)
+    backendTraffic[record.id] = traffic.blocks(for: subject)[index]
   }
 
   /// The most recently used idle connection that is still open. A request that can't be sent twice
   /// only takes one that was used within the last second and is seen to be quiet.
-  private mutating func takeIdle(_ record: BackendRecord, for handle: Handle) -> Handle? {
+  private mutating func takeIdle(_ backend: Int, for handle: Handle) -> Handle? {
     let isIdempotent = exchanges[handle].machine.isIdempotent
-    while let upstream = popIdle(record.id) {
+    while let upstream = popIdle(backend) {
       guard case .idle(let since) = upstreams[upstream].phase else { continue }
       if !isIdempotent && now - since >= .seconds(1) {
         // It is good enough for the next idempotent request; all others are older still.
-        idleUpstreams[record.id].append(upstream)
+        idleUpstreams[backend].append(upstream)
         metrics.add(.upstreamConnectionsIdle)
         return nil
       }
@@ -146,13 +157,12 @@ extension Worker where IO: ~Copyable {
     let head = exchanges[handle].upstreamHead
     upstreams[upstream].transport.write(
       exchanges[handle].text, head, &io, &buffers)
+    // Its deadline is set when that is flushed.
     queueToFlush(upstream: upstream)
     if exchanges[handle].machine.isRequestComplete {
       giveTail(handle)
-      updateDeadline(handle)
     } else {
       queueToDrive(downstream: exchanges[handle].downstream)
-      updateDeadline(handle)
     }
   }
 
@@ -223,8 +233,7 @@ extension Worker where IO: ~Copyable {
 
   private mutating func releasePick(_ handle: Handle) {
     repayRetry(handle)
-    guard let pick = exchanges[handle].pick else { return }
-    exchanges[handle].pick = nil
+    guard let pick = exchanges[handle].pick.take() else { return }
     let pool = pick.record.pool
     pick.release()
     passTurn(in: pool)
@@ -232,7 +241,7 @@ extension Worker where IO: ~Copyable {
 
   /// Tells the backend's health how the attempt went.
   mutating func observe(_ handle: Handle, succeeded: Bool) {
-    guard var pick = exchanges[handle].pick else { return }
+    guard var pick = exchanges[handle].pick.take() else { return }
     let pool = exchanges[handle].pool.pool
     if let flip = pool.observeExchange(&pick, succeeded: succeeded, at: now) {
       flipped(pick.record, flip, in: pool)
@@ -309,14 +318,15 @@ extension Worker where IO: ~Copyable {
 
   private mutating func removeExchange(_ handle: Handle) {
     leaveLine(handle)
-    exchanges[handle].deadline.cancel(in: &timers)
+    setDeadline(exchange: handle, .never)
     logExchange(handle)
-    var exchange = exchanges.remove(handle)
-    buffers.give(take(&exchange.text))
-    buffers.give(take(&exchange.kept))
-    buffers.give(take(&exchange.tail))
+    buffers.give(take(&exchanges[handle].text))
+    buffers.give(take(&exchanges[handle].kept))
+    buffers.give(take(&exchanges[handle].tail))
+    let generation = exchanges[handle].generation
+    exchanges.drop(handle)
     metrics.subtract(.exchangesActive)
-    exchangeEnded(inGeneration: exchange.generation)
+    exchangeEnded(inGeneration: generation)
   }
 
   // MARK: Time

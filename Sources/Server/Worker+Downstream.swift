@@ -311,6 +311,7 @@ extension Worker where IO: ~Copyable {
   mutating func close(downstream handle: Handle, reset: Bool = false) {
     countBytes(downstream: handle)
     downstreams[handle].deadline.cancel(in: &timers)
+    downstreams[handle].exchangeDeadline.cancel(in: &timers)
     if case .handshaking = downstreams[handle].phase { handshakes.ended() }
     var connection = downstreams.remove(handle)
     connection.transport.release(to: &buffers)

@@ -89,24 +89,23 @@ extension Worker where IO: ~Copyable {
   private static func route(
     _ head: inout RequestHead, listener: Int, in snapshot: Snapshot, _ scratch: inout ByteBuffer
   ) -> RouteMatchResult {
-    let table = snapshot.listeners[listener].table
     if head.targetForm == .asterisk {
       return RouteMatchResult(
-        table.match(
-          host: head.bytes(of: head.host),
-          path: ("/" as StaticString).bytes))
+        snapshot.listeners[listener].table.match(
+          host: head.bytes(of: head.host), path: ("/" as StaticString).bytes))
     }
     switch normalise(head.bytes(of: head.path), policy: snapshot.settings.paths, into: &scratch) {
     case .refused:
       return .badPath
     case .normal:
       return RouteMatchResult(
-        table.match(
+        snapshot.listeners[listener].table.match(
           host: head.bytes(of: head.host), path: head.bytes(of: head.path)))
     case .rewritten(let forward):
       if forward { head.path = head.fields.store(scratch.bytes) }
       return RouteMatchResult(
-        table.match(host: head.bytes(of: head.host), path: scratch.bytes))
+        snapshot.listeners[listener].table.match(
+          host: head.bytes(of: head.host), path: scratch.bytes))
     }
   }
 

@@ -120,7 +120,7 @@ extension Worker where IO: ~Copyable {
     else { return }
     let downstream = exchanges[handle].downstream
     scratch.removeAll()
-    prepareResponse(&responseHead, policy: snapshot(of: handle).settings.forwarding)
+    prepareResponse(&responseHead, addsVia: snapshot(of: handle).settings.forwarding.addsVia)
     responseHead.encodeInterim(into: &scratch)
     downstreams[downstream].transport.write(scratch, &io, &buffers)
     queueToFlush(downstream: downstream)
@@ -138,7 +138,7 @@ extension Worker where IO: ~Copyable {
     exchanges[handle].response.status = responseHead.status
     countResponse(status: responseHead.status)
 
-    prepareResponse(&responseHead, policy: snapshot(of: handle).settings.forwarding)
+    prepareResponse(&responseHead, addsVia: snapshot(of: handle).settings.forwarding.addsVia)
     returnRequestID(of: handle)
     stick(handle)
     responseHead.fields.apply(exchanges[handle].route.responseEdits)
@@ -190,7 +190,7 @@ extension Worker where IO: ~Copyable {
     exchanges[handle].response.status = 101
     countResponse(status: 101)
     scratch.removeAll()
-    prepareResponse(&responseHead, policy: snapshot(of: handle).settings.forwarding)
+    prepareResponse(&responseHead, addsVia: snapshot(of: handle).settings.forwarding.addsVia)
     returnRequestID(of: handle)
     stick(handle)
     responseHead.fields.append(.upgrade, asked.span)

@@ -43,8 +43,8 @@ extension Worker where IO: ~Copyable {
     guard let exchange = upstreams[handle].exchange else { return }
     if upstreams[handle].transport.sentByteCount > sentByteCount {
       exchanges[exchange].machine.progressed(at: now)
-      updateDeadline(exchange)
     }
+    updateDeadline(exchange)
     if upstreams[handle].transport.sendFailure != nil {
       // The backend may have answered before it closed the door; the answer counts.
       queueToDrive(upstream: handle)

@@ -248,10 +248,11 @@ struct Worker<IO: InputOutput & ~Copyable>: ~Copyable {
         else { continue }
         upstreamExpired(token.handle)
       case .exchange:
-        guard exchanges.contains(token.handle),
-          exchanges[token.handle].deadline.fired(at: now, payload: payload, in: &timers)
+        guard downstreams.contains(token.handle),
+          downstreams[token.handle].exchangeDeadline.fired(at: now, payload: payload, in: &timers),
+          let exchange = downstreams[token.handle].exchange
         else { continue }
-        exchangeExpired(token.handle)
+        exchangeExpired(exchange)
       case .probe:
         probeExpired(token.handle, payload: payload)
       case .worker:
@@ -316,7 +317,9 @@ struct Worker<IO: InputOutput & ~Copyable>: ~Copyable {
   }
 
   mutating func setDeadline(exchange handle: Handle, _ instant: Instant) {
-    exchanges[handle].deadline.set(instant, payload: Token(.exchange, handle).packed, in: &timers)
+    let downstream = exchanges[handle].downstream
+    downstreams[downstream].exchangeDeadline.set(
+      instant, payload: Token(.exchange, downstream).packed, in: &timers)
   }
 }
 
