@@ -1,4 +1,4 @@
-"""Processor time per request of Martlet, nginx and HAProxy, in one interleaved run.
+"""Processor time per request of Martlet and its peers, in one interleaved run.
 
 Each peer has one worker on one core; the load generator (wrk) and the backend (nginx) share
 another. Every round measures each row on each peer, the order of the peers turning from round to
@@ -11,7 +11,6 @@ import http.client
 import json
 import os
 import platform
-import re
 import signal
 import ssl
 import statistics
@@ -24,149 +23,72 @@ from contextlib import ExitStack
 FOLDER = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, FOLDER)
 from hold_idle import Holder  # noqa: E402
+from latency import LATENCY_ROW, half_saturation, measure_latency, print_latency  # noqa: E402
 from peers import (  # noqa: E402
     CONNECTIONS_MAX,
     PATHS,
     PEERS,
     POST_ANSWER,
-    POST_BYTE_COUNT,
     POST_PATH,
     Backend,
     Martlet,
+    Shape,
     find,
     first_line,
 )
-from processes import (  # noqa: E402
-    Failure,
-    core_seconds,
-    raise_descriptor_limit,
-    run_pinned,
-    two_cores,
-)
+from processes import Failure, raise_descriptor_limit, two_cores  # noqa: E402
+from rows import EXTRAS, ROWS  # noqa: E402
 
 ROUNDS_MAX, SECONDS_MAX = 50, 60
 IDLE_WARM_UP, IDLE_COUNT = 200, 3000
 IDLE_MAX = CONNECTIONS_MAX - IDLE_WARM_UP - 100
-
-
-class Row:
-    """One kind of load: so many connections that ask for one path again and again."""
-
-    def __init__(self, name, path, connections, tls=True, post=False):
-        self.name, self.path, self.connections = name, path, connections
-        self.tls, self.post = tls, post
-
-    def url(self, peer):
-        scheme, port = ("https", peer.tls_port) if self.tls else ("http", peer.plain_port)
-        return f"{scheme}://127.0.0.1:{port}{self.path}"
-
-    def generate(self, peer, core, seconds):
-        """Loads the peer; returns (requests answered well, seconds taken, p99 in ms, errors)."""
-        command = [
-            find("wrk"),
-            *("-t", "1", "-c", str(self.connections), "-d", f"{seconds}s", "--timeout", "10s"),
-            *("-s", os.path.join(FOLDER, "load.lua"), self.url(peer), "--"),
-            *(("POST", str(POST_BYTE_COUNT)) if self.post else ("GET", "0")),
-        ]
-        output = run_pinned(command, core, seconds + 30)
-        line = next(line for line in output.splitlines() if line.startswith("RESULT "))
-        result = json.loads(line.removeprefix("RESULT "))
-        errors = {cause: count for cause, count in result["errors"].items() if count}
-        return result["requests"], result["microseconds"] / 1e6, result["p99"] / 1000, errors
-
-    def measure(self, peer, peer_core, core, seconds):
-        """One sample; raises if a single request failed."""
-        before, (busy_before, steal_before) = peer.process.nanoseconds(), core_seconds(peer_core)
-        requests, elapsed, p99, errors = self.generate(peer, core, seconds)
-        spent, (busy, steal) = peer.process.nanoseconds() - before, core_seconds(peer_core)
-        if errors or requests == 0:
-            raise Failure(
-                f"{self.name} on {peer.name}: {requests} requests, errors {errors}\n"
-                + peer.process.tail()
-            )
-        return {
-            "cost": spent / 1000 / requests,
-            "per_second": requests / elapsed,
-            "busy": spent / 1e9 / elapsed,
-            "p99": p99,
-            "others": max(0, busy - busy_before - spent / 1e9) / elapsed,
-            "steal": (steal - steal_before) / elapsed,
-        }
-
-
-class HandshakeRow(Row):
-    """A new connection with a full handshake for each request.
-
-    wrk would resume its sessions. h2load never does, but opens a given number of connections and
-    ends, so that it is run again until the time is up.
-    """
-
-    pattern = re.compile(r"(\d+) succeeded, (\d+) failed, (\d+) errored, (\d+) timeout")
-
-    def generate(self, peer, core, seconds):
-        count = str(self.connections)
-        command = [find("h2load"), "--h1", "-n", count, "-c", count, self.url(peer)]
-        requests, errors, begin = 0, {}, time.monotonic()
-        while time.monotonic() - begin < seconds and not errors:
-            output = run_pinned(command, core, 30)
-            succeeded, *failed = (int(text) for text in self.pattern.search(output).groups())
-            requests += succeeded
-            named = zip(("failed", "errored", "timeout"), failed)
-            errors = {cause: number for cause, number in named if number}
-        return requests, time.monotonic() - begin, None, errors
-
-
-ROWS = {
-    row.name: row
-    for row in (
-        Row("small-tls", "/small", 64),
-        Row("64k-tls", "/64k", 32),
-        Row("1m-tls", "/1m", 8),
-        Row("post-64k-tls", POST_PATH, 32, post=True),
-        Row("small-plain", "/small", 64, tls=False),
-        HandshakeRow("handshake", "/small", 64),
-    )
-}
 IDLE_ROW = "idle-memory"
+# What a plain run measures; the others are for a full comparison.
+USUAL_ROWS = ("small-tls", "64k-tls", "1m-tls", "post-64k-tls", "small-plain", "handshake")
 
 
-def make_certificate(folder):
-    """An ECDSA P-256 certificate for 127.0.0.1 and localhost; HAProxy wants both in one file."""
-    base = os.path.join(folder, "bench")
-    subprocess.run(
-        [
-            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
-            *("-nodes", "-days", "2", "-subj", "/CN=localhost"),
-            *("-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"),
-            *("-keyout", f"{base}.key", "-out", f"{base}.crt"),
-        ],
-        check=True,
-        capture_output=True,
-        timeout=30,
-    )
-    with open(f"{base}.pem", "w") as pem:
-        for end in ("crt", "key"):
-            with open(f"{base}.{end}") as part:
-                pem.write(part.read())
-    return base
+def make_certificates(folder):
+    """For 127.0.0.1 and localhost, ECDSA P-256 and RSA 2048; HAProxy wants all in one file."""
+    bases = {}
+    keys = {"ecdsa": ("ec", "-pkeyopt", "ec_paramgen_curve:P-256"), "rsa": ("rsa:2048",)}
+    for kind, key in keys.items():
+        base = bases[kind] = os.path.join(folder, kind)
+        subprocess.run(
+            [
+                *("openssl", "req", "-x509", "-newkey", *key),
+                *("-nodes", "-days", "2", "-subj", "/CN=localhost"),
+                *("-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"),
+                *("-keyout", f"{base}.key", "-out", f"{base}.crt"),
+            ],
+            check=True,
+            capture_output=True,
+            timeout=30,
+        )
+        with open(f"{base}.pem", "w") as pem:
+            for end in ("crt", "key"):
+                with open(f"{base}.{end}") as part:
+                    pem.write(part.read())
+    return bases
 
 
-def verify(peer, certificate):
+def verify(peer, certificates):
     """Checks every answer, and that a connection is kept open; returns what TLS agreed on."""
-    context = ssl.create_default_context(cafile=f"{certificate}.crt")
-    agreed = None
-    for tls in (True, False):
-        if tls:
+    agreed = []
+    for port, kind in (("tls", "ecdsa"), ("rsa", "rsa"), ("plain", None)):
+        if kind:
+            context = ssl.create_default_context(cafile=f"{certificates[kind]}.crt")
             connection = http.client.HTTPSConnection(
-                "127.0.0.1", peer.tls_port, timeout=10, context=context
+                "127.0.0.1", peer.ports[port], timeout=10, context=context
             )
         else:
-            connection = http.client.HTTPConnection("127.0.0.1", peer.plain_port, timeout=10)
+            connection = http.client.HTTPConnection("127.0.0.1", peer.ports[port], timeout=10)
         connection.connect()
         socket = connection.sock
-        agreed = f"{socket.version()} {socket.cipher()[0]}" if tls else agreed
+        if kind:
+            agreed.append(f"{socket.version()} {socket.cipher()[0]}")
         requests = [("GET", path, None, length) for path, length in PATHS.items()]
-        requests.append(("POST", POST_PATH, b"m" * POST_BYTE_COUNT, len(POST_ANSWER)))
+        for length in (64 * 1024, 1024 * 1024):
+            requests.append(("POST", POST_PATH, b"m" * length, len(POST_ANSWER)))
         for method, path, body, length in requests:
             connection.request(method, path, body)
             response = connection.getresponse()
@@ -179,13 +101,13 @@ def verify(peer, certificate):
             if connection.sock is not socket:
                 raise Failure(f"{peer.name} closed the connection after {method} {path}")
         connection.close()
-    return agreed
+    return ", ".join(sorted(set(agreed)))
 
 
 def measure_idle(start, count, core):
     """Bytes that a peer fresh from its start holds per idle TLS connection after one request."""
     peer = start()
-    holder = Holder(peer.tls_port, path="/small")
+    holder = Holder(peer.ports["tls"], path="/small")
     try:
         os.sched_setaffinity(0, {core})
         # What is allocated once, for the first connections, is not a cost of the next ones.
@@ -202,32 +124,66 @@ def measure_idle(start, count, core):
         peer.stop()
 
 
-def print_row(name, unit, rate_of, values, peers):
-    """The peers of one row: median, range, and the ratio to nginx taken round by round."""
+def ratios(samples, base):
+    """Sample by sample, of one round each: what the first cost to the least that the others did."""
+    return [
+        sample["cost"] / min(other["cost"] for other in others)
+        for sample, *others in zip(samples, *base)
+    ]
+
+
+def spread(values):
+    text = f"{statistics.median(values):.2f}"
+    return text + (f" ({min(values):.2f}-{max(values):.2f})" if len(values) > 1 else "")
+
+
+def print_row(name, unit, values, peers):
+    """The peers of one row: median, range, ratio to nginx within each round, and the rate."""
     print(f"\n{name}")
     for peer in peers:
         samples = values[peer]
         costs = [sample["cost"] for sample in samples]
-        ratio = ""
-        if "nginx" in values:
-            ratios = [
-                sample["cost"] / base["cost"] for sample, base in zip(samples, values["nginx"])
-            ]
-            ratio = f"{statistics.median(ratios):6.2f}"
-            ratio += f" ({min(ratios):.2f}-{max(ratios):.2f})" if len(ratios) > 1 else ""
+        ratio = spread(ratios(samples, [values["nginx"]])) if "nginx" in values else ""
         print(
             f"  {peer:<14}{statistics.median(costs):9.1f} {unit}"
-            f"  {f'{min(costs):.1f}-{max(costs):.1f}':<16}{ratio:<20}{rate_of(samples)}".rstrip()
+            f"  {f'{min(costs):.1f}-{max(costs):.1f}':<16}{ratio:<20}{rate(samples)}".rstrip()
         )
 
 
 def rate(samples):
+    if "per_second" not in samples[0]:
+        return ""
     per_second = statistics.median(sample["per_second"] for sample in samples)
     busy = statistics.median(sample["busy"] for sample in samples)
     text = f"{per_second:8,.0f}/s {busy:5.0%} busy"
     if samples[0]["p99"] is not None:
         text += f"  p99 {statistics.median(sample['p99'] for sample in samples):.1f} ms"
     return text
+
+
+def print_summary(samples, peers):
+    """One line a row: what Martlet costs to the best of all others in the same round."""
+    others = [peer for peer in peers if peer != "martlet"]
+    if "martlet" not in peers or not others:
+        return
+    print(f"\n{'martlet to the best of them':<24}{'ratio':<20}the best")
+    for row, values in samples.items():
+        best = min(others, key=lambda peer: statistics.median(s["cost"] for s in values[peer]))
+        ratio = spread(ratios(values["martlet"], [values[peer] for peer in others]))
+        print(f"  {row:<22}{ratio:<20}{best}")
+    for name, (row, without) in EXTRAS.items():
+        if row in samples and without in samples:
+            costs = (
+                f"{peer} {extra_cost(samples[row][peer], samples[without][peer]):+.1f} µs"
+                for peer in peers
+            )
+            print(f"  {name}: {', '.join(costs)}")
+
+
+def extra_cost(samples, base):
+    return statistics.median(
+        sample["cost"] - other["cost"] for sample, other in zip(samples, base)
+    )
 
 
 def parse(arguments):
@@ -237,16 +193,22 @@ def parse(arguments):
     )
     parser.add_argument("--rounds", type=int, default=5, help=f"1 to {ROUNDS_MAX}")
     parser.add_argument("--seconds", type=int, default=2, help=f"per sample, 1 to {SECONDS_MAX}")
-    parser.add_argument("--rows", help=f"of {', '.join(ROWS)}, {IDLE_ROW}; all if left out")
+    known = [*ROWS, IDLE_ROW, LATENCY_ROW]
+    usual = [*USUAL_ROWS, IDLE_ROW]
+    parser.add_argument("--rows", help=f"of {', '.join(known)}; if left out {', '.join(usual)}")
     parser.add_argument(
         "--peers", help=f"of {', '.join(PEERS)}; martlet, nginx and haproxy if left out"
     )
     parser.add_argument("--tuned", action="store_true", help="add nginx and HAProxy tuned")
     parser.add_argument(
+        "--full", action="store_true", help="all rows and all peers, some 40 minutes"
+    )
+    parser.add_argument(
         "--idle", type=int, default=IDLE_COUNT, help=f"idle connections, 1 to {IDLE_MAX}"
     )
     parser.add_argument("--json", metavar="FILE", help="write every sample there")
     parser.add_argument("--binary", metavar="PATH", help="the martlet to measure")
+    parser.add_argument("--steady", metavar="PATH", help="the load generator of the latency row")
     chosen = parser.parse_args(arguments)
 
     def names(text, known, default):
@@ -260,9 +222,12 @@ def parse(arguments):
         parser.error(f"--rounds is 1 to {ROUNDS_MAX}, --seconds 1 to {SECONDS_MAX}")
     if not 1 <= chosen.idle <= IDLE_MAX:
         parser.error(f"--idle is 1 to {IDLE_MAX}")
-    chosen.rows = names(chosen.rows, [*ROWS, IDLE_ROW], [*ROWS, IDLE_ROW])
+    chosen.rows = names(chosen.rows, known, known if chosen.full else usual)
+    if LATENCY_ROW in chosen.rows and not chosen.steady:
+        parser.error(f"the row {LATENCY_ROW} wants --steady")
     chosen.explicit_peers = chosen.peers is not None
-    chosen.peers = names(chosen.peers, PEERS, ["martlet", "nginx", "haproxy"])
+    some = ["martlet", "nginx", "haproxy"]
+    chosen.peers = names(chosen.peers, PEERS, PEERS if chosen.full else some)
     if chosen.tuned:
         tuned = [f"{name}-tuned" for name in chosen.peers if f"{name}-tuned" in PEERS]
         chosen.peers = list(dict.fromkeys(chosen.peers + tuned))
@@ -285,6 +250,12 @@ def versions(chosen):
     return found
 
 
+def turned(peers, number):
+    """The peers in the order of this round."""
+    start = number % len(peers)
+    return peers[start:] + peers[:start]
+
+
 def run(chosen):
     begin = time.monotonic()
     Martlet.binary = chosen.binary and os.path.abspath(chosen.binary)
@@ -299,7 +270,9 @@ def run(chosen):
     for name, version in found.items():
         print(f"  {name:<14}{version}")
 
-    samples = {row: {peer: [] for peer in chosen.peers} for row in chosen.rows}
+    loads = [ROWS[name] for name in chosen.rows if name in ROWS]
+    samples = {name: {peer: [] for peer in chosen.peers} for name in chosen.rows}
+    latencies = samples.pop(LATENCY_ROW, None)
     with ExitStack() as stack:
         # In memory where possible: nginx buffers request bodies in files, and a slow disk is not
         # what is measured here.
@@ -307,44 +280,49 @@ def run(chosen):
         folder = stack.enter_context(
             tempfile.TemporaryDirectory(prefix="martlet-bench-", dir=memory)
         )
-        certificate = make_certificate(folder)
-        backend = Backend(folder, load_core)
+        certificates = make_certificates(folder)
+        backend = Backend(folder, {load_core})
         stack.callback(backend.stop)
 
-        def start(name):
-            return PEERS[name](folder, peer_core, backend.port, certificate)
+        def start(name, shape=Shape()):
+            cores = {peer_core} if shape.workers == 1 else {peer_core, load_core}
+            return PEERS[name](folder, cores, backend, certificates, shape)
 
         # Each on a peer of its own, before load fills the allocators with memory to reuse.
-        if IDLE_ROW in chosen.rows:
+        if IDLE_ROW in samples:
             for name in chosen.peers:
                 held = measure_idle(lambda: start(name), chosen.idle, load_core)
                 samples[IDLE_ROW][name].append({"cost": held / 1024})
 
         peers = {}
-        for name in chosen.peers:
-            peers[name] = start(name)
-            stack.callback(peers[name].stop)
-        agreed = {name: verify(peer, certificate) for name, peer in peers.items()}
+        for shape in dict.fromkeys([Shape(), *(row.shape for row in loads)]):
+            peers[shape] = [start(name, shape) for name in chosen.peers]
+            for peer in peers[shape]:
+                stack.callback(peer.stop)
+        agreed = {peer.name: verify(peer, certificates) for peer in peers[Shape()]}
         if len(set(agreed.values())) != 1:
             raise Failure(f"the peers don't agree on TLS, so they can't be compared: {agreed}")
-        print(f"  all speak {next(iter(agreed.values()))}, ECDSA P-256")
+        print(f"  all speak {next(iter(agreed.values()))}")
 
-        order = list(peers.values())
+        if latencies is not None:
+            rate = half_saturation(peers[Shape()], peer_core, load_core, chosen.seconds)
         for number in range(chosen.rounds):
-            for name in chosen.rows:
-                if name == IDLE_ROW:
-                    continue
-                for peer in order:
-                    sample = ROWS[name].measure(peer, peer_core, load_core, chosen.seconds)
-                    samples[name][peer.name].append(sample)
-            order = order[1:] + order[:1]
+            for row in loads:
+                for peer in turned(peers[row.shape], number):
+                    sample = row.measure(peer, peer_core, load_core, chosen.seconds)
+                    samples[row.name][peer.name].append(sample)
+            if latencies is not None:
+                for peer in turned(peers[Shape()], number):
+                    sample = measure_latency(chosen.steady, peer, load_core, rate, chosen.seconds)
+                    latencies[peer.name].append(sample)
             print(f"round {number + 1} of {chosen.rounds} done", file=sys.stderr)
 
-    for name in chosen.rows:
-        if name == IDLE_ROW:
-            print_row(f"{name} ({chosen.idle})", "KiB", lambda _: "", samples[name], chosen.peers)
-        else:
-            print_row(name, "µs", rate, samples[name], chosen.peers)
+    for name, values in samples.items():
+        text = f"{name} ({chosen.idle})" if name == IDLE_ROW else name
+        print_row(text, "KiB" if name == IDLE_ROW else "µs", values, chosen.peers)
+    if latencies is not None:
+        print_latency(latencies, rate)
+    print_summary(samples, chosen.peers)
     loaded = [sample for row in samples.values() for peer in row.values() for sample in peer]
     loaded = [sample for sample in loaded if "others" in sample]
     if loaded:
@@ -356,6 +334,8 @@ def run(chosen):
     if chosen.json:
         with open(chosen.json, "w") as file:
             report = {"machine": model, "versions": found, "samples": samples}
+            if latencies is not None:
+                report[LATENCY_ROW] = {"rate": rate, "samples": latencies}
             json.dump(report, file, indent=2)
 
 

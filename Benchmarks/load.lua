@@ -1,10 +1,13 @@
 -- What wrk sends, and its result as one line that a program can read.
--- Arguments: method, bytes of body.
+-- Arguments: method, bytes of body, and "close" to have each connection end with its answer.
 function init(arguments)
   wrk.method = arguments[1]
   local byte_count = tonumber(arguments[2])
   if byte_count > 0 then
     wrk.body = string.rep("m", byte_count)
+  end
+  if arguments[3] == "close" then
+    wrk.headers["Connection"] = "close"
   end
 end
 

@@ -9,8 +9,9 @@ import json
 import os
 import shutil
 import subprocess
+from dataclasses import dataclass
 
-from processes import Failure, Process, free_port
+from processes import Failure, Process, free_ports
 
 # HAProxy wants two descriptors for each, and 20,000 in all is what a machine may allow.
 CONNECTIONS_MAX = 8_000
@@ -18,10 +19,21 @@ CONNECTIONS_MAX = 8_000
 CIPHER_SUITE = "TLS_AES_128_GCM_SHA256"
 SMALL = b"Hello, world!"
 # Path on every peer -> bytes of the answer's body.
-PATHS = {"/small": len(SMALL), "/64k": 64 * 1024, "/1m": 1024 * 1024}
+PATHS = {"/small": len(SMALL), "/1k": 1024, "/64k": 64 * 1024, "/1m": 1024 * 1024}
+MIXED_PATHS = (
+    *("/small", "/1k", "/small", "/small", "/1k", "/small", "/small", "/1k", "/small", "/64k"),
+)
 POST_PATH = "/post"
-POST_BYTE_COUNT = 64 * 1024
 POST_ANSWER = b"received"
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How a peer is run: most rows are measured on the same one, some need another."""
+
+    workers: int = 1
+    log: bool = False
+    backends: int = 1
 
 
 def find(program):
@@ -43,8 +55,8 @@ def write(path, text):
     return path
 
 
-def nginx_frame(folder, name, http):
-    """What any nginx of ours needs to keep to its folder and to one worker."""
+def nginx_frame(folder, name, http, workers=1):
+    """What any nginx of ours needs to keep to its folder."""
     place = os.path.join(folder, name)
     os.makedirs(place, exist_ok=True)
     user = "user root;" if os.getuid() == 0 else ""
@@ -53,7 +65,7 @@ def nginx_frame(folder, name, http):
         f"""
         {user}
         daemon off;
-        worker_processes 1;
+        worker_processes {workers};
         worker_rlimit_nofile {2 * CONNECTIONS_MAX + 1000};
         pid {place}/nginx.pid;
         error_log {place}/error.log;
@@ -79,8 +91,12 @@ def nginx_frame(folder, name, http):
 class Backend:
     """One nginx that all peers share: small answer, two files, and a sink for POST."""
 
+    PORT_COUNT = 100
+
     def __init__(self, folder, core):
-        self.port = free_port()
+        self.ports = free_ports(self.PORT_COUNT)
+        self.port = self.ports[0]
+        listens = "".join(f"listen 127.0.0.1:{port} backlog=4096;" for port in self.ports)
         files = os.path.join(folder, "files")
         os.makedirs(files)
         for path, byte_count in PATHS.items():
@@ -92,14 +108,15 @@ class Backend:
             "backend",
             f"""
             keepalive_timeout 1h;
-            client_body_buffer_size 128k;
+            client_body_buffer_size 2m;
+            client_max_body_size 2m;
             upstream self {{
                 server 127.0.0.1:{self.port};
                 keepalive 64;
                 keepalive_requests 1000000000;
             }}
             server {{
-                listen 127.0.0.1:{self.port} backlog=4096;
+                {listens}
                 root {files};
                 location = /small {{ return 200 "{SMALL.decode()}"; }}
                 # Passing a request on makes nginx read the whole body first. A plain `return`
@@ -125,19 +142,21 @@ class Backend:
 
 
 class Peer:
-    """A load balancer with one TLS and one plain listener in front of the backend."""
+    """A load balancer in front of the backend: TLS with ECDSA and with RSA, and plain."""
 
     name = ""
 
-    def __init__(self, folder, core, backend_port, certificate):
-        self.folder = folder
-        self.certificate = certificate
-        self.backend_port = backend_port
-        self.tls_port, self.plain_port = free_port(), free_port()
-        self.process = Process(self.name, self.command(), core, folder)
+    def __init__(self, folder, cores, backend, certificates, shape=Shape()):
+        self.folder = os.path.join(folder, f"{self.name}-{abs(hash(shape))}")
+        os.makedirs(self.folder, exist_ok=True)
+        self.certificates, self.shape = certificates, shape
+        self.backends = [f"127.0.0.1:{port}" for port in backend.ports[: shape.backends]]
+        self.ports = dict(zip(("tls", "rsa", "plain"), free_ports(3)))
+        self.log = os.path.join(self.folder, "access.log")
+        self.process = Process(self.name, self.command(), cores, self.folder)
         try:
-            self.process.wait_for_port(self.tls_port)
-            self.process.wait_for_port(self.plain_port)
+            for port in self.ports.values():
+                self.process.wait_for_port(port)
         except BaseException:
             self.process.stop()
             raise
@@ -149,31 +168,27 @@ class Peer:
 class Nginx(Peer):
     name = "nginx"
     tuning = ""
+    log_tuning = ""
 
     @staticmethod
     def version():
         return first_line(find("nginx"), "-v")
 
     def command(self):
-        config = nginx_frame(
-            self.folder,
-            self.name,
+        servers = "".join(f"server {backend};" for backend in self.backends)
+        log = f"access_log {self.log} combined{self.log_tuning};" if self.shape.log else ""
+        places = "".join(
             f"""
-            upstream backend {{
-                server 127.0.0.1:{self.backend_port};
-                keepalive 256;
-                keepalive_requests 1000000000;
-                keepalive_timeout 1h;
-            }}
             server {{
-                listen 127.0.0.1:{self.plain_port} backlog=4096;
-                listen 127.0.0.1:{self.tls_port} ssl backlog=4096;
-                ssl_certificate {self.certificate}.crt;
-                ssl_certificate_key {self.certificate}.key;
+                {listen}
                 # As in Debian's nginx.conf; what is compiled in ends at TLS 1.2.
                 ssl_protocols TLSv1.2 TLSv1.3;
                 ssl_conf_command Ciphersuites {CIPHER_SUITE};
+                # One that all workers share, as Debian's comments and the documentation advise.
+                ssl_session_cache shared:TLS:10m;
                 keepalive_timeout 10m;
+                client_max_body_size 2m;
+                {log}
                 {self.tuning}
                 location / {{
                     proxy_pass http://backend;
@@ -184,9 +199,35 @@ class Nginx(Peer):
                     proxy_set_header X-Forwarded-Proto $scheme;
                 }}
             }}
+            """
+            for listen in (
+                f"listen 127.0.0.1:{self.ports['plain']} backlog=4096;" + self.tls("tls", "ecdsa"),
+                self.tls("rsa", "rsa"),
+            )
+        )
+        config = nginx_frame(
+            self.folder,
+            self.name,
+            f"""
+            upstream backend {{
+                {servers}
+                keepalive 256;
+                keepalive_requests 1000000000;
+                keepalive_timeout 1h;
+            }}
+            {places}
             """,
+            workers=self.shape.workers,
         )
         return [find("nginx"), "-p", self.folder, "-e", "stderr", "-c", config]
+
+    def tls(self, port, certificate):
+        base = self.certificates[certificate]
+        return f"""
+                listen 127.0.0.1:{self.ports[port]} ssl backlog=4096;
+                ssl_certificate {base}.crt;
+                ssl_certificate_key {base}.key;
+        """
 
 
 class TunedNginx(Nginx):
@@ -197,6 +238,7 @@ class TunedNginx(Nginx):
                 proxy_buffers 16 64k;
                 proxy_busy_buffers_size 128k;
     """
+    log_tuning = " buffer=64k flush=1s"
 
 
 class HAProxy(Peer):
@@ -208,11 +250,20 @@ class HAProxy(Peer):
         return first_line(find("haproxy"), "-v")
 
     def command(self):
+        log = "log stdout format raw local0\n    option httplog" if self.shape.log else ""
+        servers = "\n".join(
+            f"    server backend{index} {address}" for index, address in enumerate(self.backends)
+        )
+        binds = "\n".join(
+            f"    bind 127.0.0.1:{self.ports[port]} ssl crt {self.certificates[kind]}.pem "
+            f"ciphersuites {CIPHER_SUITE}"
+            for port, kind in (("tls", "ecdsa"), ("rsa", "rsa"))
+        )
         config = write(
-            os.path.join(self.folder, f"{self.name}.cfg"),
+            os.path.join(self.folder, "haproxy.cfg"),
             f"""
 global
-    nbthread 1
+    nbthread {self.shape.workers}
     maxconn {CONNECTIONS_MAX}
     {self.tuning}
 defaults
@@ -224,13 +275,14 @@ defaults
     timeout server 10m
     timeout http-keep-alive 10m
 frontend edge
-    bind 127.0.0.1:{self.plain_port}
-    bind 127.0.0.1:{self.tls_port} ssl crt {self.certificate}.pem ciphersuites {CIPHER_SUITE}
+    bind 127.0.0.1:{self.ports['plain']}
+{binds}
+    {log}
     http-request set-header X-Forwarded-Proto https if {{ ssl_fc }}
     http-request set-header X-Forwarded-Proto http unless {{ ssl_fc }}
     default_backend pool
 backend pool
-    server backend 127.0.0.1:{self.backend_port}
+{servers}
 """,
         )
         return [find("haproxy"), "-db", "-f", config]
@@ -252,22 +304,23 @@ class Martlet(Peer):
         return "martlet " + first_line(cls.binary, "--version")
 
     def command(self):
-        # The same terms as for the others: no access log, connections kept as long as theirs.
-        certificate = {"chain": f"{self.certificate}.crt", "key": f"{self.certificate}.key"}
+        # On the same terms as the others: connections are kept as long as theirs.
+        def tls(port, kind):
+            base = self.certificates[kind]
+            certificate = {"chain": f"{base}.crt", "key": f"{base}.key"}
+            address = f"127.0.0.1:{self.ports[port]}"
+            return {"listen": address, "tls": {"certificates": [certificate]}}
+
         config = {
-            "workers": 1,
+            "workers": self.shape.workers,
             "listeners": [
-                {
-                    "listen": f"127.0.0.1:{self.tls_port}",
-                    "tls": {"certificates": [certificate]},
-                },
-                {"listen": f"127.0.0.1:{self.plain_port}"},
+                tls("tls", "ecdsa"),
+                tls("rsa", "rsa"),
+                {"listen": f"127.0.0.1:{self.ports['plain']}"},
             ],
-            # No peer makes ids for requests unless it is told to.
-            "request-id": "off",
             "pools": [
                 {
-                    "backends": [f"127.0.0.1:{self.backend_port}"],
+                    "backends": self.backends,
                     "keep-alive": {"idle": "3600s", "max-idle": 256},
                 }
             ],
@@ -276,11 +329,54 @@ class Martlet(Peer):
                 "connections-per-address": 10_000,
                 "keep-alive": "600s",
             },
-            "log": {"access": "off", "level": "warning"},
+            "log": {"access": "json" if self.shape.log else "off", "level": "warning"},
         }
-        path = os.path.join(self.folder, "martlet.json")
-        write(path, json.dumps(config, indent=2))
+        if self.shape.log:
+            config["log"]["target"] = self.log
+        path = write(os.path.join(self.folder, "martlet.json"), json.dumps(config, indent=2))
         return [self.binary, "run", "--config", path]
 
 
-PEERS = {peer.name: peer for peer in (Martlet, Nginx, HAProxy, TunedNginx, TunedHAProxy)}
+class Caddy(Peer):
+    """For what its users see: a balancer in a language that collects its garbage."""
+
+    name = "caddy"
+
+    @staticmethod
+    def version():
+        return "caddy " + first_line(find("caddy"), "version")
+
+    def command(self):
+        def site(scheme, port, kind=None):
+            base = self.certificates[kind] if kind else None
+            tls = f"tls {base}.crt {base}.key" if base else ""
+            log = f"log {{\n output file {self.log}\n }}" if self.shape.log else ""
+            return f"""
+{scheme}://:{self.ports[port]} {{
+    bind 127.0.0.1
+    {tls}
+    {log}
+    reverse_proxy {" ".join(self.backends)} {{
+        transport http {{
+            keepalive 1h
+            keepalive_idle_conns_per_host 256
+        }}
+    }}
+}}
+"""
+
+        config = write(
+            os.path.join(self.folder, "Caddyfile"),
+            "{\n    admin off\n    auto_https off\n    servers {\n        protocols h1\n    }\n}\n"
+            + site("https", "tls", "ecdsa")
+            + site("https", "rsa", "rsa")
+            + site("http", "plain"),
+        )
+        # As many threads as the others have.
+        environment = ["env", f"GOMAXPROCS={self.shape.workers}", f"HOME={self.folder}"]
+        return [*environment, find("caddy"), "run", "--config", config, "--adapter", "caddyfile"]
+
+
+PEERS = {
+    peer.name: peer for peer in (Martlet, Nginx, HAProxy, TunedNginx, TunedHAProxy, Caddy)
+}

@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import time
+from contextlib import ExitStack
 
 PR_SET_PDEATHSIG = 1
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -21,11 +22,13 @@ class Failure(Exception):
     """Ends the run with one line for the reader."""
 
 
-def free_port():
-    """A port of 127.0.0.1 that the kernel says is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+def free_ports(count):
+    """Ports of 127.0.0.1 that the kernel says are free now."""
+    with ExitStack() as stack:
+        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in probes]
 
 
 def raise_descriptor_limit(wanted=65536):
@@ -61,11 +64,11 @@ def core_seconds(core):
     return (user + nice + system + irq + softirq) / ticks, steal / ticks
 
 
-def settle_child(core):
-    """Makes what runs in the child before exec: one core, and death with its parent."""
+def settle_child(cores):
+    """Makes what runs in the child before exec: its cores, and death with its parent."""
 
     def settle():
-        os.sched_setaffinity(0, {core})
+        os.sched_setaffinity(0, cores)
         LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
     return settle
@@ -74,7 +77,7 @@ def settle_child(core):
 class Process:
     """A server that runs until `stop`, and everything it forked."""
 
-    def __init__(self, name, command, core, folder):
+    def __init__(self, name, command, cores, folder):
         self.name = name
         self.log = os.path.join(folder, f"{name}.log")
         with open(self.log, "ab") as log:
@@ -84,7 +87,7 @@ class Process:
                 stdout=log,
                 stderr=log,
                 cwd=folder,
-                preexec_fn=settle_child(core),
+                preexec_fn=settle_child(cores),
             )
 
     def pids(self):
@@ -162,7 +165,7 @@ def run_pinned(command, core, seconds):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=settle_child(core),
+        preexec_fn=settle_child({core}),
     )
     try:
         output, errors = child.communicate(timeout=seconds)
