@@ -119,7 +119,9 @@ extension Server {
       do throws(SystemError) {
         return try LocalListener(path: path, replaces: replaces)
       } catch {
-        logger.info("there is no admin socket: \(path): \(error)")
+        logger.notice(
+          "there is no admin socket for `martlet status` and its like; admin.socket may name one",
+          metadata: ["path": .string(path), "error": .string("\(error)")])
         return nil
       }
     }

@@ -18,7 +18,8 @@ final class AdminConversation {
     do throws(SystemError) {
       socket = try ClientSocket(to: address)
     } catch {
-      throw AdminClient.Failure(message: "\(address): \(error)")
+      throw AdminClient.Failure(
+        message: "\(address): \(error); is Martlet running, with this as its admin address?")
     }
     guard let session else { return }
     try take([], session)
