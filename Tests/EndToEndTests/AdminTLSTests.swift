@@ -139,18 +139,22 @@ import Testing
 
   @Test func `a renewed certificate is taken up by a reload`() throws {
     let martlet = try start([try StubBackend()], "")
-    let old = try martlet.adminPort()
+    let port = try martlet.adminPort()
     func served() throws -> String {
       try run(
         [
           "sh", "-c",
-          "openssl s_client -connect 127.0.0.1:\(old) </dev/null 2>/dev/null"
+          "openssl s_client -connect 127.0.0.1:\(port) </dev/null 2>/dev/null"
             + " | openssl x509 -noout -serial",
         ]
       ).output
     }
     let before = try served()
     #expect(before.hasPrefix("serial="))
+    let metrics = try run(["curl", "-sk", "https://127.0.0.1:\(port)/metrics"]).output
+    #expect(
+      metrics.contains(
+        #"martlet_certificate_expiry_timestamp_seconds{listener="admin.listen",path=""#))
     try certificates.make("server", names: ["localhost"])
     try eventually("another one is served") {
       let now = try served()

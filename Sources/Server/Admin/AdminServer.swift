@@ -36,6 +36,9 @@ struct AdminServer: ~Copyable {
   private var hasEnded = false
 
   private static let connectionMax = 128
+  /// Of these, places that only the Unix socket gives out, so that strangers who fill the address
+  /// keep nobody from steering the process.
+  private static let reservedMax = 16
   private static let bodyMax = 64 * 1024
   /// What a stream may have unsent before it is ended: its client has stopped reading.
   private static let unsentMax = 1024 * 1024
@@ -112,8 +115,9 @@ struct AdminServer: ~Copyable {
     guard index < listeners.count,
       case .accepted(let socket, _) = io.accept(from: listeners[index].socket)
     else { return }
-    guard connections.count < Self.connectionMax else { return io.close(socket, reset: true) }
     let access = listeners[index].access
+    let places = access == .local ? Self.connectionMax : Self.connectionMax - Self.reservedMax
+    guard connections.count < places else { return io.close(socket, reset: true) }
     let transport: Transport
     switch access {
     case .local, .plain: transport = Transport(socket)
