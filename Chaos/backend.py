@@ -5,6 +5,9 @@ alone (`body_of`), so that whoever gets it can tell whether it is the right one.
 head has arrived its method and id are appended to a log, in one write and before anything else
 happens, so that the count holds even if this process is killed in the next moment.
 
+Under /socket it speaks WebSocket: to each message, an id and a body by that id, it answers with
+a body as long by the next id.
+
 What it is told comes by the standard input, one word a line: `well`, `slow`, `reset` (half of a
 body, then a reset of the connection).
 """
@@ -15,6 +18,8 @@ import os
 import socket
 import struct
 import sys
+
+from frames import BINARY, CLOSE, accept_of, frame, read_frame
 
 SLOW_SECONDS = 0.3
 RESET_AT_ONCE = struct.pack("ii", 1, 0)
@@ -61,13 +66,16 @@ class Backend:
         head = await reader.readuntil(b"\r\n\r\n")
         lines = head.decode("latin-1").split("\r\n")
         method, target, _ = lines[0].split(" ")
+        fields = dict(line.lower().split(": ", 1) for line in lines[1:] if ": " in line)
+        if target == "/socket":
+            key = next(line for line in lines if line.lower().startswith("sec-websocket-key: "))
+            return await self.converse(key.split(": ")[1], reader, writer)
         if not target.startswith("/item/"):
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")  # A health check.
             await writer.drain()
             return "close" not in head.decode("latin-1").lower()
         number, _, size = target.removeprefix("/item/").partition("?size=")
         os.write(self.log, f"{method} {number}\n".encode())
-        fields = dict(line.lower().split(": ", 1) for line in lines[1:] if ": " in line)
         if fields.get("transfer-encoding") == "chunked":
             sent = b""
             while length := int(await reader.readuntil(b"\r\n"), 16):
@@ -99,6 +107,23 @@ class Backend:
         writer.write(body)
         await writer.drain()
         return "connection: close" not in head.decode("latin-1").lower()
+
+    async def converse(self, key, reader, writer):
+        """Answers messages until the client says goodbye; one that is wrong ends it at once."""
+        os.write(self.log, b"SOCKET 0\n")
+        head = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        writer.write(f"{head}Sec-WebSocket-Accept: {accept_of(key)}\r\n\r\n".encode())
+        while True:
+            kind, payload = await read_frame(reader)
+            if kind == CLOSE:
+                writer.write(frame(CLOSE, payload, masked=False))
+                await writer.drain()
+                return False
+            number, _, sent = payload.partition(b" ")
+            if sent != body_of(int(number), len(sent)):
+                return False
+            writer.write(frame(BINARY, body_of(int(number) + 1, len(sent)), masked=False))
+            await writer.drain()
 
 
 if __name__ == "__main__":

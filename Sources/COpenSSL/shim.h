@@ -51,6 +51,10 @@ static inline void martlet_SSL_CTX_set_tlsext_servername_callback(
   SSL_CTX_set_tlsext_servername_callback(context, callback);
 }
 
+static inline int martlet_SSL_set_tlsext_host_name(SSL *ssl, const char *name) {
+  return (int)SSL_set_tlsext_host_name(ssl, name);
+}
+
 // Memory as a BIO
 
 static inline void martlet_BIO_set_retry_read(BIO *bio) { BIO_set_retry_read(bio); }

@@ -20,6 +20,10 @@ extension Configuration {
     public var socket = SocketPath.automatic
     /// Over TCP, besides.
     public var listen: ListenAddress?
+    /// With which `listen` speaks TLS; nil for plain HTTP.
+    public var certificate: CertificateFiles?
+    /// The file with the authorities of which clients of `listen` must show a certificate.
+    public var clientCA: String?
     /// The file with the token that clients of `listen` show; nil for looking only.
     public var tokenFile: String?
 
@@ -60,8 +64,16 @@ extension Configuration.Admin: Section {
       Key(
         "listen", optional: \.listen, .listenAddress,
         "An address for the same over HTTP, such as `localhost:9091` for Prometheus and a "
-          + "browser. Without `token-file` it must be on the loopback interface, and only "
-          + "shows."),
+          + "browser. Without `client-ca` and `token-file` it must be on the loopback interface, "
+          + "and only shows."),
+      Key(
+        "certificate", optional: \.certificate, .section,
+        "With it `listen` speaks HTTPS. A renewed one is taken up as those of listeners are."),
+      Key(
+        "client-ca", optional: \.clientCA, .file,
+        "A file with the certificates of authorities (PEM). Clients of `listen` must show a "
+          + "certificate that one of them has signed, and may then look and change; with "
+          + "`token-file` they need both. It needs `certificate`."),
       Key(
         "token-file", optional: \.tokenFile, .file,
         "A file with a secret of at least 16 characters, which clients of `listen` send as "

@@ -1,5 +1,7 @@
-// What the admin interface is given in the forms of the configuration: small JSON objects, and
-// addresses of backends.
+// What the admin interface and its commands are given in the forms of the configuration: small JSON
+// objects, addresses of backends, and durations.
+
+public import Primitives
 
 extension Configuration {
   /// A value that isn't made of others.
@@ -39,6 +41,9 @@ extension Configuration {
     }
     return .failure(InvalidEndpoint(message: decoder.diagnostics.first?.message ?? text))
   }
+
+  /// A duration as configurations write it, such as "5m"; nil for anything else.
+  public static func duration(_ text: String) -> TimeSpan? { parseDuration(text) }
 
   public struct InvalidEndpoint: Error {
     public let message: String

@@ -81,9 +81,12 @@ struct Decoder {
     }
     let keys = S.keys
     var result = S()
+    var present = Set(members.map(\.name))
     for member in members {
       guard let key = keys.first(where: { $0.name == member.name }) else {
         let nearest = nearestName(to: member.name, among: keys.map(\.name))
+        // It is there, misspelt: one mistake, which is reported once.
+        if let nearest { present.insert(nearest) }
         let known = keys.map(\.name).filter { $0 != "$schema" }.joined(separator: ", ")
         report(
           "there is no such key; the keys here are \(known)", at: member.nameOrigin,
@@ -94,7 +97,7 @@ struct Decoder {
       within(member.name, member.value) { key.read(member.value, &$0, &result) }
     }
     if !isPartial {
-      for key in keys where key.isRequired && !members.contains(where: { $0.name == key.name }) {
+      for key in keys where key.isRequired && !present.contains(key.name) {
         report(
           "the key \"\(key.name)\" is missing: \(key.form.noun); \(key.form.allowed)",
           at: json.origin)

@@ -83,8 +83,7 @@ extension Form where Value == TimeSpan {
       kind: "duration, \(bounds)",
       schema: ["type": "string", "pattern": "^[0-9]+(ms|s|m|h|d)$"])
     return Form(description) { json, decoder in
-      if let milliseconds = json.text.flatMap({ parseQuantity($0, units: durationUnits) }) {
-        let span = TimeSpan.milliseconds(Int64(milliseconds))
+      if let span = json.text.flatMap(parseDuration) {
         if range.contains(span) { return span }
         decoder.report("\(json.brief) is out of range; \(bounds) is allowed", at: json.origin)
         return nil
@@ -234,6 +233,11 @@ private func parseQuantity(_ text: String, units: [(name: String, factor: Int)])
   else { return nil }
   let (product, overflow) = count.multipliedReportingOverflow(by: unit.factor)
   return overflow ? nil : product
+}
+
+/// A duration such as "250ms"; nil for anything else.
+func parseDuration(_ text: String) -> TimeSpan? {
+  parseQuantity(text, units: durationUnits).map { .milliseconds(Int64($0)) }
 }
 
 /// A duration as a configuration writes it: in the largest unit that leaves no rest.

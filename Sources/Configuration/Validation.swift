@@ -20,12 +20,20 @@ extension Configuration {
   // MARK: Admin
 
   private func checkAdmin(_ decoder: inout Decoder) {
-    guard let listen = admin.listen, admin.tokenFile == nil else { return }
+    if admin.listen == nil && admin.certificate != nil {
+      decoder.report(key: "admin.certificate", "without listen nobody would be shown it")
+    }
+    if admin.certificate == nil && admin.clientCA != nil {
+      decoder.report(
+        key: "admin.client-ca", "clients show certificates in TLS alone",
+        suggestion: "\"certificate\": { \"chain\": ..., \"key\": ... } beside it")
+    }
+    guard let listen = admin.listen, admin.tokenFile == nil, admin.clientCA == nil else { return }
     let isLoopback = listen.addresses.allSatisfy { $0.ip?.isLoopback == true }
     if !isLoopback {
       decoder.report(
         key: "admin.listen", "\(listen.text) can be reached from elsewhere, and has no token",
-        suggestion: "\"token-file\", or \"listen\": \"localhost:9091\"")
+        suggestion: "\"token-file\", \"client-ca\", or \"listen\": \"localhost:9091\"")
     }
   }
 

@@ -17,45 +17,75 @@ extension Configuration {
     try loadCertificates().report
   }
 
-  func loadCertificates() throws(ServerFailure) -> (
-    byListener: SnapshotBuilder.Certificates, report: CertificateReport, facts: [CertificateFacts]
-  ) {
-    var byListener: SnapshotBuilder.Certificates = [:]
-    var report = CertificateReport()
+  func loadCertificates() throws(ServerFailure) -> LoadedCertificates {
+    var loaded = LoadedCertificates()
     var problems: [String] = []
-    let now = Int64(SystemClock.wall() / 1_000_000_000)
     for listener in listeners {
-      for files in listener.tls?.certificates ?? [] {
-        do throws(CertificateFailure) {
-          let certificate = try Certificate(chainPath: files.chain, keyPath: files.key)
-          byListener[listener.name, default: []].append(certificate)
-          switch certificate.validity(at: now) {
-          case .valid: break
-          case .expired: report.outOfDate.append("\(files.chain): the certificate has expired")
-          case .notYetValid:
-            report.outOfDate.append("\(files.chain): the certificate is not valid yet")
-          }
-          if let exposure = certificate.keyExposure {
-            switch process.exposedKeys {
-            case .warn: report.warnings.append(exposure)
-            case .refuse: problems.append("listener \(listener.name): \(exposure)")
-            }
-          }
-        } catch {
-          problems.append("listener \(listener.name): \(error)")
-        }
-      }
+      loaded.byListener[listener.name] = loaded.load(
+        listener.tls?.certificates ?? [], of: listener.name, "listener \(listener.name)",
+        process.exposedKeys, &problems)
+    }
+    if let files = admin.certificate {
+      loaded.admin =
+        loaded.load([files], of: "admin.listen", "admin", process.exposedKeys, &problems).first
+    }
+    do throws(CertificateFailure) {
+      loaded.adminClients = try admin.clientCA.map(ClientAuthority.init)
+    } catch {
+      problems.append("admin.client-ca: \(error)")
     }
     if !problems.isEmpty { throw ServerFailure(problems) }
-    let facts = listeners.flatMap { listener in
-      (byListener[listener.name] ?? []).map { certificate in
-        CertificateFacts(
-          listener: listener.name, path: certificate.chainPath,
-          names: certificate.dnsNames + certificate.addresses.map { "\($0)" },
-          notBefore: certificate.notBefore, notAfter: certificate.notAfter)
+    return loaded
+  }
+}
+
+/// What the files of a configuration hold.
+struct LoadedCertificates {
+  var byListener: SnapshotBuilder.Certificates = [:]
+  var admin: Certificate?
+  var adminClients: ClientAuthority?
+  var report = Configuration.CertificateReport()
+  var facts: [CertificateFacts] = []
+
+  /// Loads those of one address, which is called `place` where something is wrong.
+  fileprivate mutating func load(
+    _ pairs: [Configuration.CertificateFiles], of listener: String, _ place: String,
+    _ exposedKeys: Configuration.Process.ExposedKeys, _ problems: inout [String]
+  ) -> [Certificate] {
+    let now = Int64(SystemClock.wall() / 1_000_000_000)
+    var result: [Certificate] = []
+    for files in pairs {
+      do throws(CertificateFailure) {
+        let certificate = try Certificate(chainPath: files.chain, keyPath: files.key)
+        result.append(certificate)
+        facts.append(CertificateFacts(certificate, of: listener))
+        switch certificate.validity(at: now) {
+        case .valid: break
+        case .expired: report.outOfDate.append("\(files.chain): the certificate has expired")
+        case .notYetValid:
+          report.outOfDate.append("\(files.chain): the certificate is not valid yet")
+        }
+        if let fault = certificate.chainFault { report.warnings.append("\(files.chain): \(fault)") }
+        if let exposure = certificate.keyExposure {
+          switch exposedKeys {
+          case .warn: report.warnings.append(exposure)
+          case .refuse: problems.append("\(place): \(exposure)")
+          }
+        }
+      } catch {
+        problems.append("\(place): \(error)")
       }
     }
-    return (byListener, report, facts)
+    return result
+  }
+}
+
+extension CertificateFacts {
+  fileprivate init(_ certificate: Certificate, of listener: String) {
+    self.init(
+      listener: listener, path: certificate.chainPath,
+      names: certificate.dnsNames + certificate.addresses.map { "\($0)" },
+      notBefore: certificate.notBefore, notAfter: certificate.notAfter)
   }
 }
 

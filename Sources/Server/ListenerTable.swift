@@ -66,7 +66,8 @@ struct ListenerTable {
           count += 1
         } catch {
           let isMissing = error == .addressNotAvailable || error == .familyNotSupported
-          let message = "can't listen on \(address) (listener \(listener.name)): \(error)"
+          let message =
+            "can't listen on \(address) (listener \(listener.name)): \(error)\(cure(for: error))"
           if isMissing && listener.addresses.count > 1 {
             failures.append(message)
           } else {
@@ -163,5 +164,14 @@ private struct ListeningPlace: Hashable {
     } else {
       text = "\(address)"
     }
+  }
+}
+
+/// What helps against the two obstacles that everybody meets.
+private func cure(for error: SystemError) -> String {
+  switch error {
+  case .addressInUse: "; `ss -ltnp` shows who does"
+  case .permissionDenied: "; a port below 1024 needs root, or CAP_NET_BIND_SERVICE"
+  default: ""
   }
 }

@@ -7,11 +7,13 @@ import Logging
 import Metrics
 import Primitives
 import Reactor
+import TLS
 
 /// Where the admin interface listens, and what clients over TCP have to show.
 struct AdminSockets: Sendable {
   let local: LocalListener?
   let groups: [ListeningSockets]
+  let access: AdminAccess
   let token: String?
 }
 
@@ -49,20 +51,23 @@ extension Server {
         throw ServerFailure("admin.listen: can't listen on \(address): \(error)")
       }
     }
-    return AdminSockets(local: try openAdminSocket(), groups: groups, token: token)
+    return AdminSockets(
+      local: try openAdminSocket(), groups: groups, access: AdminAccess(configuration.admin),
+      token: token)
   }
 
   /// Starts the admin thread on these sockets.
   func startAdmin(_ sockets: AdminSockets) throws(ServerFailure) {
     var listeners = sockets.groups.flatMap(\.sockets).map {
-      AdminListener(socket: $0, isLocal: false)
+      AdminListener(socket: $0, access: sockets.access)
     }
     if let local = sockets.local {
-      listeners.append(AdminListener(socket: local.socket, isLocal: true))
+      listeners.append(AdminListener(socket: local.socket, access: .local))
     }
     if listeners.isEmpty { return }
+    let scheme = if case .plain = sockets.access { "http" } else { "https" }
     for group in sockets.groups {
-      logger.notice("the admin interface is at http://\(group.address)/")
+      logger.notice("the admin interface is at \(scheme)://\(group.address)/")
     }
     let (view, control, all) = (adminView(), inbox, listeners)
     do throws(SystemError) {
@@ -77,6 +82,23 @@ extension Server {
       admin = RunningAdmin(inbox: inbox, thread: thread, sockets: sockets)
     } catch {
       throw ServerFailure("can't start the admin thread: \(error)")
+    }
+  }
+
+  /// What the address speaks TLS with; nil when it doesn't. Renewed certificates are taken up by a
+  /// reload; whether there are some, and whether clients need one, by an upgrade as `listen` is.
+  func makeAdminContext(
+    _ loaded: LoadedCertificates, _ fresh: Configuration.Admin
+  ) throws(ServerFailure) -> TLSContext? {
+    if let admin, admin.sockets.access != AdminAccess(fresh) { return adminContext }
+    guard let certificate = loaded.admin else { return nil }
+    do throws(TLSFailure) {
+      // No tickets: who may come in is looked at each time.
+      return try TLSContext(
+        certificates: [certificate], policy: TLSPolicy(ticketCount: 0),
+        ticketKeys: builder.ticketKeys, listenerName: "admin.listen", clients: loaded.adminClients)
+    } catch {
+      throw ServerFailure("admin.certificate: \(error)")
     }
   }
 
@@ -97,7 +119,9 @@ extension Server {
       do throws(SystemError) {
         return try LocalListener(path: path, replaces: replaces)
       } catch {
-        logger.info("there is no admin socket: \(path): \(error)")
+        logger.notice(
+          "there is no admin socket for `martlet status` and its like; admin.socket may name one",
+          metadata: ["path": .string(path), "error": .string("\(error)")])
         return nil
       }
     }
@@ -128,7 +152,8 @@ extension Server {
         descriptorMax: descriptorMax, metrics: workerMetrics, traffic: builder.traffic,
         reports: reports),
       configuration: configuration, snapshot: snapshot, addresses: addresses,
-      certificates: certificates, reload: reloads, overload: overload.stage, isDraining: draining)
+      certificates: certificates, tls: adminContext, reload: reloads,
+      overload: overload.stage, isDraining: draining)
   }
 
   // MARK: Commands

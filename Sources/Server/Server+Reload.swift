@@ -90,6 +90,9 @@ extension Server {
         for files in tls.certificates { paths.formUnion([files.chain, files.key]) }
         paths.formUnion(tls.tickets?.keyFiles ?? [])
       }
+      let admin = configuration.admin
+      paths.formUnion(
+        [admin.certificate?.chain, admin.certificate?.key, admin.clientCA].compactMap(\.self))
     }
     files.watch(paths, at: SystemClock.monotonic())
   }

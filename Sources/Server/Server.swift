@@ -49,6 +49,8 @@ public final class Server {
     public let listener: String
     public let address: String
     public let isTLS: Bool
+    /// The first name that its certificate is for, if that is no pattern.
+    public let certifiedName: String?
   }
 
   /// Serves until a signal ends it. Returns whether all exchanges could be finished.
@@ -69,6 +71,7 @@ public final class Server {
   var snapshot: Snapshot
   /// Of the snapshot in force.
   private(set) var certificates: [CertificateFacts] = []
+  private(set) var adminContext: TLSContext?
   var reloads: ReloadFacts
   var files = WatchedFiles()
   let startedAt: Double
@@ -198,7 +201,10 @@ public final class Server {
       listener.addresses.compactMap { address in
         listening.address(address, of: listener).map {
           ListeningAddress(
-            listener: listener.name, address: "\($0)", isTLS: listener.tls != nil)
+            listener: listener.name, address: "\($0)", isTLS: listener.tls != nil,
+            certifiedName: certificates.first {
+              $0.listener == listener.name
+            }?.names.first { !$0.hasPrefix("*") })
         }
       }
     }
@@ -212,6 +218,7 @@ public final class Server {
     try readTicketKeys(of: configuration)
     let snapshot = try builder.build(
       configuration, certificates: certificates.byListener, names: names)
+    adminContext = try makeAdminContext(certificates, configuration.admin)
     self.certificates = certificates.facts
     return snapshot
   }

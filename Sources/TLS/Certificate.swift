@@ -22,6 +22,9 @@ public import Primitives
   /// The first and the last second of the leaf's validity, in Unix seconds.
   public let notBefore: Int64
   public let notAfter: Int64
+  /// What is wrong with the chain's order or completeness, for people. It is served all the same:
+  /// some clients fill gaps, and some authorities sign in ways of their own.
+  public var chainFault: String? { chain.fault }
   /// For people: `RSA 2048`, `ECDSA P-256`, `ECDSA P-384`, `Ed25519`.
   public var keyTypeName: String { key.type.name }
   /// Whether every user of the machine may read the private key, which deserves a warning.
@@ -46,10 +49,20 @@ public import Primitives
     }
     do throws(TLSFailure) {
       let trial = try ServerContext(policy: TLSPolicy())
-      try trial.use(self)
+      try unsafe install(in: trial.context)
     } catch {
       throw .refused(path: chainPath, reason: "\(error)")
     }
+  }
+
+  /// Gives it to an SSL_CTX; one whose key has the same algorithm is replaced.
+  func install(in context: OpaquePointer) throws(TLSFailure) {
+    guard let copy = unsafe EVP_PKEY_dup(key.key) else { throw .capture() }
+    defer { unsafe EVP_PKEY_free(copy) }
+    let taken = unsafe chain.withCopy { leaf, rest in
+      unsafe SSL_CTX_use_cert_and_key(context, leaf, copy, rest, 1) == 1
+    }
+    if taken != true { throw .capture() }
   }
 
   public enum Validity: Equatable, Sendable {

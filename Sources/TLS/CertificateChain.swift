@@ -47,6 +47,16 @@ import Primitives
     return unsafe body(first, rest)
   }
 
+  /// Whether `check` holds for each of them (X509 *).
+  func allSatisfy(_ check: (OpaquePointer) -> Bool) -> Bool {
+    for index in 0..<(unsafe martlet_sk_X509_num(stack)) {
+      guard let each = unsafe martlet_sk_X509_value(stack, index), unsafe check(each) else {
+        return false
+      }
+    }
+    return true
+  }
+
   /// The leaf's DNS names in lower case and its IP addresses. The common name counts only when
   /// there are no alternative names at all (RFC 6125 6.4.4).
   var names: (dns: [String], addresses: [IPAddress]) {
@@ -66,6 +76,38 @@ import Primitives
       if kind == GEN_IPADD, let address = Self.address(bytes) { addresses.append(address) }
     }
     return (dns, addresses)
+  }
+
+  /// What keeps clients that know roots alone from verifying the leaf, in words for people; nil
+  /// when nothing can be seen to.
+  var fault: String? {
+    let count = unsafe martlet_sk_X509_num(stack)
+    for index in 1..<max(1, count) {
+      let signed = unsafe martlet_sk_X509_value(stack, index - 1)
+      let signer = unsafe martlet_sk_X509_value(stack, index)
+      if unsafe X509_check_issued(signer, signed) != X509_V_OK {
+        return "certificate \(index + 1) in it hasn't signed the one before it; put each behind "
+          + "the one that it signed, and the server's first"
+      }
+    }
+    // Authorities that tell in a certificate where their own is found sign by intermediate ones.
+    if count == 1 && namesIssuerPlace {
+      return "the intermediate certificate that signed it is missing behind it; many clients "
+        + "won't find it themselves"
+    }
+    return nil
+  }
+
+  /// Whether the leaf says where its issuer's certificate can be had (RFC 5280 4.2.2.1).
+  private var namesIssuerPlace: Bool {
+    let index = unsafe X509_get_ext_by_NID(leaf, NID_info_access, -1)
+    guard index >= 0, let value = unsafe X509_EXTENSION_get_data(X509_get_ext(leaf, index)) else {
+      return false
+    }
+    let bytes = unsafe Self.bytes(of: OpaquePointer(value))
+    // id-ad-caIssuers, with its tag and length.
+    let name: [UInt8] = [0x06, 0x08, 0x2B, 0x06, 0x01, 0x05, 0x05, 0x07, 0x30, 0x02]
+    return bytes.indices.contains { bytes[$0...].starts(with: name) }
   }
 
   /// The leaf's period of validity in Unix seconds; nothing makes its end follow its start.

@@ -2,7 +2,7 @@
 
 import COpenSSL
 
-/// Owner of an SSL_CTX, configured by a policy, with one certificate per key algorithm.
+/// Owner of an SSL_CTX, configured by a policy; certificates are put in, one per key algorithm.
 @safe final class ServerContext: @unchecked Sendable {
   // Sendable because an SSL_CTX counts its references atomically and isn't changed after set-up.
   let context: OpaquePointer
@@ -36,14 +36,4 @@ import COpenSSL
   }
 
   deinit { unsafe SSL_CTX_free(context) }
-
-  /// Adds a certificate; one whose key has the same algorithm is replaced.
-  func use(_ certificate: Certificate) throws(TLSFailure) {
-    guard let key = unsafe EVP_PKEY_dup(certificate.key.key) else { throw .capture() }
-    defer { unsafe EVP_PKEY_free(key) }
-    let taken = unsafe certificate.chain.withCopy { leaf, rest in
-      unsafe SSL_CTX_use_cert_and_key(context, leaf, key, rest, 1) == 1
-    }
-    if taken != true { throw .capture() }
-  }
 }

@@ -18,9 +18,11 @@ import COpenSSL
   private let listenerName: [UInt8]
 
   /// `certificates`: the first answers clients that name no server or an unknown one; there must
-  /// be one at least. `listenerName` binds tickets; it should outlast reloads.
+  /// be one at least. `listenerName` binds tickets; it should outlast reloads. With `clients`, they
+  /// must show a certificate as well.
   public init(
-    certificates: [Certificate], policy: TLSPolicy, ticketKeys: TicketKeys, listenerName: String
+    certificates: [Certificate], policy: TLSPolicy, ticketKeys: TicketKeys, listenerName: String,
+    clients: ClientAuthority? = nil
   ) throws(TLSFailure) {
     precondition(!certificates.isEmpty, "a TLS listener without a certificate")
     ERR_clear_error()
@@ -29,7 +31,8 @@ import COpenSSL
     var contexts: [ServerContext] = []
     for group in table.groups {
       let context = try ServerContext(policy: policy)
-      for index in group { try context.use(certificates[index]) }
+      for index in group { try unsafe certificates[index].install(in: context.context) }
+      try unsafe clients?.guardSessions(of: context.context)
       contexts.append(context)
     }
     self.contexts = contexts

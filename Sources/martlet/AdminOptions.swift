@@ -1,8 +1,8 @@
-// How the commands find the running process: by its admin socket.
+// How the commands find the running process: by its admin socket, or by its admin address.
 
 import ArgumentParser
 import Configuration
-import Primitives
+import Reactor
 import Server
 
 struct AdminOptions: ParsableArguments {
@@ -18,6 +18,44 @@ struct AdminOptions: ParsableArguments {
       "The configuration file whose admin.socket is meant. By default config.json.",
       valueName: "file"))
   var config: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "The address of the running process, as its admin.listen has it, in place of a socket.",
+      valueName: "url"))
+  var admin: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "With --admin https://: trust these authorities (PEM). By default those of the system.",
+      valueName: "file"))
+  var ca: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "With --admin https://: show this certificate (PEM).", valueName: "file"))
+  var cert: String?
+
+  @Option(help: ArgumentHelp("The private key that goes with --cert (PEM).", valueName: "file"))
+  var key: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "With --admin: show the token in this file, as admin.token-file has it.",
+      valueName: "file"))
+  var tokenFile: String?
+
+  func validate() throws {
+    if admin != nil && socket != nil {
+      throw ValidationError("--socket and --admin name two processes; give one")
+    }
+    if admin == nil && (ca != nil || cert != nil || key != nil || tokenFile != nil) {
+      throw ValidationError("--ca, --cert, --key and --token-file go with --admin")
+    }
+    if (cert == nil) != (key == nil) {
+      throw ValidationError("--cert and --key go together")
+    }
+  }
 
   /// Asks the running process; an error of its is an error of ours.
   func ask(_ method: String, _ path: String, body: String? = nil) throws -> [UInt8] {
@@ -43,7 +81,21 @@ struct AdminOptions: ParsableArguments {
     }
   }
 
-  private func client() -> AdminClient { AdminClient(to: .unix(path)) }
+  private func client() throws(AdminClient.Failure) -> AdminClient {
+    guard let admin else { return AdminClient(socket: path) }
+    var credentials = AdminClient.Credentials()
+    credentials.authority = ca
+    if let cert, let key { credentials.certificate = (cert, key) }
+    if let tokenFile {
+      do throws(SystemError) {
+        let text = String(decoding: try File.read(tokenFile, limit: 4096), as: UTF8.self)
+        credentials.token = text.filter { !$0.isWhitespace }
+      } catch {
+        throw AdminClient.Failure(message: "\(tokenFile): \(error)")
+      }
+    }
+    return try AdminClient(url: admin, credentials)
+  }
 
   private var path: String {
     if let socket { return socket }

@@ -11,11 +11,12 @@ struct Drain: ParsableCommand {
     abstract: "Take a backend out: no new exchanges, those under way go on.",
     discussion: """
       It lasts until `martlet enable`, also over reloads and upgrades. With --wait the command \
-      ends when the last exchange there has, so that the backend can be stopped behind it.
+      ends when the last exchange there has, so that the backend can be stopped behind it; \
+      an open WebSocket is one. It ends with 70 if some are left after --timeout.
 
       EXAMPLES
         martlet drain app/10.0.0.11:8080
-        martlet drain --wait app/10.0.0.11:8080 && ssh 10.0.0.11 systemctl restart app
+        martlet drain --wait --timeout 5m app/10.0.0.11:8080 && ssh 10.0.0.11 systemctl restart app
       """)
 
   @OptionGroup var admin: AdminOptions
@@ -26,9 +27,27 @@ struct Drain: ParsableCommand {
   @Flag(help: "End when no exchange is left there.")
   var wait = false
 
+  @Option(
+    help: ArgumentHelp(
+      "The longest wait, such as 5m; without end by default.", valueName: "duration"))
+  var timeout: String?
+
+  func validate() throws {
+    guard let timeout else { return }
+    if !wait { throw ValidationError("--timeout goes with --wait") }
+    if Configuration.duration(timeout) == nil {
+      throw ValidationError("'\(timeout)' is no duration: write one such as 30s or 5m")
+    }
+  }
+
   func run() throws {
+    let end = timeout.flatMap(Configuration.duration).map { SystemClock.monotonic() + $0 }
     var left = try change(backend, "{\"state\": \"draining\"}", admin)
     while wait && left > 0 {
+      if let end, SystemClock.monotonic() >= end {
+        writeError("martlet: error: \(backend) still has \(left) under way\n")
+        throw ExitCode(70)
+      }
       CurrentProcess.pause(.milliseconds(200))
       left = try change(backend, "{\"state\": \"draining\"}", admin)
     }

@@ -42,13 +42,20 @@ private func banner(
     text += "pool \(pool.name), \(pool.strategy.rawValue): \(backends)\n"
   }
   if let address = addresses.first {
-    let port = address.address.split(separator: ":").last.map(String.init) ?? ""
-    text +=
-      address.isTLS
-      ? "try  curl --cacert certs/ca.crt https://localhost:\(port)/\n"
-      : "try  curl http://\(address.address)/\n"
+    text += "try  curl \(arguments(for: address))\n"
   }
   return text
+}
+
+/// What curl needs to reach it from this machine.
+private func arguments(for address: Server.ListeningAddress) -> String {
+  if !address.isTLS { return "http://\(address.address)/" }
+  let port = address.address.split(separator: ":").last.map(String.init) ?? ""
+  // The name of the certificates that scripts/make-certs makes.
+  guard let name = address.certifiedName, name != "localhost" else {
+    return "--cacert certs/ca.crt https://localhost:\(port)/"
+  }
+  return "--resolve \(name):\(port):127.0.0.1 https://\(name):\(port)/"
 }
 
 /// Reports certificates that can't be used: unreadable, not matching their keys, out of date.

@@ -146,7 +146,8 @@ struct ConfigurationTests {
           "user": "u", "group": "g", "pid-file": "pid", "core-dumps": true,
           "exposed-keys": "refuse"
         },
-        "admin": { "socket": "admin.sock", "listen": "localhost:9090", "token-file": "token" },
+        "admin": { "socket": "admin.sock", "listen": "localhost:9090", "token-file": "token",
+          "certificate": { "chain": "admin.crt", "key": "admin.key" }, "client-ca": "us.crt" },
         "watch": false
       }
       """
@@ -162,6 +163,7 @@ struct ConfigurationTests {
     #expect(read.pools[0].health?.expect == [200...200, 300...302])
     #expect(read.limits.bodySize == nil)
     #expect(read.admin.socket == .path("d/admin.sock") && read.admin.tokenFile == "d/token")
+    #expect(read.admin.certificate?.key == "d/admin.key" && read.admin.clientCA == "d/us.crt")
     #expect(read.routes[0].hosts == [.exact("a.b"), .below("c.d")])
 
     // No key is at its default, so writing it names every key; reading that gives the same again.

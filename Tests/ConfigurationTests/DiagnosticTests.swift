@@ -28,6 +28,14 @@ private let kindsTable: [(String, String)] = [
     """
   ),
   (
+    #"{"pools": [{"backend": ["a:1"]}]}"#,
+    """
+    1:13: error: pools[0].backend: there is no such key; the keys here are name, strategy, \
+    backends, health, ejection, queue, slow-start, stickiness, retry, timeouts, keep-alive, \
+    when-all-down, resolve-interval (did you mean "backends"?)
+    """
+  ),
+  (
     #"{"pools": [{"backends": []}]}"#,
     """
     1:25: error: pools[0].backends: the list is empty; at least one item is needed

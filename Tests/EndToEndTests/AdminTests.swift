@@ -67,6 +67,9 @@ import Testing
       [Installation.binary, "drain", "--wait", "default/\(slow.address)", "--socket", socket])
     try eventually("it is drained") { try backends(martlet)[0]["admin"] as? String == "draining" }
     #expect(waiting.isRunning)
+    let impatient = try command(
+      martlet, "drain", "--wait", "--timeout", "1ms", "default/\(slow.address)")
+    #expect(impatient.status == 70 && impatient.errors.contains("still has 1 under way"))
     try folder.write("", to: "go")
     #expect(try waiting.waitForExit() == 0)
     #expect(waiting.outputText.contains("0 under way"))
@@ -106,6 +109,19 @@ import Testing
     let bad = try ask(
       martlet, "/v1/pools/default/backends", key, method: "POST", body: #"{"address": "x"}"#)
     #expect(bad.status == 400 && bad.text.contains("is not the address of a backend"))
+  }
+
+  @Test func `where nobody answers, the command says what to look at`() throws {
+    let folder = TemporaryFolder()
+    let result = try run([Installation.binary, "status", "--socket", folder.path("none.sock")])
+    #expect(result.status == 70)
+    #expect(result.errors.contains("none.sock: No such file"), "\(result.errors)")
+    #expect(result.errors.contains("is Martlet running"))
+    for arguments in [["--cert", "a"], ["--admin", "x", "--socket", "y"], ["--ca", "a"]] {
+      #expect(try run([Installation.binary, "status"] + arguments).status == 64)
+    }
+    let odd = try run([Installation.binary, "status", "--admin", "localhost:9091"])
+    #expect(odd.status == 70 && odd.errors.contains("is no address; write one such as https://"))
   }
 
   @Test func `what doesn't exist is named`() throws {
@@ -279,6 +295,14 @@ import Testing
     let state = try state(martlet)
     #expect(state["process"] as? Int == Int(installed.servingProcess))
     #expect(asked.text.contains("\"admin\":\"draining\""))
+  }
+
+  @Test func `who fills the address keeps nobody from steering by the socket`() throws {
+    let martlet = try MartletProcess(
+      backends: [try StubBackend()], rest: #""admin": { "listen": "127.0.0.1:0" }"#)
+    let idle = try (0..<200).map { _ in try Wire(port: martlet.adminPort()) }
+    #expect(try state(martlet)["state"] as? String == "serving")
+    withExtendedLifetime(idle) {}
   }
 
   @Test func `garbage and idle clients don't hold it up`() throws {

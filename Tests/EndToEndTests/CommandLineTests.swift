@@ -135,6 +135,7 @@ import Testing
       "run", "--plain-http", "--listen", "127.0.0.1:\(first.port)", "--backend", stub.address)
     #expect(second.status == 70)
     #expect(second.errors.contains("can't listen on 127.0.0.1:\(first.port)"), "\(second.errors)")
+    #expect(second.errors.contains("`ss -ltnp` shows who does"))
     #expect(try first.get().text == "first")
   }
 

@@ -222,6 +222,7 @@ import Testing
     ("an encrypted key", "encrypted.key is protected by a pass phrase"),
     ("an empty chain", "empty.crt"),
     ("a chain without certificates", "holds no certificate"),
+    ("a chain that isn't text", "is not in PEM form"),
   ])
   func `what can't be served stops the start, by file name and reason`(
     _ what: String, _ reason: String
@@ -240,6 +241,10 @@ import Testing
         "pkey", "-in", key, "-aes256", "-passout", "pass:secret", "-out",
         folder.path("encrypted.key"))
       key = folder.path("encrypted.key")
+    case "a chain that isn't text":
+      try certificates.openssl(
+        "x509", "-in", chain, "-outform", "der", "-out", folder.path("binary.crt"))
+      chain = folder.path("binary.crt")
     case "an empty chain": chain = try folder.write("", to: "empty.crt")
     default:
       chain = folder.path("server.key")
@@ -270,6 +275,48 @@ import Testing
     let check = try MartletProcess.start(["check"], in: martlet.folder)
     #expect(try check.waitForExit() == 1)
     #expect(check.errorText.contains("expired.crt: the certificate has expired"))
+  }
+
+  @Test func `a chain that clients can't follow is served with a warning`() throws {
+    let folder = certificates.folder
+    // An authority, an intermediate one below it, and a certificate that says where to find that.
+    for (name, signer, more) in [
+      ("top", nil, "basicConstraints=critical,CA:TRUE"),
+      ("middle", "top", "basicConstraints=critical,CA:TRUE"),
+      ("leaf", "middle", "authorityInfoAccess=caIssuers;URI:http://a.test/middle.crt"),
+    ] {
+      try certificates.openssl(
+        "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+        "-keyout", folder.path("\(name).key"), "-out", folder.path("\(name).csr"),
+        "-subj", "/CN=\(name)")
+      chmod(folder.path("\(name).key"), 0o600)
+      try folder.write(more + "\n", to: "extensions")
+      let issuer = signer.map {
+        ["-CA", folder.path("\($0).crt"), "-CAkey", folder.path("\($0).key"), "-CAcreateserial"]
+      }
+      let result = try run(
+        ["openssl", "x509", "-req", "-in", folder.path("\(name).csr"), "-days", "30"]
+          + ["-extfile", folder.path("extensions"), "-out", folder.path("\(name).crt")]
+          + (issuer ?? ["-signkey", folder.path("\(name).key")]))
+      #expect(result.status == 0, "\(result.errors)")
+    }
+    func check(_ parts: [String]) throws -> String {
+      try folder.write(parts.map { folder.read("\($0).crt") }.joined(), to: "chain.crt")
+      let key = folder.path("leaf.key")
+      try folder.write(
+        """
+        { "listeners": [{ "listen": "127.0.0.1:0", "tls": { "certificates": [
+            { "chain": "chain.crt", "key": "\(key)" }] } }],
+          "pools": [{ "backends": ["127.0.0.1:1"] }] }
+        """, to: "config.json")
+      let result = try run([Installation.binary, "check"], in: folder.path)
+      #expect(result.status == 0, "\(result.errors)")
+      return result.errors
+    }
+    #expect(try check(["leaf", "middle"]).isEmpty)
+    #expect(try check(["leaf", "middle", "top"]).isEmpty)
+    #expect(try check(["leaf"]).contains("chain.crt: the intermediate certificate that signed it"))
+    #expect(try check(["leaf", "top", "middle"]).contains("chain.crt: certificate 2 in it hasn't"))
   }
 
   @Test func `a renewed certificate is served after a reload`() throws {

@@ -2,21 +2,92 @@
 
 import HTTP
 import HTTP1
-public import Primitives
+import Primitives
 import Reactor
+import TLS
 
 public struct AdminClient {
   private let address: SocketAddress
+  /// As in the Host field.
+  private let host: String
+  /// The name that the certificate of the other end must be for; nil where TLS isn't spoken.
+  private let secureName: String?
+  private let credentials: Credentials
 
-  public init(to address: SocketAddress) { self.address = address }
+  /// What a client shows, and whom it trusts.
+  public struct Credentials {
+    /// A PEM file; nil for the authorities of the system.
+    public var authority: String?
+    /// PEM files.
+    public var certificate: (chain: String, key: String)?
+    public var token: String?
+
+    public init() {}
+  }
 
   public struct Failure: Error {
     public let message: String
+
+    public init(message: String) { self.message = message }
   }
 
   public struct Response {
     public let status: UInt16
     public let body: [UInt8]
+  }
+
+  /// By the Unix socket at `path`.
+  public init(socket path: String) {
+    address = .unix(path)
+    host = "localhost"
+    secureName = nil
+    credentials = Credentials()
+  }
+
+  /// By an address such as `https://edge.internal:9091`.
+  public init(url: String, _ credentials: Credentials) throws(Failure) {
+    let parts = url.split(separator: "/", omittingEmptySubsequences: false).map(String.init)
+    guard parts.count >= 3, parts[0] == "https:" || parts[0] == "http:", parts[1].isEmpty,
+      parts.dropFirst(3).allSatisfy(\.isEmpty),
+      let authority = Authority(Array(parts[2].utf8).span)
+    else {
+      throw Failure(message: "\(url) is no address; write one such as https://localhost:9091")
+    }
+    let isSecure = parts[0] == "https:"
+    host = parts[2]
+    // An IPv6 address stands in brackets there (RFC 3986 3.2.2).
+    let name = String(decoding: Array(host.utf8)[authority.host], as: UTF8.self)
+      .filter { $0 != "[" && $0 != "]" }
+    address = .ip(try Self.resolve(name), port: authority.port ?? (isSecure ? 443 : 80))
+    secureName = isSecure ? name : nil
+    self.credentials = credentials
+  }
+
+  private static func resolve(_ name: String) throws(Failure) -> IPAddress {
+    if let address = IPAddress(name) { return address }
+    do throws(ResolverError) {
+      // `localhost` may have both, and a server only this.
+      let all = try Resolver.addresses(of: name)
+      return all.first(where: \.isV4) ?? all[0]
+    } catch {
+      throw Failure(message: "\(error)")
+    }
+  }
+
+  private func makeSession(with name: String) throws(Failure) -> ClientSession {
+    var identity: Certificate?
+    do throws(CertificateFailure) {
+      if let files = credentials.certificate {
+        identity = try Certificate(chainPath: files.chain, keyPath: files.key)
+      }
+    } catch {
+      throw Failure(message: "\(error)")
+    }
+    do throws(ClientSession.Failure) {
+      return try ClientSession(to: name, trusting: credentials.authority, identity: identity)
+    } catch {
+      throw Failure(message: error.message)
+    }
   }
 
   /// Asks once, and takes the whole answer.
@@ -38,21 +109,21 @@ public struct AdminClient {
     _ method: String, _ path: String, body: String? = nil, _ take: ([UInt8]) -> Bool
   ) throws(Failure) -> UInt16 {
     let content = Array((body ?? "").utf8)
+    let token = credentials.token.map { "Authorization: Bearer \($0)\r\n" } ?? ""
     let head = """
       \(method) \(path) HTTP/1.1\r
-      Host: localhost\r
+      Host: \(host)\r
       Connection: close\r
-      Content-Length: \(content.count)\r
+      \(token)Content-Length: \(content.count)\r
       \r\n
       """
-    let socket = try asking { () throws(SystemError) in
-      let socket = try ClientSocket(to: address)
-      try socket.send(Array(head.utf8) + content)
-      return socket
-    }
+    var session: ClientSession?
+    if let secureName { session = try makeSession(with: secureName) }
+    let conversation = try AdminConversation(with: address, session)
+    try conversation.send(Array(head.utf8) + content)
     var reader = Reader()
     while true {
-      let bytes = try asking { () throws(SystemError) in try socket.receive() }
+      let bytes = try conversation.receive()
       let arrived: (pieces: [[UInt8]], isComplete: Bool)
       do throws(HTTP1Error) {
         arrived = try reader.take(bytes)
@@ -62,16 +133,6 @@ public struct AdminClient {
       for piece in arrived.pieces where !take(piece) { return reader.status }
       if arrived.isComplete { return reader.status }
       if bytes.isEmpty { throw Failure(message: "\(address) closed before the answer ended") }
-    }
-  }
-
-  private func asking<Result>(
-    _ body: () throws(SystemError) -> Result
-  ) throws(Failure) -> Result {
-    do throws(SystemError) {
-      return try body()
-    } catch {
-      throw Failure(message: "\(address): \(error)")
     }
   }
 }

@@ -15,19 +15,20 @@ struct AdminConnection: ~Copyable {
     case tap(TapFilter)
     /// Closes as soon as everything is sent.
     case ending
+    /// No session came about; closes when the client does, or is quiet for long.
+    case refused
   }
 
   var transport: Transport
   var phase = Phase.awaitingHead
-  /// By the Unix socket, whose file nobody else can open.
-  let isLocal: Bool
+  let access: AdminAccess
   var parser = RequestParser(limits: HeadLimits(headByteCount: 16 * 1024))
   /// Since when nothing has moved.
   var quietSince: Instant
 
-  init(_ socket: Socket, isLocal: Bool, at now: Instant) {
-    transport = Transport(socket)
-    self.isLocal = isLocal
+  init(_ transport: consuming Transport, _ access: AdminAccess, at now: Instant) {
+    self.transport = transport
+    self.access = access
     quietSince = now
   }
 

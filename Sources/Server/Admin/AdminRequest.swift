@@ -12,6 +12,8 @@ struct AdminRequest: Sendable {
   /// The token of `Authorization: Bearer`.
   let token: String?
   let host: String
+  /// Whether a page of another site makes a browser ask (RFC 6454 7).
+  let isFromElsewhere: Bool
   let persists: Bool
   var body: [UInt8] = []
 
@@ -29,6 +31,9 @@ struct AdminRequest: Sendable {
     self.query = query
     accept = Self.value(.accept, head)
     host = String(decoding: head.bytes(of: head.host))
+    let origin = Self.value(.origin, head)
+    let port = head.port.map { ":\($0)" } ?? ""
+    isFromElsewhere = !origin.isEmpty && origin != "https://\(host)\(port)"
     let credentials = Self.value(.authorization, head)
     let prefix = "bearer "
     token =

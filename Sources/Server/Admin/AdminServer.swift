@@ -10,6 +10,7 @@ import HTTP1
 import Metrics
 import Primitives
 import Reactor
+import TLS
 
 /// What reaches the admin thread.
 enum AdminMessage: Sendable {
@@ -35,6 +36,9 @@ struct AdminServer: ~Copyable {
   private var hasEnded = false
 
   private static let connectionMax = 128
+  /// Of these, places that only the Unix socket gives out, so that strangers who fill the address
+  /// keep nobody from steering the process.
+  private static let reservedMax = 16
   private static let bodyMax = 64 * 1024
   /// What a stream may have unsent before it is ended: its client has stopped reading.
   private static let unsentMax = 1024 * 1024
@@ -111,9 +115,19 @@ struct AdminServer: ~Copyable {
     guard index < listeners.count,
       case .accepted(let socket, _) = io.accept(from: listeners[index].socket)
     else { return }
-    guard connections.count < Self.connectionMax else { return io.close(socket, reset: true) }
-    let handle = connections.insert(
-      AdminConnection(socket, isLocal: listeners[index].isLocal, at: io.now))
+    let access = listeners[index].access
+    let places = access == .local ? Self.connectionMax : Self.connectionMax - Self.reservedMax
+    guard connections.count < places else { return io.close(socket, reset: true) }
+    let transport: Transport
+    switch access {
+    case .local, .plain: transport = Transport(socket)
+    case .encrypted, .certified:
+      guard let context = view.tls, let session = try? TLSSession(accepting: context) else {
+        return io.close(socket, reset: true)
+      }
+      transport = Transport(socket, accepting: session)
+    }
+    let handle = connections.insert(AdminConnection(transport, access, at: io.now))
     io.register(socket, token: Token(.downstream, handle).packed)
   }
 
@@ -125,6 +139,7 @@ struct AdminServer: ~Copyable {
     while isOpen && step(handle) { isOpen = connections.contains(handle) }
     guard connections.contains(handle) else { return }
     connections[handle].transport.flush(&io, &buffers)
+    if case .refused = connections[handle].phase { return }
     if connections[handle].transport.isBroken { return close(handle) }
     if case .ending = connections[handle].phase, connections[handle].transport.isFlushed {
       close(handle)
@@ -144,6 +159,9 @@ struct AdminServer: ~Copyable {
       case .receivingBody(var request, var decoder):
         if try takeBody(handle, &request, &decoder) { return true }
       case .awaitingControl: return false
+      case .refused:
+        discard(handle)
+        return false
       case .stateEvents, .tap, .ending:
         connections[handle].transport.inbound.removeAll()
       }
@@ -161,9 +179,29 @@ struct AdminServer: ~Copyable {
       return true
     case .nothing:
       return false
+    case .failed(.tls(.plaintextHTTP)):
+      connections[handle].transport.abandonTLS(&buffers)
+      refuse(handle, .error(400, "this address speaks https"))
+      return false
+    case .failed(.tls):
+      // Nothing that comes is heard any more; a reset would take the alert along that says why.
+      connections[handle].phase = .refused
+      connections[handle].transport.flush(&io, &buffers)
+      io.shutdownSending(connections[handle].transport.socket)
+      return false
     case .finished, .failed:
       close(handle)
       return false
+    }
+  }
+
+  private mutating func discard(_ handle: Handle) {
+    while true {
+      switch connections[handle].transport.discard(&io, &buffers) {
+      case .received: continue
+      case .wouldBlock: return
+      case .finished, .failed: return close(handle)
+      }
     }
   }
 
@@ -218,19 +256,15 @@ struct AdminServer: ~Copyable {
 
   // MARK: Answers
 
-  private mutating func right(of request: AdminRequest, isLocal: Bool) -> AdminRight {
-    if isLocal { return .change }
-    guard let token else {
-      // Only on the loopback interface, where a page of any site could lead a browser by a name
-      // of its own that means this address.
-      return AdminListener.isOwnName(request.host) ? .look : .nothing
-    }
+  private func right(of request: AdminRequest, _ access: AdminAccess) -> AdminRight {
+    if case .local = access { return .change }
+    guard let token else { return access.right(of: request) }
     return request.token.map { constantTimeEqual($0, token) } == true ? .change : .nothing
   }
 
   private mutating func answer(_ handle: Handle, _ request: AdminRequest) {
     let api = AdminAPI(view: view, history: history, now: io.now)
-    let right = right(of: request, isLocal: connections[handle].isLocal)
+    let right = right(of: request, connections[handle].access)
     switch api.answer(request, right: right) {
     case .whole(let document): send(document, to: handle, request)
     case .command(let command):
@@ -275,6 +309,7 @@ struct AdminServer: ~Copyable {
       connection: persists ? .keepAlive : .close, into: &text)
     if !isHead { text.append(document.body.span) }
     connections[handle].transport.write(text, &io, &buffers)
+    if !persists { connections[handle].transport.writeCloseNotify(&buffers) }
     connections[handle].quietSince = io.now
   }
 

@@ -15,20 +15,23 @@ final class AdminView: Sendable {
   let snapshot: Snapshot
   let addresses: [Server.ListeningAddress]
   let certificates: [CertificateFacts]
+  /// What the address speaks TLS with, if it does.
+  let tls: TLSContext?
   let reload: ReloadFacts
   let overload: OverloadStage
   let isDraining: Bool
 
   init(
     process: ProcessFacts, configuration: Configuration, snapshot: Snapshot,
-    addresses: [Server.ListeningAddress], certificates: [CertificateFacts], reload: ReloadFacts,
-    overload: OverloadStage, isDraining: Bool
+    addresses: [Server.ListeningAddress], certificates: [CertificateFacts], tls: TLSContext?,
+    reload: ReloadFacts, overload: OverloadStage, isDraining: Bool
   ) {
     self.process = process
     self.configuration = configuration
     self.snapshot = snapshot
     self.addresses = addresses
     self.certificates = certificates
+    self.tls = tls
     self.reload = reload
     self.overload = overload
     self.isDraining = isDraining

@@ -126,8 +126,8 @@ final class MartletProcess: Sendable {
 
   /// The port of `admin.listen` on 127.0.0.1, as the log says it.
   func adminPort() throws -> Int {
-    let mark = try #require(log.range(of: "admin interface is at http://127.0.0.1:"))
-    return try #require(Int(log[mark.upperBound...].prefix { $0.isNumber }))
+    let said = log.firstMatch(of: #/admin interface is at https?:\/\/127\.0\.0\.1:(\d+)/#)
+    return try #require(said.flatMap { Int($0.1) })
   }
 
   /// The serial number of the certificate that a client without a name is shown.

@@ -1,0 +1,38 @@
+// What the pages for operators show is true: each command runs and prints what the page says, and
+// each configuration is accepted, ours by Martlet and those of others by them.
+
+import Foundation
+import Testing
+
+@Suite struct DocumentationTests {
+  static let paths: [String] = {
+    let folder = "docs/operators"
+    let names = try? FileManager.default.contentsOfDirectory(
+      atPath: "\(Installation.root)/\(folder)")
+    let pages = (names ?? []).filter { $0.hasSuffix(".md") }.sorted()
+    return ["README.md", "docs/ADMIN.md"] + pages.map { "\(folder)/\($0)" }
+  }()
+
+  /// Blocks that no test can run, by the reason that stands before them.
+  static let notRun = [
+    "builds everything": 1,
+    "needs a certificate authority": 1,
+    "needs systemd": 2,
+  ]
+
+  @Test(arguments: paths)
+  func `every command and configuration of a page does what it says`(_ path: String) throws {
+    try Rehearsal(DocumentedPage(path)).carryOut()
+  }
+
+  @Test func `what isn't run is known, and why`() throws {
+    var counts: [String: Int] = [:]
+    for path in Self.paths {
+      for case .notRun(let reason) in try DocumentedPage(path).steps.map(\.kind) {
+        counts[reason, default: 0] += 1
+      }
+    }
+    #expect(counts == Self.notRun)
+    #expect(Self.paths.count >= 13)
+  }
+}
