@@ -15,7 +15,8 @@ RUN apt-get -q update \
 WORKDIR /martlet
 COPY Package.swift ./
 COPY Sources Sources
-# The manifest names the test targets, so their folders have to be there.
+# The manifest names these targets as well, so their folders have to be there.
+COPY Benchmarks/Steady Benchmarks/Steady
 COPY Tests Tests
 RUN swift build -c release --product martlet --static-swift-stdlib \
   && install -D -s "$(swift build -c release --show-bin-path)/martlet" /out/martlet

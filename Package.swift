@@ -55,6 +55,15 @@ let package = Package(
       ],
       swiftSettings: strict),
 
+    // The load generator of the benchmark: built for scripts/bench and the tests, never handed out.
+    .executableTarget(
+      name: "steady",
+      dependencies: [
+        "HTTP1", "HTTP", "Reactor", "Metrics", "Primitives",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ],
+      path: "Benchmarks/Steady", swiftSettings: strict),
+
     target(
       "Server",
       [
@@ -93,7 +102,7 @@ let package = Package(
     tests(
       "Differential", ["Proxy", "HTTP", "HTTP1", "Primitives"], exclude: ["Peers"],
       optimised: true),
-    tests("EndToEnd", ["martlet", "CLinux"]),
+    tests("EndToEnd", ["martlet", "steady", "CLinux"]),
     tests("Tidy", []),
   ]
 )
@@ -107,7 +116,7 @@ if Context.environment["MARTLET_FUZZ"] != nil {
       path: "Fuzz/\(name)", swiftSettings: testing)
   }
   package.products = []
-  package.targets.removeAll { $0.type == .test || $0.name == "martlet" }
+  package.targets.removeAll { $0.type == .test || $0.type == .executable }
   package.targets += [
     .target(
       name: "FuzzSupport", dependencies: ["Primitives"], path: "Fuzz/Support",

@@ -26,6 +26,8 @@ private let allowedImports: [String: Set<String>] = [
   "martlet": [
     "ArgumentParser", "Configuration", "Glibc", "Logging", "Primitives", "Reactor", "Server",
   ],
+  // The load generator of the benchmark, which stands beside the product.
+  "Steady": ["ArgumentParser", "HTTP", "HTTP1", "Metrics", "Primitives", "Reactor"],
 ]
 
 /// The module that an import line names, or nil for any other line.

@@ -29,11 +29,13 @@ struct SourceFile: CustomTestStringConvertible {
   var name: String { String(path.split(separator: "/").last ?? "") }
   var isSwift: Bool { path.hasSuffix(".swift") }
 
-  /// The folder under Sources that the file belongs to.
+  /// The target that the file belongs to: its folder under Sources or Benchmarks.
   var target: String? {
     let parts = path.split(separator: "/")
-    return parts.count > 2 && parts[0] == "Sources" ? String(parts[1]) : nil
+    return parts.count > 2 && Self.homes.contains(parts[0]) ? String(parts[1]) : nil
   }
+
+  private static let homes: Set<Substring> = ["Sources", "Benchmarks"]
 
   /// The comment at the top, without its slashes, up to the first line that is no comment.
   var header: [String] {

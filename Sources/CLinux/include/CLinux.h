@@ -1,4 +1,4 @@
-// What Swift's Glibc module leaves out: epoll, eventfd, and calls that glibc shows only to
+// What Swift's Glibc module leaves out: epoll, eventfd, timerfd, and calls that glibc shows only to
 // _GNU_SOURCE. Only Reactor imports it; there is no logic here.
 //
 // It includes as little as it can, and never with _GNU_SOURCE: what two modules both define belongs
@@ -10,6 +10,7 @@
 
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/timerfd.h>
 
 /// accept4(2); `address` is a `struct sockaddr`.
 int clinux_accept4(int listener, void *address, unsigned int *length, int flags);

@@ -6,11 +6,14 @@ import Testing
 
 /// Where the files of this package lie.
 enum Installation {
-  /// Built beside the test bundle, which this process runs.
-  static let binary: String = {
+  static let binary = products + "/martlet"
+  /// The load generator of the benchmark.
+  static let steady = products + "/steady"
+  /// Where the test bundle lies, which this process runs, and what was built beside it.
+  private static let products: String = {
     let runner = try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
     let bundle = CommandLine.arguments.first { $0.hasSuffix(".xctest") } ?? runner ?? ""
-    return (bundle as NSString).deletingLastPathComponent + "/martlet"
+    return (bundle as NSString).deletingLastPathComponent
   }()
   static let root = (#filePath as NSString).deletingLastPathComponent + "/../../.."
   static let scripts = root + "/scripts"

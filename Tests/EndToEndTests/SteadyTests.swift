@@ -1,0 +1,133 @@
+// The load generator of the benchmark, `steady`: what it sees of a server that stalls, fails or
+// closes. Bounds are such that a slower machine only gets farther away from them.
+
+import Foundation
+import Synchronization
+import Testing
+
+@Suite struct SteadyTests {
+  /// What it prints.
+  private struct Report: Decodable {
+    struct Latency: Decodable {
+      let p50, p90, p99, thousandth, max: Double?
+      enum CodingKeys: String, CodingKey { case p50, p90, p99, max, thousandth = "p99.9" }
+    }
+    let requests, errors, rate, late: Int
+    let achieved: Double
+    let microseconds: Latency
+  }
+
+  private static func load(
+    _ server: StubBackend, rate: Int, seconds: Int, connections: Int
+  ) throws -> Report {
+    let result = try run([
+      Installation.steady, "--port", "\(server.port)", "--path", "/asked?for=it", "--rate",
+      "\(rate)", "--seconds", "\(seconds)", "--connections", "\(connections)",
+    ])
+    #expect(result.status == 0, "\(result.errors)")
+    #expect(server.requests.allSatisfy { $0.line == "GET /asked?for=it HTTP/1.1" })
+    return try JSONDecoder().decode(Report.self, from: Data(result.output.utf8))
+  }
+
+  @Test func `a stall shows in every request that was due meanwhile`() throws {
+    let stalled = 0.3
+    let state = Mutex((count: 0, end: 0.0))
+    let server = try StubBackend { request, wire in
+      let end = state.withLock { state in
+        state.count += 1
+        // In the middle: 250 belong to the warm-up.
+        if state.count == 750 { state.end = seconds() + stalled }
+        return state.end
+      }
+      while seconds() < end { usleep(1000) }
+      try wire.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+      return true
+    }
+    let report = try Self.load(server, rate: 500, seconds: 2, connections: 4)
+    #expect(server.connectionCount == 4)
+    #expect(report.requests == 1000)
+    #expect(report.errors == 0)
+    #expect(report.rate == 500)
+    // 150 fall due during the stall, one every 2 ms, of which only 4 find a connection. Whoever
+    // waits for answers before asking again sees those 4.
+    #expect(report.late >= 100)
+    let latency = report.microseconds
+    #expect(try #require(latency.max) >= 300_000)
+    #expect(try #require(latency.thousandth) >= 250_000)
+    #expect(try #require(latency.p99) >= 200_000)
+    #expect(try #require(latency.p90) >= 50_000)
+    #expect(try #require(latency.p50) < (try #require(latency.max)))
+    // The answers that were held up came later, and none was lost.
+    #expect(report.achieved > 100 && report.achieved <= 500)
+  }
+
+  @Test func `an answer in chunks, in pieces and behind an interim one is whole`() throws {
+    let server = try StubBackend { request, wire in
+      try wire.send("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-")
+      try wire.send("Encoding: chunked\r\n\r\n5\r\nfirst\r\n")
+      try wire.send("0\r\nA: b\r\n\r\n")
+      return true
+    }
+    let report = try Self.load(server, rate: 100, seconds: 1, connections: 2)
+    #expect(report.requests == 100)
+    #expect(report.errors == 0)
+    #expect(report.microseconds.p50 != nil)
+    #expect(server.connectionCount == 2)
+  }
+
+  @Test(arguments: [
+    // Nothing at all, half an answer, no HTTP, another status, and an announced end.
+    ("", false), ("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nok", false), ("hello\r\n\r\n", true),
+    ("HTTP/1.1 503 Busy\r\nContent-Length: 2\r\n\r\nno", true),
+    ("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok", false),
+    ("HTTP/1.0 200 OK\r\n\r\nok", false),
+  ])
+  func `whatever is no whole 200 is an error`(answer: String, goesOn: Bool) throws {
+    let server = try StubBackend { request, wire in
+      if !answer.isEmpty { try wire.send(answer) }
+      return goesOn
+    }
+    let report = try Self.load(server, rate: 200, seconds: 1, connections: 3)
+    #expect(report.requests == 200)
+    #expect(report.errors == 200)
+    #expect(report.achieved == 0)
+    #expect(report.microseconds.max == nil)
+  }
+
+  @Test func `a connection that ends between two requests is an error and is opened anew`() throws {
+    let server = try StubBackend { request, wire in
+      try wire.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+      return false
+    }
+    let report = try Self.load(server, rate: 200, seconds: 1, connections: 3)
+    #expect(report.requests == 200)
+    // Each answer is followed by a close: in between, or under the next request.
+    #expect(report.errors >= 90)
+    #expect(report.microseconds.max != nil)
+    #expect(server.connectionCount > 100)
+  }
+
+  @Test(arguments: [
+    (["--rate", "5"], "--port"), (["--port", "0"], "--port"), (["--port", "x"], "--port"),
+    (["--port", "1", "--rate", "200001"], "--rate"),
+    (["--port", "1", "--seconds", "0"], "--seconds"),
+    (["--port", "1", "--connections", "4001"], "--connections"),
+    (["--port", "1", "--path", "small"], "--path"),
+    (["--port", "1", "--path", "/a\r\nb"], "--path"), (["--port", "1", "--sped", "1"], "--sped"),
+  ])
+  func `a wrong command line is refused by name`(arguments: [String], name: String) throws {
+    let result = try run([Installation.steady] + arguments)
+    #expect(result.status == 64)
+    #expect(result.errors.contains(name), "\(result.errors)")
+    #expect(result.output.isEmpty)
+  }
+
+  @Test func `nobody who listens is said, and ends it`() throws {
+    let port = try freePort()
+    let result = try run([Installation.steady, "--port", "\(port)"])
+    #expect(result.status == 1)
+    #expect(
+      result.errors.contains("can't connect to 127.0.0.1:\(port): Connection refused"),
+      "\(result.errors)")
+  }
+}
