@@ -86,6 +86,7 @@ extension Server {
     var paths: Set<String> = []
     if configuration.watch {
       if let file = options.file { paths.insert(file) }
+      paths.formUnion(configuration.errorPagePaths)
       for tls in configuration.listeners.compactMap(\.tls) {
         for files in tls.certificates { paths.formUnion([files.chain, files.key]) }
         paths.formUnion(tls.tickets?.keyFiles ?? [])

@@ -204,14 +204,14 @@ public final class Server {
     }
   }
 
-  /// A snapshot of `configuration`, with everything said that is to be said about certificates.
+  /// A snapshot of `configuration`, with everything said that is to be said about its files.
   func build(_ configuration: Configuration) throws(ServerFailure) -> Snapshot {
-    let certificates = try configuration.loadCertificates()
+    let (certificates, pages) = try configuration.loadFiles()
     for message in certificates.report.outOfDate { logger.error("\(message)") }
     for message in certificates.report.warnings { logger.warning("\(message)") }
     try readTicketKeys(of: configuration)
     let snapshot = try builder.build(
-      configuration, certificates: certificates.byListener, names: names)
+      configuration, certificates: certificates.byListener, names: names, pages: pages)
     self.certificates = certificates.facts
     return snapshot
   }

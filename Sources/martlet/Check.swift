@@ -24,7 +24,7 @@ struct Check: ParsableCommand {
   func run() throws {
     let found = try ConfigurationFile.find(file)
     let configuration = try accept(Configuration.read(found?.bytes, file: file))
-    try checkCertificates(of: configuration)
+    try checkFiles(of: configuration)
     writeOutput("\(file): ok\n\(configuration.summary)")
   }
 }

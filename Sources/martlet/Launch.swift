@@ -1,4 +1,4 @@
-// Where the command line meets the server: serving, and looking at certificates.
+// Where the command line meets the server: serving, and looking at files.
 
 import ArgumentParser
 import Configuration
@@ -51,11 +51,11 @@ private func banner(
   return text
 }
 
-/// Reports certificates that can't be used: unreadable, not matching their keys, out of date.
-/// Throws the exit status 1 when there is one.
-func checkCertificates(of configuration: Configuration) throws {
+/// Reports files that can't be used: certificates that don't match their keys or are out of date,
+/// and whatever can't be read. Throws the exit status 1 when there is one.
+func checkFiles(of configuration: Configuration) throws {
   do throws(ServerFailure) {
-    let report = try configuration.checkCertificates()
+    let report = try configuration.checkFiles()
     for message in report.warnings { writeError("martlet: warning: \(message)\n") }
     for message in report.outOfDate { writeError("martlet: error: \(message)\n") }
     if report.outOfDate.isEmpty { return }

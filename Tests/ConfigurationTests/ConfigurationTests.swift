@@ -115,7 +115,7 @@ struct ConfigurationTests {
         "routes": [{
           "host": ["a.b", "*.c.d"], "path": "/x", "match": "exact", "listeners": ["web"],
           "forward": "p", "request": { "set": { "A": "b" }, "remove": ["C"] },
-          "response": { "set": { "D": "e" } }
+          "response": { "set": { "D": "e" } }, "error-pages": { "503": "busy.html" }
         }, {
           "path": "/r", "redirect": {
             "status": 301, "scheme": "http", "host": "H", "port": 81, "path": "/q?r"
@@ -126,6 +126,7 @@ struct ConfigurationTests {
             "status": 404, "draining-status": 503, "body": "b", "content-type": "t/s"
           }
         }],
+        "error-pages": { "5xx": "/e/sorry.JSON", "404": "none.txt" },
         "limits": {
           "head-size": "2KiB", "field-count": 20, "target-size": "1KiB", "body-size": "off",
           "chunk-extensions": "3KiB", "trailer-size": "4KiB", "memory": "5MiB",
@@ -162,6 +163,10 @@ struct ConfigurationTests {
     #expect(read.pools[0].health?.expect == [200...200, 300...302])
     #expect(read.limits.bodySize == nil)
     #expect(read.admin.socket == .path("d/admin.sock") && read.admin.tokenFile == "d/token")
+    #expect(
+      read.errorPages.map { "\($0.statuses) \($0.path) \($0.kind)" }
+        == ["404...404 d/none.txt text", "500...599 /e/sorry.JSON json"])
+    #expect(read.routes[0].errorPages.map(\.path) == ["d/busy.html"])
     #expect(read.routes[0].hosts == [.exact("a.b"), .below("c.d")])
 
     // No key is at its default, so writing it names every key; reading that gives the same again.

@@ -9,8 +9,8 @@ private let kindsTable: [(String, String)] = [
     #"[]"#,
     """
     1:1: error: a list is not an object; write { } with the keys listeners, pools, \
-    routes, limits, paths, log, trusted-proxies, via, request-id, upgrades, workers, process, \
-    admin, watch
+    routes, error-pages, limits, paths, log, trusted-proxies, via, request-id, upgrades, workers, \
+    process, admin, watch
     """
   ),
   (
@@ -38,6 +38,20 @@ private let kindsTable: [(String, String)] = [
     """
     1:41: error: listeners[0].tls: the key "certificates" is missing: a list; it stands \
     in [ ], and each item is an object
+    """
+  ),
+  (
+    #"{"error-pages": {"200": "a.html"}, \#(somePools)}"#,
+    """
+    1:18: error: error-pages.200: "200" is not the status of an error; write one such as "503", \
+    from 400 to 599, or "4xx" or "5xx" for all of them
+    """
+  ),
+  (
+    #"{"error-pages": {"404": "a.php"}, \#(somePools)}"#,
+    """
+    1:25: error: error-pages.404: "a.php": what it is can't be told from its name, which has to \
+    end in .html, .htm, .txt, .json or .xml
     """
   ),
   (
@@ -162,8 +176,8 @@ struct DiagnosticTests {
         """,
         """
         c.json:12:3: error: worker: there is no such key; the keys here are listeners, pools, \
-        routes, limits, paths, log, trusted-proxies, via, request-id, upgrades, workers, process, \
-        admin, watch (did you mean "workers"?)
+        routes, error-pages, limits, paths, log, trusted-proxies, via, request-id, upgrades, \
+        workers, process, admin, watch (did you mean "workers"?)
         """,
       ])
   }
