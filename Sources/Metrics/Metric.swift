@@ -151,11 +151,9 @@ public enum Metric: Int, CaseIterable, Sendable {
 
 /// What Prometheus is told about a metric.
 struct Entry {
-  enum Kind { case counter, gauge }
-
   let family: StaticString
   let labels: StaticString
-  let kind: Kind
+  let kind: FamilyKind
   let help: StaticString
 
   static func counter(_ family: StaticString, _ help: StaticString) -> Entry {

@@ -58,8 +58,8 @@ struct AdminAPI {
   private func report() -> StateReport { StateReport(view: view, history: history, now: now) }
 
   private func metrics(_ request: AdminRequest) -> AdminAnswer {
-    let bytes = MetricsReport(view: view, now: now).write()
-    return .whole(AdminDocument("\(MetricsSnapshot.contentType)", bytes))
+    let bytes = MetricsReport(view: view, now: now).write(request.metricsFormat)
+    return .whole(AdminDocument(request.metricsFormat.contentType, bytes))
   }
 
   /// The last that failed or were slow, the newest first; they are JSON already.
