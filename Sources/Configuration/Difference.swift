@@ -59,7 +59,7 @@ private struct Comparison {
 
   /// What a process takes up once, at its start, beside its admin sockets.
   private static let fixed = [
-    "workers", "log.level", "process.user", "process.group", "process.core-dumps",
+    "workers", "process.user", "process.group", "process.core-dumps",
   ]
   /// Values that are nobody's business.
   private static let secret = "stickiness.key"

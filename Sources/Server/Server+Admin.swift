@@ -126,7 +126,7 @@ extension Server {
       process: ProcessFacts(
         version: options.version, id: CurrentProcess.id, startedAt: startedAt,
         descriptorMax: descriptorMax, metrics: workerMetrics, traffic: builder.traffic,
-        reports: reports),
+        reports: reports, logLevel: options.logLevel),
       configuration: configuration, snapshot: snapshot, addresses: addresses,
       certificates: certificates, reload: reloads, overload: overload.stage, isDraining: draining)
   }
@@ -137,6 +137,7 @@ extension Server {
     let document: AdminDocument
     switch command {
     case .reload: document = reloadNow()
+    case .setLogLevel(let level): document = setLogLevel(level)
     case .changeBackend(let pool, let address, let state, let weight):
       document = change(pool, address, state, weight)
     case .addBackend(let pool, let address, let weight):

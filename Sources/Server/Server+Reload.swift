@@ -38,6 +38,7 @@ extension Server {
     }
     do throws(ServerFailure) {
       resolveNames(fresh)
+      let output = try openAccessLog(fresh.log)
       let snapshot = try build(fresh)
       listening = try listening.opening(fresh)
       let isMoved = fresh.process.pidFile != configuration.process.pidFile
@@ -45,6 +46,7 @@ extension Server {
       configuration = fresh
       if isMoved { writeProcessID() }
       self.snapshot = snapshot
+      log?.write(to: output)
     } catch {
       names.watch(configuration)
       for message in error.messages { logger.error("\(message)") }
@@ -56,12 +58,7 @@ extension Server {
     if fresh.workers != nil && fresh.workers != workers.count {
       logger.warning("the number of workers stays \(workers.count) until an upgrade or a restart")
     }
-    if fresh.log.access != .off {
-      log?.reopen(OutputTarget(fresh.log.target))
-      if log == nil {
-        logger.warning("the access log stays off until an upgrade or a restart")
-      }
-    }
+    options.logLevel.current = fresh.log.level
     for (index, worker) in workers.enumerated() {
       worker.inbox.post(installation(forWorker: index))
     }

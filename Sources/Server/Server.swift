@@ -25,12 +25,14 @@ public final class Server {
     /// Called once when everything listens, with the addresses and the names of the listeners.
     public var started: ([ListeningAddress]) -> Void
     public var logger: Logger
+    /// What the logger goes by.
+    public var logLevel: LogLevel
     /// The running process to take over from, if there is one.
     public var predecessor: Predecessor?
 
     public init(
       configuration: Configuration, file: String?, version: String, logger: Logger,
-      predecessor: Predecessor? = nil,
+      logLevel: LogLevel, predecessor: Predecessor? = nil,
       reload: @escaping () -> Result<Configuration, RefusedConfiguration>,
       started: @escaping ([ListeningAddress]) -> Void
     ) {
@@ -38,6 +40,7 @@ public final class Server {
       self.file = file
       self.version = version
       self.logger = logger
+      self.logLevel = logLevel
       self.predecessor = predecessor
       self.reload = reload
       self.started = started

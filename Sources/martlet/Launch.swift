@@ -11,11 +11,11 @@ func launch(
   _ configuration: Configuration, file: String?, predecessor: Predecessor? = nil,
   reload: @escaping () -> Result<Configuration, RefusedConfiguration>
 ) throws {
-  var logger = Logger(label: "martlet") { StreamLogHandler.standardError(label: $0) }
-  logger.logLevel = Logger.Level(configuration.log.level)
+  let level = LogLevel(configuration.log.level)
+  let logger = Logger(label: "martlet") { ProcessLogHandler(label: $0, level: level) }
   let options = Server.Options(
     configuration: configuration, file: file, version: Martlet.configuration.version,
-    logger: logger, predecessor: predecessor, reload: reload,
+    logger: logger, logLevel: level, predecessor: predecessor, reload: reload,
     started: { addresses in
       writeError(banner(addresses, configuration))
     })
@@ -63,16 +63,4 @@ func checkFiles(of configuration: Configuration) throws {
     for message in error.messages { writeError("martlet: error: \(message)\n") }
   }
   throw ExitCode(1)
-}
-
-extension Logger.Level {
-  fileprivate init(_ level: Configuration.Log.Level) {
-    self =
-      switch level {
-      case .debug: .debug
-      case .info: .info
-      case .warning: .warning
-      case .error: .error
-      }
-  }
 }

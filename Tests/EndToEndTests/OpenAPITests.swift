@@ -67,6 +67,7 @@ import Testing
     let bodies = [
       "patch": #"{"state": "draining", "weight": null}"#,
       "post": #"{"address": "127.0.0.1:9", "weight": 2}"#,
+      "put": #"{"level": "debug"}"#,
     ]
     let paths = try #require(document["paths"] as? Object)
     var count = 0
@@ -91,6 +92,6 @@ import Testing
         count += 1
       }
     }
-    #expect(count == 14)
+    #expect(count == 16)
   }
 }
