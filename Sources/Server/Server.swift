@@ -22,6 +22,8 @@ public final class Server {
     public var file: String?
     /// Reads the configuration anew; says what is wrong with it if it isn't valid.
     public var reload: () -> Result<Configuration, RefusedConfiguration>
+    /// What it would read if this text stood in the file.
+    public var interpret: ([UInt8]) -> Result<Configuration, RefusedConfiguration>
     /// Called once when everything listens, with the addresses and the names of the listeners.
     public var started: ([ListeningAddress]) -> Void
     public var logger: Logger
@@ -34,6 +36,7 @@ public final class Server {
       configuration: Configuration, file: String?, version: String, logger: Logger,
       logLevel: LogLevel, predecessor: Predecessor? = nil,
       reload: @escaping () -> Result<Configuration, RefusedConfiguration>,
+      interpret: @escaping ([UInt8]) -> Result<Configuration, RefusedConfiguration>,
       started: @escaping ([ListeningAddress]) -> Void
     ) {
       self.configuration = configuration
@@ -43,6 +46,7 @@ public final class Server {
       self.logLevel = logLevel
       self.predecessor = predecessor
       self.reload = reload
+      self.interpret = interpret
       self.started = started
     }
   }

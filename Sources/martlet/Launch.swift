@@ -9,13 +9,15 @@ import Server
 /// be cut off at the end.
 func launch(
   _ configuration: Configuration, file: String?, predecessor: Predecessor? = nil,
-  reload: @escaping () -> Result<Configuration, RefusedConfiguration>
+  reload: @escaping () -> Result<Configuration, RefusedConfiguration>,
+  interpret: @escaping ([UInt8]) -> Result<Configuration, RefusedConfiguration>
 ) throws {
   let level = LogLevel(configuration.log.level)
   let logger = Logger(label: "martlet") { ProcessLogHandler(label: $0, level: level) }
   let options = Server.Options(
     configuration: configuration, file: file, version: Martlet.configuration.version,
     logger: logger, logLevel: level, predecessor: predecessor, reload: reload,
+    interpret: interpret,
     started: { addresses in
       writeError(banner(addresses, configuration))
     })

@@ -84,6 +84,7 @@ struct AdminAPI {
     if right != .change { return .error(403, "this socket only shows; use the Unix socket") }
     switch (request.method, request.path) {
     case ("POST", ["v1", "reload"]): return .command(.reload)
+    case ("POST", ["v1", "diff"]): return .command(.diff(text: request.body))
     case ("PUT", ["v1", "log-level"]): return setLogLevel(request)
     case ("POST", let path) where path.count == 4 && path[3] == "backends":
       return addBackend(to: path[2], request)
@@ -101,7 +102,7 @@ struct AdminAPI {
       path[0] == "v1"
         && [
           "state", "status", "history", "events", "exchanges", "tap", "explain", "reload",
-          "log-level",
+          "log-level", "diff",
         ].contains(path[1])
     case 4, 5: path[0] == "v1" && path[1] == "pools" && path[3] == "backends"
     default: false

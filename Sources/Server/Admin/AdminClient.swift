@@ -7,8 +7,13 @@ import Reactor
 
 public struct AdminClient {
   private let address: SocketAddress
+  /// For each step; nil to wait as long as it takes.
+  private let limit: TimeSpan?
 
-  public init(to address: SocketAddress) { self.address = address }
+  public init(to address: SocketAddress, atMost limit: TimeSpan? = nil) {
+    self.address = address
+    self.limit = limit
+  }
 
   public struct Failure: Error {
     public let message: String
@@ -46,7 +51,7 @@ public struct AdminClient {
       \r\n
       """
     let socket = try asking { () throws(SystemError) in
-      let socket = try ClientSocket(to: address)
+      let socket = try ClientSocket(to: address, atMost: limit)
       try socket.send(Array(head.utf8) + content)
       return socket
     }
