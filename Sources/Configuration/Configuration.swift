@@ -21,6 +21,8 @@ public struct Configuration: Hashable, Sendable {
   public var limits = Limits()
   public var paths = Paths()
   public var log = Log()
+  /// Nil for none.
+  public var tracing: Tracing?
   /// Peers whose forwarding fields are believed.
   public var trustedProxies: [AddressRange] = []
   public var via = true
@@ -72,6 +74,8 @@ extension Configuration: Section {
         + "single client could hold as much as it likes."),
     Key("paths", \.paths, .section, "How paths are normalised before routes are chosen."),
     Key("log", \.log, .section, "What is logged, how, and where to."),
+    Key(
+      "tracing", optional: \.tracing, .section, "OpenTelemetry traces. Off without this section."),
     Key(
       "trusted-proxies", \.trustedProxies, .list(of: .addressRange),
       "Proxies in front of Martlet. Only they are believed when they say, in X-Forwarded-For "

@@ -45,8 +45,10 @@ extension Server {
       if isMoved { removeProcessID() }
       configuration = fresh
       if isMoved { writeProcessID() }
+      let former = self.snapshot
       self.snapshot = snapshot
       log?.write(to: output)
+      endExporter(of: former)
     } catch {
       names.watch(configuration)
       for message in error.messages { logger.error("\(message)") }

@@ -218,7 +218,8 @@ public final class Server {
     for message in certificates.report.warnings { logger.warning("\(message)") }
     try readTicketKeys(of: configuration)
     let snapshot = try builder.build(
-      configuration, certificates: certificates.byListener, names: names, pages: pages)
+      configuration, certificates: certificates.byListener, names: names, pages: pages,
+      exporter: try spanExporter(for: configuration))
     self.certificates = certificates.facts
     return snapshot
   }
@@ -284,6 +285,7 @@ public final class Server {
     admin?.end()
     removeProcessID()
     log?.stop()
+    snapshot.settings.tracing?.exporter.stop(atMost: .seconds(2))
     let total = MetricsSnapshot(of: workers.map(\.metrics))
     let dropped = total[.accessLogLinesDropped]
     if dropped > 0 { logger.warning("\(dropped) lines of the access log were dropped") }

@@ -54,6 +54,8 @@ final class RouteSettings: Sendable {
   }
 
   let action: Action
+  /// As it is configured.
+  let path: [UInt8]
   let requestEdits: [FieldEdit]
   let responseEdits: [FieldEdit]
   /// The route's own, and behind them those of the whole configuration.
@@ -61,10 +63,12 @@ final class RouteSettings: Sendable {
   let traffic: [TrafficMetrics]
 
   init(
-    _ action: Action, requestEdits: [FieldEdit] = [], responseEdits: [FieldEdit] = [],
+    _ action: Action, path: [UInt8] = [], requestEdits: [FieldEdit] = [],
+    responseEdits: [FieldEdit] = [],
     errorPages: ErrorPages = ErrorPages(), traffic: [TrafficMetrics] = []
   ) {
     self.action = action
+    self.path = path
     self.requestEdits = requestEdits
     self.responseEdits = responseEdits
     self.errorPages = errorPages

@@ -38,9 +38,10 @@ struct SnapshotBuilder: Sendable {
   /// - Parameters:
   ///   - names: the addresses of backends that are given by name, as last looked up.
   ///   - pages: by path.
+  ///   - exporter: for spans, if there are to be any.
   func build(
     _ configuration: Configuration, certificates: Certificates, names: NameTable,
-    pages: [String: ErrorPage] = [:]
+    pages: [String: ErrorPage] = [:], exporter: SpanExporter? = nil
   ) throws(ServerFailure) -> Snapshot {
     let errorPages = ErrorPages(configuration.errorPages, from: pages)
     var poolIndices: [String: Int] = [:]
@@ -56,9 +57,13 @@ struct SnapshotBuilder: Sendable {
           of: listener, configuration, certificates[listener.name] ?? [], poolIndices
         ) { ErrorPages($0.errorPages, from: pages, over: errorPages) })
     }
+    var settings = Settings(
+      configuration, workerCount: workerCount, connectionMax: connectionMax)
+    if let exporter, let tracing = configuration.tracing {
+      settings.tracing = Tracing(exporter: exporter, sampling: tracing.sample)
+    }
     return Snapshot(
-      settings: Settings(
-        configuration, workerCount: workerCount, connectionMax: connectionMax),
+      settings: settings,
       listeners: listeners, pools: pools, errorPages: errorPages)
   }
 
@@ -309,7 +314,7 @@ extension RouteSettings {
           draining: LocalAnswer(response, status: response.drainingStatus ?? response.status))
       }
     self.init(
-      action, requestEdits: [FieldEdit](route.requestEdits),
+      action, path: Array(route.path.utf8), requestEdits: [FieldEdit](route.requestEdits),
       responseEdits: [FieldEdit](route.responseEdits), errorPages: errorPages,
       traffic: traffic.blocks(for: .route("\(route)", listener: listener.name)))
   }

@@ -33,7 +33,7 @@ extension Worker where IO: ~Copyable {
     let sent = writeAnswer(
       downstream, answer, to: isKnown ? .head(route) : .unknown, persists: persists)
     countLocalAnswer(downstream, route, status: answer.status)
-    logLocalAnswer(downstream, answer.status, failure, reason, isKnown, sentByteCount: sent)
+    logLocalAnswer(downstream, answer.status, route, failure, reason, isKnown, sentByteCount: sent)
     continueDownstream(downstream, persists: persists, clientMaySend: true)
   }
 
@@ -124,13 +124,14 @@ extension Worker where IO: ~Copyable {
   // MARK: Log
 
   private mutating func logLocalAnswer(
-    _ downstream: Handle, _ status: UInt16, _ failure: ExchangeFailure?,
+    _ downstream: Handle, _ status: UInt16, _ route: RouteSettings?, _ failure: ExchangeFailure?,
     _ reason: StaticString?, _ isKnown: Bool, sentByteCount: UInt64
   ) {
-    guard log.isOn else { return }
-    let weight = log.weight(
-      status: status, failed: failure != nil, attempts: 0, duration: .zero)
-    if weight == 0 { return }
+    let weight =
+      log.isOn
+      ? log.weight(status: status, failed: failure != nil, attempts: 0, duration: .zero) : 0
+    let trace = isKnown ? requestTrace : nil
+    if weight == 0 && trace == nil { return }
     var text = buffers.takeSmall()
     let peer = downstreams[downstream].peer.ip
     let client =
@@ -143,15 +144,21 @@ extension Worker where IO: ~Copyable {
       isKnown ? RequestSummary(
         of: requestHead, client: client, upgrade: nil, hiding: log.settings.hidden, into: &text)
       : nil
+    if let trace, let summary {
+      exportSpan(
+        of: summary, in: text, trace, route, downstream, status: status, failure: failure?.name)
+    }
     var facts = accessLogFacts(downstream, status: status)
     facts.client = client
     facts.sample = weight
     facts.failure = failure?.name
     facts.reason = reason
     facts.sentByteCount = sentByteCount
-    log.write(
-      facts, listener: listenerName(downstream), summary: summary, text: text,
-      attempts: AttemptList(), names: backendNames)
+    if weight > 0 {
+      log.write(
+        facts, listener: listenerName(downstream), summary: summary, text: text,
+        attempts: AttemptList(), names: backendNames)
+    }
     buffers.give(text)
   }
 
@@ -164,6 +171,9 @@ extension Worker where IO: ~Copyable {
     if failure == .clientAborted && status == 0 { status = 499 }
     let duration = now - exchanges[handle].machine.startedAt
     countExchange(handle, status: status, took: duration)
+    if let trace = exchanges[handle].trace {
+      exportSpans(of: handle, trace, status: status, failure: failure?.name)
+    }
     let isNotable =
       status >= 500 || duration >= ExchangeReports.slow
       || exchanges[handle].machine.attempts.count > 1

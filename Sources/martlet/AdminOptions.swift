@@ -21,9 +21,9 @@ struct AdminOptions: ParsableArguments {
 
   /// Asks the running process; an error of its is an error of ours.
   func ask(_ method: String, _ path: String, body: String? = nil) throws -> [UInt8] {
-    let response: AdminClient.Response
-    do throws(AdminClient.Failure) {
-      response = try client().ask(method, path, body: body)
+    let response: BlockingClient.Response
+    do throws(BlockingClient.Failure) {
+      response = try client().ask(method, path, body: Array((body ?? "").utf8))
     } catch {
       throw fail(error.message)
     }
@@ -33,7 +33,7 @@ struct AdminOptions: ParsableArguments {
 
   /// Prints an answer that goes on, until it ends or nobody reads any more.
   func follow(_ path: String) throws {
-    do throws(AdminClient.Failure) {
+    do throws(BlockingClient.Failure) {
       try client().stream("GET", path) { piece in
         writeOutput(String(decoding: piece, as: UTF8.self))
         return true
@@ -43,7 +43,7 @@ struct AdminOptions: ParsableArguments {
     }
   }
 
-  private func client() -> AdminClient { AdminClient(to: .unix(path)) }
+  private func client() -> BlockingClient { BlockingClient(to: .unix(path)) }
 
   private var path: String {
     if let socket { return socket }
@@ -60,7 +60,7 @@ struct AdminOptions: ParsableArguments {
   }
 
   /// What went wrong, in the words of the running process.
-  private static func reason(_ response: AdminClient.Response) -> String {
+  private static func reason(_ response: BlockingClient.Response) -> String {
     for (name, value) in Configuration.simpleMembers(ofJSON: response.body) ?? [] {
       if name == "error", case .text(let text) = value { return text }
     }

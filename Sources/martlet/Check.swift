@@ -43,9 +43,8 @@ struct Check: ParsableCommand {
 
   /// What the process that listens there says to this text; nothing when none answers.
   private static func changes(_ text: [UInt8], socket: String) -> String {
-    let client = AdminClient(to: .unix(socket), atMost: .seconds(2))
-    let body = String(decoding: text, as: UTF8.self)
-    guard let answer = try? client.ask("POST", "/v1/diff", body: body) else { return "" }
+    let client = BlockingClient(to: .unix(socket), atMost: .seconds(2))
+    guard let answer = try? client.ask("POST", "/v1/diff", body: text) else { return "" }
     if answer.status == 422 {
       return "the Martlet that runs would refuse it, for the flags that it was started with\n"
     }

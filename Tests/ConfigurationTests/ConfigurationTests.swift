@@ -141,6 +141,7 @@ struct ConfigurationTests {
           "access": "text", "sample": 10, "slow": "2s", "redact-query": ["token"],
           "target": "access.log", "level": "debug"
         },
+        "tracing": { "endpoint": "http://c:1/x", "sample": 0.25, "service-name": "s" },
         "trusted-proxies": ["10.0.0.0/8"], "via": false, "request-id": "return",
         "upgrades": ["X"], "workers": 3,
         "process": {
@@ -162,6 +163,7 @@ struct ConfigurationTests {
     #expect(read.log.target == .file("d/access.log"))
     #expect(read.pools[0].health?.expect == [200...200, 300...302])
     #expect(read.limits.bodySize == nil)
+    #expect(read.tracing?.endpoint.path == "/x" && read.tracing?.sample == 0.25)
     #expect(read.admin.socket == .path("d/admin.sock") && read.admin.tokenFile == "d/token")
     #expect(
       read.errorPages.map { "\($0.statuses) \($0.path) \($0.kind)" }
@@ -191,6 +193,19 @@ struct ConfigurationTests {
     #expect(read.pools[0].health == nil)
     #expect(read.pools[0].ejection == nil)
     #expect(read.listeners[0].tls?.tickets == nil)
+  }
+
+  @Test("a collector has its port and its path", arguments: [
+    ("http://c", "http://c:4318", "/v1/traces"), ("http://c/", "http://c:4318", "/v1/traces"),
+    ("HTTP://10.0.0.1:9/", "http://10.0.0.1:9", "/v1/traces"),
+    ("http://[::1]/a/b", "http://[::1]:4318/a/b", "/a/b"),
+  ])
+  func collector(_ text: String, _ written: String, _ path: String) throws {
+    let read = try #require(
+      configuration("{ \"tracing\": { \"endpoint\": \"\(text)\" }, \(somePools) }"))
+    #expect(read.tracing?.endpoint.description == written)
+    #expect(read.tracing?.endpoint.path == path)
+    #expect(read.tracing?.sample == 1 && read.tracing?.serviceName == "martlet")
   }
 
   @Test("a route without an action forwards to the only pool, whatever its name")

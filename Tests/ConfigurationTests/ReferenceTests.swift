@@ -216,6 +216,7 @@ private struct SchemaChecker {
       case ("object", .object), ("array", .list), ("string", .string), ("boolean", .bool):
         return true
       case ("integer", .number): return json.integer != nil
+      case ("number", .number): return true
       default: return false
       }
     case "additionalProperties":

@@ -155,6 +155,13 @@ struct MetricsReport {
       output.family(name, kind, help)
       output.series(name, [], value)
     }
+    let exporter = view.snapshot.settings.tracing?.exporter
+    single(
+      "martlet_spans_sent_total", .counter, "Spans of traces that the collector took.",
+      exporter.map { "\($0.sentCount)" })
+    single(
+      "martlet_spans_refused_total", .counter, "Spans of traces that the collector refused.",
+      exporter.map { "\($0.refusedCount)" })
     output.family("martlet_config_reloads_total", .counter, "Reloads since the start, by result.")
     output.series(
       "martlet_config_reloads_total", [("result", "accepted")], "\(view.reload.acceptedCount)")

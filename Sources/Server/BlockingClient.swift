@@ -1,17 +1,23 @@
-// The other end of the admin interface: what the commands ask a running process with.
+// A client of HTTP/1.1 that waits, one request a connection: commands ask a running process with
+// it, and traces are sent by it.
 
 import HTTP
 import HTTP1
 public import Primitives
 import Reactor
 
-public struct AdminClient {
+public struct BlockingClient {
   private let address: SocketAddress
+  /// What Host says.
+  private let host: String
   /// For each step; nil to wait as long as it takes.
   private let limit: TimeSpan?
 
-  public init(to address: SocketAddress, atMost limit: TimeSpan? = nil) {
+  public init(
+    to address: SocketAddress, host: String = "localhost", atMost limit: TimeSpan? = nil
+  ) {
     self.address = address
+    self.host = host
     self.limit = limit
   }
 
@@ -24,9 +30,9 @@ public struct AdminClient {
     public let body: [UInt8]
   }
 
-  /// Asks once, and takes the whole answer.
+  /// Asks once, and takes the whole answer. A body is JSON.
   public func ask(
-    _ method: String, _ path: String, body: String? = nil
+    _ method: String, _ path: String, body: [UInt8] = []
   ) throws(Failure) -> Response {
     var bytes: [UInt8] = []
     let status = try stream(method, path, body: body) { piece in
@@ -40,19 +46,19 @@ public struct AdminClient {
   /// false. Returns the status.
   @discardableResult
   public func stream(
-    _ method: String, _ path: String, body: String? = nil, _ take: ([UInt8]) -> Bool
+    _ method: String, _ path: String, body: [UInt8] = [], _ take: ([UInt8]) -> Bool
   ) throws(Failure) -> UInt16 {
-    let content = Array((body ?? "").utf8)
+    let type = body.isEmpty ? "" : "Content-Type: application/json\r\n"
     let head = """
       \(method) \(path) HTTP/1.1\r
-      Host: localhost\r
+      Host: \(host)\r
       Connection: close\r
-      Content-Length: \(content.count)\r
-      \r\n
+      Content-Length: \(body.count)\r
+      \(type)\r\n
       """
     let socket = try asking { () throws(SystemError) in
       let socket = try ClientSocket(to: address, atMost: limit)
-      try socket.send(Array(head.utf8) + content)
+      try socket.send(Array(head.utf8) + body)
       return socket
     }
     var reader = Reader()
