@@ -16,9 +16,13 @@ public struct Configuration: Hashable, Sendable {
   /// Complete after reading: where the file has none, one route forwards to the only pool. Ask
   /// `routes(on:)` for what a listener does with requests.
   public var routes: [Route] = []
+  /// For all routes, and for requests that come to none.
+  public var errorPages: [ErrorPage] = []
   public var limits = Limits()
   public var paths = Paths()
   public var log = Log()
+  /// Nil for none.
+  public var tracing: Tracing?
   /// Peers whose forwarding fields are believed.
   public var trustedProxies: [AddressRange] = []
   public var via = true
@@ -57,11 +61,21 @@ extension Configuration: Section {
       "Which requests go where; the order doesn't matter, since the most specific route wins. "
         + "With one pool it may be left out: then all requests go there."),
     Key(
+      "error-pages", \.errorPages, .errorPages,
+      "Files to send in place of Martlet's own pages for errors, by status (`\"503\"`) or for a "
+        + "class of them (`\"5xx\"`); the nearer one goes first. What a backend answers is never "
+        + "replaced. At most 64 KiB, HTML, text, JSON or XML by the end of the name (`.html`, "
+        + "`.txt`, `.json`, `.xml`), in UTF-8, read when the configuration is. In it `{status}`, "
+        + "`{reason}`, `{message}` (a sentence) and `{request-id}` are replaced. Programs that "
+        + "ask for JSON get JSON all the same."),
+    Key(
       "limits", \.limits, .section,
       "What clients may take: sizes, counts and times. Each one is there because without it a "
         + "single client could hold as much as it likes."),
     Key("paths", \.paths, .section, "How paths are normalised before routes are chosen."),
     Key("log", \.log, .section, "What is logged, how, and where to."),
+    Key(
+      "tracing", optional: \.tracing, .section, "OpenTelemetry traces. Off without this section."),
     Key(
       "trusted-proxies", \.trustedProxies, .list(of: .addressRange),
       "Proxies in front of Martlet. Only they are believed when they say, in X-Forwarded-For "
@@ -89,8 +103,8 @@ extension Configuration: Section {
     Key("admin", \.admin, .section, "Where the running process is watched and steered."),
     Key(
       "watch", \.watch, .flag,
-      "Whether a change of this file, of a certificate, a key or a ticket key is taken up by "
-        + "itself, about a second after the last byte was written. SIGHUP and `martlet reload` "
-        + "work either way. A file with a mistake changes nothing."),
+      "Whether a change of this file, of a certificate, a key, a ticket key or an error page is "
+        + "taken up by itself, about a second after the last byte was written. SIGHUP and "
+        + "`martlet reload` work either way. A file with a mistake changes nothing."),
   ]
 }

@@ -41,6 +41,22 @@ extension Configuration {
       }
     ).formatted() + "\n"
   }
+
+  /// The changes that `json(of:)` wrote down; nil for any other text.
+  public static func changes(ofJSON bytes: [UInt8]) -> [Change]? {
+    let (document, problems) = JSONReader.read(bytes)
+    guard problems.isEmpty, let items = document.items else { return nil }
+    let changes = items.compactMap { item -> Change? in
+      guard let kind = item["change"]?.text.flatMap(Change.Kind.init(rawValue:)),
+        let what = item["what"]?.text,
+        case .bool(let needsRestart)? = item["needs-restart"]?.value
+      else { return nil }
+      return Change(
+        kind: kind, what: what, old: item["old"]?.text, new: item["new"]?.text,
+        needsRestart: needsRestart)
+    }
+    return changes.count == items.count ? changes : nil
+  }
 }
 
 extension Configuration.Change: CustomStringConvertible {
@@ -59,7 +75,7 @@ private struct Comparison {
 
   /// What a process takes up once, at its start, beside its admin sockets.
   private static let fixed = [
-    "workers", "log.level", "process.user", "process.group", "process.core-dumps",
+    "workers", "process.user", "process.group", "process.core-dumps",
   ]
   /// Values that are nobody's business.
   private static let secret = "stickiness.key"

@@ -256,7 +256,7 @@ extension Form where Value == [Configuration.Field] {
 // MARK: Grammar
 
 /// An address with its port, or nil. `http://` may stand in front, and makes the port optional.
-private func parseEndpoint(_ text: String) -> Configuration.Endpoint? {
+func parseEndpoint(_ text: String) -> Configuration.Endpoint? {
   var rest = text[...]
   var port: UInt16?
   if rest.lowercased().hasPrefix("http://") {
@@ -339,7 +339,7 @@ private func isToken(_ text: String) -> Bool {
 }
 
 /// The pchar of RFC 3986 3.3 without escapes, and the slash.
-private func isPathByte(_ byte: UInt8) -> Bool {
+func isPathByte(_ byte: UInt8) -> Bool {
   (0x61...0x7A).contains(byte | 0x20) && byte < 0x80 || (0x30...0x39).contains(byte)
     || Array("-._~!$&'()*+,;=:@/".utf8).contains(byte)
 }

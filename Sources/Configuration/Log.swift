@@ -116,7 +116,8 @@ extension Configuration.Log: Section {
       Key("target", \.target, target, "Where the access log goes."),
       Key(
         "level", \.level, .choice,
-        "The least important messages of the process log that are shown."),
+        "The least important messages of the process log that are shown. `martlet log-level` "
+          + "changes it until the next reload."),
     ]
   }()
 }

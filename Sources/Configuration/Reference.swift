@@ -28,6 +28,7 @@ public enum Reference {
     SectionDescription(Configuration.Limits.self),
     SectionDescription(Configuration.Paths.self),
     SectionDescription(Configuration.Log.self),
+    SectionDescription(Configuration.Tracing.self),
     SectionDescription(Configuration.Process.self),
     SectionDescription(Configuration.Admin.self),
   ]

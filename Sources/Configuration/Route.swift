@@ -17,6 +17,8 @@ extension Configuration {
     public var action: Action
     public var requestEdits = FieldEdits()
     public var responseEdits = FieldEdits()
+    /// In front of those of the whole configuration.
+    public var errorPages: [ErrorPage] = []
 
     public init(_ action: Action) { self.action = action }
 
@@ -152,6 +154,10 @@ extension Configuration.Route: Section {
       set: { $0.action = .respond($1) }),
     Key("request", \.requestEdits, .section, "Changes the fields of requests to backends."),
     Key("response", \.responseEdits, .section, "Changes the fields of responses to clients."),
+    Key(
+      "error-pages", \.errorPages, .errorPages,
+      "As the `error-pages` of the whole file, and in front of them, for requests of this route "
+        + "that no backend answers."),
   ]
 }
 

@@ -84,6 +84,9 @@ public struct FieldBlock: ~Copyable {
     text.bytes.extracting(slice.range)
   }
 
+  /// A copy, for what is rare. It allocates.
+  public func array(_ slice: Slice) -> [UInt8] { text.array(slice.range) }
+
   /// The value of the first field of this name.
   public func first(_ known: KnownField) -> Slice? {
     guard seen.contains(known) else { return nil }

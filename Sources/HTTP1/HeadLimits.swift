@@ -26,6 +26,10 @@ public struct HeadLimits: Equatable, Sendable {
   public static let trailers = HeadLimits(
     headByteCount: 8 * 1024, targetByteCount: 0, fieldCount: 32)
 
+  /// For a head that has been through a parser already.
+  public static let none = HeadLimits(
+    headByteCount: 1 << 30, targetByteCount: 1 << 30, fieldCount: 1 << 30)
+
   /// What a field counts for beside its bytes, as in HTTP/2 (RFC 9113 6.5.2).
   public static let fieldOverhead = 32
   /// The longest method of the IANA registry has 17 characters (UPDATEREDIRECTREF).

@@ -3,7 +3,6 @@
 // What the dashboard shows is finer (FineHistogram); these are what every series of a route or a
 // backend can afford.
 
-
 enum DurationHistogram {
   /// The upper bounds in microseconds. A last bucket without a bound follows.
   static let bounds: [UInt64] = [
@@ -11,10 +10,11 @@ enum DurationHistogram {
     1_000_000, 2_500_000, 5_000_000, 10_000_000, 30_000_000, 60_000_000,
   ]
 
-  /// The bounds as labels, in seconds.
+  /// The bounds as labels, in seconds, and as OpenMetrics writes numbers: another text would be
+  /// another series.
   static let labels = [
     "0.0001", "0.00025", "0.0005", "0.001", "0.0025", "0.005", "0.01", "0.025", "0.05", "0.1",
-    "0.25", "0.5", "1", "2.5", "5", "10", "30", "60", "+Inf",
+    "0.25", "0.5", "1.0", "2.5", "5.0", "10.0", "30.0", "60.0", "+Inf",
   ]
 
   static var bucketCount: Int { 19 }

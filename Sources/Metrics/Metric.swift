@@ -135,6 +135,7 @@ public enum Metric: Int, CaseIterable, Sendable {
   case upstreamConnectionsIdle
 
   case accessLogLinesDropped
+  case spansDropped
 
   /// The response's class; nil for a status outside 100-599.
   public static func responses(status: Int) -> Metric? {
@@ -151,11 +152,9 @@ public enum Metric: Int, CaseIterable, Sendable {
 
 /// What Prometheus is told about a metric.
 struct Entry {
-  enum Kind { case counter, gauge }
-
   let family: StaticString
   let labels: StaticString
-  let kind: Kind
+  let kind: FamilyKind
   let help: StaticString
 
   static func counter(_ family: StaticString, _ help: StaticString) -> Entry {
@@ -385,6 +384,10 @@ extension Metric {
       .counter(
         "martlet_access_log_lines_dropped_total",
         "Access log lines dropped because the log's target was too slow or full.")
+    case .spansDropped:
+      .counter(
+        "martlet_spans_dropped_total",
+        "Spans of traces dropped because the collector was too slow or didn't answer.")
     }
   }
 

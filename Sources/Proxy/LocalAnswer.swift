@@ -1,15 +1,22 @@
 // Answers that Martlet gives itself: errors, redirects, fixed responses.
 //
-// Short and plain. They never say which backend failed or where it is.
+// Short, and without a word about which backend failed or where it is. What the body of an error
+// says is for ErrorExplanation, since that depends on who asks.
 
 public import HTTP
 import Primitives
 
 /// A whole answer with a small body.
 public struct LocalAnswer: Sendable {
+  public enum Content: Sendable {
+    /// The type may be empty.
+    case fixed(type: [UInt8], body: [UInt8])
+    /// Of the status, which is an error.
+    case explanation
+  }
+
   public var status: UInt16
-  public var contentType: [UInt8]
-  public var body: [UInt8]
+  public var content: Content
   /// Where a redirect leads.
   public var location: [UInt8]?
   /// Seconds, for 503 and 429.
@@ -17,20 +24,18 @@ public struct LocalAnswer: Sendable {
 
   public init(
     status: UInt16, contentType: String = "text/plain; charset=utf-8", body: [UInt8],
-    location: [UInt8]? = nil, retryAfter: UInt32? = nil
+    location: [UInt8]? = nil
   ) {
     self.status = status
-    self.contentType = Array(contentType.utf8)
-    self.body = body
+    content = .fixed(type: Array(contentType.utf8), body: body)
     self.location = location
-    self.retryAfter = retryAfter
   }
 
   /// The answer for an error.
   public init(error status: UInt16) {
-    self.init(
-      status: status, body: Array("\(status) \(reasonPhrase(status))\n".utf8),
-      retryAfter: status == 503 ? Self.retryAfterSeconds : nil)
+    self.status = status
+    content = .explanation
+    retryAfter = status == 503 ? Self.retryAfterSeconds : nil
   }
 
   /// A redirect; the body is for people whose client doesn't follow it.
@@ -46,11 +51,14 @@ public struct LocalAnswer: Sendable {
   /// What a client is asked to wait when no backend is available: about two health checks.
   private static let retryAfterSeconds: UInt32 = 10
 
-  /// Fills `head` in; the body and its length are the codec's.
+  /// Fills `head` in, but for what tells about the body of an explanation. The body's length is the
+  /// codec's.
   public func write(to head: inout ResponseHead) {
     head.reset()
     head.status = status
-    if !contentType.isEmpty && !body.isEmpty { head.fields.append(.contentType, contentType.span) }
+    if case .fixed(let type, let body) = content, !type.isEmpty, !body.isEmpty {
+      head.fields.append(.contentType, type.span)
+    }
     if let location { head.fields.append(.location, location.span) }
     if let retryAfter {
       head.fields.beginField(.retryAfter)
@@ -103,31 +111,5 @@ public struct RedirectTarget: Sendable {
       url.append(head.bytes(of: query))
     }
     return url.array(0..<url.count)
-  }
-}
-
-/// The usual words for the statuses that Martlet answers with (RFC 9110 15).
-func reasonPhrase(_ status: UInt16) -> String {
-  switch status {
-  case 200: "OK"
-  case 204: "No Content"
-  case 400: "Bad Request"
-  case 403: "Forbidden"
-  case 404: "Not Found"
-  case 405: "Method Not Allowed"
-  case 408: "Request Timeout"
-  case 413: "Content Too Large"
-  case 414: "URI Too Long"
-  case 417: "Expectation Failed"
-  case 421: "Misdirected Request"
-  case 429: "Too Many Requests"
-  case 431: "Request Header Fields Too Large"
-  case 500: "Internal Server Error"
-  case 501: "Not Implemented"
-  case 502: "Bad Gateway"
-  case 503: "Service Unavailable"
-  case 504: "Gateway Timeout"
-  case 505: "HTTP Version Not Supported"
-  default: status >= 400 ? "Error" : "Response"
   }
 }

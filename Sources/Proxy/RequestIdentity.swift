@@ -27,11 +27,9 @@ extension FieldBlock {
     return Slice(start: value.start + 3, count: 32)
   }
 
-  /// One field of 1 to 128 visible characters: what backends can log as it is.
+  /// Exactly one field, with an id that can be kept.
   fileprivate var hasRequestID: Bool {
-    guard let value = first(.xRequestID), (1...128).contains(value.count) else { return false }
-    let bytes = bytes(of: value)
-    for index in bytes.indices where bytes[index] <= 0x20 || bytes[index] >= 0x7F { return false }
+    guard let value = first(.xRequestID), bytes(of: value).isRequestID else { return false }
     var fieldCount = 0
     for index in 0..<count where self[index].known == .xRequestID && !self[index].isRemoved {
       fieldCount += 1
@@ -41,6 +39,13 @@ extension FieldBlock {
 }
 
 extension Span where Element == UInt8 {
+  /// 1 to 128 visible characters: what backends can log as it is.
+  var isRequestID: Bool {
+    guard (1...128).contains(count) else { return false }
+    for index in 0..<count where self[index] <= 0x20 || self[index] >= 0x7F { return false }
+    return true
+  }
+
   /// W3C Trace Context 3.2: version, trace, parent and flags, all in lower-case hexadecimal. A
   /// version to come may have more behind them.
   fileprivate var isTraceParent: Bool {

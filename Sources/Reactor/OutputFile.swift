@@ -14,11 +14,13 @@ public enum OutputTarget: Hashable, Sendable {
 
 /// An open `OutputTarget`.
 public final class OutputFile: Sendable {
+  public let target: OutputTarget
   private let descriptor: Int32
   private let isOwned: Bool
 
   /// Throws ENOENT, EACCES, EISDIR and the like.
   public init(_ target: OutputTarget) throws(SystemError) {
+    self.target = target
     switch target {
     case .standardOutput:
       descriptor = STDOUT_FILENO

@@ -17,6 +17,8 @@ struct ActiveExchange: ~Copyable {
   /// Where the pool stands in that configuration.
   let poolIndex: Int
   let route: RouteSettings
+  /// Nil when it isn't recorded.
+  let trace: TraceContext?
 
   var selection: Selection
   /// The member that the current attempt is made at, with the place taken there.
@@ -61,8 +63,9 @@ struct ActiveExchange: ~Copyable {
 
   init(
     machine: consuming Exchange, downstream: Handle, generation: Int, pool: PoolSettings,
-    poolIndex: Int, route: RouteSettings, selection: Selection, text: consuming ByteBuffer,
-    summary: RequestSummary, upstreamHead: Range<Int>, framing: BodyFraming, persists: Bool
+    poolIndex: Int, route: RouteSettings, trace: TraceContext?, selection: Selection,
+    text: consuming ByteBuffer, summary: RequestSummary, upstreamHead: Range<Int>,
+    framing: BodyFraming, persists: Bool
   ) {
     self.selection = selection
     self.machine = machine
@@ -71,6 +74,7 @@ struct ActiveExchange: ~Copyable {
     self.pool = pool
     self.poolIndex = poolIndex
     self.route = route
+    self.trace = trace
     self.text = text
     self.summary = summary
     self.upstreamHead = upstreamHead

@@ -1,6 +1,7 @@
 // Loading the certificates of a configuration, and what is to be said about them.
 
 public import Configuration
+import Proxy
 import Reactor
 import TLS
 
@@ -12,12 +13,23 @@ extension Configuration {
     public var warnings: [String] = []
   }
 
-  /// Loads every certificate and key. Throws all that can't be served at all, file by file.
-  public func checkCertificates() throws(ServerFailure) -> CertificateReport {
-    try loadCertificates().report
+  /// Reads every file that is named. Throws all that can't be served at all, file by file.
+  public func checkFiles() throws(ServerFailure) -> CertificateReport {
+    try loadFiles().certificates.report
   }
 
-  func loadCertificates() throws(ServerFailure) -> LoadedCertificates {
+  func loadFiles() throws(ServerFailure) -> (
+    certificates: LoadedCertificates, pages: [String: Proxy.ErrorPage]
+  ) {
+    let certificates = Result { () throws(ServerFailure) in try loadCertificates() }
+    let pages = Result { () throws(ServerFailure) in try loadErrorPages() }
+    if case .failure(let first) = certificates, case .failure(let second) = pages {
+      throw ServerFailure(first.messages + second.messages)
+    }
+    return (try certificates.get(), try pages.get())
+  }
+
+  private func loadCertificates() throws(ServerFailure) -> LoadedCertificates {
     var loaded = LoadedCertificates()
     var problems: [String] = []
     for listener in listeners {

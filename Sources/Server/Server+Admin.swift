@@ -2,7 +2,7 @@
 // what is in force, and carries out what it is asked for.
 
 import Balancing
-import Configuration
+public import Configuration
 import Logging
 import Metrics
 import Primitives
@@ -150,7 +150,7 @@ extension Server {
       process: ProcessFacts(
         version: options.version, id: CurrentProcess.id, startedAt: startedAt,
         descriptorMax: descriptorMax, metrics: workerMetrics, traffic: builder.traffic,
-        reports: reports),
+        reports: reports, logLevel: options.logLevel),
       configuration: configuration, snapshot: snapshot, addresses: addresses,
       certificates: certificates, tls: adminContext, reload: reloads,
       overload: overload.stage, isDraining: draining)
@@ -162,6 +162,8 @@ extension Server {
     let document: AdminDocument
     switch command {
     case .reload: document = reloadNow()
+    case .diff(let text): document = difference(to: text)
+    case .setLogLevel(let level): document = setLogLevel(level)
     case .changeBackend(let pool, let address, let state, let weight):
       document = change(pool, address, state, weight)
     case .addBackend(let pool, let address, let weight):
@@ -179,11 +181,25 @@ extension Server {
     if reloads.refusal.isEmpty {
       return AdminDocument { $0.member("result", "accepted") }
     }
-    let refusal = reloads.refusal
-    return AdminDocument(status: 422) { json in
-      json.member("error", "the new configuration is refused; the old one stays in force")
+    return refusal("the new configuration is refused; the old one stays in force", reloads.refusal)
+  }
+
+  /// What a reload would change if this text stood in the file.
+  private func difference(to text: [UInt8]) -> AdminDocument {
+    switch options.interpret(text) {
+    case .success(let other):
+      let changes = Configuration.json(of: configuration.changes(to: other))
+      return AdminDocument("application/json", Array(changes.utf8))
+    case .failure(let refused):
+      return refusal("the configuration would be refused", refused.reasons)
+    }
+  }
+
+  private func refusal(_ message: String, _ reasons: [String]) -> AdminDocument {
+    AdminDocument(status: 422) { json in
+      json.member("error", message)
       json.array("reasons") { json in
-        for reason in refusal { json.string(reason) }
+        for reason in reasons { json.string(reason) }
       }
     }
   }
@@ -269,6 +285,15 @@ extension Server {
 
 /// Where the admin socket is when the configuration doesn't say.
 public enum AdminSocket {
+  /// Nil where there is to be none.
+  public static func path(in configuration: Configuration) -> String? {
+    switch configuration.admin.socket {
+    case .path(let path): path
+    case .automatic: standardPath
+    case .off: nil
+    }
+  }
+
   public static var standardPath: String {
     if let directory = Environment["RUNTIME_DIRECTORY"], !directory.isEmpty {
       return "\(directory.split(separator: ":")[0])/admin.sock"

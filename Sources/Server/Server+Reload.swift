@@ -38,13 +38,17 @@ extension Server {
     }
     do throws(ServerFailure) {
       resolveNames(fresh)
+      let output = try openAccessLog(fresh.log)
       let snapshot = try build(fresh)
       listening = try listening.opening(fresh)
       let isMoved = fresh.process.pidFile != configuration.process.pidFile
       if isMoved { removeProcessID() }
       configuration = fresh
       if isMoved { writeProcessID() }
+      let former = self.snapshot
       self.snapshot = snapshot
+      log?.write(to: output)
+      endExporter(of: former)
     } catch {
       names.watch(configuration)
       for message in error.messages { logger.error("\(message)") }
@@ -56,12 +60,7 @@ extension Server {
     if fresh.workers != nil && fresh.workers != workers.count {
       logger.warning("the number of workers stays \(workers.count) until an upgrade or a restart")
     }
-    if fresh.log.access != .off {
-      log?.reopen(OutputTarget(fresh.log.target))
-      if log == nil {
-        logger.warning("the access log stays off until an upgrade or a restart")
-      }
-    }
+    options.logLevel.current = fresh.log.level
     for (index, worker) in workers.enumerated() {
       worker.inbox.post(installation(forWorker: index))
     }
@@ -86,6 +85,7 @@ extension Server {
     var paths: Set<String> = []
     if configuration.watch {
       if let file = options.file { paths.insert(file) }
+      paths.formUnion(configuration.errorPagePaths)
       for tls in configuration.listeners.compactMap(\.tls) {
         for files in tls.certificates { paths.formUnion([files.chain, files.key]) }
         paths.formUnion(tls.tickets?.keyFiles ?? [])

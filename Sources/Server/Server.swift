@@ -22,24 +22,31 @@ public final class Server {
     public var file: String?
     /// Reads the configuration anew; says what is wrong with it if it isn't valid.
     public var reload: () -> Result<Configuration, RefusedConfiguration>
+    /// What it would read if this text stood in the file.
+    public var interpret: ([UInt8]) -> Result<Configuration, RefusedConfiguration>
     /// Called once when everything listens, with the addresses and the names of the listeners.
     public var started: ([ListeningAddress]) -> Void
     public var logger: Logger
+    /// What the logger goes by.
+    public var logLevel: LogLevel
     /// The running process to take over from, if there is one.
     public var predecessor: Predecessor?
 
     public init(
       configuration: Configuration, file: String?, version: String, logger: Logger,
-      predecessor: Predecessor? = nil,
+      logLevel: LogLevel, predecessor: Predecessor? = nil,
       reload: @escaping () -> Result<Configuration, RefusedConfiguration>,
+      interpret: @escaping ([UInt8]) -> Result<Configuration, RefusedConfiguration>,
       started: @escaping ([ListeningAddress]) -> Void
     ) {
       self.configuration = configuration
       self.file = file
       self.version = version
       self.logger = logger
+      self.logLevel = logLevel
       self.predecessor = predecessor
       self.reload = reload
+      self.interpret = interpret
       self.started = started
     }
   }
@@ -210,14 +217,15 @@ public final class Server {
     }
   }
 
-  /// A snapshot of `configuration`, with everything said that is to be said about certificates.
+  /// A snapshot of `configuration`, with everything said that is to be said about its files.
   func build(_ configuration: Configuration) throws(ServerFailure) -> Snapshot {
-    let certificates = try configuration.loadCertificates()
+    let (certificates, pages) = try configuration.loadFiles()
     for message in certificates.report.outOfDate { logger.error("\(message)") }
     for message in certificates.report.warnings { logger.warning("\(message)") }
     try readTicketKeys(of: configuration)
     let snapshot = try builder.build(
-      configuration, certificates: certificates.byListener, names: names)
+      configuration, certificates: certificates.byListener, names: names, pages: pages,
+      exporter: try spanExporter(for: configuration))
     adminContext = try makeAdminContext(certificates, configuration.admin)
     self.certificates = certificates.facts
     return snapshot
@@ -284,6 +292,7 @@ public final class Server {
     admin?.end()
     removeProcessID()
     log?.stop()
+    snapshot.settings.tracing?.exporter.stop(atMost: .seconds(2))
     let total = MetricsSnapshot(of: workers.map(\.metrics))
     let dropped = total[.accessLogLinesDropped]
     if dropped > 0 { logger.warning("\(dropped) lines of the access log were dropped") }

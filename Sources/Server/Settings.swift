@@ -13,6 +13,8 @@ struct Settings: Sendable {
   var paths = PathPolicy()
   var forwarding = ForwardingPolicy()
   var log = LogSettings()
+  /// Nil while nothing is traced.
+  var tracing: Tracing?
   /// Whether requests get an X-Request-ID, and whether clients are told.
   var setsRequestID = false
   var returnsRequestID = false

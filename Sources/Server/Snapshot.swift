@@ -15,13 +15,17 @@ final class Snapshot: Sendable {
   let settings: Settings
   let listeners: [ListenerSettings]
   let pools: [PoolSettings]
+  /// For requests that come to no route.
+  let errorPages: ErrorPages
 
   init(
-    settings: Settings, listeners: [ListenerSettings], pools: [PoolSettings]
+    settings: Settings, listeners: [ListenerSettings], pools: [PoolSettings],
+    errorPages: ErrorPages = ErrorPages()
   ) {
     self.settings = settings
     self.listeners = listeners
     self.pools = pools
+    self.errorPages = errorPages
   }
 }
 
@@ -50,17 +54,24 @@ final class RouteSettings: Sendable {
   }
 
   let action: Action
+  /// As it is configured.
+  let path: [UInt8]
   let requestEdits: [FieldEdit]
   let responseEdits: [FieldEdit]
+  /// The route's own, and behind them those of the whole configuration.
+  let errorPages: ErrorPages
   let traffic: [TrafficMetrics]
 
   init(
-    _ action: Action, requestEdits: [FieldEdit] = [], responseEdits: [FieldEdit] = [],
-    traffic: [TrafficMetrics] = []
+    _ action: Action, path: [UInt8] = [], requestEdits: [FieldEdit] = [],
+    responseEdits: [FieldEdit] = [],
+    errorPages: ErrorPages = ErrorPages(), traffic: [TrafficMetrics] = []
   ) {
     self.action = action
+    self.path = path
     self.requestEdits = requestEdits
     self.responseEdits = responseEdits
+    self.errorPages = errorPages
     self.traffic = traffic
   }
 }

@@ -35,10 +35,15 @@ struct SnapshotBuilder: Sendable {
   /// Certificates of a listener by the listener's name.
   typealias Certificates = [String: [Certificate]]
 
-  /// - Parameter names: the addresses of backends that are given by name, as last looked up.
+  /// - Parameters:
+  ///   - names: the addresses of backends that are given by name, as last looked up.
+  ///   - pages: by path.
+  ///   - exporter: for spans, if there are to be any.
   func build(
-    _ configuration: Configuration, certificates: Certificates, names: NameTable
+    _ configuration: Configuration, certificates: Certificates, names: NameTable,
+    pages: [String: ErrorPage] = [:], exporter: SpanExporter? = nil
   ) throws(ServerFailure) -> Snapshot {
+    let errorPages = ErrorPages(configuration.errorPages, from: pages)
     var poolIndices: [String: Int] = [:]
     var pools: [PoolSettings] = []
     for pool in configuration.pools {
@@ -49,19 +54,25 @@ struct SnapshotBuilder: Sendable {
     for listener in configuration.listeners {
       listeners.append(
         try settings(
-          of: listener, configuration, certificates[listener.name] ?? [], poolIndices))
+          of: listener, configuration, certificates[listener.name] ?? [], poolIndices
+        ) { ErrorPages($0.errorPages, from: pages, over: errorPages) })
+    }
+    var settings = Settings(
+      configuration, workerCount: workerCount, connectionMax: connectionMax)
+    if let exporter, let tracing = configuration.tracing {
+      settings.tracing = Tracing(exporter: exporter, sampling: tracing.sample)
     }
     return Snapshot(
-      settings: Settings(
-        configuration, workerCount: workerCount, connectionMax: connectionMax),
-      listeners: listeners, pools: pools)
+      settings: settings,
+      listeners: listeners, pools: pools, errorPages: errorPages)
   }
 
   // MARK: Listeners and routes
 
   private func settings(
     of listener: Configuration.Listener, _ configuration: Configuration,
-    _ certificates: [Certificate], _ pools: [String: Int]
+    _ certificates: [Certificate], _ pools: [String: Int],
+    errorPages: (Configuration.Route) -> ErrorPages
   ) throws(ServerFailure) -> ListenerSettings {
     let routes = configuration.routes(on: listener)
     var contexts: [TLSContext] = []
@@ -80,7 +91,7 @@ struct SnapshotBuilder: Sendable {
     return ListenerSettings(
       name: Array(listener.name.utf8), contexts: contexts,
       table: RouteTable(routes.map(RouteMatch.init)),
-      routes: routes.map { RouteSettings($0, of: listener, pools, traffic) },
+      routes: routes.map { RouteSettings($0, of: listener, pools, errorPages($0), traffic) },
       desync: DesyncMode(listener.desync), traffic: traffic.blocks(for: .listener(listener.name)))
   }
 
@@ -289,7 +300,7 @@ extension RouteMatch {
 extension RouteSettings {
   fileprivate convenience init(
     _ route: Configuration.Route, of listener: Configuration.Listener,
-    _ pools: [String: Int], _ traffic: MetricsRegistry
+    _ pools: [String: Int], _ errorPages: ErrorPages, _ traffic: MetricsRegistry
   ) {
     let action: Action =
       switch route.action {
@@ -303,8 +314,8 @@ extension RouteSettings {
           draining: LocalAnswer(response, status: response.drainingStatus ?? response.status))
       }
     self.init(
-      action, requestEdits: [FieldEdit](route.requestEdits),
-      responseEdits: [FieldEdit](route.responseEdits),
+      action, path: Array(route.path.utf8), requestEdits: [FieldEdit](route.requestEdits),
+      responseEdits: [FieldEdit](route.responseEdits), errorPages: errorPages,
       traffic: traffic.blocks(for: .route("\(route)", listener: listener.name)))
   }
 }

@@ -8,6 +8,15 @@ import Proxy
 import Reactor
 import TLS
 
+/// What an answer of ours is for.
+enum AnsweredRequest {
+  /// Whatever it was, its head could not be parsed.
+  case unknown
+  /// The one whose head stands in the worker's `requestHead`.
+  case head(RouteSettings?)
+  case exchange(Handle)
+}
+
 extension Worker where IO: ~Copyable {
   /// Answers the request whose head stands in `requestHead`, or, when not even that could be
   /// parsed (`head` false), whatever it was. No exchange is begun: there is nothing to wait for.
@@ -21,40 +30,88 @@ extension Worker where IO: ~Copyable {
       let framing = try? requestHead.framing()
       if framing != BodyFraming.none && framing != .length(0) { persists = false }
     }
-    let method = isKnown ? requestHead.method : downstreams[downstream].likelyMethod
-    writeAnswer(
-      downstream, answer, edits: route?.responseEdits ?? [], method: method,
-      version: isKnown ? requestHead.version : .http11, persists: persists,
-      isForHead: isKnown)
+    let sent = writeAnswer(
+      downstream, answer, to: isKnown ? .head(route) : .unknown, persists: persists)
     countLocalAnswer(downstream, route, status: answer.status)
-    logLocalAnswer(downstream, answer, failure, reason, isKnown)
+    logLocalAnswer(downstream, answer.status, route, failure, reason, isKnown, sentByteCount: sent)
     continueDownstream(downstream, persists: persists, clientMaySend: true)
   }
 
-  /// Writes a whole answer, which is small: the configuration refuses long bodies. It answers the
-  /// request in `requestHead`, if that `isForHead`, or else the exchange's.
+  /// Writes a whole answer, which is small: the configuration refuses long bodies. Returns how many
+  /// bytes of body it has.
   mutating func writeAnswer(
-    _ downstream: Handle, _ answer: LocalAnswer, edits: [FieldEdit], method: Method,
-    version: HTTPVersion, persists: Bool, isForHead: Bool = false, exchange: Handle? = nil
-  ) {
+    _ downstream: Handle, _ answer: LocalAnswer, to request: AnsweredRequest, persists: Bool
+  ) -> UInt64 {
+    let method: Method
+    let version: HTTPVersion
+    let edits: [FieldEdit]
+    switch request {
+    case .unknown:
+      (method, version, edits) = (downstreams[downstream].likelyMethod, .http11, [])
+    case .head(let route):
+      (method, version) = (requestHead.method, requestHead.version)
+      edits = route?.responseEdits ?? []
+    case .exchange(let handle):
+      method = exchanges[handle].summary.method
+      version = exchanges[handle].summary.version
+      edits = exchanges[handle].route.responseEdits
+    }
     answer.write(to: &responseHead)
+    // The body comes first, since the head tells its length.
+    scratch.removeAll()
+    switch answer.content {
+    case .fixed(_, let body): scratch.append(body.span)
+    case .explanation:
+      explanation(of: answer.status, to: request).write(to: &responseHead, body: &scratch)
+    }
+    let body = 0..<scratch.count
     // Whoever makes an answer dates it (RFC 9110 6.6.1).
     responseHead.fields.append(.date, httpDate(seconds: SystemClock.wall() / 1_000_000_000).span)
-    if let exchange {
-      returnRequestID(of: exchange)
-    } else if isForHead && settings.returnsRequestID {
-      responseHead.setRequestID(of: requestHead)
+    switch request {
+    case .exchange(let handle): returnRequestID(of: handle)
+    case .head where settings.returnsRequestID: responseHead.setRequestID(of: requestHead)
+    case .head, .unknown: break
     }
     responseHead.fields.apply(edits)
-    scratch.removeAll()
     let hasBody = answer.status >= 200 && answer.status != 204 && answer.status != 304
     responseHead.encode(
-      for: version, body: hasBody ? .known(UInt64(answer.body.count)) : .none,
+      for: version, body: hasBody ? .known(UInt64(body.count)) : .none,
       connection: persists ? .keepAlive : .close, into: &scratch)
-    if hasBody && method != .head { scratch.append(answer.body.span) }
-    downstreams[downstream].transport.write(scratch, &io, &buffers)
+    downstreams[downstream].transport.write(
+      scratch, body.upperBound..<scratch.count, &io, &buffers)
+    let sendsBody = hasBody && method != .head
+    if sendsBody { downstreams[downstream].transport.write(scratch, body, &io, &buffers) }
     queueToFlush(downstream: downstream)
     countResponse(status: answer.status)
+    return sendsBody ? UInt64(body.count) : 0
+  }
+
+  /// What is said about an error to whoever asked, in the form that they want.
+  private mutating func explanation(
+    of status: UInt16, to request: AnsweredRequest
+  ) -> ErrorExplanation {
+    var form = ErrorForm.text
+    var pages = snapshot.errorPages
+    var requestID: [UInt8] = []
+    switch request {
+    case .unknown: break
+    case .head(let route):
+      form = ErrorForm(accepting: requestHead.fields)
+      if let route { pages = route.errorPages }
+      if let id = requestHead.fields.first(.xRequestID) {
+        requestID = requestHead.fields.array(id)
+      }
+    case .exchange(let handle):
+      pages = exchanges[handle].route.errorPages
+      requestID = exchanges[handle].text.array(exchanges[handle].summary.requestID.range)
+      // Next to no request comes to this, so the head is read anew from what went upstream instead
+      // of remembering the form of each.
+      let head = exchanges[handle].upstreamHead
+      if requestHead.parseAgain(exchanges[handle].text, head) {
+        form = ErrorForm(accepting: requestHead.fields)
+      }
+    }
+    return ErrorExplanation(of: status, in: form, pages: pages, requestID: requestID)
   }
 
   /// Tells the client by which id its request is known, if that is wanted.
@@ -67,13 +124,14 @@ extension Worker where IO: ~Copyable {
   // MARK: Log
 
   private mutating func logLocalAnswer(
-    _ downstream: Handle, _ answer: LocalAnswer, _ failure: ExchangeFailure?,
-    _ reason: StaticString?, _ isKnown: Bool
+    _ downstream: Handle, _ status: UInt16, _ route: RouteSettings?, _ failure: ExchangeFailure?,
+    _ reason: StaticString?, _ isKnown: Bool, sentByteCount: UInt64
   ) {
-    guard log.isOn else { return }
-    let weight = log.weight(
-      status: answer.status, failed: failure != nil, attempts: 0, duration: .zero)
-    if weight == 0 { return }
+    let weight =
+      log.isOn
+      ? log.weight(status: status, failed: failure != nil, attempts: 0, duration: .zero) : 0
+    let trace = isKnown ? requestTrace : nil
+    if weight == 0 && trace == nil { return }
     var text = buffers.takeSmall()
     let peer = downstreams[downstream].peer.ip
     let client =
@@ -86,15 +144,21 @@ extension Worker where IO: ~Copyable {
       isKnown ? RequestSummary(
         of: requestHead, client: client, upgrade: nil, hiding: log.settings.hidden, into: &text)
       : nil
-    var facts = accessLogFacts(downstream, status: answer.status)
+    if let trace, let summary {
+      exportSpan(
+        of: summary, in: text, trace, route, downstream, status: status, failure: failure?.name)
+    }
+    var facts = accessLogFacts(downstream, status: status)
     facts.client = client
     facts.sample = weight
     facts.failure = failure?.name
     facts.reason = reason
-    facts.sentByteCount = summary?.method == .head ? 0 : UInt64(answer.body.count)
-    log.write(
-      facts, listener: listenerName(downstream), summary: summary, text: text,
-      attempts: AttemptList(), names: backendNames)
+    facts.sentByteCount = sentByteCount
+    if weight > 0 {
+      log.write(
+        facts, listener: listenerName(downstream), summary: summary, text: text,
+        attempts: AttemptList(), names: backendNames)
+    }
     buffers.give(text)
   }
 
@@ -107,6 +171,9 @@ extension Worker where IO: ~Copyable {
     if failure == .clientAborted && status == 0 { status = 499 }
     let duration = now - exchanges[handle].machine.startedAt
     countExchange(handle, status: status, took: duration)
+    if let trace = exchanges[handle].trace {
+      exportSpans(of: handle, trace, status: status, failure: failure?.name)
+    }
     let isNotable =
       status >= 500 || duration >= ExchangeReports.slow
       || exchanges[handle].machine.attempts.count > 1

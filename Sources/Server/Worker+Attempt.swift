@@ -257,13 +257,9 @@ extension Worker where IO: ~Copyable {
     exchanges[handle].response.persists =
       exchanges[handle].response.persists && isWhole && mayPersist(downstream)
     exchanges[handle].response.status = status
-    let answer = LocalAnswer(error: status)
-    exchanges[handle].response.byteCount = UInt64(answer.body.count)
-    writeAnswer(
-      downstream, answer, edits: exchanges[handle].route.responseEdits,
-      method: exchanges[handle].summary.method,
-      version: exchanges[handle].summary.version, persists: exchanges[handle].response.persists,
-      exchange: handle)
+    exchanges[handle].response.byteCount = writeAnswer(
+      downstream, LocalAnswer(error: status), to: .exchange(handle),
+      persists: exchanges[handle].response.persists)
     finish(handle)
   }
 

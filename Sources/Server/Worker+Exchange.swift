@@ -22,6 +22,7 @@ extension Worker where IO: ~Copyable {
     metrics.add(.requests)
     countTolerated(downstreams[downstream].tolerated)
     if settings.setsRequestID { identifyRequest(&requestHead.fields, using: &generator) }
+    requestTrace = traceRequest()
     if overload == .sheddingRequests { return shed(downstream) }
     switch plan(downstream) {
     case .refuse(let failure, let status, let reason):
@@ -141,7 +142,7 @@ extension Worker where IO: ~Copyable {
       ActiveExchange(
         machine: Exchange(startedAt: now, isIdempotent: isIdempotent), downstream: downstream,
         generation: generations[generation].id, pool: snapshot.pools[pool], poolIndex: pool,
-        route: route,
+        route: route, trace: requestTrace,
         selection: Selection(stickyToken: stickyToken), text: text, summary: summary,
         upstreamHead: start..<end, framing: framing, persists: persists))
     metrics.add(.exchangesActive)

@@ -63,6 +63,9 @@ struct Worker<IO: InputOutput & ~Copyable>: ~Copyable {
   var trailers = FieldBlock()
   /// Text that is being put together, likewise.
   var scratch = ByteBuffer(capacity: 16 * 1024)
+  /// Where the request in `requestHead` stands in its trace, if it is recorded.
+  var requestTrace: TraceContext?
+  var spans = SpanText()
 
   /// TLS handshakes of clients, which take turns behind everything else.
   var handshakes = HandshakeQueue()

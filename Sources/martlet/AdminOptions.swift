@@ -2,6 +2,7 @@
 
 import ArgumentParser
 import Configuration
+import Primitives
 import Reactor
 import Server
 
@@ -59,11 +60,11 @@ struct AdminOptions: ParsableArguments {
 
   /// Asks the running process; an error of its is an error of ours.
   func ask(_ method: String, _ path: String, body: String? = nil) throws -> [UInt8] {
-    let response: AdminClient.Response
-    do throws(AdminClient.Failure) {
-      response = try client().ask(method, path, body: body)
+    let response: BlockingClient.Response
+    do throws(BlockingClient.Failure) {
+      response = try client().ask(method, path, body: Array((body ?? "").utf8))
     } catch {
-      throw fail(error.message)
+      throw fail(Self.reason(error))
     }
     if response.status < 300 { return response.body }
     throw fail(Self.reason(response))
@@ -71,19 +72,19 @@ struct AdminOptions: ParsableArguments {
 
   /// Prints an answer that goes on, until it ends or nobody reads any more.
   func follow(_ path: String) throws {
-    do throws(AdminClient.Failure) {
+    do throws(BlockingClient.Failure) {
       try client().stream("GET", path) { piece in
         writeOutput(String(decoding: piece, as: UTF8.self))
         return true
       }
     } catch {
-      throw fail(error.message)
+      throw fail(Self.reason(error))
     }
   }
 
-  private func client() throws(AdminClient.Failure) -> AdminClient {
-    guard let admin else { return AdminClient(socket: path) }
-    var credentials = AdminClient.Credentials()
+  private func client() throws(BlockingClient.Failure) -> BlockingClient {
+    guard let admin else { return BlockingClient(to: .unix(path)) }
+    var credentials = BlockingClient.Credentials()
     credentials.authority = ca
     if let cert, let key { credentials.certificate = (cert, key) }
     if let tokenFile {
@@ -91,10 +92,10 @@ struct AdminOptions: ParsableArguments {
         let text = String(decoding: try File.read(tokenFile, limit: 4096), as: UTF8.self)
         credentials.token = text.filter { !$0.isWhitespace }
       } catch {
-        throw AdminClient.Failure(message: "\(tokenFile): \(error)")
+        throw BlockingClient.Failure(message: "\(tokenFile): \(error)")
       }
     }
-    return try AdminClient(url: admin, credentials)
+    return try BlockingClient(url: admin, credentials)
   }
 
   private var path: String {
@@ -111,8 +112,13 @@ struct AdminOptions: ParsableArguments {
     return ExitCode(70)
   }
 
+  private static func reason(_ failure: BlockingClient.Failure) -> String {
+    if !failure.isUnreachable { return failure.message }
+    return "\(failure.message); is Martlet running, with this as its admin address?"
+  }
+
   /// What went wrong, in the words of the running process.
-  private static func reason(_ response: AdminClient.Response) -> String {
+  private static func reason(_ response: BlockingClient.Response) -> String {
     for (name, value) in Configuration.simpleMembers(ofJSON: response.body) ?? [] {
       if name == "error", case .text(let text) = value { return text }
     }

@@ -27,8 +27,9 @@ struct Backend: ParsableCommand {
       throw ValidationError(
         "--listen: \"\(listen)\" is not an address to listen on; write one such as 127.0.0.1:9001")
     }
+    let refusal = RefusedConfiguration(["a demo backend has no configuration"])
     try launch(
-      configuration, file: nil,
-      reload: { .failure(RefusedConfiguration(["a demo backend has no configuration"])) })
+      configuration, file: nil, reload: { .failure(refusal) },
+      interpret: { _ in .failure(refusal) })
   }
 }

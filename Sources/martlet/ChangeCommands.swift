@@ -1,4 +1,4 @@
-// Steering a running Martlet: `drain`, `enable`, `set-weight`, `reload`.
+// Steering a running Martlet: `drain`, `enable`, `set-weight`, `log-level`, `reload`.
 
 import ArgumentParser
 import Configuration
@@ -99,6 +99,49 @@ struct SetWeight: ParsableCommand {
     let value = weight == "configured" ? "null" : weight
     _ = try change(backend, "{\"weight\": \(value)}", admin)
     writeOutput("\(backend) has the weight \(weight)\n")
+  }
+}
+
+struct SetLogLevel: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "log-level",
+    abstract: "Show or change which messages of the process log are shown.",
+    discussion: """
+      It lasts until the next reload, which puts the file's `log.level` into force.
+
+      EXAMPLES
+        martlet log-level
+        martlet log-level debug
+        martlet log-level configured
+      """)
+
+  @OptionGroup var admin: AdminOptions
+
+  @Argument(
+    help: ArgumentHelp("debug, info, warning, error, or `configured`.", valueName: "level"))
+  var level: String?
+
+  private static let levels = Configuration.Log.Level.allCases.map(\.rawValue) + ["configured"]
+
+  func validate() throws {
+    if let level, !Self.levels.contains(level) {
+      throw ValidationError(
+        "'\(level)' is no level: write one of \(Self.levels.joined(separator: ", "))")
+    }
+  }
+
+  func run() throws {
+    let answer =
+      if let level {
+        try admin.ask(
+          "PUT", "/v1/log-level",
+          body: level == "configured" ? "{\"level\": null}" : "{\"level\": \"\(level)\"}")
+      } else {
+        try admin.ask("GET", "/v1/log-level")
+      }
+    for (name, value) in Configuration.simpleMembers(ofJSON: answer) ?? [] {
+      if name == "level", case .text(let level) = value { writeOutput("\(level)\n") }
+    }
   }
 }
 

@@ -102,8 +102,15 @@ struct ConfigurationOptions: ParsableArguments {
     let reading = Configuration.read(
       file?.bytes, file: file?.path ?? "", overrides: overrides)
     if let configuration = try? accept(reading) { return .success(configuration) }
-    let errors = reading.diagnostics.filter { $0.severity == .error }
-    return .failure(RefusedConfiguration(errors.map { "\($0)" }))
+    return .failure(RefusedConfiguration(reading))
+  }
+
+  /// What a reload would make of this text, if it stood in the file. Says nothing to anybody else.
+  func interpret(_ text: [UInt8]) -> Result<Configuration, RefusedConfiguration> {
+    let reading = Configuration.read(
+      text, file: config ?? ConfigurationFile.standardPath, overrides: overrides)
+    if let configuration = reading.configuration { return .success(configuration) }
+    return .failure(RefusedConfiguration(reading))
   }
 
   /// The file that `load` reads; nil when there is none.
@@ -116,6 +123,12 @@ struct ConfigurationOptions: ParsableArguments {
     let reading = Configuration.read(
       file?.bytes, file: file?.path ?? "", overrides: overrides)
     return try accept(reading)
+  }
+}
+
+extension RefusedConfiguration {
+  fileprivate init(_ reading: Configuration.Reading) {
+    self.init(reading.diagnostics.filter { $0.severity == .error }.map { "\($0)" })
   }
 }
 

@@ -1,4 +1,4 @@
-// Where the command line meets the server: serving, and looking at certificates.
+// Where the command line meets the server: serving, and looking at files.
 
 import ArgumentParser
 import Configuration
@@ -9,13 +9,15 @@ import Server
 /// be cut off at the end.
 func launch(
   _ configuration: Configuration, file: String?, predecessor: Predecessor? = nil,
-  reload: @escaping () -> Result<Configuration, RefusedConfiguration>
+  reload: @escaping () -> Result<Configuration, RefusedConfiguration>,
+  interpret: @escaping ([UInt8]) -> Result<Configuration, RefusedConfiguration>
 ) throws {
-  var logger = Logger(label: "martlet") { StreamLogHandler.standardError(label: $0) }
-  logger.logLevel = Logger.Level(configuration.log.level)
+  let level = LogLevel(configuration.log.level)
+  let logger = Logger(label: "martlet") { ProcessLogHandler(label: $0, level: level) }
   let options = Server.Options(
     configuration: configuration, file: file, version: Martlet.configuration.version,
-    logger: logger, predecessor: predecessor, reload: reload,
+    logger: logger, logLevel: level, predecessor: predecessor, reload: reload,
+    interpret: interpret,
     started: { addresses in
       writeError(banner(addresses, configuration))
     })
@@ -58,11 +60,11 @@ private func arguments(for address: Server.ListeningAddress) -> String {
   return "--resolve \(name):\(port):127.0.0.1 https://\(name):\(port)/"
 }
 
-/// Reports certificates that can't be used: unreadable, not matching their keys, out of date.
-/// Throws the exit status 1 when there is one.
-func checkCertificates(of configuration: Configuration) throws {
+/// Reports files that can't be used: certificates that don't match their keys or are out of date,
+/// and whatever can't be read. Throws the exit status 1 when there is one.
+func checkFiles(of configuration: Configuration) throws {
   do throws(ServerFailure) {
-    let report = try configuration.checkCertificates()
+    let report = try configuration.checkFiles()
     for message in report.warnings { writeError("martlet: warning: \(message)\n") }
     for message in report.outOfDate { writeError("martlet: error: \(message)\n") }
     if report.outOfDate.isEmpty { return }
@@ -70,16 +72,4 @@ func checkCertificates(of configuration: Configuration) throws {
     for message in error.messages { writeError("martlet: error: \(message)\n") }
   }
   throw ExitCode(1)
-}
-
-extension Logger.Level {
-  fileprivate init(_ level: Configuration.Log.Level) {
-    self =
-      switch level {
-      case .debug: .debug
-      case .info: .info
-      case .warning: .warning
-      case .error: .error
-      }
-  }
 }

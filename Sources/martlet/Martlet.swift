@@ -28,6 +28,7 @@ struct Martlet: ParsableCommand {
     version: "0.1.0",
     subcommands: [
       Run.self, Check.self, Status.self, Top.self, Tap.self, Explain.self, Drain.self, Enable.self,
-      SetWeight.self, Diff.self, Reload.self, Upgrade.self, Backend.self, ReferenceCommand.self,
+      SetWeight.self, SetLogLevel.self, Diff.self, Reload.self, Upgrade.self, Backend.self,
+      ReferenceCommand.self,
     ])
 }

@@ -34,6 +34,7 @@ struct Run: ParsableCommand {
       throw error
     }
     try launch(
-      configuration, file: options.file, predecessor: predecessor, reload: options.reload)
+      configuration, file: options.file, predecessor: predecessor, reload: options.reload,
+      interpret: options.interpret)
   }
 }

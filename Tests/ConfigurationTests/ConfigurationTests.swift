@@ -115,7 +115,7 @@ struct ConfigurationTests {
         "routes": [{
           "host": ["a.b", "*.c.d"], "path": "/x", "match": "exact", "listeners": ["web"],
           "forward": "p", "request": { "set": { "A": "b" }, "remove": ["C"] },
-          "response": { "set": { "D": "e" } }
+          "response": { "set": { "D": "e" } }, "error-pages": { "503": "busy.html" }
         }, {
           "path": "/r", "redirect": {
             "status": 301, "scheme": "http", "host": "H", "port": 81, "path": "/q?r"
@@ -126,6 +126,7 @@ struct ConfigurationTests {
             "status": 404, "draining-status": 503, "body": "b", "content-type": "t/s"
           }
         }],
+        "error-pages": { "5xx": "/e/sorry.JSON", "404": "none.txt" },
         "limits": {
           "head-size": "2KiB", "field-count": 20, "target-size": "1KiB", "body-size": "off",
           "chunk-extensions": "3KiB", "trailer-size": "4KiB", "memory": "5MiB",
@@ -140,6 +141,7 @@ struct ConfigurationTests {
           "access": "text", "sample": 10, "slow": "2s", "redact-query": ["token"],
           "target": "access.log", "level": "debug"
         },
+        "tracing": { "endpoint": "http://c:1/x", "sample": 0.25, "service-name": "s" },
         "trusted-proxies": ["10.0.0.0/8"], "via": false, "request-id": "return",
         "upgrades": ["X"], "workers": 3,
         "process": {
@@ -162,8 +164,13 @@ struct ConfigurationTests {
     #expect(read.log.target == .file("d/access.log"))
     #expect(read.pools[0].health?.expect == [200...200, 300...302])
     #expect(read.limits.bodySize == nil)
+    #expect(read.tracing?.endpoint.path == "/x" && read.tracing?.sample == 0.25)
     #expect(read.admin.socket == .path("d/admin.sock") && read.admin.tokenFile == "d/token")
     #expect(read.admin.certificate?.key == "d/admin.key" && read.admin.clientCA == "d/us.crt")
+    #expect(
+      read.errorPages.map { "\($0.statuses) \($0.path) \($0.kind)" }
+        == ["404...404 d/none.txt text", "500...599 /e/sorry.JSON json"])
+    #expect(read.routes[0].errorPages.map(\.path) == ["d/busy.html"])
     #expect(read.routes[0].hosts == [.exact("a.b"), .below("c.d")])
 
     // No key is at its default, so writing it names every key; reading that gives the same again.
@@ -188,6 +195,19 @@ struct ConfigurationTests {
     #expect(read.pools[0].health == nil)
     #expect(read.pools[0].ejection == nil)
     #expect(read.listeners[0].tls?.tickets == nil)
+  }
+
+  @Test("a collector has its port and its path", arguments: [
+    ("http://c", "http://c:4318", "/v1/traces"), ("http://c/", "http://c:4318", "/v1/traces"),
+    ("HTTP://10.0.0.1:9/", "http://10.0.0.1:9", "/v1/traces"),
+    ("http://[::1]/a/b", "http://[::1]:4318/a/b", "/a/b"),
+  ])
+  func collector(_ text: String, _ written: String, _ path: String) throws {
+    let read = try #require(
+      configuration("{ \"tracing\": { \"endpoint\": \"\(text)\" }, \(somePools) }"))
+    #expect(read.tracing?.endpoint.description == written)
+    #expect(read.tracing?.endpoint.path == path)
+    #expect(read.tracing?.sample == 1 && read.tracing?.serviceName == "martlet")
   }
 
   @Test("a route without an action forwards to the only pool, whatever its name")

@@ -9,8 +9,8 @@ private let kindsTable: [(String, String)] = [
     #"[]"#,
     """
     1:1: error: a list is not an object; write { } with the keys listeners, pools, \
-    routes, limits, paths, log, trusted-proxies, via, request-id, upgrades, workers, process, \
-    admin, watch
+    routes, error-pages, limits, paths, log, tracing, trusted-proxies, via, request-id, upgrades, \
+    workers, process, admin, watch
     """
   ),
   (
@@ -46,6 +46,40 @@ private let kindsTable: [(String, String)] = [
     """
     1:41: error: listeners[0].tls: the key "certificates" is missing: a list; it stands \
     in [ ], and each item is an object
+    """
+  ),
+  (
+    #"{"error-pages": {"200": "a.html"}, \#(somePools)}"#,
+    """
+    1:18: error: error-pages.200: "200" is not the status of an error; write one such as "503", \
+    from 400 to 599, or "4xx" or "5xx" for all of them
+    """
+  ),
+  (
+    #"{"error-pages": {"404": "a.php"}, \#(somePools)}"#,
+    """
+    1:25: error: error-pages.404: "a.php": what it is can't be told from its name, which has to \
+    end in .html, .htm, .txt, .json or .xml
+    """
+  ),
+  (
+    #"{"tracing": {"endpoint": "https://c"}, \#(somePools)}"#,
+    """
+    1:26: error: tracing.endpoint: "https://c": https to a collector isn't offered; run one on \
+    this machine that passes traces on
+    """
+  ),
+  (
+    #"{"tracing": {"endpoint": "c:4318"}, \#(somePools)}"#,
+    """
+    1:26: error: tracing.endpoint: "c:4318" is not the address of a collector; write \
+    "http://localhost:4318" or "http://collector:4318/v1/traces"
+    """
+  ),
+  (
+    #"{"tracing": {"endpoint": "http://c", "sample": 2}, \#(somePools)}"#,
+    """
+    1:48: error: tracing.sample: 2 is not a part; write a number from 0 to 1, such as 0.01
     """
   ),
   (
@@ -170,8 +204,8 @@ struct DiagnosticTests {
         """,
         """
         c.json:12:3: error: worker: there is no such key; the keys here are listeners, pools, \
-        routes, limits, paths, log, trusted-proxies, via, request-id, upgrades, workers, process, \
-        admin, watch (did you mean "workers"?)
+        routes, error-pages, limits, paths, log, tracing, trusted-proxies, via, request-id, \
+        upgrades, workers, process, admin, watch (did you mean "workers"?)
         """,
       ])
   }

@@ -131,5 +131,15 @@ import Testing
 
         """)
     #expect(Configuration.json(of: []) == "[]\n")
+
+    after.pools[0].backends = []
+    after.log.level = .error
+    let changes = before.changes(to: after)
+    #expect(changes.count == 3)
+    #expect(Configuration.changes(ofJSON: Array(Configuration.json(of: changes).utf8)) == changes)
+    let unknown = #"[{ "change": "moved", "what": "a", "needs-restart": true }]"#
+    for text in ["", "{}", "[{}]", unknown] {
+      #expect(Configuration.changes(ofJSON: Array(text.utf8)) == nil, "\(text)")
+    }
   }
 }

@@ -216,6 +216,7 @@ private struct SchemaChecker {
       case ("object", .object), ("array", .list), ("string", .string), ("boolean", .bool):
         return true
       case ("integer", .number): return json.integer != nil
+      case ("number", .number): return true
       default: return false
       }
     case "additionalProperties":
@@ -227,6 +228,9 @@ private struct SchemaChecker {
         if case .bool(let isAllowed) = value.value { return isAllowed }
         return matches(member.value, value)
       }
+    case "propertyNames":
+      guard case .object(let members) = json.value else { return true }
+      return members.allSatisfy { matches(.string($0.name), value) }
     case "required": return value.items?.allSatisfy { json[$0.text ?? ""] != nil } ?? false
     case "items": return json.items?.allSatisfy { matches($0, value) } ?? true
     case "minItems": return json.items.map { $0.count >= value.integer ?? 0 } ?? true

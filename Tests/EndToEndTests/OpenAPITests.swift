@@ -67,6 +67,8 @@ import Testing
     let bodies = [
       "patch": #"{"state": "draining", "weight": null}"#,
       "post": #"{"address": "127.0.0.1:9", "weight": 2}"#,
+      "put": #"{"level": "debug"}"#,
+      "/v1/diff": #"{"pools": [{"backends": ["127.0.0.1:9"]}]}"#,
     ]
     let paths = try #require(document["paths"] as? Object)
     var count = 0
@@ -77,7 +79,7 @@ import Testing
         let name = "\(method.uppercased()) \(path)"
         let target = path.replacingOccurrences(of: "{pool}", with: "default")
           .replacingOccurrences(of: "{backend}", with: two.address)
-        let body = path.contains("reload") ? "" : bodies[method] ?? ""
+        let body = path.contains("reload") ? "" : bodies[path] ?? bodies[method] ?? ""
         let wire = try Wire(port: port)
         try wire.send(
           "\(method.uppercased()) \(target)\(target.hasSuffix("explain") ? "?url=http://a/" : "")"
@@ -91,6 +93,6 @@ import Testing
         count += 1
       }
     }
-    #expect(count == 14)
+    #expect(count == 17)
   }
 }

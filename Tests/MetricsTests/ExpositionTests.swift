@@ -1,4 +1,4 @@
-// The text that a Prometheus server reads: format, names, and sums over workers.
+// The text that a Prometheus server reads: formats, names, and sums over workers.
 
 import Primitives
 import Testing
@@ -6,10 +6,12 @@ import Testing
 @testable import Metrics
 
 @Suite struct ExpositionTests {
-  private func lines(_ worker: WorkerMetrics) -> [String] {
-    var output = ByteBuffer()
-    MetricsSnapshot(of: [worker]).write(to: &output)
-    let text = String(decoding: output)
+  private func lines(
+    _ worker: WorkerMetrics, _ format: ExpositionFormat = .text
+  ) -> [String] {
+    var output = FamilyWriter(format)
+    output.append(MetricsSnapshot(of: [worker]))
+    let text = String(decoding: output.finish(), as: UTF8.self)
     #expect(text.last == "\n")
     return text.split(separator: "\n").map(String.init)
   }
@@ -41,6 +43,35 @@ import Testing
     #expect(Set(series).count == Metric.allCases.count)
   }
 
+  @Test func openMetricsNamesTheFamilyWithoutTheSuffixOfItsSeries() throws {
+    let lines = lines(WorkerMetrics(), .openMetrics)
+    let start = try #require(lines.firstIndex(of: "# TYPE martlet_requests counter"))
+    #expect(lines[start + 1].hasPrefix("# HELP martlet_requests "))
+    #expect(lines[start + 2] == "martlet_requests_total 0")
+    #expect(lines.contains("# UNIT martlet_received_bytes bytes"))
+    #expect(lines.last == "# EOF")
+  }
+
+  @Test func bothFormatsHaveTheSameSeries() {
+    let isSeries: (String) -> Bool = { !$0.hasPrefix("#") }
+    let worker = WorkerMetrics()
+    worker.add(.requests, 3)
+    #expect(lines(worker, .openMetrics).filter(isSeries) == lines(worker).filter(isSeries))
+  }
+
+  @Test func anInfoIsAGaugeWhereThereIsNoSuchThing() {
+    func lines(_ format: ExpositionFormat) -> [String] {
+      var output = FamilyWriter(format)
+      output.family("a_info", .info, "A.")
+      output.series("a_info", [("b", "\"\\\n")], "1")
+      let text = String(decoding: output.finish(), as: UTF8.self)
+      return text.split(separator: "\n").map(String.init)
+    }
+    let series = #"a_info{b="\"\\\n"} 1"#
+    #expect(lines(.text) == ["# HELP a_info A.", "# TYPE a_info gauge", series])
+    #expect(lines(.openMetrics) == ["# TYPE a info", "# HELP a A.", series, "# EOF"])
+  }
+
   @Test(arguments: Metric.allCases)
   func namesFollowTheConventions(metric: Metric) {
     let entry = metric.entry
@@ -49,5 +80,7 @@ import Testing
     #expect(name.allSatisfy { $0 == "_" || ("a"..."z").contains($0) })
     #expect(name.hasSuffix("_total") == (entry.kind == .counter))
     #expect(entry.help.description.hasSuffix("."))
+    // Nothing that one of the formats wants escaped.
+    #expect(!entry.help.description.contains { "\"\\\n".contains($0) })
   }
 }

@@ -41,20 +41,20 @@ import Testing
     for duration in [TimeSpan.microseconds(90), .microseconds(400), .seconds(100)] {
       block.add(duration: duration)
     }
-    var writer = FamilyWriter()
+    var writer = FamilyWriter(.text)
     writer.durations("d_seconds", "Time.", of: [([("l", "x")], TrafficReading(of: [block]))])
-    let lines = String(decoding: writer.bytes, as: UTF8.self).split(separator: "\n")
+    let lines = String(decoding: writer.finish(), as: UTF8.self).split(separator: "\n")
     #expect(lines.contains("d_seconds_bucket{l=\"x\",le=\"0.0001\"} 1"))
     #expect(lines.contains("d_seconds_bucket{l=\"x\",le=\"0.0005\"} 2"))
-    #expect(lines.contains("d_seconds_bucket{l=\"x\",le=\"60\"} 2"))
+    #expect(lines.contains("d_seconds_bucket{l=\"x\",le=\"60.0\"} 2"))
     #expect(lines.contains("d_seconds_bucket{l=\"x\",le=\"+Inf\"} 3"))
     #expect(lines.contains("d_seconds_count{l=\"x\"} 3"))
     #expect(lines.contains("d_seconds_sum{l=\"x\"} 100.00049"))
   }
 
   @Test func aLabelCannotEndItsLine() {
-    var writer = FamilyWriter()
+    var writer = FamilyWriter(.text)
     writer.series("m", [("l", "a\"b\\c\nd")], "1")
-    #expect(String(decoding: writer.bytes, as: UTF8.self) == "m{l=\"a\\\"b\\\\c\\nd\"} 1\n")
+    #expect(String(decoding: writer.finish(), as: UTF8.self) == "m{l=\"a\\\"b\\\\c\\nd\"} 1\n")
   }
 }

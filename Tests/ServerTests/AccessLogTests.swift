@@ -37,7 +37,7 @@ import Testing
   private func written(_ entries: [Entry], _ format: AccessLog.Format) throws -> [String] {
     let path = "/tmp/martlet-\(getpid())-\(UInt32.random(in: 0 ... .max)).log"
     defer { unlink(path) }
-    let writer = try AccessLogWriter(target: .file(path: path), producerCount: 1) { _ in }
+    let writer = try AccessLogWriter(OutputFile(.file(path: path)), producerCount: 1) { _ in }
     let metrics = WorkerMetrics()
     var log = AccessLog(settings: settings(format), producer: writer.producer(0), metrics: metrics)
     for entry in entries {
@@ -238,7 +238,7 @@ import Testing
 
   @Test func aLineThatDoesNotFitIsCounted() throws {
     let writer = try AccessLogWriter(
-      target: .file(path: "/dev/null"), producerCount: 1, ringByteCount: 64
+      OutputFile(.file(path: "/dev/null")), producerCount: 1, ringByteCount: 64
     ) { _ in }
     let metrics = WorkerMetrics()
     var log = AccessLog(settings: settings(.text), producer: writer.producer(0), metrics: metrics)

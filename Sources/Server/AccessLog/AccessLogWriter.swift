@@ -28,14 +28,14 @@ final class AccessLogWriter: Sendable {
   private let desk: Desk
   private let thread: Thread
 
-  /// Opens `target` and starts the thread; `report` is called on it. Throws what opening says.
+  /// Starts the thread; `report` is called on it. Without a file, what is appended is dropped until
+  /// there is one.
   init(
-    target: OutputTarget, producerCount: Int, ringByteCount: Int = defaultRingByteCount,
+    _ file: OutputFile?, producerCount: Int, ringByteCount: Int = defaultRingByteCount,
     report: @escaping @Sendable (Event) -> Void
   ) throws(SystemError) {
-    let file = try OutputFile(target)
     let desk = Desk(
-      target: target, wakeUp: try WakeUp(),
+      wakeUp: try WakeUp(),
       rings: (0..<producerCount).map { _ in ByteRing(capacity: ringByteCount) })
     self.desk = desk
     thread = try Thread(name: "access-log") {
@@ -49,10 +49,14 @@ final class AccessLogWriter: Sendable {
   /// The end of worker `index`, to be used by that worker alone.
   func producer(_ index: Int) -> Producer { Producer(ring: desk.rings[index], desk: desk) }
 
-  /// Opens the file anew, by the same path unless another target is given; for rotation.
-  func reopen(_ target: OutputTarget? = nil) {
-    if let target { desk.target.withLock { $0 = target } }
-    desk.isReopening.store(true, ordering: .releasing)
+  /// Opens the file anew by the same path; for rotation.
+  func reopen() { order { $0 = $0 ?? .reopen } }
+
+  /// Writes to another file from now on; without one, to none once what was appended is written.
+  func write(to file: OutputFile?) { order { $0 = .write(to: file) } }
+
+  private func order(_ change: (inout Order?) -> Void) {
+    desk.order.withLock { change(&$0) }
     desk.wakeUp.signal()
   }
 
@@ -88,17 +92,21 @@ final class AccessLogWriter: Sendable {
   }
 }
 
+/// What the thread is to do before it goes on.
+private enum Order {
+  case reopen
+  case write(to: OutputFile?)
+}
+
 /// What the writer's thread shares with everyone else.
 private final class Desk: Sendable {
-  let target: Mutex<OutputTarget>
   let rings: [ByteRing]
   let wakeUp: WakeUp
-  let isReopening = Atomic<Bool>(false)
+  let order = Mutex<Order?>(nil)
   let isAsleep = Atomic<Bool>(false)
   let isStopping = Atomic<Bool>(false)
 
-  init(target: OutputTarget, wakeUp: WakeUp, rings: [ByteRing]) {
-    self.target = Mutex(target)
+  init(wakeUp: WakeUp, rings: [ByteRing]) {
     self.wakeUp = wakeUp
     self.rings = rings
   }
@@ -111,16 +119,33 @@ private struct WritingLoop {
   /// After a round of this size more is likely to be there already, so there is no pause.
   private static let busyByteCount = 256 * 1024
 
+  /// Where lines go.
+  enum Output {
+    case open(OutputFile)
+    /// Until the rings are empty.
+    case ending(OutputFile)
+    case none
+
+    var file: OutputFile? {
+      switch self {
+      case .open(let file), .ending(let file): file
+      case .none: nil
+      }
+    }
+  }
+
   let desk: Desk
-  var file: OutputFile
+  var output: Output
   let report: @Sendable (AccessLogWriter.Event) -> Void
   /// The ring to write from next. After a failure it stands still: half a line may be written.
   private var current = 0
   private var isFailing = false
 
-  init(desk: Desk, file: OutputFile, report: @escaping @Sendable (AccessLogWriter.Event) -> Void) {
+  init(
+    desk: Desk, file: OutputFile?, report: @escaping @Sendable (AccessLogWriter.Event) -> Void
+  ) {
     self.desk = desk
-    self.file = file
+    output = file.map { .open($0) } ?? .none
     self.report = report
   }
 
@@ -128,7 +153,7 @@ private struct WritingLoop {
     while true {
       // Asked before the round, so that this round takes all that was appended before the stop.
       let isLast = desk.isStopping.load(ordering: .acquiring)
-      if desk.isReopening.exchange(false, ordering: .acquiringAndReleasing) { reopen() }
+      takeOrder()
       do throws(SystemError) {
         let written = try writeRound()
         if isFailing && written > 0 {
@@ -137,6 +162,7 @@ private struct WritingLoop {
         }
         if isLast { return }
         if written == 0 {
+          if case .ending = output { output = .none }
           sleep()
         } else if written < Self.busyByteCount {
           desk.wakeUp.wait(atMost: Self.pause)
@@ -157,9 +183,9 @@ private struct WritingLoop {
       let ring = desk.rings[current]
       var left = ring.count
       while left > 0 {
-        let file = file
+        let file = output.file
         let count = try ring.take(atMost: left) { bytes throws(SystemError) in
-          try file.write(bytes)
+          try file?.write(bytes) ?? bytes.count
         }
         left -= count
         total += count
@@ -176,11 +202,21 @@ private struct WritingLoop {
     desk.isAsleep.store(false, ordering: .relaxed)
   }
 
-  private mutating func reopen() {
-    do throws(SystemError) {
-      file = try OutputFile(desk.target.withLock { $0 })
-    } catch {
-      report(.reopenFailed(error))
+  private mutating func takeOrder() {
+    let order = desk.order.withLock { order in
+      defer { order = nil }
+      return order
+    }
+    switch (order, output) {
+    case (.write(to: let file?), _): output = .open(file)
+    case (.write(to: nil), .open(let file)): output = .ending(file)
+    case (.reopen, .open(let file)):
+      do throws(SystemError) {
+        output = .open(try OutputFile(file.target))
+      } catch {
+        report(.reopenFailed(error))
+      }
+    case (.write(to: nil), _), (.reopen, _), (nil, _): break
     }
   }
 }

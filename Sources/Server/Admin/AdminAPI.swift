@@ -48,6 +48,7 @@ struct AdminAPI {
       filter.statusMin = request.query["status"].flatMap { Int($0) } ?? 0
       filter.text = request.query["text"] ?? ""
       return .tap(filter)
+    case ["v1", "log-level"]: return .whole(AdminDocument { report().writeLogLevel(to: &$0) })
     case ["v1", "explain"]:
       return .whole(Explanation(view: view, now: now).explain(request.query))
     case let path where isKnown(path): return .error(405, "not with GET")
@@ -58,8 +59,8 @@ struct AdminAPI {
   private func report() -> StateReport { StateReport(view: view, history: history, now: now) }
 
   private func metrics(_ request: AdminRequest) -> AdminAnswer {
-    let bytes = MetricsReport(view: view, now: now).write()
-    return .whole(AdminDocument("\(MetricsSnapshot.contentType)", bytes))
+    let bytes = MetricsReport(view: view, now: now).write(request.metricsFormat)
+    return .whole(AdminDocument(request.metricsFormat.contentType, bytes))
   }
 
   /// The last that failed or were slow, the newest first; they are JSON already.
@@ -83,6 +84,8 @@ struct AdminAPI {
     if right != .change { return .error(403, "this socket only shows; use the Unix socket") }
     switch (request.method, request.path) {
     case ("POST", ["v1", "reload"]): return .command(.reload)
+    case ("POST", ["v1", "diff"]): return .command(.diff(text: request.body))
+    case ("PUT", ["v1", "log-level"]): return setLogLevel(request)
     case ("POST", let path) where path.count == 4 && path[3] == "backends":
       return addBackend(to: path[2], request)
     case ("PATCH", let path) where path.count == 5: return patch(path[2], path[4], request)
@@ -97,8 +100,10 @@ struct AdminAPI {
     case 1: ["healthz", "readyz", "metrics"].contains(path[0])
     case 2:
       path[0] == "v1"
-        && ["state", "status", "history", "events", "exchanges", "tap", "explain", "reload"]
-          .contains(path[1])
+        && [
+          "state", "status", "history", "events", "exchanges", "tap", "explain", "reload",
+          "log-level", "diff",
+        ].contains(path[1])
     case 4, 5: path[0] == "v1" && path[1] == "pools" && path[3] == "backends"
     default: false
     }
@@ -136,6 +141,19 @@ struct AdminAPI {
     }
     if state == nil && weight == nil { return .error(400, "give state or weight") }
     return .command(.changeBackend(pool: pool, address: address, state: state, weight: weight))
+  }
+
+  private func setLogLevel(_ request: AdminRequest) -> AdminAnswer {
+    let levels = Configuration.Log.Level.allCases.map(\.rawValue).joined(separator: ", ")
+    switch Configuration.simpleMembers(ofJSON: request.body).map({ ($0.count, $0.first) }) {
+    case (1, ("level", .null)?)?: return .command(.setLogLevel(nil))
+    case (1, ("level", .text(let text))?)?:
+      if let level = Configuration.Log.Level(rawValue: text) {
+        return .command(.setLogLevel(level))
+      }
+    default: break
+    }
+    return .error(400, "give level: one of \(levels), or null for the configured one")
   }
 
   private func addBackend(to pool: String, _ request: AdminRequest) -> AdminAnswer {

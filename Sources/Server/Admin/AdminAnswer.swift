@@ -1,6 +1,7 @@
 // What the admin interface answers.
 
 import Balancing
+import Configuration
 import Primitives
 
 enum AdminAnswer {
@@ -38,6 +39,10 @@ struct AdminDocument: Sendable {
 /// What only the control thread can do.
 enum AdminCommand: Sendable {
   case reload
+  /// Say what a reload from a file with this text would change.
+  case diff(text: [UInt8])
+  /// Nil for the configured one.
+  case setLogLevel(Configuration.Log.Level?)
   case changeBackend(pool: String, address: String, state: AdminState?, weight: WeightChange?)
   case addBackend(pool: String, address: String, weight: Int)
   case removeBackend(pool: String, address: String)

@@ -1,6 +1,7 @@
 // A request to the admin interface, taken apart: no hurry here, so it is made of Strings.
 
 import HTTP
+import Metrics
 import Primitives
 
 struct AdminRequest: Sendable {
@@ -8,7 +9,8 @@ struct AdminRequest: Sendable {
   /// The decoded segments of the path.
   let path: [String]
   let query: [String: String]
-  let accept: String
+  /// In which form it wants metrics.
+  let metricsFormat: ExpositionFormat
   /// The token of `Authorization: Bearer`.
   let token: String?
   let host: String
@@ -29,7 +31,10 @@ struct AdminRequest: Sendable {
       }
     }
     self.query = query
-    accept = Self.value(.accept, head)
+    let weight = head.fields.weight(accepting: "application/openmetrics-text")
+    let prefersOpenMetrics =
+      weight > 0 && weight >= head.fields.weight(accepting: "text/plain")
+    metricsFormat = prefersOpenMetrics ? .openMetrics : .text
     host = String(decoding: head.bytes(of: head.host))
     let origin = Self.value(.origin, head)
     let port = head.port.map { ":\($0)" } ?? ""

@@ -39,7 +39,8 @@ struct AdminServer: ~Copyable {
   /// Of these, places that only the Unix socket gives out, so that strangers who fill the address
   /// keep nobody from steering the process.
   private static let reservedMax = 16
-  private static let bodyMax = 64 * 1024
+  /// Whoever may open the Unix socket may send a whole configuration.
+  private static let (bodyMax, localBodyMax) = (64 * 1024, 4 * 1024 * 1024)
   /// What a stream may have unsent before it is ended: its client has stopped reading.
   private static let unsentMax = 1024 * 1024
   private static var quietMax: TimeSpan { .seconds(30) }
@@ -231,15 +232,16 @@ struct AdminServer: ~Copyable {
     _ handle: Handle, _ request: inout AdminRequest, _ decoder: inout BodyDecoder
   ) throws(HTTP1Error) -> Bool {
     var trailers = FieldBlock()
+    let limit = connections[handle].access == .local ? Self.localBodyMax : Self.bodyMax
     while true {
       let step = try decoder.next(
-        in: connections[handle].transport.inbound, limit: Self.bodyMax, trailers: &trailers)
+        in: connections[handle].transport.inbound, limit: limit, trailers: &trailers)
       switch step {
       case .piece(let skip, let count):
         request.body += connections[handle].transport.inbound.array(skip..<(skip + count))
         connections[handle].transport.inbound.consume(skip + count)
-        if request.body.count > Self.bodyMax {
-          refuse(handle, .error(413, "the body is larger than 64 KiB"))
+        if request.body.count > limit {
+          refuse(handle, .error(413, "the body is larger than \(limit / 1024) KiB"))
           return false
         }
       case .needsInput(let consumed):

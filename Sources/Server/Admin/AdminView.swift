@@ -54,6 +54,8 @@ struct ProcessFacts: Sendable {
   let metrics: [WorkerMetrics]
   let traffic: MetricsRegistry
   let reports: [ExchangeReports]
+  /// May be another one than that of the configuration, by hand.
+  let logLevel: LogLevel
 
   /// What all workers have counted for a subject.
   func reading(_ subject: MetricsSubject) -> TrafficReading {

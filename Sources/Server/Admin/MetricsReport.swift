@@ -17,8 +17,8 @@ struct MetricsReport {
   /// thousand would be more than a scrape can carry.
   private static let histogramMax = 100
 
-  func write() -> [UInt8] {
-    var output = FamilyWriter()
+  func write(_ format: ExpositionFormat) -> [UInt8] {
+    var output = FamilyWriter(format)
     output.append(MetricsSnapshot(of: view.process.metrics))
     writeListeners(to: &output)
     writeRoutes(to: &output)
@@ -26,7 +26,7 @@ struct MetricsReport {
     writeBackends(to: &output)
     writeCertificates(to: &output)
     writeProcess(to: &output)
-    return output.bytes
+    return output.finish()
   }
 
   private func writeListeners(to output: inout FamilyWriter) {
@@ -64,18 +64,18 @@ struct MetricsReport {
   private func writePools(to output: inout FamilyWriter) {
     let pools = view.snapshot.pools.map(\.pool)
     output.family(
-      "martlet_pool_waiting", "gauge", "Exchanges that wait for a place in the pool now.")
+      "martlet_pool_waiting", .gauge, "Exchanges that wait for a place in the pool now.")
     for pool in pools {
       output.series("martlet_pool_waiting", [("pool", pool.name)], "\(pool.record.line.count)")
     }
     output.family(
-      "martlet_pool_retries_charged", "gauge", "Retries under way that count against the budget.")
+      "martlet_pool_retries_charged", .gauge, "Retries under way that count against the budget.")
     for pool in pools {
       output.series(
         "martlet_pool_retries_charged", [("pool", pool.name)], "\(pool.record.retryCount)")
     }
     output.family(
-      "martlet_pool_backends", "gauge", "Backends of the pool, by what condition they are in.")
+      "martlet_pool_backends", .gauge, "Backends of the pool, by what condition they are in.")
     for pool in pools {
       var counts: [BackendCondition: Int] = [:]
       for member in pool.membership.members {
@@ -96,7 +96,7 @@ struct MetricsReport {
       (labels(member.record.identity), view.process.reading(member.record.identity))
     }
     func gauge(_ name: String, _ help: String, _ value: (Member) -> String) {
-      output.family(name, "gauge", help)
+      output.family(name, .gauge, help)
       for member in members { output.series(name, labels(member.record.identity), value(member)) }
     }
     gauge("martlet_backend_up", "1 while the backend may be used, by its health and by hand.") {
@@ -111,7 +111,7 @@ struct MetricsReport {
     gauge("martlet_backend_exchanges_active", "Exchanges on the backend now.") {
       "\($0.record.activeCount)"
     }
-    output.family("martlet_backend_ejections_total", "counter", "Times the backend was ejected.")
+    output.family("martlet_backend_ejections_total", .counter, "Times the backend was ejected.")
     for member in members {
       output.series(
         "martlet_backend_ejections_total", labels(member.record.identity),
@@ -139,7 +139,7 @@ struct MetricsReport {
 
   private func writeCertificates(to output: inout FamilyWriter) {
     output.family(
-      "martlet_certificate_expiry_timestamp_seconds", "gauge",
+      "martlet_certificate_expiry_timestamp_seconds", .gauge,
       "When the certificate that is served expires.")
     for certificate in view.certificates {
       output.series(
@@ -150,40 +150,47 @@ struct MetricsReport {
   }
 
   private func writeProcess(to output: inout FamilyWriter) {
-    func single(_ name: String, _ kind: StaticString, _ help: String, _ value: String?) {
+    func single(_ name: String, _ kind: FamilyKind, _ help: String, _ value: String?) {
       guard let value else { return }
       output.family(name, kind, help)
       output.series(name, [], value)
     }
-    output.family("martlet_config_reloads_total", "counter", "Reloads since the start, by result.")
+    let exporter = view.snapshot.settings.tracing?.exporter
+    single(
+      "martlet_spans_sent_total", .counter, "Spans of traces that the collector took.",
+      exporter.map { "\($0.sentCount)" })
+    single(
+      "martlet_spans_refused_total", .counter, "Spans of traces that the collector refused.",
+      exporter.map { "\($0.refusedCount)" })
+    output.family("martlet_config_reloads_total", .counter, "Reloads since the start, by result.")
     output.series(
       "martlet_config_reloads_total", [("result", "accepted")], "\(view.reload.acceptedCount)")
     output.series(
       "martlet_config_reloads_total", [("result", "refused")], "\(view.reload.refusedCount)")
     single(
-      "martlet_config_last_reload_successful", "gauge",
+      "martlet_config_last_reload_successful", .gauge,
       "0 when the last reload was refused and an older configuration is in force.",
       view.reload.refusal.isEmpty ? "1" : "0")
     single(
-      "martlet_config_in_force_timestamp_seconds", "gauge",
+      "martlet_config_in_force_timestamp_seconds", .gauge,
       "When the configuration in force was taken up.", "\(view.reload.inForceSince)")
     single(
-      "martlet_overload_stage", "gauge",
+      "martlet_overload_stage", .gauge,
       "0 normal, 1 ending connections, 2 shedding requests.", "\(view.overload.rawValue)")
-    output.family("martlet_build_info", "gauge", "The version, with the value 1.")
+    output.family("martlet_build_info", .info, "The version, with the value 1.")
     output.series("martlet_build_info", [("version", view.process.version)], "1")
     single(
-      "process_resident_memory_bytes", "gauge", "Memory in use.",
+      "process_resident_memory_bytes", .gauge, "Memory in use.",
       Memory.resident.map { "\($0)" })
     single(
-      "process_cpu_seconds_total", "counter", "Processor time used.",
+      "process_cpu_seconds_total", .counter, "Processor time used.",
       ProcessUsage.cpuSeconds.map { "\($0)" })
     single(
-      "process_open_fds", "gauge", "Descriptors open.", ProcessUsage.openDescriptors.map { "\($0)" }
+      "process_open_fds", .gauge, "Descriptors open.", ProcessUsage.openDescriptors.map { "\($0)" }
     )
-    single("process_max_fds", "gauge", "Descriptors allowed.", "\(view.process.descriptorMax)")
+    single("process_max_fds", .gauge, "Descriptors allowed.", "\(view.process.descriptorMax)")
     single(
-      "process_start_time_seconds", "gauge", "When the process started.",
+      "process_start_time_seconds", .gauge, "When the process started.",
       "\(view.process.startedAt)")
   }
 }

@@ -18,6 +18,11 @@ struct StateReport {
     Double(SystemClock.wall()) / 1e9 - Double((now - instant).microseconds) / 1e6
   }
 
+  func writeLogLevel(to json: inout JSONWriter) {
+    json.writeLogLevel(
+      view.process.logLevel.current, configured: view.configuration.log.level)
+  }
+
   func write(to json: inout JSONWriter) {
     let total = MetricsSnapshot(of: view.process.metrics)
     let wall = Double(SystemClock.wall()) / 1e9
@@ -50,6 +55,7 @@ struct StateReport {
       }
     }
     writeReload(to: &json)
+    json.object("log") { writeLogLevel(to: &$0) }
     json.array("listeners") { json in
       for listener in view.configuration.listeners { write(listener, to: &json) }
     }

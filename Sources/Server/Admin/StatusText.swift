@@ -31,6 +31,10 @@ struct StatusText {
     lines.append(
       "clients   \(total[.downstreamConnectionsActive]) connections,"
         + " \(total[.exchangesActive]) exchanges, \(total[.exchangesWaiting]) waiting")
+    let (level, configured) = (view.process.logLevel.current, view.configuration.log.level)
+    if level != configured {
+      lines.append("log       messages from \(level.rawValue) (configured: \(configured.rawValue))")
+    }
     for line in view.reload.refusal {
       lines.append("refused   the last reload: \(line)")
     }

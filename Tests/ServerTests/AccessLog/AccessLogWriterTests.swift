@@ -48,7 +48,7 @@ import Testing
     defer { unlink(path) }
     let reports = try Reports()
     let writer = try AccessLogWriter(
-      target: .file(path: path), producerCount: 3, ringByteCount: 1 << 12, report: reports.add)
+      OutputFile(.file(path: path)), producerCount: 3, ringByteCount: 1 << 12, report: reports.add)
     let threads = try (0..<3).map { worker in
       let producer = writer.producer(worker)
       return try Thread(name: "worker") {
@@ -80,7 +80,7 @@ import Testing
     defer { unlink(path) }
     let reading = open(path, O_RDWR)
     defer { close(reading) }
-    let writer = try AccessLogWriter(target: .file(path: path), producerCount: 1) { _ in }
+    let writer = try AccessLogWriter(OutputFile(.file(path: path)), producerCount: 1) { _ in }
     for number in 0..<5 {
       while !writer.isAsleep { sched_yield() }
       #expect(append("line \(number)", writer, 0))
@@ -99,7 +99,7 @@ import Testing
     defer { unlink(path) }
     let reading = open(path, O_RDWR)
     let writer = try AccessLogWriter(
-      target: .file(path: path), producerCount: 1, ringByteCount: 1 << 17
+      OutputFile(.file(path: path)), producerCount: 1, ringByteCount: 1 << 17
     ) { _ in }
     let line = [UInt8](repeating: 0x78, count: 999) + [0x0A]
     // Nobody reads: the pipe holds 64 KiB and the ring twice as much.
@@ -126,18 +126,16 @@ import Testing
     defer { unlink(path) }
     let reports = try Reports()
     let writer = try AccessLogWriter(
-      target: .file(path: "/dev/full"), producerCount: 2, report: reports.add)
+      OutputFile(.file(path: "/dev/full")), producerCount: 2, report: reports.add)
     #expect(append("first", writer, 1))
     #expect(reports.first(1) == [.failed(SystemError(code: ENOSPC))])
     #expect(append("second", writer, 1))
     writer.reopen()
-    writer.reopen(.file(path: "/nonexistent/log"))
-    #expect(reports.first(2).last == .reopenFailed(.noSuchFile))
-    writer.reopen(.file(path: path))
-    #expect(reports.first(3).last == .recovered)
+    writer.write(to: try OutputFile(.file(path: path)))
+    #expect(reports.first(2).last == .recovered)
     #expect(writer.stop())
     #expect(try lines(path) == ["first", "second"])
-    #expect(reports.events.withLock { $0.count } == 3)
+    #expect(reports.events.withLock { $0.count } == 2)
   }
 
   @Test func afterARotationLinesGoToTheNewFile() throws {
@@ -147,7 +145,7 @@ import Testing
       unlink(path)
       unlink(rotated)
     }
-    let writer = try AccessLogWriter(target: .file(path: path), producerCount: 1) { _ in }
+    let writer = try AccessLogWriter(OutputFile(.file(path: path)), producerCount: 1) { _ in }
     #expect(append("old", writer, 0))
     while try lines(path).isEmpty { sched_yield() }
     #expect(rename(path, rotated) == 0)
@@ -159,9 +157,51 @@ import Testing
     #expect(try lines(path) == ["new"])
   }
 
-  @Test func aTargetThatCannotBeOpenedStopsTheStart() {
-    #expect(throws: SystemError.noSuchFile) {
-      try AccessLogWriter(target: .file(path: "/nonexistent/log"), producerCount: 1) { _ in }
+  @Test func aFileThatCannotBeOpenedAnewStaysInUse() throws {
+    let folder = scratchPath()
+    let path = folder + "/log"
+    #expect(mkdir(folder, 0o700) == 0)
+    let reports = try Reports()
+    let writer = try AccessLogWriter(
+      OutputFile(.file(path: path)), producerCount: 1, report: reports.add)
+    unlink(path)
+    rmdir(folder)
+    writer.reopen()
+    #expect(reports.first(1) == [.reopenFailed(.noSuchFile)])
+    #expect(append("still", writer, 0))
+    #expect(writer.stop())
+    #expect(reports.events.withLock { $0.count } == 1)
+  }
+
+  @Test func withoutAFileLinesAreDroppedUntilThereIsOne() throws {
+    let path = scratchPath()
+    defer { unlink(path) }
+    let writer = try AccessLogWriter(nil, producerCount: 1) { _ in }
+    #expect(append("before", writer, 0))
+    while !writer.isAsleep { sched_yield() }
+    writer.reopen()
+    writer.write(to: try OutputFile(.file(path: path)))
+    #expect(append("first", writer, 0))
+    while try lines(path).isEmpty { sched_yield() }
+    // What was appended before the end is written, and then the file is closed.
+    #expect(append("last", writer, 0))
+    writer.write(to: nil)
+    while isOpen(path) { sched_yield() }
+    #expect(try lines(path) == ["first", "last"])
+    #expect(append("after", writer, 0))
+    writer.write(to: try OutputFile(.file(path: path)))
+    #expect(append("again", writer, 0))
+    #expect(writer.stop())
+    #expect(try lines(path).starts(with: ["first", "last"]))
+    #expect(try lines(path).last == "again")
+  }
+
+  /// Does this process have the file open?
+  private func isOpen(_ path: String) -> Bool {
+    (0..<256).contains { descriptor in
+      var target = [CChar](repeating: 0, count: 256)
+      let count = readlink("/proc/self/fd/\(descriptor)", &target, 255)
+      return count > 0 && String(decoding: target[..<count].map(UInt8.init), as: UTF8.self) == path
     }
   }
 }

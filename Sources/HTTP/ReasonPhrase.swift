@@ -2,8 +2,8 @@
 //
 // They carry no meaning and HTTP/2 has none; they are for people who read a trace.
 
-/// Empty for a status that nobody has named, which the grammar allows.
-func reasonPhrase(_ status: UInt16) -> StaticString {
+/// Empty for a status that nobody has named, which the grammar of HTTP/1 allows.
+public func reasonPhrase(_ status: UInt16) -> StaticString {
   switch status {
   case 100: "Continue"
   case 101: "Switching Protocols"

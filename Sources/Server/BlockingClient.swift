@@ -1,15 +1,18 @@
-// The other end of the admin interface: what the commands ask a running process with.
+// A client of HTTP/1.1 that waits, one request a connection: commands ask a running process with
+// it, and traces are sent by it.
 
 import HTTP
 import HTTP1
-import Primitives
+public import Primitives
 import Reactor
 import TLS
 
-public struct AdminClient {
+public struct BlockingClient {
   private let address: SocketAddress
   /// As in the Host field.
   private let host: String
+  /// For each step; nil to wait as long as it takes.
+  private let limit: TimeSpan?
   /// The name that the certificate of the other end must be for; nil where TLS isn't spoken.
   private let secureName: String?
   private let credentials: Credentials
@@ -27,8 +30,13 @@ public struct AdminClient {
 
   public struct Failure: Error {
     public let message: String
+    /// Nobody could be connected to.
+    public let isUnreachable: Bool
 
-    public init(message: String) { self.message = message }
+    public init(message: String, isUnreachable: Bool = false) {
+      self.message = message
+      self.isUnreachable = isUnreachable
+    }
   }
 
   public struct Response {
@@ -36,10 +44,13 @@ public struct AdminClient {
     public let body: [UInt8]
   }
 
-  /// By the Unix socket at `path`.
-  public init(socket path: String) {
-    address = .unix(path)
-    host = "localhost"
+  /// In plain.
+  public init(
+    to address: SocketAddress, host: String = "localhost", atMost limit: TimeSpan? = nil
+  ) {
+    self.address = address
+    self.host = host
+    self.limit = limit
     secureName = nil
     credentials = Credentials()
   }
@@ -60,6 +71,7 @@ public struct AdminClient {
       .filter { $0 != "[" && $0 != "]" }
     address = .ip(try Self.resolve(name), port: authority.port ?? (isSecure ? 443 : 80))
     secureName = isSecure ? name : nil
+    limit = nil
     self.credentials = credentials
   }
 
@@ -90,9 +102,9 @@ public struct AdminClient {
     }
   }
 
-  /// Asks once, and takes the whole answer.
+  /// Asks once, and takes the whole answer. A body is JSON.
   public func ask(
-    _ method: String, _ path: String, body: String? = nil
+    _ method: String, _ path: String, body: [UInt8] = []
   ) throws(Failure) -> Response {
     var bytes: [UInt8] = []
     let status = try stream(method, path, body: body) { piece in
@@ -106,21 +118,21 @@ public struct AdminClient {
   /// false. Returns the status.
   @discardableResult
   public func stream(
-    _ method: String, _ path: String, body: String? = nil, _ take: ([UInt8]) -> Bool
+    _ method: String, _ path: String, body: [UInt8] = [], _ take: ([UInt8]) -> Bool
   ) throws(Failure) -> UInt16 {
-    let content = Array((body ?? "").utf8)
     let token = credentials.token.map { "Authorization: Bearer \($0)\r\n" } ?? ""
+    let type = body.isEmpty ? "" : "Content-Type: application/json\r\n"
     let head = """
       \(method) \(path) HTTP/1.1\r
       Host: \(host)\r
       Connection: close\r
-      \(token)Content-Length: \(content.count)\r
+      \(token)\(type)Content-Length: \(body.count)\r
       \r\n
       """
     var session: ClientSession?
     if let secureName { session = try makeSession(with: secureName) }
-    let conversation = try AdminConversation(with: address, session)
-    try conversation.send(Array(head.utf8) + content)
+    let conversation = try ClientConversation(with: address, session, atMost: limit)
+    try conversation.send(Array(head.utf8) + body)
     var reader = Reader()
     while true {
       let bytes = try conversation.receive()

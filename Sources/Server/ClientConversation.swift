@@ -1,10 +1,10 @@
-// The connection of a command to a running process: bytes both ways, over TLS where that is spoken.
+// The connection of a client that waits: bytes both ways, over TLS where that is spoken.
 
 import Primitives
 import Reactor
 import TLS
 
-final class AdminConversation {
+final class ClientConversation {
   private let address: SocketAddress
   private let socket: ClientSocket
   private let session: ClientSession?
@@ -12,14 +12,15 @@ final class AdminConversation {
   private var early: [UInt8] = []
 
   /// Connects, and shakes hands if there is a session.
-  init(with address: SocketAddress, _ session: ClientSession?) throws(AdminClient.Failure) {
+  init(
+    with address: SocketAddress, _ session: ClientSession?, atMost limit: TimeSpan?
+  ) throws(BlockingClient.Failure) {
     self.address = address
     self.session = session
     do throws(SystemError) {
-      socket = try ClientSocket(to: address)
+      socket = try ClientSocket(to: address, atMost: limit)
     } catch {
-      throw AdminClient.Failure(
-        message: "\(address): \(error); is Martlet running, with this as its admin address?")
+      throw BlockingClient.Failure(message: "\(address): \(error)", isUnreachable: true)
     }
     guard let session else { return }
     try take([], session)
@@ -30,7 +31,7 @@ final class AdminConversation {
     }
   }
 
-  func send(_ bytes: [UInt8]) throws(AdminClient.Failure) {
+  func send(_ bytes: [UInt8]) throws(BlockingClient.Failure) {
     guard let session else { return try sendToSocket(bytes) }
     do throws(ClientSession.Failure) {
       try session.write(bytes)
@@ -41,7 +42,7 @@ final class AdminConversation {
   }
 
   /// What comes next; empty at the end.
-  func receive() throws(AdminClient.Failure) -> [UInt8] {
+  func receive() throws(BlockingClient.Failure) -> [UInt8] {
     guard let session else { return try receiveFromSocket() }
     while early.isEmpty {
       let bytes = try receiveFromSocket()
@@ -55,7 +56,7 @@ final class AdminConversation {
   /// Gives the session what came, and the other end what the session has to say to it.
   private func take(
     _ bytes: [UInt8], _ session: ClientSession
-  ) throws(AdminClient.Failure) {
+  ) throws(BlockingClient.Failure) {
     do throws(ClientSession.Failure) {
       early += try session.receive(bytes)
     } catch {
@@ -66,7 +67,7 @@ final class AdminConversation {
     try sendToSocket(session.takeCiphertext())
   }
 
-  private func sendToSocket(_ bytes: [UInt8]) throws(AdminClient.Failure) {
+  private func sendToSocket(_ bytes: [UInt8]) throws(BlockingClient.Failure) {
     do throws(SystemError) {
       try socket.send(bytes)
     } catch {
@@ -74,7 +75,7 @@ final class AdminConversation {
     }
   }
 
-  private func receiveFromSocket() throws(AdminClient.Failure) -> [UInt8] {
+  private func receiveFromSocket() throws(BlockingClient.Failure) -> [UInt8] {
     do throws(SystemError) {
       return try socket.receive()
     } catch {
@@ -82,7 +83,7 @@ final class AdminConversation {
     }
   }
 
-  private func failure(_ message: String) -> AdminClient.Failure {
-    AdminClient.Failure(message: "\(address): \(message)")
+  private func failure(_ message: String) -> BlockingClient.Failure {
+    BlockingClient.Failure(message: "\(address): \(message)")
   }
 }

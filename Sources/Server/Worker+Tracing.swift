@@ -1,0 +1,94 @@
+// Spans of what was traced: one for the exchange, and one in it for each attempt.
+
+import HTTP
+import Metrics
+import Primitives
+import Proxy
+import Reactor
+
+/// Who is traced, and where spans go.
+struct Tracing: Sendable {
+  let exporter: SpanExporter
+  /// See `continueTrace`.
+  let sampleMax: UInt64?
+
+  /// - Parameter ratio: 0 to 1.
+  init(exporter: SpanExporter, sampling ratio: Double) {
+    self.exporter = exporter
+    sampleMax =
+      switch ratio {
+      case ..<(0x1p-64): nil
+      case 1...: .max
+      // Less than 2^64.
+      default: UInt64(ratio * 0x1p64)
+      }
+  }
+}
+
+extension Worker where IO: ~Copyable {
+  /// Makes the request in `requestHead` part of a trace; nil when it isn't recorded.
+  mutating func traceRequest() -> TraceContext? {
+    guard let tracing = settings.tracing else { return nil }
+    return requestHead.fields.continueTrace(sampleMax: tracing.sampleMax, using: &generator)
+  }
+
+  /// The spans of an exchange that has ended.
+  mutating func exportSpans(
+    of handle: Handle, _ trace: TraceContext, status: UInt16, failure: StaticString?
+  ) {
+    let end = SystemClock.wall()
+    let summary = exchanges[handle].summary
+    let isTLS = downstreams[exchanges[handle].downstream].transport.isEncrypted
+    spans.removeAll()
+    spans.append(
+      summary, exchanges[handle].text, trace, route: exchanges[handle].route.path, isTLS: isTLS,
+      status: status, failure: failure,
+      from: instant(exchanges[handle].machine.startedAt, before: end), to: end)
+    for index in 0..<exchanges[handle].machine.attempts.count {
+      let attempt = exchanges[handle].machine.attempts[index]
+      let start = instant(attempt.startedAt, before: end)
+      spans.begin(
+        trace, span: max(1, generator.next()), parent: trace.span, .client,
+        name: summary.method.spanName.bytes, route: Span(), from: start,
+        to: start &+ UInt64(max(0, attempt.duration.nanoseconds)))
+      spans.attribute("http.request.method", summary.method.semanticName)
+      if attempt.backend < backendNames.count {
+        let backend = backendNames[attempt.backend]
+        spans.attribute("server.address", backend.span)
+      }
+      if attempt.status > 0 {
+        spans.attribute("http.response.status_code", UInt64(attempt.status))
+      }
+      if index > 0 { spans.attribute("http.request.resend_count", UInt64(index)) }
+      let failed = attempt.result != .succeeded
+      if failed { spans.attribute("error.type", attempt.result.name) }
+      spans.end(failed: failed || attempt.status >= 400)
+    }
+    export(count: 1 + exchanges[handle].machine.attempts.count)
+  }
+
+  /// The span of a request that was answered without an exchange. `text` holds what `summary`
+  /// points into.
+  mutating func exportSpan(
+    of summary: RequestSummary, in text: borrowing ByteBuffer, _ trace: TraceContext,
+    _ route: RouteSettings?, _ downstream: Handle, status: UInt16, failure: StaticString?
+  ) {
+    let end = SystemClock.wall()
+    let isTLS = downstreams[downstream].transport.isEncrypted
+    spans.removeAll()
+    spans.append(
+      summary, text, trace, route: route?.path ?? [], isTLS: isTLS, status: status,
+      failure: failure, from: end, to: end)
+    export(count: 1)
+  }
+
+  private mutating func export(count: Int) {
+    guard let tracing = settings.tracing else { return }
+    if !tracing.exporter.append(spans.bytes, worker: index) { metrics.add(.spansDropped, count) }
+  }
+
+  /// What the wall clock said at an instant of the past, going by what it says now.
+  private mutating func instant(_ past: Instant, before wall: UInt64) -> UInt64 {
+    wall - min(wall, UInt64(max(0, (now - past).nanoseconds)))
+  }
+}

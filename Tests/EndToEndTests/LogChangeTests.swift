@@ -1,0 +1,102 @@
+// The logs of a running process, changed: by a reload, and the level of its messages by hand.
+
+import Foundation
+import Testing
+
+@Suite struct LogChangeTests {
+  private func configuration(_ stub: StubBackend, _ log: String) -> String {
+    """
+    { "listeners": [{ "listen": "127.0.0.1:0", "name": "web" }],
+      "pools": [{ "backends": [\(stub.json)] }], "watch": false, "log": { \(log) } }
+    """
+  }
+
+  private func command(_ martlet: MartletProcess, _ arguments: String...) throws -> CommandResult {
+    try run(
+      [Installation.binary] + arguments + ["--socket", martlet.folder.path("admin.sock")],
+      in: martlet.folder.path)
+  }
+
+  /// Asks until the log at `name` has a line with that path: workers hear of a reload one by one.
+  private func logs(_ martlet: MartletProcess, _ name: String, _ path: String) throws -> String {
+    try eventually("\(path) is logged in \(name)") {
+      _ = try martlet.get(path)
+      return martlet.folder.read(name).contains(path)
+    }
+    return martlet.folder.read(name)
+  }
+
+  @Test func `a reload turns the access log on, over and off`() throws {
+    let stub = try StubBackend()
+    let martlet = try MartletProcess(
+      configuration(stub, #""access": "off", "target": "one.log""#), keeping: [stub])
+    _ = try martlet.get("/before")
+    #expect(!FileManager.default.fileExists(atPath: martlet.folder.path("one.log")))
+
+    try martlet.reload(configuration(stub, #""access": "json", "target": "one.log""#))
+    let lines = try logs(martlet, "one.log", "/json")
+    #expect(lines.hasPrefix("{\"time\"") && !lines.contains("/before"))
+
+    try martlet.reload(configuration(stub, #""access": "$status $target", "target": "two.log""#))
+    #expect(try logs(martlet, "two.log", "/template").contains("200 /template\n"))
+
+    try martlet.reload(configuration(stub, #""access": "off", "target": "two.log""#))
+    eventually("the file is closed") { !isOpen("two.log", martlet) }
+    let before = martlet.folder.read("two.log")
+    for _ in 0..<20 { #expect(try martlet.get("/off").status == 200) }
+    #expect(try martlet.terminate() == 0)
+    #expect(martlet.folder.read("two.log") == before)
+    #expect(!martlet.folder.read("one.log").contains("/off"))
+  }
+
+  private func isOpen(_ name: String, _ martlet: MartletProcess) -> Bool {
+    let folder = "/proc/\(martlet.process.id)/fd"
+    let entries = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
+    return entries.contains { entry in
+      let target = try? FileManager.default.destinationOfSymbolicLink(atPath: "\(folder)/\(entry)")
+      return target?.hasSuffix("/\(name)") == true
+    }
+  }
+
+  @Test func `a log that can't be opened makes a configuration refused`() throws {
+    let stub = try StubBackend()
+    let martlet = try MartletProcess(configuration(stub, #""target": "one.log""#), keeping: [stub])
+    try martlet.reload(configuration(stub, #""target": "none/two.log""#))
+    #expect(martlet.log.contains("can't open the access log none/two.log: No such file"))
+    #expect(martlet.log.contains("the new configuration is refused"))
+    #expect(try logs(martlet, "one.log", "/still").contains("/still"))
+  }
+
+  @Test func `the level of messages is changed by hand until the next reload`() throws {
+    let stub = try StubBackend()
+    let warning = configuration(stub, #""target": "one.log", "level": "warning""#)
+    let martlet = try MartletProcess(warning, keeping: [stub])
+    func reload() throws -> Int32 { try command(martlet, "reload").status }
+    #expect(try command(martlet, "log-level").output == "warning\n")
+    #expect(try !command(martlet, "status").output.contains("messages from"))
+    #expect(try reload() == 0)
+    #expect(!martlet.log.contains("in force"))
+
+    #expect(try command(martlet, "log-level", "info").output == "info\n")
+    #expect(try command(martlet, "log-level").output == "info\n")
+    #expect(
+      try command(martlet, "status").output
+        .contains("log       messages from info (configured: warning)\n"))
+    #expect(martlet.log.contains("the log level is info"))
+
+    // A reload puts the file's into force, and so does being asked for it.
+    #expect(try reload() == 0)
+    #expect(try command(martlet, "log-level").output == "warning\n")
+    #expect(!martlet.log.contains("in force"))
+    #expect(try command(martlet, "log-level", "debug").output == "debug\n")
+    #expect(try command(martlet, "log-level", "configured").output == "warning\n")
+
+    try martlet.folder.write(configuration(stub, #""level": "info""#), to: "config.json")
+    #expect(try reload() == 0)
+    #expect(martlet.log.contains("the new configuration is in force"))
+    #expect(try command(martlet, "log-level").output == "info\n")
+
+    let wrong = try command(martlet, "log-level", "loud")
+    #expect(wrong.status == 64 && wrong.errors.contains("'loud' is no level"))
+  }
+}
