@@ -125,11 +125,8 @@ def measure_idle(start, count, core):
 
 
 def ratios(samples, base):
-    """Sample by sample, of one round each: what the first cost to the least that the others did."""
-    return [
-        sample["cost"] / min(other["cost"] for other in others)
-        for sample, *others in zip(samples, *base)
-    ]
+    """Sample by sample, of one round each."""
+    return [sample["cost"] / other["cost"] for sample, other in zip(samples, base)]
 
 
 def spread(values):
@@ -143,7 +140,7 @@ def print_row(name, unit, values, peers):
     for peer in peers:
         samples = values[peer]
         costs = [sample["cost"] for sample in samples]
-        ratio = spread(ratios(samples, [values["nginx"]])) if "nginx" in values else ""
+        ratio = spread(ratios(samples, values["nginx"])) if "nginx" in values else ""
         print(
             f"  {peer:<14}{statistics.median(costs):9.1f} {unit}"
             f"  {f'{min(costs):.1f}-{max(costs):.1f}':<16}{ratio:<20}{rate(samples)}".rstrip()
@@ -162,14 +159,15 @@ def rate(samples):
 
 
 def print_summary(samples, peers):
-    """One line a row: what Martlet costs to the best of all others in the same round."""
+    """One line a row: what Martlet costs to the best of all others, which is the one that costs
+    least in the median: the least of each round would be the luckiest, and no peer at all."""
     others = [peer for peer in peers if peer != "martlet"]
     if "martlet" not in peers or not others:
         return
     print(f"\n{'martlet to the best of them':<24}{'ratio':<20}the best")
     for row, values in samples.items():
         best = min(others, key=lambda peer: statistics.median(s["cost"] for s in values[peer]))
-        ratio = spread(ratios(values["martlet"], [values[peer] for peer in others]))
+        ratio = spread(ratios(values["martlet"], values[best]))
         print(f"  {row:<22}{ratio:<20}{best}")
     for name, (row, without) in EXTRAS.items():
         if row in samples and without in samples:

@@ -145,6 +145,7 @@ class Peer:
     """A load balancer in front of the backend: TLS with ECDSA and with RSA, and plain."""
 
     name = ""
+    start_seconds = 10
 
     def __init__(self, folder, cores, backend, certificates, shape=Shape()):
         self.folder = os.path.join(folder, f"{self.name}-{abs(hash(shape))}")
@@ -156,7 +157,7 @@ class Peer:
         self.process = Process(self.name, self.command(), cores, self.folder)
         try:
             for port in self.ports.values():
-                self.process.wait_for_port(port)
+                self.process.wait_for_port(port, self.start_seconds)
         except BaseException:
             self.process.stop()
             raise
