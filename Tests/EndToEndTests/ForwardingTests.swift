@@ -160,6 +160,18 @@ import Testing
     #expect(line["sent"] as? Int == 3005)
   }
 
+  @Test func `a relay on which nobody says anything ends after its idle time`() throws {
+    let stub = try Self.upgrading("websocket")
+    let martlet = try MartletProcess(
+      backends: [stub], pool: #""timeouts": { "relay-idle": "1s" }"#)
+    let wire = try martlet.wire()
+    try wire.send(Self.upgrade)
+    #expect(try wire.takeHead().status == 101)
+    #expect(try wire.take(5) == Array("first".utf8))
+    // It throws when the end doesn't come.
+    #expect(try !wire.receive())
+  }
+
   @Test func `a relay waits for a slow client, and passes all on before it ends`() throws {
     let block = (0..<16_000_000).map { UInt8(truncatingIfNeeded: $0 &* 31 &+ $0 >> 8) }
     let stub = try StubBackend { _, wire in
