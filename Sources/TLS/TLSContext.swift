@@ -71,7 +71,7 @@ import COpenSSL
       let context = unsafe Unmanaged<TLSContext>.fromOpaque(this).takeUnretainedValue()
       return unsafe answerTicketKey(
         context.ticketKeys, name: name, vector: vector, cipher: cipher, mac: mac,
-        isSealing: seals == 1)
+        isSealing: seals == 1, isSpent: SSL_version(ssl) == TLS1_3_VERSION)
     }
     unsafe SSL_CTX_set_alpn_select_cb(
       context,

@@ -161,10 +161,12 @@ func sha256(_ message: [UInt8]) -> InlineArray<32, UInt8> {
 }
 
 /// OpenSSL's question about tickets: seal one (`isSealing`) or open one. Answers 1 for yes, 2 for
-/// yes but renew it, 0 for an unknown key (a full handshake follows), -1 for failure.
+/// yes but renew it, 0 for an unknown key (a full handshake follows), -1 for failure. A ticket that
+/// is opened is spent under TLS 1.3, where a client uses each only once (RFC 8446 C.4): without a
+/// new one its next connection would be a full handshake again.
 func answerTicketKey(
   _ keys: TicketKeys, name: UnsafeMutablePointer<UInt8>, vector: UnsafeMutablePointer<UInt8>,
-  cipher: OpaquePointer?, mac: OpaquePointer?, isSealing: Bool
+  cipher: OpaquePointer?, mac: OpaquePointer?, isSealing: Bool, isSpent: Bool
 ) -> Int32 {
   if isSealing {
     guard let key = keys.sealing, unsafe RAND_bytes(vector, 16) == 1 else { return -1 }
@@ -181,7 +183,7 @@ func answerTicketKey(
     unsafe EVP_DecryptInit_ex(cipher, ticketCipher, nil, bytes.baseAddress, vector) == 1
   }
   guard unsafe ready && key.authenticate(mac) else { return -1 }
-  return isPresent ? 1 : 2
+  return isPresent && !isSpent ? 1 : 2
 }
 
 extension TicketKey {

@@ -27,6 +27,12 @@ final class ClientTicket {
   init(_ session: OpaquePointer) { self.session = session }
   deinit { SSL_SESSION_free(session) }
   var hasTicket: Bool { SSL_SESSION_has_ticket(session) == 1 }
+  var bytes: [UInt8] {
+    var start: UnsafePointer<UInt8>? = nil
+    var count = 0
+    SSL_SESSION_get0_ticket(session, &start, &count)
+    return Array(UnsafeBufferPointer(start: start, count: count))
+  }
 }
 
 final class TestClient {
