@@ -14,7 +14,6 @@ import platform
 import signal
 import ssl
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -35,6 +34,7 @@ from peers import (  # noqa: E402
     Shape,
     find,
     first_line,
+    make_certificates,
 )
 from processes import Failure, raise_descriptor_limit, two_cores  # noqa: E402
 from rows import EXTRAS, ROWS  # noqa: E402
@@ -45,30 +45,6 @@ IDLE_MAX = CONNECTIONS_MAX - IDLE_WARM_UP - 100
 IDLE_ROW = "idle-memory"
 # What a plain run measures; the others are for a full comparison.
 USUAL_ROWS = ("small-tls", "64k-tls", "1m-tls", "post-64k-tls", "small-plain", "handshake")
-
-
-def make_certificates(folder):
-    """For 127.0.0.1 and localhost, ECDSA P-256 and RSA 2048; HAProxy wants all in one file."""
-    bases = {}
-    keys = {"ecdsa": ("ec", "-pkeyopt", "ec_paramgen_curve:P-256"), "rsa": ("rsa:2048",)}
-    for kind, key in keys.items():
-        base = bases[kind] = os.path.join(folder, kind)
-        subprocess.run(
-            [
-                *("openssl", "req", "-x509", "-newkey", *key),
-                *("-nodes", "-days", "2", "-subj", "/CN=localhost"),
-                *("-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"),
-                *("-keyout", f"{base}.key", "-out", f"{base}.crt"),
-            ],
-            check=True,
-            capture_output=True,
-            timeout=30,
-        )
-        with open(f"{base}.pem", "w") as pem:
-            for end in ("crt", "key"):
-                with open(f"{base}.{end}") as part:
-                    pem.write(part.read())
-    return bases
 
 
 def verify(peer, certificates):

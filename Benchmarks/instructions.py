@@ -16,8 +16,7 @@ import tempfile
 
 FOLDER = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, FOLDER)
-from bench import make_certificates  # noqa: E402
-from peers import Backend, Martlet, Shape, find  # noqa: E402
+from peers import Backend, Martlet, Shape, find, make_certificates  # noqa: E402
 from processes import Failure, run_pinned, two_cores  # noqa: E402
 
 REQUESTS, CONNECTIONS = 3000, 8

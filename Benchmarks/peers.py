@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import subprocess
+import tempfile
 from dataclasses import dataclass
 
 from processes import Failure, Process, free_ports
@@ -20,9 +21,8 @@ CIPHER_SUITE = "TLS_AES_128_GCM_SHA256"
 SMALL = b"Hello, world!"
 # Path on every peer -> bytes of the answer's body.
 PATHS = {"/small": len(SMALL), "/1k": 1024, "/64k": 64 * 1024, "/1m": 1024 * 1024}
-MIXED_PATHS = (
-    *("/small", "/1k", "/small", "/small", "/1k", "/small", "/small", "/1k", "/small", "/64k"),
-)
+# Pages with what they are made of: of ten answers six are small, three of 1 KiB, one of 64.
+MIXED_PATHS = ("/small", "/1k", "/small") * 3 + ("/64k",)
 POST_PATH = "/post"
 POST_ANSWER = b"received"
 
@@ -88,6 +88,30 @@ def nginx_frame(folder, name, http, workers=1):
     )
 
 
+def make_certificates(folder):
+    """For 127.0.0.1 and localhost, ECDSA P-256 and RSA 2048; HAProxy wants all in one file."""
+    bases = {}
+    keys = {"ecdsa": ("ec", "-pkeyopt", "ec_paramgen_curve:P-256"), "rsa": ("rsa:2048",)}
+    for kind, key in keys.items():
+        base = bases[kind] = os.path.join(folder, kind)
+        subprocess.run(
+            [
+                *("openssl", "req", "-x509", "-newkey", *key),
+                *("-nodes", "-days", "2", "-subj", "/CN=localhost"),
+                *("-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"),
+                *("-keyout", f"{base}.key", "-out", f"{base}.crt"),
+            ],
+            check=True,
+            capture_output=True,
+            timeout=30,
+        )
+        with open(f"{base}.pem", "w") as pem:
+            for end in ("crt", "key"):
+                with open(f"{base}.{end}") as part:
+                    pem.write(part.read())
+    return bases
+
+
 class Backend:
     """One nginx that all peers share: small answer, two files, and a sink for POST."""
 
@@ -148,8 +172,7 @@ class Peer:
     start_seconds = 10
 
     def __init__(self, folder, cores, backend, certificates, shape=Shape()):
-        self.folder = os.path.join(folder, f"{self.name}-{abs(hash(shape))}")
-        os.makedirs(self.folder, exist_ok=True)
+        self.folder = tempfile.mkdtemp(prefix=f"{self.name}-", dir=folder)
         self.certificates, self.shape = certificates, shape
         self.backends = [f"127.0.0.1:{port}" for port in backend.ports[: shape.backends]]
         self.ports = dict(zip(("tls", "rsa", "plain"), free_ports(3)))

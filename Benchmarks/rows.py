@@ -18,11 +18,11 @@ FOLDER = os.path.dirname(os.path.abspath(__file__))
 class Row:
     """So many connections that ask for one path again and again."""
 
-    unit = "µs"
-
-    def __init__(self, name, path, connections, port="tls", post=0, script="load.lua", **shape):
+    def __init__(
+        self, name, path, connections, port="tls", post=0, script="load.lua", arguments=(), **shape
+    ):
         self.name, self.path, self.connections = name, path, connections
-        self.port, self.post, self.script = port, post, script
+        self.port, self.post, self.script, self.arguments = port, post, script, arguments
         self.shape = Shape(**shape)
 
     def url(self, peer):
@@ -38,16 +38,13 @@ class Row:
             *("-t", "1", "-c", str(self.connections), "-d", f"{seconds}s", "--timeout", "10s"),
             *("-s", os.path.join(FOLDER, self.script), self.url(peer), "--"),
             *(("POST", str(self.post)) if self.post else ("GET", "0")),
-            *self.arguments(),
+            *self.arguments,
         ]
         output = run_pinned(command, core, seconds + 30)
         line = next(line for line in output.splitlines() if line.startswith("RESULT "))
         result = json.loads(line.removeprefix("RESULT "))
         errors = {cause: count for cause, count in result["errors"].items() if count}
         return result["requests"], result["microseconds"] / 1e6, result["p99"] / 1000, errors
-
-    def arguments(self):
-        return ()
 
     def measure(self, peer, peer_core, core, seconds):
         """One sample; raises if a single request failed."""
@@ -69,20 +66,6 @@ class Row:
             sample["others"] = max(0, busy - busy_before - spent / 1e9) / elapsed
             sample["steal"] = (steal - steal_before) / elapsed
         return sample
-
-
-class MixedRow(Row):
-    """Pages with what they are made of: of ten answers six are small, three of 1 KiB, one of 64."""
-
-    def arguments(self):
-        return MIXED_PATHS
-
-
-class ResumedRow(Row):
-    """A new connection for each request; wrk offers the session that it has got before."""
-
-    def arguments(self):
-        return ("close",)
 
 
 class HandshakeRow(Row):
@@ -114,7 +97,7 @@ ROWS = {
         Row("1k-tls", "/1k", 64),
         Row("64k-tls", "/64k", 32),
         Row("1m-tls", "/1m", 8),
-        MixedRow("mixed-tls", "/small", 64, script="mixed.lua"),
+        Row("mixed-tls", "/small", 64, script="mixed.lua", arguments=MIXED_PATHS),
         Row("small-tls-512", "/small", 512),
         Row("post-64k-tls", POST_PATH, 32, post=64 * 1024),
         Row("post-1m-tls", POST_PATH, 8, post=1024 * 1024),
@@ -124,7 +107,8 @@ ROWS = {
         Row("pool-100", "/small", 64, port="plain", backends=100),
         HandshakeRow("handshake", "/small", 64),
         HandshakeRow("handshake-rsa", "/small", 64, port="rsa"),
-        ResumedRow("handshake-resumed", "/small", 64),
+        # wrk offers the session that it got before.
+        Row("handshake-resumed", "/small", 64, arguments=("close",)),
         Row("small-tls-2-workers", "/small", 64, workers=2),
         HandshakeRow("handshake-2-workers", "/small", 64, workers=2),
     )

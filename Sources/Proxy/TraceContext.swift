@@ -80,5 +80,5 @@ extension Span where Element == UInt8 {
 
 extension RandomGenerator {
   /// All zeros means none.
-  fileprivate mutating func nextID() -> UInt64 { max(1, next()) }
+  public mutating func nextID() -> UInt64 { max(1, next()) }
 }

@@ -7,6 +7,8 @@ struct Token: Equatable {
     case listener = 1
     case downstream
     case upstream
+    /// The handle names the exchange; in a timer, the client's connection, which keeps the deadline
+    /// of the exchange under way there.
     case exchange
     case probe
     /// A timer of the worker itself; the handle's index says which.

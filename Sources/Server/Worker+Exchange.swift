@@ -90,23 +90,24 @@ extension Worker where IO: ~Copyable {
   private static func route(
     _ head: inout RequestHead, listener: Int, in snapshot: Snapshot, _ scratch: inout ByteBuffer
   ) -> RouteMatchResult {
+    let table = snapshot.listeners[listener].table
     if head.targetForm == .asterisk {
       return RouteMatchResult(
-        snapshot.listeners[listener].table.match(
-          host: head.bytes(of: head.host), path: ("/" as StaticString).bytes))
+        table.match(
+          host: head.bytes(of: head.host),
+          path: ("/" as StaticString).bytes))
     }
     switch normalise(head.bytes(of: head.path), policy: snapshot.settings.paths, into: &scratch) {
     case .refused:
       return .badPath
     case .normal:
       return RouteMatchResult(
-        snapshot.listeners[listener].table.match(
+        table.match(
           host: head.bytes(of: head.host), path: head.bytes(of: head.path)))
     case .rewritten(let forward):
       if forward { head.path = head.fields.store(scratch.bytes) }
       return RouteMatchResult(
-        snapshot.listeners[listener].table.match(
-          host: head.bytes(of: head.host), path: scratch.bytes))
+        table.match(host: head.bytes(of: head.host), path: scratch.bytes))
     }
   }
 

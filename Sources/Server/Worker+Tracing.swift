@@ -48,7 +48,7 @@ extension Worker where IO: ~Copyable {
       let attempt = exchanges[handle].machine.attempts[index]
       let start = instant(attempt.startedAt, before: end)
       spans.begin(
-        trace, span: max(1, generator.next()), parent: trace.span, .client,
+        trace, span: generator.nextID(), parent: trace.span, .client,
         name: summary.method.spanName.bytes, route: Span(), from: start,
         to: start &+ UInt64(max(0, attempt.duration.nanoseconds)))
       spans.attribute("http.request.method", summary.method.semanticName)
