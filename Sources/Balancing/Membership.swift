@@ -66,7 +66,7 @@ public final class Membership: Sendable {
   }
 
   /// Where the picked member stands in this version; nil when it has left.
-  func index(of pick: Pick) -> Int? {
+  func index(of pick: borrowing Pick) -> Int? {
     let isThere = members.indices.contains(pick.index) && members[pick.index].record === pick.record
     return isThere ? pick.index : members.firstIndex { $0.record === pick.record }
   }

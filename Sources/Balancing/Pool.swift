@@ -99,21 +99,20 @@ public final class Pool: Sendable {
   /// left. Returns the flip that it caused, to be logged.
   @discardableResult
   public func observeExchange(_ pick: inout Pick, succeeded: Bool, at now: Instant) -> Flip? {
-    let backend = pick.record
     let isTrial = pick.isTrial
     pick.isTrial = false
     if succeeded {
-      backend.countSuccess()
-      let flip = backend.health.update { $0.observeSuccess(isTrial: isTrial) }
-      if let flip { backend.didFlip(flip, at: now) }
+      pick.record.countSuccess()
+      let flip = pick.record.health.update { $0.observeSuccess(isTrial: isTrial) }
+      if let flip { pick.record.didFlip(flip, at: now) }
       return flip
     }
-    backend.countFailure()
-    let (flip, isEjectionDue) = backend.health.update { state in
+    pick.record.countFailure()
+    let (flip, isEjectionDue) = pick.record.health.update { state in
       let flip = state.observeFailure(isTrial: isTrial, health, at: now)
       return (flip, state.isEjectionDue(health))
     }
-    if let flip { backend.didFlip(flip, at: now) }
+    if let flip { pick.record.didFlip(flip, at: now) }
     if flip != nil || !isEjectionDue && health.failurePercent == nil { return flip }
     return ejectIfRight(pick, at: now)
   }
@@ -121,7 +120,7 @@ public final class Pool: Sendable {
   /// Ejects a backend for its row of failures, or for its share of them, unless it is the last one
   /// available or too many are ejected already. Under the lock, so that two workers can't eject the
   /// last two members at once. Where it isn't to be, its row starts over, and so does the way here.
-  private func ejectIfRight(_ pick: Pick, at now: Instant) -> Flip? {
+  private func ejectIfRight(_ pick: borrowing Pick, at now: Instant) -> Flip? {
     let backend = pick.record
     return current.withLock { current in
       let members = current.membership.members

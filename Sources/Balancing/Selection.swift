@@ -53,9 +53,9 @@ public struct Selection: Sendable {
   }
 }
 
-/// A member as picked, with a place taken on it. It may outlive the pool's membership, even the
-/// pool.
-public struct Pick: Sendable {
+/// A member as picked, with a place taken on it; since that is one place, it can't be copied. It
+/// may outlive the pool's membership, even the pool.
+public struct Pick: ~Copyable, Sendable {
   /// Where the member stood in the membership at that time.
   public let index: Int
   public let member: Member

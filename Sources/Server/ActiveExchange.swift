@@ -41,6 +41,7 @@ struct ActiveExchange: ~Copyable {
   let upstreamHead: Range<Int>
 
   let framing: BodyFraming
+  var requestBody: BodyDecoder
   /// Decoded body bytes that a further attempt would have to send again, from the first one on.
   var kept = ByteBuffer()
   /// Is everything that arrived of the body still in `kept`?
@@ -65,7 +66,7 @@ struct ActiveExchange: ~Copyable {
     machine: consuming Exchange, downstream: Handle, generation: Int, pool: PoolSettings,
     poolIndex: Int, route: RouteSettings, trace: TraceContext?, selection: Selection,
     text: consuming ByteBuffer, summary: RequestSummary, upstreamHead: Range<Int>,
-    framing: BodyFraming, persists: Bool
+    framing: BodyFraming, bodyLimits: BodyLimits, persists: Bool
   ) {
     self.selection = selection
     self.machine = machine
@@ -79,6 +80,7 @@ struct ActiveExchange: ~Copyable {
     self.summary = summary
     self.upstreamHead = upstreamHead
     self.framing = framing
+    requestBody = BodyDecoder(framing, limits: bodyLimits)
     requestPersists = persists
     response = ResponseProgress(persists: persists)
   }

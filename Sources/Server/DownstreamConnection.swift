@@ -1,7 +1,8 @@
 // One client's connection: its transport, and how far the HTTP/1 codec has got with it.
 //
-// It answers "which bytes are the next head or body piece" and keeps the phase; what is done about
-// them is in Worker+Downstream.swift. One exchange at a time: a pipelined request waits in the
+// It answers "which bytes are the next head" and keeps the phase; what is done about them is in
+// Worker+Downstream.swift. What only an exchange needs is in ActiveExchange.swift: nearly all
+// connections of a busy site are idle. One exchange at a time: a pipelined request waits in the
 // buffer, and by that in the client, until the one before it is answered (RFC 9112 9.3.2).
 
 import HTTP
@@ -34,7 +35,6 @@ struct DownstreamConnection: ~Copyable {
   let desync: DesyncMode
 
   private var parser: RequestParser
-  private var decoder = BodyDecoder(.none)
   /// Has a part of a head arrived, and its time begun to run?
   var isReceivingHead = false
   /// Requests whose head was complete.
@@ -87,17 +87,5 @@ struct DownstreamConnection: ~Copyable {
     let bytes = transport.inbound.bytes
     if bytes.count < start.bytes.count { return .get }
     return bytes.extracting(first: start.bytes.count).equals(start.bytes) ? .head : .get
-  }
-
-  mutating func expectBody(_ framing: BodyFraming, _ limits: BodyLimits) {
-    decoder = BodyDecoder(framing, limits: limits)
-  }
-
-  /// The next piece of the request's body, of at most `limit` bytes. A piece lies `skip` bytes into
-  /// `inbound`; the caller consumes skip + count bytes when it has taken it.
-  mutating func nextBodyPiece(
-    limit: Int, trailers: inout FieldBlock
-  ) throws(HTTP1Error) -> BodyStep {
-    try decoder.next(in: transport.inbound, limit: limit, trailers: &trailers)
   }
 }

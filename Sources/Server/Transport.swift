@@ -106,13 +106,6 @@ struct Transport: ~Copyable {
   var isFlushed: Bool { outbound.isEmpty && staged.isEmpty }
   /// Bytes wait and the socket is full: only the peer can end that.
   var isBlocked: Bool { !outbound.isEmpty && !isWritable }
-  /// Did a ticket spare the client a full handshake?
-  var isResumed: Bool {
-    switch session {
-    case .some(let session): session.isResumed
-    case .none: false
-    }
-  }
   var isBroken: Bool { failure != nil || sendFailure != nil }
   /// Is the connection at rest, so that another message can follow?
   var isReusable: Bool { !isBroken && !peerFinished && inbound.isEmpty && isFlushed }
@@ -258,7 +251,12 @@ struct Transport: ~Copyable {
     _ bytes: Span<UInt8>, _ io: inout IO, _ buffers: inout BufferPool
   ) {
     if failure != nil || sendFailure != nil || bytes.isEmpty { return }
-    if isEncrypted { return writeTLS(bytes, &buffers) }
+    if isEncrypted {
+      writeTLS(bytes, &buffers)
+      // Kept to the end of the turn, the block would be out of the cache by then.
+      if outbound.count > Self.joinedMax { sendWaiting(&io, &buffers) }
+      return
+    }
     if outbound.count + bytes.count <= Self.joinedMax || !isWritable {
       return Self.append(bytes, to: &outbound, &buffers)
     }
@@ -270,6 +268,12 @@ struct Transport: ~Copyable {
   /// Sends what waits. What is left afterwards waits for the socket to become writable.
   mutating func flush<IO: InputOutput & ~Copyable>(_ io: inout IO, _ buffers: inout BufferPool) {
     encryptStaged(&buffers)
+    sendWaiting(&io, &buffers)
+  }
+
+  private mutating func sendWaiting<IO: InputOutput & ~Copyable>(
+    _ io: inout IO, _ buffers: inout BufferPool
+  ) {
     while !outbound.isEmpty && isWritable && sendFailure == nil {
       _ = sendOnce(followedBy: Span(), &io)
     }
@@ -484,15 +488,10 @@ struct Transport: ~Copyable {
   }
 }
 
-/// What the access log says about a connection's encryption.
+/// What the access log and the metrics say about a connection's encryption.
 struct TLSFacts {
   let version: StaticString
   let suite: CipherSuite
+  /// Did a ticket spare the client a full handshake?
   let isResumed: Bool
-}
-
-/// What broke a connection.
-enum TransportFailure: Error, Equatable {
-  case system(SystemError)
-  case tls(TLSFailure)
 }

@@ -62,7 +62,8 @@ struct UpstreamConnection: ~Copyable {
 
   mutating func expectBody(_ framing: BodyFraming) { decoder = BodyDecoder(framing) }
 
-  /// The next piece of the response's body; see `DownstreamConnection.nextBodyPiece`.
+  /// The next piece of the response's body, of at most `limit` bytes. It lies `skip` bytes into
+  /// `inbound`; the caller consumes skip + count bytes when it has taken it.
   mutating func nextBodyPiece(
     limit: Int, trailers: inout FieldBlock
   ) throws(HTTP1Error) -> BodyStep {

@@ -57,9 +57,9 @@ extension Worker where IO: ~Copyable {
       client: exchanges[handle].summary.client, at: now, generator: &generator)
   }
 
-  mutating func begin(_ handle: Handle, with pick: Pick) {
+  mutating func begin(_ handle: Handle, with pick: consuming Pick) {
     if pick.isFailOpen { metrics.add(.attemptsFailOpen) }
-    exchanges[handle].pick = pick
+    exchanges[handle].pick = consume pick
     connect(handle, mayReuse: true)
   }
 
@@ -89,13 +89,13 @@ extension Worker where IO: ~Copyable {
   }
 
   private mutating func dial(_ handle: Handle) {
-    guard let pick = exchanges[handle].pick else { return }
+    guard let member = exchanges[handle].pick?.member else { return }
     let upstream = upstreams.nextHandle
-    switch io.connect(to: pick.member.address, token: Token(.upstream, upstream).packed) {
+    switch io.connect(to: member.address, token: Token(.upstream, upstream).packed) {
     case .started(let socket):
       let inserted = upstreams.insert(
         UpstreamConnection(
-          Transport(socket, isWritable: false), backend: pick.record,
+          Transport(socket, isWritable: false), backend: member.record,
           keepAlive: exchanges[handle].pool.keepAlive, for: handle,
           limits: settings.headLimits))
       precondition(inserted == upstream)
@@ -234,9 +234,8 @@ extension Worker where IO: ~Copyable {
   private mutating func releasePick(_ handle: Handle) {
     repayRetry(handle)
     guard let pick = exchanges[handle].pick.take() else { return }
-    let pool = pick.record.pool
     pick.release()
-    passTurn(in: pool)
+    passTurn(in: exchanges[handle].pool.pool.record)
   }
 
   /// Tells the backend's health how the attempt went.
@@ -246,7 +245,7 @@ extension Worker where IO: ~Copyable {
     if let flip = pool.observeExchange(&pick, succeeded: succeeded, at: now) {
       flipped(pick.record, flip, in: pool)
     }
-    exchanges[handle].pick = pick
+    exchanges[handle].pick = consume pick
   }
 
   /// No backend will answer: we do.

@@ -42,9 +42,7 @@ extension Worker where IO: ~Copyable {
   private mutating func handshake(_ handle: Handle) -> Bool {
     let arrival = receive(downstream: handle)
     if downstreams[handle].transport.isEstablished {
-      let isResumed = downstreams[handle].transport.isResumed
-      metrics.add(isResumed ? .handshakesResumed : .handshakesFull)
-      countSuite(of: handle)
+      countHandshake(of: handle)
       handshakes.ended()
       downstreams[handle].phase = .awaitingHead
       setDeadline(downstream: handle, now + settings.headTimeout)

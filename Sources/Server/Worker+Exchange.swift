@@ -90,36 +90,36 @@ extension Worker where IO: ~Copyable {
   private static func route(
     _ head: inout RequestHead, listener: Int, in snapshot: Snapshot, _ scratch: inout ByteBuffer
   ) -> RouteMatchResult {
-    let table = snapshot.listeners[listener].table
     if head.targetForm == .asterisk {
       return RouteMatchResult(
-        table.match(
-          host: head.bytes(of: head.host),
-          path: ("/" as StaticString).bytes))
+        snapshot.listeners[listener].table.match(
+          host: head.bytes(of: head.host), path: ("/" as StaticString).bytes))
     }
     switch normalise(head.bytes(of: head.path), policy: snapshot.settings.paths, into: &scratch) {
     case .refused:
       return .badPath
     case .normal:
       return RouteMatchResult(
-        table.match(
+        snapshot.listeners[listener].table.match(
           host: head.bytes(of: head.host), path: head.bytes(of: head.path)))
     case .rewritten(let forward):
       if forward { head.path = head.fields.store(scratch.bytes) }
       return RouteMatchResult(
-        table.match(host: head.bytes(of: head.host), path: scratch.bytes))
+        snapshot.listeners[listener].table.match(
+          host: head.bytes(of: head.host), path: scratch.bytes))
     }
   }
 
   // MARK: Forwarding
 
   private mutating func forward(
-    _ downstream: Handle, _ route: RouteSettings, pool: Int, framing: BodyFraming
+    _ downstream: Handle, _ route: RouteSettings, pool poolIndex: Int, framing: BodyFraming
   ) {
     let persists = requestHead.persists
     let isIdempotent = requestHead.method.isIdempotent
-    let collects = collectsBody(framing, pool: pool)
-    let stickyToken = snapshot.pools[pool].stickiness?.token(in: requestHead.fields) ?? 0
+    let pool = snapshot.pools[poolIndex]
+    let collects = collectsBody(framing, pool)
+    let stickyToken = pool.stickiness?.token(in: requestHead.fields) ?? 0
     // A Unix peer has no address; whoever sits there is this machine.
     let peer = downstreams[downstream].peer.ip ?? .loopbackV4
     let forwarded = prepareRequest(
@@ -142,13 +142,13 @@ extension Worker where IO: ~Copyable {
     let handle = exchanges.insert(
       ActiveExchange(
         machine: Exchange(startedAt: now, isIdempotent: isIdempotent), downstream: downstream,
-        generation: generations[generation].id, pool: snapshot.pools[pool], poolIndex: pool,
+        generation: generations[generation].id, pool: consume pool, poolIndex: poolIndex,
         route: route, trace: requestTrace,
         selection: Selection(stickyToken: stickyToken), text: text, summary: summary,
-        upstreamHead: start..<end, framing: framing, persists: persists))
+        upstreamHead: start..<end, framing: framing, bodyLimits: settings.bodyLimits,
+        persists: persists))
     metrics.add(.exchangesActive)
     downstreams[downstream].phase = .exchanging(handle)
-    downstreams[downstream].expectBody(framing, settings.bodyLimits)
     setDeadline(downstream: downstream, .never)
     if framing == .none || framing == .length(0) {
       _ = exchanges[handle].machine.requestEnded(at: now)
@@ -160,10 +160,10 @@ extension Worker where IO: ~Copyable {
 
   /// Is the whole body waited for before a backend is chosen? A client that waits for 100
   /// (Continue) would wait for us.
-  private mutating func collectsBody(_ framing: BodyFraming, pool: Int) -> Bool {
+  private mutating func collectsBody(_ framing: BodyFraming, _ pool: PoolSettings) -> Bool {
     guard case .length(let count) = framing, count > 0 else { return false }
     // What is collected stands where it is kept for another attempt.
-    let room = UInt64(snapshot.pools[pool].replayByteCount)
+    let room = UInt64(pool.replayByteCount)
     return count <= min(settings.collectedByteCountMax, room) && !requestHead.expectsContinue
   }
 }
@@ -199,7 +199,8 @@ extension Worker where IO: ~Copyable {
       if room < (exchanges[handle].isOpen ? Self.smallestRoom : 1) { break }
       let step: BodyStep
       do throws(HTTP1Error) {
-        step = try downstreams[downstream].nextBodyPiece(limit: room, trailers: &trailers)
+        step = try exchanges[handle].requestBody.next(
+          in: downstreams[downstream].transport.inbound, limit: room, trailers: &trailers)
       } catch {
         metrics.add(Metric(refusing: error))
         exchanges[handle].malformation = error.name

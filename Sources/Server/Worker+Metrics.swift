@@ -61,8 +61,8 @@ extension Worker where IO: ~Copyable {
 
   /// An attempt has failed at the backend that the exchange has picked.
   mutating func countFailure(_ cause: FailureCause, of handle: Handle) {
-    guard let pick = exchanges[handle].pick else { return }
-    backendTraffic[pick.record.id]?.add(failure: cause.counters.attempt, at: now)
+    guard let backend = exchanges[handle].pick?.record.id else { return }
+    backendTraffic[backend]?.add(failure: cause.counters.attempt, at: now)
   }
 
   mutating func countBytes(downstream handle: Handle) {
@@ -77,11 +77,10 @@ extension Worker where IO: ~Copyable {
     metrics.add(.upstreamBytesSent, Int(sent))
   }
 
-  mutating func countSuite(of handle: Handle) {
-    guard let facts = downstreams[handle].transport.tlsFacts,
-      let metric = Metric(facts.suite)
-    else { return }
-    metrics.add(metric)
+  mutating func countHandshake(of handle: Handle) {
+    guard let facts = downstreams[handle].transport.tlsFacts else { return }
+    metrics.add(facts.isResumed ? .handshakesResumed : .handshakesFull)
+    if let metric = Metric(facts.suite) { metrics.add(metric) }
   }
 
   mutating func countTolerated(_ tolerated: ToleratedReasons) {

@@ -15,8 +15,8 @@ extension Worker where IO: ~Copyable {
   /// Must this exchange stand in line rather than look for a member? Whoever comes anew stands
   /// behind those who wait; a retry has had its turn.
   mutating func mustQueue(_ handle: Handle) -> Bool {
-    let pool = exchanges[handle].pool.pool
-    return pool.record.line.hasNewcomers && pool.queueMax > 0 && !isRetry(handle)
+    exchanges[handle].pool.pool.queueMax > 0 && !isRetry(handle)
+      && exchanges[handle].pool.pool.record.line.hasNewcomers
   }
 
   private mutating func isRetry(_ handle: Handle) -> Bool { exchanges[handle].machine.hasAttempted }

@@ -62,10 +62,10 @@ public enum ReadStep: Equatable, Sendable {
   private let context: TLSContext
   private let ssl: OpaquePointer
   private let wire: UnsafeMutablePointer<Wire>
-  private var state = State.handshaking
-  /// Less than the maximum when the client asked for shorter records (RFC 6066 4).
-  private var recordByteCount = recordByteCountMax
   private var opening = Opening()
+  /// Less than the maximum when the client asked for shorter records (RFC 6066 4).
+  private var recordByteCount = UInt16(recordByteCountMax)
+  private var state = State.handshaking
 
   /// A session that waits for a ClientHello. Fails only when memory is short.
   public init(accepting context: TLSContext) throws(TLSFailure) {
@@ -152,7 +152,7 @@ public enum ReadStep: Equatable, Sendable {
   ) throws(TLSFailure) -> Int {
     guard case .established = state else { throw .ended }
     let count = Self.fittingByteCount(
-      of: plaintext.count, into: output.freeCapacity, recordByteCount: recordByteCount)
+      of: plaintext.count, into: output.freeCapacity, recordByteCount: Int(recordByteCount))
     if count == 0 { return 0 }
     var none = Span<UInt8>()
     let written = unsafe withWire(&none, &output) { ssl, _ in
@@ -284,14 +284,14 @@ extension TLSSession {
 /// The first bytes of a connection, by which a request line is told from garbage. OpenSSL itself
 /// knows GET, HEAD, POST, PUT and CONNECT only.
 private struct Opening {
-  private static let byteCount = 5
+  private static let byteCount: UInt8 = 5
   private var bytes: UInt64 = 0
-  private var count = 0
+  private var count: UInt8 = 0
 
   @inline(__always)
   mutating func observe(_ input: Span<UInt8>) {
     if count == Self.byteCount { return }
-    for index in 0..<min(input.count, Self.byteCount - count) {
+    for index in 0..<min(input.count, Int(Self.byteCount - count)) {
       bytes = bytes << 8 | UInt64(input[index])
       count += 1
     }

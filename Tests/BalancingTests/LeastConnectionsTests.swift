@@ -8,9 +8,9 @@ import Testing
 @Suite struct LeastConnectionsTests {
   /// Picks `count` times and keeps all places.
   private func held(_ pool: TestPool, _ count: Int) throws -> [Character: Int] {
-    var picks: [Pick] = []
-    for _ in 0..<count { picks.append(try pool.pick()) }
-    return tally(picks.map(TestPool.letter))
+    var held = HeldPicks()
+    for _ in 0..<count { held.hold(try pool.pick()) }
+    return tally(held.letters)
   }
 
   @Test func theEmptiestMemberIsPicked() throws {

@@ -131,8 +131,11 @@ import Testing
       var generator = RandomGenerator(seed: UInt64(thread))
       for _ in 0..<500 {
         var selection = Selection()
-        let pick = try? selection.next(in: &view, client: nil, at: now, generator: &generator)
-        if pick?.isTrial == true { trials.wrappingAdd(1, ordering: .relaxed) }
+        if let pick = try? selection.next(in: &view, client: nil, at: now, generator: &generator),
+          pick.isTrial
+        {
+          trials.wrappingAdd(1, ordering: .relaxed)
+        }
       }
     }
     #expect(trials.load(ordering: .relaxed) == 1)
@@ -146,7 +149,7 @@ import Testing
     pool.pool.observeExchange(&first, succeeded: false, at: pool.now)
     pool.now = pool.now + .seconds(20)
     let second = try pool.pick()
-    #expect(second.isTrial)
+    #expect(second.isTrial == true)
     // The first one's end must not hand the second one's trial to a third.
     first.release()
     #expect(pool.record("b").standing(at: pool.now) == .beingTried)

@@ -51,17 +51,17 @@ import Testing
   @Test(arguments: Strategy.allCases)
   func theReasonWhyNobodyIsThereIsNamed(strategy: Strategy) throws {
     let empty = TestPool(strategy, weights: [])
-    #expect(throws: Unavailability.noMembers) { try empty.pick(client: .loopbackV4) }
+    #expect(throws: Unavailability.noMembers) { _ = try empty.pick(client: .loopbackV4) }
 
     let down = TestPool(strategy, weights: [1, 1])
     down.check("a", up: false)
     down.record("b").adminState = .disabled
-    #expect(throws: Unavailability.allDown) { try down.pick(client: .loopbackV4) }
+    #expect(throws: Unavailability.allDown) { _ = try down.pick(client: .loopbackV4) }
 
     let full = TestPool(strategy, [.init(limit: 1), .init(limit: 1), .init()])
     full.check("c", up: false)
     for _ in 0..<2 { _ = try full.pick(client: .loopbackV4) }
-    #expect(throws: Unavailability.allFull) { try full.pick(client: .loopbackV4) }
+    #expect(throws: Unavailability.allFull) { _ = try full.pick(client: .loopbackV4) }
     #expect(Unavailability.allFull.status == 503)
   }
 
@@ -84,18 +84,19 @@ import Testing
   @Test func aRetryWaitsForAFullMemberRatherThanGoToTheOneThatFailed() throws {
     for queueMax in [0, 9] {
       let pool = TestPool(.roundRobin, [.init(), .init(limit: 1)], queueMax: queueMax)
-      let held = try (0..<2).map { _ in try pool.pick() }
+      var held = HeldPicks()
+      for _ in 0..<2 { held.hold(try pool.pick()) }
       var selection = Selection()
       #expect(TestPool.letter(try pool.next(&selection)) == "a")
       if queueMax == 0 {
         #expect(TestPool.letter(try pool.next(&selection)) == "a")
       } else {
-        #expect(throws: Unavailability.allFull) { try pool.next(&selection) }
+        #expect(throws: Unavailability.allFull) { _ = try pool.next(&selection) }
         pool.check("b", up: false)
         // Now there is nobody to wait for.
         #expect(TestPool.letter(try pool.next(&selection)) == "a")
       }
-      for pick in held { pick.release() }
+      held.releaseAll()
     }
   }
 
@@ -103,8 +104,8 @@ import Testing
     let pool = TestPool(.roundRobin, [.init(limit: 1), .init()], allDown: .failOpen)
     pool.check("b", up: false)
     let held = try pool.pick()
-    #expect(!held.isFailOpen)
-    #expect(throws: Unavailability.allFull) { try pool.pick() }
+    #expect(held.isFailOpen == false)
+    #expect(throws: Unavailability.allFull) { _ = try pool.pick() }
     pool.check("a", up: false)
     #expect(try pool.pick().isFailOpen)
     held.release()
@@ -120,7 +121,7 @@ import Testing
     DispatchQueue.concurrentPerform(iterations: 4) { thread in
       var view = PoolView(pool)
       var generator = RandomGenerator(seed: UInt64(thread))
-      var held: [Pick] = []
+      var held = HeldPicks()
       for _ in 0..<2_000 {
         var selection = Selection()
         let client = IPAddress(v4: UInt32(truncatingIfNeeded: generator.next()))
@@ -131,11 +132,11 @@ import Testing
           if pick.record.activeCount > limits[pick.index] {
             exceeded.wrappingAdd(1, ordering: .relaxed)
           }
-          held.append(pick)
+          held.hold(pick)
         }
-        if held.count > generator.next(below: 3) { held.removeFirst().release() }
+        if held.count > generator.next(below: 3) { held.releaseFirst() }
       }
-      for pick in held { pick.release() }
+      held.releaseAll()
     }
     #expect(exceeded.load(ordering: .relaxed) == 0)
     #expect(served.load(ordering: .relaxed) > 1_000)

@@ -54,11 +54,11 @@ import Testing
   @Test func anIdleReturnedMemberDoesNotDrawEveryRequestUnderLeastConnections() throws {
     let pool = pool(.leastConnections)
     bounce("b", pool)
-    var held: [Pick] = []
-    for _ in 0..<11 { held.append(try pool.pick()) }
+    var held = HeldPicks()
+    for _ in 0..<11 { held.hold(try pool.pick()) }
     // One tenth of the weight bears one exchange for ten of the other.
-    #expect(tally(held.map(TestPool.letter)) == ["a": 10, "b": 1])
-    for pick in held { pick.release() }
+    #expect(tally(held.letters) == ["a": 10, "b": 1])
+    held.releaseAll()
   }
 
   @Test func aMemberThatWasEjectedReturnsSlowlyToo() throws {

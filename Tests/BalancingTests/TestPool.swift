@@ -58,7 +58,7 @@ final class TestPool {
 
   func record(_ letter: Character) -> BackendRecord { member(letter).record }
 
-  static func letter(_ pick: Pick) -> Character {
+  static func letter(_ pick: borrowing Pick) -> Character {
     Character(Unicode.Scalar(UInt8(97 + pick.index)))
   }
 
@@ -121,6 +121,26 @@ final class TestPool {
   func check(_ letter: Character, up: Bool) {
     for _ in 0..<3 { pool.observeCheck(of: record(letter), passed: up, at: now) }
   }
+}
+
+/// Picks in the order they were made, for as long as their places are to be taken.
+struct HeldPicks: ~Copyable {
+  private(set) var letters = ""
+  private var records: [BackendRecord] = []
+
+  var count: Int { records.count }
+
+  mutating func hold(_ pick: consuming Pick) {
+    letters.append(TestPool.letter(pick))
+    records.append(pick.record)
+  }
+
+  mutating func releaseFirst() {
+    letters.removeFirst()
+    records.removeFirst().release()
+  }
+
+  mutating func releaseAll() { while count > 0 { releaseFirst() } }
 }
 
 /// How often each letter occurs.

@@ -1,0 +1,11 @@
+// Why a connection can't be used any more, by the layer that says so. What is done about it is not
+// here.
+
+import Reactor
+import TLS
+
+/// What broke a connection.
+enum TransportFailure: Error, Equatable {
+  case system(SystemError)
+  case tls(TLSFailure)
+}
