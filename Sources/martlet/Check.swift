@@ -21,9 +21,13 @@ struct Check: ParsableCommand {
       Ends with 1 when the configuration is invalid.
       """)
 
-  @Argument(
-    help: ArgumentHelp("The configuration file.", valueName: "file"))
-  var file = ConfigurationFile.standardPath
+  @Argument(help: ArgumentHelp("The configuration file.", valueName: "file"))
+  var named = ConfigurationFile.standardPath
+
+  @Option(
+    name: .customLong("config"),
+    help: ArgumentHelp("The same, as `martlet run` takes it.", valueName: "file"))
+  var option: String?
 
   @Option(
     help: ArgumentHelp(
@@ -32,6 +36,7 @@ struct Check: ParsableCommand {
   var socket: String?
 
   func run() throws {
+    let file = option ?? named
     let found = try ConfigurationFile.find(file)
     let configuration = try accept(Configuration.read(found?.bytes, file: file))
     try checkFiles(of: configuration)

@@ -26,6 +26,7 @@ import Testing
     try martlet.folder.write(fresh, to: "new.json")
     let result = try check(martlet, "new.json")
     #expect(result.status == 0)
+    #expect(try check(martlet, "--config", "new.json").output == result.output)
     #expect(
       result.output.hasSuffix(
         """
