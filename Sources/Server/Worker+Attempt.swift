@@ -304,8 +304,13 @@ extension Worker where IO: ~Copyable {
       downstreams[downstream].phase = .awaitingHead
       setDeadline(downstream: downstream, now + idleTime)
       queueToFlush(downstream: downstream)
-      // What is there already won't be reported again.
-      queueToDrive(downstream: downstream)
+      if downstreams[downstream].transport.mayHoldMore {
+        // What is there already won't be reported again.
+        queueToDrive(downstream: downstream)
+      } else {
+        // Idle between requests: it holds no buffer.
+        downstreams[downstream].transport.settle(&buffers)
+      }
     } else {
       finishWriting(downstream: downstream, linger: clientMaySend)
     }
