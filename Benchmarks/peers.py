@@ -367,7 +367,7 @@ class Martlet(Peer):
 
     def command(self):
         path = os.path.join(self.folder, "martlet.json")
-        write(path, json.dumps(self.configuration(), indent=2))
+        write(path, json.dumps(self.configuration()))
         return [self.binary, "run", "--config", path]
 
 

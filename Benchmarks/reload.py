@@ -47,7 +47,7 @@ class ReloadedMartlet(Martlet):
     def reload(self, turn):
         """Seconds from the command's start to the answer that the new configuration is in force."""
         path = os.path.join(self.folder, "martlet.json")
-        write(path, json.dumps(self.configuration(turn), indent=2))
+        write(path, json.dumps(self.configuration(turn)))
         begin = time.monotonic()
         done = subprocess.run(
             [self.binary, "reload", "--config", path], capture_output=True, text=True, timeout=30
