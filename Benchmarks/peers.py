@@ -241,7 +241,7 @@ class Nginx(Peer):
             f"""
             upstream backend {{
                 {servers}
-                keepalive 256;
+                keepalive {CONNECTIONS_MAX};
                 keepalive_requests 1000000000;
                 keepalive_timeout 1h;
             }}
@@ -351,7 +351,7 @@ class Martlet(Peer):
             "pools": [
                 {
                     "backends": self.backends,
-                    "keep-alive": {"idle": "3600s", "max-idle": 256},
+                    "keep-alive": {"idle": "3600s", "max-idle": CONNECTIONS_MAX},
                 }
             ],
             "limits": {
@@ -393,7 +393,7 @@ class Caddy(Peer):
     reverse_proxy {" ".join(self.backends)} {{
         transport http {{
             keepalive 1h
-            keepalive_idle_conns_per_host 256
+            keepalive_idle_conns_per_host {CONNECTIONS_MAX}
         }}
     }}
 }}
