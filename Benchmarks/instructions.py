@@ -44,7 +44,6 @@ class CountedMartlet(Martlet):
             check=True, capture_output=True, timeout=60,
         )
 
-
     def stop(self):
         # The counts are written at the end, which takes its time.
         self.process.child.terminate()
@@ -52,8 +51,8 @@ class CountedMartlet(Martlet):
         super().stop()
 
 
-def load(peer, core, requests):
-    url = f"http://127.0.0.1:{peer.ports['plain']}/small"
+def load(port, core, requests):
+    url = f"http://127.0.0.1:{port}/small"
     command = [find("h2load"), "--h1", "-n", str(requests), "-c", str(CONNECTIONS), url]
     output = run_pinned(command, core, 120)
     if f"{requests} succeeded" not in output:
@@ -82,14 +81,21 @@ def measure(shape, folder, cores, backend, certificates):
     peer = CountedMartlet(folder, {cores[0]}, backend, certificates, shape)
     try:
         # Buffers, connections and tables are made once.
-        load(peer, cores[1], 10 * CONNECTIONS)
+        load(peer.ports["plain"], cores[1], 10 * CONNECTIONS)
         peer.count("on")
-        load(peer, cores[1], REQUESTS)
+        load(peer.ports["plain"], cores[1], REQUESTS)
         peer.count("off")
     finally:
         peer.stop()
     instructions, allocations = read(peer.counts)
     return instructions / REQUESTS, allocations / REQUESTS
+
+
+def strip(binary, folder):
+    """The binary without debugging information, of which valgrind can't read what Swift writes."""
+    path = os.path.join(folder, "martlet")
+    subprocess.run([find("strip"), "-g", "-o", path, binary], check=True)
+    return path
 
 
 def main():
@@ -99,9 +105,7 @@ def main():
     cores = two_cores()
     problems = []
     with tempfile.TemporaryDirectory(prefix="martlet-count-") as folder:
-        # Valgrind can't read the debugging information of Swift's compiler.
-        Martlet.binary = os.path.join(folder, "martlet")
-        subprocess.run([find("strip"), "-g", "-o", Martlet.binary, binary], check=True)
+        Martlet.binary = strip(binary, folder)
         certificates = make_certificates(folder)
         backend = Backend(folder, {cores[1]})
         try:

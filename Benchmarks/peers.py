@@ -69,7 +69,7 @@ def nginx_frame(folder, name, http, workers=1):
         worker_rlimit_nofile {2 * CONNECTIONS_MAX + 1000};
         pid {place}/nginx.pid;
         error_log {place}/error.log;
-        events {{ worker_connections {2 * CONNECTIONS_MAX}; }}
+        events {{ worker_connections {2 * CONNECTIONS_MAX + 1000}; }}
         http {{
             access_log off;
             client_body_temp_path {place}/body;
@@ -113,14 +113,20 @@ def make_certificates(folder):
 
 
 class Backend:
-    """One nginx that all peers share: small answer, two files, and a sink for POST."""
+    """One nginx that all peers share: small answer, two files, and a sink for POST.
+
+    It listens on 100 ports of each of `host_count` addresses of this machine.
+    """
 
     PORT_COUNT = 100
 
-    def __init__(self, folder, core):
-        self.ports = free_ports(self.PORT_COUNT)
-        self.port = self.ports[0]
-        listens = "".join(f"listen 127.0.0.1:{port} backlog=4096;" for port in self.ports)
+    def __init__(self, folder, core, host_count=1):
+        ports = free_ports(self.PORT_COUNT)
+        self.port = ports[0]
+        self.addresses = [
+            f"127.0.0.{host}:{port}" for host in range(1, host_count + 1) for port in ports
+        ]
+        listens = "".join(f"listen {address} backlog=4096;" for address in self.addresses)
         files = os.path.join(folder, "files")
         os.makedirs(files)
         for path, byte_count in PATHS.items():
@@ -174,7 +180,7 @@ class Peer:
     def __init__(self, folder, cores, backend, certificates, shape=Shape()):
         self.folder = tempfile.mkdtemp(prefix=f"{self.name}-", dir=folder)
         self.certificates, self.shape = certificates, shape
-        self.backends = [f"127.0.0.1:{port}" for port in backend.ports[: shape.backends]]
+        self.backends = backend.addresses[: shape.backends]
         self.ports = dict(zip(("tls", "rsa", "plain"), free_ports(3)))
         self.log = os.path.join(self.folder, "access.log")
         self.process = Process(self.name, self.command(), cores, self.folder)
@@ -235,7 +241,7 @@ class Nginx(Peer):
             f"""
             upstream backend {{
                 {servers}
-                keepalive 256;
+                keepalive {CONNECTIONS_MAX};
                 keepalive_requests 1000000000;
                 keepalive_timeout 1h;
             }}
@@ -327,7 +333,7 @@ class Martlet(Peer):
             raise Failure(f"there is no Martlet to run at {cls.binary}: build it, or give --binary")
         return "martlet " + first_line(cls.binary, "--version")
 
-    def command(self):
+    def configuration(self):
         # On the same terms as the others: connections are kept as long as theirs.
         def tls(port, kind):
             base = self.certificates[kind]
@@ -345,7 +351,7 @@ class Martlet(Peer):
             "pools": [
                 {
                     "backends": self.backends,
-                    "keep-alive": {"idle": "3600s", "max-idle": 256},
+                    "keep-alive": {"idle": "3600s", "max-idle": CONNECTIONS_MAX},
                 }
             ],
             "limits": {
@@ -357,7 +363,11 @@ class Martlet(Peer):
         }
         if self.shape.log:
             config["log"]["target"] = self.log
-        path = write(os.path.join(self.folder, "martlet.json"), json.dumps(config, indent=2))
+        return config
+
+    def command(self):
+        path = os.path.join(self.folder, "martlet.json")
+        write(path, json.dumps(self.configuration()))
         return [self.binary, "run", "--config", path]
 
 
@@ -383,7 +393,7 @@ class Caddy(Peer):
     reverse_proxy {" ".join(self.backends)} {{
         transport http {{
             keepalive 1h
-            keepalive_idle_conns_per_host 256
+            keepalive_idle_conns_per_host {CONNECTIONS_MAX}
         }}
     }}
 }}

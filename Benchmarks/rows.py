@@ -9,7 +9,7 @@ import os
 import re
 import time
 
-from peers import MIXED_PATHS, POST_PATH, Shape, find
+from peers import CONNECTIONS_MAX, MIXED_PATHS, POST_PATH, Shape, find
 from processes import Failure, core_seconds, run_pinned
 
 FOLDER = os.path.dirname(os.path.abspath(__file__))
@@ -31,8 +31,8 @@ class Row:
 
     def generate(self, peer, core, seconds):
         """Loads the peer; returns (requests answered well, seconds taken, p99 in ms, errors)."""
-        # Many connections take a while to get through their handshakes.
-        seconds = max(seconds, self.connections // 100)
+        # Many connections take a while to be made, and longer to get through their handshakes.
+        seconds = max(seconds, self.connections // (1000 if self.port == "plain" else 100))
         command = [
             find("wrk"),
             *("-t", "1", "-c", str(self.connections), "-d", f"{seconds}s", "--timeout", "10s"),
@@ -102,7 +102,9 @@ ROWS = {
         Row("post-64k-tls", POST_PATH, 32, post=64 * 1024),
         Row("post-1m-tls", POST_PATH, 8, post=1024 * 1024),
         Row("small-plain", "/small", 64, port="plain"),
+        Row("small-plain-10", "/small", 10, port="plain"),
         Row("small-plain-512", "/small", 512, port="plain"),
+        Row("small-plain-8000", "/small", CONNECTIONS_MAX, port="plain"),
         Row("small-plain-log", "/small", 64, port="plain", log=True),
         Row("pool-100", "/small", 64, port="plain", backends=100),
         HandshakeRow("handshake", "/small", 64),

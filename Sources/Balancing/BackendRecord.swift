@@ -91,8 +91,11 @@ public final class BackendRecord: Sendable {
   /// Forgets what checks said. For a reload that turned checks off, since nothing else would bring
   /// a backend back that they had taken out.
   public func forgetChecks() {
-    health.update { $0.forgetChecks() }
-    pool.announce()
+    let wasDown = health.update { state in
+      defer { state.forgetChecks() }
+      return state.checksDown
+    }
+    if wasDown { pool.announce() }
   }
 
   func countSuccess() { successes.wrappingAdd(1, ordering: .relaxed) }

@@ -38,6 +38,8 @@ extension PoolView {
   /// Asks the budget for a retry after `cause`.
   public func chargeRetry(after cause: FailureCause) -> RetryCharge {
     if !cause.isCharged { return .exempt }
+    // Up to the floor it doesn't matter how many are under way, which takes a look at every member.
+    if pool.record.tryBeginRetry(limit: pool.budget.floor) { return .charged }
     let limit = pool.budget.limit(active: activeCount)
     return pool.record.tryBeginRetry(limit: limit) ? .charged : .refused
   }

@@ -54,7 +54,7 @@ final class Tier: Sendable {
   /// When the first step of a slow start among them ends.
   let nextStepAt: Instant
   /// A period of the eligible: smooth by weight, or in plain order if the strategy ignores weights.
-  let sequence: [Int]
+  let sequence: [Candidate]
   /// Those whose ejection lasts or whose trial is due, and when the first trial may begin.
   let ejected: [Int]
   let firstTrial: Instant
@@ -94,7 +94,8 @@ final class Tier: Sendable {
     self.areBackups = areBackups
     self.pool = pool
     table = areBackups ? membership.backupTable : membership.primaryTable
-    sequence = strategy.usesSequence ? SmoothSequence.period(of: eligible) : []
+    sequence =
+      strategy.usesSequence(among: eligible.count) ? SmoothSequence.period(of: eligible) : []
   }
 
   /// Brings the weights of members on a slow start down, against those of the others; returns when

@@ -125,7 +125,9 @@ private struct Draw {
     in tier: Tier, excluding tried: TriedSet, _ generator: inout RandomGenerator
   ) -> Pick? {
     let isSticky = strategy.isSticky
-    if now >= tier.firstTrial && !isSticky, let pick = trial(in: tier, excluding: tried) {
+    if now >= tier.firstTrial && !isSticky,
+      let pick = trial(in: tier, excluding: tried, &generator)
+    {
       return pick
     }
     var step = 0
@@ -147,8 +149,16 @@ private struct Draw {
     return nil
   }
 
-  private func trial(in tier: Tier, excluding tried: TriedSet) -> Pick? {
-    for index in tier.ejected {
+  /// Of very many it looks at some, so that an outage of thousands doesn't cost every pick a look
+  /// at each: whoever is due is found by one of the next.
+  private func trial(
+    in tier: Tier, excluding tried: TriedSet, _ generator: inout RandomGenerator
+  ) -> Pick? {
+    let count = tier.ejected.count
+    let isWhole = count <= Strategy.proposalMax
+    let start = isWhole ? 0 : generator.next(below: count)
+    for offset in 0..<min(count, Strategy.proposalMax) {
+      let index = tier.ejected[(start + offset) % count]
       if let pick = tier.reserve(index, excluding: tried, at: now, trial: true) { return pick }
     }
     return nil

@@ -1,5 +1,5 @@
-// Smooth weighted round robin, run once for a whole period into a list of indices, so that a pick
-// is one atomic increment and one load.
+// Smooth weighted round robin, run once for a whole period into a list, so that a pick is one
+// atomic increment and one load.
 //
 // The algorithm is nginx's: at each step every candidate gains its weight, the richest is picked
 // (the first of equals) and pays the sum of all weights. Weights 5, 1, 1 give a a b a c a a. After
@@ -12,8 +12,17 @@
 
 /// A candidate for a sequence: a member's index and its weight.
 struct Candidate: Equatable, Sendable {
-  let index: Int
-  let weight: Int
+  // Small, because sequences are long.
+  private let shortIndex: UInt32
+  private let shortWeight: UInt32
+
+  init(index: Int, weight: Int) {
+    shortIndex = UInt32(index)
+    shortWeight = UInt32(weight)
+  }
+
+  var index: Int { Int(shortIndex) }
+  var weight: Int { Int(shortWeight) }
 }
 
 /// Builds the period of a smooth weighted round robin.
@@ -23,13 +32,13 @@ enum SmoothSequence {
   /// by about 1 / 65,536 of the pool's exchanges.
   static let countMax = 65_536
 
-  static func period(of candidates: [Candidate]) -> [Int] {
+  static func period(of candidates: [Candidate]) -> [Candidate] {
     let weights = reduced(candidates.map(\.weight))
     let sum = weights.reduce(0, +)
-    if sum == candidates.count { return candidates.map(\.index) }
+    if sum == candidates.count { return candidates }
 
     var lanes = lanes(candidates, weights)
-    var sequence: [Int] = []
+    var sequence: [Candidate] = []
     sequence.reserveCapacity(sum)
     for step in 1...sum {
       var best = 0
@@ -43,7 +52,7 @@ enum SmoothSequence {
           bestWealth = wealth
         }
       }
-      sequence.append(candidates[lanes[best].take()].index)
+      sequence.append(candidates[lanes[best].take()])
     }
     return sequence
   }

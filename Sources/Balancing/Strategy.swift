@@ -43,7 +43,7 @@ public enum Strategy: Equatable, CaseIterable, Sendable {
     case .roundRobin, .weightedRoundRobin:
       RoundRobin.propose(step: step, from: tier)
     case .leastConnections:
-      LeastConnections.propose(step: step, from: tier, excluding: tried)
+      LeastConnections.propose(step: step, from: tier, excluding: tried, &generator)
     case .random:
       Random.propose(step: step, from: tier, &generator)
     case .ipHash:
@@ -57,11 +57,12 @@ public enum Strategy: Equatable, CaseIterable, Sendable {
 
   var usesWeights: Bool { self != .roundRobin }
 
-  /// Whether it draws from the tier's sequence.
-  var usesSequence: Bool {
+  /// Whether it draws from the tier's sequence, with so many members eligible.
+  func usesSequence(among count: Int) -> Bool {
     switch self {
     case .roundRobin, .weightedRoundRobin, .random: true
-    case .leastConnections, .ipHash: false
+    case .leastConnections: count > LeastConnections.scannedMax
+    case .ipHash: false
     }
   }
 

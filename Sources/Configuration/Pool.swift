@@ -98,7 +98,8 @@ extension Configuration.Pool: Section {
       "Who gets the next request. `round-robin`: each in turn, exactly, over all workers. "
         + "`weighted-round-robin`: in turn, as often as the weights say and as evenly as "
         + "possible. `least-connections`: who has the fewest requests under way for its "
-        + "weight. `random`: by chance and weight. `ip-hash`: by the client's address, so that "
+        + "weight (of more than 16 backends five are looked at: whose turn it is, and four by "
+        + "chance). `random`: by chance and weight. `ip-hash`: by the client's address, so that "
         + "a client stays with its backend while that is up."),
     Key(
       "backends", \.backends,

@@ -16,22 +16,26 @@ import Reactor
 /// The checks of a process. Without targets on every worker but the first.
 struct HealthChecker: ~Copyable {
   var targets: [CheckTarget] = []
+  /// Which targets are to be checked when, by index; those under check come back at their end.
+  var agenda: TimerWheel
   var probes = Slab<Probe>()
   /// When the worker's timer for the next check is due.
   var deadline = Deadline()
 
+  init(now: Instant) { agenda = TimerWheel(now: now) }
+
   /// A member under check.
   struct CheckTarget {
+    /// Index in the snapshot's pools.
     let pool: Int
     let member: Member
-    let check: ActiveCheck
     var nextAt: Instant
-    var isProbed = false
   }
 
   /// One check under way.
   struct Probe: ~Copyable {
     let target: Int
+    let check: ActiveCheck
     var transport: Transport
     var isConnected = false
     var parser: ResponseParser
@@ -61,20 +65,33 @@ extension Worker where IO: ~Copyable {
   mutating func resetChecks() {
     guard index == 0 else { return }
     endChecks()
-    let previous = checker.targets
-    checker.targets = []
+    // By the ids of the records, since there may be ten thousand of them.
+    var kept: [Instant?] = []
+    for index in checker.targets.indices {
+      let id = checker.targets[index].member.record.id
+      while kept.count <= id { kept.append(nil) }
+      kept[id] = checker.targets[index].nextAt
+    }
+    checker.targets.removeAll(keepingCapacity: true)
+    checker.agenda = TimerWheel(now: now)
     for (index, pool) in snapshot.pools.enumerated() {
       guard let check = pool.check else { continue }
+      let interval = Int(max(1, check.interval.nanoseconds))
       for member in pool.pool.membership.members {
-        let known = previous.first { $0.member.record === member.record }
-        let spread = generator.next(below: Int(max(1, check.interval.nanoseconds)))
+        let id = member.record.id
+        let nextAt =
+          (id < kept.count ? kept[id] : nil)
+          ?? now + .nanoseconds(Int64(generator.next(below: interval)))
+        enter(checker.targets.count, at: nextAt)
         checker.targets.append(
-          HealthChecker.CheckTarget(
-            pool: index, member: member, check: check,
-            nextAt: known?.nextAt ?? now + .nanoseconds(Int64(spread))))
+          HealthChecker.CheckTarget(pool: index, member: member, nextAt: nextAt))
       }
     }
     scheduleChecks()
+  }
+
+  private mutating func enter(_ target: Int, at instant: Instant) {
+    _ = checker.agenda.schedule(instant, payload: UInt64(target))
   }
 
   mutating func endChecks() {
@@ -89,34 +106,30 @@ extension Worker where IO: ~Copyable {
 
   /// Starts the checks that are due, and comes back for the next.
   private mutating func checkHealth() {
-    for index in checker.targets.indices
-    where checker.targets[index].nextAt <= now && !checker.targets[index].isProbed {
-      startProbe(index)
-    }
+    while let target = checker.agenda.next(at: now) { startProbe(Int(target)) }
     scheduleChecks()
   }
 
   private mutating func scheduleChecks() {
-    var next = Instant.never
-    for target in checker.targets where !target.isProbed { next = min(next, target.nextAt) }
-    checker.deadline.set(next, payload: WorkerTimer.checkHealth.payload, in: &timers)
+    checker.deadline.set(
+      checker.agenda.nextDeadline ?? .never, payload: WorkerTimer.checkHealth.payload,
+      in: &timers)
   }
 
   private mutating func startProbe(_ index: Int) {
-    checker.targets[index].isProbed = true
-    let handle = checker.probes.nextHandle
     let target = checker.targets[index]
+    guard let check = snapshot.pools[target.pool].check else { return }
+    let handle = checker.probes.nextHandle
     switch io.connect(to: target.member.address, token: Token(.probe, handle).packed) {
     case .started(let socket):
       var probe = HealthChecker.Probe(
-        target: index, transport: Transport(socket, isWritable: false),
+        target: index, check: check, transport: Transport(socket, isWritable: false),
         parser: ResponseParser(limits: settings.headLimits))
-      probe.deadline.set(
-        now + target.check.timeout, payload: Token(.probe, handle).packed, in: &timers)
+      probe.deadline.set(now + check.timeout, payload: Token(.probe, handle).packed, in: &timers)
       let inserted = checker.probes.insert(probe)
       precondition(inserted == handle)
     case .failed:
-      concluded(index, success: false)
+      concluded(index, check, success: false)
     }
   }
 
@@ -124,7 +137,7 @@ extension Worker where IO: ~Copyable {
     guard checker.probes.contains(handle) else { return }
     checker.probes[handle].transport.note(readiness)
     let target = checker.probes[handle].target
-    let check = checker.targets[target].check
+    let check = checker.probes[handle].check
     if !checker.probes[handle].isConnected {
       guard checker.probes[handle].transport.isWritable else { return }
       if io.connectionResult(of: checker.probes[handle].transport.socket) != nil {
@@ -171,8 +184,9 @@ extension Worker where IO: ~Copyable {
 
   private mutating func conclude(_ handle: Handle, success: Bool) {
     let target = checker.probes[handle].target
+    let check = checker.probes[handle].check
     closeProbe(handle)
-    concluded(target, success: success)
+    concluded(target, check, success: success)
     scheduleChecks()
   }
 
@@ -181,21 +195,21 @@ extension Worker where IO: ~Copyable {
     var probe = checker.probes.remove(handle)
     probe.transport.release(to: &buffers)
     io.close(probe.transport.socket, reset: false)
-    checker.targets[probe.target].isProbed = false
   }
 
-  private mutating func concluded(_ index: Int, success: Bool) {
-    checker.targets[index].isProbed = false
+  private mutating func concluded(_ index: Int, _ check: ActiveCheck, success: Bool) {
     let target = checker.targets[index]
     let pool = snapshot.pools[target.pool].pool
     let flip = pool.observeCheck(of: target.member.record, passed: success, at: now)
     if let flip { flipped(target.member.record, flip, in: pool) }
     let isUp = target.member.record.standing(at: now) != .down
-    let interval = success == isUp ? target.check.interval : target.check.fastInterval
+    let interval = success == isUp ? check.interval : check.fastInterval
     // A tenth of jitter either way keeps checks from falling into step.
     let tenth = max(1, interval.nanoseconds / 10)
     let jitter = Int64(generator.next(below: Int(2 * tenth))) - tenth
-    checker.targets[index].nextAt = now + .nanoseconds(interval.nanoseconds + jitter)
+    let nextAt = now + .nanoseconds(interval.nanoseconds + jitter)
+    checker.targets[index].nextAt = nextAt
+    enter(index, at: nextAt)
   }
 }
 

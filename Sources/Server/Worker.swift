@@ -55,7 +55,7 @@ struct Worker<IO: InputOutput & ~Copyable>: ~Copyable {
   var idleUpstreams: [[Handle]] = []
   /// The configurations that exchanges still run under, the one in force last.
   var generations: [Generation] = []
-  var checker = HealthChecker()
+  var checker: HealthChecker
 
   /// Heads and trailers in work. Each lives within one step of one connection, so one of each does.
   var requestHead = RequestHead()
@@ -110,6 +110,7 @@ struct Worker<IO: InputOutput & ~Copyable>: ~Copyable {
     settings = snapshot.settings
     generations = [Generation(id: 0, snapshot: snapshot)]
     timers = TimerWheel(now: io.now)
+    checker = HealthChecker(now: io.now)
     self.io = io
     generator = RandomGenerator(seed: seed)
     self.inbox = inbox

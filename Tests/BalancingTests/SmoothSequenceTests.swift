@@ -8,7 +8,8 @@ import Testing
 @Suite struct SmoothSequenceTests {
   private func sequence(_ weights: [Int]) -> [Int] {
     SmoothSequence.period(
-      of: weights.enumerated().map { Candidate(index: $0.offset, weight: $0.element) })
+      of: weights.enumerated().map { Candidate(index: $0.offset, weight: $0.element) }
+    ).map(\.index)
   }
 
   /// Every candidate gains its weight, the first of the richest pays the sum.

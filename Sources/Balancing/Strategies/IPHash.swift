@@ -14,7 +14,8 @@ enum IPHash {
 
   static func table(_ indices: [Int], of members: [Member]) -> [Int] {
     SmoothSequence.period(
-      of: indices.map { Candidate(index: $0, weight: members[$0].weight) })
+      of: indices.map { Candidate(index: $0, weight: members[$0].weight) }
+    ).map(\.index)
   }
 
   static func propose(

@@ -1,16 +1,52 @@
-// Least connections: the member with the smallest number of exchanges under way per weight, found
-// by looking at all of them, over the whole process.
+// Least connections: the member with the smallest number of exchanges under way per weight, over
+// the whole process.
 //
-// Equals take turns by their weights, so an idle pool is used evenly instead of always from the
-// top. What it doesn't do: count how long exchanges last, or queue.
+// Of a few members all are looked at. Of many only some are, so that a pick costs the same in a
+// pool of ten thousand: the one whose turn it is by weighted round robin, and four by chance. Who
+// is much busier than the others hardly ever wins against four (Mitzenmacher, The Power of Two
+// Choices in Randomized Load Balancing, 2001). Equals take turns by their weights either way, so an
+// idle pool is used evenly instead of always from the top. What it doesn't do: count how long
+// exchanges last, or queue.
 
 import Primitives
 
 enum LeastConnections {
+  /// The most eligible members of which all are looked at.
+  static let scannedMax = 16
+  /// How many are drawn by chance in larger pools.
+  private static let drawnCount = 4
   /// The counts may have moved between looking and reserving; then it looks again, so often.
   private static let scanMax = 4
 
-  static func propose(step: Int, from tier: Tier, excluding tried: TriedSet) -> Int? {
+  static func propose(
+    step: Int, from tier: Tier, excluding tried: TriedSet, _ generator: inout RandomGenerator
+  ) -> Int? {
+    tier.eligible.count <= scannedMax
+      ? scan(step: step, tier, excluding: tried)
+      : draw(step: step, tier, excluding: tried, &generator)
+  }
+
+  /// The least of a few. When all of those are full or were tried, the one whose turn it is, to be
+  /// turned down.
+  private static func draw(
+    step: Int, _ tier: Tier, excluding tried: TriedSet, _ generator: inout RandomGenerator
+  ) -> Int? {
+    if step == Strategy.proposalMax { return nil }
+    let count = tier.sequence.count
+    var best = tier.sequence[tier.turn(of: count)]
+    var least = load(of: best, in: tier, excluding: tried)
+    for _ in 0..<drawnCount {
+      let candidate = tier.sequence[generator.next(below: count)]
+      guard let load = load(of: candidate, in: tier, excluding: tried) else { continue }
+      if least.map({ load < $0 }) ?? true {
+        best = candidate
+        least = load
+      }
+    }
+    return best.index
+  }
+
+  private static func scan(step: Int, _ tier: Tier, excluding tried: TriedSet) -> Int? {
     if step == scanMax { return nil }
     var least: Load?
     var first = 0

@@ -9,6 +9,6 @@ enum Random {
   ) -> Int? {
     let count = tier.sequence.count
     if count == 0 || step == Strategy.proposalMax { return nil }
-    return tier.sequence[generator.next(below: count)]
+    return tier.sequence[generator.next(below: count)].index
   }
 }

@@ -11,6 +11,6 @@ enum RoundRobin {
   static func propose(step: Int, from tier: Tier) -> Int? {
     let count = tier.sequence.count
     if count == 0 || step == Strategy.proposalMax { return nil }
-    return tier.sequence[tier.turn(of: count)]
+    return tier.sequence[tier.turn(of: count)].index
   }
 }

@@ -1,0 +1,121 @@
+"""Instructions that the choice of a backend takes, by strategy and size of the pool.
+
+Counted by valgrind in the real process, under a fixed load: what `Selection.next` takes with
+everything below it. instructions.py beside this file counts whole requests.
+"""
+
+import argparse
+import glob
+import os
+import re
+import subprocess
+import sys
+import tempfile
+
+FOLDER = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, FOLDER)
+from instructions import CountedMartlet, load, strip  # noqa: E402
+from peers import Backend, Martlet, Shape, find, make_certificates  # noqa: E402
+from processes import Failure, free_ports, raise_descriptor_limit, two_cores  # noqa: E402
+
+STRATEGIES = ("round-robin", "weighted-round-robin", "least-connections", "random", "ip-hash")
+SIZES = (3, 16, 100, 10_000)
+REQUESTS = 400
+SELECTION = "$s9Balancing9SelectionV4next"
+
+
+class CountedPools(CountedMartlet):
+    """A listener and a pool for each strategy, over the same backends."""
+
+    def configuration(self):
+        config = super().configuration()
+        self.ports |= zip(STRATEGIES, free_ports(len(STRATEGIES)))
+        config["pools"] = [
+            # Weights 1 to 3 where they matter.
+            {
+                "name": name,
+                "strategy": name,
+                "health": "off",
+                "backends": [
+                    {"address": address, "weight": 1 + index % 3 if name != "round-robin" else 1}
+                    for index, address in enumerate(self.backends)
+                ],
+            }
+            for name in STRATEGIES
+        ]
+        config["listeners"] += [
+            {"listen": f"127.0.0.1:{self.ports[name]}", "name": name} for name in STRATEGIES
+        ]
+        config["routes"] = [{"listeners": [name], "forward": name} for name in STRATEGIES]
+        config["routes"].append({"forward": STRATEGIES[0]})
+        return config
+
+    def dump(self):
+        subprocess.run(
+            [find("callgrind_control"), "-d", str(self.process.child.pid)],
+            check=True, capture_output=True, timeout=60,
+        )
+
+
+def read(path):
+    """Instructions of one call of the selection, everything below it included."""
+    names, calls, total, is_next = {}, 0, 0, False
+    with open(path) as file:
+        for line in file:
+            if is_next:
+                total += int(line.split()[1])
+                is_next = False
+            elif match := re.match(r"(c?)fn=\((\d+)\)(?: (.*))?", line):
+                called, number, name = match.groups()
+                if name:
+                    names[number] = name
+                if called:
+                    callee = names.get(number, "")
+            elif line.startswith("calls=") and callee.startswith(SELECTION):
+                calls += int(line.removeprefix("calls=").split()[0])
+                is_next = True
+    return total / calls if calls else None
+
+
+def measure(size, folder, cores, backend, certificates):
+    peer = CountedPools(folder, {cores[0]}, backend, certificates, Shape(backends=size))
+    try:
+        for name in STRATEGIES:
+            load(peer.ports[name], cores[1], 10)
+        peer.count("on")
+        peer.dump()
+        for name in STRATEGIES:
+            load(peer.ports[name], cores[1], REQUESTS)
+            peer.dump()
+        peer.count("off")
+    finally:
+        peer.stop()
+    # The first holds what was before.
+    dumps = sorted(glob.glob(f"{peer.counts}.*"), key=lambda path: int(path.rsplit(".", 1)[1]))
+    return [read(path) for path in dumps[1 : 1 + len(STRATEGIES)]]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--binary", metavar="PATH", required=True, help="the martlet to count")
+    binary = parser.parse_args().binary
+    cores = two_cores()
+    raise_descriptor_limit()
+    print(f"{'backends':<10}" + "".join(f"{name:>22}" for name in STRATEGIES))
+    with tempfile.TemporaryDirectory(prefix="martlet-picks-") as folder:
+        Martlet.binary = strip(binary, folder)
+        certificates = make_certificates(folder)
+        backend = Backend(folder, {cores[1]}, host_count=SIZES[-1] // Backend.PORT_COUNT)
+        try:
+            for size in SIZES:
+                counts = measure(size, folder, cores, backend, certificates)
+                print(f"{size:<10,}" + "".join(f"{count:22,.0f}" for count in counts), flush=True)
+        finally:
+            backend.stop()
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except Failure as failure:
+        sys.exit(f"picks: {failure}")

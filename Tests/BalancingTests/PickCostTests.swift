@@ -1,0 +1,61 @@
+// What a pick costs doesn't grow with the pool.
+//
+// Timed, but coarsely: whatever looks at every one of ten thousand members takes hundreds of times
+// as long as a pick from three, and no busy machine makes up for that in the best of many samples.
+// The exact figures are counted by Benchmarks/picks.py.
+
+import Primitives
+import Testing
+
+@testable import Balancing
+
+@Suite struct PickCostTests {
+  /// The least time that a hundred picks take, each given back at once.
+  private func time(_ pool: TestPool) throws -> Duration {
+    var least = Duration.seconds(1_000)
+    for client in clients(200) {
+      let took = try ContinuousClock().measure {
+        for _ in 0..<100 { try pool.pick(client: client).release() }
+      }
+      least = min(least, took)
+    }
+    return least
+  }
+
+  private func time(_ strategy: Strategy, members count: Int) throws -> Duration {
+    try time(TestPool(strategy, weights: Array(repeating: 1, count: count)))
+  }
+
+  @Test(arguments: Strategy.allCases)
+  func ofTenThousandMembersItTakesAboutAsLongAsOfThree(strategy: Strategy) throws {
+    let few = try time(strategy, members: 3)
+    let many = try time(strategy, members: 10_000)
+    #expect(many < few * 20, "\(many) against \(few)")
+  }
+
+  @Test func anOutageOfThousandsDoesNotSlowThePicksOfTheRest() throws {
+    var health = HealthPolicy()
+    health.failures = 1
+    health.ejectedPercentMax = 90
+    let pool = TestPool(
+      .roundRobin, Array(repeating: .init(), count: 10_000), health: health)
+    for index in 0..<4_000 {
+      let member = pool.pool.membership.members[index]
+      var pick = Pick(index: index, member: member, isTrial: false)
+      _ = member.record.tryReserve(limit: nil)
+      pool.pool.observeExchange(&pick, succeeded: false, at: pool.now)
+      pick.release()
+    }
+    // Their time is over, and each has its trial, which doesn't end.
+    pool.now = pool.now + .seconds(3_600)
+    var trials = 0
+    for _ in 0..<100_000 {
+      if try pool.pick().isTrial { trials += 1 }
+      if trials == 4_000 { break }
+    }
+    #expect(trials > 3_500)
+    let few = try time(.roundRobin, members: 3)
+    let many = try time(pool)
+    #expect(many < few * 20, "\(many) against \(few)")
+  }
+}

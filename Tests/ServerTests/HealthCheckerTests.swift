@@ -1,0 +1,132 @@
+// When backends are checked: ten thousand of them spread over the interval, and over reloads.
+//
+// The worker stands on an I/O with a clock of the test's own, on which every dial fails at once.
+
+import Balancing
+import Logging
+import Metrics
+import Primitives
+import Proxy
+import Reactor
+import Testing
+
+@testable import Server
+
+/// The time, and who was dialled when, by port; shared with the test.
+private final class Dials {
+  var now = Instant.origin + .seconds(1)
+  var times = [[Instant]](repeating: [], count: 65_536)
+}
+
+private struct DialIO: InputOutput {
+  let dials: Dials
+  var now: Instant { dials.now }
+
+  mutating func wait(until deadline: Instant?) -> Int {
+    if let deadline { dials.now = max(dials.now, deadline) }
+    return 0
+  }
+  mutating func connect(to address: SocketAddress, token: UInt64) -> ConnectResult {
+    if case .ip(_, let port) = address { dials.times[Int(port)].append(now) }
+    return .failed(.connectionRefused)
+  }
+
+  // What none of this asks for.
+  func event(_ index: Int) -> ReadinessEvent { ReadinessEvent(token: 0, readiness: []) }
+  mutating func watch(listener: Socket, token: UInt64) {}
+  mutating func unwatch(listener: Socket) {}
+  mutating func accept(from listener: Socket) -> AcceptResult { .wouldBlock }
+  mutating func register(_ socket: Socket, token: UInt64) {}
+  mutating func receive(
+    from socket: Socket, into output: inout OutputSpan<UInt8>
+  ) -> ReceiveResult { .wouldBlock }
+  mutating func send(to socket: Socket, _ first: Span<UInt8>, _ second: Span<UInt8>) -> SendResult {
+    .wouldBlock
+  }
+  mutating func close(_ socket: Socket, reset: Bool) {}
+  mutating func reregister(_ socket: Socket, token: UInt64) {}
+  mutating func connectionResult(of socket: Socket) -> SystemError? { nil }
+  mutating func isQuiet(_ socket: Socket) -> Bool { true }
+  mutating func unacknowledgedByteCount(of socket: Socket) -> Int { 0 }
+  mutating func shutdownSending(_ socket: Socket) {}
+}
+
+@Suite struct HealthCheckerTests {
+  private static let interval = TimeSpan.seconds(5)
+  private let registry = BackendRegistry()
+  private let dials = Dials()
+
+  private func snapshot(ports: Range<UInt16>) -> Snapshot {
+    let members = ports.map { port in
+      Member(
+        record: registry.backend(pool: "app", address: "\(port)"),
+        address: .ip(.loopbackV4, port: port))
+    }
+    let check = ActiveCheck(
+      kind: .tcp, interval: Self.interval, fastInterval: Self.interval, timeout: .seconds(1))
+    let limits = ExchangeLimits(
+      connect: .seconds(1), response: .seconds(1), total: .seconds(1), clientIdle: .seconds(1),
+      idle: .seconds(1), relayIdle: .seconds(1))
+    let pool = Pool(registry.pool("app"), strategy: .roundRobin, members: members)
+    return Snapshot(
+      settings: Settings(), listeners: [],
+      pools: [PoolSettings(pool: pool, retry: RetryPolicy(), limits: limits, check: check)])
+  }
+
+  private func worker(_ snapshot: Snapshot) throws -> Worker<DialIO> {
+    var worker = Worker(
+      index: 0, io: DialIO(dials: dials), seed: 1, snapshot: snapshot, inbox: try Inbox(),
+      peers: [], metrics: WorkerMetrics(),
+      events: EventLog(logger: Logger(label: "checks") { _ in SwiftLogNoOpLogHandler() }),
+      log: AccessLog(settings: LogSettings(), producer: nil))
+    worker.handle(.install(snapshot, listeners: []))
+    return worker
+  }
+
+  private func run(_ worker: inout Worker<DialIO>, until end: Instant) {
+    while let next = worker.waitsUntil, next < end { worker.turn() }
+    dials.now = end
+  }
+
+  @Test(arguments: [100, 10_000] as [UInt16])
+  func dialsAreSpreadOverTheInterval(count: UInt16) throws {
+    var worker = try worker(snapshot(ports: 0..<count))
+    let start = dials.now
+    let rounds = 4
+    for round in 1...rounds {
+      run(&worker, until: start + .milliseconds(Self.interval.milliseconds * Int64(round)))
+    }
+    // With every interval cut in 50. Jitter alone makes the second interval's first checks overlap
+    // with the first one's last; five standard deviations above that don't come by chance.
+    let piece = Self.interval.nanoseconds / 50
+    var counts = [Int](repeating: 0, count: 50 * rounds + 1)
+    for time in dials.times.joined() { counts[Int((time - start).nanoseconds / piece)] += 1 }
+    let mean = Double(count) / 50
+    let most = 1.5 * mean + 5 * mean.squareRoot()
+    #expect(counts.allSatisfy { Double($0) <= most }, "\(counts)")
+    for times in dials.times.prefix(Int(count)) {
+      // The last of them may have to wait for its turn in the interval after.
+      #expect((rounds - 1...rounds + 1).contains(times.count))
+    }
+  }
+
+  @Test func reloadsNeitherPutChecksOffNorBringThemForward() throws {
+    let count: UInt16 = 10_000
+    var worker = try worker(snapshot(ports: 0..<count))
+    let start = dials.now
+    for reload in 1...40 as ClosedRange<Int64> {
+      run(&worker, until: start + .milliseconds(500 * reload))
+      let first = UInt16(reload % 2 * 300)
+      worker.handle(.install(snapshot(ports: first..<first + count), listeners: []))
+    }
+    // A tenth of jitter, and the wheel's tick.
+    let least = Self.interval.nanoseconds / 10 * 9
+    let most = Self.interval.nanoseconds / 10 * 11 + 4_000_000
+    for times in dials.times[300..<Int(count)] {
+      #expect(times.count >= 3)
+      for (before, after) in zip(times, times.dropFirst()) {
+        #expect((least...most).contains((after - before).nanoseconds))
+      }
+    }
+  }
+}
