@@ -93,6 +93,6 @@ import Testing
     shapes[77].limit = 1
     let pool = TestPool(.leastConnections, shapes)
     #expect(try pool.pick().index == 77)
-    #expect(throws: Unavailability.allFull) { try pool.pick() }
+    #expect(throws: Unavailability.allFull) { _ = try pool.pick() }
   }
 }
