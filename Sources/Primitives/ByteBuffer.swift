@@ -210,10 +210,10 @@
     for byte in text.utf8 { append(byte) }
   }
 
-  /// Appends `value` in decimal.
-  public mutating func append(decimal value: UInt64) {
+  /// Appends `value` in decimal, with leading zeros up to `digits`, which are at most three.
+  public mutating func append(decimal value: UInt64, digits: Int = 1) {
     // Octets of addresses, statuses, and most of what else is written.
-    if value < 1000 { return append(small: UInt32(truncatingIfNeeded: value)) }
+    if value < 1000 { return append(small: UInt32(truncatingIfNeeded: value), digits: digits) }
     var digits = InlineArray<20, UInt8>(repeating: 0)
     var position = 20
     var rest = value
@@ -225,11 +225,12 @@
     append(digits.span.extracting(position..<20))
   }
 
-  /// Appends a number below 1000: all three digits at once, and the leading zeros shifted out.
-  mutating func append(small value: UInt32) {
-    let digits = 0x30_3030 | value / 100 | (value / 10 % 10) << 8 | (value % 10) << 16
-    let zeroCount: UInt32 = value < 10 ? 2 : value < 100 ? 1 : 0
-    store(digits >> (zeroCount * 8), count: Int(3 - zeroCount))
+  /// Appends a number below 1000: all three digits at once, and the leading zeros shifted out that
+  /// aren't wanted.
+  mutating func append(small value: UInt32, digits: Int = 1) {
+    let word = 0x30_3030 | value / 100 | (value / 10 % 10) << 8 | (value % 10) << 16
+    let count = max(value < 10 ? 1 : value < 100 ? 2 : 3, digits)
+    store(word >> (UInt32(3 - count) * 8), count: count)
   }
 
   /// Appends the first `count` bytes of a word, lowest first.

@@ -43,6 +43,31 @@ extension Span where Element == UInt8 {
     return range.upperBound
   }
 
+  /// The position of the first byte in `range` that a JSON string doesn't hold as it is (RFC 8259
+  /// section 7), or that isn't ASCII, or the end of `range`.
+  @inlinable @inline(__always)
+  public func firstNotPlain(in range: Range<Int>) -> Int {
+    var index = range.lowerBound
+    precondition(index >= 0 && range.upperBound <= count)
+    while range.upperBound - index >= 16 {
+      let block = unsafe self.block(at: index)
+      let space = SIMD16<UInt8>(repeating: 0x20)
+      let delete = SIMD16<UInt8>(repeating: 0x7F)
+      let quote = SIMD16<UInt8>(repeating: 0x22)
+      let backslash = SIMD16<UInt8>(repeating: 0x5C)
+      let isSpecial =
+        (block .< space) .| (block .>= delete) .| (block .== quote) .| (block .== backslash)
+      if let offset = firstTrue(isSpecial) { return index + offset }
+      index += 16
+    }
+    while index < range.upperBound {
+      let byte = self[index]
+      if byte < 0x20 || byte >= 0x7F || byte == 0x22 || byte == 0x5C { return index }
+      index += 1
+    }
+    return range.upperBound
+  }
+
   /// Eight bytes from `index` on, all of which must exist, as one number to compare.
   @inlinable
   public func word(at index: Int) -> UInt64 {

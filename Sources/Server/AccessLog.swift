@@ -40,6 +40,7 @@ struct AccessLog: ~Copyable {
   private let producer: AccessLogWriter.Producer?
   // Internal for the extension that fills in templates.
   var line = ByteBuffer(capacity: 4096)
+  var clock = LogClock()
   private let metrics: WorkerMetrics?
   /// How many ordinary exchanges have no line yet until one has.
   private var skipCount = 0
@@ -104,7 +105,7 @@ struct AccessLog: ~Copyable {
     _ attempts: AttemptList, _ names: [[UInt8]]
   ) {
     line.append("{\"time\":\"")
-    appendTime()
+    clock.writeTime(to: &line)
     line.append("\",\"listener\":")
     line.appendJSONString(listener.span)
     if let client = facts.client {
@@ -212,7 +213,7 @@ struct AccessLog: ~Copyable {
     _ facts: AccessLogFacts, _ summary: RequestSummary?, _ text: Span<UInt8>,
     _ attempts: AttemptList, _ names: [[UInt8]]
   ) {
-    appendTime()
+    clock.writeTime(to: &line)
     line.append(0x20)
     if let client = facts.client { client.write(to: &line) } else { line.append("-") }
     line.append(0x20)
@@ -272,73 +273,6 @@ struct AccessLog: ~Copyable {
     let microseconds = UInt64(max(0, span.microseconds))
     line.append(decimal: microseconds / 1000)
     line.append(0x2E)
-    appendPadded(microseconds % 1000, digits: 3)
-  }
-
-  private mutating func appendPadded(_ value: UInt64, digits: Int) {
-    var limit: UInt64 = 10
-    for _ in 1..<digits {
-      if value < limit { line.append(0x30) }
-      limit *= 10
-    }
-    line.append(decimal: value)
-  }
-
-  /// As nginx writes it: 02/Jan/2026:03:04:05 +0000.
-  mutating func appendLocalTime() {
-    let seconds = SystemClock.wall() / 1_000_000_000
-    let (year, month, day) = civilDate(daysSinceEpoch: Int(seconds / 86_400))
-    let rest = seconds % 86_400
-    appendPadded(UInt64(day), digits: 2)
-    line.append(0x2F)
-    line.append(Self.monthName(month))
-    line.append(0x2F)
-    appendPadded(UInt64(year), digits: 4)
-    line.append(0x3A)
-    appendClock(rest)
-    line.append(" +0000")
-  }
-
-  private static func monthName(_ month: Int) -> StaticString {
-    switch month {
-    case 1: "Jan"
-    case 2: "Feb"
-    case 3: "Mar"
-    case 4: "Apr"
-    case 5: "May"
-    case 6: "Jun"
-    case 7: "Jul"
-    case 8: "Aug"
-    case 9: "Sep"
-    case 10: "Oct"
-    case 11: "Nov"
-    default: "Dec"
-    }
-  }
-
-  private mutating func appendClock(_ seconds: UInt64) {
-    appendPadded(seconds / 3600, digits: 2)
-    line.append(0x3A)
-    appendPadded(seconds / 60 % 60, digits: 2)
-    line.append(0x3A)
-    appendPadded(seconds % 60, digits: 2)
-  }
-
-  /// RFC 3339 in UTC with milliseconds.
-  mutating func appendTime() {
-    let milliseconds = SystemClock.wall() / 1_000_000
-    let seconds = milliseconds / 1000
-    let (year, month, day) = civilDate(daysSinceEpoch: Int(seconds / 86_400))
-    let rest = seconds % 86_400
-    appendPadded(UInt64(year), digits: 4)
-    line.append(0x2D)
-    appendPadded(UInt64(month), digits: 2)
-    line.append(0x2D)
-    appendPadded(UInt64(day), digits: 2)
-    line.append(0x54)
-    appendClock(rest)
-    line.append(0x2E)
-    appendPadded(milliseconds % 1000, digits: 3)
-    line.append(0x5A)
+    line.append(decimal: microseconds % 1000, digits: 3)
   }
 }

@@ -15,6 +15,11 @@ func civilDate(daysSinceEpoch days: Int) -> (year: Int, month: Int, day: Int) {
   return (yearOfEra + era * 400 + (month <= 2 ? 1 : 0), month, day)
 }
 
+/// By month, from January.
+let monthNames: [StaticString] = [
+  "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+]
+
 /// `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110 5.6.7).
 func httpDate(seconds: UInt64) -> [UInt8] {
   let days = Int(seconds / 86_400)
@@ -22,9 +27,7 @@ func httpDate(seconds: UInt64) -> [UInt8] {
   let time = seconds % 86_400
   // 1970 began on a Thursday.
   let weekday = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"][days % 7]
-  let name = [
-    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-  ][month - 1]
+  let name = monthNames[month - 1]
   func padded(_ number: UInt64) -> String { number < 10 ? "0\(number)" : "\(number)" }
   let clock = "\(padded(time / 3600)):\(padded(time / 60 % 60)):\(padded(time % 60))"
   return Array("\(weekday), \(padded(UInt64(day))) \(name) \(year) \(clock) GMT".utf8)

@@ -66,6 +66,16 @@ import Testing
   }
 
   @Test(arguments: [
+    (0, "000"), (7, "007"), (42, "042"), (999, "999"), (1000, "1000"),
+  ] as [(UInt64, String)])
+  func decimalsAreFilledUpWithZeros(value: UInt64, expected: String) {
+    var buffer = ByteBuffer()
+    buffer.append(decimal: value, digits: 3)
+    let text = String(decoding: buffer)
+    #expect(text == expected)
+  }
+
+  @Test(arguments: [
     (0, "0"), (15, "f"), (16, "10"), (0xABC, "abc"), (UInt64.max, "ffffffffffffffff"),
   ] as [(UInt64, String)])
   func hexadecimalsHaveNoLeadingZeros(value: UInt64, expected: String) {

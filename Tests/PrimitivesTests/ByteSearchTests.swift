@@ -36,6 +36,18 @@ struct ByteSearchTests {
     }
   }
 
+  @Test func everyByteIsPlainOrNotWhereverItStands() {
+    for byte in UInt8.min...UInt8.max {
+      let isPlain = (0x20..<0x7F).contains(byte) && byte != 0x22 && byte != 0x5C
+      for position in [0, 15, 16, 20] {
+        var bytes = [UInt8](repeating: 0x61, count: 21)
+        bytes[position] = byte
+        expect(bytes.span.firstNotPlain(in: 0..<21), isPlain ? 21 : position)
+        expect(bytes.span.firstNotPlain(in: 0..<position), position)
+      }
+    }
+  }
+
   @Test func findsTheFirstByteWithinTheRangeOnly() {
     var bytes = [UInt8](repeating: 0x61, count: 50)
     bytes[3] = 0x3A

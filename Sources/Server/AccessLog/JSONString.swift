@@ -13,12 +13,10 @@ extension ByteBuffer {
     var index = 0
     /// Where the bytes begin that are still to be copied as they are.
     var plainStart = 0
-    while index < bytes.count {
+    while true {
+      index = bytes.firstNotPlain(in: index..<bytes.count)
+      if index == bytes.count { break }
       let byte = bytes[index]
-      if byte >= 0x20 && byte < 0x7F && byte != 0x22 && byte != 0x5C {
-        index += 1
-        continue
-      }
       let length = byte < 0x80 ? 0 : lengthOfCharacter(in: bytes, at: index)
       if length > 0 {
         index += length
@@ -31,7 +29,7 @@ extension ByteBuffer {
       index += 1
       plainStart = index
     }
-    append(bytes.extracting(plainStart..<index))
+    append(bytes.extracting(plainStart...))
     append(0x22)
   }
 
