@@ -255,7 +255,8 @@ def run(chosen):
             tempfile.TemporaryDirectory(prefix="martlet-bench-", dir=memory)
         )
         certificates = make_certificates(folder)
-        backend = Backend(folder, {load_core})
+        most = max((row.shape.backends for row in loads), default=1)
+        backend = Backend(folder, {load_core}, host_count=-(-most // Backend.PORT_COUNT))
         stack.callback(backend.stop)
 
         def start(name, shape=Shape()):
