@@ -22,7 +22,7 @@ from contextlib import ExitStack
 FOLDER = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, FOLDER)
 from hold_idle import Holder  # noqa: E402
-from latency import LATENCY_ROW, half_saturation, measure_latency, print_latency  # noqa: E402
+import latency  # noqa: E402
 from peers import (  # noqa: E402
     CONNECTIONS_MAX,
     PATHS,
@@ -138,7 +138,7 @@ def print_summary(samples, peers):
     """One line a row: what Martlet costs to the best of all others, which is the one that costs
     least in the median: the least of each round would be the luckiest, and no peer at all."""
     others = [peer for peer in peers if peer != "martlet"]
-    if "martlet" not in peers or not others:
+    if "martlet" not in peers or not others or not samples:
         return
     print(f"\n{'martlet to the best of them':<24}{'ratio':<20}the best")
     for row, values in samples.items():
@@ -167,7 +167,7 @@ def parse(arguments):
     )
     parser.add_argument("--rounds", type=int, default=5, help=f"1 to {ROUNDS_MAX}")
     parser.add_argument("--seconds", type=int, default=2, help=f"per sample, 1 to {SECONDS_MAX}")
-    known = [*ROWS, IDLE_ROW, LATENCY_ROW]
+    known = [*ROWS, IDLE_ROW, *latency.FELT_ROWS]
     usual = [*USUAL_ROWS, IDLE_ROW]
     parser.add_argument("--rows", help=f"of {', '.join(known)}; if left out {', '.join(usual)}")
     parser.add_argument(
@@ -182,7 +182,7 @@ def parse(arguments):
     )
     parser.add_argument("--json", metavar="FILE", help="write every sample there")
     parser.add_argument("--binary", metavar="PATH", help="the martlet to measure")
-    parser.add_argument("--steady", metavar="PATH", help="the load generator of the latency row")
+    parser.add_argument("--steady", metavar="PATH", help="the load generator at a fixed rate")
     chosen = parser.parse_args(arguments)
 
     def names(text, known, default):
@@ -197,8 +197,8 @@ def parse(arguments):
     if not 1 <= chosen.idle <= IDLE_MAX:
         parser.error(f"--idle is 1 to {IDLE_MAX}")
     chosen.rows = names(chosen.rows, known, known if chosen.full else usual)
-    if LATENCY_ROW in chosen.rows and not chosen.steady:
-        parser.error(f"the row {LATENCY_ROW} wants --steady")
+    if not chosen.steady and {latency.LATENCY_ROW, latency.FAIRNESS_ROW} & set(chosen.rows):
+        parser.error("latency at a fixed rate wants --steady")
     chosen.explicit_peers = chosen.peers is not None
     some = ["martlet", "nginx", "haproxy"]
     chosen.peers = names(chosen.peers, PEERS, PEERS if chosen.full else some)
@@ -246,7 +246,7 @@ def run(chosen):
 
     loads = [ROWS[name] for name in chosen.rows if name in ROWS]
     samples = {name: {peer: [] for peer in chosen.peers} for name in chosen.rows}
-    latencies = samples.pop(LATENCY_ROW, None)
+    felt = {name: samples.pop(name) for name in latency.FELT_ROWS if name in samples}
     with ExitStack() as stack:
         # In memory where possible: nginx buffers request bodies in files, and a slow disk is not
         # what is measured here.
@@ -255,7 +255,8 @@ def run(chosen):
             tempfile.TemporaryDirectory(prefix="martlet-bench-", dir=memory)
         )
         certificates = make_certificates(folder)
-        backend = Backend(folder, {load_core})
+        most = max((row.shape.backends for row in loads), default=1)
+        backend = Backend(folder, {load_core}, host_count=-(-most // Backend.PORT_COUNT))
         stack.callback(backend.stop)
 
         def start(name, shape=Shape()):
@@ -278,24 +279,28 @@ def run(chosen):
             raise Failure(f"the peers don't agree on TLS, so they can't be compared: {agreed}")
         print(f"  all speak {next(iter(agreed.values()))}")
 
-        if latencies is not None:
-            rate = half_saturation(peers[Shape()], peer_core, load_core, chosen.seconds)
+        rate = 0
+        if latency.LATENCY_ROW in felt:
+            rate = latency.half_saturation(peers[Shape()], peer_core, load_core, chosen.seconds)
         for number in range(chosen.rounds):
             for row in loads:
                 for peer in turned(peers[row.shape], number):
                     sample = row.measure(peer, peer_core, load_core, chosen.seconds)
                     samples[row.name][peer.name].append(sample)
-            if latencies is not None:
+            for name, values in felt.items():
                 for peer in turned(peers[Shape()], number):
-                    sample = measure_latency(chosen.steady, peer, load_core, rate, chosen.seconds)
-                    latencies[peer.name].append(sample)
+                    values[peer.name].append(
+                        latency.measure(
+                            name, chosen.steady, peer, load_core, rate, chosen.seconds
+                        )
+                    )
             print(f"round {number + 1} of {chosen.rounds} done", file=sys.stderr)
 
     for name, values in samples.items():
         text = f"{name} ({chosen.idle})" if name == IDLE_ROW else name
         print_row(text, "KiB" if name == IDLE_ROW else "µs", values, chosen.peers)
-    if latencies is not None:
-        print_latency(latencies, rate)
+    for name, values in felt.items():
+        latency.print_felt(name, values, rate)
     print_summary(samples, chosen.peers)
     loaded = [sample for row in samples.values() for peer in row.values() for sample in peer]
     loaded = [sample for sample in loaded if "others" in sample]
@@ -308,8 +313,8 @@ def run(chosen):
     if chosen.json:
         with open(chosen.json, "w") as file:
             report = {"machine": model, "versions": found, "samples": samples}
-            if latencies is not None:
-                report[LATENCY_ROW] = {"rate": rate, "samples": latencies}
+            for name, values in felt.items():
+                report[name] = {"rate": rate, "samples": values}
             json.dump(report, file, indent=2)
 
 

@@ -113,41 +113,58 @@ def make_certificates(folder):
 
 
 class Backend:
-    """One nginx that all peers share: small answer, two files, and a sink for POST.
+    """What all peers share: small answer, two files, and a sink for POST.
 
-    It listens on 100 ports of each of `host_count` addresses of this machine.
+    It listens on 100 ports of each of `host_count` addresses of this machine, 25 of them to an
+    nginx, since each has only so many file descriptors.
     """
 
-    PORT_COUNT = 100
+    PORT_COUNT, HOSTS_PER_PROCESS = 100, 25
 
     def __init__(self, folder, core, host_count=1):
         ports = free_ports(self.PORT_COUNT)
-        self.port = ports[0]
-        self.addresses = [
-            f"127.0.0.{host}:{port}" for host in range(1, host_count + 1) for port in ports
-        ]
-        listens = "".join(f"listen {address} backlog=4096;" for address in self.addresses)
-        files = os.path.join(folder, "files")
-        os.makedirs(files)
+        hosts = [f"127.0.0.{number}" for number in range(1, host_count + 1)]
+        self.addresses = [f"{host}:{port}" for host in hosts for port in ports]
+        self.files = os.path.join(folder, "files")
+        os.makedirs(self.files)
         for path, byte_count in PATHS.items():
             if path != "/small":
-                with open(files + path, "wb") as file:
+                with open(self.files + path, "wb") as file:
                     file.write(b"m" * byte_count)
-        config = nginx_frame(
+        self.processes = []
+        try:
+            for start in range(0, host_count, self.HOSTS_PER_PROCESS):
+                part = [
+                    f"{host}:{port}"
+                    for host in hosts[start : start + self.HOSTS_PER_PROCESS]
+                    for port in ports
+                ]
+                config = self.config(folder, f"backend-{start}", part)
+                command = [find("nginx"), "-p", folder, "-e", "stderr", "-c", config]
+                process = Process(f"backend-{start}", command, core, folder)
+                self.processes.append(process)
+                process.wait_for_port(ports[0], host=hosts[start])
+        except BaseException:
+            self.stop()
+            raise
+
+    def config(self, folder, name, addresses):
+        listens = "".join(f"listen {address} backlog=4096;" for address in addresses)
+        return nginx_frame(
             folder,
-            "backend",
+            name,
             f"""
             keepalive_timeout 1h;
             client_body_buffer_size 2m;
             client_max_body_size 2m;
             upstream self {{
-                server 127.0.0.1:{self.port};
+                server {addresses[0]};
                 keepalive 64;
                 keepalive_requests 1000000000;
             }}
             server {{
                 {listens}
-                root {files};
+                root {self.files};
                 location = /small {{ return 200 "{SMALL.decode()}"; }}
                 # Passing a request on makes nginx read the whole body first. A plain `return`
                 # answers before the body has come, which not every peer takes well.
@@ -163,12 +180,10 @@ class Backend:
             }}
             """,
         )
-        command = [find("nginx"), "-p", folder, "-e", "stderr", "-c", config]
-        self.process = Process("backend", command, core, folder)
-        self.process.wait_for_port(self.port)
 
     def stop(self):
-        self.process.stop()
+        for process in self.processes:
+            process.stop()
 
 
 class Peer:

@@ -122,13 +122,13 @@ class Process:
                         total += int(line.split()[1]) * 1024
         return total
 
-    def wait_for_port(self, port, seconds=10):
+    def wait_for_port(self, port, seconds=10, host="127.0.0.1"):
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             if self.child.poll() is not None:
                 raise Failure(f"{self.name} exited with {self.child.returncode}:\n{self.tail()}")
             with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                if probe.connect_ex((host, port)) == 0:
                     return
             time.sleep(0.02)
         raise Failure(f"{self.name} did not listen within {seconds} s:\n{self.tail()}")

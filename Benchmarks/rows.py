@@ -106,7 +106,9 @@ ROWS = {
         Row("small-plain-512", "/small", 512, port="plain"),
         Row("small-plain-8000", "/small", CONNECTIONS_MAX, port="plain"),
         Row("small-plain-log", "/small", 64, port="plain", log=True),
+        Row("pool-3", "/small", 64, port="plain", backends=3),
         Row("pool-100", "/small", 64, port="plain", backends=100),
+        Row("pool-10000", "/small", 64, port="plain", backends=10_000),
         HandshakeRow("handshake", "/small", 64),
         HandshakeRow("handshake-rsa", "/small", 64, port="rsa"),
         # wrk offers the session that it got before.
