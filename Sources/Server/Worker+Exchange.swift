@@ -194,6 +194,7 @@ extension Worker where IO: ~Copyable {
       return watchForAbort(handle, downstream)
     }
     giveKept(handle)
+    var hasReceived = false
     while !exchanges[handle].machine.isRequestComplete {
       let room = requestRoom(handle)
       if room < (exchanges[handle].isOpen ? Self.smallestRoom : 1) { break }
@@ -212,8 +213,14 @@ extension Worker where IO: ~Copyable {
         guard takePiece(handle, skip: skip, count: count) else { return true }
       case .needsInput(let consumed):
         downstreams[downstream].transport.inbound.consume(consumed)
+        // One block, and then whoever else is ready.
+        if hasReceived && downstreams[downstream].transport.mayHoldMore {
+          queueToDrive(downstream: downstream)
+          updateDeadline(handle)
+          return false
+        }
         switch downstreams[downstream].transport.receive(&io, &buffers) {
-        case .bytes: continue
+        case .bytes: hasReceived = true
         case .nothing:
           downstreams[downstream].transport.settle(&buffers)
           updateDeadline(handle)

@@ -28,6 +28,7 @@ extension Worker where IO: ~Copyable {
   mutating func relayRequest(_ handle: Handle) -> Bool {
     let downstream = exchanges[handle].downstream
     let upstream = exchanges[handle].upstream
+    var hasReceived = false
     while !exchanges[handle].clientHasFinished {
       let room = upstreams[upstream].transport.room
       let count = min(room, downstreams[downstream].transport.inbound.count)
@@ -41,8 +42,13 @@ extension Worker where IO: ~Copyable {
         continue
       }
       if room == 0 { break }
+      // One block, and then whoever else is ready.
+      if hasReceived && downstreams[downstream].transport.mayHoldMore {
+        queueToDrive(downstream: downstream)
+        break
+      }
       switch downstreams[downstream].transport.receive(&io, &buffers) {
-      case .bytes: continue
+      case .bytes: hasReceived = true
       case .nothing:
         downstreams[downstream].transport.settle(&buffers)
         updateDeadline(handle)
@@ -66,6 +72,7 @@ extension Worker where IO: ~Copyable {
   mutating func relayResponse(_ handle: Handle) {
     let downstream = exchanges[handle].downstream
     let upstream = exchanges[handle].upstream
+    var hasReceived = false
     while true {
       let room = downstreams[downstream].transport.room
       let count = min(room, upstreams[upstream].transport.inbound.count)
@@ -82,8 +89,12 @@ extension Worker where IO: ~Copyable {
         exchanges[handle].response.isBlocked = true
         break
       }
+      if hasReceived && upstreams[upstream].transport.mayHoldMore {
+        queueToDrive(upstream: upstream)
+        break
+      }
       switch upstreams[upstream].transport.receive(&io, &buffers) {
-      case .bytes: continue
+      case .bytes: hasReceived = true
       case .nothing:
         upstreams[upstream].transport.settle(&buffers)
         updateDeadline(handle)

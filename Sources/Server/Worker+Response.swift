@@ -206,6 +206,7 @@ extension Worker where IO: ~Copyable {
   private mutating func forwardBody(_ handle: Handle) {
     let upstream = exchanges[handle].upstream
     let downstream = exchanges[handle].downstream
+    var hasReceived = false
     while true {
       let room = downstreams[downstream].transport.room - BodyEncoder.overheadByteCount
       // Less would not hold a trailer section whole, which is decoded in one piece.
@@ -237,8 +238,14 @@ extension Worker where IO: ~Copyable {
         return
       case .needsInput(let consumed):
         upstreams[upstream].transport.inbound.consume(consumed)
+        // One block, and then whoever else is ready, however fast this backend and this client are.
+        if hasReceived && upstreams[upstream].transport.mayHoldMore {
+          queueToDrive(upstream: upstream)
+          updateDeadline(handle)
+          return
+        }
         switch upstreams[upstream].transport.receive(&io, &buffers) {
-        case .bytes: continue
+        case .bytes: hasReceived = true
         case .nothing:
           upstreams[upstream].transport.settle(&buffers)
           updateDeadline(handle)
