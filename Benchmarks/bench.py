@@ -175,7 +175,7 @@ def parse(arguments):
     )
     parser.add_argument("--tuned", action="store_true", help="add nginx and HAProxy tuned")
     parser.add_argument(
-        "--full", action="store_true", help="all rows and all peers, some 40 minutes"
+        "--full", action="store_true", help="all rows and all peers, about an hour"
     )
     parser.add_argument(
         "--idle", type=int, default=IDLE_COUNT, help=f"idle connections, 1 to {IDLE_MAX}"
