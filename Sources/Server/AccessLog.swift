@@ -105,7 +105,7 @@ struct AccessLog: ~Copyable {
     _ attempts: AttemptList, _ names: [[UInt8]]
   ) {
     line.append("{\"time\":\"")
-    clock.writeTime(to: &line)
+    clock.writeTime(SystemClock.wall(), to: &line)
     line.append("\",\"listener\":")
     line.appendJSONString(listener.span)
     if let client = facts.client {
@@ -213,7 +213,7 @@ struct AccessLog: ~Copyable {
     _ facts: AccessLogFacts, _ summary: RequestSummary?, _ text: Span<UInt8>,
     _ attempts: AttemptList, _ names: [[UInt8]]
   ) {
-    clock.writeTime(to: &line)
+    clock.writeTime(SystemClock.wall(), to: &line)
     line.append(0x20)
     if let client = facts.client { client.write(to: &line) } else { line.append("-") }
     line.append(0x20)

@@ -33,8 +33,8 @@ extension AccessLog {
     _ summary: RequestSummary?, _ text: Span<UInt8>, _ attempts: AttemptList, _ names: [[UInt8]]
   ) {
     switch field {
-    case .time: clock.writeTime(to: &line)
-    case .timeLocal: clock.writeLocalTime(to: &line)
+    case .time: clock.writeTime(SystemClock.wall(), to: &line)
+    case .timeLocal: clock.writeLocalTime(SystemClock.wall(), to: &line)
     case .listener: line.appendEscaped(listener.span)
     case .client: facts.client?.write(to: &line)
     case .method: append(summary?.methodName, text)

@@ -1,8 +1,7 @@
-// The wall clock as the lines of a log have it. A second is put into words once, for the many lines
-// that are written within it.
+// The time of day as the lines of a log have it. A second is put into words once, for all the lines
+// that are written within it. What time it is, is the caller's to say, in nanoseconds since 1970.
 
 import Primitives
-import Reactor
 
 struct LogClock: ~Copyable {
   /// Since 1970; what both texts say.
@@ -11,29 +10,23 @@ struct LogClock: ~Copyable {
   private var localTime = ByteBuffer()
 
   /// `2026-01-02T03:04:05.678Z` (RFC 3339).
-  mutating func writeTime(to line: inout ByteBuffer) {
-    let milliseconds = read()
+  mutating func writeTime(_ wall: UInt64, to line: inout ByteBuffer) {
+    update(wall)
     line.append(dateTime.bytes)
     line.append(0x2E)
-    line.append(decimal: milliseconds, digits: 3)
+    line.append(decimal: wall / 1_000_000 % 1000, digits: 3)
     line.append(0x5A)
   }
 
   /// `02/Jan/2026:03:04:05 +0000`, as nginx has it.
-  mutating func writeLocalTime(to line: inout ByteBuffer) {
-    _ = read()
+  mutating func writeLocalTime(_ wall: UInt64, to line: inout ByteBuffer) {
+    update(wall)
     line.append(localTime.bytes)
   }
 
-  /// Brings both texts up to now, and returns the milliseconds of the second that has begun.
-  private mutating func read() -> UInt64 {
-    let milliseconds = SystemClock.wall() / 1_000_000
-    if milliseconds / 1000 != second { begin(milliseconds / 1000) }
-    return milliseconds % 1000
-  }
-
-  private mutating func begin(_ second: UInt64) {
-    self.second = second
+  private mutating func update(_ wall: UInt64) {
+    if wall / 1_000_000_000 == second { return }
+    second = wall / 1_000_000_000
     let (year, month, day) = civilDate(daysSinceEpoch: Int(second / 86_400))
     dateTime.removeAll()
     dateTime.append(decimal: UInt64(year))
