@@ -17,7 +17,7 @@ import tempfile
 FOLDER = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, FOLDER)
 from peers import Backend, Martlet, Shape, find, make_certificates  # noqa: E402
-from processes import Failure, run_pinned, two_cores  # noqa: E402
+from processes import Failure, run_pinned, run_script, two_cores  # noqa: E402
 
 REQUESTS, CONNECTIONS = 3000, 8
 ROOM = 1.05
@@ -38,11 +38,14 @@ class CountedMartlet(Martlet):
             *(f"--callgrind-out-file={self.counts}", *super().command()),
         ]
 
-    def count(self, state):
+    def control(self, *order):
         subprocess.run(
-            [find("callgrind_control"), "-i", state, str(self.process.child.pid)],
+            [find("callgrind_control"), *order, str(self.process.child.pid)],
             check=True, capture_output=True, timeout=60,
         )
+
+    def count(self, state):
+        self.control("-i", state)
 
     def stop(self):
         # The counts are written at the end, which takes its time.
@@ -128,7 +131,4 @@ def main():
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except Failure as failure:
-        sys.exit(f"instructions: {failure}")
+    run_script("instructions", main)

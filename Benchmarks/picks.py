@@ -8,15 +8,14 @@ import argparse
 import glob
 import os
 import re
-import subprocess
 import sys
 import tempfile
 
 FOLDER = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, FOLDER)
 from instructions import CountedMartlet, load, strip  # noqa: E402
-from peers import Backend, Martlet, Shape, find, make_certificates  # noqa: E402
-from processes import Failure, free_ports, raise_descriptor_limit, two_cores  # noqa: E402
+from peers import Backend, Martlet, Shape, make_certificates  # noqa: E402
+from processes import free_ports, raise_descriptor_limit, run_script, two_cores  # noqa: E402
 
 STRATEGIES = ("round-robin", "weighted-round-robin", "least-connections", "random", "ip-hash")
 SIZES = (3, 16, 100, 10_000)
@@ -51,10 +50,7 @@ class CountedPools(CountedMartlet):
         return config
 
     def dump(self):
-        subprocess.run(
-            [find("callgrind_control"), "-d", str(self.process.child.pid)],
-            check=True, capture_output=True, timeout=60,
-        )
+        self.control("-d")
 
 
 def read(path):
@@ -115,7 +111,4 @@ def main():
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except Failure as failure:
-        sys.exit(f"picks: {failure}")
+    run_script("picks", main)

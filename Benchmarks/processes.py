@@ -11,6 +11,7 @@ import resource
 import signal
 import socket
 import subprocess
+import sys
 import time
 from contextlib import ExitStack
 
@@ -178,3 +179,11 @@ def run_pinned(command, core, seconds):
     if child.returncode != 0:
         raise Failure(f"{command[0]} exited with {child.returncode}: {errors.strip() or output}")
     return output
+
+
+def run_script(name, main):
+    """Runs `main`; a failure ends the script with one line that begins with its name."""
+    try:
+        main()
+    except Failure as failure:
+        sys.exit(f"{name}: {failure}")

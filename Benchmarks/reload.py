@@ -19,7 +19,13 @@ import time
 FOLDER = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, FOLDER)
 from peers import Backend, Martlet, Shape, make_certificates, write  # noqa: E402
-from processes import Failure, raise_descriptor_limit, run_pinned, two_cores  # noqa: E402
+from processes import (  # noqa: E402
+    Failure,
+    raise_descriptor_limit,
+    run_pinned,
+    run_script,
+    two_cores,
+)
 
 BACKEND_COUNT = 10_000
 REPLACED_COUNT = 300
@@ -142,7 +148,4 @@ def main():
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except Failure as failure:
-        sys.exit(f"reload: {failure}")
+    run_script("reload", main)

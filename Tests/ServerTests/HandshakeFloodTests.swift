@@ -4,8 +4,6 @@
 
 import Foundation
 import HTTP1
-import Logging
-import Metrics
 import Primitives
 import Proxy
 import Reactor
@@ -37,7 +35,7 @@ private final class Flood {
   }
 }
 
-private struct FloodIO: InputOutput {
+private struct FloodIO: QuietIO {
   let flood: Flood
   let now = Instant.origin + .seconds(1)
 
@@ -47,7 +45,6 @@ private struct FloodIO: InputOutput {
   }
   func event(_ index: Int) -> ReadinessEvent { flood.events[index] }
   mutating func watch(listener: Socket, token: UInt64) { flood.tokens[listener.descriptor] = token }
-  mutating func unwatch(listener: Socket) {}
   mutating func accept(from listener: Socket) -> AcceptResult {
     guard let next = flood.waiting[listener.descriptor]?.popLast() else { return .wouldBlock }
     return .accepted(Socket(descriptor: next), peer: .ip(.loopbackV4, port: 1))
@@ -70,16 +67,6 @@ private struct FloodIO: InputOutput {
     return .sent(first.count + second.count)
   }
   mutating func close(_ socket: Socket, reset: Bool) { flood.closed.insert(socket.descriptor) }
-
-  // What none of this asks for.
-  mutating func connect(to address: SocketAddress, token: UInt64) -> ConnectResult {
-    .failed(.connectionRefused)
-  }
-  mutating func reregister(_ socket: Socket, token: UInt64) {}
-  mutating func connectionResult(of socket: Socket) -> SystemError? { nil }
-  mutating func isQuiet(_ socket: Socket) -> Bool { true }
-  mutating func unacknowledgedByteCount(of socket: Socket) -> Int { 0 }
-  mutating func shutdownSending(_ socket: Socket) {}
 }
 
 @Suite struct HandshakeFloodTests {
@@ -101,19 +88,8 @@ private struct FloodIO: InputOutput {
     }
     let snapshot = Snapshot(
       settings: Settings(), listeners: [listener([]), listener([context])], pools: [])
-    var worker = Worker(
-      index: 0, io: FloodIO(flood: flood), seed: 1, snapshot: snapshot, inbox: try Inbox(),
-      peers: [], metrics: WorkerMetrics(),
-      events: EventLog(logger: Logger(label: "flood") { _ in SwiftLogNoOpLogHandler() }),
-      log: AccessLog(settings: LogSettings(), producer: nil))
-    worker.handle(
-      .install(
-        snapshot,
-        listeners: [
-          ListenerAssignment(socket: Self.plainListener, listener: 0),
-          ListenerAssignment(socket: Self.tlsListener, listener: 1),
-        ]))
-    return worker
+    return try loneWorker(
+      on: FloodIO(flood: flood), snapshot, listeners: [Self.plainListener, Self.tlsListener])
   }
 
   @Test func aTurnTakesSoManyHandshakesAndEveryoneWhoIsEstablished() throws {

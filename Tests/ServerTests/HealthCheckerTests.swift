@@ -3,8 +3,6 @@
 // The worker stands on an I/O with a clock of the test's own, on which every dial fails at once.
 
 import Balancing
-import Logging
-import Metrics
 import Primitives
 import Proxy
 import Reactor
@@ -18,7 +16,7 @@ private final class Dials {
   var times = [[Instant]](repeating: [], count: 65_536)
 }
 
-private struct DialIO: InputOutput {
+private struct DialIO: QuietIO {
   let dials: Dials
   var now: Instant { dials.now }
 
@@ -30,25 +28,6 @@ private struct DialIO: InputOutput {
     if case .ip(_, let port) = address { dials.times[Int(port)].append(now) }
     return .failed(.connectionRefused)
   }
-
-  // What none of this asks for.
-  func event(_ index: Int) -> ReadinessEvent { ReadinessEvent(token: 0, readiness: []) }
-  mutating func watch(listener: Socket, token: UInt64) {}
-  mutating func unwatch(listener: Socket) {}
-  mutating func accept(from listener: Socket) -> AcceptResult { .wouldBlock }
-  mutating func register(_ socket: Socket, token: UInt64) {}
-  mutating func receive(
-    from socket: Socket, into output: inout OutputSpan<UInt8>
-  ) -> ReceiveResult { .wouldBlock }
-  mutating func send(to socket: Socket, _ first: Span<UInt8>, _ second: Span<UInt8>) -> SendResult {
-    .wouldBlock
-  }
-  mutating func close(_ socket: Socket, reset: Bool) {}
-  mutating func reregister(_ socket: Socket, token: UInt64) {}
-  mutating func connectionResult(of socket: Socket) -> SystemError? { nil }
-  mutating func isQuiet(_ socket: Socket) -> Bool { true }
-  mutating func unacknowledgedByteCount(of socket: Socket) -> Int { 0 }
-  mutating func shutdownSending(_ socket: Socket) {}
 }
 
 @Suite struct HealthCheckerTests {
@@ -74,13 +53,7 @@ private struct DialIO: InputOutput {
   }
 
   private func worker(_ snapshot: Snapshot) throws -> Worker<DialIO> {
-    var worker = Worker(
-      index: 0, io: DialIO(dials: dials), seed: 1, snapshot: snapshot, inbox: try Inbox(),
-      peers: [], metrics: WorkerMetrics(),
-      events: EventLog(logger: Logger(label: "checks") { _ in SwiftLogNoOpLogHandler() }),
-      log: AccessLog(settings: LogSettings(), producer: nil))
-    worker.handle(.install(snapshot, listeners: []))
-    return worker
+    try loneWorker(on: DialIO(dials: dials), snapshot)
   }
 
   private func run(_ worker: inout Worker<DialIO>, until end: Instant) {

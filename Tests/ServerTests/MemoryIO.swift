@@ -4,7 +4,8 @@ import Primitives
 import Reactor
 
 /// What one socket receives and how much it takes are set by the test.
-struct MemoryIO: InputOutput {
+struct MemoryIO: QuietIO {
+  let now = Instant.origin
   /// What arrives, in pieces: no call returns bytes of two.
   var incoming: [[UInt8]] = []
   /// What a receive says once all has been taken.
@@ -39,22 +40,4 @@ struct MemoryIO: InputOutput {
     capacity -= count
     return .sent(count)
   }
-
-  // What no connection asks for.
-  let now = Instant.origin
-  mutating func wait(until deadline: Instant?) -> Int { 0 }
-  func event(_ index: Int) -> ReadinessEvent { ReadinessEvent(token: 0, readiness: []) }
-  mutating func watch(listener: Socket, token: UInt64) {}
-  mutating func unwatch(listener: Socket) {}
-  mutating func accept(from listener: Socket) -> AcceptResult { .wouldBlock }
-  mutating func register(_ socket: Socket, token: UInt64) {}
-  mutating func connect(to address: SocketAddress, token: UInt64) -> ConnectResult {
-    .started(Socket(descriptor: 0))
-  }
-  mutating func reregister(_ socket: Socket, token: UInt64) {}
-  mutating func connectionResult(of socket: Socket) -> SystemError? { nil }
-  mutating func isQuiet(_ socket: Socket) -> Bool { true }
-  mutating func unacknowledgedByteCount(of socket: Socket) -> Int { 0 }
-  mutating func shutdownSending(_ socket: Socket) {}
-  mutating func close(_ socket: Socket, reset: Bool) {}
 }

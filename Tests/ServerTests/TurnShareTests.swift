@@ -5,8 +5,6 @@
 
 import Balancing
 import HTTP
-import Logging
-import Metrics
 import Primitives
 import Proxy
 import Reactor
@@ -39,7 +37,7 @@ private final class Flood {
   }
 }
 
-private struct FloodIO: InputOutput {
+private struct FloodIO: QuietIO {
   let flood: Flood
   let now = Instant.origin + .seconds(1)
 
@@ -82,15 +80,6 @@ private struct FloodIO: InputOutput {
     }
     return .sent(first.count + second.count)
   }
-
-  // What none of this asks for.
-  mutating func unwatch(listener: Socket) {}
-  mutating func close(_ socket: Socket, reset: Bool) {}
-  mutating func reregister(_ socket: Socket, token: UInt64) {}
-  mutating func connectionResult(of socket: Socket) -> SystemError? { nil }
-  mutating func isQuiet(_ socket: Socket) -> Bool { true }
-  mutating func unacknowledgedByteCount(of socket: Socket) -> Int { 0 }
-  mutating func shutdownSending(_ socket: Socket) {}
 }
 
 @Suite struct TurnShareTests {
@@ -112,14 +101,8 @@ private struct FloodIO: InputOutput {
           name: [], table: RouteTable([RouteMatch()]), routes: [RouteSettings(.forward(pool: 0))])
       ],
       pools: [PoolSettings(pool: pool, retry: RetryPolicy(), limits: limits, check: nil)])
-    var worker = Worker(
-      index: 0, io: FloodIO(flood: flood), seed: 1, snapshot: snapshot, inbox: try Inbox(),
-      peers: [], metrics: WorkerMetrics(),
-      events: EventLog(logger: Logger(label: "share") { _ in SwiftLogNoOpLogHandler() }),
-      log: AccessLog(settings: LogSettings(), producer: nil))
-    worker.handle(
-      .install(snapshot, listeners: [ListenerAssignment(socket: Flood.listener, listener: 0)]))
-    return worker
+    return try loneWorker(
+      on: FloodIO(flood: flood), snapshot, listeners: [Flood.listener])
   }
 
   @Test(arguments: [
