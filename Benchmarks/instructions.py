@@ -1,35 +1,91 @@
-"""Instructions and allocations per request, counted by valgrind instead of timed.
+"""Instructions and allocations per request, counted by valgrind instead of timed, and the memory of
+an idle connection.
 
 A fixed load on one worker takes about the same number of instructions on every machine and on a
-busy one too, so that a change which costs speed is seen where nothing can be measured. What was
-counted last is pinned in LOADS; more than ROOM above it fails. Whoever makes Martlet faster, or has
-a good reason to make it slower, pins the new count and says why in the commit. A request in steady
-state allocates nothing: the few allocations counted are those of other threads.
+busy one too. So a change that costs speed shows where no time can be measured. LOADS pins the last
+count of each load; more than ROOM above it fails. A change that makes Martlet faster, or slower for a
+good reason, pins the new count and its commit says why. Each load runs twice, short and long, and the
+difference is what counts: so the handshakes of its connections are left out. A plain request allocates
+nothing in steady state: the few allocations counted are those of other threads. Over TLS the
+allocations are those of OpenSSL, which gives its record buffers back between two records.
 """
 
 import argparse
+import glob
 import os
 import re
 import subprocess
 import sys
 import tempfile
+from dataclasses import dataclass
 
 FOLDER = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, FOLDER)
-from peers import Backend, Martlet, Shape, find, make_certificates  # noqa: E402
-from processes import Failure, run_pinned, run_script, two_cores  # noqa: E402
+from bench import measure_idle  # noqa: E402
+from peers import POST_PATH, Backend, Martlet, Shape, find, make_certificates  # noqa: E402
+from processes import Failure, free_ports, raise_descriptor_limit, run_pinned, run_script, two_cores  # noqa: E402
 
-REQUESTS, CONNECTIONS = 3000, 8
+CONNECTIONS = 8
 ROOM = 1.05
-ALLOCATIONS_MAX = 0.2
-# GET of 13 bytes by plain HTTP, in user code alone: without and with the access log.
-LOADS = {"small answer": (Shape(), 22_700), "with the access log": (Shape(log=True), 27_200)}
+ALLOCATIONS_ROOM = 0.2
+SHORT = 10 * CONNECTIONS
+POST_BYTES = 64 * 1024
+IDLE_CONNECTIONS, IDLE_BYTES = 2000, 14_700
+
+
+@dataclass(frozen=True)
+class Load:
+    """Requests for one path on one port, with the instructions and allocations that each may take."""
+
+    port: str
+    path: str
+    requests: int
+    pinned: int
+    allocations: float = 0
+    post: int = 0
+    is_redirect: bool = False
+
+
+# By shape, so that the loads of one shape share a process.
+LOADS = {
+    Shape(): {
+        "small answer": Load("plain", "/small", 3000, 22_600),
+        "small answer, TLS": Load("tls", "/small", 3000, 38_100, 6),
+        "64 KiB answer, TLS": Load("tls", "/64k", 500, 349_000, 20),
+        "64 KiB POST, TLS": Load("tls", POST_PATH, 500, 347_500, 15, post=POST_BYTES),
+        "every other one retried": Load("retry", "/small", 1000, 25_300, 0.6),
+        "redirect": Load("redirect", "/small", 1000, 18_900, 9, is_redirect=True),
+    },
+    Shape(log=True): {"with the access log": Load("plain", "/small", 3000, 27_200)},
+}
 
 
 class CountedMartlet(Martlet):
     """Martlet under callgrind, which begins to count when it is told to."""
 
     start_seconds = 120
+
+    def configuration(self):
+        config = super().configuration()
+        dead, self.ports["retry"], self.ports["redirect"] = free_ports(3)
+        # Half of the requests meet a backend that refuses. Two picks of round robin make one retry.
+        config["pools"].append(
+            {
+                "name": "retry",
+                "health": "off",
+                "ejection": "off",
+                "retry": {"budget-percent": 100},
+                "backends": [f"127.0.0.1:{dead}", *self.backends],
+            }
+        )
+        for name in ("retry", "redirect"):
+            config["listeners"].append({"listen": f"127.0.0.1:{self.ports[name]}", "name": name})
+        config["routes"] = [
+            {"listeners": ["retry"], "forward": "retry"},
+            {"listeners": ["redirect"], "redirect": {"host": "example.org"}},
+            {"forward": "default"},
+        ]
+        return config
 
     def command(self):
         self.counts = os.path.join(self.folder, "callgrind.out")
@@ -47,6 +103,13 @@ class CountedMartlet(Martlet):
     def count(self, state):
         self.control("-i", state)
 
+    def dump(self):
+        self.control("-d")
+
+    def dumps(self):
+        paths = glob.glob(f"{self.counts}.*")
+        return sorted(paths, key=lambda path: int(path.rsplit(".", 1)[1]))
+
     def stop(self):
         # The counts are written at the end, which takes its time.
         self.process.child.terminate()
@@ -54,11 +117,13 @@ class CountedMartlet(Martlet):
         super().stop()
 
 
-def load(port, core, requests):
-    url = f"http://127.0.0.1:{port}/small"
+def load(port, core, requests, path="/small", tls=False, body=None, status="2xx"):
+    url = f"{'https' if tls else 'http'}://127.0.0.1:{port}{path}"
     command = [find("h2load"), "--h1", "-n", str(requests), "-c", str(CONNECTIONS), url]
+    if body:
+        command += ["-d", body]
     output = run_pinned(command, core, 120)
-    if f"{requests} succeeded" not in output:
+    if f"{requests} {status}" not in output:
         raise Failure(output)
 
 
@@ -80,18 +145,33 @@ def read(path):
     return instructions, allocations
 
 
-def measure(shape, folder, cores, backend, certificates):
+def run(peer, load_, core, requests, body):
+    load(
+        peer.ports[load_.port], core, requests, load_.path, tls=load_.port == "tls",
+        body=body if load_.post else None, status="3xx" if load_.is_redirect else "2xx",
+    )  # fmt: skip
+
+
+def measure(shape, loads, folder, cores, backend, certificates, body):
+    """Yields the name of each load with its instructions and allocations per request."""
     peer = CountedMartlet(folder, {cores[0]}, backend, certificates, shape)
     try:
         # Buffers, connections and tables are made once.
-        load(peer.ports["plain"], cores[1], 10 * CONNECTIONS)
+        for each in loads.values():
+            run(peer, each, cores[1], SHORT, body)
         peer.count("on")
-        load(peer.ports["plain"], cores[1], REQUESTS)
+        peer.dump()
+        for each in loads.values():
+            for requests in (SHORT, SHORT + each.requests):
+                run(peer, each, cores[1], requests, body)
+                peer.dump()
         peer.count("off")
     finally:
         peer.stop()
-    instructions, allocations = read(peer.counts)
-    return instructions / REQUESTS, allocations / REQUESTS
+    # The first dump holds what was before.
+    counts = [read(path) for path in peer.dumps()[1:]]
+    for (name, each), short, long in zip(loads.items(), counts[::2], counts[1::2]):
+        yield name, *((more - less) / each.requests for less, more in zip(short, long))
 
 
 def strip(binary, folder):
@@ -106,24 +186,36 @@ def main():
     parser.add_argument("--binary", metavar="PATH", required=True, help="the martlet to count")
     binary = parser.parse_args().binary
     cores = two_cores()
+    raise_descriptor_limit()
     problems = []
     with tempfile.TemporaryDirectory(prefix="martlet-count-") as folder:
         Martlet.binary = strip(binary, folder)
         certificates = make_certificates(folder)
         backend = Backend(folder, {cores[1]})
+        body = os.path.join(folder, "body")
+        with open(body, "wb") as file:
+            file.write(b"m" * POST_BYTES)
         try:
-            for name, (shape, pinned) in LOADS.items():
-                instructions, allocations = measure(
-                    shape, folder, cores, backend, certificates
-                )
-                print(
-                    f"{name}: {instructions:,.0f} instructions a request (pinned: {pinned:,}), "
-                    f"{allocations:.2f} allocations"
-                )
-                if instructions > pinned * ROOM:
-                    problems.append(f"{name} takes more instructions than are pinned")
-                if allocations > ALLOCATIONS_MAX:
-                    problems.append(f"{name} allocates")
+            for shape, loads in LOADS.items():
+                for name, instructions, allocations in measure(
+                    shape, loads, folder, cores, backend, certificates, body
+                ):
+                    pinned = loads[name].pinned
+                    print(
+                        f"{name}: {instructions:,.0f} instructions a request (pinned: {pinned:,}), "
+                        f"{allocations:.2f} allocations",
+                        flush=True,
+                    )
+                    if instructions > pinned * ROOM:
+                        problems.append(f"{name} takes more instructions than are pinned")
+                    if allocations > loads[name].allocations + ALLOCATIONS_ROOM:
+                        problems.append(f"{name} allocates")
+            held = measure_idle(
+                lambda: Martlet(folder, {cores[0]}, backend, certificates), IDLE_CONNECTIONS, cores[1]
+            )
+            print(f"idle TLS connection: {held:,.0f} bytes (pinned: {IDLE_BYTES:,})")
+            if held > IDLE_BYTES * ROOM:
+                problems.append("an idle connection holds more memory than is pinned")
         finally:
             backend.stop()
     if problems:
