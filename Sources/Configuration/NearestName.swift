@@ -1,7 +1,8 @@
-// Finds what somebody probably meant: the known name with the fewest typing errors between.
+// Finds what somebody probably meant: the known name with the fewest typing errors between, or the
+// only one that begins like it.
 
 /// The name among `known` that is closest to `name`, or nil when none is close.
-func nearestName(to name: String, among known: [String]) -> String? {
+public func nearestName(to name: String, among known: [String]) -> String? {
   let wanted = comparable(name)
   let tolerance = wanted.count <= 3 ? 1 : wanted.count <= 8 ? 2 : 3
   var best: (name: String, distance: Int)?
@@ -11,7 +12,10 @@ func nearestName(to name: String, among known: [String]) -> String? {
     let distance = editDistance(wanted, comparable(candidate))
     if distance <= tolerance && distance < (best?.distance ?? .max) { best = (candidate, distance) }
   }
-  return best?.name
+  if let best { return best.name }
+  // `warn` for `warning`: an abbreviation that fits one name alone.
+  let completed = known.filter { comparable($0).starts(with: wanted) }
+  return wanted.count >= 3 && completed.count == 1 ? completed.first : nil
 }
 
 /// Lower case and without separators, because `maxAttempts` and `max_attempts` mean `max-attempts`.

@@ -61,29 +61,34 @@ struct AdminOptions: ParsableArguments {
   /// Asks the running process; an error of its is an error of ours.
   func ask(_ method: String, _ path: String, body: String? = nil) throws -> [UInt8] {
     let response: BlockingClient.Response
-    do throws(BlockingClient.Failure) {
+    do {
       response = try client().ask(method, path, body: Array((body ?? "").utf8))
-    } catch {
-      throw fail(Self.reason(error))
+    } catch let failure as BlockingClient.Failure {
+      throw fail(Self.reason(failure))
     }
     if response.status < 300 { return response.body }
     throw fail(Self.reason(response))
   }
 
-  /// Prints an answer that goes on, until it ends or nobody reads any more.
-  func follow(_ path: String) throws {
-    do throws(BlockingClient.Failure) {
+  /// Passes on the lines of an answer that goes on, until it ends.
+  func follow(_ path: String, line: (ArraySlice<UInt8>) -> Void) throws {
+    var rest: [UInt8] = []
+    do {
       try client().stream("GET", path) { piece in
-        writeOutput(String(decoding: piece, as: UTF8.self))
+        rest += piece
+        while let end = rest.firstIndex(of: UInt8(ascii: "\n")) {
+          line(rest[..<end])
+          rest.removeSubrange(...end)
+        }
         return true
       }
-    } catch {
-      throw fail(Self.reason(error))
+    } catch let failure as BlockingClient.Failure {
+      throw fail(Self.reason(failure))
     }
   }
 
-  private func client() throws(BlockingClient.Failure) -> BlockingClient {
-    guard let admin else { return BlockingClient(to: .unix(path)) }
+  private func client() throws -> BlockingClient {
+    guard let admin else { return BlockingClient(to: .unix(try socketPath())) }
     var credentials = BlockingClient.Credentials()
     credentials.authority = ca
     if let cert, let key { credentials.certificate = (cert, key) }
@@ -98,12 +103,16 @@ struct AdminOptions: ParsableArguments {
     return try BlockingClient(url: admin, credentials)
   }
 
-  private var path: String {
+  /// The socket to ask. A file that was named must be there and valid; config.json need not.
+  private func socketPath() throws -> String {
     if let socket { return socket }
-    guard let file = try? ConfigurationFile.find(config),
-      let configuration = Configuration.read(file.bytes, file: file.path).configuration,
-      case .path(let path) = configuration.admin.socket
-    else { return AdminSocket.standardPath }
+    guard let file = try ConfigurationFile.find(config) else { return AdminSocket.standardPath }
+    let reading = Configuration.read(file.bytes, file: file.path)
+    let configuration = config == nil ? reading.configuration : try accept(reading)
+    guard let configuration else { return AdminSocket.standardPath }
+    guard let path = AdminSocket.path(in: configuration) else {
+      throw fail("\(file.path): admin.socket is off; give --admin with the address of admin.listen")
+    }
     return path
   }
 
@@ -117,12 +126,13 @@ struct AdminOptions: ParsableArguments {
     return "\(failure.message); is Martlet running, with this as its admin address?"
   }
 
-  /// What went wrong, in the words of the running process.
+  /// What went wrong, as the running process says it: the error, and a line for each reason.
   private static func reason(_ response: BlockingClient.Response) -> String {
-    for (name, value) in Configuration.simpleMembers(ofJSON: response.body) ?? [] {
-      if name == "error", case .text(let text) = value { return text }
+    guard let reply = AdminReply(response.body), let error = reply["error"] else {
+      return String(decoding: response.body, as: UTF8.self)
     }
-    return String(decoding: response.body, as: UTF8.self)
+    let reasons = reply["reasons"]?.items ?? []
+    return reasons.reduce(error.text) { "\($0)\n\($1.text)" }
   }
 }
 

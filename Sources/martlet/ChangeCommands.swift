@@ -1,4 +1,4 @@
-// Steering a running Martlet: `drain`, `enable`, `set-weight`, `log-level`, `reload`.
+// Commands that change a running Martlet: `drain`, `enable`, `set-weight`, `log-level`, `reload`.
 
 import ArgumentParser
 import Configuration
@@ -8,35 +8,37 @@ import Server
 
 struct Drain: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Take a backend out: no new exchanges, those under way go on.",
+    abstract: "Drain a backend: it gets no new exchanges, and active ones go on.",
     discussion: """
-      It lasts until `martlet enable`, also over reloads and upgrades. With --wait the command \
-      ends when the last exchange there has, so that the backend can be stopped behind it; \
-      an open WebSocket is one. It ends with 70 if some are left after --timeout.
+      The backend stays drained until `martlet enable`, also over reloads and upgrades. With --wait \
+      the command ends when no exchange is active there, so that the backend can be stopped. An \
+      open WebSocket is an active exchange. Exits with 70 if some are still active after --timeout.
 
       EXAMPLES
         martlet drain app/10.0.0.11:8080
-        martlet drain --wait --timeout 5m app/10.0.0.11:8080 && ssh 10.0.0.11 systemctl restart app
+        martlet drain --wait --timeout 5m app/10.0.0.11:8080
       """)
 
   @OptionGroup var admin: AdminOptions
 
-  @Argument(help: ArgumentHelp("The backend.", valueName: "pool/backend"))
+  @Argument(
+    help: ArgumentHelp("The backend, such as app/10.0.0.11:8080.", valueName: "pool/backend"),
+    transform: BackendName.init)
   var backend: BackendName
 
-  @Flag(help: "End when no exchange is left there.")
+  @Flag(help: "Wait until no exchange is active there.")
   var wait = false
 
   @Option(
     help: ArgumentHelp(
-      "The longest wait, such as 5m; without end by default.", valueName: "duration"))
+      "The longest wait, such as 5m. The default is no limit.", valueName: "duration"))
   var timeout: String?
 
   func validate() throws {
     guard let timeout else { return }
     if !wait { throw ValidationError("--timeout goes with --wait") }
     if Configuration.duration(timeout) == nil {
-      throw ValidationError("'\(timeout)' is no duration: write one such as 30s or 5m")
+      throw ValidationError("'\(timeout)' is not a duration; write one such as 30s or 5m")
     }
   }
 
@@ -45,36 +47,38 @@ struct Drain: ParsableCommand {
     var left = try change(backend, "{\"state\": \"draining\"}", admin)
     while wait && left > 0 {
       if let end, SystemClock.monotonic() >= end {
-        writeError("martlet: error: \(backend) still has \(left) under way\n")
+        writeError("martlet: error: \(backend) still has \(left) active exchanges\n")
         throw ExitCode(70)
       }
       CurrentProcess.pause(.milliseconds(200))
       left = try change(backend, "{\"state\": \"draining\"}", admin)
     }
-    writeOutput("\(backend) takes no new exchanges; \(left) under way\n")
+    writeOutput("\(backend) is draining; \(left) active exchanges\n")
   }
 }
 
 struct Enable: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Use a backend again that was drained.")
+    abstract: "Enable a drained backend again.")
 
   @OptionGroup var admin: AdminOptions
 
-  @Argument(help: ArgumentHelp("The backend.", valueName: "pool/backend"))
+  @Argument(
+    help: ArgumentHelp("The backend, such as app/10.0.0.11:8080.", valueName: "pool/backend"),
+    transform: BackendName.init)
   var backend: BackendName
 
   func run() throws {
     _ = try change(backend, "{\"state\": \"enabled\"}", admin)
-    writeOutput("\(backend) is used again\n")
+    writeOutput("\(backend) is enabled\n")
   }
 }
 
 struct SetWeight: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Give a backend another share than the configured one.",
+    abstract: "Set the weight of a backend.",
     discussion: """
-      It lasts until it is set to `configured`, also over reloads.
+      The weight stays until it is set to `configured`, also over reloads.
 
       EXAMPLES
         martlet set-weight app/10.0.0.11:8080 1
@@ -83,7 +87,9 @@ struct SetWeight: ParsableCommand {
 
   @OptionGroup var admin: AdminOptions
 
-  @Argument(help: ArgumentHelp("The backend.", valueName: "pool/backend"))
+  @Argument(
+    help: ArgumentHelp("The backend, such as app/10.0.0.11:8080.", valueName: "pool/backend"),
+    transform: BackendName.init)
   var backend: BackendName
 
   @Argument(help: ArgumentHelp("1 to 256, or `configured`.", valueName: "weight"))
@@ -91,7 +97,7 @@ struct SetWeight: ParsableCommand {
 
   func validate() throws {
     if weight != "configured" && !(Int(weight).map { (1...256).contains($0) } ?? false) {
-      throw ValidationError("'\(weight)' is no weight: write 1 to 256, or 'configured'")
+      throw ValidationError("'\(weight)' is not a weight; write 1 to 256, or configured")
     }
   }
 
@@ -105,9 +111,9 @@ struct SetWeight: ParsableCommand {
 struct SetLogLevel: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "log-level",
-    abstract: "Show or change which messages of the process log are shown.",
+    abstract: "Show or set the level of the process log.",
     discussion: """
-      It lasts until the next reload, which puts the file's `log.level` into force.
+      The level stays until the next reload, which restores `log.level` of the configuration.
 
       EXAMPLES
         martlet log-level
@@ -124,10 +130,11 @@ struct SetLogLevel: ParsableCommand {
   private static let levels = Configuration.Log.Level.allCases.map(\.rawValue) + ["configured"]
 
   func validate() throws {
-    if let level, !Self.levels.contains(level) {
-      throw ValidationError(
-        "'\(level)' is no level: write one of \(Self.levels.joined(separator: ", "))")
-    }
+    guard let level, !Self.levels.contains(level) else { return }
+    let nearest = nearestName(to: level, among: Self.levels).map { ". Did you mean '\($0)'?" }
+    throw ValidationError(
+      "'\(level)' is not a level; write one of \(Self.levels.joined(separator: ", "))"
+        + (nearest ?? ""))
   }
 
   func run() throws {
@@ -147,12 +154,12 @@ struct SetLogLevel: ParsableCommand {
 
 struct Reload: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Take up the configuration file anew, and say how that went.",
+    abstract: "Reload the configuration, and wait for the result.",
     discussion: """
-      The same as SIGHUP, except that this command waits for the outcome. A file with a mistake \
-      changes nothing.
+      Works like SIGHUP, and prints every reason if the new configuration is refused. A refused \
+      configuration changes nothing.
 
-      Ends with 0 when the new configuration is in force, with 70 when it was refused.
+      Exits with 0 when the new configuration is in force, and with 70 when it is refused.
       """)
 
   @OptionGroup var admin: AdminOptions
@@ -164,15 +171,18 @@ struct Reload: ParsableCommand {
 }
 
 /// `pool/backend`, where the backend's own name may hold slashes.
-struct BackendName: ExpressibleByArgument, CustomStringConvertible {
+struct BackendName: CustomStringConvertible {
   let pool: String
   let address: String
 
-  init?(argument: String) {
-    guard let slash = argument.firstIndex(of: "/"), slash != argument.startIndex else { return nil }
-    pool = String(argument[..<slash])
-    address = String(argument[argument.index(after: slash)...])
-    if address.isEmpty { return nil }
+  init(_ argument: String) throws {
+    let parts = argument.split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false)
+    guard parts.count == 2, parts.allSatisfy({ !$0.isEmpty }) else {
+      throw ValidationError(
+        "'\(argument)' does not name a backend; write pool/backend, such as app/10.0.0.11:8080."
+          + " `martlet status` lists them")
+    }
+    (pool, address) = (String(parts[0]), String(parts[1]))
   }
 
   var description: String { "\(pool)/\(address)" }

@@ -25,7 +25,7 @@ struct Check: ParsableCommand {
   var named = ConfigurationFile.standardPath
 
   @Option(
-    name: .customLong("config"),
+    name: [.customShort("c"), .customLong("config")],
     help: ArgumentHelp("The same, as `martlet run` takes it.", valueName: "file"))
   var option: String?
 

@@ -1,6 +1,7 @@
 // The command `martlet`: what it is, its parts, and how they end.
 
 import ArgumentParser
+import Configuration
 
 @main
 struct Martlet: ParsableCommand {
@@ -8,22 +9,22 @@ struct Martlet: ParsableCommand {
     commandName: "martlet",
     abstract: "An HTTPS edge load balancer.",
     discussion: """
-      Martlet terminates TLS, spreads HTTP requests over a pool of backends, checks their health \
-      and retries what may be retried.
+      Martlet terminates TLS, balances HTTP requests over pools of backends, checks their health \
+      and retries a request on another backend where that is safe.
 
       EXAMPLES
         Try it, with three demo backends in the same process:
           martlet run --demo --plain-http --listen 127.0.0.1:8080
           curl http://127.0.0.1:8080/
 
-        Serve what config.json says:
+        Run with config.json:
           martlet check && martlet run
 
       EXIT STATUS
         0   done, or the configuration is valid
         1   the configuration is invalid
         64  the command line is wrong
-        70  it failed while running: an address is taken, a file can't be written
+        70  the command failed: an address is in use, a process can't be reached
       """,
     version: "0.1.0",
     subcommands: [
@@ -31,4 +32,20 @@ struct Martlet: ParsableCommand {
       SetWeight.self, SetLogLevel.self, Diff.self, Reload.self, Upgrade.self, Backend.self,
       ReferenceCommand.self,
     ])
+
+  static func main() {
+    refuseUnknownCommand()
+    main(nil)
+  }
+
+  /// ArgumentParser calls a mistyped command an unexpected argument; this names the nearest one.
+  private static func refuseUnknownCommand() {
+    let known = configuration.subcommands.map { $0._commandName } + ["help"]
+    guard let name = CommandLine.arguments.dropFirst().first, !name.hasPrefix("-"),
+      !known.contains(name)
+    else { return }
+    let nearest = nearestName(to: name, among: known).map { "; did you mean '\($0)'?" }
+    exit(
+      withError: ValidationError("there is no command '\(name)'\(nearest ?? "")"))
+  }
 }

@@ -18,6 +18,14 @@ struct NearestNameTests {
   }
 
   @Test(
+    "completes an abbreviation that fits one name alone",
+    arguments: [("warn", "warning"), ("err", "error"), ("w", nil), ("lim", nil)])
+  func abbreviation(_ name: String, _ expected: String?) {
+    let known = ["warning", "error", "limits", "limiter"]
+    #expect(nearestName(to: name, among: known) == expected)
+  }
+
+  @Test(
     "counts insertions, deletions, replacements and swaps",
     arguments: [
       ("", "", 0), ("a", "", 1), ("", "ab", 2), ("kitten", "sitting", 3), ("ab", "ba", 1),

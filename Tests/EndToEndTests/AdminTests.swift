@@ -141,7 +141,10 @@ import Testing
     #expect(try ask(martlet, "/metrics").text.contains("\n\(name) 1\n"))
     try martlet.folder.write("{", to: "config.json")
     let result = try command(martlet, "reload")
-    #expect(result.status == 70 && result.errors.contains("refused"), "\(result.errors)")
+    #expect(result.status == 70, "\(result.errors)")
+    let lines = result.errors.split(separator: "\n")
+    #expect(lines.first?.hasPrefix("martlet: error: ") == true && lines.count == 2)
+    #expect(lines.last?.contains("config.json:1:2: error: ") == true, "\(result.errors)")
     #expect(try martlet.get().text == "still here")
     #expect(try ask(martlet, "/metrics").text.contains("\n\(name) 0\n"))
     #expect(try command(martlet, "status").output.contains("refused   the last reload"))
@@ -153,7 +156,10 @@ import Testing
     let (one, two) = (try StubBackend("one"), try StubBackend("two"))
     let martlet = try MartletProcess(backends: [one, two])
     #expect(try command(martlet, "drain", "default/\(one.address)").status == 0)
-    let result = try command(martlet, "explain", "GET", "http://a/x/../y")
+    let text = try command(martlet, "explain", "GET", "http://a/x/../y").output
+    #expect(text.contains("\npool      default\n"), "\(text)")
+    #expect(text.contains("  draining by hand\n"), "\(text)")
+    let result = try command(martlet, "explain", "--json", "GET", "http://a/x/../y")
     let value = try JSONSerialization.jsonObject(with: Data(result.output.utf8))
     let object = try #require(value as? [String: Any])
     #expect(object["path"] as? String == "/y" && object["pool"] as? String == "default")
@@ -172,17 +178,24 @@ import Testing
     let martlet = try MartletProcess(backends: [stub])
     let socket = martlet.folder.path("admin.sock")
     let tap = try ChildProcess(
+      [Installation.binary, "tap", "--json", "--status", "500", "--socket", socket])
+    let readable = try ChildProcess(
       [Installation.binary, "tap", "--status", "500", "--socket", socket])
     // Whether it taps already shows by what it says, so it is asked again until it does.
     try eventually("a line is shown") {
       _ = try martlet.get("/good")
       _ = try martlet.get("/bad")
-      return tap.outputText.contains("\n")
+      return tap.outputText.contains("\n") && readable.outputText.contains("\n")
     }
     #expect(tap.outputText.contains(#""target":"/bad""#))
-    #expect(!tap.outputText.contains("/good"))
-    tap.signal(SIGTERM)
-    _ = try tap.waitForExit()
+    let line = try #require(readable.outputText.split(separator: "\n").first)
+    #expect(line.contains(" GET ") && line.contains(" /bad 500 ok 0 "), "\(line)")
+    #expect(line.contains("[\(stub.address) ok "), "\(line)")
+    for tap in [tap, readable] {
+      #expect(!tap.outputText.contains("/good"))
+      tap.signal(SIGTERM)
+      _ = try tap.waitForExit()
+    }
   }
 
   @Test func `failed exchanges are remembered with their attempts`() throws {

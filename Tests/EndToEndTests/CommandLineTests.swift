@@ -122,6 +122,46 @@ import Testing
     #expect(result.errors.contains("--nonsense"))
   }
 
+  @Test func `a mistyped command, value or backend gets the form that is expected`() throws {
+    for (arguments, wanted) in [
+      (["statsu"], "there is no command 'statsu'; did you mean 'status'?"),
+      (["log-level", "warn"], "Did you mean 'warning'?"),
+      (["drain", "app"], "write pool/backend, such as app/10.0.0.11:8080"),
+      (["run", "--startegy", "random"], "Did you mean '--strategy'?"),
+    ] {
+      let child = try MartletProcess.start(arguments, in: folder)
+      #expect(try child.waitForExit() == 64)
+      #expect(child.errorText.contains(wanted), "\(child.errorText)")
+    }
+  }
+
+  @Test func `a command whose configuration file can't be used fails`() throws {
+    let missing = try martlet("status", "--config", "none.json")
+    #expect(missing.status == 1 && missing.errors.contains("none.json: error: the file can't be read"))
+    try folder.write("{", to: "broken.json")
+    let broken = try martlet("status", "-c", "broken.json")
+    #expect(broken.status == 1 && broken.errors.contains("broken.json:1:"), "\(broken.errors)")
+    #expect(try martlet("check", "-c", "broken.json").status == 1)
+  }
+
+  @Test func `no line of a help text is wrapped within an example`() throws {
+    let commands = try martlet("--help").output.components(separatedBy: "SUBCOMMANDS:")
+    let names = try #require(commands.last).split(separator: "\n").compactMap { line in
+      line.hasPrefix("  ") && !line.hasPrefix("   ")
+        ? line.split(separator: " ").first.map(String.init) : nil
+    }
+    #expect(names.count > 12)
+    for name in names {
+      let lines = try martlet(name, "--help").output.split(
+        separator: "\n", omittingEmptySubsequences: false)
+      guard let start = lines.firstIndex(of: "EXAMPLES") else { continue }
+      let examples = lines[(start + 1)...].prefix { !$0.isEmpty }
+      let isContinued = examples.dropLast().filter { $0.hasSuffix("\\") }.count
+      let commands = examples.filter { $0.contains(/^  (martlet|curl|git) /) }
+      #expect(commands.count + isContinued == examples.count, "\(name): \(examples)")
+    }
+  }
+
   @Test func `a wrong flag is an error of the configuration, by name`() throws {
     let result = try martlet("run", "--backend", "127.0.0.1:1", "--strategy", "nonsense")
     #expect(result.status == 1)

@@ -77,29 +77,7 @@ struct StatusText {
         "\(reading[.attempts])", "\(reading.failureCount)", failure ?? "",
       ])
     }
-    return [head] + Self.columns(rows)
-  }
-
-  /// Each column as wide as its widest cell.
-  static func columns(_ rows: [[String]]) -> [String] {
-    var widths: [Int] = []
-    for row in rows {
-      for (index, cell) in row.enumerated() {
-        if index == widths.count { widths.append(0) }
-        widths[index] = max(widths[index], cell.count)
-      }
-    }
-    return rows.map { row in
-      var line = ""
-      for (index, cell) in row.enumerated() {
-        line += cell
-        if index < row.count - 1 {
-          line += String(repeating: " ", count: widths[index] - cell.count + 2)
-        }
-      }
-      while line.last == " " { line.removeLast() }
-      return line
-    }
+    return [head] + TextTable.lines(rows)
   }
 
   static func milliseconds(_ microseconds: Double) -> String {

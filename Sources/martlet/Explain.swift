@@ -1,0 +1,52 @@
+// `martlet explain`: asks the running process which route, pool and backends a request would get.
+
+import ArgumentParser
+import Configuration
+import Server
+
+struct Explain: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Explain which route and backend a request would get, without sending it.",
+    discussion: """
+      Shows the listener, the route and the pool, and each backend with the reason why it may be \
+      chosen or not.
+
+      EXAMPLES
+        martlet explain GET https://www.example.com/api/users
+      """)
+
+  @OptionGroup var admin: AdminOptions
+
+  @Argument(help: "The method.")
+  var method: String
+
+  @Argument(help: "The whole address, with https:// or http://.")
+  var url: String
+
+  @Flag(help: "Print JSON.")
+  var json = false
+
+  func run() throws {
+    let body = try admin.ask(
+      "GET", "/v1/explain?method=\(method.pathSegment)&url=\(url.pathSegment)")
+    let readable = json ? nil : AdminReply(body).map(Self.readable)
+    writeOutput(readable ?? String(decoding: body, as: UTF8.self) + "\n")
+  }
+
+  private static func readable(_ answer: AdminReply) -> String {
+    let names = [
+      "method", "url", "listener", "path", "answer", "route", "action", "pool", "strategy", "order",
+    ]
+    let facts = names.compactMap { name in answer[name].map { [name, $0.text] } }
+    let columns = ["backend", "weight", "active", "verdict"]
+    let candidates = (answer["candidates"]?.items ?? []).map { candidate in
+      columns.map { candidate[$0]?.text ?? "" }
+    }
+    var lines = TextTable.lines(facts)
+    if !candidates.isEmpty {
+      lines.append("")
+      lines += TextTable.lines([columns.map { $0.uppercased() }] + candidates)
+    }
+    return lines.joined(separator: "\n") + "\n"
+  }
+}

@@ -1,0 +1,56 @@
+// `martlet tap`: shows exchanges of the running process as they end.
+
+import ArgumentParser
+import Configuration
+import Server
+
+struct Tap: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Show exchanges as they end, until Ctrl-C.",
+    discussion: """
+      One line for each exchange: time, client, request, status, result, bytes sent, duration, \
+      and each attempt. With --json a line holds what a JSON access log would. Without a tap the \
+      running process does no extra work. If more exchanges end than can be shown, some are left \
+      out.
+
+      EXAMPLES
+        martlet tap --status 500
+        martlet tap --json --text /api/ | jq '.attempts[].backend'
+      """)
+
+  @OptionGroup var admin: AdminOptions
+
+  @Option(help: ArgumentHelp("Show only this status and higher ones.", valueName: "status"))
+  var status = 0
+
+  @Option(
+    help: ArgumentHelp("Show only exchanges with this text in their JSON.", valueName: "text"))
+  var text = ""
+
+  @Flag(help: "Print JSON.")
+  var json = false
+
+  func run() throws {
+    try admin.follow("/v1/tap?status=\(status)&text=\(text.pathSegment)") { line in
+      let readable = json ? nil : AdminReply(Array(line)).map(Self.readable)
+      writeOutput((readable ?? String(decoding: line, as: UTF8.self)) + "\n")
+    }
+  }
+
+  /// `time client METHOD host target status result sent ms [backend result ms, ...]`
+  private static func readable(_ exchange: AdminReply) -> String {
+    func part(_ name: String) -> String {
+      let text = exchange[name]?.text ?? ""
+      return text.isEmpty ? "-" : text
+    }
+    let attempts = (exchange["attempts"]?.items ?? []).map { attempt in
+      ["backend", "result", "ms"].compactMap { attempt[$0]?.text }.joined(separator: " ") + "ms"
+    }
+    let result = [exchange["failure"]?.text ?? "ok", exchange["reason"]?.text]
+    return [
+      part("time"), part("client"), part("method"), part("host"), part("target"), part("status"),
+      result.compactMap(\.self).joined(separator: ":"), part("sent"), part("ms") + "ms",
+      "[\(attempts.joined(separator: ", "))]",
+    ].joined(separator: " ")
+  }
+}
