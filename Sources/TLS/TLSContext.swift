@@ -43,6 +43,7 @@ import COpenSSL
 
   /// A fresh SSL * to be owned by the caller, who keeps `self` alive as long.
   func makeSession() throws(TLSFailure) -> OpaquePointer {
+    clearErrors()
     guard let ssl = unsafe SSL_new(contexts[0].context) else { throw .capture() }
     return unsafe ssl
   }

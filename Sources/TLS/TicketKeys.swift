@@ -130,6 +130,7 @@ struct TicketKey: Sendable {
 
   static func random() throws(TLSFailure) -> TicketKey {
     var secret = [UInt8](repeating: 0, count: 80)
+    clearErrors()
     let drawn = unsafe secret.withUnsafeMutableBufferPointer { bytes in
       unsafe RAND_bytes(bytes.baseAddress, Int32(bytes.count)) == 1
     }

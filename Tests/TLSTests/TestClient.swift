@@ -188,6 +188,8 @@ final class SessionPair {
   var pieceByteCount = Int.max
   /// How often a handshake call found its output full.
   private(set) var fullOutputCount = 0
+  /// How often a handshake call gave way to others.
+  private(set) var turnCount = 0
   /// The most that one handshake call has appended.
   private(set) var longestFlight = 0
 
@@ -229,10 +231,11 @@ final class SessionPair {
           }
         }
         if step == .wantsOutput { fullOutputCount += 1 }
+        if step == .wantsTurn { turnCount += 1 }
         longestFlight = max(longestFlight, output.count)
         client.receive(output)
         if let failure { throw failure }
-      } while step == .wantsOutput
+      } while step == .wantsOutput || step == .wantsTurn
       let left = piece.suffix(input.count)
       inbound = Array(left) + inbound
     } while step == .wantsInput && !inbound.isEmpty
@@ -290,6 +293,8 @@ final class SessionPair {
       client.receive(output)
     }
   }
+
+  func takeControlRecordCount() -> Int { session.takeControlRecordCount() }
 
   func close() -> [UInt8] {
     [UInt8](capacity: 64) { output in session.close(output: &output) }
