@@ -314,11 +314,11 @@ final class SessionPair {
 /// A context with default policy, keys and name.
 func makeContext(
   _ certificates: [Certificate]? = nil, policy: TLSPolicy = TLSPolicy(), keys: TicketKeys? = nil,
-  listener: String = "public"
+  listener: String = "public", clock: (@Sendable () -> Int64)? = nil
 ) throws -> TLSContext {
   try TLSContext(
     certificates: try certificates ?? [TestAuthority.shared.certificate()], policy: policy,
-    ticketKeys: try keys ?? TicketKeys(), listenerName: listener)
+    ticketKeys: try keys ?? TicketKeys(), listenerName: listener, clock: clock)
 }
 
 /// `count` bytes that don't repeat soon.
