@@ -96,7 +96,7 @@ extension Server {
       // No tickets: who may come in is looked at each time.
       return try TLSContext(
         certificates: [certificate], policy: TLSPolicy(ticketCount: 0),
-        ticketKeys: builder.ticketKeys, listenerName: "admin.listen", clients: loaded.adminClients)
+        ticketKeys: try TicketKeys(), listenerName: "admin.listen", clients: loaded.adminClients)
     } catch {
       throw ServerFailure("admin.certificate: \(error)")
     }

@@ -16,7 +16,7 @@ import TLS
 struct SnapshotBuilder: Sendable {
   let registry = BackendRegistry()
   let traffic: MetricsRegistry
-  let ticketKeys: TicketKeys
+  let ticketRings = TicketRings()
   let workerCount: Int
   /// For cookies of pools that have no key of their own: drawn once, and handed on in an upgrade.
   var cookieKey = [randomSeed(), randomSeed()].flatMap { seed in
@@ -25,8 +25,7 @@ struct SnapshotBuilder: Sendable {
   /// What the process has descriptors for, whatever is configured.
   var connectionMax: Int
 
-  init(ticketKeys: TicketKeys, workerCount: Int, connectionMax: Int = .max) {
-    self.ticketKeys = ticketKeys
+  init(workerCount: Int, connectionMax: Int = .max) {
     self.workerCount = workerCount
     self.connectionMax = connectionMax
     traffic = MetricsRegistry(workerCount: workerCount)
@@ -81,8 +80,8 @@ struct SnapshotBuilder: Sendable {
         do throws(TLSFailure) {
           contexts.append(
             try TLSContext(
-              certificates: certificates, policy: TLSPolicy(tls), ticketKeys: ticketKeys,
-              listenerName: listener.name))
+              certificates: certificates, policy: TLSPolicy(tls),
+              ticketKeys: try ticketRings.keys(of: listener.name), listenerName: listener.name))
         } catch {
           throw ServerFailure("listener \(listener.name): \(error)")
         }

@@ -1,4 +1,4 @@
-// The keys that session tickets are sealed with (RFC 5077, RFC 8446 4.6.1), one ring a process.
+// The keys that session tickets are sealed with (RFC 5077, RFC 8446 4.6.1), one ring a listener.
 //
 // The first key seals new tickets; all of them open old ones, and a ticket opened by an older key
 // is answered with a new one. A ticket is worth the session's secrets, so keys ought to live for
