@@ -43,6 +43,8 @@ extension Server {
         groups.append(
           try ListeningSockets.open(
             on: address, count: 1, backlog: 64, isShared: options.predecessor != nil))
+        // A tap says nothing for long, and a client that is gone would hold its place.
+        groups.last?.setKeepAlive(TCPKeepAlive(Configuration.TCPKeepAlive()))
       } catch {
         // Of `localhost` one protocol may be missing.
         let isMissing = error == .addressNotAvailable || error == .familyNotSupported

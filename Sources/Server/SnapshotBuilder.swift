@@ -10,6 +10,7 @@ import HTTP1
 import Metrics
 import Primitives
 import Proxy
+import Reactor
 import TLS
 
 /// What outlives every snapshot.
@@ -123,6 +124,7 @@ struct SnapshotBuilder: Sendable {
         relayIdle: times.relayIdle, clientRate: MinimumRate(limits)),
       check: pool.health.map(ActiveCheck.init), replayByteCount: pool.retry.replaySize,
       keepAlive: KeepAlive(idleTime: pool.keepAlive.idle, idleMax: pool.keepAlive.maxIdle),
+      tcpKeepAlive: pool.tcpKeepAlive.map(TCPKeepAlive.init),
       stickiness: pool.stickiness.map(Stickiness.init),
       traffic: traffic.blocks(for: .pool(pool.name)))
   }
@@ -179,6 +181,12 @@ extension Settings {
     bodyIdleTimeout = limits.bodyIdle
     minimumRate = MinimumRate(limits)
     idleTimeout = limits.keepAlive
+  }
+}
+
+extension TCPKeepAlive {
+  init(_ keepAlive: Configuration.TCPKeepAlive) {
+    self.init(idle: keepAlive.idle, interval: keepAlive.interval, count: keepAlive.count)
   }
 }
 
