@@ -102,7 +102,7 @@ let package = Package(
     tests(
       "Differential", ["Proxy", "HTTP", "HTTP1", "Primitives"], exclude: ["Peers"],
       optimised: true),
-    tests("EndToEnd", ["martlet", "steady", "CLinux"]),
+    tests("EndToEnd", ["martlet", "steady", "CLinux", "COpenSSL"]),
     tests("Tidy", []),
   ]
 )

@@ -102,6 +102,8 @@ final class ScriptedIO: InputOutput {
     return .started(Socket(descriptor: Int32(Self.firstPeer + peers.count - 1)))
   }
 
+  func keepAlive(_ socket: Socket, _ probes: TCPKeepAlive) {}
+
   func connectionResult(of socket: Socket) -> SystemError? { nil }
 
   // MARK: Bytes

@@ -18,6 +18,8 @@ extension Configuration {
     public var desync = Desync.strict
     /// Connections that the kernel keeps until they are accepted, for each socket.
     public var backlog = 4096
+    /// Probes on quiet connections of clients; nil for none.
+    public var tcpKeepAlive: TCPKeepAlive? = TCPKeepAlive()
 
     public init(name: String? = nil, listen: [ListenAddress], tls: TLS? = nil) {
       self.name = name ?? listen.first?.text ?? ""
@@ -116,6 +118,10 @@ extension Configuration.Listener: Section {
     Key(
       "backlog", \.backlog, .integer(1...65535),
       "Connections that wait to be accepted; the kernel lowers it to net.core.somaxconn."),
+    Key(
+      "tcp-keep-alive", \.tcpKeepAlive, .off(or: .section),
+      "Probes on quiet connections of clients. A reload puts a change in force for connections "
+        + "that are made from then on."),
   ]
 }
 

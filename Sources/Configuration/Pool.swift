@@ -25,6 +25,8 @@ extension Configuration {
     public var retry = Retry()
     public var timeouts = Timeouts()
     public var keepAlive = KeepAlive()
+    /// Probes on quiet connections to backends; nil for none.
+    public var tcpKeepAlive: TCPKeepAlive? = TCPKeepAlive()
     public var whenAllDown = WhenAllDown.refuse
     /// How often names of backends are looked up again.
     public var resolveInterval = TimeSpan.seconds(30)
@@ -131,6 +133,10 @@ extension Configuration.Pool: Section {
     Key("retry", \.retry, .section, "What is tried again, and how often."),
     Key("timeouts", \.timeouts, .section, "How long backends may take."),
     Key("keep-alive", \.keepAlive, .section, "Connections to backends that wait for reuse."),
+    Key(
+      "tcp-keep-alive", \.tcpKeepAlive, .off(or: .section),
+      "Probes on quiet connections to backends, above all those of WebSockets and of requests "
+        + "that take long to answer."),
     Key(
       "when-all-down", \.whenAllDown, .choice,
       "What happens when no backend is healthy. `refuse`: clients get 503 with Retry-After. "

@@ -12,6 +12,7 @@ public enum Reference {
     SectionDescription(Configuration.CertificateFiles.self),
     SectionDescription(Configuration.Tickets.self),
     SectionDescription(Configuration.HSTS.self),
+    SectionDescription(Configuration.TCPKeepAlive.self),
     SectionDescription(Configuration.Pool.self),
     SectionDescription(Configuration.Backend.self),
     SectionDescription(Configuration.Health.self),

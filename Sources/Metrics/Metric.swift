@@ -37,6 +37,10 @@ public enum Metric: Int, CaseIterable, Sendable {
   case handshakePeerAlert
   case handshakePeerClosed
   case handshakeOther
+  /// Why sessions failed after their handshake.
+  case sessionRecordFlood
+  case sessionPeerAlert
+  case sessionOther
   /// Which suite was agreed on, and with it which version.
   case suiteAES128
   case suiteAES256
@@ -230,6 +234,10 @@ extension Metric {
     case .handshakePeerClosed:
       .counter(Self.handshake, "reason=\"peer-closed\"", Self.handshakeHelp)
     case .handshakeOther: .counter(Self.handshake, "reason=\"other\"", Self.handshakeHelp)
+    case .sessionRecordFlood:
+      .counter(Self.session, "reason=\"record-flood\"", Self.sessionHelp)
+    case .sessionPeerAlert: .counter(Self.session, "reason=\"peer-alert\"", Self.sessionHelp)
+    case .sessionOther: .counter(Self.session, "reason=\"other\"", Self.sessionHelp)
     case .suiteAES128:
       .counter(Self.suite, "version=\"1.3\",suite=\"TLS_AES_128_GCM_SHA256\"", Self.suiteHelp)
     case .suiteAES256:
@@ -394,6 +402,10 @@ extension Metric {
   private static var handshakesHelp: StaticString { "TLS handshakes with clients, by result." }
   private static var handshake: StaticString { "martlet_handshake_failures_total" }
   private static var handshakeHelp: StaticString { "TLS handshakes that failed, by reason." }
+  private static var session: StaticString { "martlet_tls_session_failures_total" }
+  private static var sessionHelp: StaticString {
+    "TLS sessions that failed after their handshake, by reason."
+  }
   private static var suite: StaticString { "martlet_tls_sessions_total" }
   private static var suiteHelp: StaticString {
     "TLS sessions begun, by the version and the cipher suite agreed on."

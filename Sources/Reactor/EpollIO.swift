@@ -168,6 +168,10 @@ public import Primitives
     return .started(Socket(descriptor: descriptor))
   }
 
+  public mutating func keepAlive(_ socket: Socket, _ probes: TCPKeepAlive) {
+    TCPKeepAlive.set(probes, on: socket.descriptor)
+  }
+
   public mutating func connectionResult(of socket: Socket) -> SystemError? {
     var code: Int32 = 0
     var length = socklen_t(MemoryLayout<Int32>.size)

@@ -93,6 +93,8 @@ public protocol InputOutput: ~Copyable {
   mutating func register(_ socket: Socket, token: UInt64)
   /// Dials, and registers the socket for every kind of readiness.
   mutating func connect(to address: SocketAddress, token: UInt64) -> ConnectResult
+  /// Has the kernel find out by probes whether a quiet peer is still there.
+  mutating func keepAlive(_ socket: Socket, _ probes: TCPKeepAlive)
   /// Changes the token under which a connection is reported.
   mutating func reregister(_ socket: Socket, token: UInt64)
   /// How a dial ended, asked after the first report: nil when it is connected.

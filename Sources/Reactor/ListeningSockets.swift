@@ -111,6 +111,12 @@ public struct ListeningSockets: Sendable {
     return ListeningSockets(sockets: all, address: address)
   }
 
+  /// Has the kernel probe the connections that are accepted from now on: they inherit it from the
+  /// listening socket, which saves four system calls for each.
+  public func setKeepAlive(_ probes: TCPKeepAlive?) {
+    for socket in sockets { TCPKeepAlive.set(probes, on: socket.descriptor) }
+  }
+
   /// The sockets of one of `workerCount` workers. There may be more sockets than workers.
   public func share(ofWorker index: Int, of workerCount: Int) -> [Socket] {
     stride(from: index, to: sockets.count, by: workerCount).map { sockets[$0] }

@@ -70,6 +70,14 @@ struct DownstreamConnection: ~Copyable {
     }
   }
 
+  /// Is all said that is to be said on it?
+  var isEnding: Bool {
+    switch phase {
+    case .flushing, .lingering: true
+    case .handshaking, .awaitingHead, .exchanging, .relaying: false
+    }
+  }
+
   /// What the request under way was forgiven.
   var tolerated: ToleratedReasons { parser.tolerated }
 

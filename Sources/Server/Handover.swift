@@ -11,12 +11,10 @@ import Primitives
 struct Handover: Equatable {
   /// Listening sockets by place, all that there are: see ListenerTable.
   var sockets: [(place: String, descriptors: [Int32])] = []
-  /// The random ticket keys, the present one first.
-  var ticketKeys: [[UInt8]] = []
+  /// The random ticket keys of each listener, and when the next is due.
+  var ticketRings: [TicketRings.State] = []
   /// Under which backends' cookies stand for them, where the configuration gives no key.
   var cookieKey: [UInt8] = []
-  /// When the next random key is due.
-  var rotatesTicketsAt = Instant.never
   var backends: [BackendState] = []
 
   init() {}
@@ -28,9 +26,12 @@ struct Handover: Equatable {
     for group in sockets {
       lines.append(["sockets", group.place] + group.descriptors.map { "\($0)" })
     }
-    for key in ticketKeys { lines.append(["ticket-key", Self.hexadecimal(key)]) }
+    for ring in ticketRings {
+      lines.append(
+        ["ticket-ring", ring.listener, "\(ring.rotatesAt.nanoseconds)"]
+          + ring.keys.map(Self.hexadecimal))
+    }
     if !cookieKey.isEmpty { lines.append(["cookie-key", Self.hexadecimal(cookieKey)]) }
-    lines.append(["ticket-rotation", "\(rotatesTicketsAt.nanoseconds)"])
     for backend in backends {
       let fields = [
         "backend", backend.identity.pool, backend.identity.address, backend.isDown ? "down" : "up",
@@ -57,12 +58,13 @@ struct Handover: Equatable {
       case "sockets" where fields.count > 2:
         let descriptors = fields.dropFirst(2).compactMap { Int32($0) }
         sockets.append((fields[1], descriptors))
-      case "ticket-key" where fields.count > 1:
-        ticketKeys.append(Self.bytes(hexadecimal: fields[1]))
+      case "ticket-ring" where fields.count > 3:
+        ticketRings.append(
+          TicketRings.State(
+            listener: fields[1], keys: fields.dropFirst(3).map(Self.bytes(hexadecimal:)),
+            rotatesAt: Instant(nanoseconds: UInt64(fields[2]) ?? .max)))
       case "cookie-key" where fields.count > 1:
         cookieKey = Self.bytes(hexadecimal: fields[1])
-      case "ticket-rotation" where fields.count > 1:
-        rotatesTicketsAt = Instant(nanoseconds: UInt64(fields[1]) ?? .max)
       case "backend":
         if let backend = Self.backend(fields) { backends.append(backend) }
       default:

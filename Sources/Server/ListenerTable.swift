@@ -77,9 +77,22 @@ struct ListenerTable {
       }
       if count == 0 { problems += failures }
     }
-    if problems.isEmpty { return table }
+    if problems.isEmpty {
+      table.setKeepAlive(configuration)
+      return table
+    }
     for (place, sockets) in table.opened where opened[place] == nil { sockets.close() }
     throw ServerFailure(problems)
+  }
+
+  /// Here and not where sockets are opened, because those that stay open may be configured anew.
+  private func setKeepAlive(_ configuration: Configuration) {
+    for listener in configuration.listeners {
+      let probes = listener.tcpKeepAlive.map(TCPKeepAlive.init)
+      for address in listener.addresses {
+        opened[ListeningPlace(address, of: listener)]?.setKeepAlive(probes)
+      }
+    }
   }
 
   private mutating func open(

@@ -43,6 +43,8 @@ extension Server {
         groups.append(
           try ListeningSockets.open(
             on: address, count: 1, backlog: 64, isShared: options.predecessor != nil))
+        // A tap says nothing for long, and a client that is gone would hold its place.
+        groups.last?.setKeepAlive(TCPKeepAlive(Configuration.TCPKeepAlive()))
       } catch {
         // Of `localhost` one protocol may be missing.
         let isMissing = error == .addressNotAvailable || error == .familyNotSupported
@@ -96,7 +98,7 @@ extension Server {
       // No tickets: who may come in is looked at each time.
       return try TLSContext(
         certificates: [certificate], policy: TLSPolicy(ticketCount: 0),
-        ticketKeys: builder.ticketKeys, listenerName: "admin.listen", clients: loaded.adminClients)
+        ticketKeys: try TicketKeys(), listenerName: "admin.listen", clients: loaded.adminClients)
     } catch {
       throw ServerFailure("admin.certificate: \(error)")
     }

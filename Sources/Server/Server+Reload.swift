@@ -45,6 +45,7 @@ extension Server {
       if isMoved { removeProcessID() }
       configuration = fresh
       if isMoved { writeProcessID() }
+      takeUpTicketKeys()
       let former = self.snapshot
       self.snapshot = snapshot
       log?.write(to: output)
@@ -64,7 +65,6 @@ extension Server {
     for (index, worker) in workers.enumerated() {
       worker.inbox.post(installation(forWorker: index))
     }
-    scheduleTicketRotation()
     watchOverload()
     warnOfDescriptors()
     updateAdmin()

@@ -7,13 +7,20 @@ import Reactor
 import TLS
 
 extension Server {
-  func readTicketKeys(of configuration: Configuration) throws(ServerFailure) {
-    let lists = configuration.listeners.compactMap { $0.tls?.tickets?.keyFiles }
-    for files in lists where !files.isEmpty { try readTicketKeys(files) }
-    if lists.allSatisfy(\.isEmpty) { builder.ticketKeys.stopSharing() }
+  /// What a configuration wants of the rings, its key files read.
+  func ticketPlans(
+    of configuration: Configuration
+  ) throws(ServerFailure) -> [String: TicketRings.Plan] {
+    var plans: [String: TicketRings.Plan] = [:]
+    for listener in configuration.listeners {
+      guard let tickets = listener.tls?.tickets else { continue }
+      plans[listener.name] = TicketRings.Plan(
+        secrets: try readSecrets(tickets.keyFiles), rotation: tickets.rotation)
+    }
+    return plans
   }
 
-  private func readTicketKeys(_ files: [String]) throws(ServerFailure) {
+  private func readSecrets(_ files: [String]) throws(ServerFailure) -> [[UInt8]] {
     var secrets: [[UInt8]] = []
     for file in files {
       do throws(SystemError) {
@@ -22,21 +29,20 @@ extension Server {
         throw ServerFailure("ticket key \(file): \(error)")
       }
     }
-    guard builder.ticketKeys.replace(secrets: secrets) else {
+    if !files.isEmpty && TicketKeys(secrets: secrets) == nil {
       throw ServerFailure(
         "ticket keys \(files.joined(separator: ", ")): each must be 48 or 80 bytes long")
     }
+    return secrets
   }
 
-  func scheduleTicketRotation() {
-    let intervals = configuration.listeners.compactMap { $0.tls?.tickets?.rotation }
-    rotatesTicketsAt = intervals.min().map { SystemClock.monotonic() + $0 } ?? .never
+  func takeUpTicketKeys() {
+    builder.ticketRings.takeUp(ticketPlans, at: SystemClock.monotonic())
   }
 
-  func rotateTickets() {
-    scheduleTicketRotation()
+  func rotateTickets(at now: Instant) {
     do throws(TLSFailure) {
-      try builder.ticketKeys.rotate()
+      try builder.ticketRings.rotate(at: now)
     } catch {
       logger.error("can't make a new ticket key: \(error)")
     }

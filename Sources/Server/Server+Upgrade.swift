@@ -30,9 +30,8 @@ extension Server {
     }
     var handover = Handover()
     handover.sockets = listening.handover
-    handover.ticketKeys = builder.ticketKeys.exported
+    handover.ticketRings = builder.ticketRings.states
     handover.cookieKey = builder.cookieKey
-    handover.rotatesTicketsAt = rotatesTicketsAt
     handover.backends = builder.registry.states
     do throws(SystemError) {
       let successor = try Successor(handover, within: configuration.limits.upgrade) {

@@ -91,7 +91,8 @@ public final class Server {
   var admin: RunningAdmin?
   var listening: ListenerTable
   var log: AccessLogWriter?
-  var rotatesTicketsAt = Instant.never
+  /// What the configuration that was built last wants of the ticket keys.
+  private(set) var ticketPlans: [String: TicketRings.Plan] = [:]
   var overload = OverloadWatch()
   var stage = Stage.serving
   /// When a server that is to drain begins with it.
@@ -135,27 +136,20 @@ public final class Server {
     } catch {
       throw ServerFailure("can't start: \(error)")
     }
-    let keys: TicketKeys
-    do throws(TLSFailure) {
-      keys = try TicketKeys()
-    } catch {
-      throw ServerFailure("can't make ticket keys: \(error)")
-    }
     let workerCount = options.configuration.workers ?? ProcessorCount.available
     descriptorMax = DescriptorLimit.raise()
     startedAt = Double(SystemClock.wall()) / 1e9
     reloads = ReloadFacts(inForceSince: startedAt)
     reports = (0..<workerCount).map { _ in ExchangeReports() }
     var builder = SnapshotBuilder(
-      ticketKeys: keys, workerCount: workerCount,
+      workerCount: workerCount,
       connectionMax: Self.connectionMax(descriptors: descriptorMax, workers: workerCount))
     if let predecessor = options.predecessor {
       guard let handover = predecessor.handover else {
         throw ServerFailure("process \(predecessor.id) hands over in a way that is unknown here")
       }
       listening = try ListenerTable(workerCount: builder.workerCount, handover)
-      // Without them clients only have to shake hands anew.
-      _ = keys.restore(handover.ticketKeys)
+      for ring in handover.ticketRings { builder.ticketRings.restore(ring) }
       for backend in handover.backends { builder.registry.restore(backend) }
       // Without it clients only lose their backend once.
       if !handover.cookieKey.isEmpty { builder.cookieKey = handover.cookieKey }
@@ -183,16 +177,13 @@ public final class Server {
       logger.warning("the socket \(socket) was given to this process, but no listener is for it")
     }
     let adminSockets = try openAdmin()
+    takeUpTicketKeys()
     try startWorkers()
     try watchSignals()
     try watchNames()
     try startAdmin(adminSockets)
-    scheduleTicketRotation()
     watchOverload()
     watchFiles()
-    if let handover = options.predecessor?.handover {
-      rotatesTicketsAt = min(rotatesTicketsAt, handover.rotatesTicketsAt)
-    }
     options.started(addresses)
     writeProcessID()
     if let predecessor = options.predecessor {
@@ -222,12 +213,13 @@ public final class Server {
     let (certificates, pages) = try configuration.loadFiles()
     for message in certificates.report.outOfDate { logger.error("\(message)") }
     for message in certificates.report.warnings { logger.warning("\(message)") }
-    try readTicketKeys(of: configuration)
+    let plans = try ticketPlans(of: configuration)
     let snapshot = try builder.build(
       configuration, certificates: certificates.byListener, names: names, pages: pages,
       exporter: try spanExporter(for: configuration))
     adminContext = try makeAdminContext(certificates, configuration.admin)
     self.certificates = certificates.facts
+    ticketPlans = plans
     return snapshot
   }
 
@@ -279,7 +271,7 @@ public final class Server {
         drainsAt = .never
         for worker in workers { worker.inbox.post(.drain(limit: configuration.limits.drain)) }
       }
-      if now >= rotatesTicketsAt { rotateTickets() }
+      rotateTickets(at: now)
       lookAtFiles(at: now)
       checkSuccessor(at: now)
       if overload.measure(connections: admission.count, at: now, logger) {
@@ -314,7 +306,7 @@ public final class Server {
 
   /// Nil when nothing is due by itself.
   private var timeToNextDeadline: TimeSpan? {
-    var next = min(rotatesTicketsAt, drainsAt, overload.measuresAt, files.looksAt)
+    var next = min(builder.ticketRings.rotatesAt, drainsAt, overload.measuresAt, files.looksAt)
     if case .upgrading(let successor) = stage, !successor.isOverdue {
       next = min(next, successor.givesUpAt)
     }

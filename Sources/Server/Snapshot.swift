@@ -9,6 +9,7 @@ import HTTP
 import Metrics
 import Primitives
 import Proxy
+import Reactor
 import TLS
 
 final class Snapshot: Sendable {
@@ -86,6 +87,8 @@ final class PoolSettings: Sendable {
   /// The most of a request's body that is kept for another attempt.
   let replayByteCount: Int
   let keepAlive: KeepAlive
+  /// Nil where the kernel doesn't probe quiet connections.
+  let tcpKeepAlive: TCPKeepAlive?
   /// The cookie by which clients stay with a backend; nil without one.
   let stickiness: Stickiness?
   let traffic: [TrafficMetrics]
@@ -93,6 +96,7 @@ final class PoolSettings: Sendable {
   init(
     pool: Pool, retry: RetryPolicy, limits: ExchangeLimits, check: ActiveCheck?,
     replayByteCount: Int = 64 * 1024, keepAlive: KeepAlive = KeepAlive(),
+    tcpKeepAlive: TCPKeepAlive? = nil,
     stickiness: Stickiness? = nil, traffic: [TrafficMetrics] = []
   ) {
     self.pool = pool
@@ -101,6 +105,7 @@ final class PoolSettings: Sendable {
     self.check = check
     self.replayByteCount = replayByteCount
     self.keepAlive = keepAlive
+    self.tcpKeepAlive = tcpKeepAlive
     self.stickiness = stickiness
     self.traffic = traffic
   }

@@ -10,13 +10,14 @@ import HTTP1
 import Metrics
 import Primitives
 import Proxy
+import Reactor
 import TLS
 
 /// What outlives every snapshot.
 struct SnapshotBuilder: Sendable {
   let registry = BackendRegistry()
   let traffic: MetricsRegistry
-  let ticketKeys: TicketKeys
+  let ticketRings = TicketRings()
   let workerCount: Int
   /// For cookies of pools that have no key of their own: drawn once, and handed on in an upgrade.
   var cookieKey = [randomSeed(), randomSeed()].flatMap { seed in
@@ -25,8 +26,7 @@ struct SnapshotBuilder: Sendable {
   /// What the process has descriptors for, whatever is configured.
   var connectionMax: Int
 
-  init(ticketKeys: TicketKeys, workerCount: Int, connectionMax: Int = .max) {
-    self.ticketKeys = ticketKeys
+  init(workerCount: Int, connectionMax: Int = .max) {
     self.workerCount = workerCount
     self.connectionMax = connectionMax
     traffic = MetricsRegistry(workerCount: workerCount)
@@ -81,8 +81,8 @@ struct SnapshotBuilder: Sendable {
         do throws(TLSFailure) {
           contexts.append(
             try TLSContext(
-              certificates: certificates, policy: TLSPolicy(tls), ticketKeys: ticketKeys,
-              listenerName: listener.name))
+              certificates: certificates, policy: TLSPolicy(tls),
+              ticketKeys: try ticketRings.keys(of: listener.name), listenerName: listener.name))
         } catch {
           throw ServerFailure("listener \(listener.name): \(error)")
         }
@@ -124,6 +124,7 @@ struct SnapshotBuilder: Sendable {
         relayIdle: times.relayIdle, clientRate: MinimumRate(limits)),
       check: pool.health.map(ActiveCheck.init), replayByteCount: pool.retry.replaySize,
       keepAlive: KeepAlive(idleTime: pool.keepAlive.idle, idleMax: pool.keepAlive.maxIdle),
+      tcpKeepAlive: pool.tcpKeepAlive.map(TCPKeepAlive.init),
       stickiness: pool.stickiness.map(Stickiness.init),
       traffic: traffic.blocks(for: .pool(pool.name)))
   }
@@ -180,6 +181,12 @@ extension Settings {
     bodyIdleTimeout = limits.bodyIdle
     minimumRate = MinimumRate(limits)
     idleTimeout = limits.keepAlive
+  }
+}
+
+extension TCPKeepAlive {
+  init(_ keepAlive: Configuration.TCPKeepAlive) {
+    self.init(idle: keepAlive.idle, interval: keepAlive.interval, count: keepAlive.count)
   }
 }
 

@@ -31,6 +31,11 @@ struct Transport: ~Copyable {
   private(set) var isWritable: Bool
   /// The peer finished sending, perhaps behind bytes that are still to be read.
   private(set) var peerFinished = false
+  /// Did the session fail with an alert for the peer, sent or not?
+  private(set) var hasAlert = false
+  /// Did the last receive stop for the others' sake, with more at hand?
+  private var gaveWay = false
+  private var controlRecords = ControlRecordRate()
   /// What broke the connection for receiving, and so for sending too.
   private(set) var failure: TransportFailure?
   /// What broke it for sending. What the peer said before may still be received: an early answer
@@ -166,7 +171,7 @@ struct Transport: ~Copyable {
         guard Self.makeRoom(in: &inbound, &buffers) else { return .nothing }
         // A session may answer on its own: handshake flights, tickets, alerts, key updates.
         buffers.enlarge(&outbound)
-        let arrival = decrypt()
+        let arrival = decrypt(at: io.now)
         buffers.settle(&ciphertext)
         buffers.settle(&outbound)
         if let arrival {
@@ -188,20 +193,45 @@ struct Transport: ~Copyable {
   }
 
   /// Feeds the session with what is there; nil when it needs more.
-  private mutating func decrypt() -> Arrival? {
+  private mutating func decrypt(at now: Instant) -> Arrival? {
+    let waiting = outbound.count
     do throws(TLSFailure) {
       if !isEstablished {
-        let step = try Self.handshake(&session, &ciphertext, &outbound)
-        if step != .complete { return nil }
-        isEstablished = true
+        switch try Self.handshake(&session, &ciphertext, &outbound) {
+        case .complete: isEstablished = true
+        case .wantsTurn: return giveWay()
+        case .wantsInput, .wantsOutput: return nil
+        }
       }
       let before = inbound.count
       let step = try Self.read(&session, &ciphertext, &inbound, &outbound)
+      let count = session?.takeControlRecordCount() ?? 0
+      if count > 0 && controlRecords.isTooHigh(with: count, at: now) { throw .recordFlood }
       if inbound.count > before { return .bytes }
-      return step == .closed ? .finished : nil
+      switch step {
+      case .closed: return .finished
+      case .wantsTurn: return giveWay()
+      case .wantsInput, .plaintextFull: return nil
+      }
     } catch {
+      hasAlert = outbound.count > waiting
+      // What waits to be encrypted can't be any more.
+      staged.removeAll()
+      ciphertext.removeAll()
       return fail(.tls(error))
     }
+  }
+
+  private mutating func giveWay() -> Arrival {
+    gaveWay = true
+    return .nothing
+  }
+
+  /// Whether the last receive found nothing yet, and more is at hand: then the connection is to be
+  /// driven again, behind the others. Says so once.
+  mutating func takeGaveWay() -> Bool {
+    defer { gaveWay = false }
+    return gaveWay
   }
 
   private mutating func noteReceived(_ result: (ReceiveResult, offered: Int)) -> Arrival? {
@@ -371,6 +401,13 @@ struct Transport: ~Copyable {
     return result.0
   }
 
+  /// Gives up what a failed session holds. An alert that waits is still sent.
+  mutating func endSession(_ buffers: inout BufferPool) {
+    session = nil
+    inbound.removeAll()
+    settle(&buffers)
+  }
+
   /// Gives all buffers back, before the connection goes.
   mutating func release(to buffers: inout BufferPool) {
     inbound.removeAll()
@@ -391,7 +428,7 @@ struct Transport: ~Copyable {
   // MARK: Separate accesses
 
   // Static, with each part passed on its own, so that the session and the buffers it works between
-  // are distinct accesses to the compiler.
+  // are distinct accesses to the compiler; the calls of the session are in Transport+Session.swift.
 
   private static func receive<IO: InputOutput & ~Copyable>(
     from socket: Socket, into buffer: inout ByteBuffer, _ io: inout IO
@@ -401,62 +438,6 @@ struct Transport: ~Copyable {
       io.receive(from: socket, into: &output)
     }
     return (result, offered)
-  }
-
-  private static func handshake(
-    _ session: inout TLSSession?, _ ciphertext: inout ByteBuffer, _ outbound: inout ByteBuffer
-  ) throws(TLSFailure) -> HandshakeStep {
-    var input = ciphertext.bytes
-    let before = input.count
-    var step = HandshakeStep.wantsInput
-    var failed: TLSFailure?
-    outbound.fill { output in
-      do throws(TLSFailure) {
-        step = try session?.handshake(input: &input, output: &output) ?? .wantsInput
-      } catch {
-        failed = error
-      }
-    }
-    let consumed = before - input.count
-    ciphertext.consume(consumed)
-    if let failed { throw failed }
-    return step
-  }
-
-  private static func read(
-    _ session: inout TLSSession?, _ ciphertext: inout ByteBuffer, _ inbound: inout ByteBuffer,
-    _ outbound: inout ByteBuffer
-  ) throws(TLSFailure) -> ReadStep {
-    var input = ciphertext.bytes
-    let before = input.count
-    var step = ReadStep.wantsInput
-    var failed: TLSFailure?
-    outbound.fill { output in
-      inbound.fill { plaintext in
-        do throws(TLSFailure) {
-          step =
-            try session?.read(input: &input, plaintext: &plaintext, output: &output) ?? .wantsInput
-        } catch {
-          failed = error
-        }
-      }
-    }
-    let consumed = before - input.count
-    ciphertext.consume(consumed)
-    if let failed { throw failed }
-    return step
-  }
-
-  private static func encrypt(
-    _ session: inout TLSSession?, _ bytes: Span<UInt8>, _ outbound: inout ByteBuffer
-  ) throws(TLSFailure) -> Int {
-    try outbound.fill { (output) throws(TLSFailure) in
-      try session?.write(bytes, output: &output) ?? bytes.count
-    }
-  }
-
-  private static func closeNotify(_ session: inout TLSSession?, _ outbound: inout ByteBuffer) {
-    outbound.fill { output in session?.close(output: &output) }
   }
 
   /// Sees to it that `buffer` has free room; false when it is full of bytes nobody has taken yet.
@@ -486,12 +467,4 @@ struct Transport: ~Copyable {
     }
     buffer.append(bytes)
   }
-}
-
-/// What the access log and the metrics say about a connection's encryption.
-struct TLSFacts {
-  let version: StaticString
-  let suite: CipherSuite
-  /// Did a ticket spare the client a full handshake?
-  let isResumed: Bool
 }

@@ -93,6 +93,9 @@ extension Worker where IO: ~Copyable {
     let upstream = upstreams.nextHandle
     switch io.connect(to: member.address, token: Token(.upstream, upstream).packed) {
     case .started(let socket):
+      if let probes = exchanges[handle].pool.tcpKeepAlive, member.address.ip != nil {
+        io.keepAlive(socket, probes)
+      }
       let inserted = upstreams.insert(
         UpstreamConnection(
           Transport(socket, isWritable: false), backend: member.record,

@@ -30,6 +30,7 @@ extension Worker where IO: ~Copyable {
       if !goesOn { break }
     }
     guard downstreams.contains(handle) else { return }
+    if downstreams[handle].transport.takeGaveWay() { queueToDrive(downstream: handle) }
     if !downstreams[handle].transport.isFlushed { queueToFlush(downstream: handle) }
   }
 
@@ -71,8 +72,6 @@ extension Worker where IO: ~Copyable {
       if failure == .tls(.plaintextHTTP) {
         answerPlaintext(handle)
       } else {
-        // An alert that says why may be waiting to be sent.
-        downstreams[handle].transport.flush(&io, &buffers)
         close(downstream: handle)
       }
     }
@@ -155,7 +154,8 @@ extension Worker where IO: ~Copyable {
 
   /// What is written is sent, and the connection ends after it.
   mutating func sendRest(downstream handle: Handle, linger: Bool) {
-    downstreams[handle].phase = .flushing(thenLinger: linger)
+    downstreams[handle].phase = .flushing(
+      thenLinger: linger || downstreams[handle].transport.hasAlert)
     var time = settings.bodyIdleTimeout
     if let rate = settings.minimumRate {
       time = time + rate.time(for: UInt64(downstreams[handle].transport.heldByteCount))
@@ -306,7 +306,25 @@ extension Worker where IO: ~Copyable {
     }
   }
 
+  /// The session failed, and the alert that says why is still to be sent (RFC 8446 6.2). Then only
+  /// the sending side ends, and for a while what comes is discarded: to close a socket on which
+  /// unread bytes wait would reset the connection, and a reset takes the alert along.
+  private mutating func sendAlert(downstream handle: Handle) {
+    if case .handshaking = downstreams[handle].phase { handshakes.ended() }
+    downstreams[handle].transport.endSession(&buffers)
+    downstreams[handle].phase = .flushing(thenLinger: true)
+    setDeadline(downstream: handle, now + lingerTime)
+    queueToFlush(downstream: handle)
+  }
+
+  /// Closes the connection; where an alert is to be sent, after that.
   mutating func close(downstream handle: Handle, reset: Bool = false) {
+    if downstreams[handle].transport.hasAlert && stage != .finished
+      && !downstreams[handle].isEnding
+    {
+      return sendAlert(downstream: handle)
+    }
+    if let metric = Metric(failedSessionOf: downstreams[handle].transport) { metrics.add(metric) }
     countBytes(downstream: handle)
     downstreams[handle].deadline.cancel(in: &timers)
     downstreams[handle].exchangeDeadline.cancel(in: &timers)

@@ -182,7 +182,19 @@ extension Metric {
       case .badCertificate: .handshakeBadCertificate
       case .peerAlert: .handshakePeerAlert
       case .peerClosed: .handshakePeerClosed
-      case .ended, .other: .handshakeOther
+      case .recordFlood, .ended, .other: .handshakeOther
+      }
+  }
+
+  /// Why the session on a connection failed, if it did after its handshake.
+  init?(failedSessionOf transport: borrowing Transport) {
+    guard transport.isEncrypted, transport.isEstablished, case .tls(let failure) = transport.failure
+    else { return nil }
+    self =
+      switch failure {
+      case .recordFlood: .sessionRecordFlood
+      case .badCertificate, .peerAlert: .sessionPeerAlert
+      default: .sessionOther
       }
   }
 }

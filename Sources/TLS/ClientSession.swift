@@ -68,6 +68,7 @@ import COpenSSL
       unsafe BIO_write(incoming, ciphertext, Int32(ciphertext.count))
     }
     if !isEstablished {
+      clearErrors()
       let status = unsafe SSL_do_handshake(ssl)
       if status != 1 {
         if unsafe SSL_get_error(ssl, status) == SSL_ERROR_WANT_READ { return [] }
@@ -83,6 +84,7 @@ import COpenSSL
     var block = [UInt8](repeating: 0, count: 16 * 1024)
     while true {
       var count = 0
+      clearErrors()
       let status = unsafe SSL_read_ex(ssl, &block, block.count, &count)
       plaintext += block[..<count]
       if status == 1 { continue }
@@ -96,6 +98,7 @@ import COpenSSL
   /// Encrypts; the session must be established.
   public func write(_ plaintext: [UInt8]) throws(Failure) {
     var written = 0
+    clearErrors()
     if unsafe SSL_write_ex(ssl, plaintext, plaintext.count, &written) != 1 { throw failure() }
   }
 

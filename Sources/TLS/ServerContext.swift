@@ -7,8 +7,8 @@ import COpenSSL
   // Sendable because an SSL_CTX counts its references atomically and isn't changed after set-up.
   let context: OpaquePointer
 
-  /// How long a session can be resumed, in seconds. RFC 8446 allows a week; two hours bound what
-  /// a stolen ticket key is worth.
+  /// How long a session can be resumed after its full handshake, in seconds. RFC 8446 allows a
+  /// week; two hours bound what a stolen ticket key is worth. SessionStart holds clients to it.
   static let sessionLifetime = 7200
 
   init(policy: TLSPolicy) throws(TLSFailure) {

@@ -16,13 +16,15 @@ import COpenSSL
   private let contexts: [ServerContext]
   private let ticketKeys: TicketKeys
   private let listenerName: [UInt8]
+  /// Unix seconds, by which the age of sessions is told.
+  private let clock: @Sendable () -> Int64
 
   /// `certificates`: the first answers clients that name no server or an unknown one; there must
   /// be one at least. `listenerName` binds tickets; it should outlast reloads. With `clients`, they
-  /// must show a certificate as well.
+  /// must show a certificate as well. `clock` tells Unix seconds, by default the system's.
   public init(
     certificates: [Certificate], policy: TLSPolicy, ticketKeys: TicketKeys, listenerName: String,
-    clients: ClientAuthority? = nil
+    clients: ClientAuthority? = nil, clock: (@Sendable () -> Int64)? = nil
   ) throws(TLSFailure) {
     precondition(!certificates.isEmpty, "a TLS listener without a certificate")
     ERR_clear_error()
@@ -38,11 +40,13 @@ import COpenSSL
     self.contexts = contexts
     self.ticketKeys = ticketKeys
     self.listenerName = Array(listenerName.utf8)
+    self.clock = clock ?? { Int64(time(nil)) }
     for context in contexts { unsafe install(in: context.context) }
   }
 
   /// A fresh SSL * to be owned by the caller, who keeps `self` alive as long.
   func makeSession() throws(TLSFailure) -> OpaquePointer {
+    clearErrors()
     guard let ssl = unsafe SSL_new(contexts[0].context) else { throw .capture() }
     return unsafe ssl
   }
@@ -73,6 +77,18 @@ import COpenSSL
         context.ticketKeys, name: name, vector: vector, cipher: cipher, mac: mac,
         isSealing: seals == 1, isSpent: SSL_version(ssl) == TLS1_3_VERSION)
     }
+    _ = unsafe SSL_CTX_set_session_ticket_cb(
+      context,
+      { ssl, this in
+        guard let this = unsafe this, let ssl = unsafe ssl else { return 0 }
+        let context = unsafe Unmanaged<TLSContext>.fromOpaque(this).takeUnretainedValue()
+        return unsafe answerTicketMaking(ssl, at: context.clock())
+      },
+      { _, session, _, _, status, this in
+        guard let this = unsafe this else { return SSL_TICKET_RETURN_IGNORE_RENEW }
+        let context = unsafe Unmanaged<TLSContext>.fromOpaque(this).takeUnretainedValue()
+        return unsafe answerTicketShown(session, status, at: context.clock())
+      }, this)
     unsafe SSL_CTX_set_alpn_select_cb(
       context,
       { _, chosen, chosenCount, offer, offerCount, _ in

@@ -1,8 +1,8 @@
 // Why a session or a context failed, small enough to be thrown, counted and logged at any rate.
 //
-// OpenSSL keeps a queue of errors per thread, which belongs to whoever failed last. So a failure is
-// captured the moment it happens and the queue is emptied with it; nothing else empties the queue,
-// which would cost a call per read and write.
+// OpenSSL keeps a queue of errors per thread, which belongs to whoever failed last, and it leaves
+// errors there even where it succeeds or wants more input. So the queue is cleared before each call
+// whose outcome is asked for, and a failure is captured the moment it happens.
 
 import COpenSSL
 
@@ -24,6 +24,8 @@ public enum TLSFailure: Error, Equatable, Sendable {
   case peerAlert(UInt8)
   /// The client said goodbye before the handshake was done.
   case peerClosed
+  /// The client sent more records without data than a client has reason to.
+  case recordFlood
   /// The session had failed before, or was closed by us.
   case ended
   /// Anything else, by OpenSSL's packed error code; 0 when it gave none.
@@ -39,6 +41,7 @@ public enum TLSFailure: Error, Equatable, Sendable {
     case .badCertificate: "bad-certificate"
     case .peerAlert: "peer-alert"
     case .peerClosed: "peer-closed"
+    case .recordFlood: "record-flood"
     case .ended: "ended"
     case .other: "other"
     }
@@ -76,6 +79,12 @@ public enum TLSFailure: Error, Equatable, Sendable {
   private static let alertBase: Int32 = 1000
 }
 
+/// Empties this thread's queue of errors. Asking first costs a third of clearing what is empty.
+@inline(__always)
+func clearErrors() {
+  if ERR_peek_error() != 0 { ERR_clear_error() }
+}
+
 extension TLSFailure: CustomStringConvertible {
   public var description: String {
     switch self {
@@ -87,6 +96,7 @@ extension TLSFailure: CustomStringConvertible {
     case .badCertificate: "the client refused the certificate"
     case .peerAlert(let number): "the client sent the fatal alert \(number)"
     case .peerClosed: "the client closed the session during the handshake"
+    case .recordFlood: "the client floods the session with records without data"
     case .ended: "the session had already ended"
     case .other(let code): "OpenSSL failed: \(Self.text(of: code))"
     }

@@ -19,6 +19,9 @@ import Primitives
 public enum HandshakeStep: Equatable, Sendable {
   /// All input was taken; more must come.
   case wantsInput
+  /// So many records were taken that others should have their turn: call again, also without new
+  /// input.
+  case wantsTurn
   /// `output` is full: flush it and call again, also without new input.
   case wantsOutput
   /// Done. What is left of `input` is the first of the client's data; read it now.
@@ -29,6 +32,9 @@ public enum HandshakeStep: Equatable, Sendable {
 public enum ReadStep: Equatable, Sendable {
   /// All input was taken and all plaintext given out.
   case wantsInput
+  /// So many records without data were taken that others should have their turn: call again, also
+  /// without new input.
+  case wantsTurn
   /// `plaintext` is full and there is, or may be, more: make room and call again.
   case plaintextFull
   /// The client has said close_notify; nothing that follows counts.
@@ -51,6 +57,11 @@ public enum ReadStep: Equatable, Sendable {
   /// The free capacity that `read` and `close` should find in `output`, for alerts.
   public static let alertByteCount = 64
 
+  /// The records that one call of `handshake` takes at the most, and the ones without data that
+  /// one call of `read` takes. A client's longest flight has five; each KeyUpdate (RFC 8446 4.6.3)
+  /// costs some ten microseconds.
+  public static let recordsPerTurn = 16
+
   /// The most plaintext in one record (RFC 8446 5.1).
   private static let recordByteCountMax = 16 * 1024
   /// Header, explicit nonce and tag of TLS 1.2 AES-GCM; TLS 1.3 takes 22 bytes.
@@ -66,6 +77,9 @@ public enum ReadStep: Equatable, Sendable {
   /// Less than the maximum when the client asked for shorter records (RFC 6066 4).
   private var recordByteCount = UInt16(recordByteCountMax)
   private var state = State.handshaking
+  /// Records without data that came after the handshake: KeyUpdate, requests to renegotiate,
+  /// warning alerts, empty ones. See `takeControlRecordCount`.
+  private var controlRecordCount = 0
 
   /// A session that waits for a ClientHello. Fails only when memory is short.
   public init(accepting context: TLSContext) throws(TLSFailure) {
@@ -100,20 +114,21 @@ public enum ReadStep: Equatable, Sendable {
     case .ended: throw .ended
     }
     opening.observe(input)
-    let status = unsafe withWire(&input, &output) { ssl, _ in unsafe SSL_do_handshake(ssl) }
+    let status = unsafe withWire(&input, &output) { ssl, wire in
+      unsafe wire.pointee.allow(records: Self.recordsPerTurn)
+      clearErrors()
+      return unsafe SSL_do_handshake(ssl)
+    }
     if status == 1 {
       state = .established
       settleRecordByteCount()
-      // Failed attempts along a successful way (an unreadable ticket) may have left errors.
-      ERR_clear_error()
       return .complete
     }
     switch unsafe SSL_get_error(ssl, status) {
-    case SSL_ERROR_WANT_READ: return .wantsInput
+    case SSL_ERROR_WANT_READ: return input.isEmpty ? .wantsInput : .wantsTurn
     case SSL_ERROR_WANT_WRITE: return .wantsOutput
     case SSL_ERROR_ZERO_RETURN:
       state = .ended
-      ERR_clear_error()
       throw .peerClosed
     default:
       state = .ended
@@ -122,7 +137,8 @@ public enum ReadStep: Equatable, Sendable {
     }
   }
 
-  /// Decrypts until `input` is used up, `plaintext` is full or the client has closed.
+  /// Decrypts until `input` is used up, `plaintext` is full, the client has closed, or
+  /// `recordsPerTurn` records without data were among what came.
   ///
   /// Plaintext that found no room stays inside; the next call, with or without input, returns it.
   /// `output` gets the answers of the protocol itself; it should have `alertByteCount` free.
@@ -134,14 +150,25 @@ public enum ReadStep: Equatable, Sendable {
     case .established, .closing: break
     case .handshaking, .ended: throw .ended
     }
+    var controlCount = 0
     let step: ReadStep? = unsafe withWire(&input, &output) { ssl, wire in
       unsafe plaintext.withUnsafeMutableBufferPointer { target, count in
-        unsafe Self.readRecords(ssl, wire, into: target, &count)
+        unsafe Self.readRecords(ssl, wire, into: target, &count, &controlCount)
       }
     }
+    controlRecordCount += controlCount
     if let step { return step }
     state = .ended
     throw .capture()
+  }
+
+  /// How many records without data came since this was asked last. What rate of them is too much is
+  /// for the caller to say, who has a clock.
+  @inline(__always)
+  public mutating func takeControlRecordCount() -> Int {
+    let count = controlRecordCount
+    if count > 0 { controlRecordCount = 0 }
+    return count
   }
 
   /// Encrypts as much of `plaintext` as surely fits into the free capacity of `output`, in records
@@ -158,6 +185,7 @@ public enum ReadStep: Equatable, Sendable {
     let written = unsafe withWire(&none, &output) { ssl, _ in
       unsafe plaintext.withUnsafeBufferPointer { source in
         var written = 0
+        clearErrors()
         return unsafe SSL_write_ex(ssl, source.baseAddress, count, &written) == 1 ? written : 0
       }
     }
@@ -171,9 +199,11 @@ public enum ReadStep: Equatable, Sendable {
     guard case .established = state else { return }
     state = .closing
     var none = Span<UInt8>()
-    // 0 says that the client's close_notify is still to come, which is none of our concern.
-    let status = unsafe withWire(&none, &output) { ssl, _ in unsafe SSL_shutdown(ssl) }
-    if status < 0 { ERR_clear_error() }
+    // What it returns tells of the client's close_notify, which is none of our concern.
+    _ = unsafe withWire(&none, &output) { ssl, _ in
+      clearErrors()
+      return unsafe SSL_shutdown(ssl)
+    }
   }
 
   /// The free capacity that `write` needs to take `plaintextByteCount` bytes at once, at the most.
@@ -254,7 +284,8 @@ extension TLSSession {
   @inline(__always)
   private static func readRecords(
     _ ssl: OpaquePointer, _ wire: UnsafeMutablePointer<Wire>,
-    into target: UnsafeMutableBufferPointer<UInt8>, _ count: inout Int
+    into target: UnsafeMutableBufferPointer<UInt8>, _ count: inout Int,
+    _ controlCount: inout Int
   ) -> ReadStep? {
     while true {
       // Spares OpenSSL the walk down to an empty wire, at the end of every read.
@@ -262,11 +293,17 @@ extension TLSSession {
       if count == target.count { return .plaintextFull }
       var taken = 0
       let room = unsafe target.baseAddress.map { unsafe $0 + count }
+      // One at a time: with data in it, it would end the call anyway.
+      unsafe wire.pointee.allow(records: 1)
+      clearErrors()
       let status = unsafe SSL_read_ex(ssl, room, target.count - count, &taken)
       count += taken
       if status == 1 { continue }
       switch unsafe SSL_get_error(ssl, status) {
-      case SSL_ERROR_WANT_READ: return .wantsInput
+      case SSL_ERROR_WANT_READ:
+        controlCount += unsafe wire.pointee.recordCount
+        if unsafe wire.pointee.inputCount == 0 { return .wantsInput }
+        if controlCount >= recordsPerTurn { return .wantsTurn }
       case SSL_ERROR_ZERO_RETURN: return .closed
       default: return nil
       }

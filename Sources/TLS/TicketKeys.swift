@@ -1,4 +1,4 @@
-// The keys that session tickets are sealed with (RFC 5077, RFC 8446 4.6.1), one ring a process.
+// The keys that session tickets are sealed with (RFC 5077, RFC 8446 4.6.1), one ring a listener.
 //
 // The first key seals new tickets; all of them open old ones, and a ticket opened by an older key
 // is answered with a new one. A ticket is worth the session's secrets, so keys ought to live for
@@ -130,6 +130,7 @@ struct TicketKey: Sendable {
 
   static func random() throws(TLSFailure) -> TicketKey {
     var secret = [UInt8](repeating: 0, count: 80)
+    clearErrors()
     let drawn = unsafe secret.withUnsafeMutableBufferPointer { bytes in
       unsafe RAND_bytes(bytes.baseAddress, Int32(bytes.count)) == 1
     }

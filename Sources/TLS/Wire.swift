@@ -2,6 +2,10 @@
 //
 // OpenSSL reads and writes through a BIO. Ours holds no bytes: for the time of one call it points
 // into the receive buffer and the send buffer, and an empty or full one answers "try again later".
+//
+// It also counts records, because OpenSSL doesn't: one call of SSL_read takes in record after
+// record until one of them holds data, however many that are and whatever each costs. So the wire
+// stops after as many as it is told, always between two records.
 
 import COpenSSL
 import Glibc
@@ -14,6 +18,15 @@ import Glibc
   private var outputRoom = 0
   /// Bytes appended to the output since `attach`.
   private(set) var written = 0
+  /// Whole records taken since `allow`.
+  private(set) var recordCount = 0
+  private var recordMax = 0
+  /// Bytes of the next record's header (RFC 8446 5.1) that weren't taken yet; 0 within its body.
+  private var headerRest = headerByteCount
+  /// The bits of the length in that header, as far as it was taken.
+  private var lengthBits: UInt8 = 0
+
+  private static let headerByteCount = 5
 
   init() {
     unsafe input = nil
@@ -31,6 +44,13 @@ import Glibc
     written = 0
   }
 
+  /// Lets OpenSSL take so many records.
+  @inline(__always)
+  mutating func allow(records: Int) {
+    recordCount = 0
+    recordMax = records
+  }
+
   /// Forgets both buffers, so that a stray call later finds nothing instead of freed memory.
   @inline(__always)
   mutating func detach() {
@@ -41,12 +61,37 @@ import Glibc
   }
 
   fileprivate mutating func take(_ target: UnsafeMutablePointer<CChar>, _ wanted: Int) -> Int {
+    if headerRest == Self.headerByteCount && recordCount == recordMax { return 0 }
     let count = min(wanted, inputCount)
     guard count > 0, let source = unsafe input else { return 0 }
     unsafe memcpy(target, source, count)
+    unsafe note(UnsafeBufferPointer(start: source, count: count), isWhole: count == wanted)
     unsafe input = source + count
     inputCount -= count
     return count
+  }
+
+  /// OpenSSL doesn't read ahead: it asks for a header and then for its body, or for what is still
+  /// missing of either. The body's length is the one asked for, because the very first record may
+  /// have another format.
+  @inline(__always)
+  private mutating func note(_ bytes: UnsafeBufferPointer<UInt8>, isWhole: Bool) {
+    if headerRest > 0 {
+      let end = min(headerRest, bytes.count)
+      for index in min(end, max(0, headerRest - 2))..<end { lengthBits |= unsafe bytes[index] }
+      headerRest -= end
+      // A record of no length has no body to wait for.
+      if headerRest == 0 && lengthBits == 0 { endRecord() }
+    } else if isWhole {
+      endRecord()
+    }
+  }
+
+  @inline(__always)
+  private mutating func endRecord() {
+    headerRest = Self.headerByteCount
+    lengthBits = 0
+    recordCount += 1
   }
 
   fileprivate mutating func append(_ source: UnsafePointer<CChar>, _ offered: Int) -> Int {

@@ -80,7 +80,8 @@ struct ConfigurationTests {
             "minimum-version": "1.3", "policy": "modern",
             "tickets": { "key-files": ["t1", "t2"], "rotation": "1h" }
           },
-          "hsts": { "max-age": "30d", "include-subdomains": true }, "desync": "monitor"
+          "hsts": { "max-age": "30d", "include-subdomains": true }, "desync": "monitor",
+          "tcp-keep-alive": { "idle": "2m", "interval": "10s", "count": 9 }
         }, { "listen": "*:80", "redirect-to-https": 8443 }],
         "pools": [{
           "name": "p", "strategy": "least-connections",
@@ -109,7 +110,7 @@ struct ConfigurationTests {
           "timeouts": {
             "connect": "1s", "response": "2s", "request": "3s", "idle": "4s", "relay-idle": "5s"
           },
-          "keep-alive": { "idle": "6s", "max-idle": 7 },
+          "keep-alive": { "idle": "6s", "max-idle": 7 }, "tcp-keep-alive": "off",
           "when-all-down": "fail-open", "resolve-interval": "8s"
         }],
         "routes": [{
@@ -160,6 +161,10 @@ struct ConfigurationTests {
     #expect(tls.certificates.map(\.chain) == ["d/a.crt", "/b.crt"])
     #expect(tls.certificates.map(\.key) == ["d/a.key", "/b.key"])
     #expect(tls.tickets?.keyFiles == ["d/t1", "d/t2"])
+    let probes = try #require(read.listeners[0].tcpKeepAlive)
+    #expect(probes.idle == .seconds(120) && probes.interval == .seconds(10) && probes.count == 9)
+    #expect(read.listeners[1].tcpKeepAlive == Configuration.TCPKeepAlive())
+    #expect(read.pools[0].tcpKeepAlive == nil)
     #expect(read.listeners[1].name == "*:80")
     #expect(read.log.target == .file("d/access.log"))
     #expect(read.pools[0].health?.expect == [200...200, 300...302])

@@ -141,7 +141,7 @@ struct ReferenceTests {
           "health": { "check": "http", "path": "/", "expect": [200, "300-399"], "rise": 1 },
           "ejection": { "failures": 3, "failure-percent": "off" }, "slow-start": "5s",
           "queue": { "size": 3 }, "stickiness": { "cookie": "c", "same-site": "none" },
-          "keep-alive": { "max-idle": 0 },
+          "keep-alive": { "max-idle": 0 }, "tcp-keep-alive": { "count": 3 },
           "retry": { "statuses": [502], "replay-size": "1KiB" }, "timeouts": { "idle": "5s" } }
       ],
       "routes": [

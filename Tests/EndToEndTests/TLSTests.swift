@@ -104,6 +104,43 @@ import Testing
   }
 
   @Test(arguments: ["-tls1_2", "-tls1_3"])
+  func `each listener seals with its own key files, which other machines may share`(
+    _ version: String
+  ) throws {
+    let folder = TemporaryFolder()
+    for name in ["one", "two"] {
+      try certificates.openssl("rand", "-out", folder.path(name), "48")
+    }
+    func start(_ listeners: [(name: String, key: String)]) throws -> MartletProcess {
+      let list = listeners.map {
+        #"""
+        { "name": "\#($0.name)", "listen": "127.0.0.1:0",
+          "tls": { "certificates": [\#(certificates.entry())],
+            "tickets": { "key-files": ["\#(folder.path($0.key))"] } } }
+        """#
+      }
+      let stub = try StubBackend("hello")
+      return try MartletProcess(
+        #"""
+        { "listeners": [\#(list.joined(separator: ", "))],
+          "pools": [{ "backends": [\#(stub.json)] }], "log": { "target": "access.log" } }
+        """#, keeping: [stub])
+    }
+    let both = try start([("a", "one"), ("b", "two")])
+    for (index, name) in ["a", "b"].enumerated() {
+      let saving = try Pipe(
+        ["-connect", "127.0.0.1:\(both.ports[index])", version]
+          + ["-sess_out", folder.path("session")])
+      try saving.exchange()
+      for key in ["one", "two"] {
+        let said = try client(
+          start([(name, key)]), [version, "-sess_in", folder.path("session")])
+        #expect(said.contains("Reused, ") == ((name == "a") == (key == "one")), "\(name) \(key)")
+      }
+    }
+  }
+
+  @Test(arguments: ["-tls1_2", "-tls1_3"])
   func `tickets can be turned off`(_ version: String) throws {
     let martlet = try start(tls: #", "tickets": "off""#)
     let folder = TemporaryFolder()

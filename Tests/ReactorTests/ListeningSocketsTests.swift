@@ -60,6 +60,36 @@ import Testing
     #expect(accepted[0] + accepted[1] == 64)
   }
 
+  @Test func theKernelProbesQuietConnectionsAsItIsTold() throws {
+    func options(_ socket: Socket) -> [Int32] {
+      [(SOL_SOCKET, SO_KEEPALIVE)].map { option(socket, $0, $1) }
+        + [TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT].map {
+          option(socket, Int32(IPPROTO_TCP), $0)
+        }
+    }
+    var io = try EpollIO(wakeUp: WakeUp())
+    let group = try ListeningSockets.open(on: loopback, count: 1)
+    defer { closeAll(group) }
+    group.setKeepAlive(TCPKeepAlive(idle: .milliseconds(1001), interval: .seconds(7), count: 3))
+    io.watch(listener: group.sockets[0], token: 1)
+    guard case .started(let client) = io.connect(to: group.address, token: 100) else { return }
+    let limit = SystemClock.monotonic() + .seconds(5)
+    _ = io.wait(until: limit)
+    guard case .accepted(let server, _) = io.accept(from: group.sockets[0]) else {
+      Issue.record("nothing to accept")
+      return
+    }
+    // Inherited, and rounded up.
+    #expect(options(server) == [1, 2, 7, 3])
+    #expect(options(client)[0] == 0)
+    io.keepAlive(client, TCPKeepAlive(idle: .seconds(60), interval: .seconds(15), count: 4))
+    #expect(options(client) == [1, 60, 15, 4])
+    group.setKeepAlive(nil)
+    #expect(options(group.sockets[0])[0] == 0)
+    io.close(client, reset: false)
+    io.close(server, reset: false)
+  }
+
   @Test func aSecondGroupOnTheSameAddressFailsByName() throws {
     let group = try ListeningSockets.open(on: loopback, count: 2)
     #expect(throws: SystemError.addressInUse) {

@@ -11,11 +11,14 @@ import Testing
   private func full() -> Handover {
     var handover = Handover()
     handover.sockets = [("127.0.0.1:443", [5, 6]), ("[::]:0 web", [7])]
-    handover.ticketKeys = [
-      [UInt8](0..<80), [UInt8](repeating: 255, count: 80),
+    handover.ticketRings = [
+      TicketRings.State(
+        listener: "127.0.0.1:443", keys: [[UInt8](0..<80), [UInt8](repeating: 255, count: 80)],
+        rotatesAt: Instant(nanoseconds: 12)),
+      TicketRings.State(
+        listener: "b", keys: [[UInt8](repeating: 1, count: 80)], rotatesAt: .never),
     ]
     handover.cookieKey = [0, 1, 255]
-    handover.rotatesTicketsAt = Instant(nanoseconds: 12)
     handover.backends = [
       BackendState(identity: BackendIdentity(pool: "a", address: "10.0.0.1:80")),
       BackendState(
@@ -30,9 +33,8 @@ import Testing
     let read = try #require(Handover(full().bytes))
     #expect(read.sockets.map(\.place) == ["127.0.0.1:443", "[::]:0 web"])
     #expect(read.sockets.map(\.descriptors) == [[5, 6], [7]])
-    #expect(read.ticketKeys == full().ticketKeys)
+    #expect(read.ticketRings == full().ticketRings)
     #expect(read.cookieKey == full().cookieKey)
-    #expect(read.rotatesTicketsAt == full().rotatesTicketsAt)
     #expect(read.backends == full().backends)
   }
 

@@ -21,6 +21,7 @@ extension QuietIO {
   mutating func connect(to address: SocketAddress, token: UInt64) -> ConnectResult {
     .failed(.connectionRefused)
   }
+  mutating func keepAlive(_ socket: Socket, _ probes: TCPKeepAlive) {}
   mutating func reregister(_ socket: Socket, token: UInt64) {}
   mutating func connectionResult(of socket: Socket) -> SystemError? { nil }
   mutating func receive(

@@ -50,7 +50,7 @@ import Testing
   ) throws -> Snapshot {
     var configuration = Self.standard
     change(&configuration)
-    let builder = SnapshotBuilder(ticketKeys: try TicketKeys(), workerCount: workers)
+    let builder = SnapshotBuilder(workerCount: workers)
     return try builder.build(configuration, certificates: [:], names: NameTable())
   }
 
@@ -396,7 +396,7 @@ import Testing
     configuration.pools[0].stickiness = Configuration.Stickiness(cookie: "c")
     configuration.pools[0].stickiness?.key = key
     configuration.routes = [Configuration.Route(.forward(pool: pool))]
-    let builder = try builder ?? SnapshotBuilder(ticketKeys: TicketKeys(), workerCount: 1)
+    let builder = builder ?? SnapshotBuilder(workerCount: 1)
     let snapshot = try builder.build(configuration, certificates: [:], names: NameTable())
     return snapshot.pools[0].pool.membership.members[0].stickyToken
   }
@@ -410,7 +410,7 @@ import Testing
   }
 
   @Test func withoutAKeyATokenLastsAsLongAsTheProcess() throws {
-    let builder = SnapshotBuilder(ticketKeys: try TicketKeys(), workerCount: 1)
+    let builder = SnapshotBuilder(workerCount: 1)
     let first = try token(key: nil, builder)
     #expect(try token(key: nil, builder) == first)
     #expect(try token(key: nil) != first)
@@ -419,7 +419,7 @@ import Testing
   // MARK: What outlives a snapshot
 
   @Test func aBackendIsTheSameRecordInTheNextSnapshot() throws {
-    let builder = SnapshotBuilder(ticketKeys: try TicketKeys(), workerCount: 1)
+    let builder = SnapshotBuilder(workerCount: 1)
     func records(_ configuration: Configuration) throws -> [BackendRecord] {
       try builder.build(configuration, certificates: [:], names: NameTable()).pools[0]
         .pool.membership.members.map(\.record)

@@ -1,6 +1,7 @@
 // What a listener agrees to: versions, ALPN, names, tickets.
 
 import COpenSSL
+import Synchronization
 import Testing
 
 @testable import TLS
@@ -148,6 +149,16 @@ import Testing
   }
 }
 
+/// A clock that the test moves.
+private final class TestClock: Sendable {
+  private let seconds: Mutex<Int64>
+  init(_ seconds: Int64) { self.seconds = Mutex(seconds) }
+  var now: Int64 {
+    get { seconds.withLock { $0 } }
+    set { seconds.withLock { $0 = newValue } }
+  }
+}
+
 @Suite("TLSContext: tickets") struct TicketTests {
   let authority = TestAuthority.shared
 
@@ -179,6 +190,46 @@ import Testing
     // Under 1.3 clients use a ticket once, so that there must be another for the next time.
     #expect((second.ticket.bytes != first.ticket.bytes) == (version == .tls13))
     #expect(try connect(context, version, ticket: second.ticket).isResumed)
+  }
+
+  @Test("Resumption after resumption, a session lives two hours from its full handshake",
+    arguments: TLSVersion.allCases)
+  func sessionLife(version: TLSVersion) throws {
+    let start: Int64 = 1_000_000
+    let clock = TestClock(start)
+    let keys = try TicketKeys()
+    let context = try makeContext(keys: keys, clock: { clock.now })
+    var ticket = try connect(context, version).ticket
+    for age in [1000, 4000, 7000, 7199] as [Int64] {
+      clock.now = start + age
+      // So that there is a new ticket under TLS 1.2 too.
+      try keys.rotate()
+      let next = try connect(context, version, ticket: ticket)
+      #expect(next.isResumed)
+      // The client is told the rest of the life, not a new one.
+      if version == .tls13 {
+        #expect(Int64(SSL_SESSION_get_ticket_lifetime_hint(next.ticket.session)) == 7200 - age)
+      }
+      ticket = next.ticket
+    }
+    // The ticket is a second old, and the session two hours.
+    clock.now = start + 7200
+    let fresh = try connect(context, version, ticket: ticket)
+    #expect(!fresh.isResumed)
+    clock.now += 7000
+    #expect(try connect(context, version, ticket: fresh.ticket).isResumed)
+  }
+
+  @Test("A ticket from a clock that runs ahead is good within a minute of ours",
+    arguments: TLSVersion.allCases)
+  func skew(version: TLSVersion) throws {
+    let clock = TestClock(1_000_000)
+    let context = try makeContext(clock: { clock.now })
+    let ticket = try connect(context, version).ticket
+    clock.now -= 60
+    #expect(try connect(context, version, ticket: ticket).isResumed)
+    clock.now -= 1
+    #expect(try !connect(context, version, ticket: ticket).isResumed)
   }
 
   @Test("Another worker's context resumes too", arguments: TLSVersion.allCases)

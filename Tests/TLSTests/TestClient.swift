@@ -188,6 +188,8 @@ final class SessionPair {
   var pieceByteCount = Int.max
   /// How often a handshake call found its output full.
   private(set) var fullOutputCount = 0
+  /// How often a handshake call gave way to others.
+  private(set) var turnCount = 0
   /// The most that one handshake call has appended.
   private(set) var longestFlight = 0
 
@@ -229,10 +231,11 @@ final class SessionPair {
           }
         }
         if step == .wantsOutput { fullOutputCount += 1 }
+        if step == .wantsTurn { turnCount += 1 }
         longestFlight = max(longestFlight, output.count)
         client.receive(output)
         if let failure { throw failure }
-      } while step == .wantsOutput
+      } while step == .wantsOutput || step == .wantsTurn
       let left = piece.suffix(input.count)
       inbound = Array(left) + inbound
     } while step == .wantsInput && !inbound.isEmpty
@@ -291,6 +294,8 @@ final class SessionPair {
     }
   }
 
+  func takeControlRecordCount() -> Int { session.takeControlRecordCount() }
+
   func close() -> [UInt8] {
     [UInt8](capacity: 64) { output in session.close(output: &output) }
   }
@@ -309,11 +314,11 @@ final class SessionPair {
 /// A context with default policy, keys and name.
 func makeContext(
   _ certificates: [Certificate]? = nil, policy: TLSPolicy = TLSPolicy(), keys: TicketKeys? = nil,
-  listener: String = "public"
+  listener: String = "public", clock: (@Sendable () -> Int64)? = nil
 ) throws -> TLSContext {
   try TLSContext(
     certificates: try certificates ?? [TestAuthority.shared.certificate()], policy: policy,
-    ticketKeys: try keys ?? TicketKeys(), listenerName: listener)
+    ticketKeys: try keys ?? TicketKeys(), listenerName: listener, clock: clock)
 }
 
 /// `count` bytes that don't repeat soon.

@@ -34,11 +34,16 @@ struct AdminServer: ~Copyable {
   /// When the reports of those who tap are looked at next; never while nobody does.
   private var tapsAt = Instant.never
   private var hasEnded = false
+  /// Connections that gave way to others and have more to do.
+  private var waiting: [Handle] = []
 
   private static let connectionMax = 128
   /// Of these, places that only the Unix socket gives out, so that strangers who fill the address
   /// keep nobody from steering the process.
   private static let reservedMax = 16
+  /// Blocks that are discarded of what a client sends behind its failed handshake; then it is
+  /// closed.
+  private static let discardsPerTurn = 16
   /// Whoever may open the Unix socket may send a whole configuration.
   private static let (bodyMax, localBodyMax) = (64 * 1024, 4 * 1024 * 1024)
   /// What a stream may have unsent before it is ended: its client has stopped reading.
@@ -78,9 +83,12 @@ struct AdminServer: ~Copyable {
   }
 
   private mutating func turn() {
-    let count = io.wait(until: min(samplesAt, tapsAt))
+    let count = io.wait(until: waiting.isEmpty ? min(samplesAt, tapsAt) : .origin)
     for message in inbox.take() { handle(message) }
     for index in 0..<count { handle(io.event(index)) }
+    let resumed = waiting
+    waiting = []
+    for handle in resumed where connections.contains(handle) { drive(handle) }
     if io.now >= samplesAt {
       samplesAt = io.now + .seconds(1)
       history.sample(view, at: io.now)
@@ -139,6 +147,7 @@ struct AdminServer: ~Copyable {
     var isOpen = true
     while isOpen && step(handle) { isOpen = connections.contains(handle) }
     guard connections.contains(handle) else { return }
+    if connections[handle].transport.takeGaveWay() { waiting.append(handle) }
     connections[handle].transport.flush(&io, &buffers)
     if case .refused = connections[handle].phase { return }
     if connections[handle].transport.isBroken { return close(handle) }
@@ -197,13 +206,15 @@ struct AdminServer: ~Copyable {
   }
 
   private mutating func discard(_ handle: Handle) {
-    while true {
+    for _ in 0..<Self.discardsPerTurn {
       switch connections[handle].transport.discard(&io, &buffers) {
       case .received: continue
       case .wouldBlock: return
       case .finished, .failed: return close(handle)
       }
     }
+    // It has had its answer, and time to read it.
+    close(handle)
   }
 
   private mutating func takeHead(

@@ -159,11 +159,23 @@ final class Listening: Sendable {
 /// A port on which nobody listens now.
 func freePort() throws -> Int { try Listening().port }
 
+/// The kernel's table of connections. Foundation would read no more than the first page of it.
+func connectionTable() -> String {
+  let descriptor = open("/proc/net/tcp", O_RDONLY | O_CLOEXEC)
+  defer { close(descriptor) }
+  var bytes: [UInt8] = []
+  var block = [UInt8](repeating: 0, count: 65536)
+  while case let count = read(descriptor, &block, block.count), count > 0 {
+    bytes += block[..<count]
+  }
+  return String(decoding: bytes, as: UTF8.self)
+}
+
 /// Is there a connection to this port of this machine of which neither end has been closed? Seen
 /// from the side that dialled, and in the kernel's own table, so that an end which is still under
 /// way doesn't count.
 func hasEstablishedConnection(toPort port: Int) -> Bool {
-  let table = (try? String(contentsOfFile: "/proc/net/tcp", encoding: .utf8)) ?? ""
+  let table = connectionTable()
   let established = ":" + String(format: "%04X", port) + " 01"
   // Columns: number, local address, remote address, state.
   return table.split(separator: "\n").dropFirst().contains { line in

@@ -217,6 +217,9 @@ extension SimulatedNetwork: InputOutput {
     return .started(socket(of: workers))
   }
 
+  /// No peer here goes away without a word for so long.
+  func keepAlive(_ socket: Socket, _ probes: TCPKeepAlive) {}
+
   func connectionResult(of socket: Socket) -> SystemError? {
     guard let endpoint = endpoint(of: socket, "connectionResult") else {
       return SystemError(code: EBADF)

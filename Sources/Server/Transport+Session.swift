@@ -1,0 +1,71 @@
+// A transport's calls of its TLS session: which buffer is which side of it. When they are made is
+// told in Transport.swift.
+
+import Primitives
+import TLS
+
+extension Transport {
+  static func handshake(
+    _ session: inout TLSSession?, _ ciphertext: inout ByteBuffer, _ outbound: inout ByteBuffer
+  ) throws(TLSFailure) -> HandshakeStep {
+    var input = ciphertext.bytes
+    let before = input.count
+    var step = HandshakeStep.wantsInput
+    var failed: TLSFailure?
+    outbound.fill { output in
+      do throws(TLSFailure) {
+        step = try session?.handshake(input: &input, output: &output) ?? .wantsInput
+      } catch {
+        failed = error
+      }
+    }
+    let consumed = before - input.count
+    ciphertext.consume(consumed)
+    if let failed { throw failed }
+    return step
+  }
+
+  static func read(
+    _ session: inout TLSSession?, _ ciphertext: inout ByteBuffer, _ inbound: inout ByteBuffer,
+    _ outbound: inout ByteBuffer
+  ) throws(TLSFailure) -> ReadStep {
+    var input = ciphertext.bytes
+    let before = input.count
+    var step = ReadStep.wantsInput
+    var failed: TLSFailure?
+    outbound.fill { output in
+      inbound.fill { plaintext in
+        do throws(TLSFailure) {
+          step =
+            try session?.read(input: &input, plaintext: &plaintext, output: &output) ?? .wantsInput
+        } catch {
+          failed = error
+        }
+      }
+    }
+    let consumed = before - input.count
+    ciphertext.consume(consumed)
+    if let failed { throw failed }
+    return step
+  }
+
+  static func encrypt(
+    _ session: inout TLSSession?, _ bytes: Span<UInt8>, _ outbound: inout ByteBuffer
+  ) throws(TLSFailure) -> Int {
+    try outbound.fill { (output) throws(TLSFailure) in
+      try session?.write(bytes, output: &output) ?? bytes.count
+    }
+  }
+
+  static func closeNotify(_ session: inout TLSSession?, _ outbound: inout ByteBuffer) {
+    outbound.fill { output in session?.close(output: &output) }
+  }
+}
+
+/// What the access log and the metrics say about a connection's encryption.
+struct TLSFacts {
+  let version: StaticString
+  let suite: CipherSuite
+  /// Did a ticket spare the client a full handshake?
+  let isResumed: Bool
+}

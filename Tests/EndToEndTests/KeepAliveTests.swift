@@ -1,0 +1,74 @@
+// Probes of the kernel's on quiet connections: which connections have them, by the kernel's table.
+
+import Foundation
+import Testing
+
+@Suite struct KeepAliveTests {
+  private static let upgrade =
+    "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+
+  /// Agrees to every upgrade and is quiet from then on.
+  private func quietBackend() throws -> StubBackend {
+    try StubBackend { _, wire in
+      try wire.send(
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+      while try wire.receive() {}
+      return false
+    }
+  }
+
+  /// The timer of the established connection from a port to another, as its side that has `local`
+  /// keeps it: 0 for none, 1 while something isn't acknowledged, 2 for the next probe.
+  private func timer(from local: Int?, to remote: Int?) -> Substring? {
+    func matches(_ column: Substring, _ port: Int?) -> Bool {
+      port.map { column.hasSuffix(":" + String(format: "%04X", $0)) } ?? true
+    }
+    // Columns: number, local address, remote address, state, queues, timer and when it is due.
+    for line in connectionTable().split(separator: "\n").dropFirst() {
+      let columns = line.split(separator: " ")
+      if columns.count > 5, columns[3] == "01", matches(columns[1], local),
+        matches(columns[2], remote)
+      {
+        return columns[5].prefix(2)
+      }
+    }
+    return nil
+  }
+
+  /// Whether a WebSocket's connections are probed: the client's, and the backend's.
+  private func probed(_ martlet: MartletProcess, _ stub: StubBackend) throws -> [Bool] {
+    let wire = try martlet.wire()
+    try wire.send(Self.upgrade)
+    #expect(try wire.takeHead().status == 101)
+    var timers: [Substring?] = []
+    eventually("all is acknowledged") {
+      timers = [timer(from: martlet.port, to: nil), timer(from: nil, to: stub.port)]
+      return timers.allSatisfy { $0 == "00" || $0 == "02" }
+    }
+    wire.end()
+    eventually("it is over") {
+      timer(from: martlet.port, to: nil) == nil && !hasEstablishedConnection(toPort: stub.port)
+    }
+    return timers.map { $0 == "02" }
+  }
+
+  @Test func `connections on both sides are probed, unless a reload turns that off`() throws {
+    let stub = try quietBackend()
+    // A port that stays the same, and with it the listening sockets.
+    let port = try freePort()
+    func configuration(_ listener: String, _ pool: String) -> String {
+      """
+      { "listeners": [{ "listen": "127.0.0.1:\(port)"\(listener) }],
+        "pools": [{ "backends": [\(stub.json)], "health": "off"\(pool) }], "watch": false,
+        "log": { "target": "access.log" } }
+      """
+    }
+    let off = #", "tcp-keep-alive": "off""#
+    let martlet = try MartletProcess(configuration("", ""), keeping: [stub])
+    #expect(try probed(martlet, stub) == [true, true])
+    try martlet.reload(configuration(off, ""))
+    #expect(try probed(martlet, stub) == [false, true])
+    try martlet.reload(configuration(#", "tcp-keep-alive": { "idle": "5s" }"#, off))
+    #expect(try probed(martlet, stub) == [true, false])
+  }
+}

@@ -1,0 +1,122 @@
+// Records without data: they are counted, and a session gives way after a few of them; and what
+// other sessions leave behind on the thread is none of a session's business.
+
+import COpenSSL
+import Testing
+
+@testable import TLS
+
+@Suite("TLSSession: records without data") struct ControlRecordTests {
+  private func established(_ version: TLSVersion = .tls13) throws -> SessionPair {
+    let pair = try SessionPair(makeContext(), ClientOffer(maximum: version.code))
+    try pair.shakeHands()
+    return pair
+  }
+
+  /// So many KeyUpdate records (RFC 8446 4.6.3), of 27 bytes each.
+  private func updateKeys(_ pair: SessionPair, _ count: Int) {
+    for _ in 0..<count {
+      precondition(SSL_key_update(pair.client.ssl, SSL_KEY_UPDATE_NOT_REQUESTED) == 1)
+      precondition(SSL_do_handshake(pair.client.ssl) == 1)
+    }
+    pair.inbound += pair.client.take()
+  }
+
+  @Test("One read takes so many KeyUpdates, however many there are", arguments: [40, 1000])
+  func keyUpdates(count: Int) throws {
+    let pair = try established()
+    updateKeys(pair, count)
+    pair.client.write(Array("data".utf8))
+    pair.inbound += pair.client.take()
+    var turns = 0
+    var seen = 0
+    var result: (bytes: [UInt8], step: ReadStep) = ([], .wantsTurn)
+    while result.step == .wantsTurn {
+      let before = pair.inbound.count
+      result = try pair.read(room: 1000)
+      #expect(before - pair.inbound.count <= TLSSession.recordsPerTurn * 27 + 26)
+      seen += pair.takeControlRecordCount()
+      turns += 1
+    }
+    #expect(turns == count / TLSSession.recordsPerTurn + 1)
+    #expect(result.bytes == Array("data".utf8) && seen == count)
+    #expect(pair.takeControlRecordCount() == 0)
+  }
+
+  @Test("KeyUpdates that come one by one, or cut anywhere, are counted each")
+  func pieces() throws {
+    for pieceByteCount in [1, 5, 7, 27] {
+      let pair = try established()
+      updateKeys(pair, 3)
+      pair.pieceByteCount = pieceByteCount
+      #expect(try pair.readAll().bytes.isEmpty)
+      #expect(pair.takeControlRecordCount() == 3)
+    }
+  }
+
+  @Test("Records with data aren't counted, wherever they are cut", arguments: TLSVersion.allCases)
+  func data(version: TLSVersion) throws {
+    let message = pattern(40_000)
+    for pieceByteCount in [3, 1000, 16_389, 16_400, 100_000] {
+      let pair = try established(version)
+      for _ in 0..<3 { pair.client.write(message) }
+      pair.pieceByteCount = pieceByteCount
+      #expect(try pair.readAll(room: 10_000).bytes == message + message + message)
+      #expect(pair.takeControlRecordCount() == 0)
+    }
+  }
+
+  @Test("A request to renegotiate is counted")
+  func renegotiation() throws {
+    let pair = try established(.tls12)
+    #expect(SSL_renegotiate(pair.client.ssl) == 1)
+    #expect(try !pair.client.step())
+    _ = try pair.readAll()
+    #expect(pair.takeControlRecordCount() == 1)
+  }
+
+  @Test("A handshake cut into records of one byte gives way, and ends well")
+  func shreddedHello() throws {
+    let pair = try SessionPair(makeContext())
+    _ = try pair.client.step()
+    let hello = pair.client.take()
+    #expect(hello[0] == 22 && hello.count > 200)
+    pair.inbound = hello.dropFirst(5).flatMap { [22, 3, 1, 0, 1, $0] }
+    _ = try pair.handshake()
+    #expect(pair.turnCount == (hello.count - 5 - 1) / TLSSession.recordsPerTurn)
+    try pair.shakeHands()
+    #expect(pair.turnCount == (hello.count - 5 - 1) / TLSSession.recordsPerTurn)
+  }
+
+  /// Leaves an error as an unreadable ticket or a foreign caller of OpenSSL does.
+  private func leaveError() {
+    let empty = BIO_new(BIO_s_mem())
+    defer { BIO_free(empty) }
+    precondition(PEM_read_bio_X509(empty, nil, nil, nil) == nil && ERR_peek_error() != 0)
+  }
+
+  @Test("An error that others have left on the thread ends no session")
+  func foreignErrors() throws {
+    let pair = try SessionPair(makeContext())
+    _ = try pair.client.step()
+    let hello = pair.client.take()
+    pair.inbound = Array(hello.prefix(50))
+    leaveError()
+    #expect(try pair.handshake() == .wantsInput)
+    pair.inbound = Array(hello.dropFirst(50))
+    leaveError()
+    #expect(try pair.handshake() == .wantsInput)
+    try pair.shakeHands()
+
+    pair.client.write(Array("data".utf8))
+    let record = pair.client.take()
+    pair.inbound = Array(record.prefix(9))
+    leaveError()
+    #expect(try pair.read(room: 100).step == .wantsInput)
+    pair.inbound = Array(record.dropFirst(9))
+    leaveError()
+    #expect(try pair.read(room: 100).bytes == Array("data".utf8))
+    leaveError()
+    #expect(try pair.write([1], capacity: 1000).taken == 1)
+  }
+}
