@@ -272,7 +272,9 @@ func parseEndpoint(_ text: String) -> Configuration.Endpoint? {
   guard let port, port > 0 else { return nil }
   if let address = parseHostAddress(host) { return .address(.ip(address, port: port)) }
   let name = host.lowercased()
-  return isHostName(name) ? .name(name, port: port) : nil
+  // The dot of an absolute name (RFC 1034 3.1) goes along to whoever looks it up.
+  return isHostName(name.hasSuffix(".") ? String(name.dropLast()) : name)
+    ? .name(name, port: port) : nil
 }
 
 extension Configuration.ListenAddress {

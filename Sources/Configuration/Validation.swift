@@ -110,6 +110,13 @@ extension Configuration {
           suggestion: "\"check\": \"http\"", severity: .warning)
       }
     }
+    if pool.health?.port != nil
+      && pool.backends.allSatisfy({ if case .address(.unix) = $0.endpoint { true } else { false } })
+    {
+      decoder.report(
+        key: "\(path).health.port", "it has no effect, since all backends are Unix sockets",
+        severity: .warning)
+    }
     checkResilience(of: pool, path, &decoder)
     if let ejection = pool.ejection, ejection.base > ejection.max {
       decoder.report(
