@@ -18,6 +18,8 @@ struct Handover: Equatable {
   /// When the next random key is due.
   var rotatesTicketsAt = Instant.never
   var backends: [BackendState] = []
+  /// What the names of backends were last resolved to, since they may not be to be resolved now.
+  var names: [(name: String, addresses: [IPAddress])] = []
 
   init() {}
 
@@ -42,6 +44,7 @@ struct Handover: Equatable {
         lines.append(fields)
       }
     }
+    for (name, addresses) in names { lines.append(["name", name] + addresses.map { "\($0)" }) }
     return Array(lines.map { $0.joined(separator: "\t") + "\n" }.joined().utf8)
   }
 
@@ -65,6 +68,8 @@ struct Handover: Equatable {
         rotatesTicketsAt = Instant(nanoseconds: UInt64(fields[1]) ?? .max)
       case "backend":
         if let backend = Self.backend(fields) { backends.append(backend) }
+      case "name" where fields.count > 2:
+        names.append((fields[1], fields.dropFirst(2).compactMap { IPAddress($0) }))
       default:
         break
       }

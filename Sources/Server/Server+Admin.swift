@@ -151,7 +151,7 @@ extension Server {
         version: options.version, id: CurrentProcess.id, startedAt: startedAt,
         descriptorMax: descriptorMax, metrics: workerMetrics, traffic: builder.traffic,
         reports: reports, logLevel: options.logLevel),
-      configuration: configuration, snapshot: snapshot, addresses: addresses,
+      configuration: configuration, snapshot: snapshot, names: names, addresses: addresses,
       certificates: certificates, tls: adminContext, reload: reloads,
       overload: overload.stage, isDraining: draining)
   }

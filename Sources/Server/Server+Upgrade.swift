@@ -34,6 +34,7 @@ extension Server {
     handover.cookieKey = builder.cookieKey
     handover.rotatesTicketsAt = rotatesTicketsAt
     handover.backends = builder.registry.states
+    handover.names = names.handover
     do throws(SystemError) {
       let successor = try Successor(handover, within: configuration.limits.upgrade) {
         [inbox] report in inbox.post(.successor(report))
