@@ -224,8 +224,9 @@ public final class Server {
   /// A snapshot of `configuration`, with everything said that is to be said about its files.
   func build(_ configuration: Configuration) throws(ServerFailure) -> Snapshot {
     let (certificates, pages) = try configuration.loadFiles()
-    for message in certificates.report.outOfDate { logger.error("\(message)") }
-    for message in certificates.report.warnings { logger.warning("\(message)") }
+    for fault in certificates.faults {
+      logger.log(level: fault.severity == .warning ? .warning : .error, "\(fault.message)")
+    }
     try readTicketKeys(of: configuration)
     let snapshot = try builder.build(
       configuration, certificates: certificates.byListener, names: names, pages: pages,
