@@ -40,8 +40,8 @@ public struct PoolView {
     return isAnyUp ? .allFull : .allDown
   }
 
-  /// Whether a member that isn't among `spent` may be used now: healthy or due for its trial, or any
-  /// where the pool fails open; one that is full only where exchanges wait.
+  /// Whether a member that isn't among `spent` may be used now: healthy or due for its trial, or
+  /// any where the pool fails open; one that is full only where exchanges wait.
   func hasMember(besides spent: TriedSet, at now: Instant) -> Bool {
     let members = rotation.membership.members
     let failsOpen = pool.allDown == .failOpen && !rotation.isAnyEligible

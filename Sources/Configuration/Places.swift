@@ -28,8 +28,8 @@ extension Configuration {
       Diagnostic(severity, at: source.place(origins.nearest(to: key)), key: key, message)
     }
 
-    /// A finding about something that values under a key called `name` refer to, at the first of them;
-    /// nil when the document doesn't name it.
+    /// A finding about something that values under a key called `name` refer to, at the first of
+    /// them; nil when the document doesn't name it.
     public func diagnostic(
       _ severity: Diagnostic.Severity, about subject: String, namedBy name: String,
       _ message: String

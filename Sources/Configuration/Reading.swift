@@ -7,8 +7,8 @@ extension Configuration {
     public let configuration: Configuration?
     /// All errors, or else all warnings, in the order of the text; those about flags come first.
     public let diagnostics: [Diagnostic]
-    /// What could be read, errors or not, with the defaults in place of the rest: for findings about
-    /// what the document names. Nothing is to be run from it.
+    /// What could be read, errors or not, with the defaults in place of the rest: for findings
+    /// about what the document names. Nothing is to be run from it.
     public let draft: Configuration?
     public let places: Places
 

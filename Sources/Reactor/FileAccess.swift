@@ -24,8 +24,8 @@ extension File {
     }
   }
 
-  /// Why no socket can be made at `path` by `LocalListener`, which makes its directory if that alone
-  /// is missing.
+  /// Why no socket can be made at `path` by `LocalListener`, which makes its directory if that
+  /// alone is missing.
   public static func obstacle(toMakingSocketAt path: String) -> SystemError? {
     let directory = directory(of: path)
     return kind(of: directory) == nil

@@ -1,6 +1,6 @@
 // What `martlet check` finds beyond the text of a configuration: in the files that it names, and in
-// the names that it uses. What would keep `run` from starting is an error here, and nothing else is;
-// all of it is found in one pass, whatever else is wrong, and each finding stands at its line.
+// the names that it uses. What would keep `run` from starting is an error here. All of it is found
+// in one pass, whatever else is wrong, and each finding stands at its line.
 //
 // It opens nothing for writing, and binds nothing. What only the moment decides, such as an address
 // that is taken, isn't looked at.
@@ -92,7 +92,8 @@ private struct ReferenceCheck {
     if configuration.log.access != .off, case .file(let path) = configuration.log.target,
       let obstacle = File.obstacle(toAppendingTo: path)
     {
-      report(.error, path, under: "target", "\(path) can't be opened for the access log: \(obstacle)")
+      report(
+        .error, path, under: "target", "\(path) can't be opened for the access log: \(obstacle)")
     }
     let process = configuration.process
     if let path = process.pidFile, let obstacle = File.obstacle(toMakingFileAt: path) {

@@ -162,7 +162,8 @@ import Testing
       let result = try run([Installation.binary, "check"] + flags, in: folder.path)
       #expect(result.status == status)
       #expect(
-        result.errors.contains("config.json:2:15: \(severity): listeners[0].tls.certificates[0].chain"),
+        result.errors.contains(
+          "config.json:2:16: \(severity): listeners[0].tls.certificates[0].chain"),
         "\(result.errors)")
       #expect(result.errors.contains("expired.crt: the certificate has expired"))
     }

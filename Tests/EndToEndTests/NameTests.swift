@@ -126,7 +126,7 @@ import Testing
     #expect(check.status == 0)
     #expect(
       check.errors.contains(
-        #/config\.json:5:\d+: warning: pools\[1\]\.backends\[0\]: one\.test:\d+ can't be resolved/#),
+        #/config\.json:5:\d+: warning: pools\[1\]\.backends\[0\]: one\.test:\d+ can't be/#),
       "\(check.errors)")
 
     // Told once, and again when it is over.

@@ -1,5 +1,5 @@
-// A stand-in for the system's resolver, loaded into the process under test: names are looked up in a
-// folder, and a name without a file is one that no name server answers.
+// A stand-in for the system's resolver, loaded into the process under test: names are looked up in
+// a folder, and a name without a file is one that no name server answers.
 //
 // It replaces getaddrinfo, since the resolver's own settings (/etc/resolv.conf, port 53) can't be
 // changed for one process.
