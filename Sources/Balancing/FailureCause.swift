@@ -63,6 +63,9 @@ public enum FailureCause: Equatable, Sendable {
   /// The connection ended before a byte of the response.
   var isDeath: Bool { self == .resetBeforeResponse || self == .closedBeforeResponse }
 
+  /// The backend would fail again in the same way, so only another one is worth an attempt.
+  public var spendsBackend: Bool { isCharged }
+
   /// Retries after these mean more work for a pool that struggles already, so the budget pays. The
   /// others brought no backend any work.
   var isCharged: Bool {

@@ -11,6 +11,8 @@ public final class Member: Sendable {
 
   public let record: BackendRecord
   public let address: BackendAddress
+  /// What an HTTP check calls it in Host where the configuration doesn't say.
+  public let checkHost: String
   /// Its share against the other members, 1-256, default 1.
   public let weight: Int
   /// Used only while no other member is available.
@@ -23,10 +25,11 @@ public final class Member: Sendable {
 
   public init(
     record: BackendRecord, address: BackendAddress, weight: Int = 1, isBackup: Bool = false,
-    maxConnections: Int? = nil, stickyToken: UInt64 = 0
+    maxConnections: Int? = nil, stickyToken: UInt64 = 0, checkHost: String? = nil
   ) {
     self.record = record
     self.address = address
+    self.checkHost = checkHost ?? record.identity.address
     self.weight = Self.weightRange.clamping(weight)
     self.isBackup = isBackup
     self.maxConnections = maxConnections

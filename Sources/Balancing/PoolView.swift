@@ -30,13 +30,30 @@ public struct PoolView {
   }
 
   /// Why a selection found nobody.
-  func unavailability() -> Unavailability {
+  func unavailability(excluding spent: TriedSet) -> Unavailability {
     let members = rotation.membership.members
     if members.isEmpty { return .noMembers }
     let isAnyUp = members.contains { member in
-      member.record.isEnabled
+      !spent.contains(member.record.id) && member.record.isEnabled
         && (pool.allDown == .failOpen || member.record.health.state.isAvailable)
     }
     return isAnyUp ? .allFull : .allDown
+  }
+
+  /// Whether a member that isn't among `spent` may be used now: healthy or due for its trial, or
+  /// any where the pool fails open; one that is full only where exchanges wait.
+  func hasMember(besides spent: TriedSet, at now: Instant) -> Bool {
+    let members = rotation.membership.members
+    let failsOpen = pool.allDown == .failOpen && !rotation.isAnyEligible
+    return members.contains { member in
+      let record = member.record
+      if spent.contains(record.id) || !record.isEnabled { return false }
+      let isFull = member.maxConnections.map { record.activeCount >= $0 } ?? false
+      if isFull && pool.queueMax == 0 { return false }
+      switch record.standing(at: now) {
+      case .available, .onTrial: return true
+      case .beingTried, .ejected, .down: return failsOpen
+      }
+    }
   }
 }

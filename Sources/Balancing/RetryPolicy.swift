@@ -6,7 +6,8 @@
 //   reused connection died before the response  nothing                 any method, same, fresh
 //                                               something               idempotent, same, fresh
 //   fresh connection died before the response   something               idempotent, elsewhere
-//   response time-out, status that is named     something               idempotent, elsewhere
+//   response time-out, status that is named     something               idempotent, and only while
+//                                                                       another member is available
 //   bad response                                something               never: it was carried out
 //
 // and nothing of it once a byte of a final response went downstream, when the body can't be sent
@@ -45,16 +46,19 @@ public struct ExchangeProgress: Equatable, Sendable {
   public var attemptCount: Int
   /// The backend of the failed attempt had its fresh connection already.
   public var hadFreshConnection: Bool
+  /// A member is available that is worth another attempt (`Selection.hasOther`).
+  public var hasOther: Bool
 
   public init(
     isIdempotent: Bool, canReplayBody: Bool = true, hasAnswered: Bool = false,
-    attemptCount: Int = 1, hadFreshConnection: Bool = false
+    attemptCount: Int = 1, hadFreshConnection: Bool = false, hasOther: Bool = true
   ) {
     self.isIdempotent = isIdempotent
     self.canReplayBody = canReplayBody
     self.hasAnswered = hasAnswered
     self.attemptCount = attemptCount
     self.hadFreshConnection = hadFreshConnection
+    self.hasOther = hasOther
   }
 }
 
@@ -97,8 +101,10 @@ public struct RetryPolicy: Equatable, Sendable {
     case .connectRefused, .connectTimeout, .connectFailed: true
     case .resetBeforeResponse, .closedBeforeResponse:
       failure.sentByteCount == 0 || progress.isIdempotent
-    case .responseTimeout: progress.isIdempotent
-    case .status(let status): progress.isIdempotent && statuses.contains(status)
+    // The same backend would be as slow, or say the same, and the client would wait for nothing.
+    case .responseTimeout: progress.isIdempotent && progress.hasOther
+    case .status(let status):
+      progress.isIdempotent && progress.hasOther && statuses.contains(status)
     case .badResponse, .truncatedResponse, .responseStalled: false
     }
   }

@@ -7,8 +7,9 @@
 //   1. the member that the client sticks to by its cookie, if it was not tried yet
 //   2. a member whose ejection is over, for its one trial (a sticky strategy proposes it itself)
 //   3. primaries not yet tried   4. backups not yet tried
-//   5. primaries, then backups, that were tried already but are available; not while another is
-//      only full, and may be waited for
+//   5. primaries, then backups, that were tried already but are available, unless they took too
+//      long or answered with a status that is retried; not while another is only full, and may be
+//      waited for
 //   6. if nobody is healthy and the pool fails open: any enabled member with a free place
 //
 // Nothing is allocated; the few members already tried are kept inline.
@@ -41,15 +42,30 @@ public struct Selection: Sendable {
     if pick == nil && !tried.isEmpty {
       // Where exchanges may wait, a full member is worth more than one that has just failed.
       if view.pool.queueMax > 0 && rotation.hasEligible(besides: tried) { throw .allFull }
-      pick = draw.next(in: rotation, excluding: TriedSet(), &generator)
+      pick = draw.next(in: rotation, excluding: tried.spent, &generator)
     }
     if pick == nil && view.pool.allDown == .failOpen && !rotation.isAnyEligible {
-      pick = draw.anyone(in: rotation, excluding: tried)
+      pick =
+        draw.anyone(in: rotation, excluding: tried)
+        ?? draw.anyone(in: rotation, excluding: tried.spent)
     }
-    guard let pick else { throw view.unavailability() }
+    guard let pick else { throw view.unavailability(excluding: tried.spent) }
     tried.insert(pick.record.id)
     pickCount += 1
     return pick
+  }
+
+  /// This backend isn't picked again: it took too long, or answered with a status that is retried,
+  /// and would again.
+  public mutating func spend(_ backend: Int) { tried.spend(backend) }
+
+  /// Whether a member could be picked now, or waited for, other than `backend` and those that were
+  /// spent.
+  public func hasOther(than backend: Int, in view: inout PoolView, at now: Instant) -> Bool {
+    view.refresh(at: now)
+    var spent = tried.spent
+    spent.insert(backend)
+    return view.hasMember(besides: spent, at: now)
   }
 }
 
@@ -167,7 +183,6 @@ private struct Draw {
   /// Health put aside: for a pool that fails open.
   func anyone(in rotation: Rotation, excluding tried: TriedSet) -> Pick? {
     anyone(in: rotation.primaries, tried) ?? anyone(in: rotation.backups, tried)
-      ?? anyone(in: rotation.primaries, TriedSet()) ?? anyone(in: rotation.backups, TriedSet())
   }
 
   private func anyone(in tier: Tier, _ tried: TriedSet) -> Pick? {
@@ -189,6 +204,8 @@ struct TriedSet: Sendable {
 
   private var ids = InlineArray<8, Int>(repeating: -1)
   private var count = 0
+  /// A bit for each place in `ids`: whether another attempt there would help nothing.
+  private var spentPlaces: UInt8 = 0
 
   var isEmpty: Bool { count == 0 }
 
@@ -200,6 +217,20 @@ struct TriedSet: Sendable {
   mutating func insert(_ id: Int) {
     if contains(id) { return }
     ids[count % Self.capacity] = id
+    spentPlaces &= ~(1 << (count % Self.capacity))
     count += 1
+  }
+
+  mutating func spend(_ id: Int) {
+    for index in 0..<min(count, Self.capacity) where ids[index] == id { spentPlaces |= 1 << index }
+  }
+
+  /// Those that were spent.
+  var spent: TriedSet {
+    var result = TriedSet()
+    for index in 0..<min(count, Self.capacity) where spentPlaces & 1 << index != 0 {
+      result.insert(ids[index])
+    }
+    return result
   }
 }

@@ -46,7 +46,13 @@ extension Configuration.Admin: Section {
       switch json.text {
       case "auto": return .automatic
       case "off": return .off
-      case let text? where !text.isEmpty: return file.read(json, &decoder).map(SocketPath.path)
+      case let text? where !text.isEmpty:
+        guard let path = file.read(json, &decoder) else { return nil }
+        if isSocketPath(path) { return .path(path) }
+        decoder.report(
+          "\(json.brief): the path of a socket has 1 to 107 bytes, with its directory",
+          at: json.origin)
+        return nil
       default:
         decoder.mismatch(json, description)
         return nil

@@ -12,7 +12,9 @@ struct Decoder {
   private(set) var path = ""
   /// A list or an item of one couldn't be read, so that what is there says nothing of the whole.
   var hasGaps = false
-  private var origins: [String: JSON.Origin] = [:]
+  private(set) var origins: [String: JSON.Origin] = [:]
+  /// What the document names that lies outside of it, such as files, each with its key.
+  private(set) var references: [Configuration.Places.Reference] = []
 
   init(source: SourceText, isPartial: Bool) {
     self.source = source
@@ -37,12 +39,8 @@ struct Decoder {
     key path: String, _ message: String, suggestion: String? = nil,
     severity: Diagnostic.Severity = .error
   ) {
-    var place = Substring(path)
-    while origins[String(place)] == nil && !place.isEmpty {
-      place = place.lastIndex { $0 == "." || $0 == "[" }.map { place[..<$0] } ?? ""
-    }
     report(
-      message, at: origins[String(place)] ?? .none, key: path, suggestion: suggestion,
+      message, at: origins.nearest(to: path), key: path, suggestion: suggestion,
       severity: severity)
   }
 
@@ -51,6 +49,11 @@ struct Decoder {
     if case .unreadable = json.value { return }
     report("\(json.brief) is not \(form.noun); \(form.allowed)", at: json.origin,
       suggestion: suggestion)
+  }
+
+  /// Remembers that the value at the present path names something outside of the document.
+  mutating func refer(to subject: String, at origin: JSON.Origin) {
+    references.append(Configuration.Places.Reference(subject: subject, key: path, origin: origin))
   }
 
   /// Whether the document has a value at `path`.

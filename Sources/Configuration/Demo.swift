@@ -39,7 +39,7 @@ extension Configuration {
     for (index, address) in addresses.enumerated() {
       let name = "backend-\(index + 1)"
       let taken = listeners.first { listener in
-        listener.name == name || listener.addresses.contains { overlaps($0, address) }
+        listener.name == name || listener.addresses.contains { $0.overlaps(address) }
       }
       if let taken {
         decoder.report("the listener \"\(taken.name)\" is in the way of \(address)", at: flag)

@@ -47,15 +47,15 @@ extension Form where Value == Configuration.Endpoint {
       }
       if text.hasPrefix("unix:") {
         let path = text.dropFirst(5)
-        // sun_path holds 108 bytes with the zero at its end.
-        if (1...107).contains(path.utf8.count) && !path.utf8.contains(0) {
-          return .address(.unix(String(path)))
-        }
+        if isSocketPath(path) { return .address(.unix(String(path))) }
         decoder.report(
           "\(json.brief): the path of a socket has 1 to 107 bytes", at: json.origin)
         return nil
       }
-      if let endpoint = parseEndpoint(text) { return endpoint }
+      if let endpoint = parseEndpoint(text) {
+        if case .name = endpoint { decoder.refer(to: "\(endpoint)", at: json.origin) }
+        return endpoint
+      }
       let isBare = !text.contains(":") && parseEndpoint(text + ":80") != nil
       decoder.mismatch(json, description, suggestion: isBare ? "\"\(text):80\"" : nil)
       return nil
@@ -272,7 +272,9 @@ func parseEndpoint(_ text: String) -> Configuration.Endpoint? {
   guard let port, port > 0 else { return nil }
   if let address = parseHostAddress(host) { return .address(.ip(address, port: port)) }
   let name = host.lowercased()
-  return isHostName(name) ? .name(name, port: port) : nil
+  // The dot of an absolute name (RFC 1034 3.1) goes along to whoever looks it up.
+  return isHostName(name.hasSuffix(".") ? String(name.dropLast()) : name)
+    ? .name(name, port: port) : nil
 }
 
 extension Configuration.ListenAddress {
@@ -298,6 +300,11 @@ extension IPAddress {
   static let loopbackV6 = IPAddress(high: 0, low: 1)
 
   var isLoopback: Bool { isV4 ? v4 >> 24 == 127 : self == .loopbackV6 }
+}
+
+/// Whether a socket can have this path: sun_path holds 108 bytes with the zero at its end.
+func isSocketPath(_ path: some StringProtocol) -> Bool {
+  (1...107).contains(path.utf8.count) && !path.utf8.contains(0)
 }
 
 private func parsePort(_ text: Substring) -> UInt16? {

@@ -150,9 +150,14 @@ extension Form where Value == String {
         decoder.mismatch(json, description)
         return nil
       }
-      if text.hasPrefix("/") { return text }
-      if case .flag = json.origin { return text }
-      return decoder.source.directory + text
+      var path = text
+      if case .flag = json.origin {
+        // As the shell means it.
+      } else if !text.hasPrefix("/") {
+        path = decoder.source.directory + text
+      }
+      decoder.refer(to: path, at: json.origin)
+      return path
     } write: {
       .string($0)
     }

@@ -21,6 +21,8 @@ extension Configuration {
     public var path = "/"
     /// The Host of the check; nil for the backend's address as written.
     public var host: String?
+    /// Where backends are checked; nil for the port at which they serve.
+    public var port: UInt16?
     /// Statuses that pass an HTTP check.
     public var expect = [200...399]
     public var interval = TimeSpan.seconds(5)
@@ -64,7 +66,13 @@ extension Configuration.Health: Section {
     Key("path", \.path, .target, "What an HTTP check asks for."),
     Key(
       "host", optional: \.host, .hostName,
-      "The Host of an HTTP check. By default the backend's address as written."),
+      "The Host of an HTTP check. By default the backend's address as written, with the `port` of "
+        + "the checks, and `localhost` for a Unix socket."),
+    Key(
+      "port", optional: \.port, .port(),
+      "The port at which backends are checked, where a sidecar or a management port answers for "
+        + "them. By default the one at which each serves. Unix sockets have none, and are checked "
+        + "where they are."),
     Key(
       "expect", \.expect, .oneOrMore(of: .statuses),
       "Statuses that pass an HTTP check."),

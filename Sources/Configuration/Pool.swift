@@ -74,13 +74,26 @@ extension Configuration {
   /// Where a backend is reached.
   public enum Endpoint: Hashable, Sendable, CustomStringConvertible {
     case address(SocketAddress)
-    /// A name in lower case, to be looked up again every `resolveInterval`.
+    /// A name in lower case, to be looked up again every `resolveInterval`; with a dot at its end
+    /// where it is absolute, so that no search list is tried.
     case name(String, port: UInt16)
 
     public var description: String {
       switch self {
       case .address(let address): "\(address)"
       case .name(let name, let port): "\(name):\(port)"
+      }
+    }
+
+    /// As a Host field writes it, with `port` in place of its own if there is one. A socket in the
+    /// file system has no name that HTTP knows, and is on this machine.
+    public func host(port: UInt16? = nil) -> String {
+      switch self {
+      case .address(.unix): "localhost"
+      case .address(.ip(let address, let own)): "\(SocketAddress.ip(address, port: port ?? own))"
+      // Servers compare the name without the dot of an absolute one.
+      case .name(let name, let own):
+        "\(name.hasSuffix(".") ? String(name.dropLast()) : name):\(port ?? own)"
       }
     }
   }
@@ -161,8 +174,9 @@ extension Configuration.Backend: Section {
     Key(
       "address", \.endpoint, .endpoint, required: true,
       "IPv4 or IPv6 address or name with a port, or `unix:` and the path of a socket. A name "
-        + "with several addresses stands for several backends. `http://` may stand in front; "
-        + "`https://` is refused for now."),
+        + "with several addresses stands for several backends; with a dot at its end "
+        + "(`app.svc.cluster.local.:80`) it is looked up as it is, without the system's list of "
+        + "domains to search. `http://` may stand in front; `https://` is refused for now."),
     Key(
       "weight", \.weight, .integer(1...256),
       "Its share of the requests, as compared with the other weights of the pool. "

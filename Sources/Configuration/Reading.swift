@@ -7,6 +7,19 @@ extension Configuration {
     public let configuration: Configuration?
     /// All errors, or else all warnings, in the order of the text; those about flags come first.
     public let diagnostics: [Diagnostic]
+    /// What could be read, errors or not, with the defaults in place of the rest: for findings
+    /// about what the document names. Nothing is to be run from it.
+    public let draft: Configuration?
+    public let places: Places
+
+    /// The same with further findings.
+    public func adding(_ further: [Diagnostic]) -> Reading {
+      let all = diagnostics + further
+      let hasErrors = all.contains { $0.severity == .error }
+      return Reading(
+        configuration: hasErrors ? nil : configuration, diagnostics: all.sorted(), draft: draft,
+        places: places)
+    }
   }
 
   /// Reads the text of a configuration file, and puts `overrides` over it.
@@ -35,7 +48,9 @@ extension Configuration {
     // A warning beside an error may only follow from it.
     let hasErrors = decoder.hasErrors
     let relevant = decoder.diagnostics.filter { $0.severity == .error || !hasErrors }
-    return Reading(configuration: hasErrors ? nil : complete, diagnostics: relevant.sorted())
+    return Reading(
+      configuration: hasErrors ? nil : complete, diagnostics: relevant.sorted(),
+      draft: complete ?? decoded, places: Places(decoder))
   }
 }
 

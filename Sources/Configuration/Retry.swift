@@ -31,8 +31,9 @@ extension Configuration.Retry: Section {
       "Tries for one request, the first included; 1 turns retries off."),
     Key(
       "statuses", \.statuses, .list(of: .statuses),
-      "Statuses of a backend after which an idempotent request is tried elsewhere, such as "
-        + "`[502, 503, 504]`. None by default: a status is the backend's own answer."),
+      "Statuses of a backend after which an idempotent request is tried at another one, such as "
+        + "`[502, 503, 504]`; where there is no other, the client gets the answer. None by "
+        + "default: a status is the backend's own answer."),
     Key(
       "budget-percent", \.budgetPercent, .integer(0...100),
       "Retries after a time-out or a status may be so many in a hundred requests under way, so "

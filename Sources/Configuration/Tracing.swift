@@ -24,10 +24,10 @@ extension Configuration {
     }
 
     /// The authority, as Host has it.
-    public var host: String { "\(endpoint)" }
+    public var host: String { endpoint.host() }
 
     public var description: String {
-      "http://\(host)\(path == Self.standardPath ? "" : path)"
+      "http://\(endpoint)\(path == Self.standardPath ? "" : path)"
     }
   }
 }

@@ -46,7 +46,7 @@ extension Configuration {
     for (index, listener) in listeners.enumerated() {
       let path = "listeners[\(index)]"
       for address in listener.addresses {
-        if let other = bound.first(where: { overlaps($0.address, address) }) {
+        if let other = bound.first(where: { $0.address.overlaps(address) }) {
           decoder.report(
             key: "\(path).listen",
             "\(address) is taken by the listener \"\(other.listener)\" (\(other.address))")
@@ -109,6 +109,13 @@ extension Configuration {
           key: "\(path).health.\(name)", "a TCP check ignores it",
           suggestion: "\"check\": \"http\"", severity: .warning)
       }
+    }
+    if pool.health?.port != nil
+      && pool.backends.allSatisfy({ if case .address(.unix) = $0.endpoint { true } else { false } })
+    {
+      decoder.report(
+        key: "\(path).health.port", "it has no effect, since all backends are Unix sockets",
+        severity: .warning)
     }
     checkResilience(of: pool, path, &decoder)
     if let ejection = pool.ejection, ejection.base > ejection.max {
@@ -260,16 +267,5 @@ extension Configuration {
       key: key,
       "there is no \(what) \(JSON.quoted(name)); there is \(known.isEmpty ? "none" : names)",
       suggestion: nearestName(to: name, among: known).map { JSON.quoted($0) })
-  }
-}
-
-/// Whether two sockets can't both listen. Port 0 is never the same, since the kernel chooses.
-func overlaps(_ left: SocketAddress, _ right: SocketAddress) -> Bool {
-  switch (left, right) {
-  case (.ip(let first, let firstPort), .ip(let second, let secondPort)):
-    if firstPort != secondPort || firstPort == 0 || first.isV4 != second.isV4 { return false }
-    return first == second || [first, second].contains(first.isV4 ? .anyV4 : .anyV6)
-  case (.unix(let first), .unix(let second)): return first == second
-  default: return false
   }
 }

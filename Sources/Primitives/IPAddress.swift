@@ -255,6 +255,18 @@ public enum SocketAddress: Hashable, Sendable, CustomStringConvertible {
   public var ip: IPAddress? {
     if case .ip(let address, _) = self { address } else { nil }
   }
+
+  /// Whether two sockets can't both listen, unless they share. Port 0 is never the same, since the
+  /// kernel chooses.
+  public func overlaps(_ other: SocketAddress) -> Bool {
+    switch (self, other) {
+    case (.ip(let first, let firstPort), .ip(let second, let secondPort)):
+      if firstPort != secondPort || firstPort == 0 || first.isV4 != second.isV4 { return false }
+      return first == second || [first, second].contains(first.isV4 ? .anyV4 : .anyV6)
+    case (.unix(let first), .unix(let second)): return first == second
+    default: return false
+    }
+  }
 }
 
 private func hexadecimalDigit(_ byte: UInt8) -> UInt8? {

@@ -165,16 +165,18 @@ public struct Exchange: ~Copyable, Sendable {
 
   /// Whether the request may be sent again after `failure`; asked before `attemptFailed`, so that
   /// the caller can have the retry budget's word in between.
+  ///
+  /// - Parameter hasOther: a member other than the one that failed is worth an attempt.
   public func verdict(
-    after failure: AttemptFailure, canReplay: Bool, policy: RetryPolicy, limits: ExchangeLimits,
-    at now: Instant
+    after failure: AttemptFailure, canReplay: Bool, hasOther: Bool = true, policy: RetryPolicy,
+    limits: ExchangeLimits, at now: Instant
   ) -> RetryVerdict {
     policy.verdict(
       for: failure,
       of: ExchangeProgress(
         isIdempotent: isIdempotent, canReplayBody: canReplay, hasAnswered: hasAnswered,
         attemptCount: attempts.countedCount,
-        hadFreshConnection: attempts.lastBackendHadFreshConnection),
+        hadFreshConnection: attempts.lastBackendHadFreshConnection, hasOther: hasOther),
       at: now, deadline: total(limits))
   }
 

@@ -45,5 +45,10 @@ public struct ResolverError: Error, Equatable, CustomStringConvertible {
   public let name: String
   public let reason: String
 
+  public init(name: String, reason: String) {
+    self.name = name
+    self.reason = reason
+  }
+
   public var description: String { "\(name): \(reason)" }
 }

@@ -154,6 +154,7 @@ private struct Reader: ~Copyable {
   private var parser = ResponseParser()
   private var decoder: BodyDecoder?
   private var buffer = ByteBuffer()
+  private var interimCount = 0
   private(set) var status: UInt16 = 0
 
   /// The pieces of the body in `bytes`, and whether it ends with them.
@@ -162,7 +163,12 @@ private struct Reader: ~Copyable {
     var pieces: [[UInt8]] = []
     if decoder == nil {
       var head = ResponseHead()
-      guard try parser.take(from: &buffer, into: &head) else { return ([], false) }
+      repeat {
+        guard try parser.take(from: &buffer, into: &head) else { return ([], false) }
+        // Interim responses, as many as a check waits through.
+        if head.isInterim { interimCount += 1 }
+        if interimCount > ActiveCheck.interimMax { throw .badStatusLine }
+      } while head.isInterim
       status = head.status
       decoder = BodyDecoder(try head.framing(answering: .get))
     }

@@ -1,52 +1,64 @@
-// Loading the certificates of a configuration, and what is to be said about them.
+// Loading the files of a configuration that are served: certificates with their keys, and pages for
+// errors; and what is to be said about them.
 
-public import Configuration
+import Configuration
 import Proxy
 import Reactor
 import TLS
 
+/// What is wrong with a file that the configuration names.
+struct FileFault {
+  enum Severity {
+    /// Nothing starts, and no reload is taken up.
+    case error
+    /// A certificate that has expired or isn't valid yet: it is served all the same, since one dead
+    /// site must not take the others down.
+    case outOfDate
+    case warning
+  }
+
+  let severity: Severity
+  /// The file as it is opened, and a key above which its path stands.
+  let path: String
+  let key: String
+  /// In whose service, for messages that can't show the line: `listener web`.
+  let owner: String
+  let message: String
+}
+
 extension Configuration {
-  /// What is wrong with a certificate that can be served all the same, or that is worth knowing.
-  public struct CertificateReport: Sendable {
-    /// Expired or not yet valid: refused by `check`, served with an error by `run`.
-    public var outOfDate: [String] = []
-    public var warnings: [String] = []
-  }
-
-  /// Reads every file that is named. Throws all that can't be served at all, file by file.
-  public func checkFiles() throws(ServerFailure) -> CertificateReport {
-    try loadFiles().certificates.report
-  }
-
+  /// Reads every file that is served. Throws all that can't be, file by file.
   func loadFiles() throws(ServerFailure) -> (
     certificates: LoadedCertificates, pages: [String: Proxy.ErrorPage]
   ) {
-    let certificates = Result { () throws(ServerFailure) in try loadCertificates() }
-    let pages = Result { () throws(ServerFailure) in try loadErrorPages() }
-    if case .failure(let first) = certificates, case .failure(let second) = pages {
-      throw ServerFailure(first.messages + second.messages)
-    }
-    return (try certificates.get(), try pages.get())
+    var faults: [FileFault] = []
+    var certificates = loadCertificates(&faults)
+    let pages = loadErrorPages(&faults)
+    let errors = faults.filter { $0.severity == .error }
+    if !errors.isEmpty { throw ServerFailure(errors.map { "\($0.owner): \($0.message)" }) }
+    certificates.faults = faults
+    return (certificates, pages)
   }
 
-  private func loadCertificates() throws(ServerFailure) -> LoadedCertificates {
+  func loadCertificates(_ faults: inout [FileFault]) -> LoadedCertificates {
     var loaded = LoadedCertificates()
-    var problems: [String] = []
     for listener in listeners {
       loaded.byListener[listener.name] = loaded.load(
         listener.tls?.certificates ?? [], of: listener.name, "listener \(listener.name)",
-        process.exposedKeys, &problems)
+        process.exposedKeys, &faults)
     }
     if let files = admin.certificate {
       loaded.admin =
-        loaded.load([files], of: "admin.listen", "admin", process.exposedKeys, &problems).first
+        loaded.load([files], of: "admin.listen", "admin", process.exposedKeys, &faults).first
     }
     do throws(CertificateFailure) {
       loaded.adminClients = try admin.clientCA.map(ClientAuthority.init)
     } catch {
-      problems.append("admin.client-ca: \(error)")
+      faults.append(
+        FileFault(
+          severity: .error, path: error.path, key: "client-ca", owner: "admin.client-ca",
+          message: "\(error)"))
     }
-    if !problems.isEmpty { throw ServerFailure(problems) }
     return loaded
   }
 }
@@ -56,36 +68,44 @@ struct LoadedCertificates {
   var byListener: SnapshotBuilder.Certificates = [:]
   var admin: Certificate?
   var adminClients: ClientAuthority?
-  var report = Configuration.CertificateReport()
   var facts: [CertificateFacts] = []
+  /// None of them an error.
+  var faults: [FileFault] = []
 
-  /// Loads those of one address, which is called `place` where something is wrong.
+  /// Loads those of one address, which is called `owner` where something is wrong.
   fileprivate mutating func load(
-    _ pairs: [Configuration.CertificateFiles], of listener: String, _ place: String,
-    _ exposedKeys: Configuration.Process.ExposedKeys, _ problems: inout [String]
+    _ pairs: [Configuration.CertificateFiles], of listener: String, _ owner: String,
+    _ exposedKeys: Configuration.Process.ExposedKeys, _ faults: inout [FileFault]
   ) -> [Certificate] {
     let now = Int64(SystemClock.wall() / 1_000_000_000)
     var result: [Certificate] = []
     for files in pairs {
-      do throws(CertificateFailure) {
-        let certificate = try Certificate(chainPath: files.chain, keyPath: files.key)
-        result.append(certificate)
-        facts.append(CertificateFacts(certificate, of: listener))
-        switch certificate.validity(at: now) {
-        case .valid: break
-        case .expired: report.outOfDate.append("\(files.chain): the certificate has expired")
-        case .notYetValid:
-          report.outOfDate.append("\(files.chain): the certificate is not valid yet")
+      func report(
+        _ severity: FileFault.Severity, _ path: String, _ message: String, key: String = "chain"
+      ) {
+        faults.append(
+          FileFault(severity: severity, path: path, key: key, owner: owner, message: message))
+      }
+      guard let certificate = try? Certificate(chainPath: files.chain, keyPath: files.key) else {
+        for failure in Certificate.failures(chainPath: files.chain, keyPath: files.key) {
+          report(
+            .error, failure.path, "\(failure)", key: failure.path == files.key ? "key" : "chain")
         }
-        if let fault = certificate.chainFault { report.warnings.append("\(files.chain): \(fault)") }
-        if let exposure = certificate.keyExposure {
-          switch exposedKeys {
-          case .warn: report.warnings.append(exposure)
-          case .refuse: problems.append("\(place): \(exposure)")
-          }
-        }
-      } catch {
-        problems.append("\(place): \(error)")
+        continue
+      }
+      result.append(certificate)
+      facts.append(CertificateFacts(certificate, of: listener))
+      switch certificate.validity(at: now) {
+      case .valid: break
+      case .expired: report(.outOfDate, files.chain, "\(files.chain): the certificate has expired")
+      case .notYetValid:
+        report(.outOfDate, files.chain, "\(files.chain): the certificate is not valid yet")
+      }
+      if let fault = certificate.chainFault {
+        report(.warning, files.chain, "\(files.chain): \(fault)")
+      }
+      if let exposure = certificate.keyExposure {
+        report(exposedKeys == .refuse ? .error : .warning, files.key, exposure, key: "key")
       }
     }
     return result

@@ -16,28 +16,29 @@ extension Configuration {
   /// The paths of all of them.
   var errorPagePaths: Set<String> { Set(allErrorPages.map(\.page.path)) }
 
-  /// Reads each page. Throws all that are no pages, file by file.
-  func loadErrorPages() throws(ServerFailure) -> [String: Proxy.ErrorPage] {
+  /// Reads each page, and reports those that are none.
+  func loadErrorPages(_ faults: inout [FileFault]) -> [String: Proxy.ErrorPage] {
     var pages: [String: Proxy.ErrorPage] = [:]
-    var problems: [String] = []
     for (key, page) in allErrorPages where pages[page.path] == nil {
+      func report(_ message: String) {
+        faults.append(
+          FileFault(
+            severity: .error, path: page.path, key: "error-pages",
+            owner: "\(key).\(page.statusText)", message: "\(page.path) \(message)"))
+      }
       do throws(SystemError) {
         let bytes = try File.read(page.path, limit: ErrorPage.byteCountMax)
-        let place = "\(key).\(page.statusText): \(page.path)"
         if String(validating: bytes, as: UTF8.self) == nil {
-          problems.append("\(place) isn't UTF-8")
+          report("isn't UTF-8")
         } else if let parsed = Proxy.ErrorPage(bytes, kind: Proxy.ErrorPage.Kind(page.kind)) {
           pages[page.path] = parsed
         } else {
-          problems.append(
-            "\(place) has more than \(Proxy.ErrorPage.placeholderMax) placeholders")
+          report("has more than \(Proxy.ErrorPage.placeholderMax) placeholders")
         }
       } catch {
-        let reason = error == .fileTooLarge ? "is larger than 64KiB" : "can't be read: \(error)"
-        problems.append("\(key).\(page.statusText): \(page.path) \(reason)")
+        report(error == .fileTooLarge ? "is larger than 64KiB" : "can't be read: \(error)")
       }
     }
-    if !problems.isEmpty { throw ServerFailure(problems) }
     return pages
   }
 }

@@ -16,6 +16,8 @@ struct Handover: Equatable {
   /// Under which backends' cookies stand for them, where the configuration gives no key.
   var cookieKey: [UInt8] = []
   var backends: [BackendState] = []
+  /// What the names of backends were last resolved to, since they may not be to be resolved now.
+  var names: [(name: String, addresses: [IPAddress])] = []
 
   init() {}
 
@@ -43,6 +45,7 @@ struct Handover: Equatable {
         lines.append(fields)
       }
     }
+    for (name, addresses) in names { lines.append(["name", name] + addresses.map { "\($0)" }) }
     return Array(lines.map { $0.joined(separator: "\t") + "\n" }.joined().utf8)
   }
 
@@ -67,6 +70,8 @@ struct Handover: Equatable {
         cookieKey = Self.bytes(hexadecimal: fields[1])
       case "backend":
         if let backend = Self.backend(fields) { backends.append(backend) }
+      case "name" where fields.count > 2:
+        names.append((fields[1], fields.dropFirst(2).compactMap { IPAddress($0) }))
       default:
         break
       }

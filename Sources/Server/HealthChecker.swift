@@ -38,6 +38,8 @@ struct HealthChecker: ~Copyable {
     let check: ActiveCheck
     var transport: Transport
     var isConnected = false
+    /// Heads with a 1xx status that came so far.
+    var interimCount = 0
     var parser: ResponseParser
     var deadline = Deadline()
   }
@@ -49,7 +51,7 @@ struct ActiveCheck: Sendable {
     /// Is a connection accepted?
     case tcp
     /// Is this request answered with one of these statuses?
-    /// A nil `host` stands for the backend's address.
+    /// A nil `host` stands for the member's own.
     case http(path: String, host: String?, expected: [ClosedRange<UInt16>])
   }
 
@@ -58,6 +60,18 @@ struct ActiveCheck: Sendable {
   /// The interval while the state is changing.
   var fastInterval: TimeSpan
   var timeout: TimeSpan
+  /// Nil for the one at which the member serves.
+  var port: UInt16?
+
+  /// Interim responses (RFC 9110 15.2) that a check waits through, far more than any server sends:
+  /// a backend that floods them mustn't keep the worker.
+  static let interimMax = 16
+
+  /// Where `member` is checked.
+  func address(of member: Member) -> SocketAddress {
+    guard let port, case .ip(let address, _) = member.address else { return member.address }
+    return .ip(address, port: port)
+  }
 }
 
 extension Worker where IO: ~Copyable {
@@ -120,7 +134,7 @@ extension Worker where IO: ~Copyable {
     let target = checker.targets[index]
     guard let check = snapshot.pools[target.pool].check else { return }
     let handle = checker.probes.nextHandle
-    switch io.connect(to: target.member.address, token: Token(.probe, handle).packed) {
+    switch io.connect(to: check.address(of: target.member), token: Token(.probe, handle).packed) {
     case .started(let socket):
       var probe = HealthChecker.Probe(
         target: index, check: check, transport: Transport(socket, isWritable: false),
@@ -149,7 +163,7 @@ extension Worker where IO: ~Copyable {
       }
       scratch.removeAll()
       scratch.append(string: "GET \(path) HTTP/1.1\r\nHost: ")
-      scratch.append(string: host ?? checker.targets[target].member.record.identity.address)
+      scratch.append(string: host ?? checker.targets[target].member.checkHost)
       scratch.append("\r\nUser-Agent: martlet-health\r\nConnection: close\r\n\r\n")
       checker.probes[handle].transport.write(scratch, &io, &buffers)
     }
@@ -163,12 +177,10 @@ extension Worker where IO: ~Copyable {
       case .finished, .failed: return conclude(handle, success: false)
       }
       do throws(HTTP1Error) {
-        if try checker.probes[handle].parseHead(into: &responseHead) {
-          let status = responseHead.status
-          if status >= 200 {
-            return conclude(handle, success: expected.contains { $0.contains(status) })
-          }
+        guard let status = try checker.probes[handle].parseStatus(into: &responseHead) else {
+          continue
         }
+        return conclude(handle, success: expected.contains { $0.contains(status) })
       } catch {
         return conclude(handle, success: false)
       }
@@ -214,7 +226,14 @@ extension Worker where IO: ~Copyable {
 }
 
 extension HealthChecker.Probe {
-  mutating func parseHead(into head: inout ResponseHead) throws(HTTP1Error) -> Bool {
-    try parser.take(from: &transport.inbound, into: &head)
+  /// The status of the final head, if that has come: it may stand in the same segment as interim
+  /// ones. Too many of those are no answer.
+  mutating func parseStatus(into head: inout ResponseHead) throws(HTTP1Error) -> UInt16? {
+    while try parser.take(from: &transport.inbound, into: &head) {
+      if !head.isInterim { return head.status }
+      interimCount += 1
+      if interimCount > ActiveCheck.interimMax { throw .badStatusLine }
+    }
+    return nil
   }
 }

@@ -109,8 +109,13 @@ struct ListenerTable {
     } else if let sockets = takeActivated(for: address, of: listener) {
       opened[place] = try sockets.extended(to: workerCount, backlog: backlog)
     } else {
+      // What this process has on the same port, on all addresses or on one, is about to go: the
+      // configuration doesn't allow both. It shares the port until its workers have closed it.
+      let isShared =
+        (known.values.map(\.address) + inherited.values.map(\.address))
+        .contains { $0.overlaps(address) }
       opened[place] = try ListeningSockets.open(
-        on: address, count: workerCount, backlog: backlog)
+        on: address, count: workerCount, backlog: backlog, isShared: isShared)
     }
   }
 

@@ -1,56 +1,170 @@
-// The addresses of backends that are given by name, and looking them up again in the background.
+// The addresses of backends that are given by name, and why there are none where there are none.
 //
-// A lookup may block for seconds, so it is made on a thread of its own. While one fails, the last
-// addresses stay: a name server that is down must not take the site down.
+// While a lookup fails, the last addresses stay: a name server that is down must not take the site
+// down. Who looks names up, and when, is NameLookups' part; it is told here what is due.
 
 import Configuration
 import Primitives
 import Reactor
 import Synchronization
 
+/// What is known of one name.
+struct KnownName: Equatable, Sendable {
+  /// As last looked up; empty while it has never been resolved.
+  var addresses: [IPAddress] = []
+  /// Why the last lookup came to nothing; nil after one that didn't, and before the first answer.
+  var failure: String?
+
+  var isAnswered: Bool { !addresses.isEmpty || failure != nil }
+
+  /// For people.
+  var reason: String { failure ?? "no answer yet" }
+}
+
+/// A backend of which no address is known, so that it is no member of its pool.
+struct UnresolvedBackend: Sendable {
+  let backend: Configuration.Backend
+  let reason: String
+}
+
 final class NameTable: Sendable {
-  private let content = Mutex<[String: [IPAddress]]>([:])
-  private let watched = Mutex<(names: Set<String>, interval: TimeSpan)>(([], .seconds(30)))
+  private struct Entry {
+    var known = KnownName()
+    var interval = TimeSpan.zero
+    var dueAt = Instant.origin
+    var isUnderWay = false
+    /// Named by the configuration that was watched last; others are kept for one that is refused.
+    var isWatched = true
+  }
+
+  private let entries = Mutex<[String: Entry]>([:])
+
+  /// A name without an address is looked up again so soon, if its interval isn't shorter: its pool
+  /// may have nothing else, as after a boot at which the name server came up last.
+  static let retryInterval = TimeSpan.seconds(2)
+
+  // MARK: What is known
+
+  subscript(name: String) -> KnownName {
+    entries.withLock { $0[name]?.known ?? KnownName() }
+  }
 
   /// The socket addresses of a backend; none while its name has never been resolved.
   func addresses(of endpoint: Configuration.Endpoint) -> [SocketAddress] {
     switch endpoint {
     case .address(let address): [address]
-    case .name(let name, let port):
-      content.withLock { $0[name] ?? [] }.map { .ip($0, port: port) }
+    case .name(let name, let port): self[name].addresses.map { .ip($0, port: port) }
     }
   }
+
+  /// The backends of `pool` that have no address.
+  func unresolved(in pool: Configuration.Pool) -> [UnresolvedBackend] {
+    pool.backends.compactMap { backend in
+      guard case .name(let name, _) = backend.endpoint else { return nil }
+      let known = self[name]
+      return known.addresses.isEmpty
+        ? UnresolvedBackend(backend: backend, reason: known.reason) : nil
+    }
+  }
+
+  /// Names that are watched and of which nothing has been heard, in order.
+  var unanswered: [String] {
+    entries.withLock { entries in
+      entries.filter { $1.isWatched && !$1.known.isAnswered }.keys.sorted()
+    }
+  }
+
+  /// Everything that was resolved, for a process that takes over.
+  var handover: [(name: String, addresses: [IPAddress])] {
+    entries.withLock { entries in
+      entries.filter { $1.isWatched && !$1.known.addresses.isEmpty }
+        .map { (name: $0, addresses: $1.known.addresses) }.sorted { $0.name < $1.name }
+    }
+  }
+
+  /// Begins with what another process has found. It is due to be looked up all the same.
+  func restore(_ name: String, _ addresses: [IPAddress]) {
+    entries.withLock {
+      $0[name] = Entry(known: KnownName(addresses: addresses), isWatched: false)
+    }
+  }
+
+  // MARK: What is looked up
 
   /// Makes the names in `configuration` the ones to be looked up from now on.
   func watch(_ configuration: Configuration) {
-    let named = configuration.pools.filter { !$0.names.isEmpty }
-    let names = named.reduce(into: Set()) { $0.formUnion($1.names) }
-    let interval = named.map(\.resolveInterval).min() ?? .seconds(30)
-    watched.withLock { $0 = (names, interval) }
-  }
-
-  /// The time between two lookups of every name.
-  var interval: TimeSpan { watched.withLock { $0.interval } }
-
-  /// Looks all names up and returns those whose addresses have changed. `report` is told what
-  /// failed.
-  func refresh(report: (ResolverError) -> Void) -> Set<String> {
-    var changed: Set<String> = []
-    for name in watched.withLock({ $0.names }) {
-      do throws(ResolverError) {
-        // Sorted, because servers rotate the order, which means nothing here.
-        let found = try Resolver.addresses(of: name).sorted { "\($0)" < "\($1)" }
-        let differs = content.withLock { content in
-          if content[name] == found { return false }
-          content[name] = found
-          return true
-        }
-        if differs { changed.insert(name) }
-      } catch {
-        report(error)
+    var intervals: [String: TimeSpan] = [:]
+    for pool in configuration.pools {
+      for name in pool.names {
+        intervals[name] = min(intervals[name] ?? pool.resolveInterval, pool.resolveInterval)
       }
     }
-    return changed
+    entries.withLock { entries in
+      entries = entries.filter { $1.isWatched || $1.isUnderWay || intervals[$0] != nil }
+      for name in entries.keys { entries[name]?.isWatched = false }
+      for (name, interval) in intervals {
+        entries[name, default: Entry()].interval = interval
+        entries[name]?.isWatched = true
+      }
+    }
+  }
+
+  var isEmpty: Bool { entries.withLock { entries in !entries.values.contains(where: \.isWatched) } }
+
+  /// A name whose time has come; it isn't due again before `note`.
+  func takeDue(at now: Instant) -> String? {
+    entries.withLock { entries in
+      // Who has waited longest, so that those which fail again and again keep nobody waiting.
+      var first: (name: String, dueAt: Instant)?
+      for (name, entry) in entries
+      where entry.isWatched && !entry.isUnderWay && entry.dueAt <= now {
+        if first.map({ entry.dueAt < $0.dueAt }) ?? true { first = (name, entry.dueAt) }
+      }
+      guard let name = first?.name else { return nil }
+      entries[name]?.isUnderWay = true
+      return name
+    }
+  }
+
+  /// When the next name is due; nil when none is.
+  var nextDue: Instant? {
+    entries.withLock { entries in
+      entries.values.lazy.filter { $0.isWatched && !$0.isUnderWay }.map(\.dueAt).min()
+    }
+  }
+
+  /// What is news about a lookup.
+  struct News: Equatable {
+    /// The addresses are others than before.
+    var hasChanged = false
+    /// It has begun to fail, or fails for another reason.
+    var hasFailed = false
+    /// It had failed, and doesn't any more.
+    var hasRecovered = false
+  }
+
+  /// Notes what a lookup brought.
+  func note(_ name: String, _ result: Result<[IPAddress], ResolverError>, at now: Instant) -> News {
+    entries.withLock { entries in
+      var entry = entries[name] ?? Entry()
+      entry.isUnderWay = false
+      let before = entry.known
+      switch result {
+      case .success(let found):
+        // Sorted, because servers rotate the order, which means nothing here.
+        entry.known = KnownName(addresses: found.sorted { "\($0)" < "\($1)" })
+      case .failure(let error):
+        entry.known.failure = error.reason
+      }
+      let isMissing = entry.known.addresses.isEmpty
+      entry.dueAt =
+        now + (isMissing ? min(entry.interval, Self.retryInterval) : entry.interval)
+      entries[name] = entry
+      return News(
+        hasChanged: entry.known.addresses != before.addresses,
+        hasFailed: entry.known.failure != nil && entry.known.failure != before.failure,
+        hasRecovered: entry.known.failure == nil && before.failure != nil)
+    }
   }
 }
 

@@ -131,14 +131,11 @@ extension Server {
 
   private func readAdminToken() throws(ServerFailure) -> String? {
     guard let path = configuration.admin.tokenFile else { return nil }
-    do throws(SystemError) {
-      let text = String(decoding: try File.read(path, limit: 4096), as: UTF8.self)
-      let token = text.filter { !$0.isWhitespace }
-      if token.utf8.count >= 16 { return token }
+    do throws(ServerFailure) {
+      return try AdminToken.read(path)
     } catch {
-      throw ServerFailure("admin.token-file \(path): \(error)")
+      throw ServerFailure(error.messages.map { "admin.token-file \(path): \($0)" })
     }
-    throw ServerFailure("admin.token-file \(path): the token has fewer than 16 characters")
   }
 
   // MARK: What is in force
@@ -153,7 +150,7 @@ extension Server {
         version: options.version, id: CurrentProcess.id, startedAt: startedAt,
         descriptorMax: descriptorMax, metrics: workerMetrics, traffic: builder.traffic,
         reports: reports, logLevel: options.logLevel),
-      configuration: configuration, snapshot: snapshot, addresses: addresses,
+      configuration: configuration, snapshot: snapshot, names: names, addresses: addresses,
       certificates: certificates, tls: adminContext, reload: reloads,
       overload: overload.stage, isDraining: draining)
   }

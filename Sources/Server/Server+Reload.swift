@@ -52,6 +52,7 @@ extension Server {
       endExporter(of: former)
     } catch {
       names.watch(configuration)
+      lookups?.wake()
       for message in error.messages { logger.error("\(message)") }
       return refused(error.messages)
     }

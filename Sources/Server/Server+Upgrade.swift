@@ -33,6 +33,7 @@ extension Server {
     handover.ticketRings = builder.ticketRings.states
     handover.cookieKey = builder.cookieKey
     handover.backends = builder.registry.states
+    handover.names = names.handover
     do throws(SystemError) {
       let successor = try Successor(handover, within: configuration.limits.upgrade) {
         [inbox] report in inbox.post(.successor(report))

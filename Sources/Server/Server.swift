@@ -83,6 +83,10 @@ public final class Server {
   var files = WatchedFiles()
   let startedAt: Double
   let names = NameTable()
+  /// Nil where no backend was ever given by name.
+  var lookups: NameLookups?
+  /// Names that were found to have other addresses, which aren't in force yet.
+  var resolvedNames: Set<String> = []
   let admission = Admission()
   let inbox: Inbox<ControlMessage>
   private(set) var workers: [RunningWorker] = []
@@ -111,7 +115,7 @@ public final class Server {
 
   enum ControlMessage: Sendable {
     case signal(Signal)
-    case resolved(changed: Set<String>)
+    case resolved(String)
     case successor(Successor.Report)
     case workerFinished
     case admin(AdminCommand, from: Handle)
@@ -151,6 +155,7 @@ public final class Server {
       listening = try ListenerTable(workerCount: builder.workerCount, handover)
       for ring in handover.ticketRings { builder.ticketRings.restore(ring) }
       for backend in handover.backends { builder.registry.restore(backend) }
+      for (name, addresses) in handover.names { names.restore(name, addresses) }
       // Without it clients only lose their backend once.
       if !handover.cookieKey.isEmpty { builder.cookieKey = handover.cookieKey }
     } else {
@@ -180,7 +185,6 @@ public final class Server {
     takeUpTicketKeys()
     try startWorkers()
     try watchSignals()
-    try watchNames()
     try startAdmin(adminSockets)
     watchOverload()
     watchFiles()
@@ -211,8 +215,9 @@ public final class Server {
   /// A snapshot of `configuration`, with everything said that is to be said about its files.
   func build(_ configuration: Configuration) throws(ServerFailure) -> Snapshot {
     let (certificates, pages) = try configuration.loadFiles()
-    for message in certificates.report.outOfDate { logger.error("\(message)") }
-    for message in certificates.report.warnings { logger.warning("\(message)") }
+    for fault in certificates.faults {
+      logger.log(level: fault.severity == .warning ? .warning : .error, "\(fault.message)")
+    }
     let plans = try ticketPlans(of: configuration)
     let snapshot = try builder.build(
       configuration, certificates: certificates.byListener, names: names, pages: pages,
@@ -266,6 +271,7 @@ public final class Server {
   private func control() -> Bool {
     while finishedCount < workers.count {
       for message in inbox.wait(atMost: timeToNextDeadline) { handle(message) }
+      republish()
       let now = SystemClock.monotonic()
       if now >= drainsAt {
         drainsAt = .never
@@ -319,7 +325,7 @@ public final class Server {
     case .signal(.hangUp): reload()
     case .signal(.user1): log?.reopen()
     case .signal(.user2): upgrade()
-    case .resolved(let changed): republish(changed)
+    case .resolved(let name): resolvedNames.insert(name)
     case .successor(let report): successorReported(report)
     case .workerFinished: finishedCount += 1
     case .admin(let command, let connection): carryOut(command, for: connection)
@@ -370,37 +376,6 @@ public final class Server {
       throw ServerFailure("can't start the thread \(name): \(error)")
     }
   }
-
-  // MARK: Names
-
-  func resolveNames(_ configuration: Configuration) {
-    names.watch(configuration)
-    _ = names.refresh { logger.error("can't look up a backend: \($0)") }
-  }
-
-  private func watchNames() throws(ServerFailure) {
-    try startWaiting("resolver") { [names, inbox, logger] in
-      guard let pause = try? WakeUp() else { return }
-      while true {
-        pause.wait(atMost: names.interval)
-        let changed = names.refresh { logger.warning("can't look up a backend: \($0)") }
-        if !changed.isEmpty { inbox.post(.resolved(changed: changed)) }
-      }
-    }
-  }
-
-  private func republish(_ changed: Set<String>) {
-    for (index, pool) in configuration.pools.enumerated()
-    where !pool.names.isDisjoint(with: changed) {
-      snapshot.pools[index].pool.publish(builder.members(of: pool, names))
-    }
-    membershipChanged()
-    let list = changed.sorted().joined(separator: ", ")
-    logger.notice("names of backends have new addresses: \(list)")
-  }
-
-  /// One worker checks all backends, and passes turns to whoever may find a place now.
-  func membershipChanged() { workers.first?.inbox.post(.membershipChanged) }
 
   var workerMetrics: [WorkerMetrics] { workers.map(\.metrics) }
 }

@@ -133,11 +133,13 @@ struct SnapshotBuilder: Sendable {
   func members(of pool: Configuration.Pool, _ names: NameTable) -> [Member] {
     let health = HealthPolicy(pool)
     return pool.backends.flatMap { backend in
-      names.addresses(of: backend.endpoint).map { address in
+      let checkHost = backend.endpoint.host(port: pool.health?.port)
+      return names.addresses(of: backend.endpoint).map { address in
         Member(
           record: registry.backend(pool: pool.name, address: "\(address)", health: health),
           address: address, weight: backend.weight, isBackup: backend.isBackup,
-          maxConnections: backend.maxConnections, stickyToken: stickyToken(of: address, in: pool))
+          maxConnections: backend.maxConnections, stickyToken: stickyToken(of: address, in: pool),
+          checkHost: checkHost)
       }
     }
   }
@@ -289,6 +291,7 @@ extension ActiveCheck {
     interval = health.interval
     fastInterval = min(health.fastInterval, health.interval)
     timeout = health.timeout
+    port = health.port
   }
 }
 

@@ -189,14 +189,32 @@ extension Worker where IO: ~Copyable {
       sentByteCount: Int(clamping: sent))
     countFailure(cause, of: handle)
     if blamesBackend && policy.blamesBackend(failure) { observe(handle, succeeded: false) }
-    var verdict = exchanges[handle].machine.verdict(
-      after: failure, canReplay: exchanges[handle].keepsBody, policy: policy,
-      limits: exchanges[handle].pool.limits, at: now)
+    var verdict = verdict(handle, after: failure)
     // A redial keeps its place at the member; everything else gives it back.
     if verdict != .retrySameFresh { releasePick(handle) }
     if verdict == .retryElsewhere && !chargeRetry(handle, after: cause) { verdict = .giveUp }
     if verdict != .giveUp { metrics.add(.retries) }
     perform(exchanges[handle].machine.attemptFailed(cause, verdict: verdict, at: now), handle)
+  }
+
+  /// What follows a failed attempt, before the retry budget is asked. A backend that took too long,
+  /// or that answered with a status which is retried, gets no other attempt of this exchange.
+  mutating func verdict(_ handle: Handle, after failure: AttemptFailure) -> RetryVerdict {
+    var hasOther = true
+    if failure.cause.spendsBackend, let backend = exchanges[handle].pick?.record.id {
+      let generation = generationIndex(of: handle)
+      hasOther = exchanges[handle].selection.hasOther(
+        than: backend, in: &generations[generation].pools[exchanges[handle].poolIndex], at: now)
+    }
+    let verdict = exchanges[handle].machine.verdict(
+      after: failure, canReplay: exchanges[handle].keepsBody, hasOther: hasOther,
+      policy: exchanges[handle].pool.retry, limits: exchanges[handle].pool.limits, at: now)
+    if verdict == .retryElsewhere, failure.cause.spendsBackend,
+      let backend = exchanges[handle].pick?.record.id
+    {
+      exchanges[handle].selection.spend(backend)
+    }
+    return verdict
   }
 
   /// Asks the retry budget; true when the retry may be made.

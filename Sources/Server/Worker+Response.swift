@@ -106,9 +106,7 @@ extension Worker where IO: ~Copyable {
     let failure = AttemptFailure(cause: .status(status), wasReused: false, sentByteCount: 1)
     observe(handle, succeeded: !pool.retry.blamesBackend(failure))
     guard exchanges[handle].machine.isRequestComplete,
-      exchanges[handle].machine.verdict(
-        after: failure, canReplay: exchanges[handle].keepsBody, policy: pool.retry,
-        limits: pool.limits, at: now) == .retryElsewhere
+      verdict(handle, after: failure) == .retryElsewhere
     else { return false }
     repayRetry(handle)
     return chargeRetry(handle, after: .status(status))

@@ -55,6 +55,26 @@ public import Primitives
     }
   }
 
+  /// Everything that keeps these files from being served: of each by itself, or else of both
+  /// together. Empty when `init` takes them.
+  public static func failures(chainPath: String, keyPath: String) -> [CertificateFailure] {
+    ERR_clear_error()
+    var failures: [CertificateFailure] = []
+    do throws(CertificateFailure) { _ = try CertificateChain(path: chainPath) } catch {
+      failures.append(error)
+    }
+    do throws(CertificateFailure) { _ = try PrivateKey(path: keyPath) } catch {
+      failures.append(error)
+    }
+    if !failures.isEmpty { return failures }
+    do throws(CertificateFailure) {
+      _ = try Certificate(chainPath: chainPath, keyPath: keyPath)
+    } catch {
+      failures.append(error)
+    }
+    return failures
+  }
+
   /// Gives it to an SSL_CTX; one whose key has the same algorithm is replaced.
   func install(in context: OpaquePointer) throws(TLSFailure) {
     guard let copy = unsafe EVP_PKEY_dup(key.key) else { throw .capture() }

@@ -25,6 +25,19 @@ public enum CertificateFailure: Error, Equatable, Sendable {
   case refused(path: String, reason: String)
 }
 
+extension CertificateFailure {
+  /// The file to be changed: of two that don't belong together, the key.
+  public var path: String {
+    switch self {
+    case .missingFile(let path), .unreadableFile(let path, _), .notPEM(let path),
+      .malformed(let path), .emptyChain(let path), .missingKey(let path), .encryptedKey(let path),
+      .keyMismatch(_, let path), .unsupportedKeyType(let path, _), .weakKey(let path, _, _),
+      .refused(let path, _):
+      path
+    }
+  }
+}
+
 extension CertificateFailure: CustomStringConvertible {
   public var description: String {
     switch self {

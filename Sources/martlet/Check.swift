@@ -4,6 +4,7 @@
 import ArgumentParser
 import Configuration
 import Primitives
+import Reactor
 import Server
 
 struct Check: ParsableCommand {
@@ -11,14 +12,19 @@ struct Check: ParsableCommand {
     abstract: "Check a configuration file, and show what would run.",
     discussion: """
       Prints "ok" and a summary, or all errors at once, each with file, line, column, key, what \
-      was found and what is allowed. Nothing is bound or started. Where a Martlet runs already, it \
+      was found and what is allowed: in the text as well as in the certificates, keys and other \
+      files that it names. What would keep `martlet run` from starting is an error. So is a \
+      certificate that has expired or isn't valid yet, which `run` serves all the same; with \
+      --as-run it is a warning, for whoever checks before a start. Root looks at the files as the \
+      user that process.user names. Nothing is bound or started. Where a Martlet runs already, it \
       is asked what a reload from this file would change, as `martlet diff` says it.
 
       EXAMPLES
         martlet check
         martlet check /etc/martlet/config.json
+        martlet check --as-run /etc/martlet/config.json && martlet run
 
-      Ends with 1 when the configuration is invalid.
+      Ends with 1 when there is an error.
       """)
 
   @Argument(help: ArgumentHelp("The configuration file.", valueName: "file"))
@@ -35,14 +41,34 @@ struct Check: ParsableCommand {
         + "one in the usual place.", valueName: "path"))
   var socket: String?
 
+  @Flag(
+    help: "Judge as `martlet run` does: a certificate that is out of date is only a warning.")
+  var asRun = false
+
   func run() throws {
     let file = option ?? named
     let found = try ConfigurationFile.find(file)
-    let configuration = try accept(Configuration.read(found?.bytes, file: file))
-    try checkFiles(of: configuration)
+    let reading = Configuration.read(found?.bytes, file: file)
+    let configuration = try accept(
+      reading.adding(Self.become(reading, file)).checkingReferences(asRun: asRun))
     writeOutput("\(file): ok\n\(configuration.summary)")
     if let socket = socket ?? AdminSocket.path(in: configuration) {
       writeOutput(Self.changes(found?.bytes ?? [], socket: socket))
+    }
+  }
+
+  /// Looks with the eyes of the user that `run` would become, and says why that doesn't work.
+  private static func become(_ reading: Configuration.Reading, _ file: String) -> [Diagnostic] {
+    func finding(_ message: String) -> [Diagnostic] {
+      [reading.places.diagnostic(.error, key: "process.user", message)]
+    }
+    guard let draft = reading.draft, let user = draft.process.user else { return [] }
+    do throws(SystemError) {
+      try draft.becomeConfiguredUser()
+      _ = try ConfigurationFile.read(file)
+      return []
+    } catch {
+      return finding("as user \(user) Martlet couldn't read this file: \(error)")
     }
   }
 

@@ -1,4 +1,4 @@
-// Where the command line meets the server: serving, and looking at files.
+// Where the command line meets the server: serving until a signal ends it.
 
 import ArgumentParser
 import Configuration
@@ -58,18 +58,4 @@ private func arguments(for address: Server.ListeningAddress) -> String {
     return "--cacert certs/ca.crt https://localhost:\(port)/"
   }
   return "--resolve \(name):\(port):127.0.0.1 https://\(name):\(port)/"
-}
-
-/// Reports files that can't be used: certificates that don't match their keys or are out of date,
-/// and whatever can't be read. Throws the exit status 1 when there is one.
-func checkFiles(of configuration: Configuration) throws {
-  do throws(ServerFailure) {
-    let report = try configuration.checkFiles()
-    for message in report.warnings { writeError("martlet: warning: \(message)\n") }
-    for message in report.outOfDate { writeError("martlet: error: \(message)\n") }
-    if report.outOfDate.isEmpty { return }
-  } catch {
-    for message in error.messages { writeError("martlet: error: \(message)\n") }
-  }
-  throw ExitCode(1)
 }

@@ -107,6 +107,12 @@ import Testing
     #expect(verdict(row, third) == expected)
   }
 
+  @Test(arguments: rows)
+  func aTimeOutOrAStatusIsRetriedAtAnotherMemberAlone(row: Row) {
+    let alone = ExchangeProgress(isIdempotent: true, hasOther: false)
+    #expect(verdict(row, alone) == (row.cause.spendsBackend ? .giveUp : row.idempotent))
+  }
+
   @Test func aBackendGetsOneFreshConnectionAnExchange() {
     let row = Row(
       cause: .resetBeforeResponse, reused: true, sent: 1, idempotent: .giveUp, other: .giveUp)

@@ -100,6 +100,38 @@ import Testing
     }
   }
 
+  @Test(arguments: Strategy.allCases, [AllDownPolicy.refuse, .failOpen])
+  func aMemberThatWasSpentIsNotPickedAgain(strategy: Strategy, allDown: AllDownPolicy) throws {
+    let pool = TestPool(strategy, weights: [1, 1], allDown: allDown)
+    var selection = Selection()
+    func nextLetter() throws -> Character {
+      let pick = try pool.next(&selection, client: .loopbackV4)
+      let letter = TestPool.letter(pick)
+      pick.release()
+      return letter
+    }
+    let first = try nextLetter()
+    let id = pool.record(first).id
+    #expect(selection.hasOther(than: id, in: &pool.view, at: pool.now))
+    selection.spend(id)
+    let other: Character = first == "a" ? "b" : "a"
+    for _ in 0..<4 { #expect(try nextLetter() == other) }
+    pool.record(other).adminState = .draining
+    #expect(!selection.hasOther(than: id, in: &pool.view, at: pool.now))
+    #expect(throws: Unavailability.allDown) {
+      _ = try pool.next(&selection, client: .loopbackV4)
+    }
+  }
+
+  @Test func aFullMemberIsAnotherOnlyWhereExchangesWait() throws {
+    for queueMax in [0, 9] {
+      let pool = TestPool(.roundRobin, [.init(), .init(limit: 1)], queueMax: queueMax)
+      _ = pool.record("b").tryReserve(limit: 1)
+      let id = pool.record("a").id
+      #expect(Selection().hasOther(than: id, in: &pool.view, at: pool.now) == (queueMax > 0))
+    }
+  }
+
   @Test func aPoolFailsOpenOnlyWhenNobodyIsHealthyNotWhenTheyAreFull() throws {
     let pool = TestPool(.roundRobin, [.init(limit: 1), .init()], allDown: .failOpen)
     pool.check("b", up: false)

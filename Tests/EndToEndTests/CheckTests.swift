@@ -70,4 +70,109 @@ import Testing
     let none = try check(martlet, "config.json")
     #expect(none.output == frozen.output && none.errors.isEmpty)
   }
+
+  // MARK: Everything at once
+
+  private func check(_ folder: TemporaryFolder, _ flags: String...) throws -> CommandResult {
+    try run([Installation.binary, "check"] + flags, in: folder.path)
+  }
+
+  @Test func `mistakes in the text and in files are found in one pass, each at its line`() throws {
+    let folder = TemporaryFolder()
+    try folder.write("short", to: "token")
+    try folder.write("short", to: "ticket")
+    try folder.write("-----BEGIN", to: "bad.crt")
+    try folder.write(
+      """
+      {
+        "listeners": [
+          { "listen": "127.0.0.1:0", "tls": {
+              "certificates": [
+                { "chain": "bad.crt", "key": "gone.key" },
+                { "chain": "gone.crt" }
+              ],
+              "tickets": { "key-files": ["ticket", "gone.ticket"] } } }
+        ],
+        "pools": [{ "backends": ["127.0.0.1:1"], "strategy": "rundom" }],
+        "error-pages": { "503": "gone.html" },
+        "log": { "target": "gone/access.log" },
+        "process": { "user": "no-such-user" },
+        "admin": { "socket": "gone/deeper/admin.sock", "token-file": "token" }
+      }
+      """, to: "config.json")
+    let result = try check(folder)
+    #expect(result.status == 1)
+    let lines = result.errors.split(separator: "\n").map(String.init)
+    let wanted = [
+      #"config.json:5:22: error: listeners[0].tls.certificates[0].chain: bad.crt "#,
+      #"config.json:5:40: error: listeners[0].tls.certificates[0].key: gone.key does not exist"#,
+      #"config.json:6:11: error: listeners[0].tls.certificates[1]: the key "key" is missing"#,
+      #"config.json:6:22: error: listeners[0].tls.certificates[1].chain: gone.crt does not exist"#,
+      #"config.json:8:36: error: listeners[0].tls.tickets.key-files[0]: ticket must be 48 or 80"#,
+      #"config.json:8:46: error: listeners[0].tls.tickets.key-files[1]: gone.ticket can't be read"#,
+      #"config.json:10:56: error: pools[0].strategy: "rundom" is not a strategy"#,
+      #"config.json:11:27: error: error-pages.503: gone.html can't be read"#,
+      #"config.json:12:22: error: log.target: gone/access.log can't be opened"#,
+      #"config.json:13:24: error: process.user: there is no user no-such-user"#,
+      #"config.json:14:24: error: admin.socket: no socket can be made at gone/deeper/admin.sock"#,
+      #"config.json:14:64: error: admin.token-file: token: the token has fewer than 16"#,
+      "martlet: the configuration has 12 errors",
+    ]
+    #expect(lines.count == wanted.count, "\(result.errors)")
+    for (line, beginning) in zip(lines, wanted) {
+      #expect(line.hasPrefix(beginning), "\(line)\n\(beginning)")
+    }
+  }
+
+  @Test(arguments: [
+    #""log": { "target": "gone/access.log" }"#, #""log": { "target": "." }"#,
+    #""admin": { "token-file": "gone" }"#,
+    #""admin": { "socket": "gone/deeper/admin.sock" }"#,
+    #""process": { "user": "no-such-user" }"#,
+    #""error-pages": { "503": "gone.html" }"#,
+  ])
+  func `what keeps run from starting is refused by check`(_ section: String) throws {
+    let folder = TemporaryFolder()
+    try folder.write(
+      """
+      { "listeners": [{ "listen": "127.0.0.1:0" }], "pools": [{ "backends": ["127.0.0.1:1"] }],
+        \(section) }
+      """, to: "config.json")
+    let ran = try MartletProcess.start(["run"], in: folder)
+    #expect(try ran.waitForExit() == 70)
+    let result = try check(folder)
+    #expect(result.status == 1)
+    #expect(result.errors.contains("config.json:2:"), "\(result.errors)")
+    #expect(try check(folder, "--as-run").status == 1)
+  }
+
+  @Test func `a certificate out of date is an error, and with as-run a warning`() throws {
+    let certificates = try Certificates()
+    try certificates.makeExpired("expired")
+    let folder = TemporaryFolder()
+    try folder.write(
+      """
+      { "listeners": [{ "listen": "127.0.0.1:0", "tls": { "certificates": [
+          \(certificates.entry("expired"))] } }],
+        "pools": [{ "backends": ["127.0.0.1:1"] }] }
+      """, to: "config.json")
+    for (flags, status, severity) in [([], Int32(1), "error"), (["--as-run"], 0, "warning")]
+      as [([String], Int32, String)]
+    {
+      let result = try run([Installation.binary, "check"] + flags, in: folder.path)
+      #expect(result.status == status)
+      #expect(
+        result.errors.contains(
+          "config.json:2:16: \(severity): listeners[0].tls.certificates[0].chain"),
+        "\(result.errors)")
+      #expect(result.errors.contains("expired.crt: the certificate has expired"))
+    }
+  }
+
+  /// What systemd runs before the start, and Martlet itself, must agree.
+  @Test func `the packaged unit checks as run does`() throws {
+    let unit = try String(
+      contentsOfFile: Installation.root + "/packaging/martlet.service", encoding: .utf8)
+    #expect(unit.contains("ExecStartPre=/usr/local/bin/martlet check --as-run "))
+  }
 }

@@ -229,6 +229,40 @@ import Testing
     #expect(attempts.contains { $0.first?["status"] as? Int == 503 && $0.count == 2 })
   }
 
+  @Test func `a backend that took too long isn't asked again`() throws {
+    let silent = try StubBackend { _, wire in
+      _ = try wire.takeRest()
+      return false
+    }
+    let dead = "127.0.0.1:\(try freePort())"
+    for backends in [[silent], [silent, dead]] as [[any ConfiguredBackend]] {
+      silent.forget()
+      let martlet = try MartletProcess(
+        backends: backends,
+        pool: #"""
+          "health": "off", "ejection": "off", "timeouts": { "response": "200ms", "request": "1h" }
+          """#)
+      let status = try martlet.get().status
+      // The last attempt is at the one that refuses connections, if there is one.
+      #expect(status == (backends.count == 1 ? 504 : 502))
+      #expect(silent.requests.count == 1)
+    }
+  }
+
+  @Test func `a status of the only backend is passed on, and not retried there`() throws {
+    let ill = try StubBackend { _, wire in
+      try wire.send("HTTP/1.1 503 Ill\r\nContent-Length: 3\r\n\r\nill")
+      return true
+    }
+    let martlet = try MartletProcess(
+      backends: [ill], pool: #""retry": { "statuses": [503] }, "ejection": "off""#)
+    let answer = try martlet.get()
+    #expect(answer.status == 503 && answer.text == "ill")
+    #expect(ill.requests.count == 1)
+    let line = try #require(try martlet.accessLines(atLeast: 1).first)
+    #expect(line["retry"] == nil)
+  }
+
   @Test func `a client that goes away ends the request at the backend, and is no failure of it`()
     throws
   {

@@ -6,6 +6,52 @@ import Testing
 @Suite(.serialized) struct ReloadTests {
   // MARK: Reload
 
+  @Test func `a listener moves from one address to all of them and back on the same port`() throws {
+    let stub = try StubBackend("hello")
+    let port = try freePort()
+    func configuration(_ address: String) -> String {
+      """
+      { "listeners": [{ "name": "web", "listen": "\(address):\(port)" }],
+        "pools": [{ "backends": [\(stub.json)] }] }
+      """
+    }
+    let martlet = try MartletProcess(configuration("127.0.0.1"), keeping: [stub])
+    let load = Load(martlet, clients: 2)
+    defer { load.stop() }
+    func isServed(at address: String) -> Bool {
+      (try? run(["curl", "-s", "http://\(address):\(port)/"]))?.output == "hello"
+    }
+    // The kernel gives the whole of 127.0.0.0/8 to this machine.
+    #expect(!isServed(at: "127.0.0.2"))
+    for _ in 0..<2 {
+      try martlet.reload(configuration("*"))
+      eventually("it serves at another address") { isServed(at: "127.0.0.2") }
+      #expect(isServed(at: "127.0.0.1"))
+      try martlet.reload(configuration("127.0.0.1"))
+      eventually("it serves at one address") { !isServed(at: "127.0.0.2") }
+      #expect(isServed(at: "127.0.0.1"))
+    }
+    #expect(!martlet.log.contains("can't listen"))
+    #expect(load.stop().errors == [])
+  }
+
+  @Test func `a port that another process has is refused at a reload, whatever is open here`()
+    throws
+  {
+    let stub = try StubBackend("hello")
+    let port = try freePort()
+    func configuration(_ address: String) -> String {
+      """
+      { "listeners": [{ "name": "web", "listen": "\(address)" }],
+        "pools": [{ "backends": [\(stub.json)] }] }
+      """
+    }
+    let martlet = try MartletProcess(configuration("127.0.0.1:\(port)"), keeping: [stub])
+    try martlet.reload(configuration("127.0.0.1:\(stub.port)"))
+    #expect(martlet.log.contains("can't listen on 127.0.0.1:\(stub.port)"))
+    #expect(try Wire(port: port).get().text == "hello")
+  }
+
   @Test func `a reload under load drops nothing, and new backends are used`() throws {
     let old = try StubBackend("old")
     let new = try StubBackend("new")

@@ -32,6 +32,10 @@ struct AdminConnection: ~Copyable {
     quietSince = now
   }
 
+  /// Is it we who take our time? A command is answered when it has been carried out, however long
+  /// that takes.
+  var isAwaitingControl: Bool { if case .awaitingControl = phase { true } else { false } }
+
   /// Is it a stream that goes on by itself?
   var isStreaming: Bool {
     switch phase {

@@ -404,6 +404,7 @@ struct AdminServer: ~Copyable {
   private mutating func closeQuiet() {
     for slot in 0..<connections.slotCount {
       guard let handle = connections.handle(at: slot), !connections[handle].isStreaming,
+        !connections[handle].isAwaitingControl,
         io.now - connections[handle].quietSince > Self.quietMax
       else { continue }
       close(handle)

@@ -13,6 +13,8 @@ final class AdminView: Sendable {
   let process: ProcessFacts
   let configuration: Configuration
   let snapshot: Snapshot
+  /// What is known of backends that are given by name; read at that moment, as health is.
+  let names: NameTable
   let addresses: [Server.ListeningAddress]
   let certificates: [CertificateFacts]
   /// What the address speaks TLS with, if it does.
@@ -22,13 +24,14 @@ final class AdminView: Sendable {
   let isDraining: Bool
 
   init(
-    process: ProcessFacts, configuration: Configuration, snapshot: Snapshot,
+    process: ProcessFacts, configuration: Configuration, snapshot: Snapshot, names: NameTable,
     addresses: [Server.ListeningAddress], certificates: [CertificateFacts], tls: TLSContext?,
     reload: ReloadFacts, overload: OverloadStage, isDraining: Bool
   ) {
     self.process = process
     self.configuration = configuration
     self.snapshot = snapshot
+    self.names = names
     self.addresses = addresses
     self.certificates = certificates
     self.tls = tls

@@ -69,6 +69,14 @@ struct Explanation {
           json.member("active", candidate.member.record.activeCount)
         }
       }
+      for unresolved in view.names.unresolved(in: configured) {
+        json.object { json in
+          json.member("backend", "\(unresolved.backend.endpoint)")
+          json.member("verdict", "unresolved: \(unresolved.reason)")
+          json.member("weight", unresolved.backend.weight)
+          json.member("active", 0)
+        }
+      }
     }
     json.member("order", configured.strategy.orderInWords)
   }
@@ -108,7 +116,7 @@ extension Pool {
       case .trial: return (0, member, "on trial: the next exchange, alone")
       case .down: return (3, member, "down: its checks fail")
       case .ejected: return (3, member, "ejected: its answers failed")
-      case .draining, .disabled: return (4, member, "\(condition.rawValue) by hand")
+      case .draining, .disabled, .unresolved: return (4, member, "\(condition.rawValue) by hand")
       }
     }
     let sorted = judged.enumerated().sorted {

@@ -110,6 +110,8 @@ extension History.PoolHistory.Quantiles {
 /// What people want to know of a backend in one word.
 enum BackendCondition: String, CaseIterable {
   case up, down, ejected, trial, draining, disabled
+  /// Its name has no address, so that it is no member of its pool.
+  case unresolved
 
   init(_ record: BackendRecord, at now: Instant) {
     switch (record.adminState, record.standing(at: now)) {
@@ -131,6 +133,7 @@ enum BackendCondition: String, CaseIterable {
     case .trial: 0x74
     case .draining: 0x72
     case .disabled: 0x78
+    case .unresolved: 0x6E
     }
   }
 }

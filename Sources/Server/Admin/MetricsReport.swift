@@ -76,8 +76,9 @@ struct MetricsReport {
     }
     output.family(
       "martlet_pool_backends", .gauge, "Backends of the pool, by what condition they are in.")
-    for pool in pools {
+    for (pool, configured) in zip(pools, view.configuration.pools) {
       var counts: [BackendCondition: Int] = [:]
+      counts[.unresolved] = view.names.unresolved(in: configured).count
       for member in pool.membership.members {
         counts[BackendCondition(member.record, at: now), default: 0] += 1
       }
@@ -86,6 +87,25 @@ struct MetricsReport {
           "martlet_pool_backends", [("pool", pool.name), ("condition", condition.rawValue)],
           "\(counts[condition] ?? 0)")
       }
+    }
+    writeNames(to: &output)
+  }
+
+  private func writeNames(to output: inout FamilyWriter) {
+    let names = view.configuration.pools.flatMap { pool in
+      pool.names.sorted().map { (labels: [("pool", pool.name), ("name", $0)], view.names[$0]) }
+    }
+    if names.isEmpty { return }
+    output.family(
+      "martlet_name_addresses", .gauge, "Addresses of a name among the backends of the pool.")
+    for (labels, known) in names {
+      output.series("martlet_name_addresses", labels, "\(known.addresses.count)")
+    }
+    output.family(
+      "martlet_name_lookup_failing", .gauge,
+      "1 while the last lookup of the name failed; the last addresses are kept.")
+    for (labels, known) in names {
+      output.series("martlet_name_lookup_failing", labels, known.failure == nil ? "0" : "1")
     }
   }
 

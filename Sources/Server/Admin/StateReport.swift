@@ -138,9 +138,24 @@ struct StateReport {
         json.member("p999", past?.quantiles.p999.map { $0 / 1000 })
       }
       writeResponses(TrafficReading(of: settings.traffic), to: &json)
+      let unresolved = view.names.unresolved(in: configured)
       let members = shown(pool)
-      json.member("backend_count", pool.membership.members.count)
+      json.member("backend_count", pool.membership.members.count + unresolved.count)
+      json.array("names") { json in
+        for name in configured.names.sorted() {
+          let known = view.names[name]
+          json.object { json in
+            json.member("name", name)
+            json.array("addresses") { json in
+              for address in known.addresses { json.string("\(address)") }
+            }
+            json.member("failure", known.failure)
+          }
+        }
+      }
       json.array("backends") { json in
+        // In trouble, so they come first where not all are shown.
+        for backend in unresolved.prefix(backendMax) { write(backend, to: &json) }
         for member in members {
           write(member, health: past?.health[member.record.identity.address], to: &json)
         }
@@ -154,6 +169,28 @@ struct StateReport {
     let troubled = members.filter { BackendCondition($0.record, at: now) != .up }
     let others = members.filter { BackendCondition($0.record, at: now) == .up }
     return Array((troubled + others).prefix(backendMax))
+  }
+
+  /// With the same members as any other, so that readers need not tell them apart.
+  private func write(_ unresolved: UnresolvedBackend, to json: inout JSONWriter) {
+    let backend = unresolved.backend
+    json.object { json in
+      json.member("address", "\(backend.endpoint)")
+      json.member("condition", BackendCondition.unresolved.rawValue)
+      json.member("reason", unresolved.reason)
+      json.member("admin", "\(AdminState.enabled)")
+      json.member("weight", backend.weight)
+      json.member("configured_weight", backend.weight)
+      json.member("backup", backend.isBackup)
+      json.member("max_connections", backend.maxConnections)
+      json.member("active", 0)
+      json.member("changed_at", nil as Double?)
+      json.member("ejections", 0)
+      json.member("attempts", 0)
+      writeResponses(TrafficReading(of: []), to: &json)
+      json.object("failures") { _ in }
+      json.member("health", nil as String?)
+    }
   }
 
   private func write(_ member: Member, health: [UInt8]?, to json: inout JSONWriter) {

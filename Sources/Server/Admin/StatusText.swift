@@ -77,7 +77,21 @@ struct StatusText {
         "\(reading[.attempts])", "\(reading.failureCount)", failure ?? "",
       ])
     }
-    return [head] + TextTable.lines(rows)
+    for unresolved in view.names.unresolved(in: configured) {
+      let backend = unresolved.backend
+      rows.append([
+        "  \(backend.endpoint)",
+        BackendCondition.unresolved.rawValue + (backend.isBackup ? " (backup)" : ""),
+        "\(backend.weight)", "0", "0", "0", unresolved.reason,
+      ])
+    }
+    // Of those that have addresses still.
+    let stale = configured.names.sorted().compactMap { name -> String? in
+      let known = view.names[name]
+      guard let failure = known.failure, !known.addresses.isEmpty else { return nil }
+      return "  \(name) can't be looked up, and its last addresses are kept: \(failure)"
+    }
+    return [head] + TextTable.lines(rows) + stale
   }
 
   static func milliseconds(_ microseconds: Double) -> String {

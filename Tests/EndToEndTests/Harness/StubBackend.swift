@@ -9,7 +9,8 @@ final class StubBackend: Sendable {
   typealias Answer = @Sendable (inout Message, Wire) throws -> Bool
 
   let port: Int
-  var address: String { "127.0.0.1:\(port)" }
+  /// As a configuration writes it.
+  let address: String
   private let core: Core
 
   /// Reads the whole request, and answers with 200 and `name`.
@@ -36,8 +37,10 @@ final class StubBackend: Sendable {
     }
   }
 
-  init(answer: @escaping Answer) throws {
-    let listening = try Listening()
+  /// On a port that the kernel chose, or on the Unix socket `socket`.
+  init(socket: String? = nil, answer: @escaping Answer) throws {
+    let listening = try socket.map { try Listening(path: $0) } ?? Listening()
+    address = socket.map { "unix:\($0)" } ?? "127.0.0.1:\(listening.port)"
     let core = Core(listening: listening, answer: answer)
     self.core = core
     port = listening.port

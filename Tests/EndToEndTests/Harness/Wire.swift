@@ -146,6 +146,29 @@ final class Listening: Sendable {
     }
   }
 
+  /// On a Unix socket.
+  init(path: String) throws {
+    descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue) | O_CLOEXEC, 0)
+    port = 0
+    var address = sockaddr_un()
+    address.sun_family = sa_family_t(AF_UNIX)
+    withUnsafeMutableBytes(of: &address.sun_path) { place in
+      for (index, byte) in path.utf8.enumerated() where index < place.count - 1 {
+        place[index] = byte
+      }
+    }
+    let descriptor = descriptor
+    let isListening =
+      withUnsafePointer(to: &address) { pointer in
+        pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+          bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
+        }
+      } == 0 && listen(descriptor, 128) == 0
+    guard isListening else {
+      throw HarnessError("can't listen on \(path): \(String(cString: strerror(errno)))")
+    }
+  }
+
   deinit { close(descriptor) }
 
   func accept() -> Wire? {

@@ -106,10 +106,26 @@ struct ReferenceModel {
     for (index, delivery) in record.deliveries.enumerated() {
       // A stale connection is replaced by one to the same backend, under the same pick.
       let isRedial = record.deliveries[..<index].contains { $0.backend == delivery.backend }
+      // Whoever took too long, or answered with a status that is retried, would again.
+      let isSpent = record.deliveries[..<index].contains {
+        $0.backend == delivery.backend && hasSpent($0, record)
+      }
+      if isSpent { ledger.fault(id, "delivered again to backend \(delivery.backend)") }
       // Of what was lost nobody can tell exactly when it was begun.
       if !isRedial && !delivery.isLost && history.isDown(delivery.backend, at: delivery.begunAt) {
         ledger.fault(id, "delivered to backend \(delivery.backend), which is down")
       }
+    }
+  }
+
+  /// Whether it is plain that this delivery ended by a time-out, or by a status that is retried.
+  private func hasSpent(_ delivery: Delivery, _ record: RequestRecord) -> Bool {
+    switch fate(delivery, record) {
+    case .refused: true
+    case .silent:
+      // It may have gone before its time was over.
+      !delivery.isLost && !delivery.endpoint.hasSentReset && !delivery.endpoint.hasSentFinish
+    case .answered, .dead, .broken, .unfinished: false
     }
   }
 
@@ -296,7 +312,20 @@ struct ReferenceModel {
     // The budget has three places at least; two time-outs use the total time up.
     let charged = failures.count { $0 == .silent || $0 == .refused }
     if charged > 1 || (charged == 1 && chargedTotal > 3) { return false }
+    if charged == 1 && !hasOther(record, fates) { return false }
     return !failures.contains(.broken)
+  }
+
+  /// Whether, besides those that took too long or answered with a status that is retried, there was
+  /// another member for certain.
+  private func hasOther(_ record: RequestRecord, _ fates: [DeliveryFate]) -> Bool {
+    let spent = zip(record.deliveries, fates).filter { $1 == .silent || $1 == .refused }
+    return configurations(record).allSatisfy { configuration in
+      (configuration.members(for: record.plan.prefix) ?? []).contains { backend in
+        !spent.contains { $0.0.backend == backend } && !mayBeOut(backend)
+          && !history.isDown(backend, from: record.begunAt, to: record.endedAt)
+      }
+    }
   }
 
   /// Whether a few bytes of it may have been sent, and lost, which can't be sent again.

@@ -1,0 +1,94 @@
+// Looks the names of backends up, all at once, and again when it is time.
+//
+// A lookup blocks for as long as the system's resolver waits, ten seconds and more where no name
+// server answers. So each has a thread of its own while it lasts, and one that isn't answered keeps
+// neither other names nor the control thread waiting. What was found stands in the NameTable.
+
+import Configuration
+import Primitives
+import Reactor
+import Synchronization
+
+final class NameLookups: Sendable {
+  typealias LookUp = @Sendable (String) throws(ResolverError) -> [IPAddress]
+  /// Called on the thread of a lookup.
+  typealias Report = @Sendable (_ name: String, NameTable.News) -> Void
+
+  /// Lookups at a time: so many names may be without an answer before others wait for them.
+  static let lookupMax = 64
+
+  private let table: NameTable
+  private let lookUp: LookUp
+  private let report: Report
+  /// Of the thread that starts lookups, and of whoever waits for answers.
+  private let clock: WakeUp
+  private let answered: WakeUp
+  private let count = Atomic(0)
+  private let hasEnded = Atomic(false)
+
+  /// Begins to look up what `table` watches.
+  init(
+    _ table: NameTable, lookUp: @escaping LookUp = Resolver.addresses,
+    report: @escaping Report
+  ) throws(SystemError) {
+    self.table = table
+    self.lookUp = lookUp
+    self.report = report
+    clock = try WakeUp()
+    answered = try WakeUp()
+    _ = try Thread(name: "resolver") { [self] in run() }
+  }
+
+  /// The table watches other names.
+  func wake() { clock.signal() }
+
+  /// Waits until there is an answer for every name, be it a failure, `limit` at the most. For one
+  /// thread at a time.
+  func settle(atMost limit: TimeSpan) {
+    let end = SystemClock.monotonic() + limit
+    while !table.unanswered.isEmpty {
+      let left = end - SystemClock.monotonic()
+      if left <= .zero { return }
+      answered.wait(atMost: left)
+    }
+  }
+
+  /// Starts no further lookup. Those under way end by themselves.
+  func end() {
+    hasEnded.store(true, ordering: .releasing)
+    clock.signal()
+  }
+
+  private func run() {
+    while !hasEnded.load(ordering: .acquiring) {
+      while count.load(ordering: .acquiring) < Self.lookupMax,
+        let name = table.takeDue(at: SystemClock.monotonic())
+      {
+        start(name)
+      }
+      let isFull = count.load(ordering: .acquiring) >= Self.lookupMax
+      let next = isFull ? nil : table.nextDue
+      clock.wait(atMost: next.map { max(.zero, $0 - SystemClock.monotonic()) })
+    }
+  }
+
+  private func start(_ name: String) {
+    count.wrappingAdd(1, ordering: .relaxed)
+    do throws(SystemError) {
+      _ = try Thread(name: "lookup") { [self] in
+        let result = Result { () throws(ResolverError) in try lookUp(name) }
+        ended(name, result)
+      }
+    } catch {
+      ended(name, .failure(ResolverError(name: name, reason: "no thread to look it up: \(error)")))
+    }
+  }
+
+  private func ended(_ name: String, _ result: Result<[IPAddress], ResolverError>) {
+    let news = table.note(name, result, at: SystemClock.monotonic())
+    if news != NameTable.News() { report(name, news) }
+    count.wrappingSubtract(1, ordering: .releasing)
+    answered.signal()
+    clock.signal()
+  }
+}

@@ -1,0 +1,76 @@
+// Backends that are given by name: beginning to look them up, and taking up what was found.
+
+import Balancing
+import Configuration
+import Logging
+import Primitives
+import Reactor
+
+extension Server {
+  /// How long a start, a reload or a command waits for the first answer to a name. A name server
+  /// that is there has answered by then; one that isn't keeps nobody waiting: what has an address
+  /// serves, and the rest follows when it is found.
+  private static var patience: TimeSpan { .milliseconds(500) }
+
+  /// Has the names in `configuration` looked up from now on. Those that were looked up before keep
+  /// their addresses meanwhile.
+  func resolveNames(_ configuration: Configuration) {
+    names.watch(configuration)
+    if names.isEmpty { return }
+    do throws(SystemError) {
+      if lookups == nil {
+        lookups = try NameLookups(names) { [names, inbox, logger] name, news in
+          if news.hasChanged { inbox.post(.resolved(name)) }
+          names[name].log(news, of: name, to: logger)
+        }
+      }
+      lookups?.wake()
+      lookups?.settle(atMost: Self.patience)
+    } catch {
+      logger.error("can't look up the names of backends: \(error)")
+    }
+    for name in names.unanswered {
+      logger.warning(
+        "the lookup of a backend takes long: its pool does without it until there is an answer",
+        metadata: ["name": .string(name)])
+    }
+  }
+
+  /// Takes up the addresses that were found since.
+  func republish() {
+    let changed = resolvedNames
+    if changed.isEmpty { return }
+    resolvedNames = []
+    var isNews = false
+    for (index, configured) in configuration.pools.enumerated()
+    where !configured.names.isDisjoint(with: changed) {
+      let pool = snapshot.pools[index].pool
+      let members = builder.members(of: configured, names)
+      // A start or a reload may have taken them up in the meantime.
+      if members.map(\.address) == pool.membership.members.map(\.address) { continue }
+      pool.publish(members)
+      isNews = true
+    }
+    if !isNews { return }
+    membershipChanged()
+    let list = changed.sorted().joined(separator: ", ")
+    logger.notice("names of backends have new addresses: \(list)")
+  }
+
+  /// One worker checks all backends, and passes turns to whoever may find a place now.
+  func membershipChanged() { workers.first?.inbox.post(.membershipChanged) }
+}
+
+extension KnownName {
+  /// Each failure is told once, until it is over.
+  fileprivate func log(_ news: NameTable.News, of name: String, to logger: Logger) {
+    if news.hasFailed {
+      let consequence =
+        addresses.isEmpty
+        ? "it is unresolved, and its pool does without it" : "its last addresses are kept"
+      logger.error("can't look up a backend: \(name): \(reason); \(consequence)")
+    } else if news.hasRecovered {
+      logger.notice("a backend is looked up again: \(name)")
+    }
+  }
+}

@@ -1,0 +1,77 @@
+// What active checks ask, where they ask it, and what they take for an answer.
+
+import Foundation
+import Testing
+
+@Suite(.serialized) struct HealthCheckTests {
+  private static let pace = #""interval": "100ms", "fast-interval": "100ms", "rise": 1, "fall": 1"#
+
+  /// A pool that serves only after a passed check, with these further keys of `health`.
+  private func pool(_ keys: String) -> String {
+    #""health": { "check": "http", "initially": "down", \#(Self.pace), \#(keys) }"#
+  }
+
+  private func serves(_ martlet: MartletProcess) -> Bool {
+    (try? martlet.get().status) == 200
+  }
+
+  @Test func `a check of a Unix socket names localhost`() throws {
+    let folder = TemporaryFolder()
+    let stub = try StubBackend(socket: folder.path("app.sock")) { request, wire in
+      // As servers refuse a Host that names no host (RFC 9112 3.2).
+      let isValid = request.target != "/health" || request["Host"] == "localhost"
+      let status = isValid ? "200 OK" : "400 Bad Request"
+      try wire.send("HTTP/1.1 \(status)\r\nContent-Length: 0\r\n\r\n")
+      return true
+    }
+    let martlet = try MartletProcess(backends: [stub], pool: pool(#""path": "/health""#))
+    eventually("it is up") { serves(martlet) }
+  }
+
+  @Test(arguments: [
+    ["HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"],
+    [
+      String(repeating: "HTTP/1.1 102 Processing\r\n\r\n", count: 16),
+      "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+    ],
+  ])
+  func `interim answers before the answer don't fail a check, be they in one segment with it`(
+    _ segments: [String]
+  ) throws {
+    let stub = try StubBackend { _, wire in
+      for segment in segments { try wire.send(segment) }
+      return true
+    }
+    let martlet = try MartletProcess(backends: [stub], pool: pool(#""path": "/health""#))
+    eventually("it is up") { serves(martlet) }
+  }
+
+  @Test func `a flood of interim answers fails the check, and keeps nobody from being served`()
+    throws
+  {
+    let interim = String(repeating: "HTTP/1.1 102 Processing\r\n\r\n", count: 1000)
+    let stub = try StubBackend { request, wire in
+      // Until Martlet has had enough.
+      while (try? wire.send(interim)) != nil {}
+      return false
+    }
+    let martlet = try MartletProcess(
+      backends: [stub],
+      pool: #""health": { "check": "http", "path": "/health", "timeout": "5m", \#(Self.pace) }"#,
+      rest: #""routes": [{}, { "path": "/ping", "respond": { "status": 200 } }]"#,
+      flags: ["--workers", "1"])
+    eventually("the check has failed") { martlet.log.contains("backend down") }
+    #expect(try martlet.get("/ping").status == 200)
+  }
+
+  @Test func `backends are checked at the port that is given for it`() throws {
+    let app = try StubBackend("app")
+    let management = try StubBackend("healthy")
+    let martlet = try MartletProcess(
+      backends: [app], pool: pool(#""path": "/health", "port": \#(management.port)"#))
+    eventually("it is up") { serves(martlet) }
+    #expect(management.requests.first?.target == "/health")
+    #expect(management.requests.first?["Host"] == "127.0.0.1:\(management.port)")
+    #expect(app.requests.allSatisfy { $0.target == "/" })
+  }
+}

@@ -1,0 +1,177 @@
+// Looking names up: side by side, again when it is time, and what is kept meanwhile.
+//
+// The lookups are the test's own, which answer when it lets them.
+
+import Configuration
+import Foundation
+import Primitives
+import Reactor
+import Synchronization
+import Testing
+
+@testable import Server
+
+@Suite struct NameLookupsTests {
+  /// What lookups find, and who waits for it.
+  private final class Zone: Sendable {
+    struct State {
+      var answers: [String: Result<[IPAddress], ResolverError>] = [:]
+      var asked: [String] = []
+      var waiting = 0
+      var waitingMost = 0
+    }
+
+    let state = Mutex(State())
+
+    /// Waits until there is an answer.
+    func lookUp(_ name: String) throws(ResolverError) -> [IPAddress] {
+      state.withLock {
+        $0.asked.append(name)
+        $0.waiting += 1
+        $0.waitingMost = max($0.waitingMost, $0.waiting)
+      }
+      defer { state.withLock { $0.waiting -= 1 } }
+      while true {
+        if let answer = state.withLock({ $0.answers[name] }) { return try answer.get() }
+        usleep(1000)
+      }
+    }
+
+    func answer(_ name: String, _ addresses: IPAddress...) {
+      state.withLock { $0.answers[name] = .success(addresses) }
+    }
+  }
+
+  private static func configuration(_ names: [String]) -> Configuration {
+    var configuration = Configuration()
+    configuration.pools = [
+      Configuration.Pool(
+        name: "app",
+        backends: names.map { Configuration.Backend(.name($0, port: 80)) })
+    ]
+    return configuration
+  }
+
+  private let zone = Zone()
+  private let table = NameTable()
+
+  private func lookups(
+    _ report: @escaping NameLookups.Report = { _, _ in }
+  ) throws -> NameLookups {
+    try NameLookups(table, lookUp: { [zone] name throws(ResolverError) in try zone.lookUp(name) },
+      report: report)
+  }
+
+  private func eventually(_ condition: () -> Bool) -> Bool {
+    for _ in 0..<10_000 {
+      if condition() { return true }
+      usleep(1000)
+    }
+    return false
+  }
+
+  @Test func aNameThatIsNotAnsweredKeepsNoOtherWaiting() throws {
+    let silent = (1...20).map { "silent\($0)" }
+    table.watch(Self.configuration(silent + ["well"]))
+    zone.answer("well", .loopbackV4)
+    let lookups = try lookups()
+    defer { lookups.end() }
+    #expect(eventually { table["well"].addresses == [.loopbackV4] })
+    #expect(eventually { zone.state.withLock { $0.waiting } == 20 })
+    #expect(table.unanswered == silent.sorted())
+    for name in silent { zone.answer(name, .loopbackV4) }
+    lookups.settle(atMost: .seconds(60))
+    #expect(table.unanswered == [])
+  }
+
+  @Test func soManyAreLookedUpAtATimeAndTheOthersFollow() throws {
+    let names = (0..<NameLookups.lookupMax + 10).map { "name\($0)" }
+    table.watch(Self.configuration(names))
+    let lookups = try lookups()
+    defer { lookups.end() }
+    #expect(eventually { zone.state.withLock { $0.waiting } == NameLookups.lookupMax })
+    for name in names { zone.answer(name, .loopbackV4) }
+    lookups.settle(atMost: .seconds(60))
+    #expect(zone.state.withLock { $0.waitingMost } == NameLookups.lookupMax)
+    #expect(zone.state.withLock { Set($0.asked) } == Set(names))
+  }
+
+  @Test func whatIsFoundIsReportedOnce() throws {
+    let news = Mutex<[String]>([])
+    table.watch(Self.configuration(["a"]))
+    zone.answer("a", .loopbackV4)
+    let lookups = try lookups { name, found in
+      news.withLock { $0.append("\(name) \(found.hasChanged) \(found.hasFailed)") }
+    }
+    defer { lookups.end() }
+    lookups.settle(atMost: .seconds(60))
+    #expect(eventually { news.withLock { $0 } == ["a true false"] })
+  }
+
+  // MARK: The table
+
+  private let failure = Result<[IPAddress], ResolverError>.failure(
+    ResolverError(name: "a", reason: "no answer"))
+  private let other = IPAddress(v4: 7)
+
+  @Test func aFailureKeepsTheLastAddressesAndIsNewsOnce() {
+    table.watch(Self.configuration(["a"]))
+    #expect(table.note("a", .success([.loopbackV4]), at: .origin).hasChanged)
+    #expect(table.note("a", failure, at: .origin) == NameTable.News(hasFailed: true))
+    #expect(table.note("a", failure, at: .origin) == NameTable.News())
+    #expect(table["a"] == KnownName(addresses: [.loopbackV4], failure: "no answer"))
+    #expect(table.unresolved(in: Self.configuration(["a"]).pools[0]).isEmpty)
+    #expect(
+      table.note("a", .success([other]), at: .origin)
+        == NameTable.News(hasChanged: true, hasRecovered: true))
+  }
+
+  @Test func aNameWithoutAnAddressIsUnresolvedWithTheReasonAndSoonDueAgain() {
+    let configuration = Self.configuration(["a"])
+    table.watch(configuration)
+    #expect(table.unresolved(in: configuration.pools[0]).map(\.reason) == ["no answer yet"])
+    #expect(table.takeDue(at: .origin) == "a")
+    #expect(table.takeDue(at: .origin) == nil)
+    _ = table.note("a", failure, at: .origin)
+    #expect(table.unresolved(in: configuration.pools[0]).map(\.reason) == ["no answer"])
+    #expect(table.nextDue == .origin + NameTable.retryInterval)
+    _ = table.note("a", .success([other]), at: .origin)
+    #expect(table.nextDue == .origin + configuration.pools[0].resolveInterval)
+  }
+
+  @Test func theOrderOfTheAddressesIsNoNews() {
+    table.watch(Self.configuration(["a"]))
+    _ = table.note("a", .success([other, .loopbackV4]), at: .origin)
+    #expect(table.note("a", .success([.loopbackV4, other]), at: .origin) == NameTable.News())
+  }
+
+  @Test func aConfigurationThatIsRefusedCostsNoAddress() {
+    table.watch(Self.configuration(["a"]))
+    _ = table.note("a", .success([other]), at: .origin)
+    table.watch(Self.configuration(["b"]))
+    table.watch(Self.configuration(["a"]))
+    #expect(table["a"].addresses == [other])
+    // What no configuration has named for two of them is forgotten.
+    table.watch(Self.configuration(["b"]))
+    table.watch(Self.configuration(["c"]))
+    #expect(table["a"].addresses == [])
+  }
+
+  @Test func anotherProcessBeginsWithWhatThisOneFound() throws {
+    table.watch(Self.configuration(["a", "b"]))
+    _ = table.note("a", .success([other, .loopbackV6]), at: .origin)
+    var handover = Handover()
+    handover.names = table.handover
+    let taken = try #require(Handover(handover.bytes))
+    let fresh = NameTable()
+    for (name, addresses) in taken.names { fresh.restore(name, addresses) }
+    fresh.watch(Self.configuration(["a", "b"]))
+    #expect(Set(fresh["a"].addresses) == [other, .loopbackV6])
+    #expect(fresh.unanswered == ["b"])
+    #expect(fresh.takeDue(at: .origin) == "a")
+  }
+}
+
+extension IPAddress {
+  fileprivate static let loopbackV6 = IPAddress(high: 0, low: 1)
+}
