@@ -9,6 +9,10 @@ extension Configuration {
     public var headSize = 32 * 1024
     /// 431 beyond.
     public var fieldCount = 100
+    /// Status line and fields of a response together; 502 beyond.
+    public var responseHeadSize = 64 * 1024
+    /// 502 beyond.
+    public var responseFieldCount = 1000
     /// 414 beyond.
     public var targetSize = 8 * 1024
     /// 413 beyond; nil for no limit.
@@ -57,7 +61,10 @@ extension Configuration {
 
 extension Configuration.Limits: Section {
   static let title = "limits"
-  static let about = "What clients may take, each with the status of the answer beyond it."
+  static let about = """
+    What clients may take, each with the status of the answer beyond it, and how large a response \
+    may be.
+    """
   static let keys: [Key<Self>] = [
     Key(
       "head-size", \.headSize, .size(1024 ... 64 << 10),
@@ -65,6 +72,15 @@ extension Configuration.Limits: Section {
         + "than it has, as in HTTP/2; 431 beyond. Room for large cookies."),
     Key(
       "field-count", \.fieldCount, .integer(16...1000), "Fields of a request; 431 beyond."),
+    Key(
+      "response-head-size", \.responseHeadSize, .size(1024 ... 64 << 10),
+      "The head of a backend's response, counted in the same way; 502 beyond, with the reason in "
+        + "the access log. The backend isn't blamed for it, because what it sets may depend on "
+        + "what a client sent. As much as fits into one block of memory; HAProxy takes 16KiB, "
+        + "nginx 4 or 8. Trailers of a response may have 8KiB and 32 fields."),
+    Key(
+      "response-field-count", \.responseFieldCount, .integer(16...1000),
+      "Fields of a backend's response; 502 beyond, as above."),
     Key(
       "target-size", \.targetSize, .size(256 ... 64 << 10),
       "The target in the request line, path and query; 414 beyond."),

@@ -53,7 +53,8 @@ struct ActiveExchange: ~Copyable {
   /// The request's last chunk with trailers as it goes upstream, once it is known.
   var tail = ByteBuffer()
   var isTailGiven = false
-  /// What was wrong with the body's framing, if that ended the exchange.
+  /// What was wrong with the framing of the request's body, or with the response, if that ended the
+  /// exchange.
   var malformation: StaticString?
 
   /// Did the client mean to use its connection again?
@@ -95,6 +96,8 @@ struct ActiveExchange: ~Copyable {
     var byteCount: UInt64 = 0
     /// Will the client's connection be used again?
     var persists: Bool
+    /// What it was forgiven.
+    var tolerated = ToleratedReasons()
     /// Did the backend say that its connection may be used again?
     var upstreamPersists = false
     /// The last call stopped for want of room downstream.

@@ -86,6 +86,8 @@ final class PoolSettings: Sendable {
   /// The most of a request's body that is kept for another attempt.
   let replayByteCount: Int
   let keepAlive: KeepAlive
+  /// How the backends' responses are read.
+  let responses: ResponseReading
   /// The cookie by which clients stay with a backend; nil without one.
   let stickiness: Stickiness?
   let traffic: [TrafficMetrics]
@@ -93,6 +95,7 @@ final class PoolSettings: Sendable {
   init(
     pool: Pool, retry: RetryPolicy, limits: ExchangeLimits, check: ActiveCheck?,
     replayByteCount: Int = 64 * 1024, keepAlive: KeepAlive = KeepAlive(),
+    responses: ResponseReading = ResponseReading(),
     stickiness: Stickiness? = nil, traffic: [TrafficMetrics] = []
   ) {
     self.pool = pool
@@ -101,6 +104,7 @@ final class PoolSettings: Sendable {
     self.check = check
     self.replayByteCount = replayByteCount
     self.keepAlive = keepAlive
+    self.responses = responses
     self.stickiness = stickiness
     self.traffic = traffic
   }

@@ -124,6 +124,7 @@ struct SnapshotBuilder: Sendable {
         relayIdle: times.relayIdle, clientRate: MinimumRate(limits)),
       check: pool.health.map(ActiveCheck.init), replayByteCount: pool.retry.replaySize,
       keepAlive: KeepAlive(idleTime: pool.keepAlive.idle, idleMax: pool.keepAlive.maxIdle),
+      responses: ResponseReading(pool, limits),
       stickiness: pool.stickiness.map(Stickiness.init),
       traffic: traffic.blocks(for: .pool(pool.name)))
   }
@@ -180,6 +181,16 @@ extension Settings {
     bodyIdleTimeout = limits.bodyIdle
     minimumRate = MinimumRate(limits)
     idleTimeout = limits.keepAlive
+  }
+}
+
+extension ResponseReading {
+  fileprivate init(_ pool: Configuration.Pool, _ limits: Configuration.Limits) {
+    self.init(
+      limits: HeadLimits(
+        headByteCount: limits.responseHeadSize, targetByteCount: 0,
+        fieldCount: limits.responseFieldCount),
+      desync: pool.desync == .tolerant ? .tolerant : .strict)
   }
 }
 

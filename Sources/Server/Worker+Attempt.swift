@@ -97,7 +97,7 @@ extension Worker where IO: ~Copyable {
         UpstreamConnection(
           Transport(socket, isWritable: false), backend: member.record,
           keepAlive: exchanges[handle].pool.keepAlive, for: handle,
-          limits: settings.headLimits))
+          rules: exchanges[handle].pool.responses))
       precondition(inserted == upstream)
       metrics.add(.upstreamConnectionsOpened)
       exchanges[handle].upstream = upstream
@@ -144,7 +144,7 @@ extension Worker where IO: ~Copyable {
         close(upstream: upstream)
         continue
       }
-      upstreams[upstream].lease(to: handle)
+      upstreams[upstream].lease(to: handle, rules: exchanges[handle].pool.responses)
       setDeadline(upstream: upstream, .never)
       return upstream
     }

@@ -110,7 +110,7 @@ struct ConfigurationTests {
             "connect": "1s", "response": "2s", "request": "3s", "idle": "4s", "relay-idle": "5s"
           },
           "keep-alive": { "idle": "6s", "max-idle": 7 },
-          "when-all-down": "fail-open", "resolve-interval": "8s"
+          "when-all-down": "fail-open", "desync": "tolerant", "resolve-interval": "8s"
         }],
         "routes": [{
           "host": ["a.b", "*.c.d"], "path": "/x", "match": "exact", "listeners": ["web"],
@@ -129,6 +129,7 @@ struct ConfigurationTests {
         "error-pages": { "5xx": "/e/sorry.JSON", "404": "none.txt" },
         "limits": {
           "head-size": "2KiB", "field-count": 20, "target-size": "1KiB", "body-size": "off",
+          "response-head-size": "3KiB", "response-field-count": 30, "linger": "8s",
           "chunk-extensions": "3KiB", "trailer-size": "4KiB", "memory": "5MiB",
           "minimum-rate": "6B", "rate-grace": "7s", "handshakes": 8,
           "connections-per-address": "off", "connections": 11,

@@ -32,7 +32,7 @@ private let kindsTable: [(String, String)] = [
     """
     1:13: error: pools[0].backend: there is no such key; the keys here are name, strategy, \
     backends, health, ejection, queue, slow-start, stickiness, retry, timeouts, keep-alive, \
-    when-all-down, resolve-interval (did you mean "backends"?)
+    when-all-down, desync, resolve-interval (did you mean "backends"?)
     """
   ),
   (
@@ -197,10 +197,10 @@ struct DiagnosticTests {
         """,
         """
         c.json:11:35: error: limits.max-body: there is no such key; the keys here are head-size, \
-        field-count, target-size, body-size, chunk-extensions, trailer-size, connections, \
-        connections-per-address, memory, requests-per-connection, handshakes, handshake, head, \
-        body-idle, minimum-rate, rate-grace, keep-alive, lame-duck, drain, upgrade, collect-size, \
-        collect-wait
+        field-count, response-head-size, response-field-count, target-size, body-size, \
+        chunk-extensions, trailer-size, connections, connections-per-address, memory, \
+        requests-per-connection, handshakes, handshake, head, body-idle, minimum-rate, \
+        rate-grace, keep-alive, linger, lame-duck, drain, upgrade, collect-size, collect-wait
         """,
         """
         c.json:12:3: error: worker: there is no such key; the keys here are listeners, pools, \

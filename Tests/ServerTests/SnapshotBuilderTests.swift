@@ -68,6 +68,12 @@ import Testing
     Row("targetSize", "345", { $0.limits.targetSize = 345 }) {
       "\($0.settings.headLimits.targetByteCount)"
     },
+    Row("responseHeadSize", "4567", { $0.limits.responseHeadSize = 4567 }) {
+      "\($0.pools[0].responses.limits.headByteCount)"
+    },
+    Row("responseFieldCount", "17", { $0.limits.responseFieldCount = 17 }) {
+      "\($0.pools[0].responses.limits.fieldCount)"
+    },
     Row("chunkExtensions", "4567", { $0.limits.chunkExtensions = 4567 }) {
       "\($0.settings.bodyLimits.extensionByteCount)"
     },
@@ -266,6 +272,9 @@ import Testing
     },
     Row("when all down", "failOpen", { $0.pools[0].whenAllDown = .failOpen }) {
       "\($0.pools[0].pool.allDown)"
+    },
+    Row("desync", "tolerant", { $0.pools[0].desync = .tolerant }) {
+      "\($0.pools[0].responses.desync)"
     },
     Row("weight", "7", { $0.pools[0].backends[0].weight = 7 }) {
       "\($0.pools[0].pool.membership.members[0].weight)"
