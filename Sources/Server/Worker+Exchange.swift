@@ -124,7 +124,7 @@ extension Worker where IO: ~Copyable {
     let peer = downstreams[downstream].peer.ip ?? .loopbackV4
     let forwarded = prepareRequest(
       &requestHead, peer: peer, isTLS: downstreams[downstream].transport.isEncrypted,
-      hasBody: framing != .none, policy: settings.forwarding)
+      policy: settings.forwarding)
     requestHead.fields.apply(route.requestEdits)
 
     var text = buffers.takeSmall()

@@ -144,7 +144,7 @@ struct ConfigurationTests {
         },
         "tracing": { "endpoint": "http://c:1/x", "sample": 0.25, "service-name": "s" },
         "trusted-proxies": ["10.0.0.0/8"], "via": false, "request-id": "return",
-        "upgrades": ["X"], "workers": 3,
+        "upgrades": ["X/1.0"], "workers": 3,
         "process": {
           "user": "u", "group": "g", "pid-file": "pid", "core-dumps": true,
           "exposed-keys": "refuse"

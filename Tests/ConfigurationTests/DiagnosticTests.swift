@@ -89,6 +89,27 @@ private let kindsTable: [(String, String)] = [
     """
   ),
   (
+    #"{"upgrades": ["websocket", "*"], \#(somePools)}"#,
+    """
+    1:28: error: upgrades[1]: "*" stands for no other protocols; name each one, such as \
+    "websocket"
+    """
+  ),
+  (
+    #"{"upgrades": ["SPDY/3.1", "a/b/c"], \#(somePools)}"#,
+    """
+    1:27: error: upgrades[1]: "a/b/c" is not a protocol; write one such as "websocket" or \
+    "SPDY/3.1"
+    """
+  ),
+  (
+    #"{"upgrades": ["HTTP/2.0"], \#(somePools)}"#,
+    """
+    1:15: error: upgrades[0]: "HTTP/2.0" is HTTP itself, whose requests would pass by routes, \
+    limits and logs
+    """
+  ),
+  (
     #"{"workers": 0, \#(somePools)}"#,
     """
     1:13: error: workers: 0 is out of range; 1 to 1024 is allowed
