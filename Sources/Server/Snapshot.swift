@@ -88,6 +88,8 @@ final class PoolSettings: Sendable {
   let keepAlive: KeepAlive
   /// How the backends' responses are read.
   let responses: ResponseReading
+  /// Host of a request that names none, which only HTTP/1.0 may.
+  let authority: [UInt8]
   /// The cookie by which clients stay with a backend; nil without one.
   let stickiness: Stickiness?
   let traffic: [TrafficMetrics]
@@ -96,6 +98,7 @@ final class PoolSettings: Sendable {
     pool: Pool, retry: RetryPolicy, limits: ExchangeLimits, check: ActiveCheck?,
     replayByteCount: Int = 64 * 1024, keepAlive: KeepAlive = KeepAlive(),
     responses: ResponseReading = ResponseReading(),
+    authority: [UInt8] = Array("localhost".utf8),
     stickiness: Stickiness? = nil, traffic: [TrafficMetrics] = []
   ) {
     self.pool = pool
@@ -105,6 +108,7 @@ final class PoolSettings: Sendable {
     self.replayByteCount = replayByteCount
     self.keepAlive = keepAlive
     self.responses = responses
+    self.authority = authority
     self.stickiness = stickiness
     self.traffic = traffic
   }

@@ -125,6 +125,7 @@ struct SnapshotBuilder: Sendable {
       check: pool.health.map(ActiveCheck.init), replayByteCount: pool.retry.replaySize,
       keepAlive: KeepAlive(idleTime: pool.keepAlive.idle, idleMax: pool.keepAlive.maxIdle),
       responses: ResponseReading(pool, limits),
+      authority: Array((pool.backends.first?.endpoint.authority ?? "localhost").utf8),
       stickiness: pool.stickiness.map(Stickiness.init),
       traffic: traffic.blocks(for: .pool(pool.name)))
   }
@@ -191,6 +192,16 @@ extension ResponseReading {
         headByteCount: limits.responseHeadSize, targetByteCount: 0,
         fieldCount: limits.responseFieldCount),
       desync: pool.desync == .tolerant ? .tolerant : .strict)
+  }
+}
+
+extension Configuration.Endpoint {
+  /// As a Host field names it. A socket's path has no place there (RFC 9110 7.2).
+  fileprivate var authority: String {
+    switch self {
+    case .address(.unix): "localhost"
+    case .address(.ip), .name: "\(self)"
+    }
   }
 }
 

@@ -276,6 +276,14 @@ import Testing
     Row("desync", "tolerant", { $0.pools[0].desync = .tolerant }) {
       "\($0.pools[0].responses.desync)"
     },
+    Row(
+      "the first backend's address", "app.internal:80",
+      { $0.pools[0].backends[0].endpoint = .name("app.internal", port: 80) }
+    ) { String(decoding: $0.pools[0].authority, as: UTF8.self) },
+    Row(
+      "a socket's address", "localhost",
+      { $0.pools[0].backends[0].endpoint = .address(.unix("/s")) }
+    ) { String(decoding: $0.pools[0].authority, as: UTF8.self) },
     Row("weight", "7", { $0.pools[0].backends[0].weight = 7 }) {
       "\($0.pools[0].pool.membership.members[0].weight)"
     },
