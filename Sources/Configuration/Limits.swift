@@ -44,6 +44,8 @@ extension Configuration {
     public var rateGrace = TimeSpan.seconds(10)
     /// Between two requests.
     public var keepAlive = TimeSpan.seconds(60)
+    /// For a client that still sends after its last answer.
+    public var linger = TimeSpan.seconds(30)
     /// Between the signal to stop and the first refused connection.
     public var lameDuck = TimeSpan.zero
     /// For what is under way when Martlet stops.
@@ -146,6 +148,13 @@ extension Configuration.Limits: Section {
     Key(
       "keep-alive", \.keepAlive, .duration(.zero ... .seconds(86_400)),
       "How long a connection waits for its next request; then it is closed."),
+    Key(
+      "linger", \.linger, .duration(.zero ... .seconds(3600)),
+      "An answer may end the connection while the client still sends, such as a 413, or a 401 "
+        + "from the backend. What comes then is dropped for so long, since many clients write all "
+        + "they have before they read, and a closed connection would hide the answer from them. A "
+        + "client that pauses for 5s, or stays below `minimum-rate`, is cut off sooner. Enough "
+        + "for 375MB at 100Mbit/s, and what nginx allows."),
     Key(
       "lame-duck", \.lameDuck, .duration(.zero ... .seconds(3600)),
       "After the signal to stop, so long everything goes on as before, except that routes with a "

@@ -182,6 +182,7 @@ extension Settings {
     bodyIdleTimeout = limits.bodyIdle
     minimumRate = MinimumRate(limits)
     idleTimeout = limits.keepAlive
+    lingerTime = limits.linger
   }
 }
 

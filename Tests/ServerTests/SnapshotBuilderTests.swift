@@ -74,6 +74,7 @@ import Testing
     Row("responseFieldCount", "17", { $0.limits.responseFieldCount = 17 }) {
       "\($0.pools[0].responses.limits.fieldCount)"
     },
+    Row("linger", "\(odd)", { $0.limits.linger = odd }) { "\($0.settings.lingerTime)" },
     Row("chunkExtensions", "4567", { $0.limits.chunkExtensions = 4567 }) {
       "\($0.settings.bodyLimits.extensionByteCount)"
     },
