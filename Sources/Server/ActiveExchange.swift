@@ -38,9 +38,9 @@ struct ActiveExchange: ~Copyable {
   /// Kept whole to the end, so that each attempt sends the very same head.
   var text: ByteBuffer
   let summary: RequestSummary
-  let upstreamHead: Range<Int>
-
-  let framing: BodyFraming
+  /// Where in `text` the head as it goes upstream lies, and how the body is framed there.
+  private(set) var upstreamHead: Range<Int>
+  private(set) var upstreamFraming: BodyFraming
   var requestBody: BodyDecoder
   /// Decoded body bytes that a further attempt would have to send again, from the first one on.
   var kept = ByteBuffer()
@@ -80,10 +80,16 @@ struct ActiveExchange: ~Copyable {
     self.text = text
     self.summary = summary
     self.upstreamHead = upstreamHead
-    self.framing = framing
+    upstreamFraming = framing
     requestBody = BodyDecoder(framing, limits: bodyLimits)
     requestPersists = persists
     response = ResponseProgress(persists: persists)
+  }
+
+  /// Makes what was appended to `text` the head that goes upstream. No attempt may have begun.
+  mutating func replaceUpstreamHead(_ head: Range<Int>, framing: BodyFraming) {
+    upstreamHead = head
+    upstreamFraming = framing
   }
 
   /// Is there a connection to write the request to?

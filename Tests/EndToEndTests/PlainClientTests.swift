@@ -53,4 +53,71 @@ import Testing
     #expect(try other.answer("GET / HTTP/1.0\r\nHost: mine\r\n\r\n").status == 200)
     #expect(stub.lastRequest?["Host"] == "mine")
   }
+
+  // MARK: No chunks
+
+  private static func chunked(_ pieces: [String], trailers: String = "") -> String {
+    "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+      + pieces.map { String($0.utf8.count, radix: 16) + "\r\n\($0)\r\n" }.joined()
+      + "0\r\n\(trailers)\r\n"
+  }
+
+  @Test(arguments: [["hello ", "world"], [], [String(repeating: "x", count: 16384)]])
+  func `a small chunked body is collected and has a length`(_ pieces: [String]) throws {
+    let stub = try StubBackend("ok")
+    let martlet = try MartletProcess(
+      backends: [stub], rest: #""limits": { "collect-wait": "30s" }"#)
+    let wire = try martlet.wire()
+    // Again and again on one connection, so that the next head is where it should be.
+    for _ in 1...3 {
+      #expect(try wire.exchange(Self.chunked(pieces)).text == "ok")
+      let request = try #require(stub.lastRequest)
+      let length = pieces.joined().utf8.count
+      #expect(request["Content-Length"] == "\(length)" && request["Transfer-Encoding"] == nil)
+      #expect(request.text == pieces.joined() && request[all: "Host"] == ["a"])
+    }
+    let line = try #require(try martlet.accessLines(atLeast: 3).last)
+    #expect(line["received"] as? Int == pieces.joined().utf8.count)
+  }
+
+  @Test func `a body that is longer, has trailers, or comes slowly stays chunked`() throws {
+    let stub = try StubBackend("ok")
+    let martlet = try MartletProcess(
+      backends: [stub], rest: #""limits": { "collect-wait": "30s" }"#)
+    let long = String(repeating: "y", count: 16385)
+    #expect(try martlet.answer(Self.chunked([long])).text == "ok")
+    #expect(stub.lastRequest?["Transfer-Encoding"] == "chunked" && stub.lastRequest?.text == long)
+    #expect(try martlet.answer(Self.chunked(["a"], trailers: "X: y\r\n")).text == "ok")
+    #expect(stub.lastRequest?["Transfer-Encoding"] == "chunked")
+    #expect(stub.lastRequest?.trailers.map(\.value) == ["y"])
+
+    let hasty = try MartletProcess(
+      backends: [stub], rest: #""limits": { "collect-wait": "0s" }"#)
+    let wire = try hasty.wire()
+    let seen = stub.requests.count
+    try wire.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na")
+    #expect(poll { stub.requests.count > seen })
+    #expect(try wire.exchange("\r\n0\r\n\r\n").text == "ok")
+    #expect(stub.lastRequest?["Transfer-Encoding"] == "chunked")
+  }
+
+  @Test func `a WSGI server reads a chunked body`() throws {
+    let folder = TemporaryFolder()
+    let port = try freePort()
+    let script = """
+      from wsgiref.simple_server import make_server, WSGIRequestHandler
+      class Quiet(WSGIRequestHandler):
+          def log_message(self, *a): pass
+      def app(environ, start):
+          body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+          start("200 OK", [("Content-Type", "text/plain")])
+          return [b"got " + body]
+      make_server("127.0.0.1", \(port), app, handler_class=Quiet).serve_forever()
+      """
+    let server = try ChildProcess(["python3", "-c", script], in: folder.path)
+    defer { server.signal(SIGKILL) }
+    let martlet = try MartletProcess(backends: ["127.0.0.1:\(port)"])
+    try eventually("it is up") { try martlet.get().status == 200 }
+    #expect(try martlet.answer(Self.chunked(["hello ", "world"])).text == "got hello world")
+  }
 }
