@@ -60,7 +60,7 @@ struct ActiveExchange: ~Copyable {
   /// Did the client mean to use its connection again?
   let requestPersists: Bool
   var response: ResponseProgress
-  /// On a relay: has the client finished sending?
+  /// Has the client finished sending, and waits for the answer or for the rest of a relay?
   var clientHasFinished = false
 
   init(

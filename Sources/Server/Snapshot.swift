@@ -36,6 +36,8 @@ struct ListenerSettings: Sendable {
   var table: RouteTable
   var routes: [RouteSettings]
   var desync = DesyncMode.strict
+  /// Does a client that has finished sending get the answer to a whole request?
+  var answersHalfClosed = false
   /// Where workers count, each in its own; empty where nobody does.
   var traffic: [TrafficMetrics] = []
 

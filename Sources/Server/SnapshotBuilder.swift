@@ -92,7 +92,8 @@ struct SnapshotBuilder: Sendable {
       name: Array(listener.name.utf8), contexts: contexts,
       table: RouteTable(routes.map(RouteMatch.init)),
       routes: routes.map { RouteSettings($0, of: listener, pools, errorPages($0), traffic) },
-      desync: DesyncMode(listener.desync), traffic: traffic.blocks(for: .listener(listener.name)))
+      desync: DesyncMode(listener.desync), answersHalfClosed: listener.halfClose == .answer,
+      traffic: traffic.blocks(for: .listener(listener.name)))
   }
 
   // MARK: Pools

@@ -292,7 +292,8 @@ extension Worker where IO: ~Copyable {
     let downstream = exchanges[handle].downstream
     let persists = exchanges[handle].response.persists
     let expectsMore =
-      exchanges[handle].requestPersists || !exchanges[handle].machine.isRequestComplete
+      !exchanges[handle].clientHasFinished
+      && (exchanges[handle].requestPersists || !exchanges[handle].machine.isRequestComplete)
     removeExchange(handle)
     continueDownstream(downstream, persists: persists, clientMaySend: expectsMore)
   }

@@ -405,6 +405,14 @@ extension Worker where IO: ~Copyable {
     queueToFlush(upstream: upstream)
   }
 
+  /// Does a client that has finished sending get its answer (docs/decisions/0006)?
+  private mutating func answersHalfClosed(_ downstream: Handle) -> Bool {
+    guard let listener = listeners[downstreams[downstream].listener].configured else {
+      return false
+    }
+    return snapshot.listeners[listener].answersHalfClosed
+  }
+
   /// The request is complete; the client may still go away, or send the next one already.
   private mutating func watchForAbort(_ handle: Handle, _ downstream: Handle) -> Bool {
     // Only an end is looked for: bytes stay where they are until it is their turn.
@@ -415,6 +423,10 @@ extension Worker where IO: ~Copyable {
     else { return false }
     switch downstreams[downstream].transport.receive(&io, &buffers) {
     case .bytes, .nothing: return false
+    case .finished where answersHalfClosed(downstream):
+      exchanges[handle].clientHasFinished = true
+      exchanges[handle].response.persists = false
+      return false
     case .finished, .failed:
       clientGone(handle)
       return downstreams.contains(downstream)

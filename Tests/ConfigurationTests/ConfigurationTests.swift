@@ -80,7 +80,8 @@ struct ConfigurationTests {
             "minimum-version": "1.3", "policy": "modern",
             "tickets": { "key-files": ["t1", "t2"], "rotation": "1h" }
           },
-          "hsts": { "max-age": "30d", "include-subdomains": true }, "desync": "monitor"
+          "hsts": { "max-age": "30d", "include-subdomains": true }, "desync": "monitor",
+          "half-close": "answer"
         }, { "listen": "*:80", "redirect-to-https": 8443 }],
         "pools": [{
           "name": "p", "strategy": "least-connections",

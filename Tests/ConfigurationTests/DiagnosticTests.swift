@@ -185,7 +185,7 @@ struct DiagnosticTests {
         """,
         """
         c.json:2:37: error: listeners[0].tsl: there is no such key; the keys here are name, \
-        listen, tls, redirect-to-https, hsts, desync, backlog (did you mean "tls"?)
+        listen, tls, redirect-to-https, hsts, desync, half-close, backlog (did you mean "tls"?)
         """,
         """
         c.json:5:19: error: pools[0].strategy: "round-robbin" is not a strategy; one of \

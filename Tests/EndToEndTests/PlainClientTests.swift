@@ -54,6 +54,89 @@ import Testing
     #expect(stub.lastRequest?["Host"] == "mine")
   }
 
+  // MARK: The client's end
+
+  @Test func `a client that ends its side behind a POST gets its answer where that is wanted`()
+    throws
+  {
+    let stub = try StubBackend("done")
+    let martlet = try MartletProcess(
+      backends: [stub], listener: #""half-close": "answer""#)
+    let wire = try martlet.wire()
+    try wire.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello")
+    wire.finishSending()
+    let answer = try wire.takeResponse()
+    #expect(answer.status == 200 && answer.text == "done")
+    #expect(wire.endsQuietly())
+    #expect(stub.lastRequest?.text == "hello")
+    // Pipelined ones too, each in its turn.
+    let second = try martlet.wire()
+    try second.send(
+      "GET /1 HTTP/1.1\r\nHost: a\r\n\r\nGET /2 HTTP/1.1\r\nHost: a\r\n\r\n")
+    second.finishSending()
+    #expect(try second.takeResponse().text == "done")
+    #expect(try second.takeResponse().text == "done")
+    #expect(second.endsQuietly())
+  }
+
+  @Test func `by default such a client is taken for gone`() throws {
+    let folder = TemporaryFolder()
+    let stub = try StubBackend.halving(until: folder.path + "/go")
+    let martlet = try MartletProcess(backends: [stub])
+    let wire = try martlet.wire()
+    try wire.send("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
+    wire.finishSending()
+    let line = try #require(try martlet.accessLines(atLeast: 1).first)
+    #expect(line["failure"] as? String == "client-aborted")
+    try folder.write("", to: "go")
+  }
+
+  @Test func `half a request and an end is an abort in either mode`() throws {
+    let stub = try StubBackend()
+    let martlet = try MartletProcess(
+      backends: [stub], listener: #""half-close": "answer""#,
+      rest: #""limits": { "collect-size": "0B" }"#)
+    let wire = try martlet.wire()
+    try wire.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhe")
+    wire.finishSending()
+    #expect(wire.endsQuietly())
+    let line = try #require(try martlet.accessLines(atLeast: 1).first)
+    #expect(line["failure"] as? String == "client-aborted")
+  }
+
+  @Test func `a client that is gone altogether ends the exchange where ends are answered`() throws {
+    let stub = try StubBackend { _, wire in
+      try wire.send("HTTP/1.1 200 OK\r\nContent-Length: 999999999999\r\n\r\n")
+      while true { try wire.send([UInt8](repeating: 0x78, count: 65536)) }
+    }
+    let martlet = try MartletProcess(
+      backends: [stub], listener: #""half-close": "answer""#)
+    var wire: Wire? = try martlet.wire()
+    try wire?.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    wire?.finishSending()
+    #expect(try wire?.takeHead().status == 200)
+    wire = nil
+    let line = try #require(try martlet.accessLines(atLeast: 1).first)
+    #expect(line["failure"] as? String == "client-aborted")
+  }
+
+  @Test func `an upgraded client that has finished is passed on as such`() throws {
+    let stub = try StubBackend { _, wire in
+      try wire.send(
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+      try wire.send("\(try wire.takeRest().count) bytes")
+      return false
+    }
+    let martlet = try MartletProcess(
+      backends: [stub], listener: #""half-close": "answer""#)
+    let wire = try martlet.wire()
+    try wire.send(
+      "GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n")
+    wire.finishSending()
+    #expect(try wire.takeHead().status == 101)
+    #expect(String(decoding: try wire.takeRest(), as: UTF8.self) == "0 bytes")
+  }
+
   // MARK: No chunks
 
   private static func chunked(_ pieces: [String], trailers: String = "") -> String {

@@ -277,6 +277,9 @@ import Testing
     Row("desync", "tolerant", { $0.pools[0].desync = .tolerant }) {
       "\($0.pools[0].responses.desync)"
     },
+    Row("half-close", "true", { $0.listeners[0].halfClose = .answer }) {
+      "\($0.listeners[0].answersHalfClosed)"
+    },
     Row(
       "the first backend's address", "app.internal:80",
       { $0.pools[0].backends[0].endpoint = .name("app.internal", port: 80) }
