@@ -92,9 +92,10 @@ extension Configuration: Section {
         + "random one is set. `forward`: the backend gets it, and the access log has it. "
         + "`return`: the client gets it as well, in the answer. `off`: it is passed on as it is."),
     Key(
-      "upgrades", \.upgrades, .list(of: .token),
+      "upgrades", \.upgrades, .list(of: .upgradeProtocol),
       "Protocols for which an Upgrade is passed on; after the backend's 101 bytes flow both "
-        + "ways. An empty list allows none."),
+        + "ways. A version belongs to the name, as in `SPDY/3.1` (kubectl); `tcp` serves "
+        + "`docker exec` and `docker attach`. An empty list allows none."),
     Key(
       "workers", optional: \.workers, .integer(1...1024),
       "Threads that serve. By default one for each processor that the process may use, which "

@@ -161,17 +161,27 @@ extension Form where Value == String {
     }
   }
 
-  /// The name of a protocol to upgrade to, a token (RFC 9110 5.6.2).
-  static var token: Form {
+  /// A protocol to upgrade to: a name, and behind a slash a version (RFC 9110 7.8).
+  static var upgradeProtocol: Form {
     let description = FormDescription(
-      noun: "a token", allowed: "write one such as \"websocket\"", kind: "token",
-      schema: ["type": "string", "minLength": 1])
+      noun: "a protocol", allowed: "write one such as \"websocket\" or \"SPDY/3.1\"",
+      kind: "protocol", schema: ["type": "string", "minLength": 1])
     return Form(description) { json, decoder in
-      guard let text = json.text, isToken(text) else {
+      let parts = json.text?.split(separator: "/", omittingEmptySubsequences: false) ?? []
+      guard let text = json.text, let name = parts.first?.lowercased(), parts.count <= 2,
+        parts.allSatisfy({ isToken(String($0)) })
+      else {
         decoder.mismatch(json, description)
         return nil
       }
-      if text.lowercased() == "h2c" {
+      // The asterisk is a token as well, and would wait for a protocol of that name.
+      if text.utf8.contains(UInt8(ascii: "*")) {
+        decoder.report(
+          "\(json.brief) stands for no other protocols; name each one, such as \"websocket\"",
+          at: json.origin)
+        return nil
+      }
+      if httpNames.contains(name) {
         decoder.report(
           "\(json.brief) is HTTP itself, whose requests would pass by routes, limits and logs",
           at: json.origin)
@@ -350,6 +360,9 @@ func isPathByte(_ byte: UInt8) -> Bool {
   (0x61...0x7A).contains(byte | 0x20) && byte < 0x80 || (0x30...0x39).contains(byte)
     || Array("-._~!$&'()*+,;=:@/".utf8).contains(byte)
 }
+
+/// Protocols in which HTTP goes on; TLS does so after an upgrade (RFC 2817).
+private let httpNames: Set<String> = ["h2", "h2c", "http", "https", "tls"]
 
 /// Fields that say where a message ends, what becomes of the connection, or for whom it is.
 private let framingFields: Set<String> = [

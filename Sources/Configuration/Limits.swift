@@ -9,6 +9,10 @@ extension Configuration {
     public var headSize = 32 * 1024
     /// 431 beyond.
     public var fieldCount = 100
+    /// Status line and fields of a response together; 502 beyond.
+    public var responseHeadSize = 64 * 1024
+    /// 502 beyond.
+    public var responseFieldCount = 1000
     /// 414 beyond.
     public var targetSize = 8 * 1024
     /// 413 beyond; nil for no limit.
@@ -40,6 +44,8 @@ extension Configuration {
     public var rateGrace = TimeSpan.seconds(10)
     /// Between two requests.
     public var keepAlive = TimeSpan.seconds(60)
+    /// For a client that still sends after its last answer.
+    public var linger = TimeSpan.seconds(30)
     /// Between the signal to stop and the first refused connection.
     public var lameDuck = TimeSpan.zero
     /// For what is under way when Martlet stops.
@@ -57,7 +63,10 @@ extension Configuration {
 
 extension Configuration.Limits: Section {
   static let title = "limits"
-  static let about = "What clients may take, each with the status of the answer beyond it."
+  static let about = """
+    What clients may take, each with the status of the answer beyond it, and how large a response \
+    may be.
+    """
   static let keys: [Key<Self>] = [
     Key(
       "head-size", \.headSize, .size(1024 ... 64 << 10),
@@ -65,6 +74,15 @@ extension Configuration.Limits: Section {
         + "than it has, as in HTTP/2; 431 beyond. Room for large cookies."),
     Key(
       "field-count", \.fieldCount, .integer(16...1000), "Fields of a request; 431 beyond."),
+    Key(
+      "response-head-size", \.responseHeadSize, .size(1024 ... 64 << 10),
+      "The head of a backend's response, counted in the same way; 502 beyond, with the reason in "
+        + "the access log. The backend isn't blamed for it, because what it sets may depend on "
+        + "what a client sent. As much as fits into one block of memory; HAProxy takes 16KiB, "
+        + "nginx 4 or 8. Trailers of a response may have 8KiB and 32 fields."),
+    Key(
+      "response-field-count", \.responseFieldCount, .integer(16...1000),
+      "Fields of a backend's response; 502 beyond, as above."),
     Key(
       "target-size", \.targetSize, .size(256 ... 64 << 10),
       "The target in the request line, path and query; 414 beyond."),
@@ -130,6 +148,13 @@ extension Configuration.Limits: Section {
     Key(
       "keep-alive", \.keepAlive, .duration(.zero ... .seconds(86_400)),
       "How long a connection waits for its next request; then it is closed."),
+    Key(
+      "linger", \.linger, .duration(.zero ... .seconds(3600)),
+      "An answer may end the connection while the client still sends, such as a 413, or a 401 "
+        + "from the backend. What comes then is dropped for so long, since many clients write all "
+        + "they have before they read, and a closed connection would hide the answer from them. A "
+        + "client that pauses for 5s, or stays below `minimum-rate`, is cut off sooner. Enough "
+        + "for 375MB at 100Mbit/s, and what nginx allows."),
     Key(
       "lame-duck", \.lameDuck, .duration(.zero ... .seconds(3600)),
       "After the signal to stop, so long everything goes on as before, except that routes with a "

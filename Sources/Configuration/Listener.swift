@@ -16,6 +16,7 @@ extension Configuration {
     /// `routes(on:)` sets the field already.
     public var hsts: HSTS?
     public var desync = Desync.strict
+    public var halfClose = HalfClose.abort
     /// Connections that the kernel keeps until they are accepted, for each socket.
     public var backlog = 4096
     /// Probes on quiet connections of clients; nil for none.
@@ -60,6 +61,15 @@ extension Configuration {
     /// As defensive, and named in the access log.
     case monitor
     static var noun: String { "a desync mode" }
+  }
+
+  /// What is done about a client that ends its side of the connection behind a whole request.
+  public enum HalfClose: String, Choice {
+    /// It is gone: the attempt is cancelled.
+    case abort
+    /// It gets its answer.
+    case answer
+    static var noun: String { "what becomes of half-closed connections" }
   }
 
   /// HTTP Strict Transport Security (RFC 6797).
@@ -115,6 +125,14 @@ extension Configuration.Listener: Section {
         + "`monitor`: the same, and the access log names what strict would have refused; for a "
         + "time, to see who such clients are. What could move a boundary is refused in each "
         + "mode; docs/SECURITY.md has the list."),
+    Key(
+      "half-close", \.halfClose, .choice,
+      "What becomes of a whole request when its client has ended its side of the connection: the "
+        + "client may wait for the answer, as `nc -N` does, or be gone, which looks the same. "
+        + "`abort`: it is taken for gone, the backend's work is cancelled, and the log has 499; "
+        + "as nginx and Envoy do it. `answer`: the answer is sent, and backends also work for "
+        + "clients that are gone, until a reset shows it; as HAProxy does it without "
+        + "`abortonclose`."),
     Key(
       "backlog", \.backlog, .integer(1...65535),
       "Connections that wait to be accepted; the kernel lowers it to net.core.somaxconn."),

@@ -28,6 +28,7 @@ extension Configuration {
     /// Probes on quiet connections to backends; nil for none.
     public var tcpKeepAlive: TCPKeepAlive? = TCPKeepAlive()
     public var whenAllDown = WhenAllDown.refuse
+    public var desync = ResponseDesync.strict
     /// How often names of backends are looked up again.
     public var resolveInterval = TimeSpan.seconds(30)
 
@@ -53,6 +54,15 @@ extension Configuration {
     case refuse
     case failOpen = "fail-open"
     static var noun: String { "an answer to all backends being down" }
+  }
+
+  /// What is done about responses whose faults can be repaired without moving a boundary.
+  public enum ResponseDesync: String, Choice {
+    /// The client gets 502.
+    case strict
+    /// Repaired, counted and named in the access log; the backend's connection closes after them.
+    case tolerant
+    static var noun: String { "a desync mode of a pool" }
   }
 
   /// One server of a pool.
@@ -155,6 +165,16 @@ extension Configuration.Pool: Section {
       "What happens when no backend is healthy. `refuse`: clients get 503 with Retry-After. "
         + "`fail-open`: requests go to all of them as if they were healthy, because checks "
         + "can be wrong as well."),
+    Key(
+      "desync", \.desync, .choice,
+      "What becomes of a response that HTTP/1.1 doesn't allow but whose fault can be repaired in "
+        + "such a way that no reader sees another boundary: blanks after a chunk's size, "
+        + "`Transfer-Encoding: chunked` twice, `identity` without a length, a folded field, a "
+        + "line without a colon, a field name with odd characters, a head whose lines all end in "
+        + "LF alone. `strict`: the client gets 502, and the access log has the reason. "
+        + "`tolerant`: it is repaired, counted and named in the access log, and the backend's "
+        + "connection isn't used again. What could move a boundary gets 502 in either; "
+        + "docs/SECURITY.md has the list."),
     Key(
       "resolve-interval", \.resolveInterval, .duration(.seconds(1) ... .seconds(86_400)),
       "How often the names of backends are looked up again, in the background. While a lookup "

@@ -26,6 +26,8 @@ public struct BodyDecoder: Sendable {
     case untilClose
     /// In the digits of a chunk's size.
     case chunkSize(UInt64, digitCount: Int)
+    /// In blanks after the size, of a response.
+    case chunkSizeBlanks(size: UInt64, byteCount: Int)
     /// Behind the `;` after the size.
     case chunkExtension(size: UInt64, byteCount: Int)
     /// Behind the CR of the size's line.
@@ -39,6 +41,8 @@ public struct BodyDecoder: Sendable {
 
   /// Extensions of one chunk, in bytes, whatever is allowed in all.
   static let extensionByteCount = 1024
+  /// Blanks after a size; those that are known fill it up to eight characters.
+  static let sizeBlankCount = 16
   /// Hexadecimal digits of a size, leading zeros included.
   static let sizeDigitCount = 16
 
@@ -46,9 +50,18 @@ public struct BodyDecoder: Sendable {
   /// Bytes of extensions beyond those of the payload so far.
   private var extensionExcess = 0
   private let limits: BodyLimits
+  /// Nil for a request.
+  private let responseRules: ResponseRules?
+  /// What the body was forgiven so far.
+  public private(set) var tolerated = ToleratedReasons()
 
-  public init(_ framing: BodyFraming, limits: BodyLimits = BodyLimits()) {
+  /// - Parameter rules: how strictly chunks are read, if this is the body of a response.
+  public init(
+    _ framing: BodyFraming, limits: BodyLimits = BodyLimits(),
+    ofResponse rules: ResponseRules? = nil
+  ) {
     self.limits = limits
+    responseRules = rules
     state =
       switch framing {
       case .none, .length(0): .complete
@@ -107,7 +120,8 @@ public struct BodyDecoder: Sendable {
         state = count == remaining ? .chunkEnd : .chunkData(remaining: remaining - count)
         extensionExcess = max(0, extensionExcess - Int(count))
         return .piece(skip: position, count: Int(count))
-      case .chunkSize, .chunkExtension, .chunkSizeEnd, .chunkEnd, .chunkLineFeed:
+      case .chunkSize, .chunkSizeBlanks, .chunkExtension, .chunkSizeEnd, .chunkEnd,
+        .chunkLineFeed:
         state = try state(after: input[position])
         position += 1
       }
@@ -134,10 +148,29 @@ public struct BodyDecoder: Sendable {
       }
       if byte == 0x0A { throw .bareLineFeed }
       guard digitCount > 0 else { throw .badChunkSize }
-      // The grammar allows blanks before `;`, but nobody sends them, and readers differ about them.
       switch byte {
       case 0x0D: return .chunkSizeEnd(size: size)
       case 0x3B: return .chunkExtension(size: size, byteCount: 0)
+      // The grammar allows blanks before `;`, but no client sends them, and readers differ about
+      // them. Some servers pad the size.
+      case 0x20, 0x09:
+        switch responseRules {
+        case nil: throw .badChunkSize
+        case .strict: throw .blankAfterChunkSize
+        case .tolerant:
+          tolerated.insert(.blankAfterChunkSize)
+          return .chunkSizeBlanks(size: size, byteCount: 1)
+        }
+      default: throw .badChunkSize
+      }
+    case .chunkSizeBlanks(let size, let byteCount):
+      switch byte {
+      case 0x0D: return .chunkSizeEnd(size: size)
+      case 0x3B: return .chunkExtension(size: size, byteCount: 0)
+      case 0x20, 0x09:
+        guard byteCount < Self.sizeBlankCount else { throw .badChunkSize }
+        return .chunkSizeBlanks(size: size, byteCount: byteCount + 1)
+      case 0x0A: throw .bareLineFeed
       default: throw .badChunkSize
       }
     case .chunkExtension(let size, let byteCount):

@@ -28,7 +28,7 @@ public enum BodyFraming: Equatable, Sendable {
 
 extension RequestHead {
   public func framing() throws(HTTP1Error) -> BodyFraming {
-    if try fields.isChunked(version) { return .chunked }
+    if try fields.isChunked(version, isResponse: false) { return .chunked }
     if let length = try fields.contentLength(mayRepeat: false) { return .length(length) }
     return .none
   }
@@ -41,30 +41,55 @@ extension ResponseHead {
     if status < 200 || status == 204 { return .none }
     if method == .head || status == 304 {
       // No body, but what is said about one must not be ambiguous either.
-      if try !fields.isChunked(version) { _ = try fields.contentLength(mayRepeat: true) }
+      if try !fields.isChunked(version, isResponse: true) {
+        _ = try fields.contentLength(mayRepeat: true)
+      }
       return .none
     }
     if method == .connect && status < 300 { return .none }
-    if try fields.isChunked(version) { return .chunked }
+    if try fields.isChunked(version, isResponse: true) { return .chunked }
     if let length = try fields.contentLength(mayRepeat: true) { return .length(length) }
     return .untilClose
   }
 }
 
 extension FieldBlock {
-  fileprivate func isChunked(_ version: HTTPVersion) throws(HTTP1Error) -> Bool {
+  fileprivate func isChunked(
+    _ version: HTTPVersion, isResponse: Bool
+  ) throws(HTTP1Error) -> Bool {
     guard contains(.transferEncoding) else { return false }
     // A server of that time doesn't know the field and reads another length (RFC 9112 6.1).
     if version == .http10 { throw .transferEncodingInHTTP10 }
     if contains(.contentLength) { throw .contentLengthWithTransferEncoding }
+    let codings = self.codings
+    guard codings.lastIsChunked && !codings.areMalformed else {
+      throw isResponse
+        ? codings.repairable ?? .transferEncodingNotChunked
+        : .transferEncodingNotChunked
+    }
+    if codings.haveOthers { throw .unknownTransferCoding }
+    return true
+  }
+
+  private var codings: Codings {
     var codings = Codings()
     for index in 0..<count where self[index].known == .transferEncoding {
       if self[index].isRemoved { continue }
       codings.take(bytes(of: self[index].value))
     }
-    guard codings.lastIsChunked && !codings.areMalformed else { throw .transferEncodingNotChunked }
-    if codings.haveOthers { throw .unknownTransferCoding }
-    return true
+    return codings
+  }
+
+  /// Makes codings of a response that delimit it in one way only, whoever reads them, what they
+  /// amount to. Returns what was wrong with them, if they were repaired.
+  mutating func unifyTransferEncoding() -> HTTP1Error? {
+    // Next to a length they are ambiguous, and refused.
+    guard contains(.transferEncoding), !contains(.contentLength),
+      let fault = codings.repairable
+    else { return nil }
+    removeAll(of: .transferEncoding)
+    if fault == .repeatedChunked { append(.transferEncoding, "chunked") }
+    return fault
   }
 
   fileprivate func contentLength(mayRepeat: Bool) throws(HTTP1Error) -> UInt64? {
@@ -105,6 +130,14 @@ private struct Codings {
   /// An element is empty, or `chunked` comes before another.
   private(set) var areMalformed = false
   private(set) var haveOthers = false
+  private var count = 0
+  private var identityCount = 0
+
+  /// What is wrong with these codings, if it is something that can be repaired in a response.
+  var repairable: HTTP1Error? {
+    if count > 0 && identityCount == count { return .identityCoding }
+    return count > 1 && lastIsChunked && !haveOthers ? .repeatedChunked : nil
+  }
 
   mutating func take(_ value: Span<UInt8>) {
     var start = 0
@@ -114,6 +147,8 @@ private struct Codings {
       if element.isEmpty || lastIsChunked { areMalformed = true }
       lastIsChunked = element.equalsIgnoringCase(("chunked" as StaticString).bytes)
       if !lastIsChunked { haveOthers = true }
+      count += 1
+      if element.equalsIgnoringCase(("identity" as StaticString).bytes) { identityCount += 1 }
       start = end + 1
     }
   }

@@ -27,7 +27,15 @@ extension FieldBlock {
       // A known name is a token by being one of ours.
       let known = KnownField(text.extracting(name..<nameEnd))
       guard colon < lineEnd, known != nil || text.extracting(name..<nameEnd).isToken else {
-        guard rules == .tolerant, let end = text.endOfDroppableLine(from: name) else {
+        if colon == lineEnd && rules.isForResponses {
+          guard rules.repairs, text.extracting(name..<lineEnd).saysNothing else {
+            throw .missingColon
+          }
+          tolerated.insert(.missingColon)
+          position = lineEnd + 2
+          continue
+        }
+        guard rules.repairs, let end = text.endOfDroppableLine(from: name) else {
           throw .badFieldName
         }
         tolerated.insert(.badFieldName)
@@ -37,7 +45,7 @@ extension FieldBlock {
       if colon > nameEnd {
         try closeUp(text, name..<nameEnd, colon: colon, rules, &tolerated)
       }
-      if rules == .tolerant {
+      if rules.repairs {
         lineEnd = try unfold(text, name..<nameEnd, lineEnd: lineEnd, &tolerated)
       }
       var value = colon + 1
@@ -57,7 +65,7 @@ extension FieldBlock {
     _ tolerated: inout ToleratedReasons
   ) throws(HTTP1Error) {
     switch rules {
-    case .response: break
+    case .response, .tolerantResponse: break
     case .tolerant where !text.extracting(name).looksLikeFraming:
       tolerated.insert(.spaceBeforeColon)
     case .strict, .tolerant: throw .spaceBeforeColon
@@ -101,6 +109,9 @@ extension FieldBlock {
   }
 }
 
+/// The longest line without a colon that is left out; text that lost its way is short.
+private let straySizeMax = 256
+
 extension UInt8 {
   /// Within a value only a fold that became spaces still shows a line end.
   fileprivate var isBlankOrLineEnd: Bool { isBlank || self == 0x0D || self == 0x0A }
@@ -119,6 +130,14 @@ extension Span where Element == UInt8 {
     while index < count && self[index].isTokenByte { index += 1 }
     while index < count && self[index].isBlank { index += 1 }
     return index < count && self[index] == 0x3A
+  }
+
+  /// May this line without a colon be left out? Not if it looks like something that frames, or like
+  /// a status line: then a head may have ended before it that nobody closed.
+  fileprivate var saysNothing: Bool {
+    let start: StaticString = "http/"
+    return count <= straySizeMax && !looksLikeFraming
+      && !extracting(first: start.bytes.count).equalsIgnoringCase(start.bytes)
   }
 
   /// Where the line behind this one begins, if this one may be left out: its name is visible ASCII,

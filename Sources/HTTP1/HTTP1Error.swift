@@ -22,6 +22,8 @@ public enum HTTP1Error: UInt8, Error, Equatable, Sendable, CaseIterable {
   case badChunkSize, chunkExtensionTooLong, badChunkEnd, trailerTooLarge
   /// The connection ended within a body.
   case truncatedBody
+  // What only responses are named for, because a pool may put up with it (Tolerance.swift).
+  case missingColon, repeatedChunked, identityCoding, blankAfterChunkSize
 
   /// How to answer a request of this kind. A response of this kind is a bad gateway (502) to the
   /// client, whatever the reason.
@@ -32,6 +34,20 @@ public enum HTTP1Error: UInt8, Error, Equatable, Sendable, CaseIterable {
     case .unknownTransferCoding: 501
     case .badVersion: 505
     default: 400
+    }
+  }
+
+  /// Is this about one message rather than about whoever sent it? Fields often hold what a client
+  /// sent before, such as a query that is reflected into a cookie: if a server were blamed for
+  /// their size or their octets, any client could have it taken for broken. In a start line, which
+  /// is a server's own, the same octets say that it speaks something else.
+  public var isAboutFields: Bool {
+    switch self {
+    case .headTooLarge, .tooManyFields, .trailerTooLarge, .chunkExtensionTooLong, .bareLineFeed,
+      .bareCarriageReturn, .controlCharacter, .obsFold, .spaceBeforeColon, .badFieldName,
+      .missingColon:
+      true
+    default: false
     }
   }
 
@@ -68,6 +84,10 @@ public enum HTTP1Error: UInt8, Error, Equatable, Sendable, CaseIterable {
     case .badChunkEnd: "bad-chunk-end"
     case .trailerTooLarge: "trailer-too-large"
     case .truncatedBody: "truncated-body"
+    case .missingColon: "missing-colon"
+    case .repeatedChunked: "repeated-chunked"
+    case .identityCoding: "identity-coding"
+    case .blankAfterChunkSize: "blank-after-chunk-size"
     }
   }
 }

@@ -22,6 +22,11 @@ public struct HeadLimits: Equatable, Sendable {
     self.fieldCount = fieldCount
   }
 
+  /// For responses: whatever fits into one receive block. Their size is a matter between a backend
+  /// and its clients, so there is no reason for less: Go's client takes 10 MiB, Envoy 60 KiB.
+  public static let responses = HeadLimits(
+    headByteCount: 64 * 1024, targetByteCount: 0, fieldCount: 1000)
+
   /// For the trailers of a chunked body: a checksum, a status, a few timings.
   public static let trailers = HeadLimits(
     headByteCount: 8 * 1024, targetByteCount: 0, fieldCount: 32)

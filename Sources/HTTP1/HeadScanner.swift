@@ -5,7 +5,8 @@
 // looked, so a head that arrives byte by byte is looked at once, and it applies every limit before
 // the end is there. All checks depend on positions in the stream alone: how the bytes were cut
 // never changes the outcome. Grammar is for the parsers, which run when the end is found, and may
-// rely on this: each line ends in CRLF, and CR and LF stand nowhere else.
+// rely on this: each line ends in CRLF, and CR and LF stand nowhere else. Where LF alone is allowed
+// (Tolerance.swift), either all lines end so or none.
 
 import HTTP
 import Primitives
@@ -25,7 +26,15 @@ struct HeadScanner: Sendable {
   private var lineStart = 0
   private var lineCount = 0
   private var emptyLineCount = 0
+  /// May all lines end in LF alone?
+  private let allowsLineFeeds: Bool
+  /// They do: the first one did.
+  private(set) var usesLineFeeds = false
 
+  init(allowsLineFeeds: Bool = false) { self.allowsLineFeeds = allowsLineFeeds }
+
+  /// Whether a whole line has been seen.
+  var hasLine: Bool { lineCount > 0 }
   /// Whether a byte of a first line has been seen.
   var hasBegun: Bool { lineCount > 0 || position > lineStart }
 
@@ -53,6 +62,8 @@ struct HeadScanner: Sendable {
           return nil
         }
         guard input[stop + 1] == 0x0A else { throw .bareCarriageReturn }
+        // A head that ends its lines in both ways has two readings.
+        if usesLineFeeds { throw .bareLineFeed }
         position = stop + 2
         let isEmpty = stop == lineStart
         lineStart = position
@@ -61,7 +72,18 @@ struct HeadScanner: Sendable {
           return position
         }
         if isEmpty { try skipEmptyLine(section) } else { try countLine(section, limits) }
-      case 0x0A: throw .bareLineFeed
+      case 0x0A:
+        guard allowsLineFeeds, stop > lineStart || usesLineFeeds, lineCount == 0 || usesLineFeeds
+        else { throw .bareLineFeed }
+        usesLineFeeds = true
+        position = stop + 1
+        let isEmpty = stop == lineStart
+        lineStart = position
+        if isEmpty {
+          try checkSize(section, limits)
+          return position
+        }
+        try countLine(section, limits)
       default: throw .controlCharacter
       }
     }

@@ -2,34 +2,76 @@
 //
 // As strict as `RequestParser`, except where a proxy has to put up with servers and nothing can be
 // smuggled: the reason phrase may be missing together with the space before it, and blanks before a
-// field's colon are repaired, as RFC 9112 5.1 demands. Interim responses come out like any other;
-// the caller goes on until a head is final.
+// field's colon are repaired, as RFC 9112 5.1 demands. What tolerant rules allow beyond that is in
+// Tolerance.swift. Interim responses come out like any other; the caller goes on until a head is
+// final.
 
 public import HTTP
 import Primitives
 
 public struct ResponseParser: Sendable {
-  private var scanner = HeadScanner()
+  private var scanner: HeadScanner
   private let limits: HeadLimits
+  private let rules: ResponseRules
+  /// What the last head was forgiven. A connection on which such a head came shouldn't be used for
+  /// another exchange.
+  public private(set) var tolerated = ToleratedReasons()
 
-  public init(limits: HeadLimits = HeadLimits()) { self.limits = limits }
+  public init(limits: HeadLimits = HeadLimits(), rules: ResponseRules = .strict) {
+    self.limits = limits
+    self.rules = rules
+    scanner = HeadScanner(allowsLineFeeds: rules == .tolerant)
+  }
+
+  /// Has a whole status line come? After an error this tells whether it lay behind that line.
+  public var hasStatusLine: Bool { scanner.hasLine }
 
   /// Parses the head at the front of `input`, by the same rules as `RequestParser.parse`.
   public mutating func parse(
     _ input: Span<UInt8>, into head: inout ResponseHead
   ) throws(HTTP1Error) -> HeadProgress {
     guard let end = try scanner.scan(input, .response, limits) else { return .incomplete }
-    let text = input.extracting(0..<(end - 2))
-    scanner = HeadScanner()
-    head.adopt(text)
-    let lineEnd = text.firstIndex(of: 0x0D, in: 0..<text.count)
-    try head.parseStatusLine(text.extracting(0..<lineEnd))
-    try head.fields.listLines(of: text, from: lineEnd + 2, .response)
+    if scanner.usesLineFeeds {
+      var text = ByteBuffer()
+      text.append(endingLines: input.extracting(0..<(end - 1)))
+      tolerated = try head.take(text.bytes, rules)
+      tolerated.insert(.bareLineFeed)
+    } else {
+      tolerated = try head.take(input.extracting(0..<(end - 2)), rules)
+    }
+    scanner = HeadScanner(allowsLineFeeds: rules == .tolerant)
     return .complete(byteCount: end)
   }
 }
 
+extension ByteBuffer {
+  /// Appends lines that end in LF alone, with CR LF in its place.
+  fileprivate mutating func append(endingLines lines: Span<UInt8>) {
+    var start = 0
+    while start < lines.count {
+      let end = lines.firstIndex(of: 0x0A, in: start..<lines.count)
+      append(lines.extracting(start..<end))
+      append("\r\n")
+      start = end + 1
+    }
+  }
+}
+
 extension ResponseHead {
+  /// Takes a head without its closing empty line; returns what was put up with.
+  fileprivate mutating func take(
+    _ text: Span<UInt8>, _ rules: ResponseRules
+  ) throws(HTTP1Error) -> ToleratedReasons {
+    adopt(text)
+    let lineEnd = text.firstIndex(of: 0x0D, in: 0..<text.count)
+    try parseStatusLine(text.extracting(0..<lineEnd))
+    var tolerated = try fields.listLines(of: text, from: lineEnd + 2, FieldLineRules(rules))
+    if rules == .tolerant, version != .http10, let reason = fields.unifyTransferEncoding() {
+      tolerated.insert(reason)
+    }
+    return tolerated
+  }
+
   /// `version SP status [SP reason]`
   fileprivate mutating func parseStatusLine(_ line: Span<UInt8>) throws(HTTP1Error) {
     guard line.count >= 12, line[8] == 0x20, line.count == 12 || line[12] == 0x20,

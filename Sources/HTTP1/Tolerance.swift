@@ -1,17 +1,19 @@
-// What a request parser may put up with when a listener asks it to, and which names never.
+// What a parser may put up with when a listener (requests) or a pool (responses) asks it to, and
+// which names never.
 //
 // A reason is tolerable when its repair leaves no two readings of where the message ends: neither
 // whoever sent the head on to us nor whoever gets it from us can see another boundary than we do.
 // The repair is made in the head, so that what comes out of a tolerant parser is what a strict one
-// would have taken. Everything about line ends, the request line, Host, Transfer-Encoding and
-// chunks stays refused in every mode, and trailers are always read strictly. docs/SECURITY.md tells
-// operators about it.
+// would have taken. In requests everything about line ends, the request line, Host,
+// Transfer-Encoding and chunks stays refused in every mode. In responses a few of these can be
+// tolerated, because no stranger stands behind us who reads the same bytes. Trailers are always
+// read strictly. docs/SECURITY.md tells operators about it.
 
 import HTTP
 import Primitives
 
 extension HTTP1Error {
-  /// The reasons that can be put up with.
+  /// The reasons that can be put up with in a request.
   public static let tolerable: [HTTP1Error] = [
     // RFC 9112 6.3 rule 5: the same length several times becomes one.
     .repeatedContentLength,
@@ -23,9 +25,33 @@ extension HTTP1Error {
     // The field is left out, as many servers do.
     .badFieldName,
   ]
+
+  /// The reasons that can be put up with in a response.
+  public static let tolerableInResponses: [HTTP1Error] = [
+    .obsFold, .badFieldName,
+    // The line is left out. It frames nothing, since without a colon nothing is said.
+    .missingColon,
+    // RFC 9112 2.2 lets a recipient take LF for a line's end. Only if all lines of the head end so:
+    // in a head that mixes both, LF may as well be a part of a value.
+    .bareLineFeed,
+    // Whether once or twice, the outermost coding is chunked, and it alone delimits the message.
+    .repeatedChunked,
+    // RFC 2616 3.6: no coding at all. Without a length, the body ends with the connection either
+    // way (RFC 9112 6.3 rules 4 and 8); with one, the two would differ, and it stays refused.
+    .identityCoding,
+    // The size reads the same. Some old servers pad it.
+    .blankAfterChunkSize,
+  ]
 }
 
-/// The reasons that one request gave and that were put up with.
+/// How strictly responses are read.
+public enum ResponseRules: Equatable, Sendable {
+  case strict
+  /// What is tolerable is repaired.
+  case tolerant
+}
+
+/// The reasons that one message gave and that were put up with.
 public struct ToleratedReasons: Equatable, Sendable {
   private var bits: UInt64 = 0
 
@@ -36,6 +62,15 @@ public struct ToleratedReasons: Equatable, Sendable {
   public func contains(_ reason: HTTP1Error) -> Bool { bits >> UInt64(reason.rawValue) & 1 == 1 }
 
   public mutating func insert(_ reason: HTTP1Error) { bits |= 1 << UInt64(reason.rawValue) }
+
+  public mutating func formUnion(_ others: ToleratedReasons) { bits |= others.bits }
+
+  /// Those of these that are not in `others`.
+  public func subtracting(_ others: ToleratedReasons) -> ToleratedReasons {
+    var rest = self
+    rest.bits &= ~others.bits
+    return rest
+  }
 }
 
 /// How strictly field lines are read.
@@ -45,6 +80,13 @@ enum FieldLineRules: Sendable {
   case response
   /// What is tolerable in a request is repaired.
   case tolerant
+  /// As `response`, and what is tolerable in one is repaired.
+  case tolerantResponse
+
+  init(_ rules: ResponseRules) { self = rules == .tolerant ? .tolerantResponse : .response }
+
+  var repairs: Bool { self == .tolerant || self == .tolerantResponse }
+  var isForResponses: Bool { self == .response || self == .tolerantResponse }
 }
 
 extension Span where Element == UInt8 {

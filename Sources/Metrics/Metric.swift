@@ -89,6 +89,14 @@ public enum Metric: Int, CaseIterable, Sendable {
   case toleratedSpaceBeforeColon
   case toleratedBadFieldName
   case toleratedRepeatedContentLength
+  /// Of a response, forgiven by a pool that isn't strict.
+  case responseObsFold
+  case responseBadFieldName
+  case responseMissingColon
+  case responseBareLineFeed
+  case responseRepeatedChunked
+  case responseIdentityCoding
+  case responseBlankAfterChunkSize
   case slowHeads
   case slowBodies
   case slowResponses
@@ -319,6 +327,19 @@ extension Metric {
       .counter(Self.tolerated, "reason=\"bad-field-name\"", Self.toleratedHelp)
     case .toleratedRepeatedContentLength:
       .counter(Self.tolerated, "reason=\"repeated-content-length\"", Self.toleratedHelp)
+    case .responseObsFold: .counter(Self.forgiven, "reason=\"obs-fold\"", Self.forgivenHelp)
+    case .responseBadFieldName:
+      .counter(Self.forgiven, "reason=\"bad-field-name\"", Self.forgivenHelp)
+    case .responseMissingColon:
+      .counter(Self.forgiven, "reason=\"missing-colon\"", Self.forgivenHelp)
+    case .responseBareLineFeed:
+      .counter(Self.forgiven, "reason=\"bare-line-feed\"", Self.forgivenHelp)
+    case .responseRepeatedChunked:
+      .counter(Self.forgiven, "reason=\"repeated-chunked\"", Self.forgivenHelp)
+    case .responseIdentityCoding:
+      .counter(Self.forgiven, "reason=\"identity-coding\"", Self.forgivenHelp)
+    case .responseBlankAfterChunkSize:
+      .counter(Self.forgiven, "reason=\"blank-after-chunk-size\"", Self.forgivenHelp)
     case .slowHeads: .counter(Self.slow, "part=\"head\"", Self.slowHelp)
     case .slowBodies: .counter(Self.slow, "part=\"body\"", Self.slowHelp)
     case .slowResponses: .counter(Self.slow, "part=\"response\"", Self.slowHelp)
@@ -417,6 +438,10 @@ extension Metric {
   private static var tolerated: StaticString { "martlet_requests_tolerated_total" }
   private static var toleratedHelp: StaticString {
     "Requests with a fault that was repaired, by reason; see the listener's desync mode."
+  }
+  private static var forgiven: StaticString { "martlet_responses_tolerated_total" }
+  private static var forgivenHelp: StaticString {
+    "Responses with a fault that was repaired, by reason; see the pool's desync mode."
   }
   private static var turnedAway: StaticString { "martlet_downstream_connections_refused_total" }
   private static var turnedAwayHelp: StaticString {

@@ -11,7 +11,8 @@ public struct ForwardingPolicy: Sendable {
   /// Proxies whose forwarding fields are believed.
   public var trustedProxies: [AddressRange]
   public var addsVia: Bool
-  /// Protocols that a client may switch to, in lower case; `h2c` never is one.
+  /// Protocols that a client may switch to, in lower case, with their version where they have one;
+  /// `h2c` never is one.
   public var upgradeTokens: [[UInt8]]
 
   public init(
@@ -108,10 +109,10 @@ public struct ForwardedRequest: Sendable {
 
 /// Turns the head that a client sent into the one that a backend gets.
 public func prepareRequest(
-  _ head: inout RequestHead, peer: IPAddress, isTLS: Bool, hasBody: Bool, policy: ForwardingPolicy
+  _ head: inout RequestHead, peer: IPAddress, isTLS: Bool, policy: ForwardingPolicy
 ) -> ForwardedRequest {
   let client = clientAddress(peer: peer, fields: head.fields, trusted: policy.trustedProxies)
-  let upgrade = hasBody ? nil : permittedUpgrade(head, policy)
+  let upgrade = permittedUpgrade(head, policy)
   head.fields.removeHopByHop()
   head.fields.removeAll(of: .forProxiesOnly)
   setForwardingFields(
@@ -125,6 +126,9 @@ public func prepareRequest(
   return ForwardedRequest(client: client, upgrade: upgrade)
 }
 
+/// The protocol that the client may switch to. A request with a body may ask for one as well: the
+/// client keeps to HTTP until its request is complete (RFC 9110 7.8), and the relay begins no
+/// earlier.
 private func permittedUpgrade(_ head: borrowing RequestHead, _ policy: ForwardingPolicy) -> Slice? {
   guard head.version == .http11, let value = head.fields.first(.upgrade),
     head.fields.contains(token: "upgrade", in: .connection)

@@ -21,6 +21,8 @@ struct AccessLogFacts {
   var reason: StaticString?
   /// What a strict listener would have refused.
   var tolerated = ToleratedReasons()
+  /// What the response was forgiven.
+  var toleratedInResponse = ToleratedReasons()
   var receivedByteCount: UInt64
   var sentByteCount: UInt64
   var duration: TimeSpan
@@ -137,7 +139,9 @@ struct AccessLog: ~Copyable {
       line.append(reason)
       line.append("\"")
     }
-    appendTolerated(facts.tolerated)
+    appendList(",\"tolerated\":[", facts.tolerated, HTTP1Error.tolerable)
+    appendList(
+      ",\"response_tolerated\":[", facts.toleratedInResponse, HTTP1Error.tolerableInResponses)
     line.append(",\"received\":")
     line.append(decimal: facts.receivedByteCount)
     line.append(",\"sent\":")
@@ -187,11 +191,13 @@ struct AccessLog: ~Copyable {
     line.append("]}")
   }
 
-  private mutating func appendTolerated(_ tolerated: ToleratedReasons) {
+  private mutating func appendList(
+    _ key: StaticString, _ tolerated: ToleratedReasons, _ reasons: [HTTP1Error]
+  ) {
     if tolerated.isEmpty { return }
-    line.append(",\"tolerated\":[")
+    line.append(key)
     var separator: StaticString = "\""
-    for reason in HTTP1Error.tolerable where tolerated.contains(reason) {
+    for reason in reasons where tolerated.contains(reason) {
       line.append(separator)
       line.append(reason.name)
       line.append("\"")
@@ -241,6 +247,11 @@ struct AccessLog: ~Copyable {
     }
     for reason in HTTP1Error.tolerable where facts.tolerated.contains(reason) {
       line.append(" tolerated:")
+      line.append(reason.name)
+    }
+    for reason in HTTP1Error.tolerableInResponses
+    where facts.toleratedInResponse.contains(reason) {
+      line.append(" response-tolerated:")
       line.append(reason.name)
     }
     line.append(" [")

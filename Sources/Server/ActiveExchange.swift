@@ -38,9 +38,9 @@ struct ActiveExchange: ~Copyable {
   /// Kept whole to the end, so that each attempt sends the very same head.
   var text: ByteBuffer
   let summary: RequestSummary
-  let upstreamHead: Range<Int>
-
-  let framing: BodyFraming
+  /// Where in `text` the head as it goes upstream lies, and how the body is framed there.
+  private(set) var upstreamHead: Range<Int>
+  private(set) var upstreamFraming: BodyFraming
   var requestBody: BodyDecoder
   /// Decoded body bytes that a further attempt would have to send again, from the first one on.
   var kept = ByteBuffer()
@@ -53,13 +53,14 @@ struct ActiveExchange: ~Copyable {
   /// The request's last chunk with trailers as it goes upstream, once it is known.
   var tail = ByteBuffer()
   var isTailGiven = false
-  /// What was wrong with the body's framing, if that ended the exchange.
+  /// What was wrong with the framing of the request's body, or with the response, if that ended the
+  /// exchange.
   var malformation: StaticString?
 
   /// Did the client mean to use its connection again?
   let requestPersists: Bool
   var response: ResponseProgress
-  /// On a relay: has the client finished sending?
+  /// Has the client finished sending, and waits for the answer or for the rest of a relay?
   var clientHasFinished = false
 
   init(
@@ -79,10 +80,16 @@ struct ActiveExchange: ~Copyable {
     self.text = text
     self.summary = summary
     self.upstreamHead = upstreamHead
-    self.framing = framing
+    upstreamFraming = framing
     requestBody = BodyDecoder(framing, limits: bodyLimits)
     requestPersists = persists
     response = ResponseProgress(persists: persists)
+  }
+
+  /// Makes what was appended to `text` the head that goes upstream. No attempt may have begun.
+  mutating func replaceUpstreamHead(_ head: Range<Int>, framing: BodyFraming) {
+    upstreamHead = head
+    upstreamFraming = framing
   }
 
   /// Is there a connection to write the request to?
@@ -95,6 +102,8 @@ struct ActiveExchange: ~Copyable {
     var byteCount: UInt64 = 0
     /// Will the client's connection be used again?
     var persists: Bool
+    /// What it was forgiven.
+    var tolerated = ToleratedReasons()
     /// Did the backend say that its connection may be used again?
     var upstreamPersists = false
     /// The last call stopped for want of room downstream.

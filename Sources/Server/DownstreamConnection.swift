@@ -22,7 +22,14 @@ struct DownstreamConnection: ~Copyable {
     case flushing(thenLinger: Bool)
     /// Sending is shut down; what the client still sends is discarded, so that it can read its
     /// answer before it sees a reset (RFC 9112 9.6).
-    case lingering(discardedByteCount: Int)
+    case lingering(Lingering)
+  }
+
+  /// How a client that goes on sending after its last answer is put up with.
+  struct Lingering {
+    let endsAt: Instant
+    /// Since it was looked at last.
+    var discardedByteCount: UInt64 = 0
   }
 
   var transport: Transport

@@ -133,12 +133,13 @@ extension Worker where IO: ~Copyable {
   private mutating func startProbe(_ index: Int) {
     let target = checker.targets[index]
     guard let check = snapshot.pools[target.pool].check else { return }
+    let responses = snapshot.pools[target.pool].responses
     let handle = checker.probes.nextHandle
     switch io.connect(to: check.address(of: target.member), token: Token(.probe, handle).packed) {
     case .started(let socket):
       var probe = HealthChecker.Probe(
         target: index, check: check, transport: Transport(socket, isWritable: false),
-        parser: ResponseParser(limits: settings.headLimits))
+        parser: ResponseParser(limits: responses.limits, rules: responses.desync))
       probe.deadline.set(now + check.timeout, payload: Token(.probe, handle).packed, in: &timers)
       let inserted = checker.probes.insert(probe)
       precondition(inserted == handle)

@@ -33,6 +33,8 @@ struct Settings: Sendable {
   var handshakeTimeout = TimeSpan.seconds(10)
   var headTimeout = TimeSpan.seconds(10)
   var idleTimeout = TimeSpan.seconds(60)
+  /// For a client that still sends after its last answer.
+  var lingerTime = TimeSpan.seconds(30)
   /// For a client that takes nothing of its last answer.
   var bodyIdleTimeout = TimeSpan.seconds(30)
   /// What a client that sends a body or takes an answer must keep up; nil for no minimum.

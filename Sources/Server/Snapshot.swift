@@ -37,6 +37,8 @@ struct ListenerSettings: Sendable {
   var table: RouteTable
   var routes: [RouteSettings]
   var desync = DesyncMode.strict
+  /// Does a client that has finished sending get the answer to a whole request?
+  var answersHalfClosed = false
   /// Where workers count, each in its own; empty where nobody does.
   var traffic: [TrafficMetrics] = []
 
@@ -89,6 +91,10 @@ final class PoolSettings: Sendable {
   let keepAlive: KeepAlive
   /// Nil where the kernel doesn't probe quiet connections.
   let tcpKeepAlive: TCPKeepAlive?
+  /// How the backends' responses are read.
+  let responses: ResponseReading
+  /// Host of a request that names none, which only HTTP/1.0 may.
+  let authority: [UInt8]
   /// The cookie by which clients stay with a backend; nil without one.
   let stickiness: Stickiness?
   let traffic: [TrafficMetrics]
@@ -97,6 +103,8 @@ final class PoolSettings: Sendable {
     pool: Pool, retry: RetryPolicy, limits: ExchangeLimits, check: ActiveCheck?,
     replayByteCount: Int = 64 * 1024, keepAlive: KeepAlive = KeepAlive(),
     tcpKeepAlive: TCPKeepAlive? = nil,
+    responses: ResponseReading = ResponseReading(),
+    authority: [UInt8] = Array("localhost".utf8),
     stickiness: Stickiness? = nil, traffic: [TrafficMetrics] = []
   ) {
     self.pool = pool
@@ -106,6 +114,8 @@ final class PoolSettings: Sendable {
     self.replayByteCount = replayByteCount
     self.keepAlive = keepAlive
     self.tcpKeepAlive = tcpKeepAlive
+    self.responses = responses
+    self.authority = authority
     self.stickiness = stickiness
     self.traffic = traffic
   }

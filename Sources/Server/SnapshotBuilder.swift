@@ -92,7 +92,8 @@ struct SnapshotBuilder: Sendable {
       name: Array(listener.name.utf8), contexts: contexts,
       table: RouteTable(routes.map(RouteMatch.init)),
       routes: routes.map { RouteSettings($0, of: listener, pools, errorPages($0), traffic) },
-      desync: DesyncMode(listener.desync), traffic: traffic.blocks(for: .listener(listener.name)))
+      desync: DesyncMode(listener.desync), answersHalfClosed: listener.halfClose == .answer,
+      traffic: traffic.blocks(for: .listener(listener.name)))
   }
 
   // MARK: Pools
@@ -125,6 +126,8 @@ struct SnapshotBuilder: Sendable {
       check: pool.health.map(ActiveCheck.init), replayByteCount: pool.retry.replaySize,
       keepAlive: KeepAlive(idleTime: pool.keepAlive.idle, idleMax: pool.keepAlive.maxIdle),
       tcpKeepAlive: pool.tcpKeepAlive.map(TCPKeepAlive.init),
+      responses: ResponseReading(pool, limits),
+      authority: Array((pool.backends.first?.endpoint.authority ?? "localhost").utf8),
       stickiness: pool.stickiness.map(Stickiness.init),
       traffic: traffic.blocks(for: .pool(pool.name)))
   }
@@ -183,6 +186,27 @@ extension Settings {
     bodyIdleTimeout = limits.bodyIdle
     minimumRate = MinimumRate(limits)
     idleTimeout = limits.keepAlive
+    lingerTime = limits.linger
+  }
+}
+
+extension ResponseReading {
+  fileprivate init(_ pool: Configuration.Pool, _ limits: Configuration.Limits) {
+    self.init(
+      limits: HeadLimits(
+        headByteCount: limits.responseHeadSize, targetByteCount: 0,
+        fieldCount: limits.responseFieldCount),
+      desync: pool.desync == .tolerant ? .tolerant : .strict)
+  }
+}
+
+extension Configuration.Endpoint {
+  /// As a Host field names it. A socket's path has no place there (RFC 9110 7.2).
+  fileprivate var authority: String {
+    switch self {
+    case .address(.unix): "localhost"
+    case .address(.ip), .name: "\(self)"
+    }
   }
 }
 

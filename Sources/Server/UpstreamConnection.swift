@@ -22,6 +22,7 @@ struct UpstreamConnection: ~Copyable {
   /// `transport.sentByteCount` when the current lease began.
   private(set) var sentBeforeLease: UInt64 = 0
 
+  private var rules: ResponseReading
   private var parser: ResponseParser
   private var decoder = BodyDecoder(.none)
 
@@ -31,13 +32,14 @@ struct UpstreamConnection: ~Copyable {
 
   init(
     _ transport: consuming Transport, backend: BackendRecord, keepAlive: KeepAlive,
-    for exchange: Handle, limits: HeadLimits
+    for exchange: Handle, rules: ResponseReading
   ) {
     self.transport = transport
     self.backend = backend
     self.keepAlive = keepAlive
     phase = .dialling(exchange: exchange)
-    parser = ResponseParser(limits: limits)
+    self.rules = rules
+    parser = ResponseParser(limits: rules.limits, rules: rules.desync)
   }
 
   var exchange: Handle? {
@@ -47,9 +49,12 @@ struct UpstreamConnection: ~Copyable {
     }
   }
 
-  mutating func lease(to exchange: Handle) {
+  /// `rules` are those of the exchange, which may have begun after a reload.
+  mutating func lease(to exchange: Handle, rules: ResponseReading) {
     phase = .leased(exchange: exchange)
     sentBeforeLease = transport.sentByteCount
+    self.rules = rules
+    parser = ResponseParser(limits: rules.limits, rules: rules.desync)
   }
 
   /// How many bytes the socket has taken since the lease began.
@@ -60,7 +65,16 @@ struct UpstreamConnection: ~Copyable {
     try parser.take(from: &transport.inbound, into: &head)
   }
 
-  mutating func expectBody(_ framing: BodyFraming) { decoder = BodyDecoder(framing) }
+  mutating func expectBody(_ framing: BodyFraming) {
+    decoder = BodyDecoder(framing, ofResponse: rules.desync)
+  }
+
+  /// What the last head, and the body so far, were forgiven.
+  var toleratedInHead: ToleratedReasons { parser.tolerated }
+  var toleratedInBody: ToleratedReasons { decoder.tolerated }
+
+  /// Whether `error`, with which reading a head has ended, shows that the backend is broken.
+  func isBlamed(for error: HTTP1Error) -> Bool { !error.isAboutFields || !parser.hasStatusLine }
 
   /// The next piece of the response's body, of at most `limit` bytes. It lies `skip` bytes into
   /// `inbound`; the caller consumes skip + count bytes when it has taken it.
@@ -72,4 +86,10 @@ struct UpstreamConnection: ~Copyable {
 
   /// The backend has finished sending; throws when that cuts the body short.
   mutating func finishBody() throws(HTTP1Error) { try decoder.finish() }
+}
+
+/// How the responses of a pool are read.
+struct ResponseReading: Sendable {
+  var limits = HeadLimits.responses
+  var desync = ResponseRules.strict
 }

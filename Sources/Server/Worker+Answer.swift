@@ -190,6 +190,7 @@ extension Worker where IO: ~Copyable {
     facts.client = exchanges[handle].summary.client
     facts.failure = failure?.name
     facts.reason = exchanges[handle].malformation
+    facts.toleratedInResponse = exchanges[handle].response.tolerated
     facts.receivedByteCount = exchanges[handle].bodyByteCount
     facts.sentByteCount = exchanges[handle].response.byteCount
     facts.duration = duration

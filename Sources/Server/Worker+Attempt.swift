@@ -100,7 +100,7 @@ extension Worker where IO: ~Copyable {
         UpstreamConnection(
           Transport(socket, isWritable: false), backend: member.record,
           keepAlive: exchanges[handle].pool.keepAlive, for: handle,
-          limits: settings.headLimits))
+          rules: exchanges[handle].pool.responses))
       precondition(inserted == upstream)
       metrics.add(.upstreamConnectionsOpened)
       exchanges[handle].upstream = upstream
@@ -147,7 +147,7 @@ extension Worker where IO: ~Copyable {
         close(upstream: upstream)
         continue
       }
-      upstreams[upstream].lease(to: handle)
+      upstreams[upstream].lease(to: handle, rules: exchanges[handle].pool.responses)
       setDeadline(upstream: upstream, .never)
       return upstream
     }
@@ -313,7 +313,8 @@ extension Worker where IO: ~Copyable {
     let downstream = exchanges[handle].downstream
     let persists = exchanges[handle].response.persists
     let expectsMore =
-      exchanges[handle].requestPersists || !exchanges[handle].machine.isRequestComplete
+      !exchanges[handle].clientHasFinished
+      && (exchanges[handle].requestPersists || !exchanges[handle].machine.isRequestComplete)
     removeExchange(handle)
     continueDownstream(downstream, persists: persists, clientMaySend: expectsMore)
   }

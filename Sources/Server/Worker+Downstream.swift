@@ -11,10 +11,11 @@ import TLS
 extension Worker where IO: ~Copyable {
   /// Room that an answer's head may need; below it the next request waits until the client reads.
   static var headRoom: Int { 40 * 1024 }
-  /// What a client may still send after its last answer before its connection is reset.
-  private static var lingerMax: Int { 1024 * 1024 }
-  /// Short while draining, when nobody should wait for clients that never hang up.
-  private var lingerTime: TimeSpan { stage == .serving ? .seconds(5) : .seconds(1) }
+  /// A client that still sends after its last answer is looked at once in this time.
+  private static var lingerPause: TimeSpan { .seconds(5) }
+  /// Short while connections are wanted back, be it for the end or for others.
+  private var lingerTime: TimeSpan { isCalm ? settings.lingerTime : .seconds(1) }
+  private var isCalm: Bool { stage == .serving && overload == .normal }
 
   mutating func driveDownstream(_ handle: Handle) {
     while downstreams.contains(handle) {
@@ -25,7 +26,9 @@ extension Worker where IO: ~Copyable {
       case .exchanging(let exchange): goesOn = driveRequest(exchange)
       case .relaying(let exchange): goesOn = relayRequest(exchange)
       case .flushing: goesOn = false
-      case .lingering(let discarded): goesOn = linger(handle, discarded)
+      case .lingering(let lingering):
+        linger(handle, lingering)
+        goesOn = false
       }
       if !goesOn { break }
     }
@@ -180,8 +183,9 @@ extension Worker where IO: ~Copyable {
       if thenLinger {
         io.shutdownSending(downstreams[handle].transport.socket)
         downstreams[handle].transport.inbound.removeAll()
-        downstreams[handle].phase = .lingering(discardedByteCount: 0)
-        setDeadline(downstream: handle, now + lingerTime)
+        downstreams[handle].phase = .lingering(
+          DownstreamConnection.Lingering(endsAt: now + lingerTime))
+        setDeadline(downstream: handle, now + min(lingerTime, Self.lingerPause))
         queueToDrive(downstream: handle)
       } else {
         close(downstream: handle)
@@ -259,21 +263,36 @@ extension Worker where IO: ~Copyable {
     }
   }
 
-  private mutating func linger(_ handle: Handle, _ discarded: Int) -> Bool {
+  /// Drops a block of what the client sends after its last answer. Many clients write all they have
+  /// before they read, and closing under them would reset the connection, and with it the answer
+  /// that tells them why (RFC 9112 9.6).
+  private mutating func linger(_ handle: Handle, _ lingering: DownstreamConnection.Lingering) {
     switch downstreams[handle].transport.discard(&io, &buffers) {
     case .received(let count):
-      if discarded + count > Self.lingerMax {
-        close(downstream: handle, reset: true)
-        return false
-      }
-      downstreams[handle].phase = .lingering(discardedByteCount: discarded + count)
-      return true
+      var lingering = lingering
+      lingering.discardedByteCount += UInt64(count)
+      downstreams[handle].phase = .lingering(lingering)
+      // One block, and then whoever else is ready.
+      if downstreams[handle].transport.isReadable { queueToDrive(downstream: handle) }
     case .wouldBlock:
-      return false
+      break
     case .finished, .failed:
       close(downstream: handle)
-      return false
     }
+  }
+
+  /// A client that lingers has had its time, or is looked at: it goes on if it has sent steadily.
+  private mutating func lingeringExpired(
+    _ handle: Handle, _ lingering: DownstreamConnection.Lingering
+  ) {
+    let rate = UInt64(max(0, settings.minimumRate?.bytesPerSecond ?? 0))
+    let least = max(1, rate * UInt64(Self.lingerPause.milliseconds) / 1000)
+    if now >= lingering.endsAt || lingering.discardedByteCount < least || !isCalm {
+      return close(downstream: handle, reset: true)
+    }
+    downstreams[handle].phase = .lingering(
+      DownstreamConnection.Lingering(endsAt: lingering.endsAt))
+    setDeadline(downstream: handle, min(lingering.endsAt, now + Self.lingerPause))
   }
 
   mutating func downstreamExpired(_ handle: Handle) {
@@ -286,8 +305,8 @@ extension Worker where IO: ~Copyable {
         metrics.add(.slowHeads)
         answerLocally(handle, LocalAnswer(error: 408), failure: .requestTimeout, head: false)
       } else if downstreams[handle].transport.isBlocked {
-        // It still takes its last answer.
-        finishWriting(downstream: handle, linger: false)
+        // It still takes its last answer, and may have asked for more meanwhile.
+        finishWriting(downstream: handle, linger: true)
       } else {
         downstreams[handle].transport.writeCloseNotify(&buffers)
         downstreams[handle].transport.flush(&io, &buffers)
@@ -296,8 +315,8 @@ extension Worker where IO: ~Copyable {
     case .flushing:
       metrics.add(.slowResponses)
       close(downstream: handle, reset: true)
-    case .lingering:
-      close(downstream: handle, reset: true)
+    case .lingering(let lingering):
+      lingeringExpired(handle, lingering)
     case .exchanging(let exchange):
       lookAtTaking(handle, exchange)
     case .relaying:

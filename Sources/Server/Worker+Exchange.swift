@@ -124,7 +124,13 @@ extension Worker where IO: ~Copyable {
     let peer = downstreams[downstream].peer.ip ?? .loopbackV4
     let forwarded = prepareRequest(
       &requestHead, peer: peer, isTLS: downstreams[downstream].transport.isEncrypted,
-      hasBody: framing != .none, policy: settings.forwarding)
+      policy: settings.forwarding)
+    // Backends refuse HTTP/1.1 without a host, and the pool's first is as good a name as any: which
+    // one will answer isn't known yet (nginx sends the name of its group of servers).
+    if requestHead.authority.isEmpty {
+      let authority = pool.authority
+      requestHead.fields.append(.host, authority.span)
+    }
     requestHead.fields.apply(route.requestEdits)
 
     var text = buffers.takeSmall()
@@ -161,10 +167,20 @@ extension Worker where IO: ~Copyable {
   /// Is the whole body waited for before a backend is chosen? A client that waits for 100
   /// (Continue) would wait for us.
   private mutating func collectsBody(_ framing: BodyFraming, _ pool: PoolSettings) -> Bool {
-    guard case .length(let count) = framing, count > 0 else { return false }
-    // What is collected stands where it is kept for another attempt.
-    let room = UInt64(pool.replayByteCount)
-    return count <= min(settings.collectedByteCountMax, room) && !requestHead.expectsContinue
+    if requestHead.expectsContinue { return false }
+    switch framing {
+    case .none, .untilClose: return false
+    case .length(let count):
+      // What is collected stands where it is kept for another attempt.
+      return count > 0 && count <= min(settings.collectedByteCountMax, UInt64(pool.replayByteCount))
+    case .chunked: return Self.chunkedCollectMax(settings, pool) > 0
+    }
+  }
+
+  /// The most that is collected of a chunked body. Its length shows at its end only, so there must
+  /// always be room for a piece beyond the limit, and for a trailer section.
+  private static func chunkedCollectMax(_ settings: Settings, _ pool: PoolSettings) -> UInt64 {
+    min(settings.collectedByteCountMax, UInt64(max(0, pool.replayByteCount - smallestRoom)))
   }
 }
 
@@ -253,7 +269,8 @@ extension Worker where IO: ~Copyable {
       : 0
   }
 
-  /// Takes a decoded piece of the body from the client's buffer; false when the exchange is over.
+  /// Takes a decoded piece of the body from the client's buffer; false when the exchange is over,
+  /// or has begun an attempt.
   private mutating func takePiece(_ handle: Handle, skip: Int, count: Int) -> Bool {
     let downstream = exchanges[handle].downstream
     exchanges[handle].bodyByteCount += UInt64(count)
@@ -266,7 +283,7 @@ extension Worker where IO: ~Copyable {
     if exchanges[handle].isOpen {
       let upstream = exchanges[handle].upstream
       writePiece(
-        downstreams[downstream].transport.inbound, range, exchanges[handle].framing,
+        downstreams[downstream].transport.inbound, range, exchanges[handle].upstreamFraming,
         to: &upstreams[upstream].transport, scratch: &scratch, &io,
         &buffers)
       exchanges[handle].givenByteCount += UInt64(count)
@@ -279,7 +296,20 @@ extension Worker where IO: ~Copyable {
     keep(handle, range)
     downstreams[downstream].transport.inbound.consume(skip + count)
     exchanges[handle].machine.progressed(at: now)
+    if isTooLongToCollect(handle) {
+      perform(exchanges[handle].machine.collectingEnded(), handle)
+      return false
+    }
     return true
+  }
+
+  /// Has more come of a chunked body that is being collected than is collected?
+  private mutating func isTooLongToCollect(_ handle: Handle) -> Bool {
+    guard case .collecting = exchanges[handle].machine.phase,
+      exchanges[handle].upstreamFraming == .chunked
+    else { return false }
+    let max = Self.chunkedCollectMax(snapshot(of: handle).settings, exchanges[handle].pool)
+    return exchanges[handle].bodyByteCount > max
   }
 
   /// Keeps a piece for another attempt while all of the body so far fits.
@@ -320,7 +350,7 @@ extension Worker where IO: ~Copyable {
     let count = min(room, exchanges[handle].kept.count - given)
     if count <= 0 { return }
     writePiece(
-      exchanges[handle].kept, given..<(given + count), exchanges[handle].framing,
+      exchanges[handle].kept, given..<(given + count), exchanges[handle].upstreamFraming,
       to: &upstreams[upstream].transport, scratch: &scratch, &io,
       &buffers)
     exchanges[handle].givenByteCount += UInt64(count)
@@ -328,7 +358,8 @@ extension Worker where IO: ~Copyable {
   }
 
   private mutating func requestEnded(_ handle: Handle) -> Bool {
-    if exchanges[handle].framing == .chunked {
+    stateLength(handle)
+    if exchanges[handle].upstreamFraming == .chunked {
       if !exchanges[handle].tail.hasStorage { exchanges[handle].tail = buffers.takeSmall() }
       BodyEncoder(.chunked).end(trailers: trailers, into: &exchanges[handle].tail)
     }
@@ -340,6 +371,24 @@ extension Worker where IO: ~Copyable {
       updateDeadline(handle)
     }
     return true
+  }
+
+  /// Gives a chunked body that was collected whole a length instead: many servers, those for WSGI
+  /// among them, read no chunks. Trailers would be lost by that, so a body with any stays chunked.
+  private mutating func stateLength(_ handle: Handle) {
+    guard exchanges[handle].upstreamFraming == .chunked,
+      case .collecting = exchanges[handle].machine.phase, trailers.count == 0
+    else { return }
+    let head = exchanges[handle].upstreamHead
+    guard requestHead.parseAgain(exchanges[handle].text, head) else { return }
+    let start = exchanges[handle].text.count
+    let length = exchanges[handle].bodyByteCount
+    let isUpgrade = !exchanges[handle].summary.upgrade.isEmpty
+    requestHead.encode(
+      body: .known(length), connection: isUpgrade ? .upgrade : .keepAlive,
+      into: &exchanges[handle].text)
+    exchanges[handle].replaceUpstreamHead(
+      start..<exchanges[handle].text.count, framing: .length(length))
   }
 
   /// Ends the request upstream once all of its body was given.
@@ -356,6 +405,14 @@ extension Worker where IO: ~Copyable {
     queueToFlush(upstream: upstream)
   }
 
+  /// Does a client that has finished sending get its answer (docs/decisions/0006)?
+  private mutating func answersHalfClosed(_ downstream: Handle) -> Bool {
+    guard let listener = listeners[downstreams[downstream].listener].configured else {
+      return false
+    }
+    return snapshot.listeners[listener].answersHalfClosed
+  }
+
   /// The request is complete; the client may still go away, or send the next one already.
   private mutating func watchForAbort(_ handle: Handle, _ downstream: Handle) -> Bool {
     // Only an end is looked for: bytes stay where they are until it is their turn.
@@ -366,6 +423,10 @@ extension Worker where IO: ~Copyable {
     else { return false }
     switch downstreams[downstream].transport.receive(&io, &buffers) {
     case .bytes, .nothing: return false
+    case .finished where answersHalfClosed(downstream):
+      exchanges[handle].clientHasFinished = true
+      exchanges[handle].response.persists = false
+      return false
     case .finished, .failed:
       clientGone(handle)
       return downstreams.contains(downstream)

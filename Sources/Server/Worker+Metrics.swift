@@ -90,6 +90,12 @@ extension Worker where IO: ~Copyable {
     }
   }
 
+  mutating func countToleratedInResponse(_ tolerated: ToleratedReasons) {
+    for reason in HTTP1Error.tolerableInResponses where tolerated.contains(reason) {
+      if let metric = Metric(toleratingInResponse: reason) { metrics.add(metric) }
+    }
+  }
+
   mutating func countFailure(_ failure: ExchangeFailure) {
     switch failure {
     case .upstream(let cause): metrics.add(cause.counters.exchange)
@@ -134,8 +140,10 @@ extension Metric {
       case .chunkExtensionTooLong: .refusedChunkExtensionTooLong
       case .badChunkEnd: .refusedBadChunkEnd
       case .trailerTooLarge: .refusedTrailerTooLarge
-      // Only responses have a status line. An end within a body is an abort, and counted as one.
-      case .badStatusLine, .truncatedBody: .refusedBadRequestLine
+      // Only responses have these. An end within a body is an abort, and counted as one.
+      case .badStatusLine, .truncatedBody, .missingColon, .repeatedChunked, .identityCoding,
+        .blankAfterChunkSize:
+        .refusedBadRequestLine
       }
   }
 
@@ -146,6 +154,20 @@ extension Metric {
     case .spaceBeforeColon: self = .toleratedSpaceBeforeColon
     case .badFieldName: self = .toleratedBadFieldName
     case .repeatedContentLength: self = .toleratedRepeatedContentLength
+    default: return nil
+    }
+  }
+
+  /// What a response was forgiven; nil for what never is.
+  init?(toleratingInResponse error: HTTP1Error) {
+    switch error {
+    case .obsFold: self = .responseObsFold
+    case .badFieldName: self = .responseBadFieldName
+    case .missingColon: self = .responseMissingColon
+    case .bareLineFeed: self = .responseBareLineFeed
+    case .repeatedChunked: self = .responseRepeatedChunked
+    case .identityCoding: self = .responseIdentityCoding
+    case .blankAfterChunkSize: self = .responseBlankAfterChunkSize
     default: return nil
     }
   }

@@ -22,6 +22,8 @@ extension Worker where IO: ~Copyable {
     updateDeadline(handle)
     queueToDrive(downstream: downstream)
     queueToDrive(upstream: upstream)
+    // A client that has finished already is passed on as such: flushUpstream.
+    if exchanges[handle].clientHasFinished { queueToFlush(upstream: upstream) }
   }
 
   /// Client to backend; true when the client's connection has more to do at once.

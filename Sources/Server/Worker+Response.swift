@@ -25,11 +25,13 @@ extension Worker where IO: ~Copyable {
         if !upstreams[upstream].transport.inbound.isEmpty,
           try upstreams[upstream].parseHead(into: &responseHead)
         {
+          noteTolerated(handle, upstreams[upstream].toleratedInHead)
           guard try respond(handle) else { return }
           continue
         }
       } catch {
-        attemptFailed(handle, .badResponse)
+        let isBlamed = upstreams[upstream].isBlamed(for: error)
+        responseRefused(handle, reason: error.name, blamesBackend: isBlamed)
         return
       }
       switch upstreams[upstream].transport.receive(&io, &buffers) {
@@ -53,6 +55,21 @@ extension Worker where IO: ~Copyable {
   mutating func hasPartialHead(_ handle: Handle) -> Bool {
     let upstream = exchanges[handle].upstream
     return upstream != .none && !upstreams[upstream].transport.inbound.isEmpty
+  }
+
+  /// What came can't be passed on. It was an answer, so that nobody else is asked.
+  private mutating func responseRefused(
+    _ handle: Handle, reason: StaticString, blamesBackend: Bool
+  ) {
+    exchanges[handle].malformation = reason
+    attemptFailed(handle, .badResponse, blamesBackend: blamesBackend)
+  }
+
+  /// Counts what this response was forgiven, each fault once.
+  private mutating func noteTolerated(_ handle: Handle, _ reasons: ToleratedReasons) {
+    if reasons.isEmpty { return }
+    countToleratedInResponse(reasons.subtracting(exchanges[handle].response.tolerated))
+    exchanges[handle].response.tolerated.formUnion(reasons)
   }
 
   /// The client's transport has room again.
@@ -179,10 +196,17 @@ extension Worker where IO: ~Copyable {
   private mutating func switchProtocols(_ handle: Handle) -> Bool {
     let downstream = exchanges[handle].downstream
     let asked = exchanges[handle].text.array(exchanges[handle].summary.upgrade.range)
-    guard !asked.isEmpty, exchanges[handle].machine.isRequestComplete,
-      acceptsUpgrade(responseHead, token: asked.span)
-    else {
-      attemptFailed(handle, .badResponse)
+    if asked.isEmpty {
+      responseRefused(handle, reason: "unasked-upgrade", blamesBackend: true)
+      return false
+    }
+    guard acceptsUpgrade(responseHead, token: asked.span) else {
+      responseRefused(handle, reason: "other-upgrade", blamesBackend: true)
+      return false
+    }
+    // The body still belongs to HTTP (RFC 9110 7.8). When it ends is up to the client.
+    guard exchanges[handle].machine.isRequestComplete, exchanges[handle].isTailGiven else {
+      responseRefused(handle, reason: "early-upgrade", blamesBackend: false)
       return false
     }
     exchanges[handle].response.status = 101
@@ -217,7 +241,7 @@ extension Worker where IO: ~Copyable {
       do throws(HTTP1Error) {
         step = try upstreams[upstream].nextBodyPiece(limit: room, trailers: &trailers)
       } catch {
-        attemptFailed(handle, .badResponse)
+        responseRefused(handle, reason: error.name, blamesBackend: !error.isAboutFields)
         return
       }
       switch step {
@@ -279,8 +303,11 @@ extension Worker where IO: ~Copyable {
       downstreams[downstream].transport.write(scratch, &io, &buffers)
     }
     _ = exchanges[handle].machine.responseEnded(at: now)
+    noteTolerated(handle, upstreams[upstream].toleratedInBody)
+    // A backend that was forgiven something may mean something else by what follows it.
     let isReusable =
       exchanges[handle].response.upstreamPersists && exchanges[handle].isTailGiven
+      && exchanges[handle].response.tolerated.isEmpty
       && exchanges[handle].machine.isRequestComplete
       && upstreams[upstream].transport.isReusable
     endAttempt(handle, reusable: isReusable)

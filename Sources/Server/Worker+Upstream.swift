@@ -30,7 +30,7 @@ extension Worker where IO: ~Copyable {
       attemptFailed(exchange, FailureCause(connecting: error))
       return
     }
-    upstreams[handle].lease(to: exchange)
+    upstreams[handle].lease(to: exchange, rules: exchanges[exchange].pool.responses)
     exchanges[exchange].machine.connected(at: now)
     sendRequest(exchange)
   }

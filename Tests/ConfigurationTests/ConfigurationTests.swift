@@ -81,7 +81,8 @@ struct ConfigurationTests {
             "tickets": { "key-files": ["t1", "t2"], "rotation": "1h" }
           },
           "hsts": { "max-age": "30d", "include-subdomains": true }, "desync": "monitor",
-          "tcp-keep-alive": { "idle": "2m", "interval": "10s", "count": 9 }
+          "tcp-keep-alive": { "idle": "2m", "interval": "10s", "count": 9 },
+          "half-close": "answer"
         }, { "listen": "*:80", "redirect-to-https": 8443 }],
         "pools": [{
           "name": "p", "strategy": "least-connections",
@@ -111,7 +112,7 @@ struct ConfigurationTests {
             "connect": "1s", "response": "2s", "request": "3s", "idle": "4s", "relay-idle": "5s"
           },
           "keep-alive": { "idle": "6s", "max-idle": 7 }, "tcp-keep-alive": "off",
-          "when-all-down": "fail-open", "resolve-interval": "8s"
+          "when-all-down": "fail-open", "desync": "tolerant", "resolve-interval": "8s"
         }],
         "routes": [{
           "host": ["a.b", "*.c.d"], "path": "/x", "match": "exact", "listeners": ["web"],
@@ -130,6 +131,7 @@ struct ConfigurationTests {
         "error-pages": { "5xx": "/e/sorry.JSON", "404": "none.txt" },
         "limits": {
           "head-size": "2KiB", "field-count": 20, "target-size": "1KiB", "body-size": "off",
+          "response-head-size": "3KiB", "response-field-count": 30, "linger": "8s",
           "chunk-extensions": "3KiB", "trailer-size": "4KiB", "memory": "5MiB",
           "minimum-rate": "6B", "rate-grace": "7s", "handshakes": 8,
           "connections-per-address": "off", "connections": 11,
@@ -144,7 +146,7 @@ struct ConfigurationTests {
         },
         "tracing": { "endpoint": "http://c:1/x", "sample": 0.25, "service-name": "s" },
         "trusted-proxies": ["10.0.0.0/8"], "via": false, "request-id": "return",
-        "upgrades": ["X"], "workers": 3,
+        "upgrades": ["X/1.0"], "workers": 3,
         "process": {
           "user": "u", "group": "g", "pid-file": "pid", "core-dumps": true,
           "exposed-keys": "refuse"

@@ -32,7 +32,7 @@ private let kindsTable: [(String, String)] = [
     """
     1:13: error: pools[0].backend: there is no such key; the keys here are name, strategy, \
     backends, health, ejection, queue, slow-start, stickiness, retry, timeouts, keep-alive, \
-    tcp-keep-alive, when-all-down, resolve-interval (did you mean "backends"?)
+    tcp-keep-alive, when-all-down, desync, resolve-interval (did you mean "backends"?)
     """
   ),
   (
@@ -86,6 +86,27 @@ private let kindsTable: [(String, String)] = [
     #"{"via": null, \#(somePools)}"#,
     """
     1:9: error: via: null is not a flag; write true or false
+    """
+  ),
+  (
+    #"{"upgrades": ["websocket", "*"], \#(somePools)}"#,
+    """
+    1:28: error: upgrades[1]: "*" stands for no other protocols; name each one, such as \
+    "websocket"
+    """
+  ),
+  (
+    #"{"upgrades": ["SPDY/3.1", "a/b/c"], \#(somePools)}"#,
+    """
+    1:27: error: upgrades[1]: "a/b/c" is not a protocol; write one such as "websocket" or \
+    "SPDY/3.1"
+    """
+  ),
+  (
+    #"{"upgrades": ["HTTP/2.0"], \#(somePools)}"#,
+    """
+    1:15: error: upgrades[0]: "HTTP/2.0" is HTTP itself, whose requests would pass by routes, \
+    limits and logs
     """
   ),
   (
@@ -164,8 +185,8 @@ struct DiagnosticTests {
         """,
         """
         c.json:2:37: error: listeners[0].tsl: there is no such key; the keys here are name, \
-        listen, tls, redirect-to-https, hsts, desync, backlog, tcp-keep-alive (did you mean \
-        "tls"?)
+        listen, tls, redirect-to-https, hsts, desync, half-close, backlog, tcp-keep-alive (did you \
+        mean "tls"?)
         """,
         """
         c.json:5:19: error: pools[0].strategy: "round-robbin" is not a strategy; one of \
@@ -198,10 +219,10 @@ struct DiagnosticTests {
         """,
         """
         c.json:11:35: error: limits.max-body: there is no such key; the keys here are head-size, \
-        field-count, target-size, body-size, chunk-extensions, trailer-size, connections, \
-        connections-per-address, memory, requests-per-connection, handshakes, handshake, head, \
-        body-idle, minimum-rate, rate-grace, keep-alive, lame-duck, drain, upgrade, collect-size, \
-        collect-wait
+        field-count, response-head-size, response-field-count, target-size, body-size, \
+        chunk-extensions, trailer-size, connections, connections-per-address, memory, \
+        requests-per-connection, handshakes, handshake, head, body-idle, minimum-rate, \
+        rate-grace, keep-alive, linger, lame-duck, drain, upgrade, collect-size, collect-wait
         """,
         """
         c.json:12:3: error: worker: there is no such key; the keys here are listeners, pools, \

@@ -98,7 +98,7 @@ struct MartletReading {
     _ head: inout RequestHead, _ framing: BodyFraming, into output: inout ByteBuffer
   ) -> BodyEncoder {
     _ = prepareRequest(
-      &head, peer: IPAddress(v4: 0xC000_0201), isTLS: true, hasBody: framing != .none,
+      &head, peer: IPAddress(v4: 0xC000_0201), isTLS: true,
       policy: ForwardingPolicy())
     return BodyEncoder(
       head.encode(body: framing.bodyLength, connection: .keepAlive, into: &output))

@@ -18,11 +18,11 @@ import Testing
 
   private func forwarded(
     _ fields: [(String, String)], peer: String = "192.0.2.1", isTLS: Bool = true, host: String = "",
-    version: HTTPVersion = .http11, hasBody: Bool = false, policy: ForwardingPolicy = trusting
+    version: HTTPVersion = .http11, policy: ForwardingPolicy = trusting
   ) -> [String] {
     var head = request(fields, version: version, host: host)
     _ = prepareRequest(
-      &head, peer: address(peer), isTLS: isTLS, hasBody: hasBody, policy: policy)
+      &head, peer: address(peer), isTLS: isTLS, policy: policy)
     return lines(head.fields)
   }
 
@@ -142,20 +142,20 @@ import Testing
   @Test func theClientIsTheOneBehindTrustedProxies() {
     var head = request([("X-Forwarded-For", "6.6.6.6, 1.2.3.4")])
     let found = prepareRequest(
-      &head, peer: address("10.0.0.1"), isTLS: true, hasBody: false, policy: Self.trusting)
+      &head, peer: address("10.0.0.1"), isTLS: true, policy: Self.trusting)
     #expect(found.client == address("1.2.3.4"))
   }
 
   // MARK: Upgrades
 
   private func upgrade(
-    _ fields: [(String, String)], version: HTTPVersion = .http11, hasBody: Bool = false,
+    _ fields: [(String, String)], version: HTTPVersion = .http11,
     tokens: [String] = ["websocket", "tls-in-x"]
   ) -> (token: String?, field: [String]) {
     var head = request(fields, version: version)
     let policy = ForwardingPolicy(upgradeTokens: tokens.map { Array($0.utf8) })
     let found = prepareRequest(
-      &head, peer: address("192.0.2.1"), isTLS: true, hasBody: hasBody, policy: policy)
+      &head, peer: address("192.0.2.1"), isTLS: true, policy: policy)
     let token = found.upgrade.map { String(decoding: head.bytes(of: $0)) }
     return (token, lines(head.fields).values(of: "Upgrade"))
   }
@@ -171,11 +171,25 @@ import Testing
     #expect(asked.token == token && asked.field == (token.map { [$0] } ?? []))
   }
 
+  @Test func aRequestWithALengthOrABodyMayUpgrade() {
+    let fields = [("Upgrade", "websocket"), ("Connection", "upgrade")]
+    #expect(upgrade(fields + [("Content-Length", "0")]).token == "websocket")
+    #expect(upgrade(fields + [("Content-Length", "5")]).field == ["websocket"])
+    #expect(upgrade(fields + [("Transfer-Encoding", "chunked")]).token == "websocket")
+  }
+
+  @Test func aProtocolWithAVersionIsComparedAsAWhole() {
+    let fields = { (value: String) in [("Upgrade", value), ("Connection", "upgrade")] }
+    #expect(upgrade(fields("SPDY/3.1"), tokens: ["spdy/3.1"]).token == "SPDY/3.1")
+    #expect(upgrade(fields("SPDY/3"), tokens: ["spdy/3.1"]).token == nil)
+    #expect(upgrade(fields("SPDY"), tokens: ["spdy/3.1"]).token == nil)
+    #expect(upgrade(fields("SPDY/3.1"), tokens: ["spdy"]).token == nil)
+  }
+
   @Test func someRequestsCanNotUpgrade() {
     let fields = [("Upgrade", "websocket"), ("Connection", "upgrade")]
     #expect(upgrade(fields).token == "websocket")
     #expect(upgrade(fields, version: .http10).token == nil)
-    #expect(upgrade(fields, hasBody: true).token == nil)
     #expect(upgrade(fields, tokens: []).token == nil)
     #expect(upgrade([("Connection", "upgrade")]).token == nil)
   }

@@ -68,6 +68,13 @@ import Testing
     Row("targetSize", "345", { $0.limits.targetSize = 345 }) {
       "\($0.settings.headLimits.targetByteCount)"
     },
+    Row("responseHeadSize", "4567", { $0.limits.responseHeadSize = 4567 }) {
+      "\($0.pools[0].responses.limits.headByteCount)"
+    },
+    Row("responseFieldCount", "17", { $0.limits.responseFieldCount = 17 }) {
+      "\($0.pools[0].responses.limits.fieldCount)"
+    },
+    Row("linger", "\(odd)", { $0.limits.linger = odd }) { "\($0.settings.lingerTime)" },
     Row("chunkExtensions", "4567", { $0.limits.chunkExtensions = 4567 }) {
       "\($0.settings.bodyLimits.extensionByteCount)"
     },
@@ -267,6 +274,20 @@ import Testing
     Row("when all down", "failOpen", { $0.pools[0].whenAllDown = .failOpen }) {
       "\($0.pools[0].pool.allDown)"
     },
+    Row("desync", "tolerant", { $0.pools[0].desync = .tolerant }) {
+      "\($0.pools[0].responses.desync)"
+    },
+    Row("half-close", "true", { $0.listeners[0].halfClose = .answer }) {
+      "\($0.listeners[0].answersHalfClosed)"
+    },
+    Row(
+      "the first backend's address", "app.internal:80",
+      { $0.pools[0].backends[0].endpoint = .name("app.internal", port: 80) }
+    ) { String(decoding: $0.pools[0].authority, as: UTF8.self) },
+    Row(
+      "a socket's address", "localhost",
+      { $0.pools[0].backends[0].endpoint = .address(.unix("/s")) }
+    ) { String(decoding: $0.pools[0].authority, as: UTF8.self) },
     Row("weight", "7", { $0.pools[0].backends[0].weight = 7 }) {
       "\($0.pools[0].pool.membership.members[0].weight)"
     },
