@@ -3,8 +3,9 @@
 //
 // What a block is stands behind its fence: `sh` (commands), `console` (commands behind "$ ", each
 // with what it prints), `json` (a configuration, or a part of one, and the name of its file), and
-// `nginx`, `haproxy` or `caddyfile`. `text` is only to be read. A comment `<!-- test: COMMAND -->`
-// is a step that readers don't see; `<!-- not run: REASON -->` before a block takes it out.
+// `nginx`, `haproxy` or `caddyfile`. `text` and `mermaid` are only to be read. A comment
+// `<!-- test: COMMAND -->` is a step that readers don't see; `<!-- not run: REASON -->` before a
+// block takes it out.
 
 import Foundation
 
@@ -78,7 +79,7 @@ struct DocumentedPage: CustomStringConvertible, Sendable {
   /// Nil for what is only to be read.
   private static func kind(_ info: String) -> Step.Kind? {
     switch info {
-    case "text": nil
+    case "text", "mermaid": nil
     case "sh": .commands
     case "console": .console
     case "json": .configuration
