@@ -22,6 +22,8 @@ public enum HTTP1Error: UInt8, Error, Equatable, Sendable, CaseIterable {
   case badChunkSize, chunkExtensionTooLong, badChunkEnd, trailerTooLarge
   /// The connection ended within a body.
   case truncatedBody
+  /// Interim responses without an end (RFC 9110 15.2).
+  case tooManyInterimHeads
 
   /// How to answer a request of this kind. A response of this kind is a bad gateway (502) to the
   /// client, whatever the reason.
@@ -68,6 +70,7 @@ public enum HTTP1Error: UInt8, Error, Equatable, Sendable, CaseIterable {
     case .badChunkEnd: "bad-chunk-end"
     case .trailerTooLarge: "trailer-too-large"
     case .truncatedBody: "truncated-body"
+    case .tooManyInterimHeads: "too-many-interim-heads"
     }
   }
 }

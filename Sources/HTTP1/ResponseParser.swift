@@ -11,6 +11,8 @@ import Primitives
 public struct ResponseParser: Sendable {
   private var scanner = HeadScanner()
   private let limits: HeadLimits
+  /// Interim heads since the last final one.
+  private var interimHeadCount = 0
 
   public init(limits: HeadLimits = HeadLimits()) { self.limits = limits }
 
@@ -25,6 +27,8 @@ public struct ResponseParser: Sendable {
     let lineEnd = text.firstIndex(of: 0x0D, in: 0..<text.count)
     try head.parseStatusLine(text.extracting(0..<lineEnd))
     try head.fields.listLines(of: text, from: lineEnd + 2, .response)
+    interimHeadCount = head.isInterim ? interimHeadCount + 1 : 0
+    if interimHeadCount > HeadLimits.interimHeadCount { throw .tooManyInterimHeads }
     return .complete(byteCount: end)
   }
 }

@@ -134,8 +134,9 @@ extension Metric {
       case .chunkExtensionTooLong: .refusedChunkExtensionTooLong
       case .badChunkEnd: .refusedBadChunkEnd
       case .trailerTooLarge: .refusedTrailerTooLarge
-      // Only responses have a status line. An end within a body is an abort, and counted as one.
-      case .badStatusLine, .truncatedBody: .refusedBadRequestLine
+      // Only responses have a status line, and interim ones. An end within a body is an abort, and
+      // counted as one.
+      case .badStatusLine, .truncatedBody, .tooManyInterimHeads: .refusedBadRequestLine
       }
   }
 
