@@ -9,12 +9,15 @@ import Primitives
 
 /// The parts of `host [":" port]`, as positions in the text that was parsed.
 public struct Authority: Equatable, Sendable {
+  /// The longest host in bytes: no name is longer (RFC 1035 2.3.4), nor is an address.
+  public static let hostByteCount = 255
+
   /// A name, an IPv4 address, or an IPv6 address with its brackets.
   public let host: Range<Int>
   /// 1-65535; nil when none is given, which `example.org:` does too.
   public let port: UInt16?
 
-  /// Nil when `text` is no authority, or has an empty host.
+  /// Nil when `text` is no authority, or has an empty host or one that is too long.
   public init?(_ text: Span<UInt8>) {
     let end = text.count
     var index = 0
@@ -30,7 +33,7 @@ public struct Authority: Equatable, Sendable {
     } else {
       while index < end && text[index].isHostByte { index += 1 }
     }
-    guard index > 0 else { return nil }
+    guard index > 0, index <= Self.hostByteCount else { return nil }
     host = 0..<index
     if index == end || (text[index] == 0x3A && index + 1 == end) {
       port = nil

@@ -140,11 +140,30 @@ public struct FieldBlock: ~Copyable {
     }
   }
 
-  /// The same for a name that lies in this block, such as an element of Connection.
-  public mutating func removeAll(named name: Slice) {
-    for index in fields.indices
-    where bytes(of: fields[index].name).equalsIgnoringCase(bytes(of: name)) {
-      fields[index].isRemoved = true
+  /// Removes every field that an element of the list field `known` names, such as those of
+  /// Connection, but none of `kept`.
+  public mutating func removeAll(namedIn known: KnownField, except kept: KnownFieldSet) {
+    guard seen.contains(known) else { return }
+    // Both sides can be as many as fit into a head, so neither is walked for each of the other.
+    var others = NameSet()
+    var named: KnownFieldSet = []
+    for index in fields.indices where fields[index].known == known && !fields[index].isRemoved {
+      var elements = ListElements(fields[index].value)
+      while let element = elements.next(in: self) {
+        if let field = KnownField(bytes(of: element)) {
+          named.insert(field)
+        } else {
+          others.insert(bytes(of: element))
+        }
+      }
+    }
+    named.subtract(kept)
+    for index in fields.indices {
+      if let field = fields[index].known {
+        if named.contains(field) { fields[index].isRemoved = true }
+      } else if !others.isEmpty && others.contains(bytes(of: fields[index].name)) {
+        fields[index].isRemoved = true
+      }
     }
   }
 

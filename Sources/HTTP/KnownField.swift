@@ -134,6 +134,9 @@ public struct KnownFieldSet: Sendable, ExpressibleByArrayLiteral {
   public mutating func insert(_ field: KnownField) { bits |= 1 &<< UInt64(field.rawValue) }
 
   @inlinable
+  public mutating func subtract(_ other: KnownFieldSet) { bits &= ~other.bits }
+
+  @inlinable
   public func contains(_ field: KnownField) -> Bool { bits &>> UInt64(field.rawValue) & 1 == 1 }
 
   @inlinable

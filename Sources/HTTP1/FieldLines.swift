@@ -81,13 +81,11 @@ extension FieldBlock {
   ) throws(HTTP1Error) -> Int {
     var end = lineEnd
     while end + 2 < text.count && text[end + 2].isBlank {
+      // The name is looked at once, however many lines follow.
+      if end == lineEnd && text.extracting(name).looksLikeFraming { throw .obsFold }
       let next = text.firstIndex(of: 0x0D, in: (end + 2)..<text.count)
       let continuation = text.extracting((end + 2)..<next)
-      if continuation.isBlank || continuation.hasColonBehindToken
-        || text.extracting(name).looksLikeFraming
-      {
-        throw .obsFold
-      }
+      if continuation.isBlank || continuation.hasColonBehindToken { throw .obsFold }
       blank(Slice(end..<(end + 2)))
       tolerated.insert(.obsFold)
       end = next

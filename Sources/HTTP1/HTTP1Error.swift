@@ -24,6 +24,8 @@ public enum HTTP1Error: UInt8, Error, Equatable, Sendable, CaseIterable {
   case truncatedBody
   // What only responses are named for, because a pool may put up with it (Tolerance.swift).
   case missingColon, repeatedChunked, identityCoding, blankAfterChunkSize
+  /// Interim responses without an end (RFC 9110 15.2).
+  case tooManyInterimHeads
 
   /// How to answer a request of this kind. A response of this kind is a bad gateway (502) to the
   /// client, whatever the reason.
@@ -88,6 +90,7 @@ public enum HTTP1Error: UInt8, Error, Equatable, Sendable, CaseIterable {
     case .repeatedChunked: "repeated-chunked"
     case .identityCoding: "identity-coding"
     case .blankAfterChunkSize: "blank-after-chunk-size"
+    case .tooManyInterimHeads: "too-many-interim-heads"
     }
   }
 }

@@ -39,6 +39,9 @@ public struct HeadLimits: Equatable, Sendable {
   public static let fieldOverhead = 32
   /// The longest method of the IANA registry has 17 characters (UPDATEREDIRECTREF).
   static let methodByteCount = 32
+  /// Interim responses (1xx) before a final one. A server that reports the progress of an upload or
+  /// of a long search sends some hundred at most.
+  static let interimHeadCount = 256
   /// Empty lines before a request line, which RFC 9112 2.2 wants ignored: old clients put one
   /// behind a POST body.
   static let emptyLineCount = 2

@@ -16,6 +16,8 @@ public struct ResponseParser: Sendable {
   /// What the last head was forgiven. A connection on which such a head came shouldn't be used for
   /// another exchange.
   public private(set) var tolerated = ToleratedReasons()
+  /// Interim heads since the last final one.
+  private var interimHeadCount = 0
 
   public init(limits: HeadLimits = HeadLimits(), rules: ResponseRules = .strict) {
     self.limits = limits
@@ -40,6 +42,8 @@ public struct ResponseParser: Sendable {
       tolerated = try head.take(input.extracting(0..<(end - 2)), rules)
     }
     scanner = HeadScanner(allowsLineFeeds: rules == .tolerant)
+    interimHeadCount = head.isInterim ? interimHeadCount + 1 : 0
+    if interimHeadCount > HeadLimits.interimHeadCount { throw .tooManyInterimHeads }
     return .complete(byteCount: end)
   }
 }

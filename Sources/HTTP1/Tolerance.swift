@@ -112,18 +112,16 @@ extension Span where Element == UInt8 {
     return matched == word.bytes.count
   }
 
-  /// Whether the letters of `word` follow one another somewhere, whatever stands between them.
+  /// Whether the letters of `word` follow one another somewhere, whatever stands between them. The
+  /// first letter of `word` must be the only one of its kind in it: then a letter that doesn't
+  /// match can begin the word anew, and nothing before it can, so that one pass is enough.
   private func containsLetters(of word: StaticString) -> Bool {
-    for start in 0..<count {
-      var matched = 0
-      var index = start
-      while index < count && matched < word.bytes.count {
-        let letter = self[index].lowercased
-        index += 1
-        guard letter &- 0x61 < 26 else { continue }
-        if letter != word.bytes[matched] { break }
-        matched += 1
-      }
+    var matched = 0
+    for index in 0..<count {
+      let letter = self[index].lowercased
+      guard letter &- 0x61 < 26 else { continue }
+      if letter != word.bytes[matched] { matched = 0 }
+      if letter == word.bytes[matched] { matched += 1 }
       if matched == word.bytes.count { return true }
     }
     return false

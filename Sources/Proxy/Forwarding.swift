@@ -47,29 +47,26 @@ extension FieldBlock {
 
   /// Removes what is meant for this connection only.
   fileprivate mutating func removeHopByHop() {
-    if contains(.connection) {
-      for index in 0..<count where self[index].known == .connection && !self[index].isRemoved {
-        if isPersistence(self[index].value) { continue }
-        var elements = ListElements(self[index].value)
-        while let element = elements.next(in: self) {
-          // Naming a field that the message needs must not make it vanish for whoever is behind us.
-          if let known = KnownField(bytes(of: element)) {
-            if !KnownFieldSet.endToEnd.contains(known) { removeAll(of: known) }
-          } else {
-            removeAll(named: element)
-          }
-        }
-      }
+    if connectionNamesFields {
+      // Naming a field that the message needs must not make it vanish for whoever is behind us.
+      removeAll(namedIn: .connection, except: .endToEnd)
     }
     removeAll(of: .hopByHop)
   }
 
-  /// Is this value of Connection one of the two that nearly everybody sends, and which name no
-  /// field that isn't removed anyway?
-  private func isPersistence(_ value: Slice) -> Bool {
-    let value = bytes(of: value)
-    return value.equalsIgnoringCase(("keep-alive" as StaticString).bytes)
-      || value.equalsIgnoringCase(("close" as StaticString).bytes)
+  /// Is there a Connection field that says more than the two values that nearly everybody sends,
+  /// and which name no field that isn't removed anyway?
+  private var connectionNamesFields: Bool {
+    guard contains(.connection) else { return false }
+    for index in 0..<count where self[index].known == .connection && !self[index].isRemoved {
+      let value = bytes(of: self[index].value)
+      if !value.equalsIgnoringCase(("keep-alive" as StaticString).bytes)
+        && !value.equalsIgnoringCase(("close" as StaticString).bytes)
+      {
+        return true
+      }
+    }
+    return false
   }
 
   fileprivate mutating func addVia(_ version: HTTPVersion) {

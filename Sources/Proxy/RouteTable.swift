@@ -76,17 +76,16 @@ public struct RouteTable: Sendable {
     let dotted = fullHost.count > 1 && fullHost[fullHost.count - 1] == 0x2E
     let host = dotted ? fullHost.extracting(droppingLast: 1) : fullHost
     var best = Self.first(any, host.extracting(..<0), path)
-    if !exact.isEmpty, let entries = exact[Self.hash(host)] {
-      best = Self.earlier(best, Self.first(entries, host, path))
-    }
-    if !below.isEmpty {
-      for index in host.indices where host[index] == 0x2E && index > 0 {
-        let parent = host.extracting((index + 1)...)
-        if let entries = below[Self.hash(parent)] {
-          best = Self.earlier(best, Self.first(entries, parent, path))
-        }
+    if exact.isEmpty && below.isEmpty { return best }
+    // From the end on, so that at each dot the hash is that of the name behind it.
+    var hash = Self.emptyHash
+    for index in host.indices.reversed() {
+      if host[index] == 0x2E && index > 0, let entries = below[hash] {
+        best = Self.earlier(best, Self.first(entries, host.extracting((index + 1)...), path))
       }
+      hash = Self.hash(hash, host[index])
     }
+    if let entries = exact[hash] { best = Self.earlier(best, Self.first(entries, host, path)) }
     return best
   }
 
@@ -134,12 +133,18 @@ public struct RouteTable: Sendable {
     path.last == 0x2F ? Array(path.dropLast()) : path
   }
 
-  /// FNV-1a over the lower-case bytes; equality is still compared, so collisions cost only time.
+  private static let emptyHash: UInt64 = 0xCBF2_9CE4_8422_2325
+
+  /// FNV-1a over the lower-case bytes from the last to the first; equality is still compared, so
+  /// collisions cost only time.
   private static func hash(_ host: Span<UInt8>) -> UInt64 {
-    var hash: UInt64 = 0xCBF2_9CE4_8422_2325
-    for index in host.indices {
-      hash = (hash ^ UInt64(host[index].lowercased)) &* 0x100_0000_01B3
-    }
+    var hash = emptyHash
+    for index in host.indices.reversed() { hash = Self.hash(hash, host[index]) }
     return hash
+  }
+
+  @inline(__always)
+  private static func hash(_ hash: UInt64, _ byte: UInt8) -> UInt64 {
+    (hash ^ UInt64(byte.lowercased)) &* 0x100_0000_01B3
   }
 }

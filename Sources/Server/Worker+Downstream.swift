@@ -18,10 +18,14 @@ extension Worker where IO: ~Copyable {
   private var isCalm: Bool { stage == .serving && overload == .normal }
 
   mutating func driveDownstream(_ handle: Handle) {
+    let requestCount = downstreams.contains(handle) ? downstreams[handle].requestCount : 0
     while downstreams.contains(handle) {
       let goesOn: Bool
       switch downstreams[handle].phase {
       case .handshaking: goesOn = handshake(handle)
+      // A request that was answered at once, such as with a redirect or without a backend, may have
+      // the next behind it. That is queued, and it is everybody else's turn first.
+      case .awaitingHead where downstreams[handle].requestCount > requestCount: goesOn = false
       case .awaitingHead: goesOn = receiveHead(handle)
       case .exchanging(let exchange): goesOn = driveRequest(exchange)
       case .relaying(let exchange): goesOn = relayRequest(exchange)

@@ -14,6 +14,9 @@ import Reactor
 extension Worker where IO: ~Copyable {
   /// Below this much room a body waits: a trailer section of 8 KiB is decoded in one piece.
   static var smallestRoom: Int { 12 * 1024 }
+  /// Pieces of a body that are moved before it is somebody else's turn: a block of chunks of one
+  /// byte has ten thousand.
+  static var piecesPerDrive: Int { 128 }
 
   // MARK: Beginning
 
@@ -211,6 +214,7 @@ extension Worker where IO: ~Copyable {
     }
     giveKept(handle)
     var hasReceived = false
+    var pieceCount = 0
     while !exchanges[handle].machine.isRequestComplete {
       let room = requestRoom(handle)
       if room < (exchanges[handle].isOpen ? Self.smallestRoom : 1) { break }
@@ -227,6 +231,12 @@ extension Worker where IO: ~Copyable {
       switch step {
       case .piece(let skip, let count):
         guard takePiece(handle, skip: skip, count: count) else { return true }
+        pieceCount += 1
+        if pieceCount == Self.piecesPerDrive {
+          queueToDrive(downstream: downstream)
+          updateDeadline(handle)
+          return false
+        }
       case .needsInput(let consumed):
         downstreams[downstream].transport.inbound.consume(consumed)
         // One block, and then whoever else is ready.

@@ -142,7 +142,7 @@ extension Metric {
       case .trailerTooLarge: .refusedTrailerTooLarge
       // Only responses have these. An end within a body is an abort, and counted as one.
       case .badStatusLine, .truncatedBody, .missingColon, .repeatedChunked, .identityCoding,
-        .blankAfterChunkSize:
+        .blankAfterChunkSize, .tooManyInterimHeads:
         .refusedBadRequestLine
       }
   }

@@ -16,6 +16,7 @@ extension Worker where IO: ~Copyable {
   mutating func driveResponse(_ handle: Handle) {
     let upstream = exchanges[handle].upstream
     let downstream = exchanges[handle].downstream
+    var hasReceived = false
     while !exchanges[handle].machine.hasAnswered {
       if downstreams[downstream].transport.room < Self.headRoom {
         exchanges[handle].response.isBlocked = true
@@ -34,8 +35,13 @@ extension Worker where IO: ~Copyable {
         responseRefused(handle, reason: error.name, blamesBackend: isBlamed)
         return
       }
+      // One block of interim heads, and then whoever else is ready.
+      if hasReceived && upstreams[upstream].transport.isReadable {
+        queueToDrive(upstream: upstream)
+        return
+      }
       switch upstreams[upstream].transport.receive(&io, &buffers) {
-      case .bytes: continue
+      case .bytes: hasReceived = true
       case .nothing:
         upstreams[upstream].transport.settle(&buffers)
         return
@@ -229,6 +235,7 @@ extension Worker where IO: ~Copyable {
     let upstream = exchanges[handle].upstream
     let downstream = exchanges[handle].downstream
     var hasReceived = false
+    var pieceCount = 0
     while true {
       let room = downstreams[downstream].transport.room - BodyEncoder.overheadByteCount
       // Less would not hold a trailer section whole, which is decoded in one piece.
@@ -254,6 +261,12 @@ extension Worker where IO: ~Copyable {
         exchanges[handle].response.byteCount += UInt64(count)
         exchanges[handle].machine.progressed(at: now)
         queueToFlush(downstream: downstream)
+        pieceCount += 1
+        if pieceCount == Self.piecesPerDrive {
+          queueToDrive(upstream: upstream)
+          updateDeadline(handle)
+          return
+        }
       case .end(let consumed):
         upstreams[upstream].transport.inbound.consume(consumed)
         endResponse(handle)

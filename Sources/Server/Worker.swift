@@ -98,6 +98,9 @@ struct Worker<IO: InputOutput & ~Copyable>: ~Copyable {
   /// Rounds of driving and flushing in one turn; a bulk transfer that has more to do goes on in the
   /// next turn, behind whoever became ready meanwhile.
   private static var roundsPerTurn: Int { 4 }
+  /// Deadlines that fire in one turn; the others are due in the next. As many clients as there may
+  /// be can connect within one tick of the timers.
+  private static var deadlinesPerTurn: Int { 256 }
 
   init(
     index: Int, io: consuming IO, seed: UInt64, snapshot: Snapshot,
@@ -238,7 +241,8 @@ struct Worker<IO: InputOutput & ~Copyable>: ~Copyable {
 
   private mutating func fireDeadlines() {
     let now = io.now
-    while let payload = timers.next(at: now) {
+    for _ in 0..<Self.deadlinesPerTurn {
+      guard let payload = timers.next(at: now) else { return }
       guard let token = Token(packed: payload) else { continue }
       switch token.kind {
       case .downstream:

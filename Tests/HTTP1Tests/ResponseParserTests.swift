@@ -51,6 +51,22 @@ struct ResponseParserTests {
     #expect(outcome(text) == "\(error)")
   }
 
+  @Test func interimHeadsWithoutAnEndAreRefused() throws {
+    let interim = Array("HTTP/1.1 102 Processing\r\n\r\n".utf8)
+    let final = Array("HTTP/1.1 200 OK\r\n\r\n".utf8)
+    var parser = ResponseParser()
+    var head = ResponseHead()
+    // Each final head allows as many again.
+    for _ in 0..<3 {
+      for _ in 0..<256 { _ = try parser.parse(interim.span, into: &head) }
+      _ = try parser.parse(final.span, into: &head)
+    }
+    for _ in 0..<256 { _ = try parser.parse(interim.span, into: &head) }
+    #expect(throws: HTTP1Error.tooManyInterimHeads) {
+      try parser.parse(interim.span, into: &head)
+    }
+  }
+
   @Test func blanksBeforeAColonDoNotReachTheClient() throws {
     let text = try withResponse("HTTP/1.1 200 OK\r\nA \t: b\r\nC: d\r\n\r\n") { head in
       var output = ByteBuffer()

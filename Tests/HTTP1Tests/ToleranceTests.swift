@@ -107,6 +107,8 @@ struct ToleranceTests {
     ("\"Content-Length\": 5\r\n", .badFieldName), ("Content-Length[]: 5\r\n", .badFieldName),
     ("(Transfer-Encoding): chunked\r\n", .badFieldName),
     ("Transfer@Encoding: x\r\n", .badFieldName),
+    ("[conContent-Length]: 5\r\n", .badFieldName), ("[ccontent1length]: 5\r\n", .badFieldName),
+    ("[trantransfer-encodingt]: x\r\n", .badFieldName),
     ("xTransfer-Encoding,: chunked\r\n", .badFieldName), ("[Host]: b\r\n", .badFieldName),
     (": x\r\n", .badFieldName), (":Content-Length: 5\r\n", .badFieldName),
     ("X\r\n", .badFieldName), ("X y: z\r\n", .badFieldName), ("X y\r\n", .badFieldName),

@@ -28,4 +28,12 @@ struct AuthorityTests {
   func malformed(text: String) {
     #expect(parse(Array(text.utf8)) == nil)
   }
+
+  @Test func aHostOf255BytesIsTheLongest() {
+    let longest = String(repeating: "a.", count: 127) + "b"
+    for port in ["", ":80"] {
+      #expect(parse(Array("\(longest)\(port)".utf8))?.host == 0..<255)
+      #expect(parse(Array("\(longest).\(port)".utf8)) == nil)
+    }
+  }
 }

@@ -105,13 +105,18 @@ struct FieldBlockTests {
     expect(block.first(named: name.span) == nil)
   }
 
-  @Test func whatConnectionNamesCanBeRemovedWhileWalking() {
-    var block = block([("Connection", "close, X-Hop"), ("x-hop", "1"), ("X-End", "2")])
-    if let value = block.first(.connection) {
-      var elements = ListElements(value)
-      while let element = elements.next(in: block) { block.removeAll(named: element) }
-    }
-    expect(lines(block) == ["Connection: close, X-Hop\r\n", "X-End: 2\r\n"])
+  @Test func whatAListNamesIsRemovedWhereverItStands() {
+    var block = block([
+      ("X-HOP", "0"), ("Connection", "close, X-Hop,x-long-enough-for-two-words, host,TE"),
+      ("x-hop", "1"), ("X-End", "2"), ("X-Long-Enough-For-Two-Words", "3"), ("Host", "4"),
+      ("te", "5"), ("X-Long-Enough-For-Two-Word", "6"), ("X-Ho", "7"), ("connection", "x-ho"),
+    ])
+    block.removeAll(namedIn: .connection, except: [.host])
+    expect(
+      lines(block) == [
+        "Connection: close, X-Hop,x-long-enough-for-two-words, host,TE\r\n", "X-End: 2\r\n",
+        "Host: 4\r\n", "X-Long-Enough-For-Two-Word: 6\r\n", "connection: x-ho\r\n",
+      ])
   }
 
   @Test func lookalikesAreRemovedButNotTheFieldItself() {

@@ -7,7 +7,10 @@ import Testing
 @testable import Server
 
 @Suite struct RefusalMetricTests {
-  @Test(arguments: HTTP1Error.allCases.filter { $0 != .badStatusLine && $0 != .truncatedBody })
+  @Test(
+    arguments: HTTP1Error.allCases.filter {
+      ![.badStatusLine, .truncatedBody, .tooManyInterimHeads].contains($0)
+    })
   func aRefusalIsCountedUnderItsName(error: HTTP1Error) {
     let entry = Metric(refusing: error).entry
     #expect("\(entry.family)" == "martlet_requests_refused_total")

@@ -92,6 +92,37 @@ struct SimulationRegressionTests {
     }
   }
 
+  /// The backend has begun, so that nobody else may be asked, and it is 504 all the same.
+  @Test func aTimeOutWithinAHeadIsATimeOut() {
+    for seed: UInt64 in 1...50 {
+      let faults = slowWorld(seed: seed) { plan in
+        // The request takes some four seconds to get there, and the head comes in two parts.
+        plan.conditions.capacityBits = 6...6
+        plan.conditions.latency = 500_000...500_000
+        plan.configurations[0].responseLimit = .seconds(5)
+        // A body would come too slowly for the client's part.
+        plan.requests[0].method = .HEAD
+      }
+      #expect(faults == [], "seed \(seed)")
+    }
+  }
+
+  /// What the backend does to the connection afterwards is not why the request failed.
+  @Test func aResetBehindATimeOutIsNotItsCause() {
+    for seed: UInt64 in 1...400 {
+      let faults = slowWorld(seed: seed, level: .stale) { plan in
+        plan.conditions.capacityBits = 16...16
+        plan.conditions.latency = 100...100
+        plan.configurations[0].responseLimit = .milliseconds(50)
+        plan.requests[0].method = .POST
+        plan.requests[0].framing = .length
+        plan.requests[0].size = 100
+        plan.requests[0].expectsContinue = true
+      }
+      #expect(faults == [], "seed \(seed)")
+    }
+  }
+
   @Test func whatIsToldToAWorkerThatHasEndedIsNotHeard() {
     for seed: UInt64 in 1...10 {
       let faults = slowWorld(seed: seed) { plan in

@@ -1,10 +1,12 @@
-// One transfer has its share of a turn and no more, however fast both its sides are.
+// One connection has its share of a turn and no more, however much its peers have to say, and in
+// however small pieces.
 //
 // The worker stands on an I/O on which one client and one backend have more to say than any turn
 // should hear, and take whatever they are told.
 
 import Balancing
 import HTTP
+import Metrics
 import Primitives
 import Proxy
 import Reactor
@@ -12,7 +14,7 @@ import Testing
 
 @testable import Server
 
-/// What both sides say first, and which of them goes on; shared with the test.
+/// What both sides say first, which of them goes on, and with what; shared with the test.
 private final class Flood {
   static let byteCount = 32 << 20
   static let listener = Socket(descriptor: 9)
@@ -21,15 +23,25 @@ private final class Flood {
 
   var heads: [Socket: [UInt8]]
   let endless: Socket
+  /// What it says again and again.
+  let refrain: [UInt8]
+  private var position = 0
   var events: [ReadinessEvent] = []
   var pending: [ReadinessEvent] = []
   var isAccepted = false
   var backendToken: UInt64?
   var receivedCount = 0
+  var sentCounts: [Socket: Int] = [:]
 
-  init(request: String, response: String, endless: Socket) {
+  init(request: String, response: String, endless: Socket, refrain: String = "m") {
     heads = [Self.client: Array(request.utf8), Self.backend: Array(response.utf8)]
     self.endless = endless
+    self.refrain = Array(refrain.utf8)
+  }
+
+  func nextByte() -> UInt8 {
+    position = position + 1 == refrain.count ? 0 : position + 1
+    return refrain[position == 0 ? refrain.count - 1 : position - 1]
   }
 
   func report(_ token: UInt64) {
@@ -68,7 +80,7 @@ private struct FloodIO: QuietIO {
     } else if socket != flood.endless || flood.receivedCount > Flood.byteCount {
       return .wouldBlock
     }
-    while output.freeCapacity > 0 { output.append(0x6D) }
+    while output.freeCapacity > 0 { output.append(flood.nextByte()) }
     flood.receivedCount += output.count
     return .received(output.count)
   }
@@ -78,6 +90,7 @@ private struct FloodIO: QuietIO {
       flood.backendToken = nil
       flood.report(token)
     }
+    flood.sentCounts[socket, default: 0] += first.count + second.count
     return .sent(first.count + second.count)
   }
 }
@@ -87,40 +100,60 @@ private struct FloodIO: QuietIO {
   private static let shareMax = 5 * BufferPool.largeByteCount
 
   private func worker(_ flood: Flood) throws -> Worker<FloodIO> {
+    let answer = LocalAnswer(status: 200, body: [])
     let registry = BackendRegistry()
     let member = Member(
       record: registry.backend(pool: "app", address: "1"), address: .ip(.loopbackV4, port: 1))
     let limits = ExchangeLimits(
       connect: .seconds(1), response: .seconds(1), total: .seconds(1), clientIdle: .seconds(1),
       idle: .seconds(1), relayIdle: .seconds(1))
-    let pool = Pool(registry.pool("app"), strategy: .roundRobin, members: [member])
+    let pools = [
+      Pool(registry.pool("app"), strategy: .roundRobin, members: [member]),
+      Pool(registry.pool("gone"), strategy: .roundRobin, members: []),
+    ]
     let snapshot = Snapshot(
       settings: Settings(),
       listeners: [
         ListenerSettings(
-          name: [], table: RouteTable([RouteMatch()]), routes: [RouteSettings(.forward(pool: 0))])
+          name: [],
+          table: RouteTable([
+            RouteMatch(path: .exact("/here")), RouteMatch(path: .exact("/gone")), RouteMatch(),
+          ]),
+          routes: [
+            RouteSettings(.respond(answer, draining: answer)),
+            RouteSettings(.forward(pool: 1)), RouteSettings(.forward(pool: 0)),
+          ])
       ],
-      pools: [PoolSettings(pool: pool, retry: RetryPolicy(), limits: limits, check: nil)])
+      pools: pools.map {
+        PoolSettings(pool: $0, retry: RetryPolicy(), limits: limits, check: nil)
+      })
     return try loneWorker(
       on: FloodIO(flood: flood), snapshot, listeners: [Flood.listener])
   }
 
+  private static let interimHead =
+    "HTTP/1.1 103 Early Hints\r\nLink: </\(String(repeating: "x", count: 30_000))>\r\n\r\n"
+
   @Test(arguments: [
     (
       "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
-      "HTTP/1.1 200 OK\r\nContent-Length: \(Flood.byteCount)\r\n\r\n", Flood.backend
+      "HTTP/1.1 200 OK\r\nContent-Length: \(Flood.byteCount)\r\n\r\n", Flood.backend, "m"
     ),
+    ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", interimHead, Flood.backend, interimHead),
     (
-      "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: \(Flood.byteCount)\r\n\r\n", "", Flood.client
+      "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: \(Flood.byteCount)\r\n\r\n", "", Flood.client,
+      "m"
     ),
     (
       "GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
       "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
-      Flood.backend
+      Flood.backend, "m"
     ),
   ])
-  func aTurnMovesAFewBlocks(request: String, response: String, endless: Socket) throws {
-    let flood = Flood(request: request, response: response, endless: endless)
+  func aTurnMovesAFewBlocks(
+    request: String, response: String, endless: Socket, refrain: String
+  ) throws {
+    let flood = Flood(request: request, response: response, endless: endless, refrain: refrain)
     if response.isEmpty { flood.heads[Flood.backend] = nil }
     var worker = try worker(flood)
     for _ in 0..<20 {
@@ -130,5 +163,94 @@ private struct FloodIO: QuietIO {
     }
     // And each has some.
     #expect(flood.receivedCount > 10 * BufferPool.largeByteCount)
+  }
+
+  @Test(arguments: [
+    "GET /here HTTP/1.1\r\nHost: a\r\n\r\n",
+    // Whose body is waited for, and then there is no backend.
+    "POST /gone HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nm",
+  ])
+  func aTurnAnswersAFewRequestsThatNeedNoBackend(refrain: String) throws {
+    let flood = Flood(request: "", response: "", endless: Flood.client, refrain: refrain)
+    var worker = try worker(flood)
+    for _ in 0..<20 {
+      let before = worker.metrics.value(.requests)
+      worker.turn()
+      // One in each round.
+      #expect(worker.metrics.value(.requests) - before <= 4)
+    }
+    #expect(worker.metrics.value(.requests) > 40)
+  }
+
+  @Test(arguments: [
+    ("POST / HTTP/1.1\r\nHost: a\r\n", "", Flood.client, Flood.backend),
+    (
+      "GET / HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 200 OK\r\n", Flood.backend, Flood.client
+    ),
+  ])
+  func aTurnMovesAFewChunksOfOneByte(
+    request: String, response: String, endless: Socket, other: Socket
+  ) throws {
+    let chunk = "1\r\nm\r\n"
+    let framing = "Transfer-Encoding: chunked\r\n\r\n"
+    let flood = Flood(
+      request: endless == Flood.client ? request + framing : request,
+      response: response + framing, endless: endless, refrain: chunk)
+    if response.isEmpty { flood.heads[Flood.backend] = nil }
+    var worker = try worker(flood)
+    for _ in 0..<20 {
+      let before = flood.sentCounts[other, default: 0]
+      worker.turn()
+      let chunkCount = (flood.sentCounts[other, default: 0] - before) / chunk.utf8.count
+      #expect(chunkCount <= 5 * 128)
+    }
+    #expect(flood.sentCounts[other, default: 0] > 5_000)
+  }
+}
+
+/// So many clients that dial in at once and say nothing, until their time is up.
+private final class Crowd {
+  static let count = 2_000
+  var waiting = count
+  var closedCount = 0
+  var now = Instant.origin + .seconds(1)
+}
+
+private struct CrowdIO: QuietIO {
+  let crowd: Crowd
+  var now: Instant { crowd.now }
+
+  mutating func wait(until deadline: Instant?) -> Int { crowd.waiting > 0 ? 1 : 0 }
+  func event(_ index: Int) -> ReadinessEvent {
+    ReadinessEvent(token: WorkerListener.token(0), readiness: .readable)
+  }
+  mutating func accept(from listener: Socket) -> AcceptResult {
+    if crowd.waiting == 0 { return .wouldBlock }
+    crowd.waiting -= 1
+    return .accepted(
+      Socket(descriptor: Int32(100 + crowd.waiting)), peer: .unix("client"))
+  }
+  mutating func close(_ socket: Socket, reset: Bool) { crowd.closedCount += 1 }
+}
+
+@Suite struct DeadlineShareTests {
+  @Test func aTurnEndsAFewOfManyThatAreDueTogether() throws {
+    let crowd = Crowd()
+    let snapshot = Snapshot(
+      settings: Settings(),
+      listeners: [ListenerSettings(name: [], table: RouteTable([]), routes: [])], pools: [])
+    var worker = try loneWorker(
+      on: CrowdIO(crowd: crowd), snapshot, listeners: [Socket(descriptor: 9)])
+    while crowd.waiting > 0 { worker.turn() }
+    crowd.now = crowd.now + .seconds(3_600)
+    var turnCount = 0
+    while crowd.closedCount < Crowd.count && turnCount < 100 {
+      let before = crowd.closedCount
+      #expect(worker.waitsUntil.map { $0 <= crowd.now } == true)
+      worker.turn()
+      #expect(crowd.closedCount - before <= 256)
+      turnCount += 1
+    }
+    #expect(crowd.closedCount == Crowd.count)
   }
 }

@@ -18,5 +18,7 @@ struct KeptSeed {
     KeptSeed(seed: 213702, found: "half a 100 is an answer begun, and not asked for again"),
     KeptSeed(seed: 236798, found: "a lost beginning was taken for later than it was sent"),
     KeptSeed(seed: 245869, found: "a client late with its last bytes got 408, rightly"),
+    KeptSeed(seed: 39_313_275, found: "half a head when the time is up is 504, rightly"),
+    KeptSeed(seed: 39_314_332, found: "a reset behind a time-out was taken for its cause"),
   ]
 }

@@ -41,6 +41,8 @@ struct Delivery {
   var answeredAt: Instant?
   /// Where in the stream to the worker the final answer begins and ends.
   var interimStart: Int?
+  /// Where interim answers end.
+  var interimEnds: Set<Int> = []
   var answerStart: Int?
   var answerEnd: Int?
   var answer: AnswerPlan?

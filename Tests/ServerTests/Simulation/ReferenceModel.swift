@@ -32,6 +32,8 @@ enum DeliveryFate {
   case dead
   /// No answer in time.
   case silent
+  /// A part of a head when the time was up: it may have been carried out.
+  case stalled
   /// No HTTP, or an end within the head or the body.
   case broken
   /// The server threw a whole answer away for its status.
@@ -275,7 +277,7 @@ struct ReferenceModel {
       switch fate {
       case .answered: break
       case .dead: allowed.statuses.insert(502)
-      case .silent:
+      case .silent, .stalled:
         allowed.statuses.insert(504)
         // It may have gone at last.
         if delivery.endpoint.hasSentReset || delivery.endpoint.hasSentFinish {
@@ -313,7 +315,7 @@ struct ReferenceModel {
     let charged = failures.count { $0 == .silent || $0 == .refused }
     if charged > 1 || (charged == 1 && chargedTotal > 3) { return false }
     if charged == 1 && !hasOther(record, fates) { return false }
-    return !failures.contains(.broken)
+    return !failures.contains(.broken) && !failures.contains(.stalled)
   }
 
   /// Whether, besides those that took too long or answered with a status that is retried, there was
@@ -354,6 +356,7 @@ struct ReferenceModel {
       return patience.nanoseconds >= limit ? .silent : .dead
     }
     let taken = workers.takenTotal
+    if patience.nanoseconds >= limit && hasPartOfHead(delivery, record) { return .stalled }
     let hasBegun = delivery.answerStart.map { taken > $0 } ?? false
     if hasBegun {
       if ledger.isRefused(delivery, record.plan) && !isForwarded(delivery, record) {
@@ -365,7 +368,9 @@ struct ReferenceModel {
       return .unfinished
     }
     // Of an interim answer a part only: nobody can tell what it was going to be.
-    if let start = delivery.interimStart, taken > start, delivery.endpoint.hasSentReset {
+    if let start = delivery.interimStart, taken > start, delivery.endpoint.hasSentReset,
+      patience.nanoseconds < limit
+    {
       return .broken
     }
     switch plan.conduct {
@@ -378,6 +383,17 @@ struct ReferenceModel {
     if !wasSentInTime && patience.nanoseconds >= limit { return .silent }
     if delivery.endpoint.hasSentReset || delivery.endpoint.hasSentFinish { return .dead }
     return .unfinished
+  }
+
+  /// Whether the server had taken the beginning of a head, interim or final, and not its end.
+  private func hasPartOfHead(_ delivery: Delivery, _ record: RequestRecord) -> Bool {
+    let taken = network.peer(of: delivery.endpoint).takenTotal
+    guard let start = delivery.interimStart, taken > start else { return false }
+    if let start = delivery.answerStart, taken >= start {
+      let length = delivery.answer?.head(for: record.plan).utf8.count ?? 0
+      return taken > start && taken < start + length
+    }
+    return !delivery.interimEnds.contains(taken)
   }
 
   /// Whether a status that may be tried elsewhere was passed on all the same.

@@ -200,6 +200,7 @@ final class SimulatedBackendConnection: SimulatedActor {
     if head.values("expect") == ["100-continue"] && plan.sendsContinue && due.count == 1 {
       ledger.records[id].deliveries[delivery].interimStart = sentTotal
       output.append("HTTP/1.1 100 Continue\r\n\r\n" as StaticString)
+      ledger.records[id].deliveries[delivery].interimEnds.insert(sentTotal)
     }
   }
 
@@ -283,6 +284,7 @@ final class SimulatedBackendConnection: SimulatedActor {
     }
     for status in current.plan.interims {
       output.append(string: "HTTP/1.1 \(status) Early\r\nLink: </style.css>\r\n\r\n")
+      ledger.records[id].deliveries[current.delivery].interimEnds.insert(sentTotal)
     }
     ledger.records[id].deliveries[current.delivery].answerStart = sentTotal
     if case .garbage(let bytes) = current.plan.conduct { output.append(string: bytes) }
