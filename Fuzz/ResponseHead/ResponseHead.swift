@@ -1,8 +1,8 @@
 // Response heads. What must hold for any bytes:
 //
 // - however they are cut, the outcome is the same;
-// - what is accepted and written anew for a client of HTTP/1.1 parses to the same, and says how
-//   its body is framed as the encoder said.
+// - what is accepted, by whichever rules, and written anew for a client of HTTP/1.1 parses strictly
+//   to the same, and says how its body is framed as the encoder said.
 
 import FuzzSupport
 import HTTP
@@ -26,7 +26,8 @@ private let methods: [Method] = [.get, .head, .post, .connect]
 public func fuzzResponseHead(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
   guard let input = FuzzInput(start, count) else { return 0 }
   let method = methods[Int(input.control) % methods.count]
-  let outcome = input.everyWay { parse(input.bytes, $0, method) }
+  let rules = input.control & 0x80 == 0 ? ResponseRules.strict : .tolerant
+  let outcome = input.everyWay { parse(input.bytes, $0, method, rules) }
   guard outcome.byteCount != nil, let framing = outcome.writtenFraming else { return 0 }
   let again = parse(outcome.written, [outcome.written.count], method, limits: writtenLimits)
   let text = quoted(outcome.written)
@@ -42,9 +43,10 @@ private let writtenLimits = HeadLimits(
   headByteCount: 64 * 1024, targetByteCount: 32 * 1024, fieldCount: 200)
 
 private func parse(
-  _ bytes: [UInt8], _ arrivals: [Int], _ method: Method, limits: HeadLimits = HeadLimits()
+  _ bytes: [UInt8], _ arrivals: [Int], _ method: Method, _ rules: ResponseRules = .strict,
+  limits: HeadLimits = HeadLimits()
 ) -> Outcome {
-  var parser = ResponseParser(limits: limits)
+  var parser = ResponseParser(limits: limits, rules: rules)
   var head = ResponseHead()
   var outcome = Outcome()
   do throws(HTTP1Error) {
