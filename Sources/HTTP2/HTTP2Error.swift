@@ -52,9 +52,11 @@ public enum HTTP2Error: UInt8, Error, Equatable, Sendable, CaseIterable {
     case .frameTooLarge, .badFrameSize: .frameSizeError
     case .headersOnClosedStream, .frameOnClosedStream: .streamClosed
     case .badInitialWindow, .connectionWindowOverflow, .connectionWindowExceeded,
-      .streamWindowOverflow, .streamWindowExceeded: .flowControlError
+      .streamWindowOverflow, .streamWindowExceeded:
+      .flowControlError
     case .truncatedFieldBlock, .badHPACKInteger, .badHPACKIndex, .badHuffman,
-      .badTableSizeUpdate: .compressionError
+      .badTableSizeUpdate:
+      .compressionError
     case .tooManyContinuations, .fieldBlockTooLarge, .fieldListBomb, .resetFlood,
       .causedResetFlood, .refusalFlood, .settingsFlood, .pingFlood, .priorityFlood,
       .emptyDataFlood, .windowUpdateFlood, .unknownFrameFlood, .closedStreamFlood,
@@ -69,8 +71,8 @@ public enum HTTP2Error: UInt8, Error, Equatable, Sendable, CaseIterable {
     }
   }
 
-  /// How a request of this kind is answered, where it is answered at all. A response of this kind is
-  /// a bad gateway (502) to the client, whatever the reason.
+  /// How a request of this kind is answered, where it is answered at all. A response of this kind
+  /// is a bad gateway (502) to the client, whatever the reason.
   public var status: UInt16 {
     switch self {
     case .targetTooLong: 414

@@ -1,5 +1,5 @@
-// What the connections of a worker share, since only one of them is driven at a time: the heads that
-// were read last, scratch memory, and the budget by which receive windows grow.
+// What the connections of a worker share, since only one of them is driven at a time: the heads
+// that were read last, scratch memory, and the budget by which receive windows grow.
 
 public import HTTP
 import Primitives

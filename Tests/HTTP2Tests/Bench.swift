@@ -111,7 +111,8 @@ final class Bench {
       let fields = describe(workspace.response.fields)
       return "response \(stream) \(workspace.response.status)\(fields) \(body)\(ends ? " end" : "")"
     case .piece(let stream, let place, let ends):
-      return "piece \(stream) \(String(decoding: consumed[place], as: UTF8.self))\(ends ? " end" : "")"
+      return
+        "piece \(stream) \(String(decoding: consumed[place], as: UTF8.self))\(ends ? " end" : "")"
     case .end(let stream): return "end \(stream)"
     case .trailers(let stream): return "trailers \(stream)\(describe(workspace.trailers))"
     case .reset(let stream, let code, let isUnprocessed):

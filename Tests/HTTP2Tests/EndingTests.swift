@@ -101,7 +101,9 @@ import Testing
     #expect(server.events.last == "reset 1 refused-stream")
   }
 
-  @Test(arguments: [(UInt32(11), "enhance-your-calm"), (13, "http-1-1-required"), (2, "internal-error")])
+  @Test(arguments: [
+    (UInt32(11), "enhance-your-calm"), (13, "http-1-1-required"), (2, "internal-error"),
+  ])
   func theReasonsOfAServerAreTold(code: UInt32, name: String) {
     let bench = Bench.client()
     bench.request()

@@ -123,6 +123,23 @@ import Testing
     #expect(bench.workspace.windowBudget == budget)
   }
 
+  @Test func aWindowThatIsSmallerThanThePeerKnewHoldsFromItsAcknowledgement() {
+    var limits = HTTP2Limits()
+    limits.streamWindow = 10
+    let bench = Bench(.server, limits)
+    bench.feed(Wire.preface + Wire.settings() + Self.post)
+    bench.clear()
+    // Sent before the settings came.
+    bench.feed(data(1, 100))
+    #expect(bench.events.first?.hasPrefix("piece 1 xxx") == true)
+    #expect(bench.frames() == [])
+    // All of it is consumed, so what is owed must come at once: the peer's window is -90.
+    bench.feed(Wire.settingsAck)
+    #expect(bench.frames() == ["WINDOW_UPDATE 1 +100"])
+    bench.feed(data(1, 11))
+    #expect(bench.events.last == "failed 1 stream-window-exceeded")
+  }
+
   // MARK: Sending
 
   private func answering(settings: [(UInt16, UInt32)] = []) -> Bench {

@@ -44,18 +44,21 @@ struct FrameRule: CustomTestStringConvertible, Sendable {
     // 4.1
     FrameRule("4.1 a frame of an unknown type is ignored", Wire.frame(0x16, 0, 0, [1, 2, 3])),
     FrameRule(
-      "4.1 undefined flags are ignored", Wire.frame(Wire.ping, 0x16, 0, [UInt8](repeating: 0, count: 8)),
+      "4.1 undefined flags are ignored",
+      Wire.frame(Wire.ping, 0x16, 0, [UInt8](repeating: 0, count: 8)),
       "PING ack 0"),
     FrameRule(
       "4.1 the reserved bit is ignored",
       Wire.frame(Wire.ping, 0, 0x8000_0000, [UInt8](repeating: 0, count: 8)), "PING ack 0"),
     // 4.2
     rule(
-      "4.2 DATA of the largest size", post
+      "4.2 DATA of the largest size",
+      post
         + Wire.frame(Wire.data, 1, 1, [UInt8](repeating: 0x61, count: 16_384)),
       [postLine, "piece 1 " + String(repeating: "a", count: 16_384) + " end"]),
     rule(
-      "4.2 DATA beyond the largest size", Wire.frame(Wire.data, 1, 1, [UInt8](repeating: 0, count: 16_385)),
+      "4.2 DATA beyond the largest size",
+      Wire.frame(Wire.data, 1, 1, [UInt8](repeating: 0, count: 16_385)),
       broken("frame-too-large", "frame-size-error")),
     rule(
       "4.2 HEADERS beyond the largest size",
@@ -76,7 +79,8 @@ struct FrameRule: CustomTestStringConvertible, Sendable {
       broken("expected-continuation", "protocol-error")),
     // 5.1 idle
     rule("5.1 idle: DATA", Wire.data(1, "x"), broken("frame-on-idle-stream", "protocol-error")),
-    rule("5.1 idle: RST_STREAM", Wire.reset(1, 8), broken("frame-on-idle-stream", "protocol-error")),
+    rule(
+      "5.1 idle: RST_STREAM", Wire.reset(1, 8), broken("frame-on-idle-stream", "protocol-error")),
     rule(
       "5.1 idle: WINDOW_UPDATE", Wire.windowUpdate(1, 1),
       broken("frame-on-idle-stream", "protocol-error")),
@@ -119,7 +123,8 @@ struct FrameRule: CustomTestStringConvertible, Sendable {
       ["request 5 GET example.org / + Host=example.org none end"]
         + broken("bad-stream-id", "protocol-error", last: 5)),
     rule(
-      "5.1.1 stream 0", Wire.headers(0, Wire.request()), broken("missing-stream-id", "protocol-error")),
+      "5.1.1 stream 0", Wire.headers(0, Wire.request()),
+      broken("missing-stream-id", "protocol-error")),
     // 5.5
     rule(
       "5.5 an unknown frame within a field block",
@@ -168,7 +173,9 @@ struct FrameRule: CustomTestStringConvertible, Sendable {
       "6.3 PRIORITY of another size", Wire.frame(Wire.priority, 0, 1, [0, 0, 0, 1]),
       broken("bad-frame-size", "frame-size-error")),
     // 6.4
-    rule("6.4 RST_STREAM on stream 0", Wire.reset(0, 8), broken("missing-stream-id", "protocol-error")),
+    rule(
+      "6.4 RST_STREAM on stream 0", Wire.reset(0, 8),
+      broken("missing-stream-id", "protocol-error")),
     rule(
       "6.4 RST_STREAM of another size", post + Wire.frame(Wire.reset, 0, 1, [0, 0, 8]),
       [postLine] + broken("bad-frame-size", "frame-size-error", last: 1)),
@@ -186,7 +193,8 @@ struct FrameRule: CustomTestStringConvertible, Sendable {
       "6.5 SETTINGS of another size", Wire.frame(Wire.settings, 0, 0, [0, 3, 0]),
       broken("bad-frame-size", "frame-size-error")),
     rule(
-      "6.5.2 SETTINGS_ENABLE_PUSH of 2", Wire.settings([(2, 2)]), broken("bad-setting", "protocol-error")),
+      "6.5.2 SETTINGS_ENABLE_PUSH of 2", Wire.settings([(2, 2)]),
+      broken("bad-setting", "protocol-error")),
     rule(
       "6.5.2 SETTINGS_INITIAL_WINDOW_SIZE above the maximum", Wire.settings([(4, 0x8000_0000)]),
       broken("bad-initial-window", "flow-control-error")),
@@ -197,9 +205,11 @@ struct FrameRule: CustomTestStringConvertible, Sendable {
       "6.5.2 SETTINGS_MAX_FRAME_SIZE above the maximum", Wire.settings([(5, 0x100_0000)]),
       broken("bad-setting", "protocol-error")),
     FrameRule(
-      "6.5.2 an unknown setting is ignored", Wire.settings([(0xFF, 1)]), "settings", "SETTINGS ack"),
+      "6.5.2 an unknown setting is ignored", Wire.settings([(0xFF, 1)]),
+      "settings", "SETTINGS ack"),
     FrameRule(
-      "6.5.3 each SETTINGS is acknowledged", Wire.settings() + Wire.settings([(3, 100)]), "settings",
+      "6.5.3 each SETTINGS is acknowledged", Wire.settings() + Wire.settings([(3, 100)]),
+      "settings",
       "settings", "SETTINGS ack", "SETTINGS ack"),
     FrameRule("6.5.3 an ACK that was not asked for is ignored", Wire.settingsAck),
     rule(
@@ -219,7 +229,9 @@ struct FrameRule: CustomTestStringConvertible, Sendable {
     // 6.7
     FrameRule(
       "6.7 PING comes back", Wire.frame(Wire.ping, 0, 0, [0, 0, 0, 0, 0, 0, 1, 2]), "PING ack 258"),
-    FrameRule("6.7 an ACK that was not asked for is ignored", Wire.frame(Wire.ping, 1, 0, [0, 0, 0, 0, 0, 0, 1, 2])),
+    FrameRule(
+      "6.7 an ACK that was not asked for is ignored",
+      Wire.frame(Wire.ping, 1, 0, [0, 0, 0, 0, 0, 0, 1, 2])),
     rule(
       "6.7 PING on a stream", Wire.frame(Wire.ping, 0, 1, [UInt8](repeating: 0, count: 8)),
       broken("unwanted-stream-id", "protocol-error")),
@@ -236,7 +248,8 @@ struct FrameRule: CustomTestStringConvertible, Sendable {
     FrameRule("6.8 GOAWAY of a client", Wire.goAway(7, 0), "goaway 7 no-error"),
     // 6.9
     rule(
-      "6.9 WINDOW_UPDATE of 0", Wire.windowUpdate(0, 0), broken("zero-increment", "protocol-error")),
+      "6.9 WINDOW_UPDATE of 0", Wire.windowUpdate(0, 0),
+      broken("zero-increment", "protocol-error")),
     FrameRule(
       "6.9 WINDOW_UPDATE of 0 on a stream", post + Wire.windowUpdate(1, 0), postLine,
       "failed 1 zero-stream-increment", "RST 1 protocol-error"),
@@ -248,7 +261,8 @@ struct FrameRule: CustomTestStringConvertible, Sendable {
       Wire.windowUpdate(0, 0x7FFF_FFFF),
       broken("connection-window-overflow", "flow-control-error")),
     FrameRule(
-      "6.9.1 a stream's window beyond the maximum", post + Wire.windowUpdate(1, 0x7FFF_FFFF), postLine,
+      "6.9.1 a stream's window beyond the maximum", post + Wire.windowUpdate(1, 0x7FFF_FFFF),
+      postLine,
       "failed 1 stream-window-overflow", "RST 1 flow-control-error"),
     rule(
       "6.9.2 an initial window that takes a stream's beyond the maximum",
@@ -261,7 +275,8 @@ struct FrameRule: CustomTestStringConvertible, Sendable {
       [postLine] + broken("unexpected-continuation", "protocol-error", last: 1)),
     rule(
       "6.10 CONTINUATION on stream 0",
-      Wire.frame(Wire.headers, 1, 1, Wire.block(Wire.request())) + Wire.frame(Wire.continuation, 4, 0),
+      Wire.frame(Wire.headers, 1, 1, Wire.block(Wire.request()))
+        + Wire.frame(Wire.continuation, 4, 0),
       broken("expected-continuation", "protocol-error")),
     // RFC 9218 7.1
     FrameRule(

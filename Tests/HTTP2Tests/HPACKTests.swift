@@ -26,7 +26,8 @@ import Testing
   }
 
   @Test func everyPrefixOfABlockIsRefusedOrAShorterList() {
-    let block = bytes(hex: "828684418cf1e3c2e5f23a6ba0ab90f4ff408825a849e95ba97d7f8925a849e95bb8e8b4bf")
+    let block = bytes(
+      hex: "828684418cf1e3c2e5f23a6ba0ab90f4ff408825a849e95ba97d7f8925a849e95bb8e8b4bf")
     for count in 0..<block.count {
       var bench = DecoderBench()
       let outcome = bench.outcome(Array(block[..<count]))
@@ -175,7 +176,9 @@ import Testing
 
   @Test func randomListsComeBackThroughOneTable() throws {
     var random = RandomGenerator(seed: 11)
-    let names = ["server", "x-a", "x-b", "accept", "user-agent", "etag", "vary", "x-long-name-here"]
+    let names = [
+      "server", "x-a", "x-b", "accept", "user-agent", "etag", "vary", "x-long-name-here",
+    ]
     for isShared in [false, true] {
       var encoder = EncoderBench(tableByteCountCap: 300, isShared: isShared)
       var decoder = DecoderBench()

@@ -50,7 +50,8 @@ struct MessageRule: CustomTestStringConvertible, Sendable {
       "pseudo-field behind a field", without(":authority") + [("a", "b"), (":authority", "a")],
       "misplaced-pseudo-field"),
     MessageRule("unknown pseudo-field", [(":test", "x")] + Wire.request(), "unknown-pseudo-field"),
-    MessageRule(":status in a request", [(":status", "200")] + Wire.request(), "unknown-pseudo-field"),
+    MessageRule(
+      ":status in a request", [(":status", "200")] + Wire.request(), "unknown-pseudo-field"),
     // 8.3.1: their values.
     MessageRule("empty method", with(":method", ""), "bad-method"),
     MessageRule("space in method", with(":method", "GET /"), "bad-method"),
@@ -97,7 +98,10 @@ struct MessageRule: CustomTestStringConvertible, Sendable {
       "extended CONNECT", [(":protocol", "websocket")] + Wire.request(method: "CONNECT"), nil),
     MessageRule(
       "extended CONNECT without a path",
-      [(":method", "CONNECT"), (":protocol", "websocket"), (":authority", "a:1"), (":scheme", "https")],
+      [
+        (":method", "CONNECT"), (":protocol", "websocket"), (":authority", "a:1"),
+        (":scheme", "https"),
+      ],
       "missing-pseudo-field"),
     MessageRule(":protocol with GET", [(":protocol", "websocket")] + Wire.request(), "bad-connect"),
     MessageRule(
@@ -114,8 +118,11 @@ struct MessageRule: CustomTestStringConvertible, Sendable {
       "repeated-content-length"),
     MessageRule(
       "list of content-lengths", Wire.request([("content-length", "0, 0")]), "bad-content-length"),
-    MessageRule("signed content-length", Wire.request([("content-length", "+0")]), "bad-content-length"),
-    MessageRule("huge content-length", Wire.request([("content-length", "9223372036854775808")]), "bad-content-length"),
+    MessageRule(
+      "signed content-length", Wire.request([("content-length", "+0")]), "bad-content-length"),
+    MessageRule(
+      "huge content-length", Wire.request([("content-length", "9223372036854775808")]),
+      "bad-content-length"),
   ]
 
   /// 8.2, which holds for both directions.
@@ -151,12 +158,14 @@ struct MessageRule: CustomTestStringConvertible, Sendable {
   static let responses: [MessageRule] = [
     MessageRule("plain", [(":status", "200")], nil),
     MessageRule("no :status", [], "missing-pseudo-field"),
-    MessageRule("a field before :status", [("a", "b"), (":status", "200")], "missing-pseudo-field"),
+    MessageRule(
+      "a field before :status", [("a", "b"), (":status", "200")], "missing-pseudo-field"),
     MessageRule("two :status", [(":status", "200"), (":status", "200")], "repeated-pseudo-field"),
     MessageRule(
       "pseudo-field behind a field", [(":status", "200"), ("a", "b"), (":status", "200")],
       "misplaced-pseudo-field"),
-    MessageRule("request's pseudo-field", [(":path", "/"), (":status", "200")], "unknown-pseudo-field"),
+    MessageRule(
+      "request's pseudo-field", [(":path", "/"), (":status", "200")], "unknown-pseudo-field"),
     MessageRule("unknown pseudo-field", [(":x", "/"), (":status", "200")], "unknown-pseudo-field"),
     MessageRule("status 099", [(":status", "099")], "bad-status"),
     MessageRule("status 600", [(":status", "600")], "bad-status"),
@@ -197,9 +206,11 @@ struct MessageRule: CustomTestStringConvertible, Sendable {
 }
 
 @Suite struct MessageRuleTests {
-  @Test(arguments: MessageRule.requests + MessageRule.fields.map {
-    MessageRule($0.name, Wire.request($0.fields), $0.error)
-  })
+  @Test(
+    arguments: MessageRule.requests
+      + MessageRule.fields.map {
+        MessageRule($0.name, Wire.request($0.fields), $0.error)
+      })
   func aRequestIsTakenOrResetByName(rule: MessageRule) {
     let lines = outcome(Wire.headers(1, rule.fields, ends: true))
     if let error = rule.error {
@@ -209,9 +220,11 @@ struct MessageRule: CustomTestStringConvertible, Sendable {
     }
   }
 
-  @Test(arguments: MessageRule.responses + MessageRule.fields.map {
-    MessageRule($0.name, [(":status", "200")] + $0.fields, $0.error)
-  })
+  @Test(
+    arguments: MessageRule.responses
+      + MessageRule.fields.map {
+        MessageRule($0.name, [(":status", "200")] + $0.fields, $0.error)
+      })
   func aResponseIsTakenOrResetByName(rule: MessageRule) {
     func client() -> Bench {
       let bench = Bench.client()
@@ -367,7 +380,9 @@ struct MessageRule: CustomTestStringConvertible, Sendable {
       Wire.headers(
         1, Wire.request([("x", "y"), ("cookie", "a=1"), ("cookie", "b=2")], path: "/p?q"),
         ends: true))
-    #expect(http1Text(bench) == "GET /p?q HTTP/1.1\r\nHost: example.org\r\nx: y\r\ncookie: a=1; b=2\r\n\r\n")
+    #expect(
+      http1Text(bench)
+        == "GET /p?q HTTP/1.1\r\nHost: example.org\r\nx: y\r\ncookie: a=1; b=2\r\n\r\n")
   }
 
   @Test func anExpectationIsKnown() {

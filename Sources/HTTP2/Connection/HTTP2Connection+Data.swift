@@ -129,19 +129,26 @@ extension HTTP2Connection {
     guard let slot = streams.find(stream), !isBroken else { return }
     precondition(count <= streams[slot].unconsumedCount, "consuming more than came")
     streams[slot].unconsumedCount -= count
+    let before = output.count
+    creditStream(slot, budget: &workspace.windowBudget, into: &output)
+    backlog.wrote(output.count - before)
+  }
+
+  /// Fills a stream's window up as far as nothing of it is held by the consumer, when that is worth
+  /// a frame.
+  mutating func creditStream(_ slot: UInt16, budget: inout Int, into output: inout ByteBuffer) {
     // Without more to come there is nothing to credit.
     guard streams[slot].state.dataMeaning == .piece else { return }
     let size = streams[slot].windowSize
     let increment = size - streams[slot].receiveWindow - streams[slot].unconsumedCount
-    guard increment >= size / 2 else { return }
-    let growth = growth(slot, budget: workspace.windowBudget)
-    workspace.windowBudget -= growth
+    guard increment > 0, increment >= size / 2 else { return }
+    let growth = growth(slot, budget: budget)
+    budget -= growth
     windowGrowth += growth
+    streams[slot].growth += growth
     streams[slot].windowSize += growth
     streams[slot].receiveWindow += increment + growth
-    let before = output.count
-    FrameWriter.windowUpdate(stream, by: increment + growth, into: &output)
-    backlog.wrote(output.count - before)
+    FrameWriter.windowUpdate(streams[slot].id, by: increment + growth, into: &output)
   }
 
   /// By how much a window grows: a whole window came since the last time, and nearly all of it is

@@ -1,8 +1,8 @@
 // HEADERS and CONTINUATION that come in (RFC 9113 6.2, 6.10, 8.1): new requests, responses and
 // trailers.
 //
-// Every block is decoded, whatever becomes of its stream, since the compression state belongs to the
-// connection (RFC 9113 4.3).
+// Every block is decoded, whatever becomes of its stream, since the compression state belongs to
+// the connection (RFC 9113 4.3).
 
 import HTTP
 import Primitives
@@ -148,7 +148,7 @@ extension HTTP2Connection {
     let priority = earlyPriorities.take(stream) ?? workspace.requestReader.priority ?? .unstated
     var new = Stream(
       id: stream, state: .live(ends ? .ended : .body, .head), owner: 0, priority: priority,
-      receiveWindow: limits.streamWindow, sendWindow: peer.initialWindowSize)
+      receiveWindow: firstWindow, sendWindow: peer.initialWindowSize)
     if error == nil { new.expectedCount = length ?? -1 }
     _ = streams.insert(new)
     if let error { return .excessive(stream: stream, error) }

@@ -10,8 +10,8 @@ public import Primitives
 extension HTTP2Connection {
   private static var preface: StaticString { "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" }
 
-  /// Takes one step over what came. `input` begins behind what earlier calls consumed. Call it until
-  /// the event is `needsInput`; it may have events to tell that consume nothing.
+  /// Takes one step over what came. `input` begins behind what earlier calls consumed. Call it
+  /// until the event is `needsInput`; it may have events to tell that consume nothing.
   public mutating func receive(
     _ input: Span<UInt8>, at now: Instant, workspace: inout HTTP2Workspace,
     into output: inout ByteBuffer

@@ -59,7 +59,7 @@ extension HTTP2Connection {
     nextStream += 2
     var new = Stream(
       id: id, state: .live(.head, body.isEmpty ? .ended : .body), owner: owner,
-      priority: .unstated, receiveWindow: limits.streamWindow, sendWindow: peer.initialWindowSize)
+      priority: .unstated, receiveWindow: firstWindow, sendWindow: peer.initialWindowSize)
     new.isHead = head.method == .head
     new.isConnect = head.method == .connect
     _ = streams.insert(new)

@@ -71,6 +71,7 @@ extension HTTP2Connection {
     if header.has(FrameFlag.acknowledge) {
       guard payload.count == 0 else { throw .badFrameSize }
       if unacknowledgedSettings > 0 {
+        if !settingsAreInForce { enforceSettings(into: &output) }
         unacknowledgedSettings -= 1
         settingsDeadline =
           unacknowledgedSettings == 0 ? .never : now + limits.settingsTimeout
@@ -95,6 +96,23 @@ extension HTTP2Connection {
     FrameWriter.settingsAcknowledgement(into: &output)
     try backlog.add(limit: limits.controlBacklogCount)
     return .settingsChanged
+  }
+
+  /// The peer knows what we told it first; what is smaller than the initial values holds from now
+  /// on, for streams that are open as well (RFC 9113 6.9.2).
+  private mutating func enforceSettings(into output: inout ByteBuffer) {
+    settingsAreInForce = true
+    decoder.setTableByteCountMax(limits.decoderTableByteCount)
+    let excess = firstWindow - limits.streamWindow
+    firstWindow = limits.streamWindow
+    if excess == 0 { return }
+    for slot in 0..<streams.slotCount where streams.isTaken(slot) {
+      streams[slot].receiveWindow -= excess
+      streams[slot].windowSize -= excess
+      // What was consumed already is owed now: nothing else may come to bring it about.
+      var none = 0
+      creditStream(slot, budget: &none, into: &output)
+    }
   }
 
   /// A new initial window moves the windows of all streams, below zero if need be

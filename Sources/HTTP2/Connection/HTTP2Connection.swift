@@ -1,10 +1,10 @@
 // One HTTP/2 connection (RFC 9113), as a server or as a client: bytes in, events and bytes out.
 //
 // It reads no clock and moves no bytes itself. Its owner gives it what came (`receive`), the time
-// (`expire`), and the one output queue to which it appends frames; it tells what happened by events.
-// It alone knows framing, windows, settings and GOAWAY. It doesn't buffer bodies: pieces are lent,
-// and what the owner doesn't pass on is bounded by the streams' windows. Receiving, sending,
-// settings, draining and deadlines are in extensions of their own.
+// (`expire`), and the one output queue to which it appends frames; it tells what happened by
+// events. It alone knows framing, windows, settings and GOAWAY. It doesn't buffer bodies: pieces
+// are lent, and what the owner doesn't pass on is bounded by the streams' windows. Receiving,
+// sending, settings, draining and deadlines are in extensions of their own.
 
 import HTTP
 public import Primitives
@@ -21,6 +21,8 @@ public struct HTTP2Connection: ~Copyable {
   /// The largest identifier of a stream of the peer's.
   var peerLastStream: UInt32 = 0
   var receiveWindow = PeerSettings.initialWindow
+  /// What a new stream's receive window is.
+  var firstWindow: Int
   /// When the last byte came.
   var lastReceived: Instant
 
@@ -44,6 +46,8 @@ public struct HTTP2Connection: ~Copyable {
   /// Our SETTINGS that are not acknowledged, and by when the first has to be.
   var unacknowledgedSettings = 0
   var settingsDeadline = Instant.never
+  /// The first SETTINGS of ours have been acknowledged.
+  var settingsAreInForce = false
   /// What the last SETTINGS of ours told.
   var streamCountMax: Int
   var ping = PingState.none
@@ -62,7 +66,10 @@ public struct HTTP2Connection: ~Copyable {
     self.role = role
     self.limits = limits
     phase = role == .server ? .preface(matched: 0) : .settings
-    decoder = HPACKDecoder(tableByteCountMax: limits.decoderTableByteCount)
+    // Until the peer has acknowledged our settings, it may use what RFC 9113 6.5.2 begins with.
+    decoder = HPACKDecoder(
+      tableByteCountMax: max(limits.decoderTableByteCount, HPACKDecoder.defaultTableByteCount))
+    firstWindow = max(limits.streamWindow, PeerSettings.initialWindow)
     encoder = HPACKEncoder(
       tableByteCountCap: limits.encoderTableByteCount, isShared: role == .client)
     streamCountMax = limits.streamCount
@@ -143,11 +150,8 @@ public struct HTTP2Connection: ~Copyable {
     guard let slot = streams.find(stream) else { return }
     abort(stream, .cancel, into: &output)
     dequeue(slot)
-    let growth = streams[slot].windowSize - limits.streamWindow
-    if growth > 0 {
-      windowGrowth -= growth
-      workspace.windowBudget += growth
-    }
+    windowGrowth -= streams[slot].growth
+    workspace.windowBudget += streams[slot].growth
     remember(slot)
     streams.remove(slot)
   }
@@ -179,7 +183,6 @@ public struct HTTP2Connection: ~Copyable {
     try countCausedReset(at: now)
     return .failed(stream: streams[slot].id, error)
   }
-
 
   private mutating func remember(_ slot: UInt16) {
     switch streams[slot].state {

@@ -1,8 +1,8 @@
 // What a connection tells its owner, one event for each call.
 //
 // Heads and trailers lie in the workspace and pieces in the input: lent, and to be used before the
-// next call. Streams are named by their identifier. An owner gets `request`, `response` and the like
-// only for streams that it has not released.
+// next call. Streams are named by their identifier. An owner gets `request`, `response` and the
+// like only for streams that it has not released.
 
 public import HTTP
 public import Primitives

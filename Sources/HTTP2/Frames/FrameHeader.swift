@@ -62,8 +62,9 @@ struct FrameHeader: Equatable {
 
   func write(to output: inout ByteBuffer) {
     output.append(UInt8(truncatingIfNeeded: length >> 16))
-    output.append(bigEndian: UInt32(truncatingIfNeeded: length << 16) | UInt32(type) << 8
-      | UInt32(flags))
+    output.append(
+      bigEndian: UInt32(truncatingIfNeeded: length << 16) | UInt32(type) << 8
+        | UInt32(flags))
     output.append(bigEndian: stream)
   }
 }

@@ -23,9 +23,13 @@ struct HPACKDecoder: ~Copyable {
   /// The table was made smaller by our settings, and the next block must say so first.
   private var mustShrink = false
 
-  init(tableByteCountMax: Int) {
+  /// RFC 7541's own default, which holds until our settings are known to the peer.
+  static let defaultTableByteCount = 4096
+
+  /// `initial` is the table's size before the peer changes it.
+  init(tableByteCountMax: Int, initial: Int = defaultTableByteCount) {
     self.tableByteCountMax = min(tableByteCountMax, DynamicTable.byteCountLimit)
-    table = DynamicTable(byteCountMax: self.tableByteCountMax)
+    table = DynamicTable(byteCountMax: min(self.tableByteCountMax, initial))
   }
 
   var storedByteCount: Int { table.storedByteCount }

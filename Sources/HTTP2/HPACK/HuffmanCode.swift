@@ -134,8 +134,8 @@ enum HuffmanCode {
     }
   }
 
-  /// The symbol whose code of nine bits or more stands at the top of the `count` low bits of `bits`;
-  /// nil when there is none, or it is the end of the string.
+  /// The symbol whose code of nine bits or more stands at the top of the `count` low bits of
+  /// `bits`; nil when there is none, or it is the end of the string.
   private static func longCode(_ bits: UInt64, _ count: Int) -> (UInt8, Int)? {
     var length = 9
     while length <= min(lengthMax, count) {

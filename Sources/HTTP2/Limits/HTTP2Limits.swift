@@ -38,15 +38,15 @@ public struct HTTP2Limits: Equatable, Sendable {
   public var encoderTableByteCount = 4096
 
   // Flow control.
-  /// A stream's receive window at first. 65,535, the initial value of RFC 9113, breeds frames of one
-  /// byte.
+  /// A stream's receive window at first. 65,535, the initial value of RFC 9113, breeds frames of
+  /// one byte.
   public var streamWindow = 65_536
   /// What it grows to, where its consumer keeps up and the budgets allow.
   public var streamWindowMax = 1024 * 1024
   /// What all streams of a connection may grow by, beside the worker's budget.
   public var windowGrowthByteCount = 4 * 1024 * 1024
-  /// The connection's receive window. It is credited on receipt, so that no unread stream stalls the
-  /// others; what bounds memory is the sum of the streams' windows.
+  /// The connection's receive window. It is credited on receipt, so that no unread stream stalls
+  /// the others; what bounds memory is the sum of the streams' windows.
   public var connectionWindow = 1024 * 1024
 
   // Sending.

@@ -10,10 +10,12 @@ struct Stream {
   var priority: StreamPriority
 
   // Receiving.
-  /// What the peer may still send. Never negative, since we don't lower windows.
+  /// What the peer may still send. Negative where it used more before it knew our settings.
   var receiveWindow: Int
   /// What the window is filled up to: it grows where the consumer keeps up.
   var windowSize: Int
+  /// What of that came from the budgets.
+  var growth = 0
   /// Received, and not consumed yet: at most the window's size.
   var unconsumedCount = 0
   /// Received since the window last grew, or since the beginning.
