@@ -42,6 +42,9 @@ public struct Field: Sendable {
   public let known: KnownField?
   /// The field is not part of the message any more.
   public fileprivate(set) var isRemoved = false
+  /// Its sender asked that no hop keeps the value in a compression table (RFC 7541 6.2.3), which
+  /// the next hop has to be told as well.
+  public fileprivate(set) var isNeverIndexed = false
 
   /// The whole line with its CRLF.
   public var line: Slice { Slice(start: name.start, count: lineEnd - name.start) }
@@ -278,6 +281,15 @@ public struct FieldBlock: ~Copyable {
       hasUnderscore = true
     }
     fields.append(Field(name: name, value: value, lineEnd: UInt32(lineEnd), known: known))
+  }
+
+  /// Appends a field that came decoded, with no line of its own. The codec has checked that the name
+  /// is a token and the value holds no control but tab, and knows the name if it is a known one.
+  public mutating func add(
+    _ known: KnownField?, name: Span<UInt8>, value: Span<UInt8>, isNeverIndexed: Bool
+  ) {
+    appendLine(known, name, value)
+    if isNeverIndexed { fields[fields.count - 1].isNeverIndexed = true }
   }
 
   /// Moves the colon of a line to the end of its name when blanks stand between them.

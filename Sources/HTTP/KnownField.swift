@@ -142,3 +142,15 @@ public struct KnownFieldSet: Sendable, ExpressibleByArrayLiteral {
   @inlinable
   public func isDisjoint(with other: KnownFieldSet) -> Bool { bits & other.bits == 0 }
 }
+
+extension KnownFieldSet {
+  /// What a trailer section must not hold (RFC 9110 6.5.1): framing, routing, request modifiers,
+  /// authentication, response control, and what tells how to read the content.
+  public static let forbiddenInTrailers: KnownFieldSet = [
+    .connection, .keepAlive, .proxyConnection, .contentLength, .transferEncoding,
+    .host, .te, .trailer, .upgrade, .expect, .maxForwards, .range, .ifNoneMatch, .ifModifiedSince,
+    .authorization, .proxyAuthenticate, .proxyAuthorization, .wwwAuthenticate, .cookie, .setCookie,
+    .age, .cacheControl, .date, .location, .retryAfter, .vary, .contentEncoding, .contentType,
+    .forwarded, .xForwardedFor, .xForwardedProto, .xForwardedHost, .xForwardedPort, .xRealIP,
+  ]
+}

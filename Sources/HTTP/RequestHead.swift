@@ -29,6 +29,8 @@ public struct RequestHead: ~Copyable {
   /// Behind the `?`; nil when there is none.
   public var query: Slice? = nil
   public var expect: Expect = .none
+  /// What an extended CONNECT asks for, such as `websocket` (RFC 8441); empty for other requests.
+  public var connectProtocol: Slice = .empty
   public var fields = FieldBlock()
 
   public init() {}
@@ -65,6 +67,7 @@ public struct RequestHead: ~Copyable {
     path = .empty
     query = nil
     expect = .none
+    connectProtocol = .empty
   }
 }
 

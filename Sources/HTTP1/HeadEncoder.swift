@@ -165,14 +165,4 @@ extension KnownFieldSet {
   static let ownedByEncoder: KnownFieldSet = [
     .connection, .keepAlive, .proxyConnection, .contentLength, .transferEncoding,
   ]
-
-  /// What a trailer section must not hold (RFC 9110 6.5.1): framing, routing, request modifiers,
-  /// authentication, response control, and what tells how to read the content.
-  static let forbiddenInTrailers: KnownFieldSet = [
-    .connection, .keepAlive, .proxyConnection, .contentLength, .transferEncoding,
-    .host, .te, .trailer, .upgrade, .expect, .maxForwards, .range, .ifNoneMatch, .ifModifiedSince,
-    .authorization, .proxyAuthenticate, .proxyAuthorization, .wwwAuthenticate, .cookie, .setCookie,
-    .age, .cacheControl, .date, .location, .retryAfter, .vary, .contentEncoding, .contentType,
-    .forwarded, .xForwardedFor, .xForwardedProto, .xForwardedHost, .xForwardedPort, .xRealIP,
-  ]
 }

@@ -12,6 +12,7 @@ private let allowedImports: [String: Set<String>] = [
   "Primitives": ["Synchronization"],
   "HTTP": ["Primitives"],
   "HTTP1": ["HTTP", "Primitives"],
+  "HTTP2": ["HTTP", "Primitives"],
   "Balancing": ["Primitives", "Synchronization"],
   "Proxy": ["Balancing", "HTTP", "Primitives"],
   "Configuration": ["Primitives"],

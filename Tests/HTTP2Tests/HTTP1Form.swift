@@ -1,0 +1,11 @@
+// A request that came by HTTP/2, as HTTP/1 writes it.
+
+import HTTP
+import HTTP1
+import Primitives
+
+func http1Text(_ bench: Bench) -> String {
+  var output = ByteBuffer()
+  bench.workspace.request.encode(body: .none, connection: .keepAlive, into: &output)
+  return String(decoding: output)
+}
