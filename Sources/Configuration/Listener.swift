@@ -108,7 +108,8 @@ extension Configuration.Listener: Section {
       "desync", \.desync, .choice,
       "What becomes of a request that the RFCs call invalid but whose fault can be repaired in "
         + "such a way that no server sees another boundary: a length stated twice, a folded "
-        + "field, a space before a colon, a field name with odd characters. `strict`: 400. "
+        + "field, a space before a colon, a field name with odd characters, a target that isn't "
+        + "ASCII. `strict`: 400. "
         + "`defensive`: it is repaired, counted, and the connection closes after the answer. "
         + "`monitor`: the same, and the access log names what strict would have refused; for a "
         + "time, to see who such clients are. What could move a boundary is refused in each "

@@ -57,6 +57,7 @@ public enum Metric: Int, CaseIterable, Sendable {
   case refusedBadRequestLine
   case refusedBadMethod
   case refusedBadTarget
+  case refusedTargetNotASCII
   case refusedTargetTooLong
   case refusedBadVersion
   case refusedHeadTooLarge
@@ -85,6 +86,7 @@ public enum Metric: Int, CaseIterable, Sendable {
   case toleratedSpaceBeforeColon
   case toleratedBadFieldName
   case toleratedRepeatedContentLength
+  case toleratedTargetNotASCII
   case slowHeads
   case slowBodies
   case slowResponses
@@ -268,6 +270,8 @@ extension Metric {
       .counter(Self.refused, "reason=\"bad-request-line\"", Self.refusedHelp)
     case .refusedBadMethod: .counter(Self.refused, "reason=\"bad-method\"", Self.refusedHelp)
     case .refusedBadTarget: .counter(Self.refused, "reason=\"bad-target\"", Self.refusedHelp)
+    case .refusedTargetNotASCII:
+      .counter(Self.refused, "reason=\"target-not-ascii\"", Self.refusedHelp)
     case .refusedTargetTooLong:
       .counter(Self.refused, "reason=\"target-too-long\"", Self.refusedHelp)
     case .refusedBadVersion: .counter(Self.refused, "reason=\"bad-version\"", Self.refusedHelp)
@@ -311,6 +315,8 @@ extension Metric {
       .counter(Self.tolerated, "reason=\"bad-field-name\"", Self.toleratedHelp)
     case .toleratedRepeatedContentLength:
       .counter(Self.tolerated, "reason=\"repeated-content-length\"", Self.toleratedHelp)
+    case .toleratedTargetNotASCII:
+      .counter(Self.tolerated, "reason=\"target-not-ascii\"", Self.toleratedHelp)
     case .slowHeads: .counter(Self.slow, "part=\"head\"", Self.slowHelp)
     case .slowBodies: .counter(Self.slow, "part=\"body\"", Self.slowHelp)
     case .slowResponses: .counter(Self.slow, "part=\"response\"", Self.slowHelp)
