@@ -119,9 +119,8 @@ extension Worker where IO: ~Copyable {
     let isIdempotent = requestHead.method.isIdempotent
     let pool = snapshot.pools[poolIndex]
     let collects = collectsBody(framing, pool)
-    let stickyToken = pool.stickiness?.token(in: requestHead.fields) ?? 0
-    // A Unix peer has no address; whoever sits there is this machine.
-    let peer = downstreams[downstream].peer.ip ?? .loopbackV4
+    let stickyToken = stickyToken(pool, poolIndex)
+    let isEncrypted = downstreams[downstream].transport.isEncrypted
     let forwarded = prepareRequest(
       &requestHead, peer: peer, isTLS: downstreams[downstream].transport.isEncrypted,
       hasBody: framing != .none, policy: settings.forwarding)
@@ -184,6 +183,15 @@ private enum RouteMatchResult {
 }
 
 // MARK: The request's body
+
+  /// Of the cookies that a request brings for the pool, the one that leads to a living member, or
+  /// else the first.
+  private mutating func stickyToken(_ pool: PoolSettings, _ index: Int) -> UInt64 {
+    guard let tokens = pool.stickiness?.tokens(in: requestHead.fields), tokens[0] != 0 else {
+      return 0
+    }
+    return generations[generations.count - 1].pools[index].living(of: tokens, at: now) ?? tokens[0]
+  }
 
 extension Worker where IO: ~Copyable {
   /// Moves what it can of the request; true when the client's connection has more to do at once.
