@@ -140,6 +140,10 @@ extension Worker where IO: ~Copyable {
 
     prepareResponse(&responseHead, addsVia: snapshot(of: handle).settings.forwarding.addsVia)
     returnRequestID(of: handle)
+    // RFC 9110 6.6.1: whoever passes an answer on dates it if nobody has.
+    if !responseHead.fields.contains(.date) {
+      responseHead.fields.append(.date, dates.date(at: SystemClock.wall()).span)
+    }
     stick(handle)
     responseHead.fields.apply(exchanges[handle].route.responseEdits)
     scratch.removeAll()
