@@ -98,12 +98,14 @@ extension Configuration.Listener: Section {
       .port("the port to redirect to"),
       "Answers every request with a redirect to this port by https, 443 for most. Routes whose "
         + "path lies in `/.well-known/acme-challenge/` are served as ever, so that certificates "
-        + "can be renewed. Not together with `tls`."),
+        + "can be renewed. So are requests of which a trusted proxy says that they came to it by "
+        + "https (`trusted-proxies`). Not together with `tls`."),
     Key(
       "hsts", optional: \.hsts, .section,
       "Adds Strict-Transport-Security to responses: browsers that saw it use https alone from "
         + "then on. Off by default, because it can't be taken back before its time. `{}` is "
-        + "enough to turn it on; it needs `tls`."),
+        + "enough to turn it on; it needs `tls`, or `trusted-proxies` that speak it: then it is "
+        + "added where they say that the client came by https."),
     Key(
       "desync", \.desync, .choice,
       "What becomes of a request that the RFCs call invalid but whose fault can be repaired in "

@@ -10,7 +10,7 @@ import Primitives
 public struct Stickiness: Sendable {
   /// When the cookie is kept to HTTPS.
   public enum Secure: Sendable {
-    /// Where the client came by TLS.
+    /// Where the client came by TLS, here or to a trusted proxy.
     case automatic
     case always, never
   }

@@ -19,6 +19,8 @@ struct ActiveExchange: ~Copyable {
   let route: RouteSettings
   /// Nil when it isn't recorded.
   let trace: TraceContext?
+  /// Did the client come by TLS, here or to a trusted proxy?
+  let cameByTLS: Bool
 
   var selection: Selection
   /// The member that the current attempt is made at, with the place taken there.
@@ -64,7 +66,8 @@ struct ActiveExchange: ~Copyable {
 
   init(
     machine: consuming Exchange, downstream: Handle, generation: Int, pool: PoolSettings,
-    poolIndex: Int, route: RouteSettings, trace: TraceContext?, selection: Selection,
+    poolIndex: Int, route: RouteSettings, trace: TraceContext?, cameByTLS: Bool,
+    selection: Selection,
     text: consuming ByteBuffer, summary: RequestSummary, upstreamHead: Range<Int>,
     framing: BodyFraming, bodyLimits: BodyLimits, persists: Bool
   ) {
@@ -76,6 +79,7 @@ struct ActiveExchange: ~Copyable {
     self.poolIndex = poolIndex
     self.route = route
     self.trace = trace
+    self.cameByTLS = cameByTLS
     self.text = text
     self.summary = summary
     self.upstreamHead = upstreamHead

@@ -137,8 +137,7 @@ extension Worker where IO: ~Copyable {
     let client =
       isKnown
       ? peer.map {
-        clientAddress(
-          peer: $0, fields: requestHead.fields, trusted: settings.forwarding.trustedProxies)
+        RequestOrigin(peer: $0, fields: requestHead.fields, policy: settings.forwarding).client
       } : peer
     let summary =
       isKnown ? RequestSummary(

@@ -164,8 +164,7 @@ extension Worker where IO: ~Copyable {
     let asked = exchanges[handle].selection.stickyToken
     if token == asked { return metrics.add(.stickyKept) }
     metrics.add(asked == 0 ? .stickyNew : .stickyMoved)
-    let isTLS = downstreams[exchanges[handle].downstream].transport.isEncrypted
-    stickiness.set(token, isTLS: isTLS, in: &responseHead.fields)
+    stickiness.set(token, isTLS: exchanges[handle].cameByTLS, in: &responseHead.fields)
   }
 
   /// May the client's connection serve another request after this one?
@@ -282,6 +281,7 @@ extension Worker where IO: ~Copyable {
     if exchanges[handle].response.framing == .chunked {
       scratch.removeAll()
       BodyEncoder(.chunked).end(trailers: trailers, into: &scratch)
+      trailers.prepareTrailers(exchanges[handle].route.responseEdits)
       downstreams[downstream].transport.write(scratch, &io, &buffers)
     }
     _ = exchanges[handle].machine.responseEnded(at: now)

@@ -98,7 +98,9 @@ private struct FloodIO: QuietIO {
       settings: Settings(),
       listeners: [
         ListenerSettings(
-          name: [], table: RouteTable([RouteMatch()]), routes: [RouteSettings(.forward(pool: 0))])
+          name: [],
+          rules: RouteRules(
+            table: RouteTable([RouteMatch()]), routes: [RouteSettings(.forward(pool: 0))]))
       ],
       pools: [PoolSettings(pool: pool, retry: RetryPolicy(), limits: limits, check: nil)])
     return try loneWorker(
