@@ -33,6 +33,11 @@ struct ActiveExchange: ~Copyable {
   var queuedAt: Instant?
   /// How long it has stood there, all told.
   var queueTime = TimeSpan.zero
+  /// The upstream connection by which the client is logged in at this pool, and which alone the
+  /// request may go over; `.none` for most.
+  var login = Handle.none
+  /// Does the request bring credentials for its connection?
+  let logsIn: Bool
   /// The upstream connection that the current attempt holds; `.none` between attempts.
   var upstream = Handle.none
 
@@ -67,11 +72,12 @@ struct ActiveExchange: ~Copyable {
   init(
     machine: consuming Exchange, downstream: Handle, generation: Int, pool: PoolSettings,
     poolIndex: Int, route: RouteSettings, trace: TraceContext?, cameByTLS: Bool,
-    selection: Selection,
+    selection: Selection, logsIn: Bool,
     text: consuming ByteBuffer, summary: RequestSummary, upstreamHead: Range<Int>,
     framing: BodyFraming, bodyLimits: BodyLimits, persists: Bool
   ) {
     self.selection = selection
+    self.logsIn = logsIn
     self.machine = machine
     self.downstream = downstream
     self.generation = generation

@@ -168,9 +168,11 @@ extension Worker where IO: ~Copyable {
         machine: Exchange(startedAt: now, isIdempotent: isIdempotent), downstream: downstream,
         generation: generations[generation].id, pool: consume pool, poolIndex: poolIndex,
         route: route, trace: requestTrace, cameByTLS: forwarded.isTLS,
-        selection: Selection(stickyToken: stickyToken), text: text, summary: summary,
+        selection: Selection(stickyToken: stickyToken), logsIn: requestHead.logsConnectionIn,
+        text: text, summary: summary,
         upstreamHead: start..<end, framing: framing, bodyLimits: settings.bodyLimits,
         persists: persists))
+    exchanges[handle].login = login(of: downstream, for: handle)
     metrics.add(.exchangesActive)
     downstreams[downstream].phase = .exchanging(handle)
     setDeadline(downstream: downstream, .never)

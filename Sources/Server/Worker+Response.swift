@@ -105,7 +105,7 @@ extension Worker where IO: ~Copyable {
     }
     let failure = AttemptFailure(cause: .status(status), wasReused: false, sentByteCount: 1)
     observe(handle, succeeded: !pool.retry.blamesBackend(failure))
-    guard exchanges[handle].machine.isRequestComplete,
+    guard exchanges[handle].machine.isRequestComplete, exchanges[handle].login == .none,
       exchanges[handle].machine.verdict(
         after: failure, canReplay: exchanges[handle].keepsBody, policy: pool.retry,
         limits: pool.limits, at: now) == .retryElsewhere
@@ -129,6 +129,7 @@ extension Worker where IO: ~Copyable {
 
   private mutating func forwardHead(_ handle: Handle, _ framing: BodyFraming) {
     let downstream = exchanges[handle].downstream
+    noteLogin(handle)
     let version = exchanges[handle].summary.version
     // An answer that comes before the request has ended closes the connection behind it: the client
     // may never send the rest, and then nobody knows where the next request starts.
@@ -139,11 +140,11 @@ extension Worker where IO: ~Copyable {
     countResponse(status: responseHead.status)
 
     prepareResponse(&responseHead, addsVia: snapshot(of: handle).settings.forwarding.addsVia)
-    returnRequestID(of: handle)
     // RFC 9110 6.6.1: whoever passes an answer on dates it if nobody has.
     if !responseHead.fields.contains(.date) {
       responseHead.fields.append(.date, dates.date(at: SystemClock.wall()).span)
     }
+    returnRequestID(of: handle)
     stick(handle)
     responseHead.fields.apply(exchanges[handle].route.responseEdits)
     scratch.removeAll()
@@ -178,7 +179,7 @@ extension Worker where IO: ~Copyable {
       return false
     }
     return stage == .serving && listeners[downstreams[downstream].listener].configured != nil
-      && downstreams[downstream].tolerated.isEmpty
+      && downstreams[downstream].tolerated.isEmpty && !downstreams[downstream].hasLostLogin
   }
 
   private mutating func switchProtocols(_ handle: Handle) -> Bool {
@@ -280,8 +281,8 @@ extension Worker where IO: ~Copyable {
     let downstream = exchanges[handle].downstream
     if exchanges[handle].response.framing == .chunked {
       scratch.removeAll()
-      BodyEncoder(.chunked).end(trailers: trailers, into: &scratch)
       trailers.prepareTrailers(exchanges[handle].route.responseEdits)
+      BodyEncoder(.chunked).end(trailers: trailers, into: &scratch)
       downstreams[downstream].transport.write(scratch, &io, &buffers)
     }
     _ = exchanges[handle].machine.responseEnded(at: now)
@@ -289,6 +290,9 @@ extension Worker where IO: ~Copyable {
       exchanges[handle].response.upstreamPersists && exchanges[handle].isTailGiven
       && exchanges[handle].machine.isRequestComplete
       && upstreams[upstream].transport.isReusable
+    if !isReusable && upstreams[upstream].carriesLogin {
+      exchanges[handle].response.persists = false
+    }
     endAttempt(handle, reusable: isReusable)
     finish(handle)
   }
