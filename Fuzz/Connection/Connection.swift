@@ -101,8 +101,10 @@ private struct TestStand: ~Copyable {
       settings: Settings(),
       listeners: [
         ListenerSettings(
-          name: [], table: RouteTable([RouteMatch()]),
-          routes: [RouteSettings(.forward(pool: 0))], desync: tolerates ? .monitor : .strict)
+          name: [],
+          rules: RouteRules(
+            table: RouteTable([RouteMatch()]), routes: [RouteSettings(.forward(pool: 0))]),
+          desync: tolerates ? .monitor : .strict)
       ],
       pools: [settings])
     guard let inbox = try? Inbox<WorkerMessage>() else { fatalError("no descriptors are left") }

@@ -1,7 +1,7 @@
 // A worker's own look at a pool: the rotation it last saw. Asking whether it is still the newest
 // costs one load of a number that rarely changes, so all workers can share it.
 
-import Primitives
+public import Primitives
 
 /// One worker's view of one pool. Never shared between threads.
 public struct PoolView {
@@ -21,6 +21,21 @@ public struct PoolView {
     if rotation.version != pool.record.version || now >= rotation.nextStepAt {
       rotation = pool.rotation(at: now)
     }
+  }
+
+  /// The first of these sticky tokens that leads to a member which may be used.
+  public mutating func living(of tokens: InlineArray<8, UInt64>, at now: Instant) -> UInt64? {
+    refresh(at: now)
+    for position in tokens.indices {
+      guard let index = rotation.membership.index(ofToken: tokens[position]) else { continue }
+      let record = rotation.membership.members[index].record
+      guard record.isEnabled else { continue }
+      switch record.standing(at: now) {
+      case .available, .onTrial: return tokens[position]
+      case .beingTried, .ejected, .down: continue
+      }
+    }
+    return nil
   }
 
   /// Exchanges on the members of this pool, over the whole process. It looks at each of them: for

@@ -69,6 +69,22 @@ public struct Selection: Sendable {
   }
 }
 
+extension Selection {
+  /// Takes a place on the member of this record, whatever its health, and whether or not it takes
+  /// new clients: for one who is there already and can go nowhere else.
+  public mutating func bound(
+    to record: BackendRecord, in view: inout PoolView, at now: Instant
+  ) throws(Unavailability) -> Pick {
+    view.refresh(at: now)
+    guard let index = view.members.firstIndex(where: { $0.record === record }) else {
+      throw .noMembers
+    }
+    let member = view.members[index]
+    guard record.tryReserve(limit: member.maxConnections) else { throw .allFull }
+    return Pick(index: index, member: member, isTrial: false)
+  }
+}
+
 /// A member as picked, with a place taken on it; since that is one place, it can't be copied. It
 /// may outlive the pool's membership, even the pool.
 public struct Pick: ~Copyable, Sendable {

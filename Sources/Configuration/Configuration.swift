@@ -25,7 +25,9 @@ public struct Configuration: Hashable, Sendable {
   public var tracing: Tracing?
   /// Peers whose forwarding fields are believed.
   public var trustedProxies: [AddressRange] = []
+  public var forwardingField = ForwardingField.xForwardedFor
   public var via = true
+  public var viaToBackends = false
   public var requestID = RequestID.forward
   /// Protocols that a client may upgrade to, in lower case.
   public var upgrades = ["websocket"]
@@ -79,12 +81,25 @@ extension Configuration: Section {
     Key(
       "trusted-proxies", \.trustedProxies, .list(of: .addressRange),
       "Proxies in front of Martlet. Only they are believed when they say, in X-Forwarded-For "
-        + "and its like, for whom they speak; what others say there is replaced. Nobody by "
-        + "default, because whoever is believed can choose the address that is logged, limited "
-        + "and hashed."),
+        + "and its like, for whom they speak and whether it came by https; what others say there "
+        + "is replaced. Nobody by default, because whoever is believed can choose the address "
+        + "that is logged, limited and hashed."),
+    Key(
+      "forwarding-field", \.forwardingField, .choice,
+      "The field that the trusted proxies write. The other one they pass on as the client sent "
+        + "it, so it isn't read, and backends don't get it. `x-forwarded-for`: that field, and "
+        + "X-Forwarded-Proto and -Host beside it, as nearly all proxies do. `forwarded`: Forwarded "
+        + "alone (RFC 7239). `both`: each of them in every request, as Martlet does itself; "
+        + "X-Forwarded-For is the one that is read."),
     Key(
       "via", \.via, .flag,
-      "Whether requests and responses get a Via field, as RFC 9110 7.6.3 asks of proxies."),
+      "Whether responses to clients get a Via field (RFC 9110 7.6.3)."),
+    Key(
+      "via-to-backends", \.viaToBackends, .flag,
+      "Whether requests to backends get one too. RFC 9110 7.6.3 asks for it, but nginx and other "
+        + "servers don't compress what they answer to a request with Via, since the proxy might "
+        + "not understand it (`gzip_proxied`). So it is off by default; turn it on where several "
+        + "proxies stand in a row and loops have to be found."),
     Key(
       "request-id", \.requestID, .choice,
       "X-Request-ID, by which one request can be found in the logs of all who had part in it. A "

@@ -57,7 +57,8 @@ extension Form where Value == Configuration.Endpoint {
         return endpoint
       }
       let isBare = !text.contains(":") && parseEndpoint(text + ":80") != nil
-      decoder.mismatch(json, description, suggestion: isBare ? "\"\(text):80\"" : nil)
+      let suggestion = isBare ? "\(text):80" : asciiEndpoint(text)
+      decoder.mismatch(json, description, suggestion: suggestion.map { JSON.quoted($0) })
       return nil
     } write: {
       .string($0.description)
@@ -84,6 +85,11 @@ extension Form where Value == Configuration.HostPattern {
         return .exact(address.isV4 ? "\(address)" : "[\(address)]")
       }
       return isHostName(lower) ? .exact(lower) : nil
+    } suggest: { text in
+      let isPattern = text.hasPrefix("*.")
+      return asciiHostName(isPattern ? text.dropFirst(2) : text[...]).map {
+        isPattern ? "*.\($0)" : $0
+      }
     } write: {
       $0.description
     }
@@ -156,6 +162,8 @@ extension Form where Value == String {
         return address.isV4 ? "\(address)" : "[\(address)]"
       }
       return isHostName(lower) ? lower : nil
+    } suggest: {
+      asciiHostName($0[...])
     } write: {
       $0
     }
@@ -329,6 +337,24 @@ private func parseHostAddress(_ text: Substring) -> IPAddress? {
     return IPAddress(String(text.dropFirst().dropLast())).flatMap { $0.isV4 ? nil : $0 }
   }
   return IPAddress(String(text)).flatMap { $0.isV4 ? $0 : nil }
+}
+
+/// What the name of a host probably should have been: in the form that DNS and requests have for
+/// letters beyond ASCII, and without a dot at its end. Nil for a name that isn't mended by that.
+private func asciiHostName(_ text: Substring) -> String? {
+  let end = text.lastIndex { $0 != "." }.map { text.index(after: $0) } ?? text.startIndex
+  let name = text[..<end].lowercased().split(separator: ".", omittingEmptySubsequences: false)
+    .map { Punycode.label(String($0)) ?? "" }.joined(separator: ".")
+  return isHostName(name) && name != text ? name : nil
+}
+
+/// The same for a name with its port.
+private func asciiEndpoint(_ text: String) -> String? {
+  guard let colon = text.lastIndex(of: ":"), let name = asciiHostName(text[..<colon]) else {
+    return nil
+  }
+  let endpoint = name + text[colon...]
+  return parseEndpoint(endpoint) == nil ? nil : endpoint
 }
 
 /// Labels of letters, digits, hyphens and underscores, in lower case. What ends with a number can

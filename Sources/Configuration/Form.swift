@@ -46,11 +46,13 @@ struct Form<Value: Sendable>: Sendable {
   /// isn't one.
   init(
     text description: FormDescription, parse: @escaping @Sendable (String) -> Value?,
+    suggest: @escaping @Sendable (String) -> String? = { _ in nil },
     write: @escaping @Sendable (Value) -> String
   ) {
     self.init(description) { json, decoder in
       if let text = json.text, let value = parse(text) { return value }
-      decoder.mismatch(json, description)
+      let suggestion = json.text.flatMap(suggest)
+      decoder.mismatch(json, description, suggestion: suggestion.map { JSON.quoted($0) })
       return nil
     } write: {
       .string(write($0))

@@ -110,17 +110,20 @@ extension Configuration.Listener: Section {
       .port("the port to redirect to"),
       "Answers every request with a redirect to this port by https, 443 for most. Routes whose "
         + "path lies in `/.well-known/acme-challenge/` are served as ever, so that certificates "
-        + "can be renewed. Not together with `tls`."),
+        + "can be renewed. So are requests of which a trusted proxy says that they came to it by "
+        + "https (`trusted-proxies`). Not together with `tls`."),
     Key(
       "hsts", optional: \.hsts, .section,
       "Adds Strict-Transport-Security to responses: browsers that saw it use https alone from "
         + "then on. Off by default, because it can't be taken back before its time. `{}` is "
-        + "enough to turn it on; it needs `tls`."),
+        + "enough to turn it on; it needs `tls`, or `trusted-proxies` that speak it: then it is "
+        + "added where they say that the client came by https."),
     Key(
       "desync", \.desync, .choice,
       "What becomes of a request that the RFCs call invalid but whose fault can be repaired in "
         + "such a way that no server sees another boundary: a length stated twice, a folded "
-        + "field, a space before a colon, a field name with odd characters. `strict`: 400. "
+        + "field, a space before a colon, a field name with odd characters, a target that isn't "
+        + "ASCII. `strict`: 400. "
         + "`defensive`: it is repaired, counted, and the connection closes after the answer. "
         + "`monitor`: the same, and the access log names what strict would have refused; for a "
         + "time, to see who such clients are. What could move a boundary is refused in each "

@@ -5,11 +5,20 @@ extension Configuration {
   /// Where a certificate authority looks for its challenge (RFC 8555 8.3).
   public static let challengePath = "/.well-known/acme-challenge"
 
+  /// Whether `listener` has routes of its own for clients who came by TLS to a trusted proxy.
+  public func distinguishesTLS(on listener: Listener) -> Bool {
+    listener.tls == nil && !trustedProxies.isEmpty
+      && (listener.redirectToHTTPS != nil || listener.hsts != nil)
+  }
+
   /// The routes of `listener`, the most specific first: the first that matches decides. A request
   /// that none matches has no route.
-  public func routes(on listener: Listener) -> [Route] {
+  ///
+  /// With `byTLS` those for clients who came by TLS, here or to a trusted proxy: these are not sent
+  /// to https.
+  public func routes(on listener: Listener, byTLS: Bool = false) -> [Route] {
     var result = routes.filter { $0.listeners.isEmpty || $0.listeners.contains(listener.name) }
-    if let port = listener.redirectToHTTPS {
+    if let port = listener.redirectToHTTPS, !byTLS {
       let challenges = Self.challengePath + "/"
       result.removeAll { !($0.path + "/").hasPrefix(challenges) }
       var redirect = Redirect()
@@ -17,7 +26,7 @@ extension Configuration {
       redirect.port = port
       result.append(Route(.redirect(redirect)))
     }
-    if listener.tls != nil, let hsts = listener.hsts {
+    if listener.tls != nil || byTLS, let hsts = listener.hsts {
       let field = Field(name: "Strict-Transport-Security", value: hsts.fieldValue)
       for index in result.indices { result[index].responseEdits.set.append(field) }
     }

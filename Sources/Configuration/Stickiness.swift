@@ -76,8 +76,8 @@ extension Configuration.Stickiness: Section {
       "Whether requests that other sites lead to bring the cookie. `none` needs HTTPS."),
     Key(
       "secure", \.secure, .choice,
-      "When the cookie is kept to HTTPS: `auto` where the client came by TLS, `always` behind a "
-        + "proxy that terminates TLS."),
+      "When the cookie is kept to HTTPS: `auto` where the client came by TLS, here or as a "
+        + "trusted proxy says; `always` behind any other proxy that terminates TLS."),
     Key("http-only", \.isHTTPOnly, .flag, "Keeps the cookie from scripts in the page."),
   ]
 }

@@ -59,7 +59,7 @@ extension Configuration {
           key: "\(path).redirect-to-https",
           "the listener speaks https itself (tls), so it would redirect for ever")
       }
-      if listener.tls == nil && listener.hsts != nil {
+      if listener.tls == nil && listener.hsts != nil && trustedProxies.isEmpty {
         decoder.report(
           key: "\(path).hsts",
           "without tls it has no effect: browsers ignore it on plain http (RFC 6797 7.2)")

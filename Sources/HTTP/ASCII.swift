@@ -26,6 +26,12 @@ extension UInt8 {
     isIn(low: 0x03FF_6000_0000_0000, high: 0x47FF_FFFE_87FF_FFFE)
   }
 
+  /// A character of the field names that nobody reads in two ways: a letter, a digit or a hyphen.
+  @inlinable public var isPlainNameByte: Bool {
+    // - 0-9 | A-Z a-z
+    isIn(low: 0x03FF_2000_0000_0000, high: 0x07FF_FFFE_07FF_FFFE)
+  }
+
   @inlinable public var isDigit: Bool { self &- 0x30 < 10 }
 
   /// Optional white space (RFC 9110 5.6.3): space or tab.

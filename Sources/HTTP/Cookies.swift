@@ -1,44 +1,50 @@
-// Finding a cookie in a request (RFC 6265 5.4): `name=value` pairs between semicolons, in one field
+// Finding cookies in a request (RFC 6265 5.4): `name=value` pairs between semicolons, in one field
 // or, from HTTP/2, in several.
 //
 // Only looked for, never checked as a whole: what isn't a pair is passed over, since it is the
-// application's, and not ours to refuse.
+// application's, and not ours to refuse. There may be several of one name, which a browser sends
+// for the paths and domains that they were set for.
 
 import Primitives
 
-extension FieldBlock {
-  /// The value of the first cookie of this name, compared byte for byte.
-  public func cookie(named name: Span<UInt8>) -> Slice? {
-    guard contains(.cookie) else { return nil }
-    for index in 0..<count where self[index].known == .cookie && !self[index].isRemoved {
-      if let value = Self.cookie(named: name, in: self[index].value, of: self) { return value }
-    }
-    return nil
-  }
+/// The values of all cookies of one name, compared byte for byte, in their order.
+public struct CookieValues {
+  private let name: [UInt8]
+  private var field = 0
+  /// Where the next pair begins in the field.
+  private var start = 0
 
-  private static func cookie(
-    named name: Span<UInt8>, in field: Slice, of block: borrowing FieldBlock
-  ) -> Slice? {
-    let bytes = block.bytes(of: field)
-    var start = 0
-    while start < bytes.count {
-      var end = start
-      while end < bytes.count && bytes[end] != 0x3B { end += 1 }
-      while start < end && bytes[start].isBlank { start += 1 }
-      let equals = start + name.count
-      if equals < end, bytes[equals] == 0x3D, isEqual(bytes, start, name) {
-        var last = end
-        while last > equals + 1 && bytes[last - 1].isBlank { last -= 1 }
-        let from = Int(field.start) + equals + 1
-        return Slice(from..<(Int(field.start) + last))
+  public init(named name: [UInt8]) { self.name = name }
+
+  public mutating func next(in block: borrowing FieldBlock) -> Slice? {
+    guard block.contains(.cookie) else { return nil }
+    while field < block.count {
+      if block[field].known == .cookie && !block[field].isRemoved,
+        let value = nextPair(of: block[field].value, in: block)
+      {
+        return value
       }
-      start = end + 1
+      field += 1
+      start = 0
     }
     return nil
   }
 
-  private static func isEqual(_ bytes: Span<UInt8>, _ start: Int, _ name: Span<UInt8>) -> Bool {
-    for index in 0..<name.count where bytes[start + index] != name[index] { return false }
-    return true
+  private mutating func nextPair(of value: Slice, in block: borrowing FieldBlock) -> Slice? {
+    let bytes = block.bytes(of: value)
+    while start < bytes.count {
+      let end = bytes.firstIndex(of: 0x3B, in: start..<bytes.count)
+      var first = start
+      start = end + 1
+      while first < end && bytes[first].isBlank { first += 1 }
+      let equals = first + name.count
+      guard equals < end, bytes[equals] == 0x3D,
+        bytes.extracting(first..<equals).equals(name.span)
+      else { continue }
+      var last = end
+      while last > equals + 1 && bytes[last - 1].isBlank { last -= 1 }
+      return Slice((Int(value.start) + equals + 1)..<(Int(value.start) + last))
+    }
+    return nil
   }
 }

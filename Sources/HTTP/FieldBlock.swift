@@ -56,8 +56,9 @@ public struct FieldBlock: ~Copyable {
   @usableFromInline internal var fields: [Field] = []
   /// Every known field that was ever listed; a removal doesn't clear its bit.
   private var seen: KnownFieldSet = []
-  /// Was a name with `_` ever listed? Nearly no client sends one.
-  private var hasUnderscore = false
+  /// Was a name ever listed that holds more than letters, digits and hyphens? Nearly no client
+  /// sends one.
+  private var hasOddName = false
   /// The line under construction: where its name and its value begin.
   private var open: (known: KnownField, name: Int, value: Int)? = nil
 
@@ -68,7 +69,7 @@ public struct FieldBlock: ~Copyable {
     text.removeAll()
     fields.removeAll(keepingCapacity: true)
     seen = []
-    hasUnderscore = false
+    hasOddName = false
     open = nil
   }
 
@@ -170,15 +171,27 @@ public struct FieldBlock: ~Copyable {
     }
   }
 
-  /// Removes the fields whose names become one of these when `_` is read as `-`, but not these
-  /// themselves. Backends behind CGI or WSGI can't tell the two apart, so a client that may not set
-  /// X-Forwarded-For may not set X_Forwarded_For either.
+  /// Removes the fields of this name and, among the first `count` fields, those whose names look
+  /// alike (`isAlike`).
+  public mutating func removeAll(named name: Span<UInt8>, alikeAmongFirst count: Int) {
+    for index in fields.indices where Int(fields[index].name.count) == name.count {
+      let isMeant =
+        index < count
+        ? bytes(of: fields[index].name).isAlike(name)
+        : bytes(of: fields[index].name).equalsIgnoringCase(name)
+      if isMeant { fields[index].isRemoved = true }
+    }
+  }
+
+  /// Removes the fields whose names look like one of these, but not these themselves. Backends
+  /// behind CGI or WSGI can't tell them apart, so a client that may not set X-Forwarded-For may not
+  /// set X_Forwarded_For either.
   public mutating func removeLookalikes(of known: KnownFieldSet) {
-    guard hasUnderscore else { return }
+    guard hasOddName else { return }
     for field in KnownField.allCases where known.contains(field) {
       for index in fields.indices
       where fields[index].known == nil
-        && bytes(of: fields[index].name).isLookalike(of: field.name.bytes)
+        && bytes(of: fields[index].name).isAlike(field.name.bytes)
       {
         fields[index].isRemoved = true
       }
@@ -277,8 +290,8 @@ public struct FieldBlock: ~Copyable {
   public mutating func list(_ known: KnownField?, name: Slice, value: Slice, lineEnd: Int) {
     if let known {
       seen.insert(known)
-    } else if !hasUnderscore && Self.hasUnderscore(name, in: text) {
-      hasUnderscore = true
+    } else if !hasOddName && Self.isOdd(name, in: text) {
+      hasOddName = true
     }
     fields.append(Field(name: name, value: value, lineEnd: UInt32(lineEnd), known: known))
   }
@@ -323,20 +336,25 @@ public struct FieldBlock: ~Copyable {
       lineEnd: text.count)
   }
 
-  private static func hasUnderscore(_ name: Slice, in text: borrowing ByteBuffer) -> Bool {
-    let bytes = text.bytes
-    return bytes.firstIndex(of: 0x5F, in: name.range) < name.range.upperBound
+  private static func isOdd(_ name: Slice, in text: borrowing ByteBuffer) -> Bool {
+    let bytes = text.bytes.extracting(name.range)
+    for index in 0..<bytes.count where !bytes[index].isPlainNameByte { return true }
+    return false
   }
 }
 
 extension Span where Element == UInt8 {
-  /// Equal to `name` when `_` counts as `-`, and not equal otherwise.
-  fileprivate func isLookalike(of name: Span<UInt8>) -> Bool {
+  /// Equal to `name` for a program that finds fields as variables (RFC 3875 4.1.18): all but
+  /// letters and digits is one character there, `_`. Most servers do so with `-` alone, lighttpd
+  /// with every other character too.
+  fileprivate func isAlike(_ name: Span<UInt8>) -> Bool {
     if count != name.count { return false }
-    for index in 0..<count {
-      let byte = self[index] == 0x5F ? 0x2D : self[index].lowercased
-      if byte != name[index].lowercased { return false }
-    }
-    return !equalsIgnoringCase(name)
+    for index in 0..<count where self[index].inVariable != name[index].inVariable { return false }
+    return true
   }
+}
+
+extension UInt8 {
+  /// What becomes of this byte of a name in a variable's name.
+  fileprivate var inVariable: UInt8 { isPlainNameByte && self != 0x2D ? lowercased : 0x5F }
 }

@@ -9,7 +9,8 @@ public enum HTTP1Error: UInt8, Error, Equatable, Sendable, CaseIterable {
   // Octets and lines (RFC 9112 2.2).
   case bareLineFeed, bareCarriageReturn, controlCharacter, tooManyEmptyLines
   // The start line (RFC 9112 3 and 4).
-  case badRequestLine, badMethod, badTarget, targetTooLong, badVersion, badStatusLine
+  case badRequestLine, badMethod, badTarget, targetNotASCII, targetTooLong, badVersion
+  case badStatusLine
   // Field lines (RFC 9112 5).
   case headTooLarge, tooManyFields, obsFold, spaceBeforeColon, badFieldName
   // Host (RFC 9112 3.2).
@@ -63,6 +64,7 @@ public enum HTTP1Error: UInt8, Error, Equatable, Sendable, CaseIterable {
     case .badRequestLine: "bad-request-line"
     case .badMethod: "bad-method"
     case .badTarget: "bad-target"
+    case .targetNotASCII: "target-not-ascii"
     case .targetTooLong: "target-too-long"
     case .badVersion: "bad-version"
     case .badStatusLine: "bad-status-line"

@@ -45,8 +45,9 @@ public struct RequestParser: Sendable {
     scanner = HeadScanner()
     head.adopt(text)
     let lineEnd = text.firstIndex(of: 0x0D, in: 0..<text.count)
-    try head.parseRequestLine(text.extracting(0..<lineEnd), limits)
+    let isEscaped = try head.parseRequestLine(text.extracting(0..<lineEnd), limits, rules)
     tolerated = try head.fields.listLines(of: text, from: lineEnd + 2, rules)
+    if isEscaped { tolerated.insert(.targetNotASCII) }
     if rules == .tolerant && head.fields.unifyContentLength() {
       tolerated.insert(.repeatedContentLength)
     }
@@ -57,10 +58,11 @@ public struct RequestParser: Sendable {
 }
 
 extension RequestHead {
-  /// `method SP target SP version`, with single spaces (RFC 9112 3).
+  /// `method SP target SP version`, with single spaces (RFC 9112 3). Returns whether the target had
+  /// to be escaped.
   fileprivate mutating func parseRequestLine(
-    _ line: Span<UInt8>, _ limits: HeadLimits
-  ) throws(HTTP1Error) {
+    _ line: Span<UInt8>, _ limits: HeadLimits, _ rules: FieldLineRules
+  ) throws(HTTP1Error) -> Bool {
     var index = 0
     while index < line.count && line[index].isTokenByte { index += 1 }
     guard index > 0, index <= HeadLimits.methodByteCount, index < line.count, line[index] == 0x20
@@ -71,6 +73,11 @@ extension RequestHead {
     let start = index + 1
     index = start
     while index < line.count && line[index].isTargetByte { index += 1 }
+    let isEscaped = index < line.count && line[index] >= 0x80
+    if isEscaped {
+      guard rules == .tolerant else { throw .targetNotASCII }
+      while index < line.count && (line[index].isTargetByte || line[index] >= 0x80) { index += 1 }
+    }
     if index - start > limits.targetByteCount { throw .targetTooLong }
     guard index > start else { throw .badTarget }
     guard index < line.count else { throw .badRequestLine }
@@ -82,7 +89,32 @@ extension RequestHead {
     self.version = version
     target = Slice(start..<index)
     try parseTarget(line, start..<index)
+    if isEscaped { try escapeTarget(limits) }
+    return isEscaped
   }
+
+  /// Escapes what isn't ASCII in the path and the query (RFC 3986 2.1).
+  private mutating func escapeTarget(_ limits: HeadLimits) throws(HTTP1Error) {
+    path = escaped(path)
+    query = query.map { escaped($0) }
+    if Int(path.count) + Int(query?.count ?? 0) > limits.targetByteCount { throw .targetTooLong }
+  }
+
+  private mutating func escaped(_ part: Slice) -> Slice {
+    var text = ByteBuffer(capacity: 3 * Int(part.count))
+    for byte in fields.array(part) {
+      if byte < 0x80 {
+        text.append(byte)
+      } else {
+        text.append(0x25)
+        text.append(Self.digit(byte >> 4))
+        text.append(Self.digit(byte & 0xF))
+      }
+    }
+    return fields.store(text.bytes)
+  }
+
+  private static func digit(_ value: UInt8) -> UInt8 { value < 10 ? 0x30 + value : 0x37 + value }
 
   private mutating func parseTarget(
     _ line: Span<UInt8>, _ range: Range<Int>

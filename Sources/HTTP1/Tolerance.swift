@@ -4,7 +4,7 @@
 // A reason is tolerable when its repair leaves no two readings of where the message ends: neither
 // whoever sent the head on to us nor whoever gets it from us can see another boundary than we do.
 // The repair is made in the head, so that what comes out of a tolerant parser is what a strict one
-// would have taken. In requests everything about line ends, the request line, Host,
+// would have taken. In requests everything else about line ends, the request line, Host,
 // Transfer-Encoding and chunks stays refused in every mode. In responses a few of these can be
 // tolerated, because no stranger stands behind us who reads the same bytes. Trailers are always
 // read strictly. docs/SECURITY.md tells operators about it.
@@ -24,6 +24,8 @@ extension HTTP1Error {
     .spaceBeforeColon,
     // The field is left out, as many servers do.
     .badFieldName,
+    // RFC 3986 2.5: what isn't ASCII is escaped, as the client should have done.
+    .targetNotASCII,
   ]
 
   /// The reasons that can be put up with in a response.

@@ -61,6 +61,7 @@ public enum Metric: Int, CaseIterable, Sendable {
   case refusedBadRequestLine
   case refusedBadMethod
   case refusedBadTarget
+  case refusedTargetNotASCII
   case refusedTargetTooLong
   case refusedBadVersion
   case refusedHeadTooLarge
@@ -89,6 +90,7 @@ public enum Metric: Int, CaseIterable, Sendable {
   case toleratedSpaceBeforeColon
   case toleratedBadFieldName
   case toleratedRepeatedContentLength
+  case toleratedTargetNotASCII
   /// Of a response, forgiven by a pool that isn't strict.
   case responseObsFold
   case responseBadFieldName
@@ -284,6 +286,8 @@ extension Metric {
       .counter(Self.refused, "reason=\"bad-request-line\"", Self.refusedHelp)
     case .refusedBadMethod: .counter(Self.refused, "reason=\"bad-method\"", Self.refusedHelp)
     case .refusedBadTarget: .counter(Self.refused, "reason=\"bad-target\"", Self.refusedHelp)
+    case .refusedTargetNotASCII:
+      .counter(Self.refused, "reason=\"target-not-ascii\"", Self.refusedHelp)
     case .refusedTargetTooLong:
       .counter(Self.refused, "reason=\"target-too-long\"", Self.refusedHelp)
     case .refusedBadVersion: .counter(Self.refused, "reason=\"bad-version\"", Self.refusedHelp)
@@ -327,6 +331,8 @@ extension Metric {
       .counter(Self.tolerated, "reason=\"bad-field-name\"", Self.toleratedHelp)
     case .toleratedRepeatedContentLength:
       .counter(Self.tolerated, "reason=\"repeated-content-length\"", Self.toleratedHelp)
+    case .toleratedTargetNotASCII:
+      .counter(Self.tolerated, "reason=\"target-not-ascii\"", Self.toleratedHelp)
     case .responseObsFold: .counter(Self.forgiven, "reason=\"obs-fold\"", Self.forgivenHelp)
     case .responseBadFieldName:
       .counter(Self.forgiven, "reason=\"bad-field-name\"", Self.forgivenHelp)

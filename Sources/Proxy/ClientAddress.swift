@@ -1,37 +1,66 @@
-// Who the client is, when there may be proxies in front of us.
+// Who the client is, and whether it came by TLS, when there may be proxies in front of us.
 //
 // A forwarding field is only as true as whoever wrote it. So it is read from its end, which our
 // own peer wrote, towards its beginning, and only as long as each address is a trusted proxy: the
 // first one that isn't is the client. Whatever stands to the left of it anybody may have made up.
+// And only the field that the trusted proxies write is read at all: the other one they pass on as
+// the client sent it.
 
 public import HTTP
 public import Primitives
 
-/// The address of the client behind `peer`.
-///
-/// X-Forwarded-For is read, and Forwarded (RFC 7239) where there is none. An entry that is no
-/// address ends the walk at the proxy that passed it on.
-public func clientAddress(
-  peer: IPAddress, fields: borrowing FieldBlock, trusted: [AddressRange]
-) -> IPAddress {
-  guard isTrusted(peer, trusted) else { return peer }
-  let known: KnownField = fields.contains(.xForwardedFor) ? .xForwardedFor : .forwarded
-  var client = peer
-  var index = fields.count
-  while index > 0 {
-    index -= 1
-    let field = fields[index]
-    if field.known != known || field.isRemoved { continue }
-    var elements = ListElements(field.value)
-    while let element = elements.last(in: fields) {
-      let text = fields.bytes(of: element)
-      let address = known == .forwarded ? forwardedFor(text) : nodeAddress(text)
-      guard let address else { return client }
-      client = address
-      if !isTrusted(address, trusted) { return client }
+/// In which field the trusted proxies say for whom they speak.
+public enum ForwardingField: Sendable {
+  /// X-Forwarded-For, with X-Forwarded-Proto and its like beside it.
+  case xForwardedFor
+  /// Forwarded (RFC 7239).
+  case forwarded
+  /// In both; X-Forwarded-For is the one that is read.
+  case both
+
+  var readsForwarded: Bool { self == .forwarded }
+}
+
+/// Where a request comes from.
+public struct RequestOrigin: Equatable, Sendable {
+  /// The client behind the trusted proxies.
+  public var client: IPAddress
+  /// Whether it came by TLS; nil where no trusted proxy says so.
+  public var isTLS: Bool?
+
+  /// Of a request that came from `peer`. An entry that is no address ends the walk at the proxy
+  /// that passed it on.
+  public init(peer: IPAddress, fields: borrowing FieldBlock, policy: ForwardingPolicy) {
+    client = peer
+    guard isTrusted(peer, policy.trustedProxies) else { return }
+    if policy.field.readsForwarded {
+      walk(fields, .forwarded, policy.trustedProxies)
+    } else {
+      walk(fields, .xForwardedFor, policy.trustedProxies)
+      isTLS = fields.statedProtocol
     }
   }
-  return client
+
+  private mutating func walk(
+    _ fields: borrowing FieldBlock, _ known: KnownField, _ trusted: [AddressRange]
+  ) {
+    guard fields.contains(known) else { return }
+    var index = fields.count
+    while index > 0 {
+      index -= 1
+      let field = fields[index]
+      if field.known != known || field.isRemoved { continue }
+      var elements = ListElements(field.value)
+      while let element = elements.last(in: fields) {
+        let text = fields.bytes(of: element)
+        let hop = known == .forwarded ? Hop(forwarded: text) : Hop(from: nodeAddress(text))
+        if let isTLS = hop.isTLS { self.isTLS = isTLS }
+        guard let address = hop.from else { return }
+        client = address
+        if !isTrusted(address, trusted) { return }
+      }
+    }
+  }
 }
 
 func isTrusted(_ address: IPAddress, _ trusted: [AddressRange]) -> Bool {
@@ -39,32 +68,67 @@ func isTrusted(_ address: IPAddress, _ trusted: [AddressRange]) -> Bool {
   return false
 }
 
-private let forParameter: StaticString = "for="
-
-/// The `for` parameter of one element of Forwarded (RFC 7239 4). Nil also when its quotes don't
-/// pair up, or hold a backslash: then it may be the inside of a string that a client chose.
-private func forwardedFor(_ element: Span<UInt8>) -> IPAddress? {
-  var client: IPAddress?
-  var isQuoted = false
-  var start = 0
-  for index in 0...element.count {
-    if index < element.count {
-      if element[index] == 0x5C { return nil }
-      if element[index] == 0x22 { isQuoted.toggle() }
-      if isQuoted || element[index] != 0x3B { continue }
+extension FieldBlock {
+  /// What the last element of X-Forwarded-Proto says, which our peer wrote.
+  fileprivate var statedProtocol: Bool? {
+    guard contains(.xForwardedProto) else { return nil }
+    var stated: Bool?
+    for index in 0..<count where self[index].known == .xForwardedProto && !self[index].isRemoved {
+      var elements = ListElements(self[index].value)
+      if let element = elements.last(in: self) { stated = isTLSProtocol(bytes(of: element)) }
     }
-    let pair = trimmed(element.extracting(start..<index))
-    start = index + 1
-    guard pair.count > 4, pair.extracting(..<4).equalsIgnoringCase(forParameter.bytes) else {
-      continue
-    }
-    var value = pair.extracting(4...)
-    if value.count >= 2 && value[0] == 0x22 && value[value.count - 1] == 0x22 {
-      value = value.extracting(1..<(value.count - 1))
-    }
-    client = nodeAddress(value)
+    return stated
   }
-  return isQuoted ? nil : client
+}
+
+/// Nil for what is neither HTTP nor HTTPS.
+private func isTLSProtocol(_ name: Span<UInt8>) -> Bool? {
+  if name.equalsIgnoringCase(("https" as StaticString).bytes) { return true }
+  if name.equalsIgnoringCase(("wss" as StaticString).bytes) { return true }
+  if name.equalsIgnoringCase(("http" as StaticString).bytes) { return false }
+  return name.equalsIgnoringCase(("ws" as StaticString).bytes) ? false : nil
+}
+
+/// What a proxy says about the hop to it.
+private struct Hop {
+  var from: IPAddress?
+  var isTLS: Bool?
+
+  init(from address: IPAddress?) { from = address }
+
+  /// One element of Forwarded (RFC 7239 4). It says nothing when its quotes don't pair up, or hold
+  /// a backslash: then it may be the inside of a string that a client chose.
+  init(forwarded element: Span<UInt8>) {
+    var isQuoted = false
+    var start = 0
+    var hop = Hop(from: nil)
+    for index in 0...element.count {
+      if index < element.count {
+        if element[index] == 0x5C { return }
+        if element[index] == 0x22 { isQuoted.toggle() }
+        if isQuoted || element[index] != 0x3B { continue }
+      }
+      let pair = trimmed(element.extracting(start..<index))
+      start = index + 1
+      if let value = pair.value(of: "for") { hop.from = nodeAddress(value) }
+      if let value = pair.value(of: "proto") { hop.isTLS = isTLSProtocol(value) }
+    }
+    if !isQuoted { self = hop }
+  }
+}
+
+extension Span where Element == UInt8 {
+  /// The value of a parameter of this name, without quotes.
+  @_lifetime(copy self)
+  fileprivate func value(of name: StaticString) -> Span<UInt8>? {
+    let end = name.bytes.count
+    guard count > end + 1, self[end] == 0x3D,
+      extracting(first: end).equalsIgnoringCase(name.bytes)
+    else { return nil }
+    let value = extracting((end + 1)...)
+    guard value.count >= 2, value[0] == 0x22, value[value.count - 1] == 0x22 else { return value }
+    return value.extracting(1..<(value.count - 1))
+  }
 }
 
 @_lifetime(copy text)

@@ -10,17 +10,24 @@ public import Primitives
 public struct ForwardingPolicy: Sendable {
   /// Proxies whose forwarding fields are believed.
   public var trustedProxies: [AddressRange]
+  /// The field in which they say it. The other one is nobody's word.
+  public var field: ForwardingField
+  /// To responses.
   public var addsVia: Bool
+  public var addsViaToRequests: Bool
   /// Protocols that a client may switch to, in lower case, with their version where they have one;
   /// `h2c` never is one.
   public var upgradeTokens: [[UInt8]]
 
   public init(
-    trustedProxies: [AddressRange] = [], addsVia: Bool = true,
+    trustedProxies: [AddressRange] = [], field: ForwardingField = .xForwardedFor,
+    addsVia: Bool = true, addsViaToRequests: Bool = false,
     upgradeTokens: [[UInt8]] = [Array("websocket".utf8)]
   ) {
     self.trustedProxies = trustedProxies
+    self.field = field
     self.addsVia = addsVia
+    self.addsViaToRequests = addsViaToRequests
     self.upgradeTokens = upgradeTokens
   }
 }
@@ -32,16 +39,22 @@ public enum FieldEdit: Sendable, Equatable {
   case remove(name: [UInt8])
 }
 
+extension FieldEdit {
+  var name: [UInt8] {
+    switch self {
+    case .set(let name, _), .remove(let name): name
+    }
+  }
+}
+
 extension FieldBlock {
+  /// Makes these changes. A name takes those along that a backend may take for it, as X_User is
+  /// for X-User; what an edit itself has set is only replaced by its very name.
   public mutating func apply(_ edits: [FieldEdit]) {
+    let arrivedCount = count
     for edit in edits {
-      switch edit {
-      case .set(let name, let value):
-        removeAll(named: name.span)
-        append(name: name.span, value: value.span)
-      case .remove(let name):
-        removeAll(named: name.span)
-      }
+      removeAll(named: edit.name.span, alikeAmongFirst: arrivedCount)
+      if case .set(let name, let value) = edit { append(name: name.span, value: value.span) }
     }
   }
 
@@ -89,6 +102,10 @@ extension KnownFieldSet {
   fileprivate static let forwarding: KnownFieldSet = [
     .forwarded, .xForwardedFor, .xForwardedProto, .xForwardedHost, .xForwardedPort, .xRealIP,
   ]
+  /// The same without Forwarded.
+  fileprivate static let xForwarded: KnownFieldSet = [
+    .xForwardedFor, .xForwardedProto, .xForwardedHost, .xForwardedPort, .xRealIP,
+  ]
   /// What no backend gets to see. Proxy is read by CGI programs as the variable HTTP_PROXY
   /// (CVE-2016-5385), and no client has a use for it.
   fileprivate static let forProxiesOnly: KnownFieldSet = [.proxyAuthorization, .proxy]
@@ -100,6 +117,8 @@ extension KnownFieldSet {
 public struct ForwardedRequest: Sendable {
   /// The client behind the trusted proxies: what ip-hash, limits and the log use.
   public var client: IPAddress
+  /// Whether that client came by TLS, to us or to a trusted proxy.
+  public var isTLS: Bool
   /// The protocol that the client asks to switch to, where it may: a slice of the head.
   public var upgrade: Slice?
 }
@@ -108,19 +127,21 @@ public struct ForwardedRequest: Sendable {
 public func prepareRequest(
   _ head: inout RequestHead, peer: IPAddress, isTLS: Bool, policy: ForwardingPolicy
 ) -> ForwardedRequest {
-  let client = clientAddress(peer: peer, fields: head.fields, trusted: policy.trustedProxies)
+  let origin = RequestOrigin(peer: peer, fields: head.fields, policy: policy)
   let upgrade = permittedUpgrade(head, policy)
   head.fields.removeHopByHop()
   head.fields.removeAll(of: .forProxiesOnly)
-  setForwardingFields(
-    &head, peer: peer, isTLS: isTLS, isTrusted: isTrusted(peer, policy.trustedProxies))
-  if policy.addsVia { head.fields.addVia(head.version) }
+  head.fields.removeUnfoundedForwarding(origin, from: peer, policy)
+  setForwardingFields(&head, peer: peer, isTLS: isTLS, clientIsTLS: origin.isTLS ?? isTLS)
+  if policy.addsViaToRequests { head.fields.addVia(head.version) }
+  head.countForward()
   if let upgrade {
     head.fields.beginField(.upgrade)
     head.fields.appendValue(upgrade)
     head.fields.endField()
   }
-  return ForwardedRequest(client: client, upgrade: upgrade)
+  return ForwardedRequest(
+    client: origin.client, isTLS: origin.isTLS ?? isTLS, upgrade: upgrade)
 }
 
 /// The protocol that the client may switch to. A request with a body may ask for one as well: the
@@ -138,15 +159,33 @@ private func permittedUpgrade(_ head: borrowing RequestHead, _ policy: Forwardin
   return nil
 }
 
+extension FieldBlock {
+  /// Removes what says who asked and isn't the word of a trusted proxy.
+  fileprivate mutating func removeUnfoundedForwarding(
+    _ origin: RequestOrigin, from peer: IPAddress, _ policy: ForwardingPolicy
+  ) {
+    removeLookalikes(of: .forwarding)
+    guard isTrusted(peer, policy.trustedProxies) else { return removeAll(of: .forwarding) }
+    switch policy.field {
+    case .xForwardedFor: removeAll(of: .forwarded)
+    case .forwarded: removeAll(of: .xForwarded)
+    case .both: break
+    }
+    // Not every proxy writes it, so what a client sent may have come through.
+    if let value = first(.xRealIP), IPAddress(bytes(of: value)) != origin.client {
+      removeAll(of: .xRealIP)
+    }
+  }
+}
+
+/// `isTLS` is how our peer came to us, `clientIsTLS` how the client came to the first proxy.
 private func setForwardingFields(
-  _ head: inout RequestHead, peer: IPAddress, isTLS: Bool, isTrusted: Bool
+  _ head: inout RequestHead, peer: IPAddress, isTLS: Bool, clientIsTLS: Bool
 ) {
-  head.fields.removeLookalikes(of: .forwarding)
-  if !isTrusted { head.fields.removeAll(of: .forwarding) }
   let address = head.fields.store(peer)
   appendToList(&head.fields, .xForwardedFor) { fields in fields.appendValue(address) }
   if !head.fields.contains(.xForwardedProto) {
-    head.fields.append(.xForwardedProto, isTLS ? "https" : "http")
+    head.fields.append(.xForwardedProto, clientIsTLS ? "https" : "http")
   }
   let authority = head.authority
   if !head.fields.contains(.xForwardedHost) && !authority.isEmpty {

@@ -72,9 +72,11 @@ public struct RouteTable: Sendable {
 
   /// The route for `host` (without port, any case) and the normalised `path`, or nil for none.
   public func match(host fullHost: Span<UInt8>, path: Span<UInt8>) -> Int? {
-    // A trailing dot makes a name absolute and names the same host (RFC 9110 4.2.3).
-    let dotted = fullHost.count > 1 && fullHost[fullHost.count - 1] == 0x2E
-    let host = dotted ? fullHost.extracting(droppingLast: 1) : fullHost
+    // A trailing dot makes a name absolute and names the same host (RFC 9110 4.2.3). More of them
+    // make it no name at all, but some backends take them off too, so no route is passed by.
+    var end = fullHost.count
+    while end > 1 && fullHost[end - 1] == 0x2E { end -= 1 }
+    let host = fullHost.extracting(first: end)
     var best = Self.first(any, host.extracting(..<0), path)
     if exact.isEmpty && below.isEmpty { return best }
     // From the end on, so that at each dot the hash is that of the name behind it.

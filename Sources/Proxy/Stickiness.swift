@@ -10,7 +10,7 @@ import Primitives
 public struct Stickiness: Sendable {
   /// When the cookie is kept to HTTPS.
   public enum Secure: Sendable {
-    /// Where the client came by TLS.
+    /// Where the client came by TLS, here or to a trusted proxy.
     case automatic
     case always, never
   }
@@ -27,10 +27,19 @@ public struct Stickiness: Sendable {
     self.secure = secure
   }
 
-  /// The token that a request brings; 0 for none.
-  public func token(in fields: borrowing FieldBlock) -> UInt64 {
-    guard let value = fields.cookie(named: name.span) else { return 0 }
-    return Self.token(fields.bytes(of: value)) ?? 0
+  /// The tokens that a request brings, in its order, and 0 behind the last. A browser sends a
+  /// cookie of this name for each path and domain that it was set for; of more than 8 the rest is
+  /// passed over.
+  public func tokens(in fields: borrowing FieldBlock) -> InlineArray<8, UInt64> {
+    var tokens = InlineArray<8, UInt64>(repeating: 0)
+    var count = 0
+    var cookies = CookieValues(named: name)
+    while count < tokens.count, let value = cookies.next(in: fields) {
+      guard let token = Self.token(fields.bytes(of: value)), token != 0 else { continue }
+      tokens[count] = token
+      count += 1
+    }
+    return tokens
   }
 
   /// Adds the field that makes the client stick to the member with this token.

@@ -19,6 +19,8 @@ struct ActiveExchange: ~Copyable {
   let route: RouteSettings
   /// Nil when it isn't recorded.
   let trace: TraceContext?
+  /// Did the client come by TLS, here or to a trusted proxy?
+  let cameByTLS: Bool
 
   var selection: Selection
   /// The member that the current attempt is made at, with the place taken there.
@@ -31,6 +33,11 @@ struct ActiveExchange: ~Copyable {
   var queuedAt: Instant?
   /// How long it has stood there, all told.
   var queueTime = TimeSpan.zero
+  /// The upstream connection by which the client is logged in at this pool, and which alone the
+  /// request may go over; `.none` for most.
+  var login = Handle.none
+  /// Does the request bring credentials for its connection?
+  let logsIn: Bool
   /// The upstream connection that the current attempt holds; `.none` between attempts.
   var upstream = Handle.none
 
@@ -65,11 +72,13 @@ struct ActiveExchange: ~Copyable {
 
   init(
     machine: consuming Exchange, downstream: Handle, generation: Int, pool: PoolSettings,
-    poolIndex: Int, route: RouteSettings, trace: TraceContext?, selection: Selection,
+    poolIndex: Int, route: RouteSettings, trace: TraceContext?, cameByTLS: Bool,
+    selection: Selection, logsIn: Bool,
     text: consuming ByteBuffer, summary: RequestSummary, upstreamHead: Range<Int>,
     framing: BodyFraming, bodyLimits: BodyLimits, persists: Bool
   ) {
     self.selection = selection
+    self.logsIn = logsIn
     self.machine = machine
     self.downstream = downstream
     self.generation = generation
@@ -77,6 +86,7 @@ struct ActiveExchange: ~Copyable {
     self.poolIndex = poolIndex
     self.route = route
     self.trace = trace
+    self.cameByTLS = cameByTLS
     self.text = text
     self.summary = summary
     self.upstreamHead = upstreamHead

@@ -42,6 +42,10 @@ struct DownstreamConnection: ~Copyable {
   let desync: DesyncMode
 
   private var parser: RequestParser
+  /// Connections to backends that the client has logged in by, which are nobody else's.
+  var logins: [Handle] = []
+  /// Did one of them end? Then the client must see an end too, or it would go on as somebody else.
+  var hasLostLogin = false
   /// Has a part of a head arrived, and its time begun to run?
   var isReceivingHead = false
   /// Requests whose head was complete.

@@ -34,8 +34,9 @@ struct ListenerSettings: Sendable {
   var name: [UInt8]
   /// One TLS context a worker, so that threads don't contend for one; empty for plain HTTP.
   var contexts: [TLSContext] = []
-  var table: RouteTable
-  var routes: [RouteSettings]
+  var rules: RouteRules
+  /// For clients who came by TLS to a trusted proxy; nil where that makes no difference.
+  var tlsRules: RouteRules?
   var desync = DesyncMode.strict
   /// Does a client that has finished sending get the answer to a whole request?
   var answersHalfClosed = false
@@ -44,6 +45,18 @@ struct ListenerSettings: Sendable {
 
   func context(worker: Int) -> TLSContext? {
     contexts.isEmpty ? nil : contexts[worker % contexts.count]
+  }
+}
+
+/// The routes of a listener: which one a request takes, and what becomes of it there.
+final class RouteRules: Sendable {
+  let table: RouteTable
+  /// By what the table says.
+  let routes: [RouteSettings]
+
+  init(table: RouteTable, routes: [RouteSettings]) {
+    self.table = table
+    self.routes = routes
   }
 }
 

@@ -74,7 +74,12 @@ struct SnapshotBuilder: Sendable {
     _ certificates: [Certificate], _ pools: [String: Int],
     errorPages: (Configuration.Route) -> ErrorPages
   ) throws(ServerFailure) -> ListenerSettings {
-    let routes = configuration.routes(on: listener)
+    func rules(byTLS: Bool) -> RouteRules {
+      let routes = configuration.routes(on: listener, byTLS: byTLS)
+      return RouteRules(
+        table: RouteTable(routes.map(RouteMatch.init)),
+        routes: routes.map { RouteSettings($0, of: listener, pools, errorPages($0), traffic) })
+    }
     var contexts: [TLSContext] = []
     if let tls = listener.tls {
       for _ in 0..<workerCount {
@@ -89,9 +94,8 @@ struct SnapshotBuilder: Sendable {
       }
     }
     return ListenerSettings(
-      name: Array(listener.name.utf8), contexts: contexts,
-      table: RouteTable(routes.map(RouteMatch.init)),
-      routes: routes.map { RouteSettings($0, of: listener, pools, errorPages($0), traffic) },
+      name: Array(listener.name.utf8), contexts: contexts, rules: rules(byTLS: false),
+      tlsRules: configuration.distinguishesTLS(on: listener) ? rules(byTLS: true) : nil,
       desync: DesyncMode(listener.desync), answersHalfClosed: listener.halfClose == .answer,
       traffic: traffic.blocks(for: .listener(listener.name)))
   }
@@ -169,7 +173,9 @@ extension Settings {
       dotSegments: configuration.paths.dotSegments == .refuse ? .refuse : .resolve,
       encodedSlashes: EncodedSlashPolicy(configuration.paths.encodedSlashes))
     forwarding = ForwardingPolicy(
-      trustedProxies: configuration.trustedProxies, addsVia: configuration.via,
+      trustedProxies: configuration.trustedProxies,
+      field: ForwardingField(configuration.forwardingField), addsVia: configuration.via,
+      addsViaToRequests: configuration.viaToBackends,
       upgradeTokens: configuration.upgrades.map { Array($0.utf8) })
     log = LogSettings(configuration.log)
     setsRequestID = configuration.requestID != .off
@@ -213,6 +219,17 @@ extension Configuration.Endpoint {
 extension TCPKeepAlive {
   init(_ keepAlive: Configuration.TCPKeepAlive) {
     self.init(idle: keepAlive.idle, interval: keepAlive.interval, count: keepAlive.count)
+  }
+}
+
+extension ForwardingField {
+  fileprivate init(_ field: Configuration.ForwardingField) {
+    self =
+      switch field {
+      case .xForwardedFor: .xForwardedFor
+      case .forwarded: .forwarded
+      case .both: .both
+      }
   }
 }
 

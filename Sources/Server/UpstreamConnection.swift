@@ -12,6 +12,8 @@ struct UpstreamConnection: ~Copyable {
     case leased(exchange: Handle)
     /// In the worker's stock of idle connections, since an instant.
     case idle(since: Instant)
+    /// Waits for the next request of the one client's connection that it belongs to (`owner`).
+    case reserved
     case relaying(exchange: Handle)
   }
 
@@ -19,6 +21,10 @@ struct UpstreamConnection: ~Copyable {
   var phase: Phase
   let backend: BackendRecord
   let keepAlive: KeepAlive
+  /// Has a client logged in by it, or begun to? Then it serves nobody else.
+  var carriesLogin = false
+  /// The client's connection that it belongs to for that reason; `.none` before the first answer.
+  var owner = Handle.none
   /// `transport.sentByteCount` when the current lease began.
   private(set) var sentBeforeLease: UInt64 = 0
 
@@ -45,7 +51,7 @@ struct UpstreamConnection: ~Copyable {
   var exchange: Handle? {
     switch phase {
     case .dialling(let exchange), .leased(let exchange), .relaying(let exchange): exchange
-    case .idle: nil
+    case .idle, .reserved: nil
     }
   }
 

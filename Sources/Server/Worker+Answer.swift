@@ -66,7 +66,7 @@ extension Worker where IO: ~Copyable {
     }
     let body = 0..<scratch.count
     // Whoever makes an answer dates it (RFC 9110 6.6.1).
-    responseHead.fields.append(.date, httpDate(seconds: SystemClock.wall() / 1_000_000_000).span)
+    responseHead.fields.append(.date, dates.date(at: SystemClock.wall()).span)
     switch request {
     case .exchange(let handle): returnRequestID(of: handle)
     case .head where settings.returnsRequestID: responseHead.setRequestID(of: requestHead)
@@ -137,8 +137,7 @@ extension Worker where IO: ~Copyable {
     let client =
       isKnown
       ? peer.map {
-        clientAddress(
-          peer: $0, fields: requestHead.fields, trusted: settings.forwarding.trustedProxies)
+        RequestOrigin(peer: $0, fields: requestHead.fields, policy: settings.forwarding).client
       } : peer
     let summary =
       isKnown ? RequestSummary(

@@ -52,6 +52,10 @@ extension Worker where IO: ~Copyable {
   /// The next member for this exchange, with a place taken there.
   mutating func select(_ handle: Handle) throws(Unavailability) -> Pick {
     let generation = generationIndex(of: handle)
+    if let record = backendOfLogin(handle) {
+      return try exchanges[handle].selection.bound(
+        to: record, in: &generations[generation].pools[exchanges[handle].poolIndex], at: now)
+    }
     return try exchanges[handle].selection.next(
       in: &generations[generation].pools[exchanges[handle].poolIndex],
       client: exchanges[handle].summary.client, at: now, generator: &generator)
@@ -75,6 +79,7 @@ extension Worker where IO: ~Copyable {
     guard let backend = exchanges[handle].pick?.record.id else { return }
     countAttempt(backend, of: handle)
     let isFailOpen = exchanges[handle].pick?.isFailOpen ?? false
+    if exchanges[handle].login != .none { return goOnWithLogin(handle, backend) }
     if mayReuse, let upstream = takeIdle(backend, for: handle) {
       metrics.add(.upstreamConnectionsReused)
       exchanges[handle].upstream = upstream
@@ -158,6 +163,7 @@ extension Worker where IO: ~Copyable {
   mutating func sendRequest(_ handle: Handle) {
     let upstream = exchanges[handle].upstream
     let head = exchanges[handle].upstreamHead
+    if exchanges[handle].logsIn { upstreams[upstream].carriesLogin = true }
     upstreams[upstream].transport.write(
       exchanges[handle].text, head, &io, &buffers)
     // Its deadline is set when that is flushed.
@@ -190,6 +196,8 @@ extension Worker where IO: ~Copyable {
     countFailure(cause, of: handle)
     if blamesBackend && policy.blamesBackend(failure) { observe(handle, succeeded: false) }
     var verdict = verdict(handle, after: failure)
+    // Anywhere else the client would be somebody else.
+    if exchanges[handle].login != .none { verdict = .giveUp }
     // A redial keeps its place at the member; everything else gives it back.
     if verdict != .retrySameFresh { releasePick(handle) }
     if verdict == .retryElsewhere && !chargeRetry(handle, after: cause) { verdict = .giveUp }
@@ -239,7 +247,13 @@ extension Worker where IO: ~Copyable {
     let upstream = exchanges[handle].upstream
     if upstream != .none {
       exchanges[handle].upstream = .none
-      if reusable { makeIdle(upstream) } else { close(upstream: upstream) }
+      if !reusable {
+        close(upstream: upstream)
+      } else if upstreams[upstream].carriesLogin {
+        keepLogin(upstream, for: exchanges[handle].downstream)
+      } else {
+        makeIdle(upstream)
+      }
     }
     releasePick(handle)
   }
@@ -274,8 +288,10 @@ extension Worker where IO: ~Copyable {
     let downstream = exchanges[handle].downstream
     endAttempt(handle, reusable: false)
     let isWhole = exchanges[handle].machine.isRequestComplete
+    // Whoever is logged in at the backend had better begin anew.
     exchanges[handle].response.persists =
-      exchanges[handle].response.persists && isWhole && mayPersist(downstream)
+      exchanges[handle].response.persists && isWhole && exchanges[handle].login == .none
+      && mayPersist(downstream)
     exchanges[handle].response.status = status
     exchanges[handle].response.byteCount = writeAnswer(
       downstream, LocalAnswer(error: status), to: .exchange(handle),
@@ -322,7 +338,7 @@ extension Worker where IO: ~Copyable {
   /// After an answer: the next request, or the end of the connection. `clientMaySend`: it is we who
   /// end it, so that more of this request, or another one, may be on its way.
   mutating func continueDownstream(_ downstream: Handle, persists: Bool, clientMaySend: Bool) {
-    if persists {
+    if persists && !downstreams[downstream].hasLostLogin {
       downstreams[downstream].phase = .awaitingHead
       setDeadline(downstream: downstream, now + idleTime)
       queueToFlush(downstream: downstream)

@@ -352,7 +352,9 @@ extension Worker where IO: ~Copyable {
     downstreams[handle].deadline.cancel(in: &timers)
     downstreams[handle].exchangeDeadline.cancel(in: &timers)
     if case .handshaking = downstreams[handle].phase { handshakes.ended() }
+    let logins = downstreams[handle].logins
     var connection = downstreams.remove(handle)
+    for login in logins where upstreams.contains(login) { close(upstream: login) }
     connection.transport.release(to: &buffers)
     io.close(connection.transport.socket, reset: reset)
     admission.leave(connection.block)

@@ -67,19 +67,23 @@ extension Worker where IO: ~Copyable {
       // There is no configuration any more by which it could be served.
       return .refuse(.listenerRemoved, status: 421, reason: nil)
     }
-    let isTLS = downstreams[downstream].transport.isEncrypted
-    switch Self.route(&requestHead, listener: listener, in: snapshot, &scratch) {
+    var rules = snapshot.listeners[listener].rules
+    if let tlsRules = snapshot.listeners[listener].tlsRules, cameByTLS(downstream) {
+      rules = tlsRules
+    }
+    switch Self.route(&requestHead, rules, settings.paths, &scratch) {
     case .badPath:
       return .refuse(.malformedHead, status: 400, reason: "bad-path")
     case .none:
       return .refuse(.noRoute, status: 404, reason: nil)
     case .route(let index):
-      let route = snapshot.listeners[listener].routes[index]
+      let route = rules.routes[index]
       switch route.action {
       case .forward(let pool):
+        if requestHead.endsHere { return answerAsLast(route) }
         return .forward(route, pool: pool, framing: framing)
       case .redirect(let target, let status):
-        guard let location = target.location(for: requestHead, isTLS: isTLS) else {
+        guard let location = target.location(for: requestHead, isTLS: cameByTLS(downstream)) else {
           return .refuse(.malformedHead, status: 400, reason: "missing-host")
         }
         return .answer(LocalAnswer(redirect: status, to: location), route)
@@ -89,28 +93,49 @@ extension Worker where IO: ~Copyable {
     }
   }
 
+  /// The answer to a TRACE or OPTIONS whose Max-Forwards is used up (RFC 9110 7.6.2). We trace
+  /// nothing: the fields that would be sent back may hold secrets of others on the way.
+  private mutating func answerAsLast(_ route: RouteSettings) -> RequestPlan {
+    requestHead.method == .trace
+      ? .refuse(.notImplemented, status: 501, reason: "trace")
+      : .answer(LocalAnswer(status: 200, contentType: "", body: []), route)
+  }
+
   /// The route of a request. A path that is to be forwarded in its normal form is rewritten.
   private static func route(
-    _ head: inout RequestHead, listener: Int, in snapshot: Snapshot, _ scratch: inout ByteBuffer
+    _ head: inout RequestHead, _ rules: RouteRules, _ paths: PathPolicy,
+    _ scratch: inout ByteBuffer
   ) -> RouteMatchResult {
     if head.targetForm == .asterisk {
       return RouteMatchResult(
-        snapshot.listeners[listener].table.match(
+        rules.table.match(
           host: head.bytes(of: head.host), path: ("/" as StaticString).bytes))
     }
-    switch normalise(head.bytes(of: head.path), policy: snapshot.settings.paths, into: &scratch) {
+    switch normalise(head.bytes(of: head.path), policy: paths, into: &scratch) {
     case .refused:
       return .badPath
     case .normal:
       return RouteMatchResult(
-        snapshot.listeners[listener].table.match(
-          host: head.bytes(of: head.host), path: head.bytes(of: head.path)))
+        rules.table.match(host: head.bytes(of: head.host), path: head.bytes(of: head.path)))
     case .rewritten(let forward):
       if forward { head.path = head.fields.store(scratch.bytes) }
       return RouteMatchResult(
-        snapshot.listeners[listener].table.match(
-          host: head.bytes(of: head.host), path: scratch.bytes))
+        rules.table.match(host: head.bytes(of: head.host), path: scratch.bytes))
     }
+  }
+
+  /// Whether the client came by TLS, here or to a trusted proxy.
+  private mutating func cameByTLS(_ downstream: Handle) -> Bool {
+    let isEncrypted = downstreams[downstream].transport.isEncrypted
+    if settings.forwarding.trustedProxies.isEmpty { return isEncrypted }
+    return RequestOrigin(
+      peer: peer(of: downstream), fields: requestHead.fields, policy: settings.forwarding
+    ).isTLS ?? isEncrypted
+  }
+
+  /// A Unix peer has no address; whoever sits there is this machine.
+  private mutating func peer(of downstream: Handle) -> IPAddress {
+    downstreams[downstream].peer.ip ?? .loopbackV4
   }
 
   // MARK: Forwarding
@@ -122,12 +147,10 @@ extension Worker where IO: ~Copyable {
     let isIdempotent = requestHead.method.isIdempotent
     let pool = snapshot.pools[poolIndex]
     let collects = collectsBody(framing, pool)
-    let stickyToken = pool.stickiness?.token(in: requestHead.fields) ?? 0
-    // A Unix peer has no address; whoever sits there is this machine.
-    let peer = downstreams[downstream].peer.ip ?? .loopbackV4
+    let stickyToken = stickyToken(pool, poolIndex)
+    let isEncrypted = downstreams[downstream].transport.isEncrypted
     let forwarded = prepareRequest(
-      &requestHead, peer: peer, isTLS: downstreams[downstream].transport.isEncrypted,
-      policy: settings.forwarding)
+      &requestHead, peer: peer(of: downstream), isTLS: isEncrypted, policy: settings.forwarding)
     // Backends refuse HTTP/1.1 without a host, and the pool's first is as good a name as any: which
     // one will answer isn't known yet (nginx sends the name of its group of servers).
     if requestHead.authority.isEmpty {
@@ -152,10 +175,12 @@ extension Worker where IO: ~Copyable {
       ActiveExchange(
         machine: Exchange(startedAt: now, isIdempotent: isIdempotent), downstream: downstream,
         generation: generations[generation].id, pool: consume pool, poolIndex: poolIndex,
-        route: route, trace: requestTrace,
-        selection: Selection(stickyToken: stickyToken), text: text, summary: summary,
+        route: route, trace: requestTrace, cameByTLS: forwarded.isTLS,
+        selection: Selection(stickyToken: stickyToken), logsIn: requestHead.logsConnectionIn,
+        text: text, summary: summary,
         upstreamHead: start..<end, framing: framing, bodyLimits: settings.bodyLimits,
         persists: persists))
+    exchanges[handle].login = login(of: downstream, for: handle)
     metrics.add(.exchangesActive)
     downstreams[downstream].phase = .exchanging(handle)
     setDeadline(downstream: downstream, .never)
@@ -165,6 +190,15 @@ extension Worker where IO: ~Copyable {
     perform(
       exchanges[handle].machine.begin(collectsUntil: collects ? now + settings.collectTime : nil),
       handle)
+  }
+
+  /// Of the cookies that a request brings for the pool, the one that leads to a living member, or
+  /// else the first.
+  private mutating func stickyToken(_ pool: PoolSettings, _ index: Int) -> UInt64 {
+    guard let tokens = pool.stickiness?.tokens(in: requestHead.fields), tokens[0] != 0 else {
+      return 0
+    }
+    return generations[generations.count - 1].pools[index].living(of: tokens, at: now) ?? tokens[0]
   }
 
   /// Is the whole body waited for before a backend is chosen? A client that waits for 100
@@ -371,6 +405,7 @@ extension Worker where IO: ~Copyable {
     stateLength(handle)
     if exchanges[handle].upstreamFraming == .chunked {
       if !exchanges[handle].tail.hasStorage { exchanges[handle].tail = buffers.takeSmall() }
+      trailers.prepareTrailers(exchanges[handle].route.requestEdits)
       BodyEncoder(.chunked).end(trailers: trailers, into: &exchanges[handle].tail)
     }
     let action = exchanges[handle].machine.requestEnded(at: now)

@@ -119,6 +119,7 @@ extension Metric {
       case .badRequestLine: .refusedBadRequestLine
       case .badMethod: .refusedBadMethod
       case .badTarget: .refusedBadTarget
+      case .targetNotASCII: .refusedTargetNotASCII
       case .targetTooLong: .refusedTargetTooLong
       case .badVersion: .refusedBadVersion
       case .headTooLarge: .refusedHeadTooLarge
@@ -154,6 +155,7 @@ extension Metric {
     case .spaceBeforeColon: self = .toleratedSpaceBeforeColon
     case .badFieldName: self = .toleratedBadFieldName
     case .repeatedContentLength: self = .toleratedRepeatedContentLength
+    case .targetNotASCII: self = .toleratedTargetNotASCII
     default: return nil
     }
   }

@@ -128,7 +128,7 @@ extension Worker where IO: ~Copyable {
     }
     let failure = AttemptFailure(cause: .status(status), wasReused: false, sentByteCount: 1)
     observe(handle, succeeded: !pool.retry.blamesBackend(failure))
-    guard exchanges[handle].machine.isRequestComplete,
+    guard exchanges[handle].machine.isRequestComplete, exchanges[handle].login == .none,
       verdict(handle, after: failure) == .retryElsewhere
     else { return false }
     repayRetry(handle)
@@ -150,6 +150,7 @@ extension Worker where IO: ~Copyable {
 
   private mutating func forwardHead(_ handle: Handle, _ framing: BodyFraming) {
     let downstream = exchanges[handle].downstream
+    noteLogin(handle)
     let version = exchanges[handle].summary.version
     // An answer that comes before the request has ended closes the connection behind it: the client
     // may never send the rest, and then nobody knows where the next request starts.
@@ -160,6 +161,10 @@ extension Worker where IO: ~Copyable {
     countResponse(status: responseHead.status)
 
     prepareResponse(&responseHead, addsVia: snapshot(of: handle).settings.forwarding.addsVia)
+    // RFC 9110 6.6.1: whoever passes an answer on dates it if nobody has.
+    if !responseHead.fields.contains(.date) {
+      responseHead.fields.append(.date, dates.date(at: SystemClock.wall()).span)
+    }
     returnRequestID(of: handle)
     stick(handle)
     responseHead.fields.apply(exchanges[handle].route.responseEdits)
@@ -181,8 +186,7 @@ extension Worker where IO: ~Copyable {
     let asked = exchanges[handle].selection.stickyToken
     if token == asked { return metrics.add(.stickyKept) }
     metrics.add(asked == 0 ? .stickyNew : .stickyMoved)
-    let isTLS = downstreams[exchanges[handle].downstream].transport.isEncrypted
-    stickiness.set(token, isTLS: isTLS, in: &responseHead.fields)
+    stickiness.set(token, isTLS: exchanges[handle].cameByTLS, in: &responseHead.fields)
   }
 
   /// May the client's connection serve another request after this one?
@@ -196,7 +200,7 @@ extension Worker where IO: ~Copyable {
       return false
     }
     return stage == .serving && listeners[downstreams[downstream].listener].configured != nil
-      && downstreams[downstream].tolerated.isEmpty
+      && downstreams[downstream].tolerated.isEmpty && !downstreams[downstream].hasLostLogin
   }
 
   private mutating func switchProtocols(_ handle: Handle) -> Bool {
@@ -312,6 +316,7 @@ extension Worker where IO: ~Copyable {
     let downstream = exchanges[handle].downstream
     if exchanges[handle].response.framing == .chunked {
       scratch.removeAll()
+      trailers.prepareTrailers(exchanges[handle].route.responseEdits)
       BodyEncoder(.chunked).end(trailers: trailers, into: &scratch)
       downstreams[downstream].transport.write(scratch, &io, &buffers)
     }
@@ -323,6 +328,9 @@ extension Worker where IO: ~Copyable {
       && exchanges[handle].response.tolerated.isEmpty
       && exchanges[handle].machine.isRequestComplete
       && upstreams[upstream].transport.isReusable
+    if !isReusable && upstreams[upstream].carriesLogin {
+      exchanges[handle].response.persists = false
+    }
     endAttempt(handle, reusable: isReusable)
     finish(handle)
   }

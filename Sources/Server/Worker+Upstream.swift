@@ -17,7 +17,7 @@ extension Worker where IO: ~Copyable {
       driveResponse(exchange)
     case .relaying(let exchange):
       relayResponse(exchange)
-    case .idle:
+    case .idle, .reserved:
       // An idle connection has nothing to say: whatever it is, it ends it.
       guard upstreams[handle].transport.isReadable else { return }
       if !io.isQuiet(upstreams[handle].transport.socket) { close(upstream: handle) }
@@ -62,7 +62,7 @@ extension Worker where IO: ~Copyable {
         } else {
           queueToDrive(downstream: exchanges[exchange].downstream)
         }
-      case .dialling, .idle:
+      case .dialling, .idle, .reserved:
         break
       }
     }
@@ -110,5 +110,6 @@ extension Worker where IO: ~Copyable {
     connection.transport.release(to: &buffers)
     io.close(connection.transport.socket, reset: false)
     metrics.add(.upstreamConnectionsClosed)
+    if connection.owner != .none { loginEnded(handle, of: connection.owner) }
   }
 }

@@ -63,6 +63,7 @@ struct Worker<IO: InputOutput & ~Copyable>: ~Copyable {
   var trailers = FieldBlock()
   /// Text that is being put together, likewise.
   var scratch = ByteBuffer(capacity: 16 * 1024)
+  var dates = DateClock()
   /// Where the request in `requestHead` stands in its trace, if it is recorded.
   var requestTrace: TraceContext?
   var spans = SpanText()

@@ -79,6 +79,42 @@ import Testing
     #expect(try pool.next(&selection).member.stickyToken == 1)
   }
 
+  /// Of tokens 1 to 3, which are those of a, b and c.
+  private func living(_ pool: TestPool, _ tokens: UInt64...) -> UInt64? {
+    var all = InlineArray<8, UInt64>(repeating: 0)
+    for (index, token) in tokens.enumerated() { all[index] = token }
+    return pool.view.living(of: all, at: pool.now)
+  }
+
+  @Test func ofSeveralTokensTheFirstThatLeadsToALivingMemberCounts() {
+    let pool = pool(.roundRobin, [.init(), .init(), .init()])
+    #expect(living(pool, 9, 2, 1) == 2)
+    #expect(living(pool, 9) == nil)
+    #expect(living(pool) == nil)
+    pool.check("b", up: false)
+    #expect(living(pool, 9, 2, 1) == 1)
+    pool.record("a").adminState = .draining
+    #expect(living(pool, 9, 2, 1) == nil && living(pool, 1, 2, 3) == 3)
+  }
+
+  @Test func aBoundClientGetsItsMemberWhateverItsHealthButNoPlaceMoreThanThereIs() throws {
+    let pool = pool(.roundRobin, [.init(), .init(limit: 1)])
+    pool.check("b", up: false)
+    pool.record("b").adminState = .draining
+    var selection = Selection()
+    let record = pool.record("b")
+    let pick = try selection.bound(to: record, in: &pool.view, at: pool.now)
+    #expect(TestPool.letter(pick) == "b" && !pick.isTrial)
+    #expect(throws: Unavailability.allFull) {
+      try selection.bound(to: record, in: &pool.view, at: pool.now).release()
+    }
+    pick.release()
+    let stranger = self.pool(.roundRobin, [.init()]).record("a")
+    #expect(throws: Unavailability.noMembers) {
+      try selection.bound(to: stranger, in: &pool.view, at: pool.now).release()
+    }
+  }
+
   @Test func nobodySticksToABackup() throws {
     let pool = pool(.roundRobin, [.init(), .init(isBackup: true)])
     #expect(try picks(pool, 2, 3) == "aaa")

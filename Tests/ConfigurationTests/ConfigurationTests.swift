@@ -47,7 +47,8 @@ struct ConfigurationTests {
   func defaults() throws {
     let configuration = Configuration()
     #expect(configuration.upgrades == ["websocket"])
-    #expect(configuration.via)
+    #expect(configuration.via && !configuration.viaToBackends)
+    #expect(configuration.forwardingField == .xForwardedFor)
     #expect(configuration.workers == nil)
     #expect(configuration.trustedProxies == [])
     #expect(configuration.limits.bodySize == 1 << 30)
@@ -145,7 +146,8 @@ struct ConfigurationTests {
           "target": "access.log", "level": "debug"
         },
         "tracing": { "endpoint": "http://c:1/x", "sample": 0.25, "service-name": "s" },
-        "trusted-proxies": ["10.0.0.0/8"], "via": false, "request-id": "return",
+        "trusted-proxies": ["10.0.0.0/8"], "forwarding-field": "forwarded", "via": false,
+        "via-to-backends": true, "request-id": "return",
         "upgrades": ["X/1.0"], "workers": 3,
         "process": {
           "user": "u", "group": "g", "pid-file": "pid", "core-dumps": true,

@@ -134,6 +134,27 @@ struct FormTests {
   }
 
   @Test(
+    "a name beyond ASCII, or with a dot at its end, is told as DNS has it",
+    arguments: [
+      ("münchen.de", "xn--mnchen-3ya.de"), ("*.Bücher.example", "*.xn--bcher-kva.example"),
+      ("straße.de", "xn--strae-oqa.de"), ("例え.jp", "xn--r8jz45g.jp"),
+      ("www.xn--bcher-kva.é", "www.xn--bcher-kva.xn--9ca"), ("example.org.", "example.org"),
+      ("mu\u{308}nchen.de", nil), ("a b", nil), ("", nil), ("ü/", nil),
+      (String(repeating: "ü", count: 64), nil),
+    ])
+  func hostSuggestions(_ text: String, _ expected: String?) {
+    let hint = expected.map { "(did you mean \"\($0)\"?)" }
+    let message = read(.host, "\"\(text)\"").message ?? ""
+    #expect(hint.map { message.hasSuffix($0) } ?? !message.contains("did you mean"), "\(message)")
+    guard let expected, !text.hasPrefix("*") else { return }
+    #expect(read(.hostName, "\"\(text)\"").message?.hasSuffix(hint ?? "") == true)
+    // A dot at the end of a backend's name is for those who look it up.
+    if text.hasSuffix(".") { return }
+    let endpoint = read(Form<Configuration.Endpoint>.endpoint, "\"\(text):80\"").message
+    #expect(endpoint?.hasSuffix("(did you mean \"\(expected):80\"?)") == true, "\(endpoint ?? "")")
+  }
+
+  @Test(
     "a host is a name, all names below one, or an address",
     arguments: [
       ("WWW.Example.com", "www.example.com"), ("*.example.com", "*.example.com"),

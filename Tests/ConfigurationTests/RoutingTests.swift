@@ -57,6 +57,30 @@ struct RoutingTests {
     #expect(expected.status == 308)
   }
 
+  @Test("clients who came to a trusted proxy by TLS are served, with HSTS, instead of redirected")
+  func trustedTLS() throws {
+    let read = try #require(
+      configuration(
+        """
+        { "listeners": [{ "listen": "*:80", "redirect-to-https": 443, "hsts": {} },
+            { "listen": "*:81" }], \(somePools),
+          "trusted-proxies": ["10.0.0.0/8"],
+          "routes": [{ }, { "path": "/.well-known/acme-challenge/", "forward": "default" }] }
+        """))
+    let listener = read.listeners[0]
+    #expect(read.distinguishesTLS(on: listener) && !read.distinguishesTLS(on: read.listeners[1]))
+    let routes = read.routes(on: listener, byTLS: true)
+    #expect(
+      routes.map(\.action) == [.forward(pool: "default"), .forward(pool: "default")])
+    #expect(routes.allSatisfy { $0.responseEdits.set.map(\.name) == ["Strict-Transport-Security"] })
+    let others = read.routes(on: listener)
+    guard case .redirect = others.last?.action else {
+      Issue.record("\(others)")
+      return
+    }
+    #expect(others.allSatisfy { $0.responseEdits.isEmpty })
+  }
+
   @Test("HSTS is a field that every response of a TLS listener gets")
   func hsts() throws {
     let read = try #require(

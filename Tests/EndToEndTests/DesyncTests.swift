@@ -97,6 +97,31 @@ import Testing
     #expect(try martlet.accessLines(atLeast: 2).allSatisfy { $0["tolerated"] == nil })
   }
 
+  @Test(arguments: ["defensive", "monitor"])
+  func `a target that isn't ASCII is escaped on its way to the backend`(_ mode: String) throws {
+    let stub = try StubBackend()
+    let martlet = try MartletProcess(
+      backends: [stub], listener: #""desync": "\#(mode)""#,
+      rest: #""routes": [{}, { "path": "/a", "redirect": { "host": "b" } }]"#)
+    let wire = try martlet.wire()
+    let answer = try wire.get("/straße?q=café")
+    #expect(answer.status == 200 && answer["Connection"] == "close")
+    #expect(stub.lastRequest?.target == "/stra%C3%9Fe?q=caf%C3%A9")
+    let line = try #require(try martlet.accessLines(atLeast: 1).first)
+    #expect(line["target"] as? String == "/straße?q=café")
+    #expect(line["tolerated"] as? [String] == (mode == "monitor" ? ["target-not-ascii"] : nil))
+    #expect(try martlet.get("/a/ä?ö")["Location"] == "http://b/a/%C3%A4?%C3%B6")
+  }
+
+  @Test func `strict refuses a target that isn't ASCII by its name`() throws {
+    let stub = try StubBackend()
+    let martlet = try MartletProcess(backends: [stub])
+    #expect(try martlet.get("/straße").status == 400)
+    #expect(stub.requests.isEmpty)
+    let line = try #require(try martlet.accessLines(atLeast: 1).first)
+    #expect(line["reason"] as? String == "target-not-ascii")
+  }
+
   @Test func `the reason for which a chunked body is refused stands in the log`() throws {
     let stub = try StubBackend()
     let martlet = try MartletProcess(backends: [stub])

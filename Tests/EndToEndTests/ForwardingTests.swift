@@ -14,7 +14,7 @@ import Testing
     #expect(request["X-Forwarded-Proto"] == "http")
     #expect(request["X-Forwarded-Host"] == "Example.com:8080")
     #expect(request["Forwarded"] == #"for=127.0.0.1;host="Example.com:8080";proto=http"#)
-    #expect(request["Via"] == "1.1 martlet")
+    #expect(request["Via"] == nil)
   }
 
   @Test func `what a client says of itself is dropped, also in look-alikes`() throws {
@@ -102,12 +102,170 @@ import Testing
     #expect(answer["Via"] == "1.1 martlet")
   }
 
-  @Test func `via can be turned off`() throws {
+  @Test func `via can be turned off, and on for backends`() throws {
     let stub = try StubBackend()
     let martlet = try MartletProcess(backends: [stub], rest: #""via": false"#)
     let answer = try martlet.get()
     #expect(answer["Via"] == nil)
     #expect(stub.lastRequest?["Via"] == nil)
+    let chained = try MartletProcess(backends: [stub], rest: #""via-to-backends": true"#)
+    #expect(try chained.get()["Via"] == "1.1 martlet")
+    #expect(stub.lastRequest?["Via"] == "1.1 martlet")
+  }
+
+  @Test func `nginx compresses as it does without a proxy`() throws {
+    let nginx = try Nginx(
+      String(repeating: "hello ", count: 500), directives: "gzip on; gzip_types *;")
+    let martlet = try MartletProcess(backends: [nginx])
+    let answer = try martlet.get("/", "Accept-Encoding: gzip\r\n")
+    #expect(answer.status == 200 && answer["Content-Encoding"] == "gzip")
+  }
+
+  // MARK: Trusted proxies
+
+  @Test func `where trusted proxies write Forwarded, X-Forwarded-For counts for nothing`() throws {
+    let stub = try StubBackend()
+    let martlet = try MartletProcess(
+      backends: [stub],
+      rest: #""trusted-proxies": ["127.0.0.0/8"], "forwarding-field": "forwarded""#)
+    _ = try martlet.get(
+      "/",
+      "X-Forwarded-For: 6.6.6.6\r\nX-Real-IP: 6.6.6.6\r\nX-Forwarded-Proto: gopher\r\n"
+        + "Forwarded: for=203.0.113.9;proto=https\r\n")
+    let request = try #require(stub.lastRequest)
+    #expect(request["X-Forwarded-For"] == "127.0.0.1" && request["X-Real-IP"] == nil)
+    #expect(request["X-Forwarded-Proto"] == "https")
+    #expect(request["Forwarded"]?.hasPrefix("for=203.0.113.9;proto=https, for=127.0.0.1") == true)
+    let line = try #require(try martlet.accessLines(atLeast: 1).first)
+    #expect(line["client"] as? String == "203.0.113.9")
+  }
+
+  @Test(arguments: [
+    ("x-forwarded-for", "X-Forwarded-Proto: https\r\n"),
+    ("forwarded", "Forwarded: for=203.0.113.9;proto=https\r\n"),
+  ])
+  func `behind a trusted proxy that speaks TLS nobody is sent round in circles`(
+    _ field: String, _ said: String
+  ) throws {
+    let stub = try StubBackend("served")
+    let martlet = try MartletProcess(
+      backends: [stub], pool: #""stickiness": "home""#,
+      listener: #""redirect-to-https": 443, "hsts": {}"#,
+      rest: """
+        "trusted-proxies": ["127.0.0.0/8"], "forwarding-field": "\(field)",
+        "routes": [{ }, { "path": "/old", "redirect": { "path": "/new" } }]
+        """)
+    let served = try martlet.get("/", said)
+    #expect(served.status == 200 && served.text == "served")
+    #expect(served["Strict-Transport-Security"] != nil)
+    #expect(served["Set-Cookie"]?.hasSuffix("; Secure") == true)
+    #expect(stub.lastRequest?["X-Forwarded-Proto"] == "https")
+    #expect(try martlet.get("/old", said)["Location"] == "https://localhost/new")
+    for other in ["", said.replacing("https", with: "http")] {
+      let sent = try martlet.get("/x", other)
+      #expect(sent.status == 308 && sent["Location"] == "https://localhost/x")
+      #expect(sent["Strict-Transport-Security"] == nil)
+    }
+  }
+
+  @Test func `a stranger's word on https is not taken`() throws {
+    let martlet = try MartletProcess(
+      backends: [try StubBackend()], listener: #""redirect-to-https": 443"#,
+      rest: #""trusted-proxies": ["10.0.0.0/8"]"#)
+    let answer = try martlet.get("/", "X-Forwarded-Proto: https\r\nForwarded: proto=https\r\n")
+    #expect(answer.status == 308)
+  }
+
+  // MARK: Routes
+
+  @Test func `what a route sets or removes is not brought by a look-alike`() throws {
+    let stub = try StubBackend()
+    let martlet = try MartletProcess(
+      backends: [stub],
+      rest: """
+        "routes": [{ "request": { "set": { "X-Auth-User": "me" }, "remove": ["X-Admin"] } }]
+        """)
+    _ = try martlet.get(
+      "/",
+      "X-Auth-User: you\r\nX_Auth_User: you\r\nx.auth.user: you\r\nX_Admin: you\r\n"
+        + "X_Other: 1\r\n")
+    let request = try #require(stub.lastRequest)
+    #expect(!request.fields.contains { $0.value == "you" }, "\(request.fields)")
+    #expect(request["X-Auth-User"] == "me" && request["X_Other"] == "1")
+  }
+
+  @Test func `a host with dots at its end comes to the route of its name`() throws {
+    let martlet = try MartletProcess(
+      backends: [try StubBackend("open")],
+      rest: """
+        "routes": [{}, { "host": "intern.test", "respond": { "status": 403 } }]
+        """)
+    for host in ["intern.test", "intern.test.", "INTERN.test..", "intern.test...:80"] {
+      #expect(try martlet.answer("GET / HTTP/1.1\r\nHost: \(host)\r\n\r\n").status == 403)
+    }
+    #expect(try martlet.answer("GET / HTTP/1.1\r\nHost: xintern.test..\r\n\r\n").text == "open")
+  }
+
+  // MARK: The end of the way
+
+  @Test(arguments: ["TRACE", "OPTIONS"])
+  func `Max-Forwards is counted down, and ends the way at nothing left`(_ method: String) throws {
+    let stub = try StubBackend()
+    let martlet = try MartletProcess(backends: [stub])
+    func ask(_ forwards: Int) throws -> Message {
+      try martlet.answer(
+        "\(method) / HTTP/1.1\r\nHost: localhost\r\nMax-Forwards: \(forwards)\r\n\r\n")
+    }
+    let last = try ask(0)
+    #expect(last.status == (method == "TRACE" ? 501 : 200) && stub.requests.isEmpty)
+    #expect(try ask(3).text == "stub")
+    #expect(stub.lastRequest?["Max-Forwards"] == "2")
+  }
+
+  // MARK: Trailers
+
+  @Test func `trailers go by the rules for heads, in both directions`() throws {
+    let trailers =
+      "X-Forwarded-For: 6.6.6.6\r\nX-Auth-User: you\r\nX_Auth_User: you\r\nVia: 1.1 you\r\n"
+      + "X-Request-ID: you\r\nServer-Timing: a\r\nSet-Cookie: you\r\nServer: you\r\n\r\n"
+    let stub = try StubBackend { request, wire in
+      try wire.takeBody(of: &request, isResponse: false)
+      try wire.send(
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n" + trailers)
+      return true
+    }
+    let martlet = try MartletProcess(
+      backends: [stub],
+      rest: """
+        "routes": [{ "request": { "set": { "X-Auth-User": "me" } },
+          "response": { "remove": ["X-Auth-User"] } }]
+        """)
+    let answer = try martlet.answer(
+      "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n"
+        + trailers)
+    #expect(answer.trailers.map(\.name) == ["Server-Timing"])
+    let request = try #require(stub.lastRequest)
+    #expect(request.text == "ab" && request.trailers.map(\.name) == ["Server-Timing"])
+    #expect(request["X-Auth-User"] == "me")
+  }
+
+  // MARK: Dates
+
+  @Test func `an answer without Date is dated, and one with Date keeps it`() throws {
+    let stub = try StubBackend { request, wire in
+      let date = request.target == "/dated" ? "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n" : ""
+      try wire.send("HTTP/1.1 200 OK\r\n\(date)Content-Length: 2\r\n\r\nok")
+      return true
+    }
+    let martlet = try MartletProcess(
+      backends: [stub],
+      rest: """
+        "routes": [{}, { "path": "/bare", "response": { "remove": ["Date"] } }]
+        """)
+    let date = try #require(try martlet.get()["Date"])
+    #expect(date.wholeMatch(of: /\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT/) != nil, "\(date)")
+    #expect(try martlet.get("/dated")["Date"] == "Sun, 06 Nov 1994 08:49:37 GMT")
+    #expect(try martlet.get("/bare")["Date"] == nil)
   }
 
   // MARK: Upgrades

@@ -249,6 +249,21 @@ import Testing
     }
   }
 
+  @Test func `of several cookies the one that leads to a living backend counts`() throws {
+    let stubs = try (0..<3).map { try StubBackend("\($0)") }
+    let martlet = try MartletProcess(
+      backends: stubs, pool: #""stickiness": "home", "health": "off""#)
+    let first = try martlet.get()
+    let valid = try #require(cookie(first))
+    let stale = "home=0123456789abcdef"
+    for cookies in ["\(stale); home=x; \(valid)", "a=b; \(stale)\r\nCookie: \(valid)"] {
+      for _ in 0..<4 {
+        let answer = try martlet.get("/", "Cookie: \(cookies)\r\n")
+        #expect(answer.text == first.text && answer["Set-Cookie"] == nil)
+      }
+    }
+  }
+
   @Test func `curl with a cookie jar stays, and over TLS the cookie is kept to HTTPS`() throws {
     let stubs = try ["a", "b", "c"].map { try StubBackend($0) }
     let certificates = try Certificates()

@@ -10,8 +10,11 @@ import Testing
 
 struct ToleranceTests {
   private func outcome(_ lines: String, tolerates: Bool) -> String {
-    let input = Array("POST / HTTP/1.1\r\nHost: a\r\n\(lines)\r\n".utf8)
-    return everyWay(input) { arrivals in
+    outcome(of: "POST / HTTP/1.1\r\nHost: a\r\n\(lines)\r\n".utf8.map { $0 }, tolerates)
+  }
+
+  private func outcome(of input: [UInt8], _ tolerates: Bool) -> String {
+    everyWay(input) { arrivals in
       var parser = RequestParser(tolerates: tolerates)
       var head = RequestHead()
       do throws(HTTP1Error) {
@@ -157,6 +160,57 @@ struct ToleranceTests {
     #expect(try second.framing() == framing)
     let fields = describeFields(second.fields)
     #expect(!fields.contains("\r") && !fields.contains("\n"))
+  }
+
+  /// The parts of a target as a parser reads it; the bytes from 0x80 on stand for themselves.
+  private func target(_ target: String, tolerates: Bool = true, max: Int = 8192) -> String {
+    let bytes = target.unicodeScalars.flatMap { scalar in
+      scalar.value < 0x100 ? [UInt8(scalar.value)] : Array(String(scalar).utf8)
+    }
+    let input = Array("GET ".utf8) + bytes + Array(" HTTP/1.1\r\nHost: a\r\n\r\n".utf8)
+    return everyWay(input) { arrivals in
+      var parser = RequestParser(limits: HeadLimits(targetByteCount: max), tolerates: tolerates)
+      var head = RequestHead()
+      do throws(HTTP1Error) {
+        for count in arrivals {
+          guard case .complete = try parser.parse(input.span.extracting(0..<count), into: &head)
+          else { continue }
+          let isTolerated = parser.tolerated.contains(.targetNotASCII)
+          let path = String(decoding: head.bytes(of: head.path))
+          let query = head.query.map { "?" + String(decoding: head.bytes(of: $0)) } ?? ""
+          return (isTolerated ? "escaped " : "") + path + query
+        }
+        return "incomplete"
+      } catch {
+        return "\(error)"
+      }
+    }
+  }
+
+  @Test(arguments: [
+    ("/stra\u{C3}\u{9F}e", "/stra%C3%9Fe"), ("/?q=caf\u{C3}\u{A9}", "/?q=caf%C3%A9"),
+    ("/\u{E4}?\u{FF}", "/%E4?%FF"), ("/a%20\u{80}%", "/a%20%80%"), ("/?\u{A0}", "/?%A0"),
+    ("http://a/\u{E4}", "/%E4"), ("http://a?\u{E4}", "/?%E4"),
+    ("/\u{1F600}", "/%F0%9F%98%80"),
+  ])
+  func escapesWhatIsNotASCIIInATarget(text: String, expected: String) {
+    #expect(target(text) == "escaped " + expected)
+    #expect(target(text, tolerates: false) == "targetNotASCII")
+  }
+
+  @Test(arguments: [
+    ("http://\u{E4}/", HTTP1Error.badTarget), ("\u{E4}", .badTarget), ("/\u{E4}#", .badTarget),
+    ("/\u{E4}\u{7F}", .controlCharacter), ("*\u{E4}", .badTarget),
+    ("http://a:\u{E4}/", .badTarget),
+  ])
+  func refusesATargetThatIsMoreThanNotASCII(text: String, error: HTTP1Error) {
+    #expect(target(text) == "\(error)")
+  }
+
+  @Test func theLimitOfATargetIsThatOfItsEscapes() {
+    #expect(target("/\u{E4}\u{E4}", max: 7) == "escaped /%E4%E4")
+    #expect(target("/\u{E4}\u{E4}", max: 6) == "targetTooLong")
+    #expect(target("/%E4%E4", max: 7) == "/%E4%E4")
   }
 
   @Test func whatOneHeadWasForgivenIsForgottenByTheNext() throws {

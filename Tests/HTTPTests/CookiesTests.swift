@@ -1,15 +1,23 @@
-// Finding one cookie among those that a client sends.
+// Finding the cookies of one name among those that a client sends.
 
 import HTTP
 import Primitives
 import Testing
 
 struct CookiesTests {
-  private func value(of name: String, in fields: [String]) -> String? {
+  private func values(of name: String, in fields: [String]) -> [String] {
     var block = FieldBlock()
     for field in fields { block.append(.cookie, Array(field.utf8).span) }
-    guard let value = block.cookie(named: Array(name.utf8).span) else { return nil }
-    return String(decoding: block.bytes(of: value))
+    var cookies = CookieValues(named: Array(name.utf8))
+    var values: [String] = []
+    while let value = cookies.next(in: block) {
+      values.append(String(decoding: block.bytes(of: value)))
+    }
+    return values
+  }
+
+  private func value(of name: String, in fields: [String]) -> String? {
+    values(of: name, in: fields).first
   }
 
   @Test(arguments: [
@@ -28,5 +36,10 @@ struct CookiesTests {
   @Test func itMayStandInAnyOfSeveralFields() {
     #expect(value(of: "b", in: ["a=0", "c=2; b=1", "b=3"]) == "1")
     #expect(value(of: "b", in: []) == nil)
+  }
+
+  @Test func allOfOneNameAreFoundInTheirOrder() {
+    #expect(values(of: "b", in: ["b=1; a=0; b=2 ;b=", "c=3", ";b=4;"]) == ["1", "2", "", "4"])
+    #expect(values(of: "b", in: ["a=b=1; bb=2"]) == [])
   }
 }

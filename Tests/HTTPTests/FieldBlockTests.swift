@@ -122,10 +122,27 @@ struct FieldBlockTests {
   @Test func lookalikesAreRemovedButNotTheFieldItself() {
     var block = block([
       ("X_Forwarded-For", "a"), ("x_forwarded_for", "b"), ("X-Forwarded-For", "c"),
-      ("X_Forwarded_Fox", "d"),
+      ("X_Forwarded_Fox", "d"), ("X.Forwarded~for", "e"),
     ])
     block.removeLookalikes(of: [.xForwardedFor])
     expect(lines(block) == ["X-Forwarded-For: c\r\n", "X_Forwarded_Fox: d\r\n"])
+  }
+
+  @Test(arguments: ["X.Forwarded.For", "X-Forwarded!For", "x*forwarded-for", "X^Forwarded`For"])
+  func everyCharacterThatBecomesAnUnderscoreInAVariableMakesALookalike(name: String) {
+    var block = block([(name, "a")])
+    block.removeLookalikes(of: [.xForwardedFor])
+    expect(lines(block) == [])
+  }
+
+  @Test func removingByNameTakesTheLookalikesOfTheFirstFieldsAlong() {
+    var block = block([
+      ("X_User", "a"), ("x-user", "b"), ("X-Users", "c"), ("X.USER", "d"), ("X_User", "e"),
+      ("X-USER", "f"),
+    ])
+    let name = Array("X-User".utf8)
+    block.removeAll(named: name.span, alikeAmongFirst: 4)
+    expect(lines(block) == ["X-Users: c\r\n", "X_User: e\r\n"])
   }
 
   @Test func aTokenIsFoundInAnyLineAndCase() {

@@ -6,18 +6,29 @@ import Proxy
 import Testing
 
 @Suite struct ClientAddressTests {
-  private func client(
-    _ fields: [(String, String)], peer: String = "10.0.0.1", trusted: [String] = ["10.0.0.0/8"]
-  ) -> String {
+  private func origin(
+    _ fields: [(String, String)], peer: String = "10.0.0.1", trusted: [String] = ["10.0.0.0/8"],
+    _ field: ForwardingField = .xForwardedFor
+  ) -> RequestOrigin {
     let head = request(fields)
-    let ranges = trusted.compactMap { AddressRange($0) }
-    return "\(clientAddress(peer: address(peer), fields: head.fields, trusted: ranges))"
+    let policy = ForwardingPolicy(
+      trustedProxies: trusted.compactMap { AddressRange($0) }, field: field)
+    return RequestOrigin(peer: address(peer), fields: head.fields, policy: policy)
+  }
+
+  private func client(
+    _ fields: [(String, String)], peer: String = "10.0.0.1", trusted: [String] = ["10.0.0.0/8"],
+    _ field: ForwardingField = .xForwardedFor
+  ) -> String {
+    "\(origin(fields, peer: peer, trusted: trusted, field).client)"
   }
 
   @Test func whatAnUntrustedPeerSaysIsNotRead() {
     let fields = [("X-Forwarded-For", "1.2.3.4"), ("Forwarded", "for=1.2.3.4")]
-    #expect(client(fields, peer: "192.0.2.1") == "192.0.2.1")
-    #expect(client(fields, trusted: []) == "10.0.0.1")
+    for field in [ForwardingField.xForwardedFor, .forwarded, .both] {
+      #expect(client(fields, peer: "192.0.2.1", field) == "192.0.2.1")
+      #expect(client(fields, trusted: [], field) == "10.0.0.1")
+    }
   }
 
   @Test(arguments: [
@@ -56,16 +67,48 @@ import Testing
     ("for=1.2.3.4;host=\"a, for=6.6.6.6\"", "10.0.0.1"),
     ("for=\"1.2.3.4", "10.0.0.1"),
   ])
-  func forwardedIsReadWhereThereIsNoXForwardedFor(value: String, expected: String) {
-    #expect(client([("Forwarded", value)]) == expected)
-    #expect(client([("Forwarded", value), ("X-Forwarded-For", "9.9.9.9")]) == "9.9.9.9")
+  func forwardedIsReadWhereTrustedProxiesWriteIt(value: String, expected: String) {
+    #expect(client([("Forwarded", value)], .forwarded) == expected)
+    let both = [("Forwarded", value), ("X-Forwarded-For", "9.9.9.9")]
+    #expect(client(both, .forwarded) == expected)
+    #expect(client(both) == "9.9.9.9" && client(both, .both) == "9.9.9.9")
+  }
+
+  @Test func theOtherFieldIsNotReadEvenWhereItIsAlone() {
+    #expect(client([("Forwarded", "for=6.6.6.6")]) == "10.0.0.1")
+    #expect(client([("X-Forwarded-For", "6.6.6.6")], .forwarded) == "10.0.0.1")
+  }
+
+  @Test(arguments: [
+    ("https", true), ("HTTPS", true), ("http", false), ("wss", true), ("ws", false),
+    ("gopher", nil), ("", nil), ("http, https", true), ("https, http", false),
+  ])
+  func thePeersWordOnTheProtocolIsTheLastOne(value: String, expected: Bool?) {
+    let field = ("X-Forwarded-Proto", value)
+    #expect(origin([field]).isTLS == expected && origin([field], .both).isTLS == expected)
+    #expect(origin([field], .forwarded).isTLS == nil)
+    #expect(origin([field], peer: "192.0.2.1").isTLS == nil)
+  }
+
+  @Test(arguments: [
+    ("for=1.2.3.4;proto=https", true), ("for=1.2.3.4;proto=\"HTTPS\"", true),
+    ("for=1.2.3.4;proto=http", false), ("for=1.2.3.4", nil), ("proto=https", true),
+    // The protocol of the client's own hop counts, as far as trusted proxies tell.
+    ("for=1.2.3.4;proto=https, for=10.0.0.2;proto=http", true),
+    ("for=6.6.6.6;proto=https, for=1.2.3.4;proto=http", false),
+    ("for=6.6.6.6;proto=https, for=_hidden;proto=http", false),
+    ("for=1.2.3.4;host=\"a;proto=https\"", nil), ("for=1.2.3.4;host=\"a;proto=https", nil),
+  ])
+  func forwardedTellsTheProtocolOfTheClient(value: String, expected: Bool?) {
+    #expect(origin([("Forwarded", value)], .forwarded).isTLS == expected)
+    #expect(origin([("Forwarded", value)]).isTLS == nil)
   }
 
   @Test func aRemovedFieldIsNotRead() {
     var head = request([("X-Forwarded-For", "1.2.3.4"), ("X-Forwarded-For", "junk")])
     head.fields.remove(at: 1)
-    let trusted = [AddressRange("10.0.0.0/8")].compactMap { $0 }
-    let client = clientAddress(peer: address("10.0.0.1"), fields: head.fields, trusted: trusted)
-    #expect(client == address("1.2.3.4"))
+    let policy = ForwardingPolicy(trustedProxies: [AddressRange("10.0.0.0/8")].compactMap { $0 })
+    let origin = RequestOrigin(peer: address("10.0.0.1"), fields: head.fields, policy: policy)
+    #expect(origin.client == address("1.2.3.4"))
   }
 }

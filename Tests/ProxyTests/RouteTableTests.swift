@@ -36,8 +36,10 @@ import Testing
 
   @Test(arguments: [
     ("example.org", 0), ("EXAMPLE.Org", 0), ("example.org.", 0), ("www.example.org", 1),
-    ("a.b.example.ORG.", 1), ("wwwexample.org", nil), ("example.org..", nil), (".example.org", nil),
-    ("org", nil), ("", nil), (".", nil), ("example.com", nil), ("[::1]", 2), ("localhost", 3),
+    ("a.b.example.ORG.", 1), ("wwwexample.org", nil), ("example.org..", 0), ("a.example.org...", 1),
+    (".example.org", nil),
+    ("org", nil), ("", nil), (".", nil), ("..", nil), ("example.com", nil), ("[::1]", 2),
+    ("localhost", 3),
   ])
   func hostsAreComparedWithoutCaseAndTrailingDot(host: String, route: Int?) {
     let table = RouteTable([

@@ -31,7 +31,22 @@ import Testing
     let line = try #require(cookie(token, .never, isTLS: false).first)
     let value = line.dropFirst("Set-Cookie: ".count).prefix(while: { $0 != ";" })
     let head = request([("Cookie", "a=b; \(value)")])
-    #expect(stickiness().token(in: head.fields) == token)
+    #expect(tokens(head) == [token])
+  }
+
+  private func tokens(_ head: borrowing RequestHead) -> [UInt64] {
+    let tokens = stickiness().tokens(in: head.fields)
+    return tokens.indices.map { tokens[$0] }.filter { $0 != 0 }
+  }
+
+  @Test func allCookiesOfTheNameAreReadButNoMoreThanEight() {
+    let one = "shop=0000000000000001"
+    let head = request([
+      ("Cookie", "\(one); shop=stale; shop=0000000000000002"), ("Cookie", "shop=00000000000000ff"),
+    ])
+    #expect(tokens(head) == [1, 2, 0xFF])
+    let many = request([("Cookie", Array(repeating: one, count: 1000).joined(separator: "; "))])
+    #expect(tokens(many).count == 8)
   }
 
   @Test(arguments: [
@@ -40,6 +55,6 @@ import Testing
   ])
   func whatAClientMakesUpNamesNobody(cookie: String) {
     let head = request(cookie.isEmpty ? [] : [("Cookie", cookie)])
-    #expect(stickiness().token(in: head.fields) == 0)
+    #expect(tokens(head) == [])
   }
 }

@@ -84,7 +84,8 @@ private struct FloodIO: QuietIO {
     let route = RouteSettings(.respond(answer, draining: answer))
     func listener(_ contexts: [TLSContext]) -> ListenerSettings {
       ListenerSettings(
-        name: [], contexts: contexts, table: RouteTable([RouteMatch()]), routes: [route])
+        name: [], contexts: contexts,
+        rules: RouteRules(table: RouteTable([RouteMatch()]), routes: [route]))
     }
     let snapshot = Snapshot(
       settings: Settings(), listeners: [listener([]), listener([context])], pools: [])

@@ -298,6 +298,12 @@ import Testing
       "\($0.pools[0].pool.membership.members[0].isBackup)"
     },
     Row("via", "false", { $0.via = false }) { "\($0.settings.forwarding.addsVia)" },
+    Row("via to backends", "true", { $0.viaToBackends = true }) {
+      "\($0.settings.forwarding.addsViaToRequests)"
+    },
+    Row("forwarding field", "forwarded", { $0.forwardingField = .forwarded }) {
+      "\($0.settings.forwarding.field)"
+    },
     Row("upgrades", "[\"x\"]", { $0.upgrades = ["x"] }) {
       "\($0.settings.forwarding.upgradeTokens.map { String(decoding: $0, as: UTF8.self) })"
     },
@@ -346,8 +352,8 @@ import Testing
 
   private func route(_ snapshot: Snapshot, host: String = "a", path: String) -> RouteSettings? {
     let listener = snapshot.listeners[0]
-    let index = listener.table.match(host: Array(host.utf8).span, path: Array(path.utf8).span)
-    return index.map { listener.routes[$0] }
+    let index = listener.rules.table.match(host: Array(host.utf8).span, path: Array(path.utf8).span)
+    return index.map { listener.rules.routes[$0] }
   }
 
   @Test func routesLeadToTheirActions() throws {

@@ -116,13 +116,14 @@ private struct FloodIO: QuietIO {
       listeners: [
         ListenerSettings(
           name: [],
-          table: RouteTable([
-            RouteMatch(path: .exact("/here")), RouteMatch(path: .exact("/gone")), RouteMatch(),
-          ]),
-          routes: [
-            RouteSettings(.respond(answer, draining: answer)),
-            RouteSettings(.forward(pool: 1)), RouteSettings(.forward(pool: 0)),
-          ])
+          rules: RouteRules(
+            table: RouteTable([
+              RouteMatch(path: .exact("/here")), RouteMatch(path: .exact("/gone")), RouteMatch(),
+            ]),
+            routes: [
+              RouteSettings(.respond(answer, draining: answer)),
+              RouteSettings(.forward(pool: 1)), RouteSettings(.forward(pool: 0)),
+            ]))
       ],
       pools: pools.map {
         PoolSettings(pool: $0, retry: RetryPolicy(), limits: limits, check: nil)
@@ -238,7 +239,7 @@ private struct CrowdIO: QuietIO {
     let crowd = Crowd()
     let snapshot = Snapshot(
       settings: Settings(),
-      listeners: [ListenerSettings(name: [], table: RouteTable([]), routes: [])], pools: [])
+      listeners: [ListenerSettings(name: [], rules: RouteRules(table: RouteTable([]), routes: []))], pools: [])
     var worker = try loneWorker(
       on: CrowdIO(crowd: crowd), snapshot, listeners: [Socket(descriptor: 9)])
     while crowd.waiting > 0 { worker.turn() }

@@ -44,7 +44,7 @@ struct Explanation {
     case .rewritten: path = normal.array(0..<normal.count)
     }
     json.member("path", String(decoding: path, as: UTF8.self))
-    let table = view.snapshot.listeners[index].table
+    let table = view.snapshot.listeners[index].rules.table
     guard let place = table.match(host: host.span, path: path.span) else {
       json.member("answer", "404, no route matches (no-route)")
       return

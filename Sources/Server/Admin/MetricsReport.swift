@@ -40,10 +40,10 @@ struct MetricsReport {
 
   private func writeRoutes(to output: inout FamilyWriter) {
     let routes: Subjects = view.configuration.listeners.flatMap { listener in
-      view.configuration.routes(on: listener).map { route in
+      names(ofRoutesOn: listener).map { route in
         (
-          [("listener", listener.name), ("route", "\(route)")],
-          view.process.reading(.route("\(route)", listener: listener.name))
+          [("listener", listener.name), ("route", route)],
+          view.process.reading(.route(route, listener: listener.name))
         )
       }
     }
@@ -59,6 +59,17 @@ struct MetricsReport {
     output.counter(
       "martlet_route_sent_bytes_total", "Bytes of response bodies, by route.", .sentBytes,
       of: routes)
+  }
+
+  /// Each once, though a listener may have one list of routes more for clients who come by TLS.
+  private func names(ofRoutesOn listener: Configuration.Listener) -> [String] {
+    let configuration = view.configuration
+    var names = configuration.routes(on: listener).map { "\($0)" }
+    guard configuration.distinguishesTLS(on: listener) else { return names }
+    for route in configuration.routes(on: listener, byTLS: true) where !names.contains("\(route)") {
+      names.append("\(route)")
+    }
+    return names
   }
 
   private func writePools(to output: inout FamilyWriter) {

@@ -15,7 +15,8 @@ final class Nginx: Sendable {
   }
 
   /// `GET /` answers with the name; below `/files/` lies what was put there, by PUT or otherwise.
-  init(_ name: String) throws {
+  /// `directives` are more of them, for all of it.
+  init(_ name: String, directives: String = "") throws {
     self.name = name
     port = try freePort()
     process = Running()
@@ -30,6 +31,7 @@ final class Nginx: Sendable {
       events { worker_connections 2048; }
       http {
         access_log off;
+        \(directives)
         client_max_body_size 0;
         keepalive_timeout 60s;
         keepalive_requests 1000000;

@@ -114,7 +114,8 @@ struct ConfigurationPlan {
       settings: settings,
       listeners: [
         ListenerSettings(
-          name: Array("simulated".utf8), table: RouteTable(matches), routes: routes)
+          name: Array("simulated".utf8),
+          rules: RouteRules(table: RouteTable(matches), routes: routes))
       ],
       pools: pools.indices.map { pool($0, registry, addresses, policy) })
   }

@@ -1,0 +1,46 @@
+// Max-Forwards (RFC 9110 7.6.2): how many more proxies a TRACE or an OPTIONS may pass. Each takes
+// one off, and the one that finds nothing left answers itself. For all other methods the field
+// means nothing, and stays as it is.
+
+public import HTTP
+import Primitives
+
+extension RequestHead {
+  /// Nothing is left: the request must be answered here, as if this were the last server.
+  public var endsHere: Bool { forwardsLeft == 0 }
+
+  /// Takes one off, on the way to a backend.
+  mutating func countForward() {
+    guard let left = forwardsLeft, left > 0 else { return }
+    fields.removeAll(of: .maxForwards)
+    fields.beginField(.maxForwards)
+    fields.appendValue(decimal: left - 1)
+    fields.endField()
+  }
+
+  /// Nil where nothing is said, or nothing that is a number. Of several the smallest counts.
+  private var forwardsLeft: UInt64? {
+    guard method == .trace || method == .options, fields.contains(.maxForwards) else { return nil }
+    var left: UInt64?
+    for index in 0..<fields.count
+    where fields[index].known == .maxForwards && !fields[index].isRemoved {
+      var elements = ListElements(fields[index].value)
+      while let element = elements.next(in: fields) {
+        guard let number = fields.bytes(of: element).forwards else { continue }
+        left = min(left ?? number, number)
+      }
+    }
+    return left
+  }
+}
+
+/// The largest number that we count down from.
+private let forwardsMax: UInt64 = 1 << 32
+
+extension Span where Element == UInt8 {
+  /// The number that these digits spell, `forwardsMax` for a larger one.
+  fileprivate var forwards: UInt64? {
+    for index in 0..<count where !self[index].isDigit { return nil }
+    return isEmpty ? nil : min(decimalValue ?? forwardsMax, forwardsMax)
+  }
+}

@@ -1,0 +1,219 @@
+// Logins that a backend binds to its connection, as NTLM does: whoever uses the connection next is
+// taken for the one who logged in. So nobody else may.
+
+import Foundation
+import Synchronization
+import Testing
+
+@Suite(.serialized) struct ConnectionLoginTests {
+  /// A backend that knows its users by their connections, and asks others to log in by NTLM, which
+  /// takes two requests on one connection. It answers with the user's name.
+  private final class Site: Sendable {
+    private struct Login {
+      let wire: Wire
+      var user: String?
+    }
+
+    private final class Logins: Sendable {
+      let all = Mutex<[Login]>([])
+
+      func user(of wire: Wire) -> String? {
+        all.withLock { logins in logins.first { $0.wire === wire }?.user }
+      }
+
+      /// The first of the two messages.
+      func begin(_ wire: Wire) { all.withLock { $0.append(Login(wire: wire)) } }
+
+      /// The second one; it counts only where the first one came.
+      func end(_ wire: Wire, _ user: String) {
+        all.withLock { logins in
+          guard let index = logins.firstIndex(where: { $0.wire === wire }) else { return }
+          logins[index].user = user
+        }
+      }
+    }
+
+    let stub: StubBackend
+    private let logins: Logins
+
+    init() throws {
+      let logins = Logins()
+      self.logins = logins
+      stub = try StubBackend { request, wire in
+        try wire.takeBody(of: &request, isResponse: false)
+        // Dies under the request, as a server does that has just closed an idle connection.
+        if request.target == "/die" { return false }
+        var challenge =
+          "WWW-Authenticate: Basic realm=\"x\", negotiate\r\nWWW-Authenticate: NTLM\r\n"
+        if let message = Site.message(request["Authorization"]) {
+          if message[8] == 1 {
+            logins.begin(wire)
+            challenge = "WWW-Authenticate: NTLM \(Site.challenge)\r\n"
+          } else {
+            logins.end(wire, Site.user(in: message))
+          }
+        }
+        let user = logins.user(of: wire)
+        let name = user ?? "nobody"
+        try wire.send(
+          "HTTP/1.1 \(user == nil ? "401 Unauthorized\r\n" + challenge : "200 OK\r\n")"
+            + "Content-Length: \(name.utf8.count)\r\n\r\n\(name)")
+        return request.target != "/last"
+      }
+    }
+
+    /// Closes every connection on which somebody has logged in.
+    func hangUp() { logins.all.withLock { for login in $0 { login.wire.end() } } }
+
+    private static func message(_ credentials: String?) -> [UInt8]? {
+      guard let credentials, credentials.hasPrefix("NTLM "),
+        let message = Data(base64Encoded: String(credentials.dropFirst(5))), message.count > 11
+      else { return nil }
+      return Array(message)
+    }
+
+    private static func user(in message: [UInt8]) -> String {
+      let count = Int(message[36])
+      let start = Int(message[40])
+      // UTF-16 of ASCII.
+      let name = message[start..<(start + count)].filter { $0 != 0 }
+      return String(decoding: name, as: UTF8.self)
+    }
+
+    /// The answer to the first message: Unicode, NTLM, and eight bytes to sign.
+    private static let challenge = Data(
+      Array("NTLMSSP\0".utf8) + [2, 0, 0, 0] + Array(repeating: 0, count: 4) + [48, 0, 0, 0]
+        + [1, 2, 0, 0] + Array(1...8) + Array(repeating: 0, count: 16)
+    ).base64EncodedString()
+  }
+
+  private static func credentials(_ type: UInt8, user: String = "") -> String {
+    var message = Array("NTLMSSP\0".utf8) + [type, 0, 0, 0] + Array(repeating: 0, count: 52)
+    message[36] = UInt8(user.utf8.count)
+    message[40] = UInt8(message.count)
+    message += Array(user.utf8)
+    return "Authorization: NTLM \(Data(message).base64EncodedString())\r\n"
+  }
+
+  private func logIn(_ user: String, _ wire: Wire) throws {
+    #expect(try wire.get("/", Self.credentials(1)).status == 401)
+    #expect(try wire.get("/", Self.credentials(3, user: user)).text == user)
+  }
+
+  /// One worker, so that all clients would share its stock of connections.
+  private func martlet(_ sites: [Site], rest: String = "") throws -> MartletProcess {
+    try MartletProcess(
+      backends: sites.map(\.stub), pool: #""health": "off""#, rest: rest, flags: ["--workers", "1"])
+  }
+
+  @Test func `nobody else gets the connection by which a client has logged in`() throws {
+    let sites = [try Site(), try Site()]
+    let martlet = try martlet(sites)
+    let alice = try martlet.wire()
+    let bob = try martlet.wire()
+    #expect(try bob.get().status == 401)
+    try logIn("alice", alice)
+    try logIn("bob", bob)
+    for _ in 0..<6 {
+      #expect(try martlet.get().text == "nobody")
+      #expect(try alice.get().text == "alice")
+      let post = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx"
+      #expect(try bob.exchange(post).text == "bob")
+    }
+    alice.end()
+    for _ in 0..<6 { #expect(try martlet.get().text == "nobody") }
+    #expect(try bob.get().text == "bob")
+  }
+
+  @Test func `curl logs in by NTLM and stays logged in, and its connections end with it`() throws {
+    let site = try Site()
+    let martlet = try martlet([site])
+    let address = "http://127.0.0.1:\(martlet.port)/"
+    let result = try run(["curl", "-s", "--ntlm", "-u", "carol:secret", address, address, address])
+    #expect(result.output == "carolcarolcarol", "\(result.errors)")
+    #expect(try martlet.get().text == "nobody")
+    // All that is left is the stranger's, if it was kept at all.
+    eventually("the connection has ended") { !hasEstablishedConnection(toPort: site.stub.port) }
+  }
+
+  @Test func `when the backend hangs up, the client's connection ends too`() throws {
+    let site = try Site()
+    let martlet = try martlet([site])
+    let alice = try martlet.wire()
+    try logIn("alice", alice)
+    site.hangUp()
+    #expect(alice.endsQuietly())
+    #expect(try martlet.get().text == "nobody")
+  }
+
+  @Test func `an answer that ends the backend's connection ends the client's`() throws {
+    let site = try Site()
+    let martlet = try martlet([site])
+    let alice = try martlet.wire()
+    try logIn("alice", alice)
+    #expect(try alice.get("/last").text == "alice")
+    #expect(alice.endsQuietly())
+  }
+
+  @Test func `a request of somebody who is logged in is never tried again as nobody`() throws {
+    let sites = [try Site(), try Site()]
+    let martlet = try martlet(sites)
+    let alice = try martlet.wire()
+    try logIn("alice", alice)
+    let answer = try alice.get("/die")
+    #expect(answer.status == 502 && answer["Connection"] == "close")
+    #expect(alice.endsQuietly())
+    #expect(sites.flatMap { $0.stub.requests }.count { $0.target == "/die" } == 1)
+  }
+
+  @Test func `a client who is logged in stays with its backend when that one is drained`() throws {
+    let sites = [try Site(), try Site()]
+    let martlet = try martlet(sites)
+    let alice = try martlet.wire()
+    try logIn("alice", alice)
+    for site in sites {
+      let drained = try MartletProcess.start(
+        ["drain", "default/\(site.stub.address)"], in: martlet.folder)
+      #expect(try drained.waitForExit() == 0, "\(drained.errorText)")
+    }
+    try eventually("strangers find nobody") { try martlet.get().status == 503 }
+    #expect(try alice.get().text == "alice")
+  }
+
+  @Test func `a client whose backend is taken away hears it, and begins anew`() throws {
+    let sites = [try Site(), try Site()]
+    let martlet = try MartletProcess(
+      MartletProcess.configuration(backends: [sites[0].stub]), ["--workers", "1"], keeping: sites)
+    let alice = try martlet.wire()
+    try logIn("alice", alice)
+    try martlet.reload(MartletProcess.configuration(backends: [sites[1].stub]))
+    try eventually("the new one is in force") {
+      _ = try martlet.get("/new")
+      return sites[1].stub.requests.contains { $0.target == "/new" }
+    }
+    let answer = try alice.get()
+    #expect(answer.status == 503 && answer["Connection"] == "close")
+    #expect(alice.endsQuietly())
+  }
+
+  @Test func `a client's connection has eight logins at most`() throws {
+    let sites = try (0..<9).map { _ in try Site() }
+    let pools = sites.indices.map {
+      #"{ "name": "p\#($0)", "backends": [\#(sites[$0].stub.json)], "health": "off" }"#
+    }
+    let routes = sites.indices.map { #"{ "path": "/\#($0)", "forward": "p\#($0)" }"# }
+    let martlet = try MartletProcess(
+      """
+      { "listeners": [{ "listen": "127.0.0.1:0" }], "pools": [\(pools.joined(separator: ", "))],
+        "routes": [\(routes.joined(separator: ", "))], "log": { "target": "access.log" } }
+      """, ["--workers", "1"], keeping: sites)
+    let wire = try martlet.wire()
+    for index in 0..<8 {
+      #expect(try wire.get("/\(index)", Self.credentials(1)).status == 401)
+      #expect(try wire.get("/\(index)", Self.credentials(3, user: "u\(index)")).text == "u\(index)")
+    }
+    for index in 0..<8 { #expect(try wire.get("/\(index)").text == "u\(index)") }
+    #expect(try wire.get("/8")["Connection"] == "close")
+    #expect(wire.endsQuietly())
+  }
+}
