@@ -28,12 +28,16 @@ extension Server {
     }
   }
 
+  /// At the start and at a reload, which never puts off what is due: where there are many, no key
+  /// would ever be made anew.
   func scheduleTicketRotation() {
     let intervals = configuration.listeners.compactMap { $0.tls?.tickets?.rotation }
-    rotatesTicketsAt = intervals.min().map { SystemClock.monotonic() + $0 } ?? .never
+    let next = intervals.min().map { SystemClock.monotonic() + $0 } ?? .never
+    rotatesTicketsAt = next == .never ? .never : min(rotatesTicketsAt, next)
   }
 
   func rotateTickets() {
+    rotatesTicketsAt = .never
     scheduleTicketRotation()
     do throws(TLSFailure) {
       try builder.ticketKeys.rotate()
