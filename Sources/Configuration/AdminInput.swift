@@ -33,6 +33,12 @@ extension Configuration {
     return result
   }
 
+  /// The texts of a list that is a member of a JSON object; none where there is no such list.
+  public static func texts(ofJSON bytes: [UInt8], under name: String) -> [String] {
+    let (document, problems) = JSONReader.read(bytes)
+    return problems.isEmpty ? document[name]?.items?.compactMap(\.text) ?? [] : []
+  }
+
   /// A backend's address as a pool would have it; the error tells what is wrong with it.
   public static func endpoint(_ text: String) -> Result<Endpoint, InvalidEndpoint> {
     var decoder = Decoder(source: SourceText(file: "", bytes: []), isPartial: false)

@@ -20,6 +20,12 @@ extension Configuration {
     public let needsRestart: Bool
   }
 
+  /// What a process takes up once, at its start. A reload names those that have changed; all other
+  /// keys it puts into force.
+  static let keysOfTheStart: Set<String> = [
+    "workers", "process.user", "process.group", "process.core-dumps",
+  ]
+
   /// What is different in `other`, in the order of what it is about.
   public func changes(to other: Configuration) -> [Change] {
     var comparison = Comparison()
@@ -73,10 +79,6 @@ extension Configuration.Change: CustomStringConvertible {
 private struct Comparison {
   var changes: [Configuration.Change] = []
 
-  /// What a process takes up once, at its start, beside its admin sockets.
-  private static let fixed = [
-    "workers", "process.user", "process.group", "process.core-dumps",
-  ]
   /// Values that are nobody's business.
   private static let secret = "stickiness.key"
 
@@ -123,7 +125,7 @@ private struct Comparison {
     changes.append(
       Configuration.Change(
         kind: kind, what: path, old: shown(old, path), new: shown(new, path),
-        needsRestart: Self.fixed.contains(path) || path.hasPrefix("admin.")))
+        needsRestart: Configuration.keysOfTheStart.contains(path)))
   }
 
   private func shown(_ value: JSON?, _ path: String) -> String? {

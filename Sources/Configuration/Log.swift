@@ -81,9 +81,11 @@ extension Configuration.Log: Section {
       noun: "a target of the log", allowed: "write \"stdout\", \"stderr\" or the path of a file",
       kind: "`\"stdout\"`, `\"stderr\"` or path", schema: file.description.schema)
     let target = Form<Target>(description) { json, decoder in
+      // The files by which Linux offers the streams can't be opened where those are sockets, as
+      // under systemd and in containers (ENXIO).
       switch json.text {
-      case "stdout": return .stdout
-      case "stderr": return .stderr
+      case "stdout", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1": return .stdout
+      case "stderr", "/dev/stderr", "/dev/fd/2", "/proc/self/fd/2": return .stderr
       case let text? where !text.isEmpty: return file.read(json, &decoder).map(Target.file)
       default:
         decoder.mismatch(json, description)
@@ -113,7 +115,9 @@ extension Configuration.Log: Section {
         "redact-query", \.redactQuery, .list(of: .text(maxByteCount: 64, example: "token")),
         "Names of query parameters whose values are replaced by REDACTED, in targets and "
           + "referers. Cookie and Authorization are never logged."),
-      Key("target", \.target, target, "Where the access log goes."),
+      Key(
+        "target", \.target, target,
+        "Where the access log goes. `/dev/stdout` and `/dev/stderr` mean `stdout` and `stderr`."),
       Key(
         "level", \.level, .choice,
         "The least important messages of the process log that are shown. `martlet log-level` "

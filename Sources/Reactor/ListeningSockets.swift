@@ -117,6 +117,11 @@ public struct ListeningSockets: Sendable {
     for socket in sockets { TCPKeepAlive.set(probes, on: socket.descriptor) }
   }
 
+  /// Changes how many connections may wait at each of the sockets, which goes on listening.
+  public func setBacklog(_ backlog: Int32) {
+    for socket in sockets { _ = listen(socket.descriptor, backlog) }
+  }
+
   /// The sockets of one of `workerCount` workers. There may be more sockets than workers.
   public func share(ofWorker index: Int, of workerCount: Int) -> [Socket] {
     stride(from: index, to: sockets.count, by: workerCount).map { sockets[$0] }

@@ -1,7 +1,8 @@
 // A listening Unix socket that only its user can connect to.
 //
-// The path is taken from a process that is gone, and never from one that listens, unless that is
-// the one which this process takes over from.
+// The path is taken from a process that is gone, which shows by the kernel refusing a connection,
+// and from nothing else: not from one that listens, however full its queue is, unless that is the
+// one which this process takes over from; and not from a file that is no socket.
 
 import CLinux
 import Glibc
@@ -14,9 +15,13 @@ public final class LocalListener: Sendable {
   /// The name as it was made, so that nobody else's is removed.
   private let version: FileVersion?
 
-  /// Listens at `path`, and makes its directory if that alone is missing. Throws EADDRINUSE when a
-  /// process listens there and `replaces` is false, EACCES, ENOENT and the like.
-  public init(path: String, replaces: Bool) throws(SystemError) {
+  /// Connections that may wait to be accepted.
+  public static let backlog: Int32 = 16
+
+  /// Listens at `path`, and makes its directory if that alone is missing. `predecessor`: the
+  /// process whose socket may be replaced while it listens. Throws EADDRINUSE when another one
+  /// listens there, EEXIST when something else than a socket is there, EACCES, ENOENT and the like.
+  public init(path: String, predecessor: Int32? = nil) throws(SystemError) {
     let address = try KernelAddress(.unix(path))
     if let slash = path.lastIndex(of: "/"), slash > path.startIndex {
       // Failing here shows as a failure to bind.
@@ -25,12 +30,11 @@ public final class LocalListener: Sendable {
     let descriptor = openSocket(family: AF_UNIX)
     if descriptor < 0 { throw .last }
     do throws(SystemError) {
-      if !replaces && Self.isServed(address) { throw SystemError(code: EADDRINUSE) }
-      _ = unsafe unlink(path)
+      try Self.makeWay(at: path, address, predecessor)
       if unsafe address.withPointer({ unsafe Glibc.bind(descriptor, $0, $1) }) < 0 { throw .last }
       // Before it listens, so that nobody else can connect in between.
       if unsafe chmod(path, 0o600) < 0 { throw .last }
-      if listen(descriptor, 16) < 0 { throw .last }
+      if listen(descriptor, Self.backlog) < 0 { throw .last }
     } catch {
       _ = Glibc.close(descriptor)
       throw error
@@ -40,16 +44,52 @@ public final class LocalListener: Sendable {
     version = FileVersion(of: path)
   }
 
-  /// Closes the socket, and removes its name unless another process has put its own there.
-  public func close() {
+  /// Removes the name unless another process has put its own there. The socket is the owner's to
+  /// close.
+  public func removeName() {
     if version != nil && FileVersion(of: path) == version { _ = unsafe unlink(path) }
+  }
+
+  /// Closes the socket, and removes its name.
+  public func close() {
+    removeName()
     _ = Glibc.close(socket.descriptor)
   }
 
-  private static func isServed(_ address: KernelAddress) -> Bool {
+  /// Removes what a process has left that is gone.
+  private static func makeWay(
+    at path: String, _ address: KernelAddress, _ predecessor: Int32?
+  ) throws(SystemError) {
+    var status = stat()
+    if unsafe lstat(path, &status) < 0 {
+      if errno == ENOENT { return }
+      throw .last
+    }
+    if status.st_mode & S_IFMT != S_IFSOCK { throw SystemError(code: EEXIST) }
     let probe = openSocket(family: AF_UNIX)
-    if probe < 0 { return false }
+    if probe < 0 { throw .last }
     defer { _ = Glibc.close(probe) }
-    return unsafe address.withPointer { unsafe connect(probe, $0, $1) } == 0
+    if unsafe address.withPointer({ unsafe connect(probe, $0, $1) }) == 0 {
+      guard let predecessor, peer(of: probe) == predecessor else { throw .addressInUse }
+    } else {
+      switch errno {
+      case ECONNREFUSED: break
+      case ENOENT: return
+      // Its queue is full: it listens.
+      case EAGAIN: throw .addressInUse
+      default: throw .last
+      }
+    }
+    if unsafe unlink(path) < 0 && errno != ENOENT { throw .last }
+  }
+
+  /// The process that listens at the other end.
+  private static func peer(of descriptor: Int32) -> Int32? {
+    // A ucred: process, user, group.
+    var credentials: (Int32, UInt32, UInt32) = (0, 0, 0)
+    var length = socklen_t(MemoryLayout<(Int32, UInt32, UInt32)>.size)
+    let result = unsafe getsockopt(
+      descriptor, SOL_SOCKET, SO_PEERCRED, &credentials, &length)
+    return result == 0 ? credentials.0 : nil
   }
 }

@@ -143,6 +143,10 @@ extension Worker where IO: ~Copyable {
       probe.deadline.set(now + check.timeout, payload: Token(.probe, handle).packed, in: &timers)
       let inserted = checker.probes.insert(probe)
       precondition(inserted == handle)
+    case .failed(let error) where error.isShortage:
+      // It says nothing about the backend.
+      checker.targets[index].nextAt = now + check.interval
+      enter(index, at: now + check.interval)
     case .failed:
       concluded(index, check, success: false)
     }

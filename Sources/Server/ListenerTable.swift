@@ -148,6 +148,16 @@ struct ListenerTable {
     opened[ListeningPlace(address, of: listener)]?.address
   }
 
+  /// Gives sockets that stayed open the length of queue that is configured now.
+  func setBacklogs(_ configuration: Configuration) {
+    for listener in configuration.listeners {
+      for address in listener.addresses {
+        opened[ListeningPlace(address, of: listener)]?.setBacklog(
+          Int32(clamping: listener.backlog))
+      }
+    }
+  }
+
   /// The sockets on which a worker accepts.
   func assignments(of configuration: Configuration, worker: Int) -> [ListenerAssignment] {
     var assignments: [ListenerAssignment] = []

@@ -1,5 +1,5 @@
-// The control thread's side of the admin interface: it opens the sockets, tells the admin thread
-// what is in force, and carries out what it is asked for.
+// The control thread's side of the admin interface: it tells the admin thread what is in force, and
+// carries out what it is asked for.
 
 import Balancing
 public import Configuration
@@ -9,90 +9,66 @@ import Primitives
 import Reactor
 import TLS
 
-/// Where the admin interface listens, and what clients over TCP have to show.
-struct AdminSockets: Sendable {
-  let local: LocalListener?
-  let groups: [ListeningSockets]
-  let access: AdminAccess
-  let token: String?
-}
-
 /// The admin thread, as the control thread knows it.
 struct RunningAdmin {
   let inbox: Inbox<AdminMessage>
   let thread: Thread
-  let sockets: AdminSockets
+  var sockets: AdminSockets
+  var credentials: AdminCredentials
 
+  /// The thread closes the sockets.
   func end() {
     inbox.post(.end)
     thread.join()
-    sockets.local?.close()
-    for group in sockets.groups { group.close() }
+    sockets.local?.removeName()
   }
 }
 
 extension Server {
-  /// Opens the sockets, before anything runs that would have to be ended again. One that can't be
-  /// had is no reason not to serve, unless it was asked for by name.
-  func openAdmin() throws(ServerFailure) -> AdminSockets {
-    let token = try readAdminToken()
-    var groups: [ListeningSockets] = []
-    for address in configuration.admin.listen?.addresses ?? [] {
-      do throws(SystemError) {
-        // Whom this process takes over from still listens there.
-        groups.append(
-          try ListeningSockets.open(
-            on: address, count: 1, backlog: 64, isShared: options.predecessor != nil))
-        // A tap says nothing for long, and a client that is gone would hold its place.
-        groups.last?.setKeepAlive(TCPKeepAlive(Configuration.TCPKeepAlive()))
-      } catch {
-        // Of `localhost` one protocol may be missing.
-        let isMissing = error == .addressNotAvailable || error == .familyNotSupported
-        if isMissing && configuration.admin.listen?.addresses.count ?? 0 > 1 { continue }
-        for group in groups { group.close() }
-        throw ServerFailure("admin.listen: can't listen on \(address): \(error)")
-      }
-    }
-    return AdminSockets(
-      local: try openAdminSocket(), groups: groups, access: AdminAccess(configuration.admin),
-      token: token)
-  }
-
-  /// Starts the admin thread on these sockets.
+  /// Starts the admin thread, also where it has nothing to listen on yet: a reload may bring it.
   func startAdmin(_ sockets: AdminSockets) throws(ServerFailure) {
-    var listeners = sockets.groups.flatMap(\.sockets).map {
-      AdminListener(socket: $0, access: sockets.access)
-    }
-    if let local = sockets.local {
-      listeners.append(AdminListener(socket: local.socket, access: .local))
-    }
-    if listeners.isEmpty { return }
-    let scheme = if case .plain = sockets.access { "http" } else { "https" }
-    for group in sockets.groups {
-      logger.notice("the admin interface is at \(scheme)://\(group.address)/")
-    }
-    let (view, control, all) = (adminView(), inbox, listeners)
     do throws(SystemError) {
       let inbox = try Inbox<AdminMessage>()
+      let credentials = AdminCredentials(token: sockets.rules.token)
+      let start = Parcel(adminView(credentials))
+      let (control, connectionMax) = (self.inbox, builder.descriptors.adminMax)
       let thread = try Thread(name: "admin") {
-        guard let io = try? EpollIO(wakeUp: inbox.wakeUp) else { return }
-        var server = AdminServer(
-          io: io, listeners: all, token: sockets.token, view: view, inbox: inbox,
-          control: control)
-        server.run()
+        AdminServer.run(
+          from: start, connectionMax: connectionMax, inbox: inbox, control: control)
       }
-      admin = RunningAdmin(inbox: inbox, thread: thread, sockets: sockets)
+      inbox.post(.listen(sockets.listeners))
+      admin = RunningAdmin(
+        inbox: inbox, thread: thread, sockets: sockets, credentials: credentials)
     } catch {
       throw ServerFailure("can't start the admin thread: \(error)")
     }
+    sayAdminAddresses(known: nil)
   }
 
-  /// What the address speaks TLS with; nil when it doesn't. Renewed certificates are taken up by a
-  /// reload; whether there are some, and whether clients need one, by an upgrade as `listen` is.
-  func makeAdminContext(
-    _ loaded: LoadedCertificates, _ fresh: Configuration.Admin
-  ) throws(ServerFailure) -> TLSContext? {
-    if let admin, admin.sockets.access != AdminAccess(fresh) { return adminContext }
+  /// Puts into force what a reload has opened. The view goes first, so that nobody comes in by the
+  /// new sockets and the old token.
+  func listenForAdmin(on sockets: AdminSockets) {
+    guard let former = admin?.sockets else { return }
+    if sockets.rules != former.rules { admin?.credentials.version += 1 }
+    admin?.credentials.token = sockets.rules.token
+    admin?.sockets = sockets
+    updateAdmin()
+    admin?.inbox.post(.listen(sockets.listeners))
+    if former.local !== sockets.local { former.local?.removeName() }
+    sayAdminAddresses(known: former)
+  }
+
+  private func sayAdminAddresses(known: AdminSockets?) {
+    guard let sockets = admin?.sockets else { return }
+    let scheme = if case .plain = sockets.rules.access { "http" } else { "https" }
+    for (place, group) in sockets.groups
+    where known?.group(at: place) == nil || known?.rules.access != sockets.rules.access {
+      logger.notice("the admin interface is at \(scheme)://\(group.address)/")
+    }
+  }
+
+  /// What the address speaks TLS with; nil when it doesn't.
+  func makeAdminContext(_ loaded: LoadedCertificates) throws(ServerFailure) -> TLSContext? {
     guard let certificate = loaded.admin else { return nil }
     do throws(TLSFailure) {
       // No tickets: who may come in is looked at each time.
@@ -104,46 +80,15 @@ extension Server {
     }
   }
 
-  private func openAdminSocket() throws(ServerFailure) -> LocalListener? {
-    // Who takes over takes the name over; the old process keeps its open connections.
-    let replaces = options.predecessor != nil
-    switch configuration.admin.socket {
-    case .off:
-      return nil
-    case .path(let path):
-      do throws(SystemError) {
-        return try LocalListener(path: path, replaces: replaces)
-      } catch {
-        throw ServerFailure("admin.socket: can't listen on \(path): \(error)")
-      }
-    case .automatic:
-      let path = AdminSocket.standardPath
-      do throws(SystemError) {
-        return try LocalListener(path: path, replaces: replaces)
-      } catch {
-        logger.notice(
-          "there is no admin socket for `martlet status` and its like; admin.socket may name one",
-          metadata: ["path": .string(path), "error": .string("\(error)")])
-        return nil
-      }
-    }
-  }
-
-  private func readAdminToken() throws(ServerFailure) -> String? {
-    guard let path = configuration.admin.tokenFile else { return nil }
-    do throws(ServerFailure) {
-      return try AdminToken.read(path)
-    } catch {
-      throw ServerFailure(error.messages.map { "admin.token-file \(path): \($0)" })
-    }
-  }
-
   // MARK: What is in force
 
   /// Tells the admin thread that something has changed.
-  func updateAdmin() { admin?.inbox.post(.view(adminView())) }
+  func updateAdmin() {
+    guard let admin else { return }
+    admin.inbox.post(.view(adminView(admin.credentials)))
+  }
 
-  private func adminView() -> AdminView {
+  private func adminView(_ credentials: AdminCredentials) -> AdminView {
     let draining = if case .draining = stage { true } else { false }
     return AdminView(
       process: ProcessFacts(
@@ -151,8 +96,8 @@ extension Server {
         descriptorMax: descriptorMax, metrics: workerMetrics, traffic: builder.traffic,
         reports: reports, logLevel: options.logLevel),
       configuration: configuration, snapshot: snapshot, names: names, addresses: addresses,
-      certificates: certificates, tls: adminContext, reload: reloads,
-      overload: overload.stage, isDraining: draining)
+      certificates: certificates, tls: adminContext, credentials: credentials,
+      reload: reloads, overload: overload.stage, isDraining: draining)
   }
 
   // MARK: Commands
@@ -178,7 +123,13 @@ extension Server {
     guard case .serving = stage else { return .error(409, "not while upgrading or draining") }
     reload()
     if reloads.refusal.isEmpty {
-      return AdminDocument { $0.member("result", "accepted") }
+      let staying = changesThatStay.map(\.what)
+      return AdminDocument { json in
+        json.member("result", "accepted")
+        json.array("needs_restart") { json in
+          for key in staying { json.string(key) }
+        }
+      }
     }
     return refusal("the new configuration is refused; the old one stays in force", reloads.refusal)
   }

@@ -4,19 +4,13 @@ import Configuration
 import Logging
 
 extension Server {
-  /// How many client connections the descriptors suffice for: each may need one to a backend, and
-  /// beyond that there are listeners, logs, probes and the workers' own.
-  static func connectionMax(descriptors: Int, workers: Int) -> Int {
-    max(1, (descriptors - 32 - 8 * workers) / 2)
-  }
-
   func warnOfDescriptors() {
-    if configuration.limits.connections <= builder.connectionMax { return }
+    if configuration.limits.connections <= builder.descriptors.clientMax { return }
     logger.warning(
       """
       limits.connections is \(configuration.limits.connections), but the process may have only \
       \(descriptorMax) file descriptors (ulimit -n), and each connection takes up to two: \
-      \(builder.connectionMax) are accepted
+      \(builder.descriptors.clientMax) are accepted
       """)
   }
 
@@ -24,6 +18,6 @@ extension Server {
   func watchOverload() {
     overload.configure(
       configuration.limits,
-      connectionMax: min(configuration.limits.connections, builder.connectionMax))
+      connectionMax: min(configuration.limits.connections, builder.descriptors.clientMax))
   }
 }

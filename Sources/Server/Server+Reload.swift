@@ -39,15 +39,23 @@ extension Server {
     do throws(ServerFailure) {
       resolveNames(fresh)
       let output = try openAccessLog(fresh.log)
-      let snapshot = try build(fresh)
-      listening = try listening.opening(fresh)
+      let build = try build(fresh)
+      let adminSockets = try openAdmin(fresh)
+      do throws(ServerFailure) {
+        listening = try listening.opening(fresh)
+      } catch {
+        adminSockets.close(except: admin?.sockets)
+        throw error
+      }
       let isMoved = fresh.process.pidFile != configuration.process.pidFile
       if isMoved { removeProcessID() }
       configuration = fresh
       if isMoved { writeProcessID() }
       takeUpTicketKeys()
       let former = self.snapshot
-      self.snapshot = snapshot
+      snapshot = takeUp(build)
+      listening.setBacklogs(fresh)
+      listenForAdmin(on: adminSockets)
       log?.write(to: output)
       endExporter(of: former)
     } catch {
@@ -59,8 +67,8 @@ extension Server {
     reloads.acceptedCount += 1
     reloads.refusal = []
     reloads.inForceSince = Double(SystemClock.wall()) / 1e9
-    if fresh.workers != nil && fresh.workers != workers.count {
-      logger.warning("the number of workers stays \(workers.count) until an upgrade or a restart")
+    for change in changesThatStay {
+      logger.warning("\(change.what) stays as it is until an upgrade or a restart")
     }
     options.logLevel.current = fresh.log.level
     for (index, worker) in workers.enumerated() {
@@ -70,6 +78,15 @@ extension Server {
     warnOfDescriptors()
     updateAdmin()
     logger.notice("the new configuration is in force")
+  }
+
+  /// What is configured but not in force, since a process takes it up once, at its start.
+  var changesThatStay: [Configuration.Change] {
+    startConfiguration.changes(to: configuration).filter { change in
+      guard change.needsRestart else { return false }
+      // The number that there is may be that of the processors.
+      return change.what != "workers" || configuration.workers.map { $0 != workers.count } ?? false
+    }
   }
 
   private func refused(_ reasons: [String]) {
@@ -93,7 +110,8 @@ extension Server {
       }
       let admin = configuration.admin
       paths.formUnion(
-        [admin.certificate?.chain, admin.certificate?.key, admin.clientCA].compactMap(\.self))
+        [admin.certificate?.chain, admin.certificate?.key, admin.clientCA, admin.tokenFile]
+          .compactMap(\.self))
     }
     files.watch(paths, at: SystemClock.monotonic())
   }

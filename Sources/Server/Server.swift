@@ -72,6 +72,8 @@ public final class Server {
   let options: Options
   let logger: Logger
   var configuration: Configuration
+  /// What the process was started with: what a reload can't change stays as it is here.
+  private(set) var startConfiguration: Configuration
   let builder: SnapshotBuilder
   /// File descriptors that the process may have.
   let descriptorMax: Int
@@ -135,6 +137,7 @@ public final class Server {
     self.options = options
     logger = options.logger
     configuration = options.configuration
+    startConfiguration = options.configuration
     do throws(SystemError) {
       inbox = try Inbox()
     } catch {
@@ -147,7 +150,7 @@ public final class Server {
     reports = (0..<workerCount).map { _ in ExchangeReports() }
     var builder = SnapshotBuilder(
       workerCount: workerCount,
-      connectionMax: Self.connectionMax(descriptors: descriptorMax, workers: workerCount))
+      descriptors: DescriptorBudget(descriptors: descriptorMax, workers: workerCount))
     if let predecessor = options.predecessor {
       guard let handover = predecessor.handover else {
         throw ServerFailure("process \(predecessor.id) hands over in a way that is unknown here")
@@ -171,9 +174,10 @@ public final class Server {
   private func start() throws(ServerFailure) {
     Signals.block()
     try giveUpPrivileges()
+    startConfiguration = configuration
     warnOfDescriptors()
     resolveNames(configuration)
-    snapshot = try build(configuration)
+    snapshot = takeUp(try build(configuration))
     try startLog()
     // Late, because a process that takes over may add sockets to a group, and what waited there
     // would be lost if it failed afterwards.
@@ -181,7 +185,7 @@ public final class Server {
     for socket in listening.closeUnused() {
       logger.warning("the socket \(socket) was given to this process, but no listener is for it")
     }
-    let adminSockets = try openAdmin()
+    let adminSockets = try openAdmin(configuration)
     takeUpTicketKeys()
     try startWorkers()
     try watchSignals()
@@ -212,8 +216,16 @@ public final class Server {
     }
   }
 
+  /// What a configuration comes to, before it is in force.
+  struct Build {
+    let snapshot: Snapshot
+    let certificates: [CertificateFacts]
+    let ticketPlans: [String: TicketRings.Plan]
+    let adminContext: TLSContext?
+  }
+
   /// A snapshot of `configuration`, with everything said that is to be said about its files.
-  func build(_ configuration: Configuration) throws(ServerFailure) -> Snapshot {
+  func build(_ configuration: Configuration) throws(ServerFailure) -> Build {
     let (certificates, pages) = try configuration.loadFiles()
     for fault in certificates.faults {
       logger.log(level: fault.severity == .warning ? .warning : .error, "\(fault.message)")
@@ -222,10 +234,17 @@ public final class Server {
     let snapshot = try builder.build(
       configuration, certificates: certificates.byListener, names: names, pages: pages,
       exporter: try spanExporter(for: configuration))
-    adminContext = try makeAdminContext(certificates, configuration.admin)
-    self.certificates = certificates.facts
-    ticketPlans = plans
-    return snapshot
+    return Build(
+      snapshot: snapshot, certificates: certificates.facts, ticketPlans: plans,
+      adminContext: try makeAdminContext(certificates))
+  }
+
+  /// Nothing can refuse it any more.
+  func takeUp(_ build: Build) -> Snapshot {
+    certificates = build.certificates
+    ticketPlans = build.ticketPlans
+    adminContext = build.adminContext
+    return build.snapshot
   }
 
   private func startWorkers() throws(ServerFailure) {
@@ -245,7 +264,7 @@ public final class Server {
     do throws(SystemError) {
       let metrics = WorkerMetrics()
       let start = WorkerStart(
-        index: index, snapshot: snapshot, inbox: inbox, peers: inboxes, metrics: metrics,
+        index: index, snapshot: Parcel(snapshot), inbox: inbox, peers: inboxes, metrics: metrics,
         traffic: builder.traffic, admission: admission,
         reports: reports[index], events: EventLog(logger: logger),
         producer: log?.producer(index))
@@ -383,7 +402,7 @@ public final class Server {
 /// What a worker's thread begins with.
 private struct WorkerStart: Sendable {
   let index: Int
-  let snapshot: Snapshot
+  let snapshot: Parcel<Snapshot>
   let inbox: Inbox<WorkerMessage>
   let peers: [Inbox<WorkerMessage>]
   let metrics: WorkerMetrics
@@ -393,13 +412,20 @@ private struct WorkerStart: Sendable {
   let events: EventLog
   let producer: AccessLogWriter.Producer?
 
-  /// The only place that names the worker with its I/O: see Worker.swift.
   func run() {
-    guard let io = try? EpollIO(wakeUp: inbox.wakeUp) else { return }
-    var worker = Worker<EpollIO>(
+    guard var worker = makeWorker() else { return }
+    while !worker.isFinished { worker.turn() }
+  }
+
+  /// The only place that names the worker with its I/O: see Worker.swift. A function of its own, so
+  /// that nothing but the worker keeps the first snapshot.
+  private func makeWorker() -> Worker<EpollIO>? {
+    guard let io = try? EpollIO(wakeUp: inbox.wakeUp), let snapshot = snapshot.take() else {
+      return nil
+    }
+    return Worker<EpollIO>(
       index: index, io: io, seed: randomSeed(), snapshot: snapshot, inbox: inbox, peers: peers,
       metrics: metrics, traffic: traffic, admission: admission, reports: reports, events: events,
       log: AccessLog(settings: snapshot.settings.log, producer: producer, metrics: metrics))
-    while !worker.isFinished { worker.turn() }
   }
 }

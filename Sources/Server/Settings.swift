@@ -28,6 +28,9 @@ struct Settings: Sendable {
   var connectionsPerAddressMax: Int? = 2000
   var requestsPerConnectionMax = 10_000
 
+  /// Idle connections to backends per worker, of all pools together.
+  var idleUpstreamMax = Int.max
+
   /// TLS handshakes in progress per worker.
   var handshakeMax = 2500
   var handshakeTimeout = TimeSpan.seconds(10)

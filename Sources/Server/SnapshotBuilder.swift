@@ -24,11 +24,11 @@ struct SnapshotBuilder: Sendable {
     (0..<8).map { UInt8(truncatingIfNeeded: seed >> UInt64(8 * $0)) }
   }
   /// What the process has descriptors for, whatever is configured.
-  var connectionMax: Int
+  let descriptors: DescriptorBudget
 
-  init(workerCount: Int, connectionMax: Int = .max) {
+  init(workerCount: Int, descriptors: DescriptorBudget = .unlimited) {
     self.workerCount = workerCount
-    self.connectionMax = connectionMax
+    self.descriptors = descriptors
     traffic = MetricsRegistry(workerCount: workerCount)
   }
 
@@ -58,7 +58,7 @@ struct SnapshotBuilder: Sendable {
         ) { ErrorPages($0.errorPages, from: pages, over: errorPages) })
     }
     var settings = Settings(
-      configuration, workerCount: workerCount, connectionMax: connectionMax)
+      configuration, workerCount: workerCount, descriptors: descriptors)
     if let exporter, let tracing = configuration.tracing {
       settings.tracing = Tracing(exporter: exporter, sampling: tracing.sample)
     }
@@ -162,7 +162,7 @@ struct SnapshotBuilder: Sendable {
 // MARK: Translations
 
 extension Settings {
-  init(_ configuration: Configuration, workerCount: Int, connectionMax: Int) {
+  init(_ configuration: Configuration, workerCount: Int, descriptors: DescriptorBudget) {
     let limits = configuration.limits
     headLimits = HeadLimits(
       headByteCount: limits.headSize, targetByteCount: limits.targetSize,
@@ -183,7 +183,8 @@ extension Settings {
     bodyByteCountMax = limits.bodySize.map { UInt64($0) } ?? .max
     collectedByteCountMax = UInt64(limits.collectSize)
     collectTime = limits.collectWait
-    self.connectionMax = min(limits.connections, connectionMax)
+    connectionMax = min(limits.connections, descriptors.clientMax)
+    idleUpstreamMax = descriptors.idleUpstreamMax
     connectionsPerAddressMax = limits.connectionsPerAddress
     requestsPerConnectionMax = limits.requestsPerConnection
     handshakeMax = max(1, limits.handshakes / workerCount)

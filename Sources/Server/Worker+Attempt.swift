@@ -143,8 +143,7 @@ extension Worker where IO: ~Copyable {
       guard case .idle(let since) = upstreams[upstream].phase else { continue }
       if !isIdempotent && now - since >= .seconds(1) {
         // It is good enough for the next idempotent request; all others are older still.
-        idleUpstreams[backend].append(upstream)
-        metrics.add(.upstreamConnectionsIdle)
+        pushIdle(upstream, backend)
         return nil
       }
       let isDoubtful = upstreams[upstream].transport.isReadable || !isIdempotent

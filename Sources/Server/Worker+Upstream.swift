@@ -78,19 +78,27 @@ extension Worker where IO: ~Copyable {
     let id = upstreams[handle].backend.id
     let keepAlive = upstreams[handle].keepAlive
     while idleUpstreams.count <= id { idleUpstreams.append([]) }
-    guard idleUpstreams[id].count < keepAlive.idleMax, stage == .serving else {
+    guard idleUpstreams[id].count < keepAlive.idleMax,
+      idleUpstreamCount < settings.idleUpstreamMax, stage == .serving
+    else {
       close(upstream: handle)
       return
     }
     upstreams[handle].phase = .idle(since: now)
     upstreams[handle].transport.settle(&buffers)
-    idleUpstreams[id].append(handle)
-    metrics.add(.upstreamConnectionsIdle)
+    pushIdle(handle, id)
     setDeadline(upstream: handle, now + keepAlive.idleTime)
+  }
+
+  mutating func pushIdle(_ handle: Handle, _ id: Int) {
+    idleUpstreams[id].append(handle)
+    idleUpstreamCount += 1
+    metrics.add(.upstreamConnectionsIdle)
   }
 
   mutating func popIdle(_ id: Int) -> Handle? {
     guard id < idleUpstreams.count, let handle = idleUpstreams[id].popLast() else { return nil }
+    idleUpstreamCount -= 1
     metrics.subtract(.upstreamConnectionsIdle)
     return handle
   }
@@ -101,7 +109,9 @@ extension Worker where IO: ~Copyable {
       if id < idleUpstreams.count {
         let before = idleUpstreams[id].count
         idleUpstreams[id].removeAll { $0 == handle }
-        metrics.subtract(.upstreamConnectionsIdle, before - idleUpstreams[id].count)
+        let removed = before - idleUpstreams[id].count
+        idleUpstreamCount -= removed
+        metrics.subtract(.upstreamConnectionsIdle, removed)
       }
     }
     countBytes(upstream: handle)

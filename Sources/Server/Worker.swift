@@ -53,6 +53,8 @@ struct Worker<IO: InputOutput & ~Copyable>: ~Copyable {
   var exchanges = Slab<ActiveExchange>()
   /// Idle upstream connections by backend id, the most recently used last.
   var idleUpstreams: [[Handle]] = []
+  /// How many there are in all.
+  var idleUpstreamCount = 0
   /// The configurations that exchanges still run under, the one in force last.
   var generations: [Generation] = []
   var checker: HealthChecker

@@ -165,8 +165,11 @@ struct Reload: ParsableCommand {
   @OptionGroup var admin: AdminOptions
 
   func run() throws {
-    _ = try admin.ask("POST", "/v1/reload")
+    let answer = try admin.ask("POST", "/v1/reload")
     writeOutput("the new configuration is in force\n")
+    for key in Configuration.texts(ofJSON: answer, under: "needs_restart") {
+      writeOutput("\(key) stays as it is until an upgrade or a restart\n")
+    }
   }
 }
 

@@ -269,7 +269,7 @@ import Testing
     #expect(change.status == 403)
     let foreign = try Wire(port: martlet.adminPort()).exchange(
       "GET /v1/state HTTP/1.1\r\nHost: rebound.example\r\nConnection: close\r\n\r\n")
-    #expect(foreign.status == 401)
+    #expect(foreign.status == 403)
     #expect(try martlet.get().status == 200)
   }
 

@@ -58,6 +58,80 @@ import Testing
     }
   }
 
+  @Test func `a log that is rotated away or replaced is closed, also the first one`() throws {
+    let stub = try StubBackend()
+    let martlet = try MartletProcess(configuration(stub, #""target": "one.log""#), keeping: [stub])
+    _ = try logs(martlet, "one.log", "/first")
+    for turn in 1...3 {
+      try FileManager.default.moveItem(
+        atPath: martlet.folder.path("one.log"), toPath: martlet.folder.path("one.\(turn)"))
+      martlet.signal(SIGUSR1)
+      eventually("the old file is closed") { !isOpen("one.\(turn)", martlet) }
+      _ = try logs(martlet, "one.log", "/turn\(turn)")
+    }
+    try martlet.reload(configuration(stub, #""target": "two.log""#))
+    eventually("the file is closed") { !isOpen("one.log", martlet) }
+    _ = try logs(martlet, "two.log", "/second")
+  }
+
+  @Test func `reloads leave no descriptor open`() throws {
+    let stub = try StubBackend()
+    let (port, other) = (try freePort(), try freePort())
+    func file(_ name: String, _ port: Int) -> String {
+      """
+      { "listeners": [
+          { "listen": "127.0.0.1:0", "name": "web" }, { "listen": "127.0.0.1:\(port)" }],
+        "pools": [{ "backends": [\(stub.json)], "health": "off" }], "watch": false,
+        "log": { "target": "\(name).log" }, "process": { "pid-file": "\(name).pid" },
+        "tracing": { "endpoint": "http://127.0.0.1:\(port)", "service-name": "\(name)" },
+        "admin": { "socket": "\(name).sock", "listen": "127.0.0.1:0" } }
+      """
+    }
+    let martlet = try MartletProcess(file("one", port), keeping: [stub])
+    func descriptors() -> Int {
+      let folder = "/proc/\(martlet.process.id)/fd"
+      return (try? FileManager.default.contentsOfDirectory(atPath: folder))?.count ?? 0
+    }
+    _ = try martlet.get("/")
+    // Both once, so that whatever is made at the first need is there.
+    try martlet.reload(file("two", other))
+    try martlet.reload(file("one", port))
+    eventually("the other listener is closed") { (try? Wire(port: other)) == nil }
+    let before = descriptors()
+    for _ in 0..<5 {
+      try martlet.reload(file("two", other))
+      martlet.signal(SIGUSR1)
+      try martlet.reload(file("one", port))
+    }
+    eventually("there are no more than before") { descriptors() <= before }
+  }
+
+  /// As under systemd, where /dev/stdout is a socket and can't be opened.
+  @Test func `the log goes to the standard output where that is a socket, whatever it is called`()
+    throws
+  {
+    let stub = try StubBackend()
+    let launcher = """
+      import os, socket, sys
+      ours, theirs = socket.socketpair()
+      if os.fork() == 0:
+          theirs.close()
+          with open("out.log", "ab", buffering=0) as file:
+              while data := ours.recv(65536):
+                  file.write(data)
+          os._exit(0)
+      os.dup2(theirs.fileno(), 1)
+      ours.close()
+      os.execv(sys.argv[1], sys.argv[1:])
+      """
+    for target in ["/dev/stdout", "/proc/self/fd/1", "stdout"] {
+      let martlet = try MartletProcess(
+        configuration(stub, #""target": "\#(target)""#), wrapper: ["python3", "-c", launcher],
+        keeping: [stub])
+      _ = try logs(martlet, "out.log", "/to-a-socket")
+    }
+  }
+
   @Test func `a log that can't be opened makes a configuration refused`() throws {
     let stub = try StubBackend()
     let martlet = try MartletProcess(configuration(stub, #""target": "one.log""#), keeping: [stub])

@@ -36,10 +36,10 @@ final class AccessLogWriter: Sendable {
   ) throws(SystemError) {
     let desk = Desk(
       wakeUp: try WakeUp(),
-      rings: (0..<producerCount).map { _ in ByteRing(capacity: ringByteCount) })
+      rings: (0..<producerCount).map { _ in ByteRing(capacity: ringByteCount) }, file: file)
     self.desk = desk
     thread = try Thread(name: "access-log") {
-      var loop = WritingLoop(desk: desk, file: file, report: report)
+      var loop = WritingLoop(desk: desk, report: report)
       loop.run()
     }
   }
@@ -50,10 +50,19 @@ final class AccessLogWriter: Sendable {
   func producer(_ index: Int) -> Producer { Producer(ring: desk.rings[index], desk: desk) }
 
   /// Opens the file anew by the same path; for rotation.
-  func reopen() { order { $0 = $0 ?? .reopen } }
+  func reopen() {
+    order { order in
+      // A file that is still to be taken up may have been moved away already.
+      if case .write(let file, _) = order {
+        order = .write(to: file, thenReopen: true)
+      } else {
+        order = .reopen
+      }
+    }
+  }
 
   /// Writes to another file from now on; without one, to none once what was appended is written.
-  func write(to file: OutputFile?) { order { $0 = .write(to: file) } }
+  func write(to file: OutputFile?) { order { $0 = .write(to: file, thenReopen: false) } }
 
   private func order(_ change: (inout Order?) -> Void) {
     desk.order.withLock { change(&$0) }
@@ -95,20 +104,23 @@ final class AccessLogWriter: Sendable {
 /// What the thread is to do before it goes on.
 private enum Order {
   case reopen
-  case write(to: OutputFile?)
+  case write(to: OutputFile?, thenReopen: Bool)
 }
 
 /// What the writer's thread shares with everyone else.
 private final class Desk: Sendable {
   let rings: [ByteRing]
   let wakeUp: WakeUp
-  let order = Mutex<Order?>(nil)
+  /// The first file comes as the first order: what the thread's closure captured would stay open as
+  /// long as the thread lives, also when the log has been rotated.
+  let order: Mutex<Order?>
   let isAsleep = Atomic<Bool>(false)
   let isStopping = Atomic<Bool>(false)
 
-  init(wakeUp: WakeUp, rings: [ByteRing]) {
+  init(wakeUp: WakeUp, rings: [ByteRing], file: OutputFile?) {
     self.wakeUp = wakeUp
     self.rings = rings
+    order = Mutex(.write(to: file, thenReopen: false))
   }
 }
 
@@ -135,17 +147,14 @@ private struct WritingLoop {
   }
 
   let desk: Desk
-  var output: Output
+  var output = Output.none
   let report: @Sendable (AccessLogWriter.Event) -> Void
   /// The ring to write from next. After a failure it stands still: half a line may be written.
   private var current = 0
   private var isFailing = false
 
-  init(
-    desk: Desk, file: OutputFile?, report: @escaping @Sendable (AccessLogWriter.Event) -> Void
-  ) {
+  init(desk: Desk, report: @escaping @Sendable (AccessLogWriter.Event) -> Void) {
     self.desk = desk
-    output = file.map { .open($0) } ?? .none
     self.report = report
   }
 
@@ -207,16 +216,23 @@ private struct WritingLoop {
       defer { order = nil }
       return order
     }
-    switch (order, output) {
-    case (.write(to: let file?), _): output = .open(file)
-    case (.write(to: nil), .open(let file)): output = .ending(file)
-    case (.reopen, .open(let file)):
-      do throws(SystemError) {
-        output = .open(try OutputFile(file.target))
-      } catch {
-        report(.reopenFailed(error))
-      }
-    case (.write(to: nil), _), (.reopen, _), (nil, _): break
+    switch order {
+    case .write(let file?, let reopens):
+      output = .open(file)
+      if reopens { reopen() }
+    case .write(nil, _):
+      if case .open(let file) = output { output = .ending(file) }
+    case .reopen: reopen()
+    case nil: break
+    }
+  }
+
+  private mutating func reopen() {
+    guard case .open(let file) = output else { return }
+    do throws(SystemError) {
+      output = .open(try OutputFile(file.target))
+    } catch {
+      report(.reopenFailed(error))
     }
   }
 }

@@ -27,8 +27,19 @@ struct AdminAPI {
     case ["readyz"]: return view.isDraining ? .error(503, "draining") : text("ready\n")
     default: break
     }
-    if right == .nothing { return .error(401, "show the token: Authorization: Bearer ...") }
+    if right == .nothing { return refusal(request) }
+    guard let methods = allowedMethods(request.path) else { return .error(404, "no such path") }
+    if !methods.contains(request.method) {
+      return .whole(.notAllowed(request.method, allowed: methods))
+    }
     return request.isReading ? look(request) : change(request, right)
+  }
+
+  /// Why who may do nothing may do nothing.
+  private func refusal(_ request: AdminRequest) -> AdminAnswer {
+    if view.credentials.token != nil { return .whole(.unauthorized) }
+    return .error(
+      403, "without a token this address is for this machine: ask by localhost or 127.0.0.1")
   }
 
   // MARK: Looking
@@ -51,7 +62,6 @@ struct AdminAPI {
     case ["v1", "log-level"]: return .whole(AdminDocument { report().writeLogLevel(to: &$0) })
     case ["v1", "explain"]:
       return .whole(Explanation(view: view, now: now).explain(request.query))
-    case let path where isKnown(path): return .error(405, "not with GET")
     default: return .error(404, "no such path")
     }
   }
@@ -80,7 +90,6 @@ struct AdminAPI {
   // MARK: Changing
 
   private func change(_ request: AdminRequest, _ right: AdminRight) -> AdminAnswer {
-    guard isKnown(request.path) else { return .error(404, "no such path") }
     if right != .change { return .error(403, "this socket only shows; use the Unix socket") }
     switch (request.method, request.path) {
     case ("POST", ["v1", "reload"]): return .command(.reload)
@@ -91,21 +100,23 @@ struct AdminAPI {
     case ("PATCH", let path) where path.count == 5: return patch(path[2], path[4], request)
     case ("DELETE", let path) where path.count == 5:
       return find(path[2], path[4]) ?? .command(.removeBackend(pool: path[2], address: path[4]))
-    default: return .error(405, "not with \(request.method)")
+    default: return .error(404, "no such path")
     }
   }
 
-  private func isKnown(_ path: [String]) -> Bool {
-    switch path.count {
-    case 1: ["healthz", "readyz", "metrics"].contains(path[0])
-    case 2:
-      path[0] == "v1"
-        && [
-          "state", "status", "history", "events", "exchanges", "tap", "explain", "reload",
-          "log-level", "diff",
-        ].contains(path[1])
-    case 4, 5: path[0] == "v1" && path[1] == "pools" && path[3] == "backends"
-    default: false
+  /// Nil where there is nothing.
+  private func allowedMethods(_ path: [String]) -> [String]? {
+    if path.isEmpty || path == ["metrics"] { return ["GET", "HEAD"] }
+    guard path.count > 1, path[0] == "v1" else { return nil }
+    switch (path[1], path.count) {
+    case ("state", 2), ("status", 2), ("history", 2), ("events", 2), ("exchanges", 2), ("tap", 2),
+      ("explain", 2):
+      return ["GET", "HEAD"]
+    case ("reload", 2), ("diff", 2): return ["POST"]
+    case ("log-level", 2): return ["GET", "HEAD", "PUT"]
+    case ("pools", 4) where path[3] == "backends": return ["POST"]
+    case ("pools", 5) where path[3] == "backends": return ["DELETE", "PATCH"]
+    default: return nil
     }
   }
 

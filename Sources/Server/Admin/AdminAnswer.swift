@@ -2,6 +2,7 @@
 
 import Balancing
 import Configuration
+import HTTP
 import Primitives
 
 enum AdminAnswer {
@@ -17,6 +18,8 @@ enum AdminAnswer {
 struct AdminDocument: Sendable {
   var status: UInt16 = 200
   var contentType = "application/json"
+  /// Further fields of the head.
+  var fields: [(name: KnownField, value: String)] = []
   var body: [UInt8]
 
   init(status: UInt16 = 200, _ contentType: String, _ body: [UInt8]) {
@@ -33,6 +36,26 @@ struct AdminDocument: Sendable {
 
   static func error(_ status: UInt16, _ message: String) -> AdminDocument {
     AdminDocument(status: status) { $0.member("error", message) }
+  }
+
+  /// Without a token, or with a wrong one (RFC 9110 15.5.2).
+  static var unauthorized: AdminDocument {
+    var document = error(401, "show the token: Authorization: Bearer ...")
+    document.fields = [(.wwwAuthenticate, "Bearer realm=\"martlet\"")]
+    return document
+  }
+
+  /// RFC 9110 15.5.6 asks for the methods that there are.
+  static func notAllowed(_ method: String, allowed: [String]) -> AdminDocument {
+    var document = error(405, "not with \(method)")
+    document.fields = [(.allow, allowed.joined(separator: ", "))]
+    return document
+  }
+
+  static var tooManyStreams: AdminDocument {
+    var document = error(503, "there are as many streams as there may be")
+    document.fields = [(.retryAfter, "10")]
+    return document
   }
 }
 

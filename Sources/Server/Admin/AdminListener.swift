@@ -17,6 +17,8 @@ enum AdminAccess: Sendable {
   /// By TLS, with a certificate of their own.
   case certified
 
+  var isLocal: Bool { self == .local }
+
   /// Of the address in `configuration`.
   init(_ configuration: Configuration.Admin) {
     if configuration.certificate == nil {

@@ -5,6 +5,7 @@ import Metrics
 import Primitives
 
 struct AdminRequest: Sendable {
+  let version: HTTPVersion
   let method: String
   /// The decoded segments of the path.
   let path: [String]
@@ -16,11 +17,12 @@ struct AdminRequest: Sendable {
   let host: String
   /// Whether a page of another site makes a browser ask (RFC 6454 7).
   let isFromElsewhere: Bool
-  let persists: Bool
+  var persists: Bool
   var body: [UInt8] = []
 
   init(_ head: borrowing RequestHead, persists: Bool) {
     self.persists = persists
+    version = head.version
     method = String(decoding: head.bytes(of: head.methodName))
     path = String(decoding: head.bytes(of: head.path)).split(separator: "/").map(Self.decoded)
     var query: [String: String] = [:]

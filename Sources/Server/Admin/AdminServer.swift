@@ -3,10 +3,11 @@
 // It has a loop of its own, so that neither a scrape of ten thousand series nor a page that stays
 // open costs a worker anything; it reads the workers' counters and the backends' atomics where they
 // are. What changes something goes to the control thread. Few clients, so nothing here is fast, but
-// everything is bounded: connections, sizes, times, and what piles up for who doesn't read.
+// everything is bounded (`AdminLimits`): connections, sizes, times, what piles up for who doesn't
+// read, and what one connection gets done in a turn. Here are the loop and how connections begin
+// and end; requests are in `AdminServer+Requests`, answers in `AdminServer+Answers`, streams in
+// `AdminServer+Streams`.
 
-import HTTP
-import HTTP1
 import Metrics
 import Primitives
 import Reactor
@@ -15,92 +16,94 @@ import TLS
 /// What reaches the admin thread.
 enum AdminMessage: Sendable {
   case view(AdminView)
+  /// Listen on these from now on. The others are closed here, where they are accepted from.
+  case listen([AdminListener])
   /// The answer to a command of the connection that asked.
   case answer(Handle, AdminDocument)
   case end
 }
 
 struct AdminServer: ~Copyable {
-  private var io: EpollIO
-  private var buffers = BufferPool()
-  private var connections = Slab<AdminConnection>(capacity: 16)
-  private let listeners: [AdminListener]
-  private let token: String?
+  var io: EpollIO
+  var buffers = BufferPool()
+  var connections = Slab<AdminConnection>(capacity: 16)
   private let inbox: Inbox<AdminMessage>
-  private let control: Inbox<Server.ControlMessage>
-  private var view: AdminView
-  private var history = History()
-  private var samplesAt: Instant
+  let control: Inbox<Server.ControlMessage>
+  var view: AdminView
+  var history = History()
   /// When the reports of those who tap are looked at next; never while nobody does.
-  private var tapsAt = Instant.never
+  var tapsAt = Instant.never
+  private var listeners: [AdminListener] = []
+  /// In the tokens of listeners, so that a late event isn't taken for one of another set.
+  private var listenersVersion: UInt32 = 0
+  /// When accepting goes on after descriptors ran out.
+  private var acceptsAt = Instant.never
+  private var samplesAt: Instant
+  /// Connections that have more to do, and gave way to the others.
+  private var queued: [Handle] = []
   private var hasEnded = false
-  /// Connections that gave way to others and have more to do.
-  private var waiting: [Handle] = []
+  private let connectionMax: Int
 
-  private static let connectionMax = 128
-  /// Of these, places that only the Unix socket gives out, so that strangers who fill the address
-  /// keep nobody from steering the process.
-  private static let reservedMax = 16
-  /// Blocks that are discarded of what a client sends behind its failed handshake; then it is
-  /// closed.
-  private static let discardsPerTurn = 16
-  /// Whoever may open the Unix socket may send a whole configuration.
-  private static let (bodyMax, localBodyMax) = (64 * 1024, 4 * 1024 * 1024)
-  /// What a stream may have unsent before it is ended: its client has stopped reading.
-  private static let unsentMax = 1024 * 1024
-  private static var quietMax: TimeSpan { .seconds(30) }
-  /// The page's own script and style, and nothing else.
-  private static let contentPolicy =
-    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
-    + "connect-src 'self'; img-src data:; base-uri 'none'; frame-ancestors 'none'"
-  private static var tapInterval: TimeSpan { .milliseconds(100) }
-  /// Backends that an event tells of, for each pool.
-  private static let eventBackendMax = 200
-
-  init(
-    io: consuming EpollIO, listeners: [AdminListener], token: String?, view: AdminView,
-    inbox: Inbox<AdminMessage>, control: Inbox<Server.ControlMessage>
+  private init(
+    io: consuming EpollIO, view: AdminView, connectionMax: Int, inbox: Inbox<AdminMessage>,
+    control: Inbox<Server.ControlMessage>
   ) {
-    self.listeners = listeners
-    self.token = token
     self.view = view
+    self.connectionMax = connectionMax
     self.inbox = inbox
     self.control = control
     samplesAt = io.now
     self.io = io
-    for (index, listener) in listeners.enumerated() {
-      let handle = Handle(index: UInt32(index), generation: 1)
-      self.io.watch(listener: listener.socket, token: Token(.listener, handle).packed)
-    }
   }
 
   /// Serves until it is told to end.
-  mutating func run() {
-    while !hasEnded { turn() }
-    for slot in 0..<connections.slotCount {
-      if let handle = connections.handle(at: slot) { close(handle) }
+  static func run(
+    from start: Parcel<AdminView>, connectionMax: Int, inbox: Inbox<AdminMessage>,
+    control: Inbox<Server.ControlMessage>
+  ) {
+    guard var server = make(start, connectionMax, inbox, control) else { return }
+    while !server.hasEnded { server.turn() }
+    for slot in 0..<server.connections.slotCount {
+      if let handle = server.connections.handle(at: slot) { server.close(handle) }
     }
+    server.listen(on: [])
+  }
+
+  /// A function of its own, so that nothing but the server keeps the first view.
+  private static func make(
+    _ start: Parcel<AdminView>, _ connectionMax: Int, _ inbox: Inbox<AdminMessage>,
+    _ control: Inbox<Server.ControlMessage>
+  ) -> AdminServer? {
+    guard let io = try? EpollIO(wakeUp: inbox.wakeUp), let view = start.take() else { return nil }
+    return AdminServer(
+      io: io, view: view, connectionMax: connectionMax, inbox: inbox, control: control)
   }
 
   private mutating func turn() {
-    let count = io.wait(until: waiting.isEmpty ? min(samplesAt, tapsAt) : .origin)
+    let next = queued.isEmpty ? min(samplesAt, tapsAt, acceptsAt) : io.now
+    let count = io.wait(until: next)
     for message in inbox.take() { handle(message) }
     for index in 0..<count { handle(io.event(index)) }
-    let resumed = waiting
-    waiting = []
-    for handle in resumed where connections.contains(handle) { drive(handle) }
+    let waiting = queued
+    queued = []
+    for handle in waiting where connections.contains(handle) { drive(handle) }
     if io.now >= samplesAt {
       samplesAt = io.now + .seconds(1)
       history.sample(view, at: io.now)
       sendEvents()
-      closeQuiet()
+      closeOverdue()
     }
+    if io.now >= acceptsAt { watchListeners() }
     forwardTapped()
   }
 
   private mutating func handle(_ message: AdminMessage) {
     switch message {
-    case .view(let fresh): view = fresh
+    case .view(let fresh):
+      let isOutdated = fresh.credentials.version != view.credentials.version
+      view = fresh
+      if isOutdated { endOutdated() }
+    case .listen(let fresh): listen(on: fresh)
     case .answer(let handle, let document):
       guard connections.contains(handle),
         case .awaitingControl(let request) = connections[handle].phase
@@ -113,20 +116,56 @@ struct AdminServer: ~Copyable {
 
   private mutating func handle(_ event: ReadinessEvent) {
     guard let token = Token(packed: event.token) else { return }
-    if token.kind == .listener { return accept(from: Int(token.handle.index)) }
+    if token.kind == .listener {
+      if token.handle.generation == listenersVersion { accept(from: Int(token.handle.index)) }
+      return
+    }
     guard connections.contains(token.handle) else { return }
     connections[token.handle].transport.note(event.readiness)
     drive(token.handle)
   }
 
+  // MARK: Listeners
+
+  private mutating func listen(on fresh: [AdminListener]) {
+    for old in listeners where !fresh.contains(where: { $0.socket == old.socket }) {
+      io.unwatch(listener: old.socket)
+      io.close(old.socket, reset: false)
+    }
+    listeners = fresh
+    listenersVersion = (listenersVersion + 1) & 0xFF_FFFF
+    watchListeners()
+  }
+
+  private mutating func watchListeners() {
+    acceptsAt = .never
+    for (index, listener) in listeners.enumerated() {
+      let handle = Handle(index: UInt32(index), generation: listenersVersion)
+      io.watch(listener: listener.socket, token: Token(.listener, handle).packed)
+    }
+  }
+
   private mutating func accept(from index: Int) {
-    // Where descriptors have run out, the connection waits; the workers need theirs more.
-    guard index < listeners.count,
-      case .accepted(let socket, _) = io.accept(from: listeners[index].socket)
-    else { return }
-    let access = listeners[index].access
-    let places = access == .local ? Self.connectionMax : Self.connectionMax - Self.reservedMax
-    guard connections.count < places else { return io.close(socket, reset: true) }
+    guard index < listeners.count else { return }
+    for _ in 0..<AdminLimits.acceptsPerTurn {
+      switch io.accept(from: listeners[index].socket) {
+      case .accepted(let socket, _): open(socket, listeners[index].access)
+      case .wouldBlock: return
+      case .failed: continue
+      case .exhausted: return pauseAccepting()
+      }
+    }
+  }
+
+  /// Without descriptors accepting would fail again at once, turn after turn. The connections wait
+  /// a moment in their queues; the workers need descriptors more.
+  private mutating func pauseAccepting() {
+    for listener in listeners { io.unwatch(listener: listener.socket) }
+    acceptsAt = io.now + AdminLimits.exhaustionPause
+  }
+
+  private mutating func open(_ socket: Socket, _ access: AdminAccess) {
+    guard makePlace(access) else { return io.close(socket, reset: true) }
     let transport: Transport
     switch access {
     case .local, .plain: transport = Transport(socket)
@@ -136,291 +175,121 @@ struct AdminServer: ~Copyable {
       }
       transport = Transport(socket, accepting: session)
     }
-    let handle = connections.insert(AdminConnection(transport, access, at: io.now))
+    let handle = connections.insert(
+      AdminConnection(transport, access, version: view.credentials.version, at: io.now))
     io.register(socket, token: Token(.downstream, handle).packed)
   }
 
   // MARK: Connections
 
   /// Takes what has come, answers what is whole, and sends what waits.
-  private mutating func drive(_ handle: Handle) {
-    var isOpen = true
-    while isOpen && step(handle) { isOpen = connections.contains(handle) }
+  mutating func drive(_ handle: Handle) {
+    connections[handle].transport.flush(&io, &buffers)
+    var steps = 0
+    stepping: while true {
+      switch step(handle) {
+      case .wait: break stepping
+      case .again where steps < AdminLimits.stepsPerTurn: steps += 1
+      case .again, .giveWay:
+        queue(handle)
+        break stepping
+      }
+    }
     guard connections.contains(handle) else { return }
-    if connections[handle].transport.takeGaveWay() { waiting.append(handle) }
+    if connections[handle].transport.takeGaveWay() { queue(handle) }
     connections[handle].transport.flush(&io, &buffers)
-    if case .refused = connections[handle].phase { return }
-    if connections[handle].transport.isBroken { return close(handle) }
-    if case .ending = connections[handle].phase, connections[handle].transport.isFlushed {
-      close(handle)
-    }
-  }
-
-  /// One step of a connection; false when more must come first.
-  private mutating func step(_ handle: Handle) -> Bool {
-    do throws(HTTP1Error) {
-      switch connections[handle].phase {
-      case .awaitingHead:
-        var head = RequestHead()
-        if try takeHead(handle, into: &head) {
-          begin(handle, head, try head.framing())
-          return true
-        }
-      case .receivingBody(var request, var decoder):
-        if try takeBody(handle, &request, &decoder) { return true }
-      case .awaitingControl: return false
-      case .refused:
-        discard(handle)
-        return false
-      case .stateEvents, .tap, .ending:
-        connections[handle].transport.inbound.removeAll()
-      }
-    } catch {
-      refuse(handle, .error(error.status, "\(error.name)"))
-      return false
-    }
-    return receive(handle)
-  }
-
-  private mutating func receive(_ handle: Handle) -> Bool {
-    switch connections[handle].transport.receive(&io, &buffers) {
-    case .bytes:
-      connections[handle].quietSince = io.now
-      return true
-    case .nothing:
-      return false
-    case .failed(.tls(.plaintextHTTP)):
-      connections[handle].transport.abandonTLS(&buffers)
-      refuse(handle, .error(400, "this address speaks https"))
-      return false
-    case .failed(.tls):
-      // Nothing that comes is heard any more; a reset would take the alert along that says why.
-      connections[handle].phase = .refused
-      connections[handle].transport.flush(&io, &buffers)
+    if case .refused = connections[handle].phase {
+    } else if connections[handle].transport.isBroken {
+      return close(handle)
+    } else if case .ending = connections[handle].phase, connections[handle].transport.isFlushed {
+      if connections[handle].transport.peerFinished { return close(handle) }
       io.shutdownSending(connections[handle].transport.socket)
+      connections[handle].phase = .lingering
+      queue(handle)
+    }
+    connections[handle].updateDeadline(at: io.now)
+  }
+
+  /// For the next turn, once however often it gave way in this one.
+  private mutating func queue(_ handle: Handle) {
+    if !queued.contains(handle) { queued.append(handle) }
+  }
+
+  /// Makes place for one more connection. Where there is none, the oldest has to go of those who
+  /// have shown nothing, so that strangers can't keep out who has something to show.
+  private mutating func makePlace(_ access: AdminAccess) -> Bool {
+    let reserved = access.isLocal ? 0 : max(1, connectionMax / AdminLimits.reservedShare)
+    if connections.count < connectionMax - reserved { return true }
+    guard let stranger = first(by: { !$0.isTrusted ? $0.openedAt.nanoseconds : nil }) else {
       return false
-    case .finished, .failed:
-      close(handle)
-      return false
     }
+    close(stranger)
+    return true
   }
 
-  private mutating func discard(_ handle: Handle) {
-    for _ in 0..<Self.discardsPerTurn {
-      switch connections[handle].transport.discard(&io, &buffers) {
-      case .received: continue
-      case .wouldBlock: return
-      case .finished, .failed: return close(handle)
-      }
-    }
-    // It has had its answer, and time to read it.
-    close(handle)
-  }
-
-  private mutating func takeHead(
-    _ handle: Handle, into head: inout RequestHead
-  ) throws(HTTP1Error) -> Bool {
-    // A slab's element is one access, and parser and buffer are two of its parts.
-    var parser = connections[handle].parser
-    defer { connections[handle].parser = parser }
-    if connections[handle].transport.inbound.isEmpty { return false }
-    return try parser.take(from: &connections[handle].transport.inbound, into: &head)
-  }
-
-  private mutating func begin(
-    _ handle: Handle, _ head: borrowing RequestHead, _ framing: BodyFraming
-  ) {
-    let request = AdminRequest(head, persists: head.persists)
-    if framing == .none || framing == .length(0) {
-      answer(handle, request)
-    } else {
-      connections[handle].phase = .receivingBody(request, BodyDecoder(framing))
-    }
-  }
-
-  /// False when more of the body must come.
-  private mutating func takeBody(
-    _ handle: Handle, _ request: inout AdminRequest, _ decoder: inout BodyDecoder
-  ) throws(HTTP1Error) -> Bool {
-    var trailers = FieldBlock()
-    let limit = connections[handle].access == .local ? Self.localBodyMax : Self.bodyMax
-    while true {
-      let step = try decoder.next(
-        in: connections[handle].transport.inbound, limit: limit, trailers: &trailers)
-      switch step {
-      case .piece(let skip, let count):
-        request.body += connections[handle].transport.inbound.array(skip..<(skip + count))
-        connections[handle].transport.inbound.consume(skip + count)
-        if request.body.count > limit {
-          refuse(handle, .error(413, "the body is larger than \(limit / 1024) KiB"))
-          return false
-        }
-      case .needsInput(let consumed):
-        connections[handle].transport.inbound.consume(consumed)
-        connections[handle].phase = .receivingBody(request, decoder)
-        return false
-      case .end(let consumed):
-        connections[handle].transport.inbound.consume(consumed)
-        answer(handle, request)
-        return true
-      }
-    }
-  }
-
-  // MARK: Answers
-
-  private func right(of request: AdminRequest, _ access: AdminAccess) -> AdminRight {
-    if case .local = access { return .change }
-    guard let token else { return access.right(of: request) }
-    return request.token.map { constantTimeEqual($0, token) } == true ? .change : .nothing
-  }
-
-  private mutating func answer(_ handle: Handle, _ request: AdminRequest) {
-    let api = AdminAPI(view: view, history: history, now: io.now)
-    let right = right(of: request, connections[handle].access)
-    switch api.answer(request, right: right) {
-    case .whole(let document): send(document, to: handle, request)
-    case .command(let command):
-      connections[handle].phase = .awaitingControl(request)
-      control.post(.admin(command, from: handle))
-    case .stateEvents:
-      connections[handle].phase = .stateEvents
-      sendStreamHead("text/event-stream", right, to: handle)
-      sendState(to: handle)
-    case .tap(let filter):
-      connections[handle].phase = .tap(filter)
-      for reports in view.process.reports { reports.setTapped(true) }
-      sendStreamHead("application/jsonl", right, to: handle)
-    }
-  }
-
-  private mutating func send(
-    _ document: AdminDocument, to handle: Handle, _ request: AdminRequest
-  ) {
-    connections[handle].phase = request.persists ? .awaitingHead : .ending
-    write(
-      document, to: handle, isHead: request.method == "HEAD", persists: request.persists)
-  }
-
-  private mutating func refuse(_ handle: Handle, _ document: AdminDocument) {
-    connections[handle].phase = .ending
-    write(document, to: handle, isHead: false, persists: false)
-  }
-
-  private mutating func write(
-    _ document: AdminDocument, to handle: Handle, isHead: Bool, persists: Bool
-  ) {
-    var head = ResponseHead()
-    head.status = document.status
-    head.fields.append(.contentType, Array(document.contentType.utf8).span)
-    head.fields.append(.cacheControl, "no-store")
-    head.fields.append(
-      name: Array("Content-Security-Policy".utf8).span, value: Array(Self.contentPolicy.utf8).span)
-    var text = ByteBuffer()
-    head.encode(
-      for: .http11, body: .known(UInt64(document.body.count)),
-      connection: persists ? .keepAlive : .close, into: &text)
-    if !isHead { text.append(document.body.span) }
-    connections[handle].transport.write(text, &io, &buffers)
-    if !persists { connections[handle].transport.writeCloseNotify(&buffers) }
-    connections[handle].quietSince = io.now
-  }
-
-  // MARK: Streams
-
-  private mutating func sendStreamHead(
-    _ contentType: String, _ right: AdminRight, to handle: Handle
-  ) {
-    var head = ResponseHead()
-    head.status = 200
-    head.fields.append(.contentType, Array(contentType.utf8).span)
-    head.fields.append(.cacheControl, "no-store")
-    // So that the page can tell before somebody presses a button.
-    let word = right == .change ? "change" : "look"
-    head.fields.append(name: Array("Martlet-Right".utf8).span, value: Array(word.utf8).span)
-    var text = ByteBuffer()
-    head.encode(for: .http11, body: .streamed, connection: .close, into: &text)
-    connections[handle].transport.write(text, &io, &buffers)
-  }
-
-  private mutating func sendChunk(_ bytes: [UInt8], to handle: Handle) {
-    if bytes.isEmpty { return }
-    if connections[handle].transport.heldByteCount > Self.unsentMax { return close(handle) }
-    var text = ByteBuffer()
-    let encoder = BodyEncoder(.chunked)
-    encoder.beginPiece(count: bytes.count, into: &text)
-    text.append(bytes.span)
-    encoder.endPiece(count: bytes.count, into: &text)
-    connections[handle].transport.write(text, &io, &buffers)
-    connections[handle].transport.flush(&io, &buffers)
-    connections[handle].quietSince = io.now
-  }
-
-  private mutating func sendEvents() {
+  /// Makes room for `count` bytes to be sent: where all connections together hold too much,
+  /// whichever else holds the most is closed, since its client doesn't read.
+  mutating func makeRoom(for count: Int, of handle: Handle) {
+    var held = count
     for slot in 0..<connections.slotCount {
-      guard let handle = connections.handle(at: slot) else { continue }
-      if case .stateEvents = connections[handle].phase { sendState(to: handle) }
+      guard let each = connections.handle(at: slot) else { continue }
+      held += connections[each].transport.heldByteCount
     }
-  }
-
-  private mutating func sendState(to handle: Handle) {
-    var report = StateReport(view: view, history: history, now: io.now)
-    report.backendMax = Self.eventBackendMax
-    var json = JSONWriter()
-    json.object { json in
-      report.write(to: &json)
-      if let moment = history.moments.last {
-        json.object("second") { moment.write(to: &$0) }
+    while held > AdminLimits.heldByteCountMax {
+      let keeper = connections[handle].transport.socket
+      let greedy = first {
+        $0.transport.socket != keeper && $0.transport.heldByteCount > 0
+          ? .max - UInt64($0.transport.heldByteCount) : nil
       }
+      guard let greedy else { return }
+      held -= connections[greedy].transport.heldByteCount
+      close(greedy)
     }
-    sendChunk(Array("data: ".utf8) + json.bytes + Array("\n\n".utf8), to: handle)
   }
 
-  /// Gives what the workers have reported to those who tap, and stops the workers when nobody does.
-  private mutating func forwardTapped() {
-    var filters: [(Handle, TapFilter)] = []
+  /// The connection with the least number; those without one aren't meant.
+  private func first(by number: (borrowing AdminConnection) -> UInt64?) -> Handle? {
+    var found: (handle: Handle, number: UInt64)?
     for slot in 0..<connections.slotCount {
-      guard let handle = connections.handle(at: slot),
-        case .tap(let filter) = connections[handle].phase
+      guard let handle = connections.handle(at: slot), let each = number(connections[handle])
       else { continue }
-      filters.append((handle, filter))
+      if each < found?.number ?? .max { found = (handle, each) }
     }
-    if filters.isEmpty {
-      if tapsAt != .never { for reports in view.process.reports { reports.setTapped(false) } }
-      tapsAt = .never
-      return
-    }
-    tapsAt = io.now + Self.tapInterval
-    let lines = view.process.reports.flatMap { $0.takeTapped() }
-    for (handle, filter) in filters {
-      var text: [UInt8] = []
-      for line in lines where filter.passes(line) { text += line + [0x0A] }
-      if connections.contains(handle) { sendChunk(text, to: handle) }
-    }
+    return found?.handle
   }
 
   // MARK: Ends
 
-  private mutating func closeQuiet() {
+  private mutating func closeOverdue() {
     for slot in 0..<connections.slotCount {
-      guard let handle = connections.handle(at: slot), !connections[handle].isStreaming,
-        !connections[handle].isAwaitingControl,
-        io.now - connections[handle].quietSince > Self.quietMax
+      guard let handle = connections.handle(at: slot), connections[handle].deadline <= io.now
       else { continue }
       close(handle)
     }
   }
 
-  private mutating func close(_ handle: Handle) {
+  /// Ends the connections of clients that came in by what isn't in force any more. An answer that
+  /// is being worked on still goes out: one of them may have asked for the change.
+  private mutating func endOutdated() {
+    for slot in 0..<connections.slotCount {
+      guard let handle = connections.handle(at: slot), isOutdated(handle) else { continue }
+      switch connections[handle].phase {
+      case .awaitingControl, .ending, .lingering, .refused: break
+      case .awaitingHead where !connections[handle].transport.isFlushed:
+        connections[handle].phase = .ending
+      case .awaitingHead, .receivingBody, .stateEvents, .tap: close(handle)
+      }
+    }
+  }
+
+  func isOutdated(_ handle: Handle) -> Bool {
+    !connections[handle].access.isLocal
+      && connections[handle].accessVersion != view.credentials.version
+  }
+
+  mutating func close(_ handle: Handle) {
     var connection = connections.remove(handle)
     connection.transport.release(to: &buffers)
     io.close(connection.transport.socket, reset: false)
   }
-}
-
-/// Takes the same time wherever the two differ, so that a token can't be guessed letter by letter.
-private func constantTimeEqual(_ left: String, _ right: String) -> Bool {
-  let (left, right) = (Array(left.utf8), Array(right.utf8))
-  if left.count != right.count { return false }
-  return zip(left, right).reduce(0) { $0 | ($1.0 ^ $1.1) } == 0
 }

@@ -19,6 +19,7 @@ final class AdminView: Sendable {
   let certificates: [CertificateFacts]
   /// What the address speaks TLS with, if it does.
   let tls: TLSContext?
+  let credentials: AdminCredentials
   let reload: ReloadFacts
   let overload: OverloadStage
   let isDraining: Bool
@@ -26,7 +27,7 @@ final class AdminView: Sendable {
   init(
     process: ProcessFacts, configuration: Configuration, snapshot: Snapshot, names: NameTable,
     addresses: [Server.ListeningAddress], certificates: [CertificateFacts], tls: TLSContext?,
-    reload: ReloadFacts, overload: OverloadStage, isDraining: Bool
+    credentials: AdminCredentials, reload: ReloadFacts, overload: OverloadStage, isDraining: Bool
   ) {
     self.process = process
     self.configuration = configuration
@@ -35,6 +36,7 @@ final class AdminView: Sendable {
     self.addresses = addresses
     self.certificates = certificates
     self.tls = tls
+    self.credentials = credentials
     self.reload = reload
     self.overload = overload
     self.isDraining = isDraining
@@ -45,6 +47,13 @@ final class AdminView: Sendable {
     guard let index = configuration.pools.firstIndex(where: { $0.name == name }) else { return nil }
     return (snapshot.pools[index], configuration.pools[index])
   }
+}
+
+/// What clients of the address have to show.
+struct AdminCredentials: Sendable {
+  var token: String?
+  /// Grows whenever other clients are let in than before: by a token, certificates or an address.
+  var version = 0
 }
 
 /// What stays the same for as long as the process lives.

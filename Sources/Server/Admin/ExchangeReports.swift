@@ -31,6 +31,12 @@ final class ExchangeReports: Sendable {
     /// The newest last.
     var notable: [[UInt8]] = []
     var tapped: [[UInt8]] = []
+    var tappedByteCount = 0
+
+    mutating func forgetTapped() {
+      tapped = []
+      tappedByteCount = 0
+    }
   }
 
   private let content = Mutex(Content())
@@ -39,7 +45,8 @@ final class ExchangeReports: Sendable {
   /// From when on an exchange counts as slow.
   static var slow: TimeSpan { .seconds(1) }
   private static let notableMax = 50
-  private static let tappedMax = 2000
+  /// Until the admin thread looks again, which is soon.
+  private static let (tappedMax, tappedByteMax) = (2000, 1024 * 1024)
 
   init() {}
 
@@ -55,8 +62,11 @@ final class ExchangeReports: Sendable {
         if content.notable.count >= Self.notableMax { content.notable.removeFirst() }
         content.notable.append(line)
       }
-      if isTapped.load(ordering: .relaxed) && content.tapped.count < Self.tappedMax {
+      if isTapped.load(ordering: .relaxed), content.tapped.count < Self.tappedMax,
+        content.tappedByteCount + line.count <= Self.tappedByteMax
+      {
         content.tapped.append(line)
+        content.tappedByteCount += line.count
       }
     }
   }
@@ -64,13 +74,13 @@ final class ExchangeReports: Sendable {
   /// Admin thread only.
   func setTapped(_ isOn: Bool) {
     isTapped.store(isOn, ordering: .relaxed)
-    if !isOn { content.withLock { $0.tapped = [] } }
+    if !isOn { content.withLock { $0.forgetTapped() } }
   }
 
   func takeTapped() -> [[UInt8]] {
     content.withLock { content in
       let taken = content.tapped
-      content.tapped = []
+      content.forgetTapped()
       return taken
     }
   }

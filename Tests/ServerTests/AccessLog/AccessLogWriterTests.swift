@@ -157,6 +157,36 @@ import Testing
     #expect(try lines(path) == ["new"])
   }
 
+  @Test func `a file that is rotated away or replaced is closed, also the first one`() throws {
+    let (path, other) = (scratchPath(), scratchPath())
+    defer { for name in [path, path + ".1", other] { unlink(name) } }
+    let writer = try AccessLogWriter(OutputFile(.file(path: path)), producerCount: 1) { _ in }
+    #expect(append("old", writer, 0))
+    while try lines(path).isEmpty { sched_yield() }
+    #expect(rename(path, path + ".1") == 0)
+    writer.reopen()
+    while isOpen(path + ".1") { sched_yield() }
+    while !isOpen(path) { sched_yield() }
+    writer.write(to: try OutputFile(.file(path: other)))
+    while isOpen(path) { sched_yield() }
+    #expect(writer.stop())
+  }
+
+  /// The file of a reload may be moved away before the writer has taken it up.
+  @Test func `opening anew isn't lost behind another file`() throws {
+    let path = scratchPath()
+    defer { for name in [path, path + ".1"] { unlink(name) } }
+    let file = try OutputFile(.file(path: path))
+    #expect(rename(path, path + ".1") == 0)
+    let writer = try AccessLogWriter(file, producerCount: 1) { _ in }
+    writer.write(to: file)
+    writer.reopen()
+    while access(path, F_OK) != 0 { sched_yield() }
+    #expect(append("new", writer, 0))
+    #expect(writer.stop())
+    #expect(try lines(path) == ["new"])
+  }
+
   @Test func aFileThatCannotBeOpenedAnewStaysInUse() throws {
     let folder = scratchPath()
     let path = folder + "/log"
