@@ -155,7 +155,7 @@ import Testing
     func isTLS(_ fields: [(String, String)], peer: String, _ isTLS: Bool = false) -> Bool {
       var head = request(fields)
       return prepareRequest(
-        &head, peer: address(peer), isTLS: isTLS, hasBody: false, policy: Self.trusting
+        &head, peer: address(peer), isTLS: isTLS, policy: Self.trusting
       ).isTLS
     }
     let https = [("X-Forwarded-Proto", "https")]

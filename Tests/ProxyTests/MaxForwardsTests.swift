@@ -16,7 +16,7 @@ import Testing
   private func forwarded(_ method: HTTP.Method, _ values: [String]) -> [String] {
     var head = head(method, values)
     _ = prepareRequest(
-      &head, peer: address("192.0.2.1"), isTLS: true, hasBody: false, policy: ForwardingPolicy())
+      &head, peer: address("192.0.2.1"), isTLS: true, policy: ForwardingPolicy())
     return lines(head.fields).values(of: "Max-Forwards")
   }
 
