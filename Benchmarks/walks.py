@@ -1,8 +1,8 @@
 """Every walk over a peer's bytes, as bytes of a given size that make it long, and what is answered.
 
 `WALKS` has those over requests: a name, the listener (`plain`, `tolerant` in desync mode defensive,
-or `admin`), what is sent for a size, and the status that must come. `ANSWERS` has those over answers
-of backends. A size is in bytes or, where something else is counted, in what the name says.
+or `admin`), what is sent for a size, and the status that must come. `ANSWERS` has those over what
+backends answer. A size is in bytes or, where something else is counted, in what the name says.
 """
 
 from dataclasses import dataclass
@@ -166,7 +166,7 @@ WALKS = [
         *("traceparent of a version to come", 200, SIZE),
         lambda n: head("traceparent: 01-" + "a" * 32 + "-" + "b" * 16 + "-01-" + "c" * n),
     ),
-    many("traceparent: 00-{:032x}-000000000000000a-01"),
+    many("traceparent: 00-{:032x}-000000000000000a-01", size=200),
     value("tracestate", "a=b,"),
     # Cookies, and what a route takes away or puts in.
     value("Cookie", "a=b;", target="/sticky"),
