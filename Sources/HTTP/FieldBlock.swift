@@ -144,27 +144,36 @@ public struct FieldBlock: ~Copyable {
   /// Connection, but none of `kept`.
   public mutating func removeAll(namedIn known: KnownField, except kept: KnownFieldSet) {
     guard seen.contains(known) else { return }
-    // Both sides can be as many as fit into a head, so neither is walked for each of the other.
-    var others = NameSet()
     var named: KnownFieldSet = []
+    var others: FieldsByName?
     for index in fields.indices where fields[index].known == known && !fields[index].isRemoved {
       var elements = ListElements(fields[index].value)
       while let element = elements.next(in: self) {
         if let field = KnownField(bytes(of: element)) {
           named.insert(field)
         } else {
-          others.insert(bytes(of: element))
+          var rest = others.take() ?? unknownFields
+          while let field = rest.take(
+            bytes(of: element),
+            where: { bytes(of: fields[$0].name).equalsIgnoringCase(bytes(of: element)) })
+          {
+            fields[field].isRemoved = true
+          }
+          others = rest
         }
       }
     }
     named.subtract(kept)
-    for index in fields.indices {
-      if let field = fields[index].known {
-        if named.contains(field) { fields[index].isRemoved = true }
-      } else if !others.isEmpty && others.contains(bytes(of: fields[index].name)) {
-        fields[index].isRemoved = true
-      }
+    removeAll(of: named)
+  }
+
+  /// Those that are no `KnownField`, by their names.
+  private var unknownFields: FieldsByName {
+    var unknown = FieldsByName(count: fields.count)
+    for index in fields.indices where fields[index].known == nil && !fields[index].isRemoved {
+      unknown.insert(index, named: bytes(of: fields[index].name))
     }
+    return unknown
   }
 
   /// Removes the fields whose names become one of these when `_` is read as `-`, but not these
