@@ -52,36 +52,43 @@ extension Span where Element == UInt8 {
   /// that frames or routes the message? Only letters are looked at, so that no quote, blank,
   /// bracket or underscore hides a name.
   var looksLikeFraming: Bool {
-    containsLetters(of: "contentlength") || containsLetters(of: "transferencoding")
-      || hasLetters(of: "host") || hasLetters(of: "connection") || hasLetters(of: "upgrade")
-      || hasLetters(of: "te") || hasLetters(of: "trailer") || hasLetters(of: "expect")
-      || hasLetters(of: "proxyconnection") || hasLetters(of: "keepalive")
-  }
-
-  /// Whether the letters of this text are those of `word`, whatever stands between them.
-  private func hasLetters(of word: StaticString) -> Bool {
-    var matched = 0
-    for index in 0..<count {
+    var letters = InlineArray<16, UInt8>(repeating: 0)
+    var count = 0
+    var length = WordMatch("contentlength")
+    var coding = WordMatch("transferencoding")
+    // One pass, since a name may be as long as a head.
+    for index in 0..<self.count {
       let letter = self[index].lowercased
       guard letter &- 0x61 < 26 else { continue }
-      if matched == word.bytes.count || letter != word.bytes[matched] { return false }
-      matched += 1
+      if length.take(letter) || coding.take(letter) { return true }
+      if count < 16 { letters[count] = letter }
+      count += 1
     }
+    if count > 16 { return false }
+    let name = letters.span.extracting(first: count)
+    return name.equals(("host" as StaticString).bytes)
+      || name.equals(("connection" as StaticString).bytes)
+      || name.equals(("upgrade" as StaticString).bytes)
+      || name.equals(("te" as StaticString).bytes)
+      || name.equals(("trailer" as StaticString).bytes)
+      || name.equals(("expect" as StaticString).bytes)
+      || name.equals(("proxyconnection" as StaticString).bytes)
+      || name.equals(("keepalive" as StaticString).bytes)
+  }
+}
+
+/// Looks for a word among letters that come one by one. Its first letter must stand nowhere else in
+/// it: then a letter that doesn't match can begin the word anew, and none before it can.
+private struct WordMatch {
+  private let word: StaticString
+  private var matched = 0
+
+  init(_ word: StaticString) { self.word = word }
+
+  /// True at the end of the word.
+  mutating func take(_ letter: UInt8) -> Bool {
+    if letter != word.bytes[matched] { matched = 0 }
+    if letter == word.bytes[matched] { matched += 1 }
     return matched == word.bytes.count
-  }
-
-  /// Whether the letters of `word` follow one another somewhere, whatever stands between them. The
-  /// first letter of `word` must be the only one of its kind in it: then a letter that doesn't
-  /// match can begin the word anew, and nothing before it can, so that one pass is enough.
-  private func containsLetters(of word: StaticString) -> Bool {
-    var matched = 0
-    for index in 0..<count {
-      let letter = self[index].lowercased
-      guard letter &- 0x61 < 26 else { continue }
-      if letter != word.bytes[matched] { matched = 0 }
-      if letter == word.bytes[matched] { matched += 1 }
-      if matched == word.bytes.count { return true }
-    }
-    return false
   }
 }
