@@ -39,6 +39,8 @@ struct DownstreamConnection: ~Copyable {
   var isReceivingHead = false
   /// Requests whose head was complete.
   var requestCount = 0
+  /// The worker's turn in which the last one was.
+  var headTurn: UInt64 = 0
 
   var deadline = Deadline()
   /// That of the exchange under way; here, so that the timer wheel isn't touched for each.

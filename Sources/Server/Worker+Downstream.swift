@@ -17,14 +17,15 @@ extension Worker where IO: ~Copyable {
   private var lingerTime: TimeSpan { stage == .serving ? .seconds(5) : .seconds(1) }
 
   mutating func driveDownstream(_ handle: Handle) {
-    let requestCount = downstreams.contains(handle) ? downstreams[handle].requestCount : 0
     while downstreams.contains(handle) {
       let goesOn: Bool
       switch downstreams[handle].phase {
       case .handshaking: goesOn = handshake(handle)
-      // A request that was answered at once, such as with a redirect or without a backend, may have
-      // the next behind it. That is queued, and it is everybody else's turn first.
-      case .awaitingHead where downstreams[handle].requestCount > requestCount: goesOn = false
+      case .awaitingHead where downstreams[handle].headTurn == turnNumber:
+        // A request that is answered at once, as with a redirect or without a backend, may have the
+        // next behind it, and that may be dear: it is everybody else's turn first.
+        if downstreams[handle].transport.mayHoldMore { queueToDriveNext(downstream: handle) }
+        goesOn = false
       case .awaitingHead: goesOn = receiveHead(handle)
       case .exchanging(let exchange): goesOn = driveRequest(exchange)
       case .relaying(let exchange): goesOn = relayRequest(exchange)
@@ -115,6 +116,7 @@ extension Worker where IO: ~Copyable {
     }
     do throws(HTTP1Error) {
       if try downstreams[handle].parseHead(into: &requestHead) {
+        downstreams[handle].headTurn = turnNumber
         beginExchange(handle)
         return true
       }

@@ -76,6 +76,10 @@ struct Worker<IO: InputOutput & ~Copyable>: ~Copyable {
   /// The lists above while they are worked through; kept, so that they are not allocated anew.
   private var driving: [Token] = []
   private var flushing: [Token] = []
+  /// Connections with another request, which had one in this turn already.
+  private var toDriveNext: [Token] = []
+  /// The number of this turn.
+  private(set) var turnNumber: UInt64 = 0
 
   var stage = Stage.serving
   /// Was Martlet told to stop? A process that only gives way to its successor drains without it.
@@ -133,6 +137,7 @@ struct Worker<IO: InputOutput & ~Copyable>: ~Copyable {
   /// One turn. It blocks until something is ready or due.
   mutating func turn() {
     let count = io.wait(until: waitsUntil)
+    turnNumber += 1
     readInbox()
     // All events are noted before anything is driven, so that nobody leases an upstream connection
     // whose end is already known.
@@ -147,6 +152,8 @@ struct Worker<IO: InputOutput & ~Copyable>: ~Copyable {
       flush()
       rounds += 1
     }
+    toDrive.append(contentsOf: toDriveNext)
+    toDriveNext.removeAll(keepingCapacity: true)
   }
 
   /// Until when the next turn blocks if nothing becomes ready.
@@ -290,6 +297,13 @@ struct Worker<IO: InputOutput & ~Copyable>: ~Copyable {
     if downstreams[handle].isQueued { return }
     downstreams[handle].isQueued = true
     toDrive.append(Token(.downstream, handle))
+  }
+
+  /// In the next turn, behind everybody else.
+  mutating func queueToDriveNext(downstream handle: Handle) {
+    if downstreams[handle].isQueued { return }
+    downstreams[handle].isQueued = true
+    toDriveNext.append(Token(.downstream, handle))
   }
 
   mutating func queueToDrive(upstream handle: Handle) {
