@@ -1,8 +1,8 @@
 """Every walk over a peer's bytes, as bytes of a given size that make it long, and what is answered.
 
 `WALKS` has those over requests: a name, the listener (`plain`, `tolerant` in desync mode defensive,
-or `admin`), what is sent for a size, and the status that must come. `ANSWERS` has those over answers
-of backends. A size is in bytes or, where something else is counted, in what the name says.
+or `admin`), what is sent for a size, and the status that must come. `ANSWERS` has those over what
+backends answer. A size is in bytes or, where something else is counted, in what the name says.
 """
 
 from dataclasses import dataclass

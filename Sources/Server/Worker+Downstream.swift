@@ -23,8 +23,8 @@ extension Worker where IO: ~Copyable {
       switch downstreams[handle].phase {
       case .handshaking: goesOn = handshake(handle)
       case .awaitingHead where downstreams[handle].headTurn == turnNumber:
-        // A request that is answered at once, such as with a redirect or without a backend, may have
-        // the next behind it, and that may be dear: it is everybody else's turn first.
+        // A request that is answered at once, as with a redirect or without a backend, may have the
+        // next behind it, and that may be dear: it is everybody else's turn first.
         if downstreams[handle].transport.mayHoldMore { queueToDriveNext(downstream: handle) }
         goesOn = false
       case .awaitingHead: goesOn = receiveHead(handle)
