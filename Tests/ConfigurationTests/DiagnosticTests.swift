@@ -9,8 +9,8 @@ private let kindsTable: [(String, String)] = [
     #"[]"#,
     """
     1:1: error: a list is not an object; write { } with the keys listeners, pools, \
-    routes, error-pages, limits, paths, log, tracing, trusted-proxies, via, request-id, upgrades, \
-    workers, process, admin, watch
+    routes, error-pages, limits, paths, log, tracing, trusted-proxies, forwarding-field, via, \
+    via-to-backends, request-id, upgrades, workers, process, admin, watch
     """
   ),
   (
@@ -226,8 +226,9 @@ struct DiagnosticTests {
         """,
         """
         c.json:12:3: error: worker: there is no such key; the keys here are listeners, pools, \
-        routes, error-pages, limits, paths, log, tracing, trusted-proxies, via, request-id, \
-        upgrades, workers, process, admin, watch (did you mean "workers"?)
+        routes, error-pages, limits, paths, log, tracing, trusted-proxies, forwarding-field, via, \
+        via-to-backends, request-id, upgrades, workers, process, admin, watch (did you mean \
+        "workers"?)
         """,
       ])
   }
