@@ -59,6 +59,7 @@ struct UpstreamConnection: ~Copyable {
   mutating func lease(to exchange: Handle, rules: ResponseReading) {
     phase = .leased(exchange: exchange)
     sentBeforeLease = transport.sentByteCount
+    if rules == self.rules { return }
     self.rules = rules
     parser = ResponseParser(limits: rules.limits, rules: rules.desync)
   }
@@ -95,7 +96,7 @@ struct UpstreamConnection: ~Copyable {
 }
 
 /// How the responses of a pool are read.
-struct ResponseReading: Sendable {
+struct ResponseReading: Equatable, Sendable {
   var limits = HeadLimits.responses
   var desync = ResponseRules.strict
 }

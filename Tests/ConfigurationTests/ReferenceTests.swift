@@ -118,7 +118,8 @@ struct ReferenceTests {
   private static let beyondSchema = [
     "is out of range", "is not an address to listen on", "is not the address of a backend",
     "is not a host", "is not the name of a host", "is not a path", "is not a block of addresses",
-    "is not the name of a field", "is not a token", "is not the port to redirect to",
+    "is not the name of a field", "is not a token", "is not a protocol",
+    "is not the port to redirect to",
     "frames or routes", "two listeners", "is taken by", "no listener", "no pool", "the route has",
     "ignores", "no request ever", "there is nothing", "is empty, and", "isn't offered", "already",
     "no route forwards", "routes must say", "has no effect", "for ever", "is not a name",

@@ -45,7 +45,7 @@ struct ResponseParserTests {
     ("HTTP/1.1 200 OK\r\nA: b\r\n c\r\n\r\n", .obsFold),
     ("HTTP/1.1 200 OK\r\nA b: c\r\n\r\n", .badFieldName),
     ("HTTP/1.1 200 OK\r\n : c\r\n\r\n", .obsFold),
-    ("HTTP/1.1 200 OK\r\nA\r\n\r\n", .badFieldName),
+    ("HTTP/1.1 200 OK\r\nA\r\n\r\n", .missingColon),
   ])
   func refuses(text: String, error: HTTP1Error) {
     #expect(outcome(text) == "\(error)")
