@@ -229,6 +229,9 @@ import Testing
     Row("timeout", "\(odd)", { $0.pools[0].health?.timeout = odd }) {
       "\($0.pools[0].check?.timeout ?? .zero)"
     },
+    Row("port", "4567", { $0.pools[0].health?.port = 4567 }) {
+      "\($0.pools[0].check?.port ?? 0)"
+    },
     Row("rise", "7", { $0.pools[0].health?.rise = 7 }) { "\($0.pools[0].pool.health.rise)" },
     Row("fall", "7", { $0.pools[0].health?.fall = 7 }) { "\($0.pools[0].pool.health.fall)" },
     Row("initially", "down", { $0.pools[0].health?.initially = .down }) {
