@@ -21,7 +21,7 @@ public enum HTTP2Error: UInt8, Error, Equatable, Sendable, CaseIterable {
   case refusalFlood, settingsFlood, pingFlood, priorityFlood, emptyDataFlood, windowUpdateFlood
   case unknownFrameFlood, closedStreamFlood, controlBacklog
   // Deadlines.
-  case settingsTimeout, pingTimeout
+  case settingsTimeout, frameTimeout, pingTimeout
 
   // MARK: The stream ends
 
@@ -60,6 +60,7 @@ public enum HTTP2Error: UInt8, Error, Equatable, Sendable, CaseIterable {
     case .tooManyContinuations, .fieldBlockTooLarge, .fieldListBomb, .resetFlood,
       .causedResetFlood, .refusalFlood, .settingsFlood, .pingFlood, .priorityFlood,
       .emptyDataFlood, .windowUpdateFlood, .unknownFrameFlood, .closedStreamFlood,
+      .frameTimeout,
       .controlBacklog, .tooManyInterims, .fieldListTooLarge, .tooManyFields, .targetTooLong:
       .enhanceYourCalm
     case .settingsTimeout: .settingsTimeout
@@ -124,6 +125,7 @@ public enum HTTP2Error: UInt8, Error, Equatable, Sendable, CaseIterable {
     case .closedStreamFlood: "closed-stream-flood"
     case .controlBacklog: "control-backlog"
     case .settingsTimeout: "settings-timeout"
+    case .frameTimeout: "frame-timeout"
     case .pingTimeout: "ping-timeout"
     case .frameOnClosedStream: "frame-on-closed-stream"
     case .streamWindowOverflow: "stream-window-overflow"

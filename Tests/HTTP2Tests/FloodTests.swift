@@ -228,7 +228,42 @@ struct Attack: CustomTestStringConvertible, Sendable {
 
   // MARK: Slow peers
 
-  @Test func whoeverDoesNotReadAcknowledgementsIsLeft() {
+  @Test func aFrameThatHasBegunComesInTime() {
+    let head = Wire.headers(1, Wire.request(), ends: true)
+    let bench = Bench.server()
+    bench.feed(Array(head[..<20]))
+    #expect(bench.connection.deadline(at: bench.now) == bench.now + .seconds(10))
+    bench.now = bench.now + .seconds(9)
+    bench.feed(Array(head[20..<21]))
+    bench.expire(after: .seconds(1))
+    #expect(bench.events == ["broken frame-timeout"])
+    #expect(bench.frames() == ["GOAWAY 0 enhance-your-calm"])
+    let honest = Bench.server()
+    honest.feed(Array(head[..<20]))
+    honest.feed(Array(head[20...]))
+    #expect(honest.connection.deadline(at: honest.now) == .never)
+  }
+
+  @Test func aFieldBlockInSeveralFramesComesInTime() {
+    let bench = Bench.server()
+    bench.feed(Wire.frame(Wire.headers, 1, 1, Wire.block(Wire.request())))
+    for _ in 0..<4 {
+      bench.expire(after: .seconds(2))
+      bench.feed(Wire.frame(Wire.continuation, 0, 1))
+    }
+    #expect(bench.connection.isBroken == false)
+    bench.expire(after: .seconds(2))
+    #expect(bench.events == ["broken frame-timeout"])
+  }
+
+  @Test func aBodyTakesItsTime() {
+    let bench = Bench.server()
+    let frame = Wire.data(1, "hello")
+    bench.feed(Wire.headers(1, Wire.request(method: "POST")) + frame[..<11])
+    #expect(bench.connection.deadline(at: bench.now) == .never)
+  }
+
+  @Test func aPeerThatDoesNotReadAcknowledgementsIsLeft() {
     var limits = HTTP2Limits()
     limits.controlBacklogCount = 50
     let bench = Bench.server(limits)

@@ -34,7 +34,7 @@ import Testing
     #expect(bench.frames() == [])
     bench.connection.consumed(20_000, of: 1, workspace: &bench.workspace, into: &bench.output)
     #expect(bench.frames() == ["WINDOW_UPDATE 1 +40000"])
-    // Another stream fills the connection's window, which is credited although nobody reads.
+    // Another stream fills the connection's window, which is credited although none of it is read.
     for stream in UInt32(1)..<9 {
       bench.feed(Wire.headers(2 * stream + 1, Wire.request(method: "POST")))
       bench.feed(data(2 * stream + 1, 65_536))

@@ -105,15 +105,4 @@ import Testing
     bench.feed(Wire.windowUpdate(3, 10))
     #expect(turns(bench, 10) == [3])
   }
-
-  @Test func aPriorityIsWrittenAsItIsRead() {
-    for urgency in UInt8(0)...7 {
-      for isIncremental in [false, true] {
-        let priority = StreamPriority(urgency: urgency, isIncremental: isIncremental)
-        var output = ByteBuffer()
-        priority.write(to: &output)
-        #expect(StreamPriority(output.bytes) == priority)
-      }
-    }
-  }
 }

@@ -1,4 +1,4 @@
-// Implementations that nobody here wrote, Python's hpack and h2, run as processes.
+// Implementations by others, Python's hpack and h2, run as processes.
 
 import Foundation
 

@@ -1,7 +1,7 @@
 // DATA that comes in (RFC 9113 6.1), and the receive windows (6.9).
 //
-// The connection's window is credited on receipt, so that a stream that isn't read stalls nobody
-// else; a stream's window is credited as its consumer takes the bytes. A window grows where the
+// The connection's window is credited on receipt, so that a stream that isn't read stalls no
+// other; a stream's window is credited as its consumer takes the bytes. A window grows where the
 // sender had to wait for it and the consumer didn't: twice as large each time, as long as the
 // connection and the worker have budget left.
 

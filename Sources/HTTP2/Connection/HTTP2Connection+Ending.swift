@@ -115,7 +115,7 @@ extension HTTP2Connection {
     } else if stallCheck == .never {
       stallCheck = now + limits.stallTimeout / 4
     }
-    var earliest = min(settingsDeadline, stallCheck)
+    var earliest = min(settingsDeadline, frameDeadline, stallCheck)
     switch ping {
     case .waiting(_, _, let deadline): earliest = min(earliest, deadline)
     case .none:
@@ -128,15 +128,8 @@ extension HTTP2Connection {
   /// Does what is due. Call it until it returns nil.
   public mutating func expire(at now: Instant, into output: inout ByteBuffer) -> HTTP2Event? {
     if isBroken { return nil }
-    let before = output.count
-    let event = takeDue(at: now, into: &output)
-    // What `endDrain` and `sendPing` wrote is counted there.
-    if event != nil { backlog.wrote(output.count - before) }
-    return event
-  }
-
-  private mutating func takeDue(at now: Instant, into output: inout ByteBuffer) -> HTTP2Event? {
     if settingsDeadline <= now { return fail(.settingsTimeout, into: &output) }
+    if frameDeadline <= now { return fail(.frameTimeout, into: &output) }
     switch ping {
     case .waiting(_, _, let deadline) where deadline <= now:
       return fail(.pingTimeout, into: &output)
@@ -163,7 +156,7 @@ extension HTTP2Connection {
         streams[slot].stalledSince = now
       } else if streams[slot].stalledSince + limits.stallTimeout <= now {
         let id = streams[slot].id
-        reset(slot, .cancel, into: &output)
+        abort(id, .cancel, into: &output)
         return .failed(stream: id, .stalledPeer)
       }
     }

@@ -42,18 +42,28 @@ extension HTTP2Connection {
     case .data(let data): return takePiece(input, data)
     case .settings, .frames, .block, .failed: break
     }
-    guard let header = FrameHeader(input) else {
-      return HTTP2Step(consumed: 0, event: .needsInput)
-    }
+    guard let header = FrameHeader(input) else { return waitForFrame(input, at: now) }
     try check(header)
     if header.type == FrameType.data {
+      frameDeadline = .never
       return try beginData(header, input, at: now, &output)
     }
     let end = FrameHeader.byteCount + header.length
-    guard input.count >= end else { return HTTP2Step(consumed: 0, event: .needsInput) }
+    guard input.count >= end else { return waitForFrame(input, at: now) }
     let payload = input.extracting(FrameHeader.byteCount..<end)
     let event = try take(header, payload, at: now, &workspace, &output)
+    if case .block = phase {
+      // The whole block has the time of one frame.
+      if frameDeadline == .never { frameDeadline = now + limits.frameTimeout }
+    } else {
+      frameDeadline = .never
+    }
     return HTTP2Step(consumed: end, event: event)
+  }
+
+  private mutating func waitForFrame(_ input: Span<UInt8>, at now: Instant) -> HTTP2Step {
+    if input.count > 0 && frameDeadline == .never { frameDeadline = now + limits.frameTimeout }
+    return HTTP2Step(consumed: 0, event: .needsInput)
   }
 
   private mutating func takePreface(

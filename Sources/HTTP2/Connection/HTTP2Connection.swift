@@ -23,6 +23,9 @@ public struct HTTP2Connection: ~Copyable {
   var receiveWindow = PeerSettings.initialWindow
   /// What a new stream's receive window is.
   var firstWindow: Int
+  /// By when a frame or block that has begun to come has to be complete. DATA has no such deadline:
+  /// the pace of a body is its owner's matter.
+  var frameDeadline = Instant.never
   /// When the last byte came.
   var lastReceived: Instant
 
@@ -63,6 +66,7 @@ public struct HTTP2Connection: ~Copyable {
   /// Call `start` next.
   public init(role: HTTP2Role, limits: HTTP2Limits = HTTP2Limits(), at now: Instant) {
     precondition(limits.streamCount <= StreamTable.countMax)
+    precondition(limits.streamWindow > 0 && limits.frameByteCount > 0)
     self.role = role
     self.limits = limits
     phase = role == .server ? .preface(matched: 0) : .settings

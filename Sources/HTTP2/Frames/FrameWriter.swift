@@ -49,17 +49,6 @@ enum FrameWriter {
     FrameHeader(length: 4, type: FrameType.windowUpdate, stream: stream).write(to: &output)
     output.append(bigEndian: UInt32(increment))
   }
-
-  /// RFC 9218 7.1: the priority of a request that was sent before.
-  static func priorityUpdate(
-    _ stream: UInt32, _ priority: StreamPriority, into output: inout ByteBuffer
-  ) {
-    let start = output.count
-    FrameHeader(length: 0, type: FrameType.priorityUpdate, stream: 0).write(to: &output)
-    output.append(bigEndian: stream)
-    priority.write(to: &output)
-    output.setFrameLength(at: start)
-  }
 }
 
 extension ByteBuffer {

@@ -1,7 +1,7 @@
 // Encodes fields (RFC 7541 6) with a small dynamic table.
 //
 // What goes into the table is chosen by how likely the same value comes again, and by who could
-// learn something from it: whoever can put fields of his own into a block, and sees its size, can
+// learn something from it: one who can put fields of his own into a block, and sees its size, can
 // guess at what the table holds (RFC 7541 7.1). So secrets are never indexed anywhere, and on a
 // connection that several clients share, which is every one to a backend, only fields that carry no
 // secret are. Names always go by index where one exists.
@@ -127,7 +127,7 @@ struct HPACKEncoder: ~Copyable {
     let huffmanCount = HuffmanCode.encodedByteCount(string)
     if huffmanCount < string.count {
       PrefixInteger.encode(huffmanCount, prefixBits: 7, pattern: 0x80, into: &output)
-      HuffmanCode.encode(string, into: &output)
+      HuffmanCode.encode(string, byteCount: huffmanCount, into: &output)
     } else {
       PrefixInteger.encode(string.count, prefixBits: 7, pattern: 0x00, into: &output)
       output.append(string)

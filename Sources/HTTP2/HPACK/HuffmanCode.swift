@@ -34,19 +34,26 @@ enum HuffmanCode {
 
   private static let lengthMax = 30
 
-  private struct Tables {
-    /// By symbol, its code in the low bits.
-    var codes = InlineArray<257, UInt32>(repeating: 0)
+  /// A class, because a borrowed array of this size is copied where a reference is not.
+  private final class Tables: Sendable {
+    /// By symbol, its code in the low bits, and its length above.
+    let codes: InlineArray<257, UInt64>
     /// By the next eight bits: the symbol in the low byte, its length above; 0 for a longer code.
-    var short = InlineArray<256, UInt16>(repeating: 0)
+    let short: InlineArray<256, UInt16>
     /// By length: the first code of that length, how many there are, and where the symbols of that
     /// length begin in `symbols`.
-    var first = InlineArray<31, UInt32>(repeating: 0)
-    var counts = InlineArray<31, UInt32>(repeating: 0)
-    var starts = InlineArray<31, Int>(repeating: 0)
-    var symbols = InlineArray<257, UInt16>(repeating: 0)
+    let first: InlineArray<31, UInt32>
+    let counts: InlineArray<31, UInt32>
+    let starts: InlineArray<31, Int>
+    let symbols: InlineArray<257, UInt16>
 
     init() {
+      var codes = InlineArray<257, UInt64>(repeating: 0)
+      var short = InlineArray<256, UInt16>(repeating: 0)
+      var first = InlineArray<31, UInt32>(repeating: 0)
+      var counts = InlineArray<31, UInt32>(repeating: 0)
+      var starts = InlineArray<31, Int>(repeating: 0)
+      var symbols = InlineArray<257, UInt16>(repeating: 0)
       var code: UInt32 = 0
       var position = 0
       for length in 1...lengthMax {
@@ -54,7 +61,7 @@ enum HuffmanCode {
         first[length] = code
         starts[length] = position
         for symbol in 0...endOfString where Int(lengths[symbol]) == length {
-          codes[symbol] = code
+          codes[symbol] = UInt64(code) | UInt64(length) << 32
           symbols[position] = UInt16(symbol)
           if length <= 8 {
             let start = Int(code) << (8 - length)
@@ -67,6 +74,12 @@ enum HuffmanCode {
         }
         counts[length] = code - first[length]
       }
+      self.codes = codes
+      self.short = short
+      self.first = first
+      self.counts = counts
+      self.starts = starts
+      self.symbols = symbols
     }
   }
 
@@ -79,14 +92,23 @@ enum HuffmanCode {
     return (bits + 7) / 8
   }
 
-  static func encode(_ text: Span<UInt8>, into output: inout ByteBuffer) {
+  /// Appends `text` encoded; `byteCount` is what `encodedByteCount` says of it.
+  static func encode(_ text: Span<UInt8>, byteCount: Int, into output: inout ByteBuffer) {
+    output.reserve(byteCount)
+    output.fill { room in encode(text, into: &room, tables) }
+  }
+
+  /// `tables` comes as an argument, since a look at a global costs a check each time.
+  private static func encode(
+    _ text: Span<UInt8>, into output: inout OutputSpan<UInt8>, _ tables: Tables
+  ) {
     var bits: UInt64 = 0
     var count = 0
     for index in 0..<text.count {
-      let symbol = Int(text[index])
-      let length = Int(lengths[symbol])
+      let entry = tables.codes[Int(text[index])]
+      let length = Int(entry >> 32)
       // At most 31 bits wait, so that 30 more fit.
-      bits = bits << UInt64(length) | UInt64(tables.codes[symbol])
+      bits = bits << UInt64(length) | (entry & 0xFFFF_FFFF)
       count += length
       while count >= 8 {
         count -= 8
@@ -101,17 +123,51 @@ enum HuffmanCode {
 
   /// Appends what `input` encodes.
   static func decode(_ input: Span<UInt8>, into output: inout ByteBuffer) throws(HTTP2Error) {
+    // No code is shorter than five bits.
+    output.reserve(input.count * 8 / 5 + 1)
+    try output.fill { (room: inout OutputSpan<UInt8>) throws(HTTP2Error) in
+      try decode(input, into: &room, tables)
+    }
+  }
+
+  private static func decode(
+    _ input: Span<UInt8>, into output: inout OutputSpan<UInt8>, _ tables: Tables
+  ) throws(HTTP2Error) {
     var bits: UInt64 = 0
     /// How many of the low bits of `bits` wait to be decoded.
     var count = 0
     var position = 0
     while true {
-      while count <= 48 && position < input.count {
-        bits = bits << 8 | UInt64(input[position])
-        count += 8
-        position += 1
+      if count < 32 {
+        // Four bytes at a time, and one by one at the end.
+        if input.count - position >= 4 {
+          bits = bits << 32 | UInt64(input.bigEndian(at: position))
+          count += 32
+          position += 4
+        } else {
+          while position < input.count {
+            bits = bits << 8 | UInt64(input[position])
+            count += 8
+            position += 1
+          }
+        }
       }
-      if count == 0 { return }
+      // As long as no code can be cut off, nothing but the next code has to be looked at.
+      while count >= 30 {
+        let next = UInt8(truncatingIfNeeded: bits >> UInt64(count - 8))
+        let entry = tables.short[Int(next)]
+        if entry != 0 {
+          output.append(UInt8(truncatingIfNeeded: entry))
+          count -= Int(entry >> 8)
+        } else {
+          guard let (symbol, long) = longCode(bits, count, tables) else { throw .badHuffman }
+          output.append(symbol)
+          count -= long
+        }
+      }
+      if position == input.count { break }
+    }
+    while count > 0 {
       // Beyond the end stand ones, as in the padding.
       let next =
         count >= 8
@@ -128,7 +184,7 @@ enum HuffmanCode {
         guard next == .max else { throw .badHuffman }
         return
       }
-      guard let (symbol, long) = longCode(bits, count) else { throw .badHuffman }
+      guard let (symbol, long) = longCode(bits, count, tables) else { throw .badHuffman }
       output.append(symbol)
       count -= long
     }
@@ -136,13 +192,16 @@ enum HuffmanCode {
 
   /// The symbol whose code of nine bits or more stands at the top of the `count` low bits of
   /// `bits`; nil when there is none, or it is the end of the string.
-  private static func longCode(_ bits: UInt64, _ count: Int) -> (UInt8, Int)? {
+  private static func longCode(
+    _ bits: UInt64, _ count: Int, _ tables: Tables
+  ) -> (UInt8, Int)? {
     var length = 9
     while length <= min(lengthMax, count) {
       let code =
         UInt32(truncatingIfNeeded: bits >> UInt64(count - length)) & (1 << UInt32(length) - 1)
-      let offset = code &- tables.first[length]
-      if code >= tables.first[length] && offset < tables.counts[length] {
+      let (first, number) = (tables.first[length], tables.counts[length])
+      let offset = code &- first
+      if code >= first && offset < number {
         let symbol = Int(tables.symbols[tables.starts[length] + Int(offset)])
         return symbol == endOfString ? nil : (UInt8(symbol), length)
       }

@@ -59,6 +59,8 @@ public struct HTTP2Limits: Equatable, Sendable {
   // Deadlines.
   /// For the acknowledgement of our SETTINGS (RFC 9113 6.5.3); nghttpx has the same.
   public var settingsTimeout = TimeSpan.seconds(10)
+  /// For a frame other than DATA, or a field block in several frames, from its first byte on.
+  public var frameTimeout = TimeSpan.seconds(10)
   /// For the acknowledgement of a PING.
   public var pingTimeout = TimeSpan.seconds(10)
   /// A PING is sent when nothing came for so long; nil for never. nghttpx asks backends after 5 s.

@@ -47,13 +47,7 @@ public struct StreamPriority: Equatable, Sendable {
       }
     }
     if urgency == nil && isIncremental == nil { return nil }
-    // Whoever states a priority gets the defaults of RFC 9218 for the rest.
+    // With a part of it stated, the defaults of RFC 9218 hold for the rest.
     self.init(urgency: urgency ?? 3, isIncremental: isIncremental ?? false)
-  }
-
-  func write(to output: inout ByteBuffer) {
-    output.append("u=")
-    output.append(0x30 + urgency)
-    if isIncremental { output.append(", i") }
   }
 }
