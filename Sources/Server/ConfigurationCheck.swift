@@ -151,19 +151,12 @@ private struct ReferenceCheck {
     _ configuration: Configuration, _ certificates: LoadedCertificates
   ) {
     do throws(ServerFailure) {
-      let keys = try Self.ticketKeys()
-      _ = try SnapshotBuilder(ticketKeys: keys, workerCount: 1).build(
+      _ = try SnapshotBuilder(workerCount: 1).build(
         configuration, certificates: certificates.byListener, names: NameTable())
     } catch {
       for message in error.messages {
         findings.append(places.diagnostic(.error, key: "listeners", message))
       }
-    }
-  }
-
-  private static func ticketKeys() throws(ServerFailure) -> TicketKeys {
-    do throws(TLSFailure) { return try TicketKeys() } catch {
-      throw ServerFailure("can't make ticket keys: \(error)")
     }
   }
 }

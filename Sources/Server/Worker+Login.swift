@@ -43,7 +43,7 @@ extension Worker where IO: ~Copyable {
     }
     metrics.add(.upstreamConnectionsReused)
     exchanges[handle].upstream = login
-    upstreams[login].lease(to: handle)
+    upstreams[login].lease(to: handle, rules: exchanges[handle].pool.responses)
     sendRequest(handle)
   }
 
