@@ -157,7 +157,7 @@ import Testing
       guard let start = lines.firstIndex(of: "EXAMPLES") else { continue }
       let examples = lines[(start + 1)...].prefix { !$0.isEmpty }
       let isContinued = examples.dropLast().filter { $0.hasSuffix("\\") }.count
-      let commands = examples.filter { $0.contains(/^  (martlet|curl|git) /) }
+      let commands = examples.filter { $0.contains(#/^  (martlet|curl|git) /#) }
       #expect(commands.count + isContinued == examples.count, "\(name): \(examples)")
     }
   }

@@ -124,7 +124,7 @@ struct ReferenceModel {
   private func hasSpent(_ delivery: Delivery, _ record: RequestRecord) -> Bool {
     switch fate(delivery, record) {
     case .refused: true
-    case .silent:
+    case .silent, .stalled:
       // It may have gone before its time was over.
       !delivery.isLost && !delivery.endpoint.hasSentReset && !delivery.endpoint.hasSentFinish
     case .answered, .dead, .broken, .unfinished: false
