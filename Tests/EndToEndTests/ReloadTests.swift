@@ -190,6 +190,69 @@ import Testing
     #expect(try martlet.get().text == "hello")
   }
 
+  @Test func `a new backlog counts for a socket that is open already`() throws {
+    let stub = try StubBackend()
+    func configuration(_ backlog: Int) -> String {
+      MartletProcess.configuration(backends: [stub], listener: "\"backlog\": \(backlog)")
+    }
+    let martlet = try MartletProcess(configuration(7), keeping: [stub])
+    func backlogs() throws -> Set<Substring> {
+      let lines = try run(["ss", "-Hltn", "sport", "=", ":\(martlet.port)"]).output
+      return Set(lines.split(separator: "\n").map { $0.split(separator: " ")[2] })
+    }
+    #expect(try backlogs() == ["7"])
+    try martlet.reload(configuration(9))
+    #expect(try backlogs() == ["9"])
+  }
+
+  @Test func `a listener's TLS is changed by a reload`() throws {
+    let certificates = try Certificates()
+    func configuration(_ tls: String?, _ rest: String = "") -> String {
+      let keys = tls.map { #""tls": { "certificates": [\#(certificates.entry())]\#($0) }"# } ?? ""
+      return MartletProcess.configuration(
+        backends: ["127.0.0.1:1"], listener: #""name": "web", \#(keys)\#(rest)"#)
+        .replacing(#""web", }"#, with: #""web" }"#)
+    }
+    let martlet = try MartletProcess(configuration(nil))
+    func client(_ arguments: String...) throws -> String {
+      let result = try run(
+        ["openssl", "s_client", "-connect", "127.0.0.1:\(martlet.port)"] + arguments,
+        input: "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+      return result.output + result.errors
+    }
+    func reload(_ tls: String?, _ rest: String = "") throws {
+      try martlet.reload(configuration(tls, rest))
+    }
+    #expect(try martlet.get().status == 502 || martlet.get().status == 503)
+    try reload("")
+    try eventually("TLS 1.2 is spoken") { try client("-tls1_2").contains("New, TLSv1.2") }
+    try reload(#", "minimum-version": "1.3""#)
+    try eventually("TLS 1.2 is spoken no more") { try !client("-tls1_2").contains("New, TLSv1.2") }
+    try reload("")
+    try eventually("it is again") { try client("-tls1_2").contains("New, TLSv1.2") }
+    try reload(#", "policy": "modern""#)
+    try eventually("nor is it by policy") { try !client("-tls1_2").contains("New, TLSv1.2") }
+    try reload("")
+    try eventually("there are tickets") { try client("-tls1_2").contains("session ticket:") }
+    try reload(#", "tickets": "off""#)
+    try eventually("there are none") {
+      let said = try client("-tls1_2")
+      return said.contains("New, TLSv1.2") && !said.contains("session ticket:")
+    }
+    func policy() throws -> String? {
+      try client("-quiet").split(separator: "\r\n")
+        .first { $0.hasPrefix("Strict-Transport-Security") }.map(String.init)
+    }
+    try reload("", #", "hsts": { "max-age": "10s" }"#)
+    try eventually("HSTS") { try policy() == "Strict-Transport-Security: max-age=10" }
+    try reload("", #", "hsts": { "max-age": "20s", "include-subdomains": true }"#)
+    try eventually("another HSTS") {
+      try policy() == "Strict-Transport-Security: max-age=20; includeSubDomains"
+    }
+    try reload(nil)
+    eventually("it is plain again") { (try? martlet.get()) != nil }
+  }
+
   @Test func `a reload keeps what is known of backends`() throws {
     let stub = try StubBackend("up")
     let dead = "127.0.0.1:\(try freePort())"
