@@ -88,7 +88,7 @@ import Testing
     var slot = bench.connection.streams.find(1) ?? 0
     #expect(bench.connection.streams[slot].windowSize == 1 << 20)
     #expect(bench.workspace.windowBudget == budget - (1 << 20) + 65_536)
-    bench.connection.abort(1, .cancel, into: &bench.output)
+    bench.connection.abortStream(1, .cancel, into: &bench.output)
     bench.release(1)
     #expect(bench.workspace.windowBudget == budget)
 
