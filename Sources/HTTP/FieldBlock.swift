@@ -305,8 +305,9 @@ public struct FieldBlock: ~Copyable {
     fields.append(Field(name: name, value: value, lineEnd: UInt32(lineEnd), known: known))
   }
 
-  /// Appends a field that came decoded, with no line of its own. The codec has checked that the name
-  /// is a token and the value holds no control but tab, and knows the name if it is a known one.
+  /// Appends a field that came decoded, with no line of its own. The codec has checked that the
+  /// name is a token and the value holds no control but tab, and knows the name if it is a known
+  /// one.
   public mutating func add(
     _ known: KnownField?, name: Span<UInt8>, value: Span<UInt8>, isNeverIndexed: Bool
   ) {

@@ -189,7 +189,7 @@ final class Endpoint {
 
   func reset(_ stream: UInt32) {
     guard exchanges[stream]?.isReset == false else { return }
-    connection.abort(stream, .cancel, into: &output)
+    connection.abortStream(stream, .cancel, into: &output)
     exchanges[stream]?.isReset = true
   }
 

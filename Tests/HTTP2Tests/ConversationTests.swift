@@ -8,7 +8,7 @@ import Testing
 
 @Suite struct ConversationTests {
   /// MARTLET_HTTP2_SEEDS and MARTLET_HTTP2_FROM ask for others.
-  private static let seedCount = setting("MARTLET_HTTP2_SEEDS") ?? 150
+  private static let seedCount = setting("MARTLET_HTTP2_SEEDS") ?? 60
   private static let firstSeed = setting("MARTLET_HTTP2_FROM") ?? 1
 
   private static func setting(_ name: String) -> Int? {

@@ -282,6 +282,23 @@ struct Attack: CustomTestStringConvertible, Sendable {
     #expect(reader.connection.isBroken == false)
   }
 
+  @Test func piecesThatTheOwnerWritesLeaveNoBacklog() {
+    var limits = HTTP2Limits()
+    limits.controlBacklogCount = 20
+    limits.floods.ping = FloodLimit(burst: 1000, perSecond: 1)
+    let bench = Bench.server(limits, settings: [(4, 1 << 20)])
+    bench.feed(Wire.headers(1, Wire.request(), ends: true))
+    bench.respond(body: .streamed, on: 1)
+    for _ in 0..<200 {
+      _ = bench.connection.beginPiece(100, ends: false, on: 1, into: &bench.output)
+      bench.output.append([UInt8](repeating: 0, count: 100).span)
+      // A peer that reads slowly, but reads: half of it is always waiting.
+      bench.output.consume(bench.output.count / 2)
+      bench.feed(Wire.frame(Wire.ping, 0, 0, [UInt8](repeating: 0, count: 8)))
+    }
+    #expect(bench.connection.isBroken == false)
+  }
+
   @Test func aBacklogIsWhatHasNotLeftYet() throws {
     // Half of the output leaves each time, so that it is never empty.
     var backlog = ControlBacklog()

@@ -88,7 +88,7 @@ import Testing
     var slot = bench.connection.streams.find(1) ?? 0
     #expect(bench.connection.streams[slot].windowSize == 1 << 20)
     #expect(bench.workspace.windowBudget == budget - (1 << 20) + 65_536)
-    bench.connection.abort(1, .cancel, into: &bench.output)
+    bench.connection.abortStream(1, .cancel, into: &bench.output)
     bench.release(1)
     #expect(bench.workspace.windowBudget == budget)
 
@@ -215,8 +215,9 @@ import Testing
 
   @Test func anOwnerMayWriteAPieceItself() {
     let bench = answering()
-    bench.connection.beginPiece(5, ends: true, on: 1, into: &bench.output)
+    #expect(bench.connection.beginPiece(5, ends: true, on: 1, into: &bench.output) == true)
     bench.output.append("hello")
+    #expect(bench.connection.beginPiece(5, ends: true, on: 1, into: &bench.output) == false)
     #expect(bench.frames() == ["DATA 1 5 end"])
   }
 

@@ -1,6 +1,6 @@
-// Whole conversations with Python's h2 on the other side, in both roles: what each side sent is what
-// the other got, with padding, settings in mid-flight, small windows, interim heads, trailers and
-// resets.
+// Whole conversations with Python's h2 on the other side, in both roles: what each side sent is
+// what the other got, with padding, settings in mid-flight, small windows, interim heads, trailers
+// and resets.
 
 import Foundation
 import Primitives

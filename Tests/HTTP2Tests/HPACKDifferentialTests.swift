@@ -20,7 +20,8 @@ import Testing
       ("upgrade-insecure-requests", "1"),
       (
         "user-agent",
-        "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 Safari/537.36"
+        "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) "
+          + "Chrome/126.0.0.0 Safari/537.36"
       ),
       ("accept", "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8"),
       ("sec-fetch-site", "none"), ("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document"),
@@ -76,7 +77,8 @@ import Testing
 
   private static func line(_ fields: [FieldList.Entry]) -> String {
     let words = fields.map { field in
-      "\(field.isNeverIndexed ? "!" : "")\(hex(bytes(latin1: field.name)))=\(hex(bytes(latin1: field.value)))"
+      (field.isNeverIndexed ? "!" : "") + hex(bytes(latin1: field.name)) + "="
+        + hex(bytes(latin1: field.value))
     }
     return words.isEmpty ? "-" : words.joined(separator: "&")
   }

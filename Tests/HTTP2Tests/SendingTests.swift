@@ -122,7 +122,7 @@ import Testing
     // RFC 9113 8.1: the response first, then RST_STREAM, in that order.
     let bench = bench("POST")
     bench.respond(413, on: 1)
-    bench.connection.abort(1, .noError, into: &bench.output)
+    bench.connection.abortStream(1, .noError, into: &bench.output)
     #expect(bench.frames() == ["HEADERS 1 :status: 413 end", "RST 1 no-error"])
     // What was on its way is ignored.
     bench.feed(Wire.data(1, "late") + Wire.headers(1, [("a", "b")], ends: true))
@@ -147,7 +147,7 @@ import Testing
     let frame = Wire.data(1, "hello world")
     bench.feed(Array(frame[..<14]))
     #expect(bench.events == ["piece 1 hello"])
-    bench.connection.abort(1, .cancel, into: &bench.output)
+    bench.connection.abortStream(1, .cancel, into: &bench.output)
     bench.feed(Array(frame[14...]) + Wire.frame(Wire.ping, 0, 0, [UInt8](repeating: 0, count: 8)))
     #expect(bench.events == ["piece 1 hello"])
     #expect(bench.frames() == ["RST 1 cancel", "PING ack 0"])
@@ -160,7 +160,7 @@ import Testing
     #expect(bench.respond(on: 1) == .gone)
     #expect(bench.send("x", on: 1) == 0)
     bench.connection.sendEnd(on: 1, into: &bench.output)
-    bench.connection.abort(1, .cancel, into: &bench.output)
+    bench.connection.abortStream(1, .cancel, into: &bench.output)
     bench.connection.setWantsToSend(true, on: 1)
     #expect(bench.connection.nextTurn() == nil)
     #expect(bench.frames() == [])

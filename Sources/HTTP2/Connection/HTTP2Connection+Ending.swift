@@ -156,7 +156,7 @@ extension HTTP2Connection {
         streams[slot].stalledSince = now
       } else if streams[slot].stalledSince + limits.stallTimeout <= now {
         let id = streams[slot].id
-        abort(id, .cancel, into: &output)
+        abortStream(id, .cancel, into: &output)
         return .failed(stream: id, .stalledPeer)
       }
     }

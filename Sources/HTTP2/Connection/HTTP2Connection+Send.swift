@@ -216,25 +216,24 @@ extension HTTP2Connection {
     while sent < total {
       let count = min(total - sent, frameMax)
       let isLast = ends && sent + count == piece.count
-      beginPiece(count, ends: isLast, on: stream, into: &output)
+      guard beginPiece(count, ends: isLast, on: stream, into: &output) else { break }
       output.append(piece.extracting(sent..<(sent + count)))
-      backlog.wrote(count)
       sent += count
     }
     return sent
   }
 
   /// Writes the header of a DATA frame; the caller appends its `count` bytes to the output. At most
-  /// `room` and one frame's worth.
+  /// `room` and one frame's worth. False, and nothing is to be appended, when the stream is gone.
   public mutating func beginPiece(
     _ count: Int, ends: Bool, on stream: UInt32, into output: inout ByteBuffer
-  ) {
-    guard let slot = sendable(stream), streams[slot].state.maySendBody else { return }
+  ) -> Bool {
+    guard let slot = sendable(stream), streams[slot].state.maySendBody else { return false }
     precondition(
       count > 0 && count <= frameMax && count <= streams[slot].sendWindow && count <= sendWindow,
       "a piece beyond the windows")
     FrameWriter.dataHeader(count: count, ends: ends, stream: stream, into: &output)
-    backlog.wrote(FrameHeader.byteCount)
+    backlog.wrote(FrameHeader.byteCount + count)
     sendWindow -= count
     streams[slot].sendWindow -= count
     streams[slot].sentByteCount += UInt64(count)
@@ -246,6 +245,7 @@ extension HTTP2Connection {
       if streams[slot].sendWindow <= 0 { queue.remove(slot, &streams) }
     }
     if ends { endSending(slot) }
+    return true
   }
 
   /// Ends the stream's outgoing half without another byte. No window is needed for it.

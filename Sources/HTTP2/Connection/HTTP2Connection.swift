@@ -136,7 +136,7 @@ public struct HTTP2Connection: ~Copyable {
 
   /// Gives the stream up with this code, unless it is closed already. What is in the output before
   /// stays there, so that a complete response reaches the client before its RST_STREAM.
-  public mutating func abort(
+  public mutating func abortStream(
     _ stream: UInt32, _ code: ErrorCode, into output: inout ByteBuffer
   ) {
     guard let slot = streams.find(stream), !streams[slot].state.isClosed, !isBroken else { return }
@@ -152,7 +152,7 @@ public struct HTTP2Connection: ~Copyable {
     _ stream: UInt32, workspace: inout HTTP2Workspace, into output: inout ByteBuffer
   ) {
     guard let slot = streams.find(stream) else { return }
-    abort(stream, .cancel, into: &output)
+    abortStream(stream, .cancel, into: &output)
     dequeue(slot)
     windowGrowth -= streams[slot].growth
     workspace.windowBudget += streams[slot].growth

@@ -119,7 +119,7 @@ struct FloodGuard {
     counts.add(kind)
     let limit = limits[kind]
     let index = Int(kind.rawValue)
-    spent[index] += 1
+    if spent[index] < .max { spent[index] += 1 }
     if spent[index] <= 0 { return }
     let milliseconds = UInt32(truncatingIfNeeded: now.nanoseconds / 1_000_000)
     let elapsed = Int64(milliseconds &- refilled[index])

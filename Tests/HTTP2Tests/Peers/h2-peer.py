@@ -30,7 +30,8 @@ STREAMS = 12
 class Stream:
     def __init__(self):
         self.wanted, self.sent, self.trailers, self.ended = 0, 0, False, False
-        self.received, self.right, self.got_end, self.reset, self.head = 0, True, False, False, False
+        self.received, self.right, self.got_end = 0, True, False
+        self.reset, self.head = False, False
 
 
 streams = {}
