@@ -10,8 +10,8 @@ import Testing
 @Suite struct HPACKDifferentialTests {
   private static let sequenceCount = 400
 
-  /// Lists as they were seen on the wire.
-  private static let recorded: [[(String, String)]] = [
+  /// Lists of the form that browsers, curl, gRPC and servers send; written down by hand.
+  private static let typical: [[(String, String)]] = [
     [
       (":method", "GET"), (":authority", "www.example.com"), (":scheme", "https"),
       (":path", "/assets/app.3f2a1b.js?v=12"),
@@ -60,7 +60,7 @@ import Testing
     ]
     return (0..<(1 + random.next(below: 8))).map { _ in
       if random.chance(1, in: 2) {
-        return recorded[random.next(below: recorded.count)].map {
+        return typical[random.next(below: typical.count)].map {
           FieldList.Entry(name: $0.0, value: $0.1)
         }
       }
