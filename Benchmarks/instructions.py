@@ -3,11 +3,11 @@ an idle connection.
 
 A fixed load on one worker takes about the same number of instructions on every machine and on a
 busy one too. So a change that costs speed shows where no time can be measured. LOADS pins the last
-count of each load; more than ROOM above it fails. A change that makes Martlet faster, or slower for a
-good reason, pins the new count and its commit says why. Each load runs twice, short and long, and the
-difference is what counts: so the handshakes of its connections are left out. A plain request allocates
-nothing in steady state: the few allocations counted are those of other threads. Over TLS the
-allocations are those of OpenSSL, which gives its record buffers back between two records.
+count of each load; more than ROOM above it fails. A change that makes Martlet faster, or slower for
+a good reason, pins the new count and its commit says why. Each load runs twice, short and long, and
+the difference is what counts: so the handshakes of its connections are left out. A plain request
+allocates nothing in steady state: the few allocations counted are those of other threads. Over TLS
+the allocations are those of OpenSSL, which gives its record buffers back between two records.
 """
 
 import argparse
@@ -23,7 +23,8 @@ FOLDER = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, FOLDER)
 from bench import measure_idle  # noqa: E402
 from peers import POST_PATH, Backend, Martlet, Shape, find, make_certificates  # noqa: E402
-from processes import Failure, free_ports, raise_descriptor_limit, run_pinned, run_script, two_cores  # noqa: E402
+from processes import Failure, free_ports, raise_descriptor_limit  # noqa: E402
+from processes import run_pinned, run_script, two_cores  # noqa: E402
 
 CONNECTIONS = 8
 ROOM = 1.05
@@ -35,7 +36,7 @@ IDLE_CONNECTIONS, IDLE_BYTES = 2000, 14_700
 
 @dataclass(frozen=True)
 class Load:
-    """Requests for one path on one port, with the instructions and allocations that each may take."""
+    """Requests for one path on one port, and what each may take."""
 
     port: str
     path: str
@@ -210,9 +211,8 @@ def main():
                         problems.append(f"{name} takes more instructions than are pinned")
                     if allocations > loads[name].allocations + ALLOCATIONS_ROOM:
                         problems.append(f"{name} allocates")
-            held = measure_idle(
-                lambda: Martlet(folder, {cores[0]}, backend, certificates), IDLE_CONNECTIONS, cores[1]
-            )
+            start = lambda: Martlet(folder, {cores[0]}, backend, certificates)  # noqa: E731
+            held = measure_idle(start, IDLE_CONNECTIONS, cores[1])
             print(f"idle TLS connection: {held:,.0f} bytes (pinned: {IDLE_BYTES:,})")
             if held > IDLE_BYTES * ROOM:
                 problems.append("an idle connection holds more memory than is pinned")

@@ -10,9 +10,8 @@
 //                                                                       another member is available
 //   bad response                                something               never: it was carried out
 //
-// and nothing of it once a byte of a final response went downstream, when the body can't be sent
-// again, or past the attempts or the total deadline. RFC 9110 9.2.2: a proxy must not automatically
-// retry a non-idempotent request. The budget (RetryBudget) is asked afterwards.
+// and never once a byte of a final response went downstream, without the whole body at hand, or past
+// the attempts or the total deadline (RFC 9110 9.2.2). The budget (RetryBudget) is asked afterwards.
 
 public import Primitives
 

@@ -119,8 +119,8 @@ extension Configuration: Section {
     Key("admin", \.admin, .section, "Where the running process is watched and steered."),
     Key(
       "watch", \.watch, .flag,
-      "Whether a change of this file, of a certificate, a key, a ticket key or an error page is "
-        + "taken up by itself, about a second after the last byte was written. SIGHUP and "
-        + "`martlet reload` work either way. A file with a mistake changes nothing."),
+      "Whether Martlet reloads by itself when this file, a certificate, a key, a ticket key, an "
+        + "error page or a file of `admin` changes, about a second after the last write. SIGHUP "
+        + "and `martlet reload` work either way. A file with a mistake changes nothing."),
   ]
 }

@@ -78,10 +78,11 @@ extension Configuration.Limits: Section {
       "response-head-size", \.responseHeadSize, .size(1024 ... 64 << 10),
       "The head of a backend's response, counted in the same way; 502 beyond, with the reason in "
         + "the access log. The backend isn't blamed for it, because what it sets may depend on "
-        + "what a client sent. As much as fits into one block of memory; HAProxy takes 16KiB, "
-        + "nginx 4 or 8. Trailers of a response may have 8KiB and 32 fields."),
+        + "what a client sent. The default is the largest size, which fits into one block of "
+        + "memory; HAProxy takes 16KiB, nginx 4 or 8. Trailers of a response may have 8KiB and 32 "
+        + "fields."),
     Key(
-      "response-field-count", \.responseFieldCount, .integer(16...1000),
+      "response-field-count", \.responseFieldCount, .integer(16...10_000),
       "Fields of a backend's response; 502 beyond, as above."),
     Key(
       "target-size", \.targetSize, .size(256 ... 64 << 10),

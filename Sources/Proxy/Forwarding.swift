@@ -58,6 +58,11 @@ extension FieldBlock {
     }
   }
 
+  /// Removes the fields that these edits set or remove, and their look-alikes.
+  public mutating func removeAll(editedBy edits: [FieldEdit]) {
+    for edit in edits { removeAll(named: edit.name.span, alikeAmongFirst: count) }
+  }
+
   /// Removes what is meant for this connection only.
   fileprivate mutating func removeHopByHop() {
     if connectionNamesFields {
@@ -106,6 +111,14 @@ extension KnownFieldSet {
   fileprivate static let xForwarded: KnownFieldSet = [
     .xForwardedFor, .xForwardedProto, .xForwardedHost, .xForwardedPort, .xRealIP,
   ]
+  /// Fields with a hyphen in their names that frame a message, concern one connection or tell who
+  /// asked. A server behind CGI or WSGI takes `Content_Length` for Content-Length, which is request
+  /// smuggling (uWSGI does), so no backend gets a look-alike of these.
+  fileprivate static let guarded: KnownFieldSet = [
+    .contentLength, .transferEncoding, .keepAlive, .proxyConnection, .proxyAuthorization,
+    .http2Settings, .maxForwards, .forwarded, .xForwardedFor, .xForwardedProto, .xForwardedHost,
+    .xForwardedPort, .xRealIP,
+  ]
   /// What no backend gets to see. Proxy is read by CGI programs as the variable HTTP_PROXY
   /// (CVE-2016-5385), and no client has a use for it.
   fileprivate static let forProxiesOnly: KnownFieldSet = [.proxyAuthorization, .proxy]
@@ -131,7 +144,9 @@ public func prepareRequest(
   let upgrade = permittedUpgrade(head, policy)
   head.fields.removeHopByHop()
   head.fields.removeAll(of: .forProxiesOnly)
+  head.fields.removeLookalikes(of: .guarded)
   head.fields.removeUnfoundedForwarding(origin, from: peer, policy)
+  if origin.client != peer { restateClient(&head, origin, isTLS: origin.isTLS ?? isTLS) }
   setForwardingFields(&head, peer: peer, isTLS: isTLS, clientIsTLS: origin.isTLS ?? isTLS)
   if policy.addsViaToRequests { head.fields.addVia(head.version) }
   head.countForward()
@@ -164,7 +179,6 @@ extension FieldBlock {
   fileprivate mutating func removeUnfoundedForwarding(
     _ origin: RequestOrigin, from peer: IPAddress, _ policy: ForwardingPolicy
   ) {
-    removeLookalikes(of: .forwarding)
     guard isTrusted(peer, policy.trustedProxies) else { return removeAll(of: .forwarding) }
     switch policy.field {
     case .xForwardedFor: removeAll(of: .forwarded)
@@ -174,6 +188,37 @@ extension FieldBlock {
     // Not every proxy writes it, so what a client sent may have come through.
     if let value = first(.xRealIP), IPAddress(bytes(of: value)) != origin.client {
       removeAll(of: .xRealIP)
+    }
+  }
+}
+
+/// Puts the client that trusted proxies name into the fields that they didn't write. Otherwise one
+/// field would name the client and the other one only the proxy, and backends could believe either.
+private func restateClient(_ head: inout RequestHead, _ origin: RequestOrigin, isTLS: Bool) {
+  let address = head.fields.store(origin.client)
+  if !head.fields.contains(.xForwardedFor) {
+    head.fields.beginField(.xForwardedFor)
+    head.fields.appendValue(address)
+    head.fields.endField()
+  }
+  if !head.fields.contains(.forwarded) {
+    head.fields.beginField(.forwarded)
+    head.fields.appendForwardedFor(address, isV4: origin.client.isV4)
+    head.fields.appendValue(isTLS ? ";proto=https" : ";proto=http")
+    head.fields.endField()
+  }
+}
+
+extension FieldBlock {
+  fileprivate mutating func appendForwardedFor(_ address: Slice, isV4: Bool) {
+    appendValue("for=")
+    if isV4 {
+      appendValue(address)
+    } else {
+      // A colon makes it no token, so it is quoted (RFC 7239 6).
+      appendValue("\"[")
+      appendValue(address)
+      appendValue("]\"")
     }
   }
 }
@@ -194,15 +239,7 @@ private func setForwardingFields(
     head.fields.endField()
   }
   appendToList(&head.fields, .forwarded) { fields in
-    fields.appendValue("for=")
-    if peer.isV4 {
-      fields.appendValue(address)
-    } else {
-      // A colon makes it no token, so it is quoted (RFC 7239 6).
-      fields.appendValue("\"[")
-      fields.appendValue(address)
-      fields.appendValue("]\"")
-    }
+    fields.appendForwardedFor(address, isV4: peer.isV4)
     if !authority.isEmpty {
       fields.appendValue(";host=\"")
       fields.appendValue(authority)

@@ -27,6 +27,8 @@ extension File {
   /// Why no socket can be made at `path` by `LocalListener`, which makes its directory if that
   /// alone is missing.
   public static func obstacle(toMakingSocketAt path: String) -> SystemError? {
+    // A socket may be left there by a process that is gone, and nothing else is taken away.
+    if let kind = kind(of: path), kind != S_IFSOCK { return .fileExists }
     let directory = directory(of: path)
     return kind(of: directory) == nil
       ? obstacle(toMakingFileAt: directory) : obstacle(toMakingFileAt: path)

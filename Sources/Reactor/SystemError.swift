@@ -17,6 +17,7 @@ public struct SystemError: Error, Hashable, Sendable {
   public static let connectionAborted = SystemError(code: ECONNABORTED)
   public static let connectionRefused = SystemError(code: ECONNREFUSED)
   public static let connectionReset = SystemError(code: ECONNRESET)
+  public static let fileExists = SystemError(code: EEXIST)
   public static let familyNotSupported = SystemError(code: EAFNOSUPPORT)
   public static let fileTooLarge = SystemError(code: EFBIG)
   public static let hostUnreachable = SystemError(code: EHOSTUNREACH)

@@ -17,12 +17,22 @@ struct UpstreamConnection: ~Copyable {
     case relaying(exchange: Handle)
   }
 
+  /// A login that a backend may bind to the connection. With one, it serves only that client.
+  enum Login {
+    case none
+    /// A client sent such credentials. Whether the backend knows them isn't known, so the connection
+    /// is closed after the answer, and a client can't hold connections by a field alone.
+    case attempted
+    /// The backend has asked for such a login: the connection belongs to the client from then on.
+    case bound
+  }
+
   var transport: Transport
   var phase: Phase
   let backend: BackendRecord
   let keepAlive: KeepAlive
-  /// Has a client logged in by it, or begun to? Then it serves nobody else.
-  var carriesLogin = false
+  /// Whether a client has logged in by it, or may have.
+  var login = Login.none
   /// The client's connection that it belongs to for that reason; `.none` before the first answer.
   var owner = Handle.none
   /// `transport.sentByteCount` when the current lease began.

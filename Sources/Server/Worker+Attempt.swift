@@ -162,7 +162,9 @@ extension Worker where IO: ~Copyable {
   mutating func sendRequest(_ handle: Handle) {
     let upstream = exchanges[handle].upstream
     let head = exchanges[handle].upstreamHead
-    if exchanges[handle].logsIn { upstreams[upstream].carriesLogin = true }
+    if exchanges[handle].logsIn, upstreams[upstream].login == .none {
+      upstreams[upstream].login = .attempted
+    }
     upstreams[upstream].transport.write(
       exchanges[handle].text, head, &io, &buffers)
     // Its deadline is set when that is flushed.
@@ -246,12 +248,11 @@ extension Worker where IO: ~Copyable {
     let upstream = exchanges[handle].upstream
     if upstream != .none {
       exchanges[handle].upstream = .none
-      if !reusable {
-        close(upstream: upstream)
-      } else if upstreams[upstream].carriesLogin {
-        keepLogin(upstream, for: exchanges[handle].downstream)
-      } else {
-        makeIdle(upstream)
+      switch upstreams[upstream].login {
+      case _ where !reusable: close(upstream: upstream)
+      case .none: makeIdle(upstream)
+      case .attempted: close(upstream: upstream)
+      case .bound: keepLogin(upstream, for: exchanges[handle].downstream)
       }
     }
     releasePick(handle)

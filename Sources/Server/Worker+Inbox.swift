@@ -58,7 +58,7 @@ extension Worker where IO: ~Copyable {
   }
 
   private mutating func install(_ snapshot: Snapshot, _ assignments: [ListenerAssignment]) {
-    closeListeners(notIn: assignments)
+    closeListeners(notIn: assignments, for: snapshot)
     generations.append(Generation(id: generations.last.map { $0.id + 1 } ?? 0, snapshot: snapshot))
     generations.removeAll { $0.exchangeCount == 0 && $0.snapshot !== snapshot }
     self.snapshot = snapshot
@@ -75,13 +75,23 @@ extension Worker where IO: ~Copyable {
   }
 
   /// Closes the listeners that aren't assigned again, while the snapshot that has them is still in
-  /// force: what waits in their queues is accepted by it. Their connections end as in a drain.
-  private mutating func closeListeners(notIn assignments: [ListenerAssignment]) {
-    for index in listeners.indices where listeners[index].isOpen {
-      if assignments.contains(where: { $0.socket == listeners[index].socket }) { continue }
-      close(listener: index)
-      listeners[index].configured = nil
-      endIdleDownstreams { $0 == index }
+  /// force: connections that wait in their queues are accepted under it. Where `fresh` has a
+  /// listener of the same name, only the address has changed, and their connections go on under
+  /// that one. The others end as in a drain.
+  private mutating func closeListeners(
+    notIn assignments: [ListenerAssignment], for fresh: Snapshot
+  ) {
+    for index in listeners.indices {
+      if listeners[index].isOpen {
+        if assignments.contains(where: { $0.socket == listeners[index].socket }) { continue }
+        close(listener: index)
+      }
+      guard let configured = listeners[index].configured else { continue }
+      let former = snapshot.listeners[configured]
+      listeners[index].configured = fresh.listeners.firstIndex {
+        $0.name == former.name && $0.contexts.isEmpty == former.contexts.isEmpty
+      }
+      if listeners[index].configured == nil { endIdleDownstreams { $0 == index } }
     }
   }
 

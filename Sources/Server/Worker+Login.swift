@@ -43,6 +43,7 @@ extension Worker where IO: ~Copyable {
     }
     metrics.add(.upstreamConnectionsReused)
     exchanges[handle].upstream = login
+    idleUpstreamCount -= 1
     upstreams[login].lease(to: handle, rules: exchanges[handle].pool.responses)
     sendRequest(handle)
   }
@@ -50,8 +51,8 @@ extension Worker where IO: ~Copyable {
   /// The head of an answer stands in `responseHead`: notes what it says about the login.
   mutating func noteLogin(_ handle: Handle) {
     let upstream = exchanges[handle].upstream
-    if responseHead.asksForConnectionLogin { upstreams[upstream].carriesLogin = true }
-    guard upstreams[upstream].carriesLogin else { return }
+    if responseHead.asksForConnectionLogin { upstreams[upstream].login = .bound }
+    guard upstreams[upstream].login == .bound else { return }
     let downstream = exchanges[handle].downstream
     let isOneTooMany =
       upstreams[upstream].owner == .none
@@ -64,7 +65,11 @@ extension Worker where IO: ~Copyable {
 
   /// An answer has ended and its connection may be used again, but by this client alone.
   mutating func keepLogin(_ upstream: Handle, for downstream: Handle) {
-    guard stage == .serving, downstreams[downstream].logins.count <= Self.loginMax else {
+    guard stage == .serving, downstreams[downstream].logins.count <= Self.loginMax,
+      idleUpstreamCount < settings.idleUpstreamMax
+    else {
+      // The client's connection ends too, since its login is lost.
+      downstreams[downstream].hasLostLogin = true
       return close(upstream: upstream)
     }
     if upstreams[upstream].owner == .none {
@@ -72,6 +77,7 @@ extension Worker where IO: ~Copyable {
       downstreams[downstream].logins.append(upstream)
     }
     upstreams[upstream].phase = .reserved
+    idleUpstreamCount += 1
     upstreams[upstream].transport.settle(&buffers)
   }
 

@@ -21,6 +21,12 @@ extension Worker where IO: ~Copyable {
 
   private mutating func isRetry(_ handle: Handle) -> Bool { exchanges[handle].machine.hasAttempted }
 
+  /// May it wait for another member than a new exchange would take: as a retry, or because its client
+  /// has logged in by a connection to one backend?
+  private mutating func wantsItsOwn(_ handle: Handle) -> Bool {
+    isRetry(handle) || exchanges[handle].login != .none
+  }
+
   /// All members are full: wait, if there is room in the line.
   mutating func standInLine(_ handle: Handle) {
     let pool = exchanges[handle].pool.pool
@@ -29,7 +35,7 @@ extension Worker where IO: ~Copyable {
       return
     }
     let joining = pool.record.line.join(
-      waiter(handle), isRetry: isRetry(handle), limit: pool.queueMax)
+      waiter(handle), isRetry: wantsItsOwn(handle), limit: pool.queueMax)
     if case .full = joining {
       perform(exchanges[handle].machine.nothingAvailable(.queueFull), handle)
       return
@@ -53,9 +59,9 @@ extension Worker where IO: ~Copyable {
       begin(handle, with: pick)
     } catch {
       if error == .allFull {
-        // It keeps its place. Under an older configuration, or as a retry, it may want what nobody
-        // else does; then it is in nobody's way.
-        let isPlain = !isRetry(handle) && exchanges[handle].generation == generations.last?.id
+        // It keeps its place. Under an older configuration, as a retry, or bound to one backend, it
+        // may wait for what no other exchange wants; then the others go first.
+        let isPlain = !wantsItsOwn(handle) && exchanges[handle].generation == generations.last?.id
         if !isPlain { passTurn(in: record, after: waiter(handle)) }
         return
       }

@@ -142,6 +142,8 @@ extension Worker where IO: ~Copyable {
     let downstream = exchanges[handle].downstream
     scratch.removeAll()
     prepareResponse(&responseHead, addsVia: snapshot(of: handle).settings.forwarding.addsVia)
+    // What a route sets is for the final response; what it removes, no response may show.
+    responseHead.fields.removeAll(editedBy: exchanges[handle].route.responseEdits)
     responseHead.encodeInterim(into: &scratch)
     downstreams[downstream].transport.write(scratch, &io, &buffers)
     queueToFlush(downstream: downstream)
@@ -225,6 +227,7 @@ extension Worker where IO: ~Copyable {
     prepareResponse(&responseHead, addsVia: snapshot(of: handle).settings.forwarding.addsVia)
     returnRequestID(of: handle)
     stick(handle)
+    responseHead.fields.apply(exchanges[handle].route.responseEdits)
     responseHead.fields.append(.upgrade, asked.span)
     responseHead.encode(for: .http11, body: .none, connection: .upgrade, into: &scratch)
     downstreams[downstream].transport.write(scratch, &io, &buffers)
@@ -328,7 +331,7 @@ extension Worker where IO: ~Copyable {
       && exchanges[handle].response.tolerated.isEmpty
       && exchanges[handle].machine.isRequestComplete
       && upstreams[upstream].transport.isReusable
-    if !isReusable && upstreams[upstream].carriesLogin {
+    if !isReusable && upstreams[upstream].login == .bound {
       exchanges[handle].response.persists = false
     }
     endAttempt(handle, reusable: isReusable)

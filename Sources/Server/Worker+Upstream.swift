@@ -114,6 +114,7 @@ extension Worker where IO: ~Copyable {
         metrics.subtract(.upstreamConnectionsIdle, removed)
       }
     }
+    if case .reserved = upstreams[handle].phase { idleUpstreamCount -= 1 }
     countBytes(upstream: handle)
     upstreams[handle].deadline.cancel(in: &timers)
     var connection = upstreams.remove(handle)

@@ -10,9 +10,10 @@ struct Drain: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Drain a backend: it gets no new exchanges, and active ones go on.",
     discussion: """
-      The backend stays drained until `martlet enable`, also over reloads and upgrades. With --wait \
-      the command ends when no exchange is active there, so that the backend can be stopped. An \
-      open WebSocket is an active exchange. Exits with 70 if some are still active after --timeout.
+      The backend stays drained until `martlet enable`, also over reloads and upgrades. With \
+      --wait the command ends when no exchange is active there, so that the backend can be \
+      stopped. An open WebSocket is an active exchange. Exits with 70 if some are still active \
+      after --timeout.
 
       EXAMPLES
         martlet drain app/10.0.0.11:8080

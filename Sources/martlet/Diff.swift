@@ -14,7 +14,7 @@ struct Diff: ParsableCommand {
 
       EXAMPLES
         martlet diff config.json new.json
-        git show HEAD:config.json > /tmp/old.json && martlet diff /tmp/old.json config.json
+        git show HEAD:config.json > old.json && martlet diff old.json config.json
 
       Ends with 0 whether there are differences or not, and with 1 when a file is invalid.
       """)

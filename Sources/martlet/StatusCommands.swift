@@ -33,7 +33,8 @@ struct Top: ParsableCommand {
 
   @OptionGroup var admin: AdminOptions
 
-  @Option(help: ArgumentHelp("Stop after this many times. The default is never.", valueName: "times"))
+  @Option(
+    help: ArgumentHelp("Stop after this many times. The default is never.", valueName: "times"))
   var count: Int?
 
   func run() throws {

@@ -69,10 +69,10 @@ import Testing
     #expect(waiting.isRunning)
     let impatient = try command(
       martlet, "drain", "--wait", "--timeout", "1ms", "default/\(slow.address)")
-    #expect(impatient.status == 70 && impatient.errors.contains("still has 1 under way"))
+    #expect(impatient.status == 70 && impatient.errors.contains("still has 1 active exchanges"))
     try folder.write("", to: "go")
     #expect(try waiting.waitForExit() == 0)
-    #expect(waiting.outputText.contains("0 under way"))
+    #expect(waiting.outputText.contains("0 active exchanges"))
   }
 
   @Test func `a weight set by hand counts at once`() throws {
@@ -144,7 +144,7 @@ import Testing
     #expect(result.status == 70, "\(result.errors)")
     let lines = result.errors.split(separator: "\n")
     #expect(lines.first?.hasPrefix("martlet: error: ") == true && lines.count == 2)
-    #expect(lines.last?.contains("config.json:1:2: error: ") == true, "\(result.errors)")
+    #expect(lines.last?.contains("config.json:1:1: error: ") == true, "\(result.errors)")
     #expect(try martlet.get().text == "still here")
     #expect(try ask(martlet, "/metrics").text.contains("\n\(name) 0\n"))
     #expect(try command(martlet, "status").output.contains("refused   the last reload"))

@@ -137,7 +137,8 @@ import Testing
 
   @Test func `a command whose configuration file can't be used fails`() throws {
     let missing = try martlet("status", "--config", "none.json")
-    #expect(missing.status == 1 && missing.errors.contains("none.json: error: the file can't be read"))
+    #expect(missing.status == 1)
+    #expect(missing.errors.contains("none.json: error: the file can't be read"))
     try folder.write("{", to: "broken.json")
     let broken = try martlet("status", "-c", "broken.json")
     #expect(broken.status == 1 && broken.errors.contains("broken.json:1:"), "\(broken.errors)")

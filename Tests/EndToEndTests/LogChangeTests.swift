@@ -171,6 +171,6 @@ import Testing
     #expect(try command(martlet, "log-level").output == "info\n")
 
     let wrong = try command(martlet, "log-level", "loud")
-    #expect(wrong.status == 64 && wrong.errors.contains("'loud' is no level"))
+    #expect(wrong.status == 64 && wrong.errors.contains("'loud' is not a level"))
   }
 }

@@ -162,7 +162,7 @@ import Testing
       chmod(key, mode)
       let warned = try check("warn")
       #expect(warned.status == 0)
-      #expect(warned.errors.contains("warning: \(key): \(text)"), "\(warned.errors)")
+      #expect(warned.errors.contains("certificates[0].key: \(key): \(text)\n"), "\(warned.errors)")
       let refused = try check("refuse")
       #expect(refused.status == 1)
       #expect(refused.errors.contains("\(key): \(text)"), "\(refused.errors)")

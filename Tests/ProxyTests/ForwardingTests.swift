@@ -124,7 +124,7 @@ import Testing
       trustedProxies: [AddressRange("10.0.0.0/8")].compactMap { $0 }, field: field)
   }
 
-  @Test func theFieldThatTrustedProxiesDoNotWriteIsNotPassedOn() {
+  @Test func theFieldThatTrustedProxiesDoNotWriteNamesTheSameClient() {
     let fields = [
       ("X-Forwarded-For", "6.6.6.6"), ("X-Forwarded-Proto", "http"), ("X-Forwarded-Host", "evil"),
       ("X-Forwarded-Port", "1"), ("X-Real-IP", "6.6.6.6"),
@@ -134,12 +134,23 @@ import Testing
       fields, peer: "10.0.0.1", isTLS: false, host: "b", policy: Self.trusting(.forwarded))
     #expect(
       byForwarded == [
-        "X-Forwarded-For: 10.0.0.1", "X-Forwarded-Proto: https", "X-Forwarded-Host: b",
+        "X-Forwarded-For: 1.2.3.4, 10.0.0.1", "X-Forwarded-Proto: https",
+        "X-Forwarded-Host: b",
         "Forwarded: for=1.2.3.4;proto=https, for=10.0.0.1;host=\"b\";proto=http",
       ])
     let byXForwarded = forwarded(fields, peer: "10.0.0.1", isTLS: false, host: "b")
     #expect(byXForwarded.values(of: "X-Forwarded-For") == ["6.6.6.6, 10.0.0.1"])
-    #expect(byXForwarded.values(of: "Forwarded") == ["for=10.0.0.1;host=\"b\";proto=http"])
+    #expect(
+      byXForwarded.values(of: "Forwarded") == [
+        "for=6.6.6.6;proto=http, for=10.0.0.1;host=\"b\";proto=http"
+      ])
+    let byEither = forwarded(
+      [("X-Forwarded-For", "2001:db8::1"), ("X-Forwarded-Proto", "https")], peer: "10.0.0.1",
+      isTLS: false, host: "b", policy: Self.trusting(.both))
+    #expect(
+      byEither.values(of: "Forwarded") == [
+        "for=\"[2001:db8::1]\";proto=https, for=10.0.0.1;host=\"b\";proto=http"
+      ])
   }
 
   @Test(arguments: [("1.2.3.4", true), ("::ffff:1.2.3.4", true), ("6.6.6.6", false), ("x", false)])

@@ -9,7 +9,10 @@ import Testing
 @Suite struct RefusalMetricTests {
   @Test(
     arguments: HTTP1Error.allCases.filter {
-      ![.badStatusLine, .truncatedBody, .tooManyInterimHeads].contains($0)
+      ![
+        .badStatusLine, .truncatedBody, .tooManyInterimHeads, .missingColon, .repeatedChunked,
+        .identityCoding, .blankAfterChunkSize,
+      ].contains($0)
     })
   func aRefusalIsCountedUnderItsName(error: HTTP1Error) {
     let entry = Metric(refusing: error).entry

@@ -339,17 +339,16 @@ private enum ReloadRule {
 
   // MARK: Snapshots as text
 
-  private static let builder = Result {
-    SnapshotBuilder(ticketKeys: try TicketKeys(), workerCount: 1)
-  }
+  private static let builder = SnapshotBuilder(workerCount: 1)
 
   private func text(_ configuration: Configuration) throws -> String {
-    let snapshot = try Self.builder.get().build(
+    let snapshot = try Self.builder.build(
       configuration, certificates: [:], names: NameTable())
     var lines = ["\(snapshot.settings)"]
     for listener in snapshot.listeners {
-      lines.append("\(listener.name) \(listener.desync) \(listener.table)")
-      for route in listener.routes { lines.append(members(of: route)) }
+      lines.append(
+        "\(listener.name) \(listener.desync) \(listener.answersHalfClosed) \(listener.rules.table)")
+      for route in listener.rules.routes { lines.append(members(of: route)) }
     }
     for settings in snapshot.pools {
       let pool = settings.pool

@@ -111,8 +111,11 @@ private struct FloodIO: QuietIO {
       Pool(registry.pool("app"), strategy: .roundRobin, members: [member]),
       Pool(registry.pool("gone"), strategy: .roundRobin, members: []),
     ]
+    var settings = Settings()
+    // A body is sent on as it comes.
+    settings.collectedByteCountMax = 0
     let snapshot = Snapshot(
-      settings: Settings(),
+      settings: settings,
       listeners: [
         ListenerSettings(
           name: [],

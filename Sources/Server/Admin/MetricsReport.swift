@@ -106,7 +106,6 @@ struct MetricsReport {
     let names = view.configuration.pools.flatMap { pool in
       pool.names.sorted().map { (labels: [("pool", pool.name), ("name", $0)], view.names[$0]) }
     }
-    if names.isEmpty { return }
     output.family(
       "martlet_name_addresses", .gauge, "Addresses of a name among the backends of the pool.")
     for (labels, known) in names {
