@@ -44,7 +44,7 @@ import Testing
     #expect(try status(port, first) == 401)
     // Nor does it keep what was opened with it.
     #expect((try? kept.exchange(request(first)).status) != 200)
-    while (try? stream.receive()) == true {}
+    eventually("the stream ends") { (try? stream.receive()) != true }
 
     // The same file with another content.
     try martlet.folder.write("a-third-token-there-is\n", to: "two")

@@ -208,10 +208,9 @@ import Testing
   @Test func `a listener's TLS is changed by a reload`() throws {
     let certificates = try Certificates()
     func configuration(_ tls: String?, _ rest: String = "") -> String {
-      let keys = tls.map { #""tls": { "certificates": [\#(certificates.entry())]\#($0) }"# } ?? ""
+      let keys = tls.map { #", "tls": { "certificates": [\#(certificates.entry())]\#($0) }"# } ?? ""
       return MartletProcess.configuration(
-        backends: ["127.0.0.1:1"], listener: #""name": "web", \#(keys)\#(rest)"#)
-        .replacing(#""web", }"#, with: #""web" }"#)
+        backends: ["127.0.0.1:1"], listener: #""name": "web"\#(keys)\#(rest)"#)
     }
     let martlet = try MartletProcess(configuration(nil))
     func client(_ arguments: String...) throws -> String {
