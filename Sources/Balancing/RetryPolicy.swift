@@ -10,8 +10,8 @@
 //                                                                       another member is available
 //   bad response                                something               never: it was carried out
 //
-// and never once a byte of a final response went downstream, without the whole body at hand, or past
-// the attempts or the total deadline (RFC 9110 9.2.2). The budget (RetryBudget) is asked afterwards.
+// and never once a byte of a final response went downstream, without the whole body at hand, or
+// past the attempts or the total deadline (RFC 9110 9.2.2). RetryBudget is asked afterwards.
 
 public import Primitives
 

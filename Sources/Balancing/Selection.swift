@@ -7,7 +7,7 @@
 //   1. the member that the client sticks to by its cookie, if it was not tried yet
 //   2. a member whose ejection is over, for its one trial (a sticky strategy proposes it itself)
 //   3. primaries not yet tried   4. backups not yet tried
-//   5. primaries, then backups, that were tried already but are available and not spent (a time-out,
+//   5. primaries, then backups, that were tried but are available and not spent (by a time-out or
 //      a retried status); not while another is only full, and may be waited for
 //   6. if nobody is healthy and the pool fails open: any enabled member with a free place
 //

@@ -51,9 +51,9 @@ extension Server {
       if isMoved { removeProcessID() }
       configuration = fresh
       if isMoved { writeProcessID() }
-      takeUpTicketKeys()
       let former = self.snapshot
       snapshot = takeUp(build)
+      takeUpTicketKeys()
       listening.setBacklogs(fresh)
       listenForAdmin(on: adminSockets)
       log?.write(to: output)

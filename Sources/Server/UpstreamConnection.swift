@@ -20,10 +20,11 @@ struct UpstreamConnection: ~Copyable {
   /// A login that a backend may bind to the connection. With one, it serves only that client.
   enum Login {
     case none
-    /// A client sent such credentials. Whether the backend knows them isn't known, so the connection
-    /// is closed after the answer, and a client can't hold connections by a field alone.
+    /// A client sent such credentials, or the backend asked for them, but not both. The connection is
+    /// closed after the answer: neither a field nor a visit is enough to hold one.
     case attempted
-    /// The backend has asked for such a login: the connection belongs to the client from then on.
+    /// The backend has answered such credentials with a challenge: the connection belongs to the
+    /// client from then on.
     case bound
   }
 

@@ -51,7 +51,11 @@ extension Worker where IO: ~Copyable {
   /// The head of an answer stands in `responseHead`: notes what it says about the login.
   mutating func noteLogin(_ handle: Handle) {
     let upstream = exchanges[handle].upstream
-    if responseHead.asksForConnectionLogin { upstreams[upstream].login = .bound }
+    if responseHead.asksForConnectionLogin {
+      // Asked of a client that has sent nothing, it has begun no login yet.
+      let hasBegun = exchanges[handle].logsIn || upstreams[upstream].login == .bound
+      upstreams[upstream].login = hasBegun ? .bound : .attempted
+    }
     guard upstreams[upstream].login == .bound else { return }
     let downstream = exchanges[handle].downstream
     let isOneTooMany =

@@ -133,7 +133,7 @@ import Testing
       "X-Forwarded-For: 6.6.6.6\r\nX-Real-IP: 6.6.6.6\r\nX-Forwarded-Proto: gopher\r\n"
         + "Forwarded: for=203.0.113.9;proto=https\r\n")
     let request = try #require(stub.lastRequest)
-    #expect(request["X-Forwarded-For"] == "127.0.0.1" && request["X-Real-IP"] == nil)
+    #expect(request["X-Forwarded-For"] == "203.0.113.9, 127.0.0.1" && request["X-Real-IP"] == nil)
     #expect(request["X-Forwarded-Proto"] == "https")
     #expect(request["Forwarded"]?.hasPrefix("for=203.0.113.9;proto=https, for=127.0.0.1") == true)
     let line = try #require(try martlet.accessLines(atLeast: 1).first)

@@ -36,7 +36,7 @@ private enum ReloadRule {
     "backend": #"{ LISTENERS, "pools": [{ "name": "app", "backends": [{ KEYS }] }] }"#,
     "health": pool("health"), "ejection": pool("ejection"), "queue": pool("queue"),
     "stickiness": pool("stickiness"), "retry": pool("retry"), "timeouts": pool("timeouts"),
-    "keep-alive": pool("keep-alive"),
+    "keep-alive": pool("keep-alive"), "tcp-keep-alive": pool("tcp-keep-alive"),
     "route": #"{ LISTENERS, POOLS, "routes": [{ KEYS }, { "forward": "app" }] }"#,
     "redirect": route(#""redirect": { KEYS }"#),
     "respond": route(#""respond": { KEYS }"#),
@@ -74,6 +74,7 @@ private enum ReloadRule {
     "retry": retryRules,
     "timeouts": timeoutsRules,
     "keep-alive": keepAliveRules,
+    "tcp-keep-alive": tcpKeepAliveRules,
     "route": routeRules,
     "redirect": redirectRules,
     "respond": respondRules,
@@ -93,6 +94,8 @@ private enum ReloadRule {
     "paths": .parts, "log": .parts,
     "tracing": .shown(by: "a reload turns traces on and off, and the last ones are sent"),
     "trusted-proxies": .snapshot(#"["10.0.0.0/8"]"#, "[]"), "via": .snapshot("true", "false"),
+    "forwarding-field": .snapshot(#""forwarded""#, #""both""#),
+    "via-to-backends": .snapshot("true", "false"),
     "request-id": .snapshot(#""return""#, #""off""#),
     "upgrades": .snapshot("[]", #"["websocket"]"#), "workers": .start("2", "3"),
     "process": .parts, "admin": .parts, "watch": .read("configuration.watch"),
@@ -105,6 +108,9 @@ private enum ReloadRule {
     "redirect-to-https": .snapshot("443", "8443", beside: #""listen": "127.0.0.1:0""#),
     "hsts": .parts,
     "desync": .snapshot(#""strict""#, #""monitor""#, beside: #""listen": "127.0.0.1:0""#),
+    "half-close": .snapshot(#""abort""#, #""answer""#, beside: #""listen": "127.0.0.1:0""#),
+    "tcp-keep-alive": .shown(
+      by: "connections on both sides are probed, unless a reload turns that off"),
     "backlog": .shown(by: "a new backlog counts for a socket that is open already"),
   ]
 
@@ -138,8 +144,10 @@ private enum ReloadRule {
     "slow-start": .snapshot(#""off""#, #""9s""#, beside: backends),
     "stickiness": .snapshot(#""off""#, #""c""#, beside: backends), "retry": .parts,
     "timeouts": .parts, "keep-alive": .parts,
+    "tcp-keep-alive": .snapshot(#""off""#, "{}", beside: backends),
+    "desync": .snapshot(#""strict""#, #""tolerant""#, beside: backends),
     "when-all-down": .snapshot(#""refuse""#, #""fail-open""#, beside: backends),
-    "resolve-interval": .read("names.watch(configuration)"),
+    "resolve-interval": .read("pool.resolveInterval"),
   ]
 
   private static let backendRules: [String: ReloadRule] = [
@@ -151,6 +159,7 @@ private enum ReloadRule {
 
   private static let healthRules: [String: ReloadRule] = [
     "check": .snapshot(#""tcp""#, #""http""#),
+    "port": .snapshot("81", "82"),
     "path": .snapshot(#""/a""#, #""/b""#, beside: http),
     "host": .snapshot(#""a""#, #""b""#, beside: http),
     "expect": .snapshot("[200]", "[204]", beside: http), "interval": .snapshot(#""5s""#, #""6s""#),
@@ -190,6 +199,11 @@ private enum ReloadRule {
     "connect": .snapshot(#""3s""#, #""4s""#), "response": .snapshot(#""5s""#, #""6s""#),
     "request": .snapshot(#""70s""#, #""80s""#), "idle": .snapshot(#""7s""#, #""8s""#),
     "relay-idle": .snapshot(#""700s""#, #""800s""#),
+  ]
+
+  private static let tcpKeepAliveRules: [String: ReloadRule] = [
+    "idle": .snapshot(#""7s""#, #""8s""#), "interval": .snapshot(#""7s""#, #""8s""#),
+    "count": .snapshot("7", "8"),
   ]
 
   private static let keepAliveRules: [String: ReloadRule] = [
@@ -238,6 +252,8 @@ private enum ReloadRule {
     "minimum-rate": .snapshot(#""1KiB""#, #""2KiB""#), "rate-grace": .snapshot(#""3s""#, #""4s""#),
     "keep-alive": .snapshot(#""3s""#, #""4s""#), "lame-duck": .read("limits.lameDuck"),
     "drain": .read("limits.drain"), "upgrade": .read("limits.upgrade"),
+    "response-head-size": .snapshot(#""4KiB""#, #""8KiB""#),
+    "response-field-count": .snapshot("50", "60"), "linger": .snapshot(#""3s""#, #""4s""#),
     "collect-size": .snapshot(#""1KiB""#, #""2KiB""#),
     "collect-wait": .snapshot(#""3s""#, #""4s""#),
   ]

@@ -99,7 +99,7 @@ private struct FloodIO: QuietIO {
   /// A block in each of the four rounds of a turn, and the one that came with the head.
   private static let shareMax = 5 * BufferPool.largeByteCount
 
-  private func worker(_ flood: Flood) throws -> Worker<FloodIO> {
+  private func worker(_ flood: Flood, collects: Bool = true) throws -> Worker<FloodIO> {
     let answer = LocalAnswer(status: 200, body: [])
     let registry = BackendRegistry()
     let member = Member(
@@ -112,8 +112,7 @@ private struct FloodIO: QuietIO {
       Pool(registry.pool("gone"), strategy: .roundRobin, members: []),
     ]
     var settings = Settings()
-    // A body is sent on as it comes.
-    settings.collectedByteCountMax = 0
+    if !collects { settings.collectedByteCountMax = 0 }
     let snapshot = Snapshot(
       settings: settings,
       listeners: [
@@ -159,7 +158,8 @@ private struct FloodIO: QuietIO {
   ) throws {
     let flood = Flood(request: request, response: response, endless: endless, refrain: refrain)
     if response.isEmpty { flood.heads[Flood.backend] = nil }
-    var worker = try worker(flood)
+    // The body is sent on as it comes.
+    var worker = try worker(flood, collects: false)
     for _ in 0..<20 {
       let before = flood.receivedCount
       worker.turn()

@@ -102,7 +102,10 @@ struct AdminServer: ~Copyable {
     case .view(let fresh):
       let isOutdated = fresh.credentials.version != view.credentials.version
       view = fresh
-      if isOutdated { endOutdated() }
+      if isOutdated {
+        endOutdated()
+        stopAccepting()
+      }
     case .listen(let fresh): listen(on: fresh)
     case .answer(let handle, let document):
       guard connections.contains(handle),
@@ -135,6 +138,14 @@ struct AdminServer: ~Copyable {
     listeners = fresh
     listenersVersion = (listenersVersion + 1) & 0xFF_FFFF
     watchListeners()
+  }
+
+  /// Until the listeners that go with the new credentials come: what the old ones accept would count
+  /// as let in by the new ones.
+  private mutating func stopAccepting() {
+    for listener in listeners { io.unwatch(listener: listener.socket) }
+    listenersVersion = (listenersVersion + 1) & 0xFF_FFFF
+    acceptsAt = .never
   }
 
   private mutating func watchListeners() {
