@@ -20,8 +20,8 @@ struct UpstreamConnection: ~Copyable {
   /// A login that a backend may bind to the connection. With one, it serves only that client.
   enum Login {
     case none
-    /// A client sent such credentials, or the backend asked for them, but not both. The connection is
-    /// closed after the answer: neither a field nor a visit is enough to hold one.
+    /// A client sent such credentials, or the backend asked for them, but not both. The connection
+    /// is closed after the answer: neither a field nor a visit is enough to hold one.
     case attempted
     /// The backend has answered such credentials with a challenge: the connection belongs to the
     /// client from then on.

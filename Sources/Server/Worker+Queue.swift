@@ -21,8 +21,8 @@ extension Worker where IO: ~Copyable {
 
   private mutating func isRetry(_ handle: Handle) -> Bool { exchanges[handle].machine.hasAttempted }
 
-  /// May it wait for another member than a new exchange would take: as a retry, or because its client
-  /// has logged in by a connection to one backend?
+  /// May it wait for another member than a new exchange would take: as a retry, or because its
+  /// client has logged in by a connection to one backend?
   private mutating func wantsItsOwn(_ handle: Handle) -> Bool {
     isRetry(handle) || exchanges[handle].login != .none
   }

@@ -90,7 +90,9 @@ private struct UploadIO: QuietIO {
     change(&settings)
     let snapshot = Snapshot(
       settings: settings,
-      listeners: [ListenerSettings(name: [], rules: RouteRules(table: RouteTable([]), routes: []))], pools: [])
+      listeners: [
+        ListenerSettings(name: [], rules: RouteRules(table: RouteTable([]), routes: []))
+      ], pools: [])
     var worker = try loneWorker(
       on: UploadIO(upload: upload), snapshot, listeners: [Upload.listener])
     for _ in 0..<3 { worker.turn() }

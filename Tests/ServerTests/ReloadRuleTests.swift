@@ -127,7 +127,7 @@ private enum ReloadRule {
   ]
 
   private static let ticketsRules: [String: ReloadRule] = [
-    "key-files": .read("tls?.tickets?.keyFiles"), "rotation": .read("tls?.tickets?.rotation"),
+    "key-files": .read("tickets.keyFiles"), "rotation": .read("tickets.rotation"),
   ]
 
   private static let hstsRules: [String: ReloadRule] = [

@@ -158,8 +158,7 @@ private struct FloodIO: QuietIO {
   ) throws {
     let flood = Flood(request: request, response: response, endless: endless, refrain: refrain)
     if response.isEmpty { flood.heads[Flood.backend] = nil }
-    // The body is sent on as it comes.
-    var worker = try worker(flood, collects: false)
+    var worker = try worker(flood)
     for _ in 0..<20 {
       let before = flood.receivedCount
       worker.turn()
@@ -200,7 +199,8 @@ private struct FloodIO: QuietIO {
       request: endless == Flood.client ? request + framing : request,
       response: response + framing, endless: endless, refrain: chunk)
     if response.isEmpty { flood.heads[Flood.backend] = nil }
-    var worker = try worker(flood)
+    // The body is sent on as it comes.
+    var worker = try worker(flood, collects: false)
     for _ in 0..<20 {
       let before = flood.sentCounts[other, default: 0]
       worker.turn()

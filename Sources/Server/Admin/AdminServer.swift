@@ -140,8 +140,8 @@ struct AdminServer: ~Copyable {
     watchListeners()
   }
 
-  /// Until the listeners that go with the new credentials come: what the old ones accept would count
-  /// as let in by the new ones.
+  /// Until the listeners that go with the new credentials come: what the old ones accept would
+  /// count as let in by the new ones.
   private mutating func stopAccepting() {
     for listener in listeners { io.unwatch(listener: listener.socket) }
     listenersVersion = (listenersVersion + 1) & 0xFF_FFFF
