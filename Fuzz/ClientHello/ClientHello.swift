@@ -77,6 +77,7 @@ private func advance(
     case .wantsInput:
       require(input.isEmpty, "wants more, with \(input.count) bytes at hand")
       return range.count
+    case .wantsTurn: require(!input.isEmpty, "wants another turn without any input")
     case .wantsOutput: require(!output.isEmpty, "wants room, with all of it free")
     case .complete, nil: fatalError("a handshake without keys is complete")
     }
