@@ -241,7 +241,9 @@ private struct CrowdIO: QuietIO {
     let crowd = Crowd()
     let snapshot = Snapshot(
       settings: Settings(),
-      listeners: [ListenerSettings(name: [], rules: RouteRules(table: RouteTable([]), routes: []))], pools: [])
+      listeners: [
+        ListenerSettings(name: [], rules: RouteRules(table: RouteTable([]), routes: []))
+      ], pools: [])
     var worker = try loneWorker(
       on: CrowdIO(crowd: crowd), snapshot, listeners: [Socket(descriptor: 9)])
     while crowd.waiting > 0 { worker.turn() }
