@@ -1,14 +1,14 @@
-# Martlet in a small image: the Swift runtime is linked in, OpenSSL comes from Debian, so that its
-# security updates arrive with the base image.
+# Martlet in a small image. The Swift runtime is linked statically. OpenSSL comes from Debian, so
+# that its security updates arrive with the base image.
 #
 #   docker build -t martlet:0.1.0 .
 #   docker run -p 443:8443 -v "$PWD/site:/etc/martlet:ro" --name martlet martlet:0.1.0
 #   docker exec martlet martlet status
 #
-# The folder holds config.json and the files that it names. Inside a container a listener has to
-# listen on "*:8443", since the loopback interface is the container's own. The process runs as user
-# id 10001, which must be able to read the private keys. Ports below 1024 are open to it under
-# Docker's defaults. The root may be read-only; the admin socket then needs a place of its own:
+# The folder `site` contains config.json and the files that it names. Use "*:8443" as the address of
+# the listener: the loopback interface of a container can't be reached from outside. The process
+# runs as user id 10001, which must be able to read the private keys. With Docker's defaults it may bind
+# ports below 1024. With a read-only root, mount a folder for the admin socket:
 #
 #   docker run --read-only --tmpfs /run/martlet:uid=10001,gid=10001,mode=0750 ...
 
@@ -19,7 +19,7 @@ RUN apt-get -q update \
 WORKDIR /martlet
 COPY Package.swift ./
 COPY Sources Sources
-# The manifest names these targets as well, so their folders have to be there.
+# Package.swift also has these targets, so their folders must exist.
 COPY Benchmarks/Steady Benchmarks/Steady
 COPY Tests Tests
 # The same flags as in scripts/release.
@@ -33,7 +33,7 @@ LABEL org.opencontainers.image.title="Martlet" \
   org.opencontainers.image.description="HTTPS edge load balancer" \
   org.opencontainers.image.version="0.1.0" \
   org.opencontainers.image.licenses="Apache-2.0"
-# /run/martlet holds the admin socket, by which `martlet status` and the like find the process.
+# /run/martlet has the admin socket, which `martlet status` and other commands use.
 RUN apt-get -q update \
   && apt-get -q install -y --no-install-recommends libssl3 libstdc++6 ca-certificates \
   && rm -rf /var/lib/apt/lists/* \
@@ -44,9 +44,9 @@ COPY --from=build /out/martlet /usr/local/bin/martlet
 USER 10001:10001
 WORKDIR /etc/martlet
 EXPOSE 8080 8443
-# Whether the process answers on its admin socket. Backends that are down don't count: a restart
-# wouldn't bring them back.
+# Checks that the process answers on its admin socket, not that backends are up: a restart would not
+# repair them.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s CMD ["martlet", "status"]
-# Exec form: the signals that docker stop and docker kill send reach Martlet itself.
+# Exec form, so that Martlet gets the signals of docker stop and docker kill.
 ENTRYPOINT ["martlet"]
 CMD ["run", "--config", "/etc/martlet/config.json"]

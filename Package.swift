@@ -27,8 +27,8 @@ func target(
     swiftSettings: strict)
 }
 
-/// Tests that wait for the compiler longer than they run are compiled without optimisation, also
-/// where what they test is optimised.
+/// Compiling these tests with optimisation takes longer than running them, so they are compiled
+/// without, even if the code that they test is optimised.
 func tests(
   _ name: String, _ dependencies: [Target.Dependency], exclude: [String] = [],
   optimised: Bool = false
@@ -55,7 +55,7 @@ let package = Package(
       ],
       swiftSettings: strict),
 
-    // The load generator of the benchmark: built for scripts/bench and the tests, never handed out.
+    // The load generator of the benchmark: for scripts/bench and the tests, not part of a release.
     .executableTarget(
       name: "steady",
       dependencies: [
@@ -109,8 +109,8 @@ let package = Package(
   ]
 )
 
-// The fuzz targets need every object instrumented, and nobody else needs them: they exist for
-// scripts/fuzz alone, in the place of the tests.
+// The fuzz targets need every object instrumented. They are only for scripts/fuzz, and replace the
+// tests there.
 if Context.environment["MARTLET_FUZZ"] != nil {
   func fuzz(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
     .executableTarget(

@@ -1,8 +1,7 @@
 #!/usr/bin/env python3
-"""Makes the manual page (troff) of what the command says about itself.
+"""Creates the manual page (troff) from the help texts of the command.
 
-Reads the output of `martlet --experimental-dump-help` from the standard input. Nothing is written
-twice: whatever --help says stands in the page.
+Reads the output of `martlet --experimental-dump-help` from standard input.
 """
 import json
 import re
@@ -15,7 +14,7 @@ def escape(text):
 
 
 def prose(text):
-    """Paragraphs; what is indented is shown as it is."""
+    """Converts paragraphs; indented lines are printed unchanged."""
     lines, shown = [], False
     for line in text.strip("\n").split("\n"):
         is_example = line.startswith("  ")
@@ -51,7 +50,7 @@ def options(command):
             continue
         text.append(f".TP\n.B {escape(name(each))}\n{escape(each.get('abstract', ''))}")
         if each.get("defaultValue"):
-            text.append(f"By default {escape(each['defaultValue'])}.")
+            text.append(f"Default: {escape(each['defaultValue'])}.")
     return "\n".join(text)
 
 
