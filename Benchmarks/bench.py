@@ -1,9 +1,9 @@
 """Processor time per request of Martlet and its peers, in one interleaved run.
 
-Each peer has one worker on one core; the load generator (wrk) and the backend (nginx) share
-another. Every round measures each row on each peer, the order of the peers turning from round to
-round, so that whatever the machine does meanwhile falls on all. README.md beside this file says
-how to read the table. A wrong answer, or any error under load, fails the run.
+Each peer has one worker on one core. The load generator (wrk) and the backend (nginx) share another
+core. Every round measures each row on each peer. The order of the peers changes from round to
+round, so that a disturbance affects all of them. README.md in this folder explains the table. A
+wrong response, or any error under load, fails the run.
 """
 
 import argparse
@@ -43,12 +43,12 @@ ROUNDS_MAX, SECONDS_MAX = 50, 60
 IDLE_WARM_UP, IDLE_COUNT = 200, 3000
 IDLE_MAX = CONNECTIONS_MAX - IDLE_WARM_UP - 100
 IDLE_ROW = "idle-memory"
-# What a plain run measures; the others are for a full comparison.
+# The rows of a default run; the others are for a full comparison.
 USUAL_ROWS = ("small-tls", "64k-tls", "1m-tls", "post-64k-tls", "small-plain", "handshake")
 
 
 def verify(peer, certificates):
-    """Checks every answer, and that a connection is kept open; returns what TLS agreed on."""
+    """Checks every response, and that connections stay open; returns TLS version and cipher."""
     agreed = []
     for port, kind in (("tls", "ecdsa"), ("rsa", "rsa"), ("plain", None)):
         if kind:
@@ -81,12 +81,12 @@ def verify(peer, certificates):
 
 
 def measure_idle(start, count, core):
-    """Bytes that a peer fresh from its start holds per idle TLS connection after one request."""
+    """Bytes per idle TLS connection, after one request each, of a peer that was just started."""
     peer = start()
     holder = Holder(peer.ports["tls"], path="/small")
     try:
         os.sched_setaffinity(0, {core})
-        # What is allocated once, for the first connections, is not a cost of the next ones.
+        # The first connections cause one-time allocations, which are not counted.
         error = holder.open(IDLE_WARM_UP)
         before = peer.process.resident_bytes()
         error = error or holder.open(count)
@@ -101,7 +101,7 @@ def measure_idle(start, count, core):
 
 
 def ratios(samples, base):
-    """Sample by sample, of one round each."""
+    """The ratios of two lists of samples, round by round."""
     return [sample["cost"] / other["cost"] for sample, other in zip(samples, base)]
 
 
@@ -111,7 +111,7 @@ def spread(values):
 
 
 def print_row(name, unit, values, peers):
-    """The peers of one row: median, range, ratio to nginx within each round, and the rate."""
+    """Prints the peers of one row: median, range, ratio to nginx within each round, and rate."""
     print(f"\n{name}")
     for peer in peers:
         samples = values[peer]
@@ -135,16 +135,18 @@ def rate(samples):
 
 
 def print_summary(samples, peers):
-    """One line a row: what Martlet costs to the best of all others, which is the one that costs
-    least in the median: the least of each round would be the luckiest, and no peer at all."""
+    """Prints one line per row: the ratio of Martlet to the best other peer.
+
+    The best peer is the one with the lowest median. The lowest value of each round would mix peers.
+    """
     others = [peer for peer in peers if peer != "martlet"]
     if "martlet" not in peers or not others or not samples:
         return
-    print(f"\n{'martlet to the best of them':<24}{'ratio':<20}the best")
+    print(f"\n{'martlet to the best peer':<26}{'ratio':<20}the best")
     for row, values in samples.items():
         best = min(others, key=lambda peer: statistics.median(s["cost"] for s in values[peer]))
         ratio = spread(ratios(values["martlet"], values[best]))
-        print(f"  {row:<22}{ratio:<20}{best}")
+        print(f"  {row:<24}{ratio:<20}{best}")
     for name, (row, without) in EXTRAS.items():
         if row in samples and without in samples:
             costs = (
@@ -169,20 +171,20 @@ def parse(arguments):
     parser.add_argument("--seconds", type=int, default=2, help=f"per sample, 1 to {SECONDS_MAX}")
     known = [*ROWS, IDLE_ROW, *latency.FELT_ROWS]
     usual = [*USUAL_ROWS, IDLE_ROW]
-    parser.add_argument("--rows", help=f"of {', '.join(known)}; if left out {', '.join(usual)}")
+    parser.add_argument("--rows", help=f"from {', '.join(known)}; default {', '.join(usual)}")
     parser.add_argument(
-        "--peers", help=f"of {', '.join(PEERS)}; martlet, nginx and haproxy if left out"
+        "--peers", help=f"from {', '.join(PEERS)}; default martlet, nginx and haproxy"
     )
-    parser.add_argument("--tuned", action="store_true", help="add nginx and HAProxy tuned")
+    parser.add_argument("--tuned", action="store_true", help="add tuned nginx and HAProxy")
     parser.add_argument(
-        "--full", action="store_true", help="all rows and all peers, about an hour"
+        "--full", action="store_true", help="run all rows and peers, about an hour"
     )
     parser.add_argument(
         "--idle", type=int, default=IDLE_COUNT, help=f"idle connections, 1 to {IDLE_MAX}"
     )
-    parser.add_argument("--json", metavar="FILE", help="write every sample there")
-    parser.add_argument("--binary", metavar="PATH", help="the martlet to measure")
-    parser.add_argument("--steady", metavar="PATH", help="the load generator at a fixed rate")
+    parser.add_argument("--json", metavar="FILE", help="write every sample to this file")
+    parser.add_argument("--binary", metavar="PATH", help="the martlet binary")
+    parser.add_argument("--steady", metavar="PATH", help="the steady binary")
     chosen = parser.parse_args(arguments)
 
     def names(text, known, default):
@@ -198,7 +200,7 @@ def parse(arguments):
         parser.error(f"--idle is 1 to {IDLE_MAX}")
     chosen.rows = names(chosen.rows, known, known if chosen.full else usual)
     if not chosen.steady and {latency.LATENCY_ROW, latency.FAIRNESS_ROW} & set(chosen.rows):
-        parser.error("latency at a fixed rate wants --steady")
+        parser.error("latency at a fixed rate needs --steady")
     chosen.explicit_peers = chosen.peers is not None
     some = ["martlet", "nginx", "haproxy"]
     chosen.peers = names(chosen.peers, PEERS, PEERS if chosen.full else some)
@@ -248,7 +250,7 @@ def run(chosen):
     samples = {name: {peer: [] for peer in chosen.peers} for name in chosen.rows}
     felt = {name: samples.pop(name) for name in latency.FELT_ROWS if name in samples}
     with ExitStack() as stack:
-        # In memory where possible: nginx buffers request bodies in files, and a slow disk is not
+        # In memory if possible: nginx buffers request bodies in files, and a slow disk is not
         # what is measured here.
         memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
         folder = stack.enter_context(
@@ -263,7 +265,7 @@ def run(chosen):
             cores = {peer_core} if shape.workers == 1 else {peer_core, load_core}
             return PEERS[name](folder, cores, backend, certificates, shape)
 
-        # Each on a peer of its own, before load fills the allocators with memory to reuse.
+        # With newly started peers, before load fills the allocators with memory to reuse.
         if IDLE_ROW in samples:
             for name in chosen.peers:
                 held = measure_idle(lambda: start(name), chosen.idle, load_core)
@@ -277,7 +279,7 @@ def run(chosen):
         agreed = {peer.name: verify(peer, certificates) for peer in peers[Shape()]}
         if len(set(agreed.values())) != 1:
             raise Failure(f"the peers don't agree on TLS, so they can't be compared: {agreed}")
-        print(f"  all speak {next(iter(agreed.values()))}")
+        print(f"  all use {next(iter(agreed.values()))}")
 
         rate = 0
         if latency.LATENCY_ROW in felt:
@@ -305,11 +307,11 @@ def run(chosen):
     loaded = [sample for row in samples.values() for peer in row.values() for sample in peer]
     loaded = [sample for sample in loaded if "others" in sample]
     if loaded:
-        print("\nthe peer's core, sample by sample:", end=" ")
+        print("\nuse of the peer's core by", end=" ")
         for key, text in (("others", "other processes"), ("steal", "hypervisor")):
             shares = [sample[key] for sample in loaded]
-            print(f"{text} {statistics.median(shares):.0%} (at worst {max(shares):.0%})", end="; ")
-    print(f"{time.monotonic() - begin:.0f} s in all")
+            print(f"{text} {statistics.median(shares):.0%} (at most {max(shares):.0%})", end="; ")
+    print(f"{time.monotonic() - begin:.0f} s in total")
     if chosen.json:
         with open(chosen.json, "w") as file:
             report = {"machine": model, "versions": found, "samples": samples}
@@ -321,7 +323,7 @@ def run(chosen):
 def main():
     chosen = parse(sys.argv[1:])
 
-    # A signal unwinds, so that what was started is ended.
+    # Signals raise an exception, so that all started processes are stopped.
     def interrupt(*_):
         raise KeyboardInterrupt
 

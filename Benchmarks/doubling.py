@@ -1,10 +1,10 @@
-"""Twice the bytes from a peer cost at most twice the instructions, for every walk over them.
+"""Checks that twice the bytes from a peer cost at most twice the instructions, for every scan.
 
-Martlet runs under callgrind. For each walk (walks.py has them) one kind of message is sent in one
-size and in twice that size, and the instructions of the worker's thread are read before and after.
-What is counted isn't timed, so it holds on a busy machine too. A walk that costs more than in
-proportion, such as one over all fields for each element of a list, takes four times as many. TLS is
-left out: its walks are OpenSSL's.
+Martlet runs under callgrind. For each scan of a peer's bytes (a walk, see walks.py) this sends one
+kind of message in one size and in twice that size, and reads the instruction count of the worker
+thread before and after. Instructions are counted and not timed, so this also works on a busy
+machine. A walk with quadratic cost, such as one over all fields for each element of a list, takes
+four times as many instructions. TLS is not tested, because OpenSSL does its scans.
 """
 
 import argparse
@@ -25,14 +25,14 @@ from peers import find  # noqa: E402
 from processes import Failure, Process, free_ports, run_script  # noqa: E402
 from walks import ANSWERS, WALKS, head  # noqa: E402
 
-# Buffers that grow on the way make the second size a little dearer.
+# Growing buffers make the second size a little more expensive.
 ROOM = 2.2
 PATIENCE = 60
 LOGGED = ("target", "User-Agent", "Referer", "Host", "method")
 
 
 class Backend:
-    """Answers /backend/NAME/SIZE with what walks.py makes of it, and all else with nothing."""
+    """Answers /backend/NAME/SIZE with the response of walks.py, and the rest with an empty 200."""
 
     def __init__(self):
         self.answers = {answer.name.replace(" ", "-"): answer for answer in ANSWERS}
@@ -72,7 +72,7 @@ class Backend:
 
 
 class Counted:
-    """Martlet under callgrind, which tells at any time how many instructions a thread has had."""
+    """Martlet under callgrind, which reports the instructions of a thread at any time."""
 
     def __init__(self, binary, folder, access, backend):
         self.ports = dict(zip(("plain", "tolerant", "admin"), free_ports(3)))
@@ -86,7 +86,7 @@ class Counted:
         self.process = Process("martlet", command, os.sched_getaffinity(0), self.folder)
         try:
             self.process.wait_for_port(self.ports["plain"], 120)
-            # The worker begins a little later.
+            # The worker starts a little later.
             self.ask("plain", head())
         except BaseException:
             self.process.stop()
@@ -127,7 +127,7 @@ class Counted:
         }
 
     def instructions(self, listener):
-        """So far, of the thread that serves the listener."""
+        """The instructions of the worker thread until now."""
         begin = "startAdmin" if listener == "admin" else "WorkerStart"
         command = [
             *(find("vgdb"), f"--vgdb-prefix={self.folder}/vgdb"),
@@ -140,7 +140,7 @@ class Counted:
         raise Failure(f"there is no thread of {begin}:\n{said}")
 
     def ask(self, listener, request):
-        """The status of the answer to it, of the last one if there are several."""
+        """Sends it; returns the status of the response, or of the last one if there are several."""
         answer = b""
         try:
             address = ("127.0.0.1", self.ports[listener])
@@ -154,7 +154,7 @@ class Counted:
         return int(statuses[-1]) if statuses else 0
 
     def cost(self, listener, request, status, name):
-        """Instructions of the second of two, for which all memory is there."""
+        """The instructions of the second of two messages, when all memory is already allocated."""
         counts = []
         for _ in range(2):
             if (found := self.ask(listener, request)) != status:
@@ -164,9 +164,9 @@ class Counted:
 
 
 def requests(access):
-    """What is sent: name, listener, expected status, and for each size the bytes."""
+    """The messages: name, listener, expected status, and the bytes for each size."""
     for walk in WALKS:
-        # Another format is another walk over what stands in the log, and over nothing else.
+        # Another log format only changes how the log line is written.
         if access == "json" or walk.name.startswith(LOGGED):
             yield walk.name, walk.listener, walk.status, walk.make, walk.size
     if access != "json":
@@ -181,7 +181,7 @@ def requests(access):
 
 
 def count(martlet, access, only):
-    """One line for each walk, and what takes more than twice as much for twice as many."""
+    """Prints a line per walk; returns those that cost more than twice for twice the size."""
     found = []
     for name, listener, status, make, size in requests(access):
         if only and only not in name:
@@ -194,15 +194,15 @@ def count(martlet, access, only):
             continue
         print(f"{two / one:5.2f} {one:12,} {two:12,}  {name}", flush=True)
         if two > ROOM * one:
-            found.append(f"{name}: {one:,} instructions, and {two:,} for twice as much")
+            found.append(f"{name}: {one:,} instructions, and {two:,} for twice the size")
     return found
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--binary", metavar="PATH", required=True, help="the martlet to count")
-    parser.add_argument("--only", metavar="TEXT", help="walks with this in their name")
-    parser.add_argument("--access", default="json", help="the format of the access log (json)")
+    parser.add_argument("--binary", metavar="PATH", required=True, help="the martlet binary")
+    parser.add_argument("--only", metavar="TEXT", help="only walks with this in their name")
+    parser.add_argument("--access", default="json", help="format of the access log (json)")
     options = parser.parse_args()
     begin = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="martlet-doubling-") as folder:
@@ -214,7 +214,7 @@ def main():
             martlet.process.stop()
     if found:
         raise Failure("; ".join(found))
-    print(f"all in proportion, after {time.monotonic() - begin:.0f} s")
+    print(f"all walks are linear, after {time.monotonic() - begin:.0f} s")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,8 @@
-"""Opens many TLS connections to a port of this machine, sends one request on each if told so, keeps
-them idle, and reports how many were opened and how many are open at the end.
+"""Opens many idle TLS connections to a port of this machine, and prints how many stay open.
 
-Bounded in count and time. The certificate is not verified: what is asked here is how many
-connections are held, not with whom. As a library it is `Holder`; the process prints one line of
-JSON once all are open and one at the end.
+With --path it first sends one request on each. Count and time are limited. The certificate is not
+verified, because only the number of open connections matters. Other scripts use the class `Holder`.
+The process prints one line of JSON when all connections are open, and one at the end.
 """
 
 import argparse
@@ -19,7 +18,7 @@ import time
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from processes import raise_descriptor_limit  # noqa: E402
 
-COUNT_MAX = 25_000  # from one address to one port there are some 28,000 ports
+COUNT_MAX = 25_000  # There are about 28,000 ports for connections from one address to one port.
 SECONDS_MAX = 600
 
 
@@ -31,7 +30,7 @@ def client_context():
 
 
 def answer_ends(received):
-    """Whether a whole answer with Content-Length has been received."""
+    """Whether a complete response with Content-Length was received."""
     head, separator, body = received.partition(b"\r\n\r\n")
     if not separator:
         return False
@@ -43,7 +42,7 @@ def answer_ends(received):
 
 
 class Holder:
-    """The connections that are held."""
+    """The open connections."""
 
     def __init__(self, port, path=None, timeout=10):
         self.port = port
@@ -69,7 +68,7 @@ class Holder:
         self.connections.append(connection)
 
     def open(self, count):
-        """Opens `count` more, as far as they can be; returns the first error, or None."""
+        """Opens up to `count` more connections; returns the first error, or None."""
         for _ in range(count):
             try:
                 self.open_one()
@@ -78,7 +77,7 @@ class Holder:
         return None
 
     def still_open(self):
-        """How many the other side has not closed. Session tickets that arrive are read past."""
+        """The number of connections that the server has not closed. Ignores session tickets."""
         return sum(1 for connection in self.connections if self.is_open(connection))
 
     @staticmethod
@@ -103,13 +102,13 @@ def main():
     options.add_argument("--port", type=int, required=True, help="a TLS port on 127.0.0.1")
     options.add_argument("--count", type=int, default=10_000, help=f"at most {COUNT_MAX}")
     options.add_argument(
-        "--seconds", type=float, default=10, help="how long they idle; ends early at EOF on a pipe"
+        "--seconds", type=float, default=10, help="idle time; ends earlier at EOF of a pipe"
     )
-    options.add_argument("--path", help="send one GET for this path on each first")
+    options.add_argument("--path", help="first send one GET for this path on each")
     chosen = options.parse_args()
     count = min(chosen.count, COUNT_MAX, raise_descriptor_limit() - 100)
     if count < chosen.count:
-        print(f"hold-idle: only {count} connections are possible here", file=sys.stderr)
+        print(f"hold-idle: only {count} connections are possible on this machine", file=sys.stderr)
 
     holder = Holder(chosen.port, chosen.path)
     begin = time.monotonic()
@@ -120,7 +119,7 @@ def main():
         report["error"] = error
     print(json.dumps(report), flush=True)
 
-    # A controlling program closes the pipe to end the hold; a terminal or /dev/null does not.
+    # A program ends the wait by closing the pipe. A terminal or /dev/null does not end it.
     watched = [sys.stdin] if stdin_is_pipe() else []
     select.select(watched, [], [], max(0, min(chosen.seconds, SECONDS_MAX)))
     still = holder.still_open()

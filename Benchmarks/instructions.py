@@ -1,13 +1,12 @@
-"""Instructions and allocations per request, counted by valgrind instead of timed, and the memory of
-an idle connection.
+"""Counts instructions and allocations per request with valgrind, and memory per idle connection.
 
-A fixed load on one worker takes about the same number of instructions on every machine and on a
-busy one too. So a change that costs speed shows where no time can be measured. LOADS pins the last
-count of each load; more than ROOM above it fails. A change that makes Martlet faster, or slower for
-a good reason, pins the new count and its commit says why. Each load runs twice, short and long, and
-the difference is what counts: so the handshakes of its connections are left out. A plain request
-allocates nothing in steady state: the few allocations counted are those of other threads. Over TLS
-the allocations are those of OpenSSL, which gives its record buffers back between two records.
+A fixed load on one worker takes about the same number of instructions on every machine, even on a
+busy one. So this finds slower code where times can't be measured. LOADS pins the last count of each
+load; a count of more than ROOM above it fails. If a change makes Martlet faster, or slower for a
+good reason, pin the new count, and give the reason in the commit message. Each load runs twice,
+short and long, and only the difference counts, so that handshakes are not counted. A plain request
+allocates nothing in steady state: the few counted allocations are from other threads. Over TLS the
+allocations are from OpenSSL, which frees its record buffers between two records.
 """
 
 import argparse
@@ -36,7 +35,7 @@ IDLE_CONNECTIONS, IDLE_BYTES = 2000, 14_700
 
 @dataclass(frozen=True)
 class Load:
-    """Requests for one path on one port, and what each may take."""
+    """Requests for one path on one port, and the pinned counts per request."""
 
     port: str
     path: str
@@ -47,7 +46,7 @@ class Load:
     is_redirect: bool = False
 
 
-# By shape, so that the loads of one shape share a process.
+# Sorted by shape, so that the loads of one shape share a process.
 LOADS = {
     Shape(): {
         "small answer": Load("plain", "/small", 3000, 22_600),
@@ -62,14 +61,14 @@ LOADS = {
 
 
 class CountedMartlet(Martlet):
-    """Martlet under callgrind, which begins to count when it is told to."""
+    """Martlet under callgrind, which counts only when it is told to."""
 
     start_seconds = 120
 
     def configuration(self):
         config = super().configuration()
         dead, self.ports["retry"], self.ports["redirect"] = free_ports(3)
-        # Half of the requests meet a backend that refuses. Two picks of round robin make one retry.
+        # Half of the requests go to a backend that refuses them, and are retried on the other.
         config["pools"].append(
             {
                 "name": "retry",
@@ -112,7 +111,7 @@ class CountedMartlet(Martlet):
         return sorted(paths, key=lambda path: int(path.rsplit(".", 1)[1]))
 
     def stop(self):
-        # The counts are written at the end, which takes its time.
+        # Callgrind writes the counts at the end, which takes some time.
         self.process.child.terminate()
         self.process.child.wait(120)
         super().stop()
@@ -157,7 +156,7 @@ def measure(shape, loads, folder, cores, backend, certificates, body):
     """Yields the name of each load with its instructions and allocations per request."""
     peer = CountedMartlet(folder, {cores[0]}, backend, certificates, shape)
     try:
-        # Buffers, connections and tables are made once.
+        # Warm up: buffers, connections and tables are created once.
         for each in loads.values():
             run(peer, each, cores[1], SHORT, body)
         peer.count("on")
@@ -169,14 +168,14 @@ def measure(shape, loads, folder, cores, backend, certificates, body):
         peer.count("off")
     finally:
         peer.stop()
-    # The first dump holds what was before.
+    # The first dump contains the counts before the load.
     counts = [read(path) for path in peer.dumps()[1:]]
     for (name, each), short, long in zip(loads.items(), counts[::2], counts[1::2]):
         yield name, *((more - less) / each.requests for less, more in zip(short, long))
 
 
 def strip(binary, folder):
-    """The binary without debugging information, of which valgrind can't read what Swift writes."""
+    """The binary without debug information, because valgrind can't read Swift's."""
     path = os.path.join(folder, "martlet")
     subprocess.run([find("strip"), "-g", "-o", path, binary], check=True)
     return path
@@ -184,7 +183,7 @@ def strip(binary, folder):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--binary", metavar="PATH", required=True, help="the martlet to count")
+    parser.add_argument("--binary", metavar="PATH", required=True, help="the martlet binary")
     binary = parser.parse_args().binary
     cores = two_cores()
     raise_descriptor_limit()
@@ -203,19 +202,19 @@ def main():
                 ):
                     pinned = loads[name].pinned
                     print(
-                        f"{name}: {instructions:,.0f} instructions a request (pinned: {pinned:,}), "
+                        f"{name}: {instructions:,.0f} instructions/request (pinned: {pinned:,}), "
                         f"{allocations:.2f} allocations",
                         flush=True,
                     )
                     if instructions > pinned * ROOM:
-                        problems.append(f"{name} takes more instructions than are pinned")
+                        problems.append(f"{name} needs more instructions than the pinned number")
                     if allocations > loads[name].allocations + ALLOCATIONS_ROOM:
                         problems.append(f"{name} allocates")
             start = lambda: Martlet(folder, {cores[0]}, backend, certificates)  # noqa: E731
             held = measure_idle(start, IDLE_CONNECTIONS, cores[1])
             print(f"idle TLS connection: {held:,.0f} bytes (pinned: {IDLE_BYTES:,})")
             if held > IDLE_BYTES * ROOM:
-                problems.append("an idle connection holds more memory than is pinned")
+                problems.append("an idle connection needs more memory than the pinned number")
         finally:
             backend.stop()
     if problems:

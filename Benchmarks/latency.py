@@ -1,9 +1,8 @@
-"""What a user feels: latency where nobody is busy, and beside bulk downloads; how soon a large
-answer begins.
+"""What users notice: latency without and during bulk downloads, and time to the first byte.
 
-Requests fall due at a constant rate, whatever the peer does, and their time counts from then
-(Steady/ beside this file): a peer that stalls is charged with all who had to wait, not with the few
-whose turn it was. The first bytes are timed from Python, one request after another.
+Requests become due at a constant rate, whatever the peer does, and their latency counts from then
+(Steady/ in this folder). So if a peer stalls, all requests that wait count, not only those that
+were already sent. Python measures the first bytes, one request after another.
 """
 
 import http.client
@@ -16,30 +15,30 @@ import time
 from processes import Failure, run_pinned
 from rows import ROWS, Row
 
-# Half of what the best peer reaches.
+# Half of the rate that the best peer reaches.
 LATENCY_ROW = "latency"
-# Few small requests, while clients download large answers as fast as they can.
+# A few small requests, while clients download large responses as fast as they can.
 FAIRNESS_ROW = "fairness"
-# An answer of 1 MiB by TLS, on a connection that has been used before.
+# A response of 1 MiB over TLS, on a connection that was used before.
 FIRST_BYTE_ROW = "first-byte"
 FELT_ROWS = (LATENCY_ROW, FAIRNESS_ROW, FIRST_BYTE_ROW)
 CONNECTIONS = 64
 SATURATED = ROWS["small-plain"]
 FAIR_RATE, FAIR_CONNECTIONS = 1_000, 16
 DOWNLOADS = Row("downloads", "/1m", 4)
-# Behind which nothing is left of the connection's slow start.
+# After these requests, TCP slow start has no effect any more.
 ANSWER_COUNT, WARM_UP_COUNT = 300, 20
 
 
 def half_saturation(peers, peer_core, core, seconds):
-    """Half the rate of the fastest peer that isn't Martlet, or of Martlet alone."""
+    """Half of the rate of the fastest peer except Martlet, or of Martlet if it is the only peer."""
     others = [peer for peer in peers if peer.name != "martlet"] or peers
     samples = [SATURATED.measure(peer, peer_core, core, seconds) for peer in others]
     return int(max(sample["per_second"] for sample in samples) / 2)
 
 
 def measure(row, binary, peer, core, rate, seconds):
-    """One sample: quantiles in microseconds, and MiB a second of downloads beside."""
+    """One sample: quantiles in microseconds, and MiB per second of concurrent downloads."""
     if row == FIRST_BYTE_ROW:
         return first_bytes(peer)
     if row == FAIRNESS_ROW:
@@ -63,7 +62,7 @@ def beside_downloads(binary, peer, core, seconds):
     downloads = []
 
     def download():
-        # A second more than the requests, which begin half a second later than their generator.
+        # One second longer than the requests, which start half a second after their generator.
         downloads.append(DOWNLOADS.generate(peer, core, seconds + 1))
 
     thread = threading.Thread(target=download)
@@ -99,12 +98,12 @@ def first_bytes(peer):
 
 
 def print_felt(row, samples, rate):
-    """The median of the rounds, each quantile by itself."""
+    """Prints the median of the rounds, separately for each quantile."""
     first = next(iter(samples.values()))[0]
     quantiles = [name for name in ("p50", "p99", "p99.9", "max") if name in first["microseconds"]]
     title = {
         LATENCY_ROW: f"at {rate:,} requests a second",
-        FAIRNESS_ROW: f"at {FAIR_RATE:,} requests a second beside downloads",
+        FAIRNESS_ROW: f"at {FAIR_RATE:,} requests per second during downloads",
         FIRST_BYTE_ROW: "of an answer of 1 MiB",
     }
     print(f"\n{row} {title[row]}, in µs")

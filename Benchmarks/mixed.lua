@@ -1,4 +1,4 @@
--- As load.lua, for several paths in turn: those behind its arguments.
+-- Like load.lua, but requests several paths in turn: the arguments after its own.
 dofile(debug.getinfo(1, "S").source:match("@(.*/)") .. "load.lua")
 
 local requests, turn = {}, 0

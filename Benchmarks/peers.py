@@ -1,8 +1,8 @@
-"""The backend and the load balancers under test, each with its whole configuration.
+"""The backend and the load balancers under test, each with its complete configuration.
 
-One worker each, access logs off, connections to the backend kept alive as each project's own
-documentation says, all else at its defaults. The tuned variants lift the defaults that cost nginx
-and HAProxy most with large bodies. Martlet's configuration is in `Martlet` and nowhere else.
+Each has one worker, no access log, keep-alive to the backend as its documentation recommends, and
+default values for everything else. The tuned variants change the defaults that cost nginx and
+HAProxy most with large bodies. The configuration of Martlet is only in the class `Martlet`.
 """
 
 import json
@@ -14,14 +14,14 @@ from dataclasses import dataclass
 
 from processes import Failure, Process, free_ports
 
-# HAProxy wants two descriptors for each, and 20,000 in all is what a machine may allow.
+# HAProxy needs two file descriptors for each, and some machines allow only 20,000 in total.
 CONNECTIONS_MAX = 8_000
-# Martlet's first choice; left alone, the others let the client choose, and wrk asks for AES-256.
+# Martlet's first choice. By default the others let the client choose, and wrk prefers AES-256.
 CIPHER_SUITE = "TLS_AES_128_GCM_SHA256"
 SMALL = b"Hello, world!"
-# Path on every peer -> bytes of the answer's body.
+# Path on every peer -> bytes of the response body.
 PATHS = {"/small": len(SMALL), "/1k": 1024, "/64k": 64 * 1024, "/1m": 1024 * 1024}
-# Pages with what they are made of: of ten answers six are small, three of 1 KiB, one of 64.
+# Mixed pages: of ten responses, six are small, three have 1 KiB, one has 64 KiB.
 MIXED_PATHS = ("/small", "/1k", "/small") * 3 + ("/64k",)
 POST_PATH = "/post"
 POST_ANSWER = b"received"
@@ -29,7 +29,7 @@ POST_ANSWER = b"received"
 
 @dataclass(frozen=True)
 class Shape:
-    """How a peer is run: most rows are measured on the same one, some need another."""
+    """How a peer is started: most rows use the same shape, some need another."""
 
     workers: int = 1
     log: bool = False
@@ -56,7 +56,7 @@ def write(path, text):
 
 
 def nginx_frame(folder, name, http, workers=1):
-    """What any nginx of ours needs to keep to its folder."""
+    """The configuration that every nginx needs to write only to its folder."""
     place = os.path.join(folder, name)
     os.makedirs(place, exist_ok=True)
     user = "user root;" if os.getuid() == 0 else ""
@@ -80,7 +80,7 @@ def nginx_frame(folder, name, http, workers=1):
             # As in Debian's nginx.conf.
             sendfile on;
             tcp_nopush on;
-            # Defaults close a connection every 1000 requests, which would add handshakes.
+            # By default nginx closes a connection after 1000 requests, which would add handshakes.
             keepalive_requests 1000000000;
             {http}
         }}
@@ -89,7 +89,7 @@ def nginx_frame(folder, name, http, workers=1):
 
 
 def make_certificates(folder):
-    """For 127.0.0.1 and localhost, ECDSA P-256 and RSA 2048; HAProxy wants all in one file."""
+    """For 127.0.0.1 and localhost, ECDSA P-256 and RSA 2048; HAProxy needs one file."""
     bases = {}
     keys = {"ecdsa": ("ec", "-pkeyopt", "ec_paramgen_curve:P-256"), "rsa": ("rsa:2048",)}
     for kind, key in keys.items():
@@ -113,10 +113,10 @@ def make_certificates(folder):
 
 
 class Backend:
-    """What all peers share: small answer, two files, and a sink for POST.
+    """The backend of all peers: a small response, files, and a path that accepts POST.
 
-    It listens on 100 ports of each of `host_count` addresses of this machine, 25 of them to an
-    nginx, since each has only so many file descriptors.
+    It listens on 100 ports of each of `host_count` loopback addresses. Each nginx process has 25
+    ports, because its number of file descriptors is limited.
     """
 
     PORT_COUNT, HOSTS_PER_PROCESS = 100, 25
@@ -166,8 +166,8 @@ class Backend:
                 {listens}
                 root {self.files};
                 location = /small {{ return 200 "{SMALL.decode()}"; }}
-                # Passing a request on makes nginx read the whole body first. A plain `return`
-                # answers before the body has come, which not every peer takes well.
+                # To proxy a request, nginx first reads the whole body. A plain `return` would
+                # answer before the body is complete, which some peers don't handle well.
                 location = {POST_PATH} {{
                     proxy_pass http://self/received;
                     proxy_method GET;
@@ -187,7 +187,7 @@ class Backend:
 
 
 class Peer:
-    """A load balancer in front of the backend: TLS with ECDSA and with RSA, and plain."""
+    """A load balancer in front of the backend, with ports for ECDSA, RSA and plain HTTP."""
 
     name = ""
     start_seconds = 10
@@ -226,10 +226,10 @@ class Nginx(Peer):
             f"""
             server {{
                 {listen}
-                # As in Debian's nginx.conf; what is compiled in ends at TLS 1.2.
+                # As in Debian's nginx.conf; the compiled-in default has no TLS 1.3.
                 ssl_protocols TLSv1.2 TLSv1.3;
                 ssl_conf_command Ciphersuites {CIPHER_SUITE};
-                # One that all workers share, as Debian's comments and the documentation advise.
+                # Shared by all workers, as Debian's comments and the documentation recommend.
                 ssl_session_cache shared:TLS:10m;
                 keepalive_timeout 10m;
                 client_max_body_size 2m;
@@ -345,11 +345,11 @@ class Martlet(Peer):
     @classmethod
     def version(cls):
         if cls.binary is None or not os.access(cls.binary, os.X_OK):
-            raise Failure(f"there is no Martlet to run at {cls.binary}: build it, or give --binary")
+            raise Failure(f"there is no martlet binary at {cls.binary}: build it, or give --binary")
         return "martlet " + first_line(cls.binary, "--version")
 
     def configuration(self):
-        # On the same terms as the others: connections are kept as long as theirs.
+        # As for the other peers: connections are kept equally long.
         def tls(port, kind):
             base = self.certificates[kind]
             certificate = {"chain": f"{base}.crt", "key": f"{base}.key"}
@@ -387,7 +387,7 @@ class Martlet(Peer):
 
 
 class Caddy(Peer):
-    """For what its users see: a balancer in a language that collects its garbage."""
+    """Caddy, as an example of a proxy in a language with garbage collection."""
 
     name = "caddy"
 
@@ -421,7 +421,7 @@ class Caddy(Peer):
             + site("https", "rsa", "rsa")
             + site("http", "plain"),
         )
-        # As many threads as the others have.
+        # The same number of threads as the others.
         environment = ["env", f"GOMAXPROCS={self.shape.workers}", f"HOME={self.folder}"]
         return [*environment, find("caddy"), "run", "--config", config, "--adapter", "caddyfile"]
 

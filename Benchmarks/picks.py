@@ -1,7 +1,7 @@
-"""Instructions that the choice of a backend takes, by strategy and size of the pool.
+"""Counts the instructions to select a backend, by strategy and size of the pool.
 
-Counted by valgrind in the real process, under a fixed load: what `Selection.next` takes with
-everything below it. instructions.py beside this file counts whole requests.
+valgrind counts them in the real process, under a fixed load: the instructions of `Selection.next`
+and of all functions that it calls. instructions.py in this folder counts complete requests.
 """
 
 import argparse
@@ -24,13 +24,13 @@ SELECTION = "$s9Balancing9SelectionV4next"
 
 
 class CountedPools(CountedMartlet):
-    """A listener and a pool for each strategy, over the same backends."""
+    """A listener and a pool per strategy, with the same backends."""
 
     def configuration(self):
         config = super().configuration()
         self.ports |= zip(STRATEGIES, free_ports(len(STRATEGIES)))
         config["pools"] = [
-            # Weights 1 to 3 where they matter.
+            # Weights 1 to 3 for strategies that use weights.
             {
                 "name": name,
                 "strategy": name,
@@ -54,7 +54,7 @@ class CountedPools(CountedMartlet):
 
 
 def read(path):
-    """Instructions of one call of the selection, everything below it included."""
+    """The instructions of one call of the selection, with all functions that it calls."""
     names, calls, total, is_next = {}, 0, 0, False
     with open(path) as file:
         for line in file:
@@ -86,14 +86,14 @@ def measure(size, folder, cores, backend, certificates):
         peer.count("off")
     finally:
         peer.stop()
-    # The first holds what was before.
+    # The first dump contains the counts before the load.
     dumps = sorted(glob.glob(f"{peer.counts}.*"), key=lambda path: int(path.rsplit(".", 1)[1]))
     return [read(path) for path in dumps[1 : 1 + len(STRATEGIES)]]
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--binary", metavar="PATH", required=True, help="the martlet to count")
+    parser.add_argument("--binary", metavar="PATH", required=True, help="the martlet binary")
     binary = parser.parse_args().binary
     cores = two_cores()
     raise_descriptor_limit()

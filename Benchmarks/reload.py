@@ -1,9 +1,9 @@
-"""What a reload of a large configuration costs, and what the requests under way notice of it.
+"""Measures the time of a reload with a large configuration, and its effect on latency.
 
-One worker forwards small plain requests at a fixed, modest rate to 10,000 backends, while `martlet
-reload` is run again and again, each time with a configuration in which some backends are others.
-The same load without reloads says what of the latency is the machine's. Everything listens on
-addresses of the loopback interface; a failed request fails the run.
+One worker forwards small plain requests at a fixed, moderate rate to 10,000 backends. Meanwhile
+`martlet reload` runs again and again, and each time some backends are replaced. The same load
+without reloads shows the latency that the machine causes. Everything listens on loopback
+addresses. A failed request fails the run.
 """
 
 import argparse
@@ -35,7 +35,7 @@ QUANTILES = ("p50", "p99", "p99.9", "max")
 
 
 class ReloadedMartlet(Martlet):
-    """Martlet with an admin socket, in front of all backends but the last few, or the first."""
+    """Martlet with an admin socket, and all backends except the last few or the first few."""
 
     checks = False
 
@@ -44,14 +44,14 @@ class ReloadedMartlet(Martlet):
         pool = config["pools"][0]
         start = REPLACED_COUNT * (turn % 2)
         pool["backends"] = self.backends[start : start + BACKEND_COUNT]
-        # Each request dials, as so many backends are seldom met twice; the descriptors are few.
+        # With so many backends a connection is rarely reused, and file descriptors are limited.
         pool["keep-alive"] = {"idle": "1s"}
         pool["health"] = {} if self.checks else "off"
         config["admin"] = {"socket": os.path.join(self.folder, "admin.sock")}
         return config
 
     def reload(self, turn):
-        """Seconds from the command's start to the answer that the new configuration is in force."""
+        """Seconds from the start of the command until it reports that the reload is done."""
         path = os.path.join(self.folder, "martlet.json")
         write(path, json.dumps(self.configuration(turn)))
         begin = time.monotonic()
@@ -64,7 +64,7 @@ class ReloadedMartlet(Martlet):
 
 
 def load(steady, peer, core, meanwhile=None):
-    """Latency in microseconds by quantile, under the load, with `meanwhile` carried out beside."""
+    """Latency quantiles in microseconds under the load, while `meanwhile` runs."""
     seconds = int(RELOAD_COUNT * (PAUSE + 0.2)) + 2
     failures = []
 
@@ -91,7 +91,7 @@ def load(steady, peer, core, meanwhile=None):
 
 
 def measure(steady, peer, core, rounds):
-    """The seconds of every reload, and the latencies of each round without and with them."""
+    """The seconds of every reload, and the latencies of each round without and with reloads."""
     reloads, latencies = [], {"without": [], "with reloads": []}
     turn = 0
 
@@ -123,8 +123,8 @@ def report(name, reloads, latencies):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--binary", metavar="PATH", required=True, help="the martlet to measure")
-    parser.add_argument("--steady", metavar="PATH", required=True, help="the load generator")
+    parser.add_argument("--binary", metavar="PATH", required=True, help="the martlet binary")
+    parser.add_argument("--steady", metavar="PATH", required=True, help="the steady binary")
     parser.add_argument("--rounds", type=int, default=3)
     chosen = parser.parse_args()
     Martlet.binary = os.path.abspath(chosen.binary)

@@ -1,15 +1,15 @@
-"""Every walk over a peer's bytes, as bytes of a given size that make it long, and what is answered.
+"""For every scan of a peer's bytes (a walk): a message that makes it long, and the response.
 
-`WALKS` has those over requests: a name, the listener (`plain`, `tolerant` in desync mode defensive,
-or `admin`), what is sent for a size, and the status that must come. `ANSWERS` has those over what
-backends answer. A size is in bytes or, where something else is counted, in what the name says.
+`WALKS` has the walks over requests: a name, the listener (`plain`, `tolerant` with desync mode
+defensive, or `admin`), the bytes for a size, and the expected status. `ANSWERS` has the walks over
+responses of backends. A size is in bytes, or in the unit that the name says.
 """
 
 from dataclasses import dataclass
 from typing import Callable
 
 SIZE = 20_000
-# A field counts 32 bytes more than it has.
+# Each field counts as 32 bytes more than its length.
 FIELDS = 400
 
 
@@ -38,7 +38,7 @@ def fields(line, count):
 
 
 def value(name, text, status=200, target="/local", size=SIZE, listener="plain", end=""):
-    """A field with so many bytes of a text in its value."""
+    """A field whose value repeats a text up to the size."""
 
     def make(size):
         return head(f"{name}: {repeat(text, size)}{end}", target=target)
@@ -63,7 +63,7 @@ def many(line, status=200, target="/local", listener="plain", size=FIELDS):
 
 
 def name(text, after, status, listener="plain", folds=0):
-    """A field name of so many bytes, with something behind it, and folded lines in proportion."""
+    """A field name of this size, with text after it, and a proportional number of folded lines."""
 
     def make(size):
         return head(repeat(text, size) + after, *[" b"] * (folds * size // SIZE))
@@ -107,12 +107,12 @@ WALKS = [
     many("accept-{}: x", target="/backend/plain"),
     name("n", ": x", 200),
     name("(", ": x", 400),
-    # Host, and the route table behind it.
+    # Host, and the route table.
     Walk("Host of dots", 400, SIZE, lambda n: head(host="a" + "." * n)),
     Walk("Host of labels", 200, 60, lambda n: head(host="a." * n + "test", target="/local")),
     Walk("Host in brackets", 400, SIZE, lambda n: head(host="[" + ":" * n + "]")),
     Walk("CONNECT to dots", 400, SIZE, lambda n: b"CONNECT a%s:1 HTTP/1.1\r\n\r\n" % (b"." * n)),
-    # What a tolerant listener repairs.
+    # Errors that a tolerant listener repairs.
     name("(", ": x", 200, "tolerant"),
     name("1", "(: x", 200, "tolerant"),
     name("contentlengt", "(: x", 200, "tolerant"),
@@ -123,7 +123,7 @@ WALKS = [
     name("con-tent-len", " : x", 200, "tolerant", folds=300),
     Walk("folds", 200, FIELDS, lambda n: head("X: y", *[" z"] * n), "tolerant"),
     value("Content-Length", "0,", 200, listener="tolerant", end="0"),
-    # Lists that frame, or that say what is expected.
+    # Lists in framing fields and in Expect.
     value("Content-Length", "0,", 400, end="0"),
     value("Transfer-Encoding", "gzip,", 501, end="chunked"),
     value("Transfer-Encoding", "chunked,", 400, end="chunked"),
@@ -135,7 +135,7 @@ WALKS = [
     value("Connection", ",", target="/backend/plain"),
     Walk("Connection and as many fields", 200, FIELDS, lambda n: named_fields(n, "b," * n)),
     Walk(
-        *("Connection that names as many fields", 200, FIELDS),
+        *("Connection that lists as many fields", 200, FIELDS),
         lambda n: named_fields(n, ",".join(f"H{number}" for number in range(n))),
     ),
     Walk(
@@ -148,7 +148,7 @@ WALKS = [
             *("Connection: upgrade", "Upgrade: " + "a," * (n // 2)), target="/backend/plain"
         ),
     ),
-    # Who asks.
+    # The client's address and identity.
     value("X-Forwarded-For", "127.0.0.1,", target="/backend/plain"),
     value("X-Forwarded-For", "1,", target="/backend/plain"),
     value("X-Forwarded-For", "1.", target="/backend/plain"),
@@ -168,7 +168,7 @@ WALKS = [
     ),
     many("traceparent: 00-{:032x}-000000000000000a-01", size=200),
     value("tracestate", "a=b,"),
-    # Cookies, and what a route takes away or puts in.
+    # Cookies, and fields that a route removes or sets.
     value("Cookie", "a=b;", target="/sticky"),
     value("Cookie", "srv=;", target="/sticky"),
     value("Cookie", "srv=0123456789abcdef;", target="/sticky"),
@@ -189,7 +189,7 @@ WALKS = [
         *("path up and down again", 400, SIZE),
         lambda n: head(target="/" + "a/" * (n // 10) + "../" * (n // 10 + 1)),
     ),
-    # Answers of Martlet's own: redirects, and errors in the form that is wanted.
+    # Martlet's own responses: redirects, and errors in the requested format.
     path("a", 308, "/away/"),
     path("a=b&", 308, "/away?"),
     value("Accept", "a/b,", 404, target="/nowhere"),
@@ -199,7 +199,7 @@ WALKS = [
         lambda n: head("Accept: text/html" + ";a=b" * (n // 4), target="/nowhere"),
     ),
     many("Accept: a/{}", 404, target="/nowhere"),
-    # The log: escaped, and without what is secret.
+    # The log: escaping and redaction.
     path("%22", 404, "/nowhere?"),
     path("token=1&", 404, "/nowhere?"),
     path("&", 404, "/nowhere?"),
@@ -223,7 +223,7 @@ WALKS = [
         lambda n: head(close=False) * (n - 1) + head(),
     ),
     Walk("empty lines", 400, SIZE, lambda n: b"\r\n" * (n // 2)),
-    # The admin interface, whose heads are smaller.
+    # The admin interface, which has a lower limit for heads.
     admin("query", "/nothing?", "a=b&"),
     admin("query of one name", "/nothing?", "a&"),
     admin("path", "/nothing", "/a"),
@@ -274,11 +274,11 @@ ANSWERS = [
     Answer("answer: many fields", 200, 45, lambda n: answer(*fields("h{}: x", n))),
     Answer("answer: blanks before colons", 200, 45, lambda n: answer(*fields("h{}   : x", n))),
     Answer(
-        *("answer: a name with blanks behind it", 200, SIZE // 2),
+        *("answer: a name with spaces after it", 200, SIZE // 2),
         lambda n: answer("n" * (n // 2) + " " * (n // 2) + ": x"),
     ),
     Answer(
-        *("answer: Connection that names as many fields", 200, 45),
+        *("answer: Connection that lists as many fields", 200, 45),
         lambda n: answer(
             "Connection: " + ",".join(f"H{number}" for number in range(n)), *fields("h{}: x", n)
         ),
@@ -288,7 +288,7 @@ ANSWERS = [
         lambda n: answer(start="HTTP/1.1 103 Hints", length=False) * n + answer(),
     ),
     Answer(
-        *("answer: interim heads without an end", 502, 2_000),
+        *("answer: endless interim heads", 502, 2_000),
         lambda n: answer(start="HTTP/1.1 100 Continue", length=False) * n + answer(),
     ),
     answer_chunks("chunks of one byte", lambda n: repeat("1\r\nm\r\n", n)),

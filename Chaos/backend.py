@@ -1,15 +1,14 @@
-"""A small HTTP/1.1 server that counts what reaches it and misbehaves when told to.
+"""A small HTTP/1.1 server that logs its requests and has faults on command.
 
-Every request carries an id in its path, /item/ID?size=N. The body of an answer follows from the id
-alone (`body_of`), so that whoever gets it can tell whether it is the right one. The moment that a
-head has arrived its method and id are appended to a log, in one write and before anything else
-happens, so that the count holds even if this process is killed in the next moment.
+Every request has an id in its path, /item/ID?size=N. The response body depends only on the id
+(`body_of`), so the client can check it. When a head has arrived, the server first appends its
+method and id to a log in one write. So the log is complete even if the process is killed.
 
-Under /socket it speaks WebSocket: to each message, an id and a body by that id, it answers with
-a body as long by the next id.
+Under /socket it speaks WebSocket. A message is an id and the body of that id. The server answers
+with the body of the next id, in the same length.
 
-What it is told comes by the standard input, one word a line: `well`, `slow`, `reset` (half of a
-body, then a reset of the connection).
+It reads commands from standard input, one word per line: `well`, `slow`, `reset` (half of a body,
+then a TCP reset).
 """
 
 import asyncio
@@ -26,7 +25,7 @@ RESET_AT_ONCE = struct.pack("ii", 1, 0)
 
 
 def body_of(number, size):
-    """The one right body for a request."""
+    """The correct body for a request."""
     seed = hashlib.sha256(str(number).encode()).digest()
     return (seed * (size // len(seed) + 1))[:size]
 
@@ -50,7 +49,7 @@ class Backend:
     def listen(self):
         said = os.read(sys.stdin.fileno(), 4096).decode().split()
         if not said:
-            os._exit(0)  # Whoever started this is gone.
+            os._exit(0)  # The process that started this one has exited.
         self.mode = said[-1]
 
     async def serve(self, reader, writer):
@@ -89,7 +88,7 @@ class Backend:
         if self.mode == "slow":
             await asyncio.sleep(SLOW_SECONDS)
         body = body_of(number, int(size))
-        # Every other answer is chunked.
+        # Every second response is chunked.
         chunked = int(number) % 2 == 0
         framing = "Transfer-Encoding: chunked" if chunked else f"Content-Length: {len(body)}"
         writer.write(f"HTTP/1.1 200 OK\r\nX-Id: {number}\r\n{framing}\r\n\r\n".encode())
@@ -109,7 +108,7 @@ class Backend:
         return "connection: close" not in head.decode("latin-1").lower()
 
     async def converse(self, key, reader, writer):
-        """Answers messages until the client says goodbye; one that is wrong ends it at once."""
+        """Answers messages until the client closes; a wrong message closes at once."""
         os.write(self.log, b"SOCKET 0\n")
         head = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
         writer.write(f"{head}Sec-WebSocket-Accept: {accept_of(key)}\r\n\r\n".encode())

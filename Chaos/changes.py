@@ -1,9 +1,9 @@
-"""Constant TLS load while an operator keeps changing things, and nothing may be felt of it.
+"""Checks under constant TLS load that configuration changes cause no failure.
 
-A hundred reloads with other weights, strategies, routes and backends, twenty certificates renewed
-as certbot does, and a backend drained and enabled fifty times; meanwhile WebSockets stay open and
-talk. All backends are well throughout, so every request must be answered, every message arrive,
-and every counter only grow. chaos.py is about backends that fail.
+There are a hundred reloads with other weights, strategies, routes and backends, twenty certificate
+renewals as by certbot, and fifty drains of a backend. WebSockets stay open and exchange messages.
+All backends are healthy, so every request must be answered, every message must arrive, and no
+counter may decrease. chaos.py tests backends that fail.
 """
 
 import argparse
@@ -33,12 +33,12 @@ GROWING = ("_total", "_bucket", "_count", "_sum")
 
 
 class Changing(Martlet):
-    """Martlet with a configuration whose weights, routes and backends go through many variants."""
+    """Martlet with a configuration with many variants of weights, routes and backends."""
 
     def configuration(self):
         whole = json.loads(super().configuration())
         turn = self.variant
-        # The last backend is there in every other variant.
+        # The last backend is part of every second variant.
         ports = self.backends[: BACKENDS - turn % 2]
         pool = whole["pools"][0]
         pool["name"] = "app"
@@ -55,7 +55,7 @@ class Changing(Martlet):
         return json.dumps(whole)
 
     async def ask(self, method, path, body=""):
-        """The body of an answer of the admin interface, which must be a good one."""
+        """The body of a successful response of the admin interface; raises for others."""
         reader, writer = await asyncio.open_unix_connection(
             os.path.join(self.folder, "admin.sock"), limit=1 << 24
         )
@@ -73,7 +73,7 @@ class Changing(Martlet):
 
 
 class Certificates:
-    """One pair after the other behind the same two links, as certbot leaves them."""
+    """Certificates that are renewed by two symbolic links, as by certbot."""
 
     def __init__(self, folder, count):
         _, _, self.authority = make_certificates(folder)
@@ -113,7 +113,7 @@ class Certificates:
 
 
 class Tunnel:
-    """One WebSocket, open over the whole run."""
+    """One WebSocket that is open during the whole run."""
 
     numbers = itertools.count(1_000_000, 2)
 
@@ -135,7 +135,7 @@ class Tunnel:
             raise Failure(f"no WebSocket: {head.splitlines()[0]}")
 
     async def talk(self, run):
-        """Until the run ends; the end is one that both sides agree to."""
+        """Exchanges messages until the run ends, then closes cleanly."""
         for size in itertools.cycle(MESSAGE_SIZES):
             number = next(self.numbers)
             message = f"{number} ".encode() + body_of(number, size)
@@ -144,7 +144,7 @@ class Tunnel:
                 BINARY,
                 body_of(number + 1, size),
             ):
-                raise Failure(f"message {number} was answered wrongly")
+                raise Failure(f"message {number} got a wrong answer")
             self.answered += 1
             if run.load.ending:
                 break
@@ -161,7 +161,7 @@ class Run:
         self.options, self.martlet, self.backends = options, martlet, backends
         self.certificates, self.load = certificates, load
         self.counts = collections.Counter()
-        # A reload between the two links of a pair would rightly be refused.
+        # A reload between the changes of the two links would be refused.
         self.pair = asyncio.Lock()
         self.seen = {}
 
@@ -182,7 +182,7 @@ class Run:
         self.load.ending = True
 
     async def repeat(self, count, change):
-        """So many changes, spread over the time."""
+        """A number of changes, distributed over the time."""
         begin = time.monotonic()
         for turn in range(count):
             await change()
@@ -213,7 +213,7 @@ class Run:
         return serial
 
     async def drain(self):
-        """The backend's own log of requests tells whether it is left alone."""
+        """Checks with the log of the backend that a drained backend gets no request."""
         backend = self.backends[0]
         pause = self.options.seconds / self.options.drains / 4
         await self.set_state(backend, "draining")
@@ -228,10 +228,10 @@ class Run:
         path = f"/v1/pools/app/backends/127.0.0.1:{backend.port}"
         said = json.loads(await self.martlet.ask("PATCH", path, json.dumps({"state": state})))
         if said["state"] != state:
-            raise Failure(f"a backend that was set to {state} is {said['state']}")
+            raise Failure(f"a backend was set to {state}, but is {said['state']}")
 
     async def scrapes(self):
-        """Each series that may only grow does, also if it was away for a while."""
+        """Checks that no counter decreases, even if it was missing for some time."""
         while not self.load.ending:
             text = await self.martlet.ask("GET", "/metrics")
             for line in text.splitlines():
@@ -239,14 +239,14 @@ class Run:
                 if line[0] == "#" or not series.partition("{")[0].endswith(GROWING):
                     continue
                 if float(value) < self.seen.get(series, 0):
-                    raise Failure(f"{series} fell from {self.seen[series]} to {value}")
+                    raise Failure(f"{series} decreased from {self.seen[series]} to {value}")
                 self.seen[series] = float(value)
             self.counts["scrape"] += 1
             await asyncio.sleep(0.3)
 
 
 def change(options, folder):
-    """What was done, and what speaks against it."""
+    """Runs all changes; returns the run and the list of failures."""
     certificates = Certificates(folder, options.renewals)
     backends = [BackendProcess(folder, index) for index in range(BACKENDS)]
     martlet = None
@@ -264,7 +264,7 @@ def change(options, folder):
         load = Load(port, certificates.authority, Faults(), 1, options.clients, 0.02)
         run = Run(options, martlet, backends, certificates, load)
         asyncio.run(run.go())
-        against = [] if martlet.stop() else ["it didn't end in good order"]
+        against = [] if martlet.stop() else ["Martlet didn't exit normally"]
         against += load.complaints + martlet.complaints()
     finally:
         if martlet and is_alive(martlet.pid()):
@@ -273,7 +273,7 @@ def change(options, folder):
             backend.stop()
     run.counts["request"] = load.tally["requests"]
     if load.tally["answered"] != load.tally["requests"]:
-        against.append(f"answered: {load.tally['answered']}")
+        against.append(f"only {load.tally['answered']} requests were answered")
     for backend in backends:
         if ("SOCKET", "0") not in backend.delivered():
             against.append("a backend had no WebSocket")
@@ -282,17 +282,17 @@ def change(options, folder):
 
 def main():
     parser = argparse.ArgumentParser(prog="changes", description=__doc__.split("\n\n")[0])
-    parser.add_argument("--seconds", type=float, default=18, help="over which they spread (18)")
+    parser.add_argument("--seconds", type=float, default=18, help="duration of the run (18)")
     parser.add_argument("--reloads", type=int, default=100)
     parser.add_argument("--renewals", type=int, default=20)
     parser.add_argument("--drains", type=int, default=50)
-    parser.add_argument("--clients", type=int, default=8, help="at a time (8)")
-    parser.add_argument("--binary", required=True, help="the martlet to run")
+    parser.add_argument("--clients", type=int, default=8, help="concurrent clients (8)")
+    parser.add_argument("--binary", required=True, help="the martlet binary")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="martlet-changes.") as folder:
         run, against = change(options, folder)
     print(", ".join(f"{count:,} {kind}s" for kind, count in sorted(run.counts.items())))
-    print("changes: " + ("\n".join(against[:20]) or "nothing was felt of them"))
+    print("changes: " + ("\n".join(against[:20]) or "no failure"))
     return 1 if against else 0
 
 

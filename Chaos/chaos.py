@@ -1,9 +1,9 @@
-"""Constant TLS load while everything behind the proxy fails, and the proxy itself is replaced.
+"""Breaks the backends of a proxy under constant TLS load, and counts lost requests.
 
-One backend of three at a time is killed, frozen, restarted, made slow or made to reset half-way;
-the proxy takes a changed configuration every second and its binary is replaced twice. client.py
-judges every request; the backends count ids, which tells whether a POST was carried out twice.
-README.md beside this file says what the tally means.
+One of three backends at a time is killed, frozen, restarted, slow, or resets its connections in the
+middle of a response. The proxy reloads a changed configuration every second, and its binary is
+replaced twice. client.py judges every request. The backends log ids, which shows whether a POST was
+executed twice. README.md in this folder explains the results.
 """
 
 import argparse
@@ -28,15 +28,15 @@ SECONDS_MAX = 7200
 ROWS = [
     ("requests", "requests"),
     ("answered", "answered"),
-    ("cut", "cut off in the open, half-way through an answer"),
+    ("cut", "response cut off visibly"),
     ("failed", "POST that failed with its backend (502, 504)"),
-    ("closed on reuse", "kept connection closed under a request"),
-    ("turned away", "**turned away** at connect or handshake"),
-    ("lost", "**lost** though it could be answered"),
-    ("wrong", "**wrong** answer or body"),
-    ("doubled", "**POST carried out twice**"),
+    ("closed on reuse", "kept connection closed during a request"),
+    ("refused", "**refused** at connect or handshake"),
+    ("lost", "**lost**, although it could be answered"),
+    ("wrong", "**wrong** response or body"),
+    ("executed twice", "**POST executed twice**"),
 ]
-MUST_BE_ZERO = ["closed on reuse", "turned away", "lost", "wrong", "doubled"]
+MUST_BE_ZERO = ["closed on reuse", "refused", "lost", "wrong", "executed twice"]
 
 
 def free_port():
@@ -46,7 +46,7 @@ def free_port():
 
 
 class BackendProcess:
-    """One backend, which may be ended and started anew on the same port."""
+    """One backend, which can be stopped and started again on the same port."""
 
     def __init__(self, folder, index):
         self.port, self.log = free_port(), os.path.join(folder, f"backend-{index}.ids")
@@ -98,7 +98,7 @@ class Run:
         await asyncio.gather(*tasks)
 
     async def pause(self, seconds):
-        """False when the run ended meanwhile."""
+        """Waits; returns False if the run ended meanwhile."""
         end = time.monotonic() + seconds
         while time.monotonic() < end and not self.load.ending:
             await asyncio.sleep(0.05)
@@ -144,7 +144,7 @@ class Run:
 
 
 def make_certificates(folder):
-    """Chain, key, and the authority that clients trust."""
+    """Returns chain, key, and the authority that clients trust."""
     place = os.path.join(folder, "certs")
     script = os.path.join(FOLDER, "../scripts/make-certs")
     subprocess.run([script, place], check=True, stdout=subprocess.DEVNULL)
@@ -152,7 +152,7 @@ def make_certificates(folder):
 
 
 def warm_up(proxy, load):
-    """Requests and reloads before anything is measured: what is made once has been made then."""
+    """Sends requests and reloads before the measurement, so that one-time allocations are done."""
 
     async def some():
         for turn in range(30):
@@ -168,7 +168,7 @@ def warm_up(proxy, load):
 
 
 def settled(proxy, wanted, seconds=20):
-    """Descriptors and memory once connections have gone; earlier if there are few enough."""
+    """Descriptors and memory after connections were closed; returns early if there are few."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and proxy.measures()[0] > wanted:
         time.sleep(0.1)
@@ -205,7 +205,7 @@ def run_one(name, options, folder):
         number for backend in backends for method, number in backend.delivered() if method == "POST"
     )
     tally = {key: load.tally[key] for key, _ in ROWS}
-    tally["doubled"] = sum(count > 1 for count in posts.values())
+    tally["executed twice"] = sum(count > 1 for count in posts.values())
     if not in_good_order:
         complaints.append("it didn't end in good order")
     return {
@@ -219,11 +219,11 @@ def run_one(name, options, folder):
 
 
 def verdict(result):
-    """What speaks against it."""
+    """Returns the list of failures."""
     against = [f"{result['tally'][key]} {key}" for key in MUST_BE_ZERO if result["tally"][key]]
     if result["descriptors"][1] > result["descriptors"][0]:
         against.append("descriptors: {} before, {} after".format(*result["descriptors"]))
-    # Buffers are kept for the next; a leak of one per request would be far above this.
+    # Buffers are kept for reuse. A leak of one buffer per request would be far above this limit.
     if result["memory"][1] > result["memory"][0] + 24 * 1024:
         against.append("KiB of memory: {} before, {} after".format(*result["memory"]))
     return against
@@ -240,26 +240,26 @@ def table(results):
         cells = [" → ".join(str(v // scale) for v in results[name][key]) for name in names]
         lines.append(f"| {title}, before → after | " + " | ".join(cells) + " |")
     cells = [f"{results[name]['slowest']} s" for name in names]
-    lines.append("| slowest answer | " + " | ".join(cells) + " |")
+    lines.append("| slowest response | " + " | ".join(cells) + " |")
     faults = ", ".join(f"{count} {kind}" for kind, count in results[names[0]]["counts"].items())
-    return "\n".join(lines) + f"\n\nWhat was done to {names[0]}: {faults}.\n"
+    return "\n".join(lines) + f"\n\nFaults in the run of {names[0]}: {faults}.\n"
 
 
 def main():
     parser = argparse.ArgumentParser(prog="chaos", description=__doc__.split("\n\n")[0])
-    parser.add_argument("--seconds", type=int, default=300, help="of load for each (300)")
-    parser.add_argument("--peers", default="martlet", help="of martlet,nginx,haproxy (martlet)")
-    parser.add_argument("--clients", type=int, default=16, help="at a time (16)")
-    parser.add_argument("--seed", type=int, default=1, help="of the faults' order (1)")
-    parser.add_argument("--binary", required=True, help="the martlet to run")
-    parser.add_argument("--json", help="a file for the results")
-    parser.add_argument("--keep", help="an empty folder for logs, which is kept")
+    parser.add_argument("--seconds", type=int, default=300, help="of load per peer (300)")
+    parser.add_argument("--peers", default="martlet", help="from martlet,nginx,haproxy (martlet)")
+    parser.add_argument("--clients", type=int, default=16, help="concurrent clients (16)")
+    parser.add_argument("--seed", type=int, default=1, help="of the order of faults (1)")
+    parser.add_argument("--binary", required=True, help="the martlet binary")
+    parser.add_argument("--json", help="write the results to this file")
+    parser.add_argument("--keep", help="keep the logs in this folder")
     options = parser.parse_args()
     options.seconds = min(options.seconds, SECONDS_MAX)
     results = {}
     for name in options.peers.split(","):
         if name not in PROXIES:
-            parser.error(f"{name} is none of {', '.join(PROXIES)}")
+            parser.error(f"{name} is not one of {', '.join(PROXIES)}")
         with tempfile.TemporaryDirectory(prefix="martlet-chaos.") as folder:
             if options.keep:
                 folder = os.path.join(os.path.abspath(options.keep), name)
@@ -275,7 +275,7 @@ def main():
         for line in result["complaints"][:20]:
             print(f"{name}: {line}")
         against = verdict(result)
-        print(f"{name}: " + ("; ".join(against) or "nothing lost, doubled or mixed up"))
+        print(f"{name}: " + ("; ".join(against) or "no request lost, executed twice or mixed up"))
         if name == "martlet" and (against or result["complaints"]):
             status = 1
     return status

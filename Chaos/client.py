@@ -1,12 +1,12 @@
-"""Constant load over TLS, and a verdict on every single request.
+"""Constant load over TLS, and a verdict for every request.
 
-A request is *lost* when it failed though it could have been answered: a GET or PUT may be sent to
-another backend until a byte of an answer has gone out, and nobody may be turned away at the door.
-It was *cut* when its answer ended before its end, in the open: legal for anything whose backend
-failed half-way. A POST that *failed* with 502 or 504 is legal if a backend was in trouble then,
-since nobody can know whether it was carried out. Whatever happened with all backends well is lost.
-An answer that isn't the one that was asked for is *wrong*, and so is one that ends too early and
-looks whole.
+- *lost*: the request failed although it could have been answered. A GET or PUT can be sent to
+  another backend until a byte of a response was sent, and no connection may be refused. Every
+  failure while all backends are healthy counts as lost.
+- *cut*: the response ended early, and the client can detect it. Allowed if its backend failed.
+- *failed*: a POST got 502 or 504. Allowed if a backend had a fault at that time, because the proxy
+  can't know whether the POST was executed.
+- *wrong*: the response to another request, or an incomplete response that looks complete.
 """
 
 import asyncio
@@ -18,16 +18,16 @@ import time
 
 from backend import body_of
 
-# One step of a client must have its outcome within this time, whatever goes on behind.
+# One step of a client must end within this time, whatever happens to the backends.
 PATIENCE = 40
 METHODS = ["GET"] * 6 + ["PUT"] * 2 + ["POST"] * 2
 SIZES = [32] * 6 + [4096] * 3 + [100_000] * 2 + [600_000]
-# A fault's consequences may show a little later: time-outs run, health has to turn.
+# The effects of a fault can appear later, because of timeouts and health checks.
 AFTERMATH = 1.5
 
 
 class Closed(Exception):
-    """The connection ended. `begun`: after a part of an answer; `reused`: it had served before."""
+    """The connection ended. `begun`: within a response; `reused`: after an earlier request."""
 
     def __init__(self, begun, reused):
         super().__init__()
@@ -35,7 +35,7 @@ class Closed(Exception):
 
 
 class Faults:
-    """When which kind of trouble was about."""
+    """The times of all faults."""
 
     def __init__(self):
         self.spans = []
@@ -66,7 +66,7 @@ class Connection:
         return Connection(reader, writer)
 
     async def exchange(self, method, number, size, sent):
-        """Status and body, and whether the connection goes on."""
+        """Returns status, body, and whether the connection stays open."""
         reused, begun = self.served > 0, False
         head = f"{method} /item/{number}?size={size} HTTP/1.1\r\nHost: localhost\r\n"
         if method != "GET":
@@ -98,7 +98,7 @@ class Connection:
 
 
 class Load:
-    """`clients` of them, each asking again and again, some on a new connection every time."""
+    """A number of clients that send requests again and again, some always on a new connection."""
 
     def __init__(self, port, authority, faults, seed, clients, pause):
         self.port, self.faults, self.clients, self.pause = port, faults, clients, pause
@@ -133,11 +133,11 @@ class Load:
             opening = Connection.open(self.port, self.context)
             return await asyncio.wait_for(opening, PATIENCE)
         except (OSError, asyncio.TimeoutError) as error:
-            self.lose("turned away", f"{type(error).__name__}: {error}")
+            self.lose("refused", f"{type(error).__name__}: {error}")
             return None
 
     async def ask(self, connection):
-        """One request with its verdict; whether the connection goes on."""
+        """Sends one request and judges it; returns whether the connection stays open."""
         number, method = next(self.numbers), self.random.choice(METHODS)
         size = self.random.choice(SIZES)
         sent = body_of(number, self.random.choice(SIZES[:-1])) if method != "GET" else b""
@@ -168,11 +168,11 @@ class Load:
         elif status in (502, 504) and method == "POST" and troubled:
             self.tally["failed"] += 1
         elif reason == "closed on reuse":
-            # RFC 9112 9.3.1 lets a client ask again, which a browser would; counted all the same.
+            # RFC 9112 9.3.1 allows a retry, as browsers do. It is counted anyway.
             self.tally["closed on reuse"] += 1
-            self.complain(f"{method} {number}: closed on reuse, without an answer")
+            self.complain(f"{method} {number}: closed on reuse, without a response")
         else:
-            self.lose("lost", f"{method} {number}: {reason or status} (trouble: {troubled})")
+            self.lose("lost", f"{method} {number}: {reason or status} (fault: {troubled})")
         return bool(status) and goes_on
 
     def lose(self, kind, text):

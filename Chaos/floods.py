@@ -1,9 +1,9 @@
-"""Whether a client is served in time while others flood: one flood after another, one worker.
+"""Checks that a client is served in time during floods, with one worker.
 
-A bystander asks for a small page again and again, in turn over TLS and without it, while two
-processes send what flooders.py has. All of its requests must be answered, and 99 of 100 within 20
-milliseconds. A machine that is busy with other things can be slower for a moment: a flood that
-seems to be felt is tried again, and counts as felt if it is each time.
+A client (the bystander) requests a small page again and again, alternately with and without TLS.
+Meanwhile two processes send a flood of flooders.py. All requests of the client must be answered,
+and 99 of 100 within 20 ms. A busy machine can be slower for a moment, so a flood that fails is
+repeated, and counts as a failure only if it fails each time.
 """
 
 import argparse
@@ -55,7 +55,7 @@ def configuration(places, certificate, key):
 
 
 def start_backend(folder, port):
-    """Quick and even, so that what is felt is Martlet's."""
+    """A fast backend with constant latency, so that delays come from Martlet."""
     path = os.path.join(folder, "nginx.conf")
     with open(path, "w") as file:
         file.write(f"""
@@ -84,7 +84,7 @@ def accepts(port):
 
 
 class Bystander:
-    """One client with two connections, which it keeps."""
+    """One client with two connections that stay open."""
 
     REQUEST = b"GET /calm HTTP/1.1\r\nHost: a.example.com\r\n\r\n"
 
@@ -133,7 +133,7 @@ class Bystander:
 
 
 def prefer(niceness):
-    """What is measured goes before whatever else the machine does, where that is allowed."""
+    """Gives the measured processes a higher priority, if that is allowed."""
     try:
         os.setpriority(os.PRIO_PROCESS, 0, niceness)
     except PermissionError:
@@ -141,7 +141,7 @@ def prefer(niceness):
 
 
 def spawn(work, *arguments):
-    """A process that yields to the bystander and dies with it."""
+    """A process with lower priority than the bystander, which dies with it."""
 
     def settled():
         os.setpgid(0, 0)
@@ -156,7 +156,7 @@ def spawn(work, *arguments):
 
 
 def end(processes):
-    """With what they have forked."""
+    """Kills the processes and their children."""
     for process in processes:
         try:
             os.killpg(process.pid, signal.SIGKILL)
@@ -172,7 +172,7 @@ def resident(pid):
 
 
 def measure(name, places, bystander, martlet, seconds):
-    """One row of the table, and what speaks against it."""
+    """Prints one row of the table; returns the failures."""
     for _ in range(TRIES):
         flooders = [spawn(FLOODS[name], places) for _ in range(FLOODERS)] if name in FLOODS else []
         try:
@@ -239,16 +239,16 @@ def flood(options, folder):
 
 def main():
     parser = argparse.ArgumentParser(prog="floods", description=__doc__.split("\n\n")[0])
-    parser.add_argument("--seconds", type=float, default=2, help="of each flood (2)")
-    parser.add_argument("--only", metavar="TEXT", help="floods with this in their name")
-    parser.add_argument("--binary", required=True, help="the martlet to run")
+    parser.add_argument("--seconds", type=float, default=2, help="per flood (2)")
+    parser.add_argument("--only", metavar="TEXT", help="only floods with this in their name")
+    parser.add_argument("--binary", required=True, help="the martlet binary")
     options = parser.parse_args()
     options.seconds = min(options.seconds, SECONDS_MAX)
-    # So that what was started is ended as well.
+    # So that all started processes are stopped.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     with tempfile.TemporaryDirectory(prefix="martlet-floods.") as folder:
         against = flood(options, folder)
-    print("floods: " + ("\n".join(against) or "none was felt"))
+    print("floods: " + ("\n".join(against) or "no flood delayed the client"))
     return 1 if against else 0
 
 

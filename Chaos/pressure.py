@@ -1,9 +1,9 @@
-"""As much load on four workers as there can be, for a binary that a sanitizer watches.
+"""Maximum load on four workers, for a binary with a sanitizer.
 
-wrk asks over TLS, on kept connections and on a new one for each request, while one backend of three
-at a time is killed and the configuration changes every second. Answers aren't compared, which
-chaos.py does: here nobody may be turned away, the end must be in good order, and the rest is what
-the sanitizer says, for whoever started this to look at.
+wrk sends requests over TLS, on kept connections and on a new one per request. Meanwhile one of
+three backends at a time is killed, and the configuration changes every second. This does not check
+the responses, as chaos.py does. It fails if a connection is refused or if Martlet does not exit
+normally. The caller checks the reports of the sanitizer.
 """
 
 import argparse
@@ -32,7 +32,7 @@ def start_load(port, seconds, *extra):
 
 
 def trouble(martlet, backends, seconds):
-    """A reload every second, and a backend that is gone for a third of the time."""
+    """Reloads every second, and keeps one backend down for a third of the time."""
     victims, victim = itertools.cycle(backends), None
     for second in range(seconds):
         martlet.reload()
@@ -48,7 +48,7 @@ def trouble(martlet, backends, seconds):
 
 
 def press(options, folder):
-    """What speaks against it."""
+    """Runs the load; returns the list of failures."""
     chain, key, _ = make_certificates(folder)
     backends = [BackendProcess(folder, index) for index in range(3)]
     martlet, loads = None, []
@@ -62,7 +62,7 @@ def press(options, folder):
             loads.append(start_load(port, options.seconds, *extra))
         trouble(martlet, backends, options.seconds)
         said = [load.communicate()[0] for load in loads]
-        against = [] if martlet.stop() else ["it didn't end in good order"]
+        against = [] if martlet.stop() else ["Martlet didn't exit normally"]
         against += martlet.complaints()
     finally:
         for load in loads:
@@ -77,19 +77,19 @@ def press(options, folder):
         if not re.search(r"[1-9]\d* requests in", text):
             against.append("no request was answered")
         if re.search(r"Socket errors: connect [1-9]", text):
-            against.append("clients were turned away")
+            against.append("connections were refused")
     return against
 
 
 def main():
     parser = argparse.ArgumentParser(prog="pressure", description=__doc__.split("\n\n")[0])
     parser.add_argument("--seconds", type=int, default=60, help="of load (60)")
-    parser.add_argument("--binary", required=True, help="the martlet to run")
+    parser.add_argument("--binary", required=True, help="the martlet binary")
     options = parser.parse_args()
     options.seconds = min(options.seconds, SECONDS_MAX)
     with tempfile.TemporaryDirectory(prefix="martlet-pressure.") as folder:
         against = press(options, folder)
-    print("pressure: " + ("; ".join(against[:20]) or "nobody turned away"))
+    print("pressure: " + ("; ".join(against[:20]) or "no connection refused"))
     return 1 if against else 0
 
 

@@ -1,9 +1,9 @@
-"""Martlet, nginx and HAProxy with the same three backends, each as careful as it can be made.
+"""Martlet, nginx and HAProxy with the same three backends, configured for maximum reliability.
 
-All have two workers, the same time-outs, and retries of idempotent requests alone. `reload` takes
-a changed configuration, `upgrade` starts the binary anew without a gap. Martlet's retry budget is
-off and its replay buffer takes the largest body, since this run asks whether whatever may be
-retried is; what limits retries in its defaults is meant to.
+All have two workers, the same timeouts, and retries only of idempotent requests. `reload` applies a
+changed configuration, `upgrade` replaces the binary without downtime. Martlet runs without its
+retry budget, and its replay buffer has the size of the largest body. The test checks that
+everything that may be retried is retried, and the default limits would prevent some retries.
 """
 
 import json
@@ -17,7 +17,7 @@ CONNECT_SECONDS, RESPONSE_SECONDS = 1, 2
 
 
 class Failure(Exception):
-    """Ends the run with one line for the reader."""
+    """Ends the run with a message of one line."""
 
 
 def find(program):
@@ -45,7 +45,7 @@ def is_alive(pid):
 
 
 def family(pid):
-    """A process with all that it started, and they."""
+    """The process and all its descendants."""
     found, waiting = [], [pid]
     while waiting:
         pid = waiting.pop()
@@ -81,7 +81,7 @@ class Proxy:
             raise Failure(f"{failure}: {self.tail()}") from None
 
     def configure(self):
-        """Writes a configuration that differs from the one before."""
+        """Writes a configuration that differs from the previous one."""
         self.variant += 1
         path = os.path.join(self.folder, "fresh")
         with open(path, "w") as file:
@@ -89,7 +89,7 @@ class Proxy:
         os.rename(path, self.config)
 
     def pid(self):
-        """The process that serves, or that leads those who do."""
+        """The process that serves, or the parent of the processes that serve."""
         try:
             with open(self.pid_file) as file:
                 pid = int(file.read().split()[0])
@@ -99,7 +99,7 @@ class Proxy:
         return pid
 
     def signal(self, number):
-        """To the process that serves, if there is one at this moment."""
+        """Sends a signal to the process that serves, if there is one."""
         if pid := self.pid():
             os.kill(pid, number)
 
@@ -125,7 +125,7 @@ class Proxy:
             return "".join(log.readlines()[-20:])
 
     def stop(self):
-        """Ends every process of it; returns whether the end was in good order."""
+        """Stops all its processes; returns whether they exited normally."""
         if is_alive(self.pid()):
             self.signal(signal.SIGTERM)
         deadline = time.monotonic() + 40
@@ -140,7 +140,7 @@ class Proxy:
         return not left
 
     def complaints(self):
-        """What its own log says that shouldn't be."""
+        """The errors in its log."""
         return []
 
 
@@ -207,7 +207,7 @@ class Martlet(Proxy):
         found = [line for line in lines if " error" in line or "left at the end" in line]
         ended = sum("ended after" in line for line in lines)
         if ended != len(self.seen):
-            found.append(f"{ended} of {len(self.seen)} processes ended in good order")
+            found.append(f"{ended} of {len(self.seen)} processes exited normally")
         return found
 
 
@@ -224,7 +224,7 @@ class Nginx(Proxy):
         )
         return f"""
             {"user root;" if os.getuid() == 0 else ""}
-            # In the foreground it ignores the signal to upgrade.
+            # In the foreground nginx ignores the upgrade signal.
             daemon on;
             worker_processes 2;
             pid {self.pid_file};
@@ -267,7 +267,7 @@ class Nginx(Proxy):
         old = self.pid()
         os.kill(old, signal.SIGUSR2)
         until("the new nginx starts", lambda: self.pid() not in (0, old))
-        time.sleep(0.5)  # Its workers start behind the file; nothing says when they are there.
+        time.sleep(0.5)  # Nothing shows when the workers are ready.
         os.kill(old, signal.SIGQUIT)
 
 
@@ -315,7 +315,7 @@ backend app
         return [find("haproxy"), "-W", "-f", self.config, "-p", self.pid_file]
 
     def reload(self):
-        """HAProxy's reload is its upgrade: the master starts its own binary anew."""
+        """In HAProxy a reload is also an upgrade: the master starts its binary again."""
         self.configure()
         self.signal(signal.SIGUSR2)
 

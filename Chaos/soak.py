@@ -1,8 +1,8 @@
-"""Moderate TLS load for a long time, and whether memory and descriptors stay what they are.
+"""Checks under moderate TLS load for a long time that memory and file descriptors don't grow.
 
-The load and the backends are those of chaos.py, without its trouble; the configuration is reloaded
-every ten seconds. Memory and descriptors are sampled, drawn as an SVG, and called flat when the
-last fifth of the time is not above the first fifth after warming up.
+The load and the backends are those of chaos.py, without faults. The configuration is reloaded every
+ten seconds. Memory and descriptors are sampled and drawn as an SVG. They count as flat if the last
+fifth of the time is not above the first fifth after the warm-up.
 """
 
 import argparse
@@ -27,7 +27,7 @@ MEMORY_SLACK_KIB, DESCRIPTOR_SLACK = 4096, 8
 
 
 async def soak(martlet, load, seconds, every):
-    """Samples of (seconds, KiB, descriptors)."""
+    """Returns samples of (seconds, KiB, descriptors)."""
     samples, begin = [], time.monotonic()
     reloaded = begin
     task = asyncio.create_task(load.run())
@@ -46,14 +46,14 @@ async def soak(martlet, load, seconds, every):
 
 
 def change(samples, column):
-    """The median of the first fifth behind the warm-up, and of the last."""
+    """The median of the first fifth after the warm-up, and of the last fifth."""
     values = [sample[column] for sample in samples[int(len(samples) * WARM_UP_SHARE) :]]
     fifth = max(1, len(values) // 5)
     return statistics.median(values[:fifth]), statistics.median(values[-fifth:])
 
 
 def panel(samples, column, scale, title, top):
-    """One curve in a box of 600 x 140, from zero up."""
+    """One curve in a box of 600 x 140; the axis starts at zero."""
     width, height, left = 600, 140, 60
     span = max(samples[-1][0], 1)
     most = max(sample[column] / scale for sample in samples) * 1.2 or 1
@@ -89,11 +89,11 @@ def plot(samples):
 def main():
     parser = argparse.ArgumentParser(prog="soak", description=__doc__.split("\n\n")[0])
     parser.add_argument("--seconds", type=int, default=1800, help="of load (1800)")
-    parser.add_argument("--clients", type=int, default=16, help="at a time (16)")
+    parser.add_argument("--clients", type=int, default=16, help="concurrent clients (16)")
     parser.add_argument("--every", type=float, default=5, help="seconds between samples (5)")
-    parser.add_argument("--binary", required=True, help="the martlet to run")
-    parser.add_argument("--svg", help="a file for the plot")
-    parser.add_argument("--json", help="a file for the samples")
+    parser.add_argument("--binary", required=True, help="the martlet binary")
+    parser.add_argument("--svg", help="write the plot to this file")
+    parser.add_argument("--json", help="write the samples to this file")
     options = parser.parse_args()
     options.seconds = min(options.seconds, SECONDS_MAX)
     with tempfile.TemporaryDirectory(prefix="martlet-soak.") as folder:
