@@ -211,7 +211,7 @@ def parse(arguments):
 
 
 def versions(chosen):
-    """Each peer's version; a missing Martlet is left out only if peers were named."""
+    """The version of each peer. Skips a missing Martlet if --peers was given."""
     found = {}
     for name in list(chosen.peers):
         try:

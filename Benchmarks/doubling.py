@@ -166,7 +166,7 @@ class Counted:
 def requests(access):
     """The messages: name, listener, expected status, and the bytes for each size."""
     for walk in WALKS:
-        # Another log format only changes how the log line is written.
+        # With another log format, only walks over logged data are different.
         if access == "json" or walk.name.startswith(LOGGED):
             yield walk.name, walk.listener, walk.status, walk.make, walk.size
     if access != "json":

@@ -66,8 +66,7 @@ def core_seconds(core):
 
 
 def settle_child(cores):
-    """Returns the function to run in the child before exec: it sets the cores, and SIGKILL when
-    the parent dies."""
+    """Returns what the child runs before exec: sets its cores, and SIGTERM when the parent dies."""
 
     def settle():
         os.sched_setaffinity(0, cores)
