@@ -9,9 +9,9 @@
 //   response timeout, status that is listed     something               idempotent, and only while
 //                                                                       another member is available
 //   bad response                                something               never: it was carried out
+//
 // Not after a byte of a final response went to the client, without the whole body in memory, or
 // past the attempts or total deadline (RFC 9110 9.2.2). RetryBudget decides afterwards.
-// RetryBudget decides afterwards.
 
 public import Primitives
 
