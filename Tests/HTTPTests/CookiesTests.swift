@@ -1,4 +1,4 @@
-// Finding the cookies of one name among those that a client sends.
+// Finds the cookies with one name among those of a client.
 
 import HTTP
 import Primitives

@@ -5,12 +5,12 @@ import Primitives
 import Testing
 
 struct FieldBlockTests {
-  /// `#expect` takes its expression apart, which a value that can't be copied doesn't permit.
+  /// `#expect` splits its expression, which doesn't work with values that can't be copied.
   private func expect(_ holds: Bool, sourceLocation: SourceLocation = #_sourceLocation) {
     #expect(holds, sourceLocation: sourceLocation)
   }
 
-  /// The fields that are left, as text.
+  /// The remaining fields, as text.
   private func lines(_ block: borrowing FieldBlock) -> [String] {
     var lines: [String] = []
     for index in 0..<block.count where !block[index].isRemoved {

@@ -1,4 +1,4 @@
-// Recognition of methods, and the tables of RFC 9110 9.2.
+// Parsing of methods, and the tables of RFC 9110 9.2.
 
 import HTTP
 import Primitives
