@@ -1,4 +1,4 @@
-// What goes out, and that it means what came in.
+// Encoded heads, and that they have the same meaning as the parsed ones.
 
 import HTTP
 import HTTP1

@@ -1,4 +1,4 @@
-// Which messages leave their connection usable.
+// After which messages the connection can be reused.
 
 import HTTP
 import HTTP1
