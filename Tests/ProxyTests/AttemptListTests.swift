@@ -1,4 +1,4 @@
-// AttemptList: what is remembered, and what counts.
+// AttemptList: the stored attempts, and which of them count.
 
 import Balancing
 import Primitives

@@ -1,4 +1,4 @@
-// Errors as they are told: in which form, in which words, and as the operator's pages have it.
+// Error responses: their form, their text, and the operator's pages.
 
 import HTTP
 import Primitives
@@ -27,12 +27,12 @@ import Testing
     ("application/json", .json), ("application/problem+json", .problem),
     ("application/problem+json, application/json", .problem),
     ("application/json;q=1, application/problem+json;q=0.5", .json),
-    // Browsers, and what sends requests from within their pages.
+    // Browsers, and requests from scripts in their pages.
     ("text/html,application/xhtml+xml,application/xml;q=0.9,image/webp,*/*;q=0.8", .html),
     ("application/json, text/plain, */*", .json), ("text/html, application/json", .html),
     ("application/json, text/html;q=0.9", .json),
     ("image/avif,image/webp,image/*,*/*;q=0.8", .text),
-    // Whoever would rather have something else gets it.
+    // Clients that prefer another type get it.
     ("text/html;q=0.5, text/plain", .text), ("text/html;q=0.5, */*", .text),
     ("text/html;q=0, application/json;q=0", .text),
   ])

@@ -1,4 +1,4 @@
-// Exchange: how long each phase is waited for, and who is at fault when nothing happens.
+// Exchange: the timeout of each phase, and which side is at fault when it expires.
 
 import Balancing
 import Primitives

@@ -1,4 +1,4 @@
-// Forwarding: what a backend and a client get to see of the other's head.
+// Forwarding: which fields a backend and a client receive.
 
 import HTTP
 import Primitives
@@ -10,7 +10,7 @@ import Testing
   private static let trusting = ForwardingPolicy(
     trustedProxies: [AddressRange("10.0.0.0/8")].compactMap { $0 })
 
-  /// The fields of a request as they are forwarded, without those that every request gets.
+  /// The fields of a request after forwarding, without those that every request gets.
   private func kept(_ fields: [(String, String)]) -> [String] {
     let added = ["Forwarded: ", "X-Forwarded-For: ", "X-Forwarded-Proto: "]
     return forwarded(fields).filter { line in !added.contains { line.hasPrefix($0) } }

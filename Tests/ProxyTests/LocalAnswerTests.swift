@@ -1,4 +1,4 @@
-// LocalAnswer: what Martlet says itself, and where it sends people.
+// LocalAnswer: Martlet's own answers and redirects.
 
 import HTTP
 import Primitives

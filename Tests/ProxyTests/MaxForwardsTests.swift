@@ -1,4 +1,4 @@
-// Max-Forwards: counted down for TRACE and OPTIONS, and the end of the way at 0.
+// Max-Forwards: decremented for TRACE and OPTIONS, and answered here at 0.
 
 import HTTP
 import Primitives

@@ -1,4 +1,4 @@
-// The minimal rate of clients: what a byte is worth, when the clock runs, and when time is up.
+// The minimum rate of clients: the time per byte, when time counts, and when it is used up.
 
 import Balancing
 import Primitives
@@ -7,10 +7,10 @@ import Testing
 @testable import Proxy
 
 @Suite struct PaceTests {
-  /// 1000 bytes a second: a byte is worth a millisecond.
+  /// 1000 bytes per second: one millisecond per byte.
   private static let rate = MinimumRate(bytesPerSecond: 1000, grace: .milliseconds(500))
 
-  /// A pace with its client, in milliseconds.
+  /// A pace and its client; times are in milliseconds.
   private struct Bench {
     var pace = Pace()
 

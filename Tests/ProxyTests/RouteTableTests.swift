@@ -1,4 +1,4 @@
-// RouteTable: which of the routes that match comes first, by host and path.
+// RouteTable: the first matching route by host and path.
 
 import Primitives
 import Proxy

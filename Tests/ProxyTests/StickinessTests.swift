@@ -1,4 +1,4 @@
-// The cookie of a pool: what is read of it, and how it is set.
+// A pool's sticky cookie: how it is read and set.
 
 import HTTP
 import Primitives

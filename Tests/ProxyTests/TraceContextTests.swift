@@ -1,4 +1,4 @@
-// Continuing a trace, and beginning one.
+// Continuing a trace, and beginning a new one.
 
 import HTTP
 import Primitives
@@ -58,7 +58,7 @@ import Testing
     let id = hexadecimal(context.high) + hexadecimal(context.low)
     #expect(lines == ["traceparent: 00-\(id)-\(hexadecimal(context.span))-01"])
 
-    // Who isn't among the sample says so to the next server.
+    // A trace that isn't sampled passes this on to the next server.
     let (none, others) = continued(fields, sampleMax: nil)
     #expect(none == nil)
     #expect(others == ["traceparent: 00-\(id)-\(hexadecimal(context.span))-00"])

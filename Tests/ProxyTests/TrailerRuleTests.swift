@@ -1,4 +1,4 @@
-// What of a trailer section goes on, by the rules for heads.
+// Which trailers are forwarded, by the rules for heads.
 
 import HTTP
 import Primitives
