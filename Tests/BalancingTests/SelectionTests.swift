@@ -1,4 +1,4 @@
-// Selection: the order of ranks, the limits, and the name of the reason when there is nobody.
+// Selection: the order of ranks, the limits, and the reason when no member is available.
 
 import Foundation
 import Primitives
@@ -20,7 +20,7 @@ import Testing
         pick.release()
       }
       #expect(Set(letters) == ["a", "b", "c", "d"])
-      // Then one that was tried already is better than none.
+      // Then a member that was already tried is better than none.
       try pool.next(&selection, client: client).release()
       #expect(selection.pickCount == 5)
     }
@@ -74,7 +74,7 @@ import Testing
     pool.check("c", up: false)
     pool.record("c").adminState = .disabled
     #expect(Set(try pool.places(clients(40))) == ["a", "b"])
-    // Also then a retry goes elsewhere.
+    // A retry goes to another member in this case too.
     var selection = Selection()
     let first = try pool.next(&selection, client: .loopbackV4)
     let second = try pool.next(&selection, client: .loopbackV4)
@@ -93,7 +93,7 @@ import Testing
       } else {
         #expect(throws: Unavailability.allFull) { _ = try pool.next(&selection) }
         pool.check("b", up: false)
-        // Now there is nobody to wait for.
+        // Now there is no member worth waiting for.
         #expect(TestPool.letter(try pool.next(&selection)) == "a")
       }
       held.releaseAll()

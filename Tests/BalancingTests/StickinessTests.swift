@@ -1,4 +1,4 @@
-// Sticking to a member by its token: before the strategy has a say, and only while it can serve.
+// Sticking to a member by its token: before the strategy decides, and only while it is available.
 
 import Primitives
 import Testing
@@ -6,7 +6,7 @@ import Testing
 @testable import Balancing
 
 @Suite struct StickinessTests {
-  /// Members a, b, c and so on with the tokens 1, 2, 3.
+  /// Members a, b, c and so on with tokens 1, 2, 3.
   private func pool(_ strategy: Strategy, _ shapes: [TestPool.Shape]) -> TestPool {
     let pool = TestPool(strategy, shapes)
     pool.pool.publish(
@@ -79,7 +79,7 @@ import Testing
     #expect(try pool.next(&selection).member.stickyToken == 1)
   }
 
-  /// Of tokens 1 to 3, which are those of a, b and c.
+  /// Tokens 1 to 3 belong to a, b and c.
   private func living(_ pool: TestPool, _ tokens: UInt64...) -> UInt64? {
     var all = InlineArray<8, UInt64>(repeating: 0)
     for (index, token) in tokens.enumerated() { all[index] = token }
