@@ -1,4 +1,4 @@
-// BufferPool: whoever takes a buffer gets an empty one, whatever its last owner left in it.
+// BufferPool: a buffer from the pool is empty, whatever its last user left in it.
 
 import Primitives
 import Testing

@@ -1,4 +1,4 @@
-// Every position of every interesting byte, in spans around the width of one SIMD block.
+// Every special byte at every position, in spans around the width of one SIMD block.
 
 import Primitives
 import Testing
