@@ -1,4 +1,4 @@
-// The Unix socket of the admin interface: whose name may be taken, and whose not.
+// The Unix socket of the admin interface: which existing files are replaced, and which are not.
 
 import Glibc
 import Primitives
@@ -11,7 +11,7 @@ import Testing
 
   private func exists() -> Bool { access(path, F_OK) == 0 }
 
-  /// A process that is gone leaves its name behind.
+  /// A process that has ended leaves its socket file.
   @Test func `the name of a process that is gone is taken`() throws {
     let gone = try LocalListener(path: path)
     close(gone.socket.descriptor)
@@ -51,7 +51,7 @@ import Testing
       try LocalListener(path: path, predecessor: getpid() + 1)
     }
     let new = try LocalListener(path: path, predecessor: getpid())
-    // The old one doesn't take the name of the new one along.
+    // The old one doesn't remove the new one's file.
     old.close()
     #expect(exists())
     #expect(try connects())
@@ -70,7 +70,7 @@ import Testing
       }
     }
     #expect(try File.read(path, limit: 10) == Array("data".utf8))
-    // Nor is a link followed to be replaced.
+    // A link is not followed and replaced either.
     let link = path + ".link"
     #expect(symlink(path, link) == 0)
     defer { unlink(link) }

@@ -1,4 +1,4 @@
-// What a thread is given at its start, and doesn't keep.
+// A value that a thread gets at its start and doesn't keep.
 
 import Testing
 

@@ -1,4 +1,4 @@
-// Names and sentences of errno values, and which of them may not be survived.
+// Names and descriptions of errno values, and which of them end the process.
 
 import Reactor
 import Testing

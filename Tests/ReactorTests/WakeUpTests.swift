@@ -1,4 +1,4 @@
-// Waking a thread: at once, once, and at no cost when it is awake.
+// Waking a thread: at once, only once, and without cost if it is already awake.
 
 import Primitives
 import Testing
@@ -20,7 +20,7 @@ import Testing
       #expect(wakeUp.take())
       #expect(!wakeUp.take())
     }
-    // All is heard: the next wait runs its full time.
+    // No signal is pending: the next wait takes its full time.
     let before = io.now
     let count = io.wait(until: before + .milliseconds(20))
     #expect(count == 0)
@@ -45,7 +45,7 @@ import Testing
     var io = try EpollIO(wakeUp: wakeUp)
     let group = try ListeningSockets.open(on: loopback, count: 1)
     io.watch(listener: group.sockets[0], token: 5)
-    // It is the first to be ready, so its place has to be filled by another.
+    // It is the first ready event, so another one must take its position.
     wakeUp.signal()
     guard case .started(let client) = io.connect(to: group.address, token: 6) else { return }
     var tokens: Set<UInt64> = []
