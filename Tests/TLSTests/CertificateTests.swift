@@ -1,4 +1,4 @@
-// Loading certificates and keys: what is read, and every way in which it is refused.
+// Loading certificates and keys: valid files, and every reason for a refusal.
 
 import Foundation
 import Primitives
@@ -82,7 +82,7 @@ import Testing
 
   @Test("A file without permission is reported with that reason")
   func forbidden() {
-    // Asked directly, since whoever runs the tests may be allowed everything.
+    // Tests the error directly, since the user who runs the tests may have all permissions.
     #expect(
       PEMFile.failure(path: "/x", code: EACCES)
         == .unreadableFile(path: "/x", reason: "Permission denied"))

@@ -1,4 +1,4 @@
-// Names of cipher suites, as logs show them.
+// Names of cipher suites, as in logs.
 
 import COpenSSL
 import Testing

@@ -1,5 +1,5 @@
-// Records without data: they are counted, and a session gives way after a few of them; and what
-// other sessions leave behind on the thread is none of a session's business.
+// Records without data: they are counted, and a session yields after a few of them. Also, errors
+// that other sessions leave on the thread don't affect a session.
 
 import COpenSSL
 import Testing
@@ -13,7 +13,7 @@ import Testing
     return pair
   }
 
-  /// So many KeyUpdate records (RFC 8446 4.6.3), of 27 bytes each.
+  /// `count` KeyUpdate records (RFC 8446 4.6.3) of 27 bytes each.
   private func updateKeys(_ pair: SessionPair, _ count: Int) {
     for _ in 0..<count {
       precondition(SSL_key_update(pair.client.ssl, SSL_KEY_UPDATE_NOT_REQUESTED) == 1)
@@ -88,7 +88,7 @@ import Testing
     #expect(pair.turnCount == (hello.count - 5 - 1) / TLSSession.recordsPerTurn)
   }
 
-  /// Leaves an error as an unreadable ticket or a foreign caller of OpenSSL does.
+  /// Leaves an error, as an unreadable ticket or another user of OpenSSL does.
   private func leaveError() {
     let empty = BIO_new(BIO_s_mem())
     defer { BIO_free(empty) }

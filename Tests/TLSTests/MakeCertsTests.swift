@@ -1,4 +1,4 @@
-// scripts/make-certs, since what it makes is for this target to load.
+// scripts/make-certs: this target must be able to load its output.
 
 import Foundation
 import Primitives

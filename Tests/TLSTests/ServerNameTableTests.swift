@@ -1,4 +1,4 @@
-// Which certificate a server name gets.
+// The certificate for each server name.
 
 import Testing
 

@@ -1,4 +1,4 @@
-// What a listener agrees to: versions, ALPN, names, tickets.
+// What a listener negotiates: versions, ALPN, names, tickets.
 
 import COpenSSL
 import Synchronization
@@ -149,7 +149,7 @@ import Testing
   }
 }
 
-/// A clock that the test moves.
+/// A clock set by the test.
 private final class TestClock: Sendable {
   private let seconds: Mutex<Int64>
   init(_ seconds: Int64) { self.seconds = Mutex(seconds) }
@@ -162,7 +162,7 @@ private final class TestClock: Sendable {
 @Suite("TLSContext: tickets") struct TicketTests {
   let authority = TestAuthority.shared
 
-  /// Shakes hands and returns whether the session was resumed, and a ticket for the next time.
+  /// Runs a handshake and returns whether the session was resumed, and a ticket for the next one.
   private func connect(
     _ context: TLSContext, _ version: TLSVersion, name: String? = "a.test",
     ticket: ClientTicket? = nil
@@ -172,7 +172,7 @@ private final class TestClock: Sendable {
     try pair.shakeHands()
     #expect((SSL_session_reused(pair.client.ssl) == 1) == pair.isResumed)
     #expect(pair.serverName == name ?? "")
-    // Data after the handshake shows that both sides hold the same keys.
+    // Data after the handshake proves that both sides have the same keys.
     try pair.writeAll([7])
     #expect(try pair.client.read() == [7])
     let next = pair.client.ticket
@@ -187,7 +187,7 @@ private final class TestClock: Sendable {
     #expect(!first.isResumed)
     let second = try connect(context, version, ticket: first.ticket)
     #expect(second.isResumed)
-    // Under 1.3 clients use a ticket once, so that there must be another for the next time.
+    // With TLS 1.3 clients use a ticket only once, so there must be another one for the next time.
     #expect((second.ticket.bytes != first.ticket.bytes) == (version == .tls13))
     #expect(try connect(context, version, ticket: second.ticket).isResumed)
   }
@@ -202,17 +202,17 @@ private final class TestClock: Sendable {
     var ticket = try connect(context, version).ticket
     for age in [1000, 4000, 7000, 7199] as [Int64] {
       clock.now = start + age
-      // So that there is a new ticket under TLS 1.2 too.
+      // So that there is a new ticket with TLS 1.2 too.
       try keys.rotate()
       let next = try connect(context, version, ticket: ticket)
       #expect(next.isResumed)
-      // The client is told the rest of the life, not a new one.
+      // The client is told the remaining lifetime, not a new one.
       if version == .tls13 {
         #expect(Int64(SSL_SESSION_get_ticket_lifetime_hint(next.ticket.session)) == 7200 - age)
       }
       ticket = next.ticket
     }
-    // The ticket is a second old, and the session two hours.
+    // The ticket is one second old, and the session two hours.
     clock.now = start + 7200
     let fresh = try connect(context, version, ticket: ticket)
     #expect(!fresh.isResumed)

@@ -1,4 +1,4 @@
-// Sessions from memory to memory, against a client of OpenSSL.
+// Sessions over memory, with an OpenSSL client.
 
 import COpenSSL
 import Testing

@@ -1,4 +1,4 @@
-// The ring of ticket keys: rotation, shared secrets, and who can open what.
+// The ring of ticket keys: rotation, shared secrets, and which keys can decrypt which tickets.
 
 import Testing
 
