@@ -1,4 +1,4 @@
-// What a file without mistakes means: its defaults, and that nothing is lost on the way.
+// The meaning of a file without errors: its defaults, and that no value is lost.
 
 import Foundation
 import Primitives
@@ -63,7 +63,7 @@ struct ConfigurationTests {
     #expect(pool.retry.maxAttempts == 3)
     #expect(pool.retry.budgetPercent == 20)
     #expect(pool.retry.budgetMinimum == 3)
-    // Less than the five seconds after which common servers close.
+    // Less than the five seconds after which common servers close idle connections.
     #expect(pool.keepAlive.idle == .seconds(4))
     #expect(pool.whenAllDown == .refuse)
   }
@@ -182,7 +182,8 @@ struct ConfigurationTests {
     #expect(read.routes[0].errorPages.map(\.path) == ["d/busy.html"])
     #expect(read.routes[0].hosts == [.exact("a.b"), .below("c.d")])
 
-    // No key is at its default, so writing it names every key; reading that gives the same again.
+    // No key has its default, so the written file contains every key; reading it returns the same
+    // values.
     let written = read.json
     for section in Reference.sections {
       for key in section.keys where key.name != "$schema" {

@@ -1,4 +1,4 @@
-// Demo backends are listeners that answer with their name.
+// Demo backends are listeners that respond with their name.
 
 import Testing
 

@@ -1,4 +1,4 @@
-// Golden diagnostics: exactly what is said, and exactly where, for the mistakes that people make.
+// Golden diagnostics: the exact message and position for common mistakes.
 
 import Testing
 

@@ -1,4 +1,4 @@
-// What a reload would change, as people read it.
+// The changes of a reload, as text.
 
 import Testing
 

@@ -1,4 +1,4 @@
-// The reader on its own: what it takes, what it says, and that nothing makes it trap.
+// The JSON reader: what it accepts, its messages, and that no input makes it trap.
 
 import Primitives
 import Testing

@@ -1,4 +1,4 @@
-// Flags stand above the file, and the file above the defaults.
+// Flags override the file, and the file overrides the defaults.
 
 import Primitives
 import Testing

@@ -1,4 +1,4 @@
-// The routes of a listener, in the order in which they are tried.
+// The routes of a listener, in the order in which they are matched.
 
 import Testing
 
