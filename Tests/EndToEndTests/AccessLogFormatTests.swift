@@ -1,4 +1,4 @@
-// What the log of the real binary says, in each format, and which ids travel with a request.
+// The access log of the real binary in each format, and the ids of requests.
 
 import Foundation
 import Testing
@@ -66,7 +66,7 @@ import Testing
       { "listeners": [{ "listen": "127.0.0.1:0" }], "pools": [{ "backends": [\(stub.json)] }],
         "log": { "access": "now $status", "target": "access.log" } }
       """)
-    // Workers take it up between two turns.
+    // Workers apply it between two loop iterations.
     try eventually("the new format is used") {
       _ = try martlet.get("/")
       return martlet.folder.read("access.log").contains("now 200")
@@ -96,7 +96,7 @@ import Testing
     try wire.send("GET /slow HTTP/1.1\r\nHost: localhost\r\n\r\n")
     _ = try wire.takeHead()
     let start = ContinuousClock.now
-    // Answered long before, and fast or not: it is the slow one that must have a line.
+    // The head arrives at once. A request is slow if its end is late, so wait before the end.
     eventually("two milliseconds have passed") {
       start.duration(to: .now) > .milliseconds(2)
     }
@@ -118,7 +118,7 @@ import Testing
       "/token=abc?tokens=1&token -",
     ]
     #expect(lines(martlet, atLeast: 2).sorted() == expected.sorted())
-    // The backend needs what it was sent.
+    // The backend gets the request unchanged.
     #expect(stub.requests.contains { $0.target.contains("TOKEN=abc&tok%65n=def;key=") })
   }
 

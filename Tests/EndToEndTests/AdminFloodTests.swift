@@ -1,4 +1,4 @@
-// Clients of the admin address who want to take more than they may: memory, places, time, streams.
+// Clients of the admin address that try to exceed their limits: memory, connections, time, streams.
 
 import Foundation
 import Testing
@@ -18,7 +18,8 @@ import Testing
 
   private var key: String { "Authorization: Bearer \(token)\r\n" }
 
-  /// The admin thread has done what the others wanted of it: each of these takes a turn.
+  /// Waits until the admin thread has handled the other clients: each of these requests takes one
+  /// turn.
   private func takeTurns(_ martlet: MartletProcess, _ count: Int = 20) throws {
     let wire = try Wire(port: martlet.adminPort())
     for _ in 0..<count { #expect(try wire.exchange(request("/healthz")).text == "ok\n") }
@@ -33,10 +34,10 @@ import Testing
       return wire
     }
     try takeTurns(martlet)
-    // The page has some 16 KiB, so that all of them would be 250 MiB.
+    // The page has about 16 KiB, so all of them together would be 250 MiB.
     let most = (Installation.isSanitized ? 200 : 80) << 20
     #expect(martlet.process.peakMemory < most, "\(martlet.process.peakMemory >> 20) MiB")
-    // Who begins to read gets all that was asked for, in order.
+    // A client that starts reading gets all responses, in order.
     for _ in 0..<50 { #expect(try deaf[0].takeResponse().status == 200) }
     #expect(try martlet.get().status == 200)
   }
@@ -50,7 +51,7 @@ import Testing
     }
     let last = try Wire(port: martlet.adminPort())
     #expect(try last.exchange(request("/v1/state", key)).status == 200)
-    // Who has shown the token keeps the place.
+    // A client that has shown the token keeps its connection.
     let more = try (0..<200).map { _ in try Wire(port: martlet.adminPort()) }
     #expect(try last.exchange(request("/v1/state", key)).status == 200)
     withExtendedLifetime((strangers, more)) {}
@@ -71,7 +72,7 @@ import Testing
     let wire = try Wire(port: martlet.adminPort())
     let length = 4 << 20
     try wire.send(request("/v1/diff", "Content-Length: \(length)\r\n", method: "POST"))
-    // All of it before the first look at the answer, as many clients do.
+    // Send all of it before reading the response, as many clients do.
     try wire.send([UInt8](repeating: 0x20, count: length))
     let answer = try wire.takeResponse()
     #expect(answer.status == 401)
@@ -112,7 +113,7 @@ import Testing
     try wire.send(request("/v1/events", key))
     let refused = try wire.takeHead()
     #expect(refused.status == 503 && refused["Retry-After"] == "10")
-    // The Unix socket has some of its own.
+    // The Unix socket has a separate limit.
     let local = try ChildProcess(
       [
         "curl", "-sN", "--unix-socket", martlet.folder.path("admin.sock"),

@@ -1,4 +1,4 @@
-// Who may come in by the admin interface, and where, changed by a reload.
+// Reloads that change access to the admin interface and its address.
 
 import Foundation
 import Testing
@@ -42,17 +42,17 @@ import Testing
     try martlet.reload(configuration(stub, listen + #", "token-file": "two""#))
     #expect(try status(port, second) == 200)
     #expect(try status(port, first) == 401)
-    // Nor does it keep what was opened with it.
+    // Connections opened with it are closed too.
     #expect((try? kept.exchange(request(first)).status) != 200)
     eventually("the stream ends") { (try? stream.receive()) != true }
 
-    // The same file with another content.
+    // The same file with other content.
     try martlet.folder.write("a-third-token-there-is\n", to: "two")
     try martlet.reload(configuration(stub, listen + #", "token-file": "two""#))
     #expect(try status(port, "a-third-token-there-is") == 200)
     #expect(try status(port, second) == 401)
 
-    // A file that is no token changes nothing.
+    // A file without a valid token changes nothing.
     try martlet.folder.write("short\n", to: "three")
     try martlet.reload(configuration(stub, listen + #", "token-file": "three""#))
     #expect(martlet.log.contains("admin.token-file"))
@@ -106,7 +106,7 @@ import Testing
     try martlet.reload(configuration(stub, #""listen": "127.0.0.1:\#(two)""#))
     try eventually("it is open to this machine") { try status(two, nil) == 200 }
 
-    // None, and one again.
+    // No address, and one again.
     try martlet.reload(configuration(stub, #""socket": "auto""#))
     eventually("it is closed") { (try? Wire(port: two)) == nil }
     try martlet.reload(configuration(stub, #""listen": "127.0.0.1:\#(one)""#))

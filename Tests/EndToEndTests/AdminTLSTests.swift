@@ -1,4 +1,4 @@
-// The admin interface over TLS: who is let in by which certificate, seen by curl and by our own
+// The admin interface over TLS: which client certificates have access, with curl and with our own
 // commands.
 
 import Foundation
@@ -32,7 +32,7 @@ import Testing
     try certificates.openssl(
       "x509", "-req", "-in", path("\(name).csr"), "-CA", path("\(authority).crt"),
       "-CAkey", path("\(authority).key"), "-set_serial", "7", "-out", path("\(name).crt"),
-      // An end before the beginning, which is now.
+      // The end of validity is before its beginning, which is now.
       "-days", expired ? "-1" : "30")
   }
 
@@ -53,7 +53,7 @@ import Testing
       + ["--key", certificates.folder.path("\(name).key")]
   }
 
-  /// The status that curl gets, 000 for none, and what it says.
+  /// The status that curl gets (000 for none), and its output.
   private func curl(_ martlet: MartletProcess, _ path: String, _ arguments: [String] = []) throws
     -> (status: String, errors: String)
   {
@@ -93,7 +93,7 @@ import Testing
     let reasons = ["eve": "unknown ca", "old": "certificate expired"]
     #expect(told.status == 70 && told.output.isEmpty)
     #expect(told.errors.contains(reasons[name ?? ""] ?? "certificate required"), "\(told.errors)")
-    // And the interface is still there for those who may.
+    // The interface still works for clients with access.
     #expect(try curl(martlet, "/readyz", identity("ann")).status == "200")
   }
 
@@ -115,17 +115,17 @@ import Testing
     #expect(try curl(martlet, "/metrics").status == "200")
     let drained = try command(martlet, ["drain", "default/\(stub.address)"])
     #expect(drained.status == 70 && drained.errors.contains("only shows"), "\(drained.errors)")
-    // Whoever speaks plain HTTP there is told so.
+    // A client that sends plain HTTP gets an explanation.
     let plain = try Wire(port: martlet.adminPort()).exchange("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
     #expect(plain.status == 400 && plain.text.contains("speaks https"))
-    // A command trusts nobody whom it wasn't told to.
+    // A command trusts only the configured authorities.
     let distrusted = try run(
       [Installation.binary, "status", "--admin", "https://localhost:\(martlet.adminPort())"])
     #expect(distrusted.status == 70)
     #expect(distrusted.errors.contains("isn't trusted"), "\(distrusted.errors)")
   }
 
-  /// A browser shows its certificate on behalf of every page.
+  /// A browser presents its certificate for every page.
   @Test func `a page of another site changes nothing through a browser with a certificate`() throws
   {
     let martlet = try start([try StubBackend()], clientsMustShow)

@@ -1,10 +1,10 @@
-// The admin interface: seen and steered through the socket, the commands and the address.
+// The admin interface: state and changes through the socket, the commands and the address.
 
 import Foundation
 import Testing
 
 @Suite struct AdminTests {
-  /// A command asked of this process's socket.
+  /// Runs a command with this process's socket.
   private func command(_ martlet: MartletProcess, _ arguments: String...) throws -> CommandResult {
     try run(
       [Installation.binary] + arguments + ["--socket", martlet.folder.path("admin.sock")],
@@ -32,7 +32,7 @@ import Testing
     return try #require(pools[0]["backends"] as? [[String: Any]])
   }
 
-  // MARK: Steering
+  // MARK: Changes
 
   @Test func `a drained backend gets nothing until it is enabled`() throws {
     let (one, two) = (try StubBackend("one"), try StubBackend("two"))
@@ -150,7 +150,7 @@ import Testing
     #expect(try command(martlet, "status").output.contains("refused   the last reload"))
   }
 
-  // MARK: Looking
+  // MARK: State
 
   @Test func `explain tells the route and why each backend may be chosen`() throws {
     let (one, two) = (try StubBackend("one"), try StubBackend("two"))
@@ -181,7 +181,7 @@ import Testing
       [Installation.binary, "tap", "--json", "--status", "500", "--socket", socket])
     let readable = try ChildProcess(
       [Installation.binary, "tap", "--status", "500", "--socket", socket])
-    // Whether it taps already shows by what it says, so it is asked again until it does.
+    // It doesn't show when tapping has started, so send requests until a line appears.
     try eventually("a line is shown") {
       _ = try martlet.get("/good")
       _ = try martlet.get("/bad")
@@ -234,7 +234,7 @@ import Testing
     #expect(check.status == 0, "\(check.output)\(check.errors)")
   }
 
-  // MARK: Who may
+  // MARK: Access
 
   @Test func `only its own user can open the socket`() throws {
     let martlet = try MartletProcess(backends: [try StubBackend()])

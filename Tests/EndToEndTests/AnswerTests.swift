@@ -1,4 +1,4 @@
-// Answers that Martlet gives itself: errors, redirects, fixed responses, and what routes change.
+// Martlet's own answers: errors, redirects, fixed responses, and field edits of routes.
 
 import Foundation
 import Testing
@@ -120,7 +120,7 @@ import Testing
     #expect(answer.status == status)
     #expect(answer["Connection"] == "close")
     #expect(wire.endsQuietly())
-    // Framing that breaks only in the body is seen after the head went on.
+    // Invalid framing within the body is found after the head was forwarded.
     if !request.contains("xyz") { #expect(stub.requests.isEmpty) }
     let line = try #require(try martlet.accessLines(atLeast: 1).first)
     #expect(line["status"] as? Int == status)
@@ -282,7 +282,7 @@ import Testing
     let (martlet, web, _) = try Self.start()
     #expect(try Self.get(martlet, "site.example", "/a/%2e%2e/x/../b/./c?d=../e").status == 200)
     #expect(web.lastRequest?.target == "/b/c?d=../e")
-    // Above the root there is nothing that anybody could mean.
+    // A path above the root has no meaning.
     #expect(try Self.get(martlet, "site.example", "/a/%2e%2e/../b").status == 400)
   }
 

@@ -1,11 +1,11 @@
-// Responses that HTTP/1.1 doesn't allow, or that are larger than Martlet takes: what the client
-// gets, what the log and the metrics say, and who is blamed.
+// Responses that HTTP/1.1 doesn't allow, or that exceed Martlet's limits: what the client gets,
+// what the log and the metrics contain, and which side is blamed.
 
 import Foundation
 import Testing
 
 @Suite(.serialized) struct BackendFaultTests {
-  /// Answers with these bytes, whatever the request.
+  /// Responds with these bytes to every request.
   private func answering(_ bytes: String, closes: Bool = false) throws -> StubBackend {
     try StubBackend { request, wire in
       try wire.takeBody(of: &request, isResponse: false)
@@ -36,7 +36,7 @@ import Testing
     let martlet = try MartletProcess(backends: [stub])
     let wire = try martlet.wire()
     try wire.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-    // A fault within the body shows only when the head has gone on already.
+    // An error within the body is found after the head was forwarded.
     let head = try wire.takeHead()
     #expect(head.status == (fault.1 == "blank-after-chunk-size" ? 200 : 502))
     let line = try #require(try martlet.accessLines(atLeast: 1).first)
@@ -115,7 +115,7 @@ import Testing
     #expect(answer.status == 200 && answer[all: "Set-Cookie"].count == fields)
   }
 
-  /// A page that puts what a client asked for into a field, as it is.
+  /// A page that copies the client's input into a field.
   static let reflections = [
     ("x", 70_000, "head-too-large"), ("x\r\nA: ", 1001, "too-many-fields"),
     ("\u{1}", 1, "control-character"), ("a\nb", 1, "bare-line-feed"),
@@ -136,7 +136,7 @@ import Testing
       #expect(try martlet.get().status == 502)
       let line = try #require(try martlet.accessLines(atLeast: number).last)
       let attempts = try #require(line["attempts"] as? [[String: Any]])
-      // The other one is dead, and is ejected for it.
+      // The other one is dead, and is ejected.
       if attempts.contains(where: { $0["backend"] as? String == stub.address }) {
         #expect(line["reason"] as? String == reason)
       }
@@ -166,7 +166,7 @@ import Testing
     let wire = try martlet.wire()
     #expect(try wire.get().status == 200)
     try martlet.reload(configuration(20))
-    // The backend's connection has been kept since.
+    // The connection to the backend was kept in between.
     #expect(try wire.get().status == 502)
     let line = try #require(try martlet.accessLines(atLeast: 2).last)
     #expect(line["reason"] as? String == "too-many-fields")

@@ -1,4 +1,4 @@
-// Nothing is felt of what an operator changes: the whole of Chaos/changes.py, on the real binary.
+// Clients don't notice an operator's changes: the whole of Chaos/changes.py, on the real binary.
 
 import Foundation
 import Testing

@@ -1,4 +1,4 @@
-// `martlet check` beside a process that runs: what a reload would change there.
+// `martlet check` with a running process: what a reload would change there.
 
 import Foundation
 import Testing
@@ -38,7 +38,7 @@ import Testing
 
     try martlet.reload(fresh)
     #expect(try check(martlet, "new.json").output.hasSuffix(unchanged))
-    // What was changed by hand is undone by a reload.
+    // A reload undoes changes that were made by hand.
     let added = try run(
       [
         "curl", "-s", "--unix-socket", martlet.folder.path("admin.sock"), "-d",
@@ -71,7 +71,7 @@ import Testing
     #expect(none.output == frozen.output && none.errors.isEmpty)
   }
 
-  // MARK: Everything at once
+  // MARK: All errors at once
 
   private func check(_ folder: TemporaryFolder, _ flags: String...) throws -> CommandResult {
     try run([Installation.binary, "check"] + flags, in: folder.path)
@@ -169,7 +169,7 @@ import Testing
     }
   }
 
-  /// What systemd runs before the start, and Martlet itself, must agree.
+  /// The check that systemd runs before the start must agree with Martlet itself.
   @Test func `the packaged unit checks as run does`() throws {
     let unit = try String(
       contentsOfFile: Installation.root + "/packaging/martlet.service", encoding: .utf8)

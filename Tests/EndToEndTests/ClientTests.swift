@@ -1,4 +1,4 @@
-// The clients that people have: each works with what it sends by itself.
+// Common clients with their default behaviour.
 
 import Foundation
 import Testing

@@ -1,10 +1,10 @@
-// The desync modes as a client, a backend and the access log see them, through the real binary.
+// The desync modes of the real binary: what a client, a backend and the access log get.
 
 import Foundation
 import Testing
 
 @Suite(.serialized) struct DesyncTests {
-  /// A fault, and what the backend gets in its place.
+  /// An error in a request, and what the backend gets instead of it.
   static let faults = [
     ("X : y\r\n", "space-before-colon"), ("X: a\r\n b\r\n", "obs-fold"),
     ("X(y): z\r\n", "bad-field-name"),

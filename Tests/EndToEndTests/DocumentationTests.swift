@@ -1,5 +1,5 @@
-// What the pages for operators show is true: each command runs and prints what the page says, and
-// each configuration is accepted, ours by Martlet and those of others by them.
+// The pages for operators are correct: each command runs and prints what the page shows. Each
+// configuration is accepted, Martlet's by Martlet, and those of other programs by these.
 
 import Foundation
 import Testing
@@ -13,7 +13,7 @@ import Testing
     return ["README.md", "docs/ADMIN.md"] + pages.map { "\(folder)/\($0)" }
   }()
 
-  /// Blocks that no test can run, by the reason that stands before them.
+  /// Blocks that can't be tested, with the reason in the page.
   static let notRun = [
     "builds everything": 1,
     "installs packages": 3,

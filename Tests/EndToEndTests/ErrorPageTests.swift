@@ -1,4 +1,4 @@
-// What people, programs and command lines are told when Martlet has to answer itself.
+// Martlet's own error responses for browsers, programs and command-line clients.
 
 import Foundation
 import Testing
@@ -14,7 +14,7 @@ import Testing
   func `the form is the client's, and the request is found in the log by what it says`(
     _ path: String
   ) throws {
-    // One is answered within an exchange, the other before there is one.
+    // One is answered within an exchange, the other before there is an exchange.
     let martlet = try MartletProcess(
       backends: [try dead()], pool: #""health": "off""#,
       rest: #""routes": [{ "match": "exact" }]"#)
@@ -36,7 +36,7 @@ import Testing
     for answer in [text, page, object, problem] {
       #expect(answer.status == status)
       #expect(answer["Vary"] == "Accept" && answer["Cache-Control"] == "no-store")
-      // The workers' lines may stand in any order.
+      // The workers' lines may be in any order.
       let line = try #require(
         lines.first { answer.text.contains($0["request_id"] as? String ?? "none") })
       #expect((line["request_id"] as? String)?.count == 32)
@@ -58,7 +58,7 @@ import Testing
     #expect(get.body.count > 1000)
     #expect(head["Content-Length"] == "\(get.body.count)")
     #expect(head["Content-Type"] == get["Content-Type"])
-    // If a body had come, this would not be an answer.
+    // If there were a body, parsing this response would fail.
     #expect(try wire.exchange("GET \(path) HTTP/1.1\r\n\(fields)").status == get.status)
     let lines = try martlet.accessLines(atLeast: 3)
     #expect(lines.map { $0["sent"] as? Int } == [get.body.count, 0, get.body.count])
@@ -79,7 +79,7 @@ import Testing
     #expect(answer.text == "400 Bad Request\nThe request was not understood.\n")
   }
 
-  // MARK: Pages of the operator's
+  // MARK: Custom pages
 
   private func paged(_ rest: String = "", route: String = "") throws -> MartletProcess {
     let folder = TemporaryFolder()

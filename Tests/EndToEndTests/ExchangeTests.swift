@@ -1,4 +1,4 @@
-// Single exchanges over plain HTTP, byte for byte: what the client gets and what the backend gets.
+// Single exchanges over plain HTTP, to the byte: what the client gets and what the backend gets.
 
 import Foundation
 import Testing
@@ -46,7 +46,7 @@ import Testing
     let head = try wire.exchange("HEAD / HTTP/1.1\r\nHost: localhost\r\n\r\n")
     #expect(head.status == 200)
     #expect(head["Content-Length"] == "5")
-    // Were a body sent, the next answer would begin with it.
+    // If a body were sent, the next response would begin with it.
     #expect(try wire.get().text == "hello")
   }
 
@@ -69,7 +69,7 @@ import Testing
     #expect(none.status == status)
     #expect(none["ETag"] == "\"x\"")
     #expect(try wire.get().text == "next")
-    // Not by the number of connections, since a health check makes one as well.
+    // The number of connections would not show it, since a health check opens one too.
     let attempts = try martlet.accessLines(atLeast: 2)[1]["attempts"] as? [[String: Any]]
     #expect(attempts?.first?["reused"] as? Bool == true)
   }
@@ -198,15 +198,15 @@ import Testing
     let wire = try martlet.wire()
     try wire.send("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4000000\r\n\r\n")
     let piece = [UInt8](repeating: 120, count: 100_000)
-    // Were the connection reset under these, the answer would be lost.
+    // If Martlet reset the connection here, the response would be lost.
     for _ in 0..<5 { try wire.send(piece) }
     let answer = try wire.takeResponse()
     #expect(answer.status == 401)
     #expect(answer["Connection"] == "close")
   }
 
-  /// The answer before it is over for the backend, but its end doesn't fit into the kernel yet, at
-  /// least for some of these sizes.
+  /// The response is complete for the backend, but its end doesn't fit into the kernel's buffers
+  /// yet, at least for some of these sizes.
   @Test(arguments: [150_000, 160_000, 170_000, 180_000, 190_000])
   func `a request that comes while its client takes the last answer is not forgotten`(
     _ size: Int
@@ -222,7 +222,7 @@ import Testing
     try wire.send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
     _ = poll(atMost: 1) { !martlet.accessLog.isEmpty }
     try wire.send("GET /next HTTP/1.1\r\nHost: localhost\r\n\r\n")
-    // Whoever has answered this has seen that.
+    // When this is answered, Martlet has handled the event before.
     #expect(try martlet.get("/next").text == "next")
     #expect(try wire.takeResponse().body.count == size)
     #expect(try wire.takeResponse().text == "next")
@@ -288,7 +288,7 @@ import Testing
   }
 
   @Test func `a stale connection to a backend costs the client nothing`() throws {
-    // Closes after each answer without having said so.
+    // Closes after each response without announcing it.
     let stub = try StubBackend { _, wire in
       try wire.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
       return false
@@ -296,8 +296,8 @@ import Testing
     let martlet = try MartletProcess(
       backends: [stub], pool: #""health": "off""#, flags: ["--workers", "1"])
     for _ in 0..<20 { #expect(try martlet.get().text == "ok") }
-    // A POST that crosses the end of its connection may have arrived, and must not be sent again.
-    // What is promised is that an end which has come by then costs nothing.
+    // A POST that is sent while the connection closes may have arrived, and must not be sent again.
+    // But a close that has already arrived must not cause an error.
     #expect(poll { !hasEstablishedConnection(toPort: stub.port) })
     #expect(
       try martlet.answer(

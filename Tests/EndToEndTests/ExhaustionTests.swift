@@ -1,4 +1,4 @@
-// Running out of file descriptors: no spin, no death, and whoever is served stays served.
+// No file descriptors left: Martlet neither spins nor ends, and current clients stay connected.
 
 import Foundation
 import Testing
@@ -68,7 +68,7 @@ import Testing
     for wire in wires { #expect(try wire.takeResponse().text == "firstother") }
     let metrics = try Wire(port: martlet.adminPort()).exchange(
       "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
-    // An eighth of the 60 descriptors that are left for connections.
+    // An eighth of the 60 descriptors for connections.
     #expect(metrics.text.contains("\nmartlet_upstream_connections_idle 7\n"))
   }
 
@@ -82,7 +82,8 @@ import Testing
       let wire = try martlet.wire()
       if (try? wire.get().text) == "hello" { served.append(wire) }
     }
-    // Of 52 beyond its own needs a share is for idle connections to backends and for steering.
+    // Of the 52 beyond its own needs, some are for idle connections to backends and for the admin
+    // interface.
     #expect(served.count == 20)
     for wire in served { #expect(try wire.get().text == "hello") }
     #expect(!martlet.log.contains("out of descriptors"), "\(martlet.log)")

@@ -1,4 +1,4 @@
-// More of everything than is healthy: handshakes, connections, requests on one connection.
+// Floods of handshakes, connections, and requests on one connection.
 
 import Foundation
 import Testing
@@ -12,7 +12,7 @@ import Testing
       rest: #""limits": { "handshakes": 4, "handshake": "300s" }"#, flags: ["--workers", "1"])
     var silent: [Wire] = []
     for round in 0..<3 {
-      // As many as there may be; a client's handshake takes the place of the oldest.
+      // Up to the limit; the handshake of a real client then replaces the oldest.
       while silent.count < 4 + round { silent.append(try martlet.wire()) }
       let result = try run(
         [
@@ -37,7 +37,7 @@ import Testing
     }
     for _ in 0..<3 { #expect(try martlet.wire().endsQuietly()) }
     #expect(try wires[4].get().text == "hello")
-    // Another address is another client.
+    // Another address counts as another client.
     let other = try run(
       ["curl", "-sS", "--interface", "127.0.0.2", "http://127.0.0.1:\(martlet.port)/"])
     #expect(other.output == "hello", "\(other.errors)")
@@ -118,7 +118,7 @@ import Testing
 }
 
 extension Wire {
-  /// Has neither an end nor a byte come?
+  /// Whether the connection is open and no byte has arrived.
   fileprivate var isOpen: Bool {
     var byte: UInt8 = 0
     return recv(descriptor, &byte, 1, Int32(MSG_PEEK | MSG_DONTWAIT)) < 0 && errno == EAGAIN

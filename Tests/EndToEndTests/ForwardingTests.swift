@@ -1,4 +1,4 @@
-// What a backend is told about the client, what is kept from it, and upgrades.
+// Forwarding fields for backends, fields that are removed, and upgrades.
 
 import Foundation
 import Testing
@@ -55,7 +55,7 @@ import Testing
     #expect(request["X-Forwarded-For"] == "6.6.6.6, 203.0.113.9, 10.1.2.3, 127.0.0.1")
     #expect(request["X-Forwarded-Proto"] == "https")
     let line = try #require(try martlet.accessLines(atLeast: 1).first)
-    // The last one that no trusted proxy is: what stands before it anybody can have written.
+    // The last address that is no trusted proxy: clients can fake everything before it.
     #expect(line["client"] as? String == "203.0.113.9")
   }
 
@@ -206,7 +206,7 @@ import Testing
     #expect(try martlet.answer("GET / HTTP/1.1\r\nHost: xintern.test..\r\n\r\n").text == "open")
   }
 
-  // MARK: The end of the way
+  // MARK: Max-Forwards
 
   @Test(arguments: ["TRACE", "OPTIONS"])
   func `Max-Forwards is counted down, and ends the way at nothing left`(_ method: String) throws {
@@ -279,7 +279,7 @@ import Testing
       try wire.send(
         "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: \(protocolName)\r\n"
           + "Sec-WebSocket-Accept: x\r\n\r\nfirst")
-      // An echo from here on.
+      // From here on it echoes.
       while try wire.receive() || !wire.buffer.isEmpty {
         if wire.buffer.isEmpty { break }
         try wire.send(wire.take(wire.buffer.count))
@@ -326,7 +326,7 @@ import Testing
     try wire.send(Self.upgrade)
     #expect(try wire.takeHead().status == 101)
     #expect(try wire.take(5) == Array("first".utf8))
-    // It throws when the end doesn't come.
+    // It throws if the connection doesn't end.
     #expect(try !wire.receive())
   }
 
@@ -335,7 +335,7 @@ import Testing
     let stub = try StubBackend { _, wire in
       try wire.send(
         "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
-      // More than all buffers on the way hold, then what the client said, up to its end.
+      // More than all buffers in between hold, then everything that the client sent.
       try wire.send(block)
       let said = try wire.takeRest()
       try wire.send("\(said.count)")

@@ -1,4 +1,4 @@
-// Backends that are given by name, while name servers are silent, wrong, or back again.
+// Backends with names, while name servers don't answer, are wrong, or answer again.
 
 import Foundation
 import Testing
@@ -12,7 +12,7 @@ import Testing
     plain = try StubBackend("plain")
   }
 
-  /// A pool with a plain address, and one with a name for each of `names`.
+  /// A pool with an IP address, and one with a name for each of `names`.
   private func configuration(_ names: String..., rest: String = "") -> String {
     let port = plain.port
     let named = names.map { "\"\($0):\(port)\"" }.joined(separator: ", ")
@@ -49,7 +49,7 @@ import Testing
     let martlet = try start(configuration("one.test", "two.test"))
     #expect(try martlet.get().text == "plain")
     #expect(try martlet.get("/named").status == 503)
-    // Side by side, and not one after the other.
+    // In parallel, not one after the other.
     eventually("both are looked up") {
       resolver.count("one.test") == 1 && resolver.count("two.test") == 1
     }
@@ -84,7 +84,7 @@ import Testing
     let reload = try command(martlet, "reload")
     #expect(reload.status == 0, "\(reload.errors)")
     #expect(isServed(martlet))
-    // The new name follows.
+    // The change of the new name is also noticed.
     try resolver.answer("two.test", "127.0.0.2")
     try eventually("it is there") {
       try command(martlet, "status").output.contains("127.0.0.2:\(plain.port)")
@@ -129,13 +129,13 @@ import Testing
         #/config\.json:5:\d+: warning: pools\[1\]\.backends\[0\]: one\.test:\d+ can't be/#),
       "\(check.errors)")
 
-    // Told once, and again when it is over.
+    // Logged once, and again when it ends.
     try resolver.answer("one.test", "127.0.0.1")
     eventually("it serves") { isServed(martlet) }
     #expect(martlet.log.components(separatedBy: reason).count == 2)
     #expect(martlet.log.contains("a backend is looked up again: one.test"))
     #expect(try !command(martlet, "status").output.contains("unresolved"))
-    // Its addresses are kept, and that it can't be looked up is told all the same.
+    // Its addresses are kept, and the failed lookup is still logged.
     try resolver.fail("one.test")
     try eventually("status says so") {
       try command(martlet, "status").output.contains("one.test can't be looked up, and its last")

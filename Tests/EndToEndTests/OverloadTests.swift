@@ -1,10 +1,10 @@
-// Memory and connections running short: what is under way is finished, the rest is told to wait.
+// Shortage of memory and connections: current exchanges finish, other clients are told to wait.
 
 import Foundation
 import Synchronization
 import Testing
 
-/// Holds a backend's answer back until a test lets it go.
+/// Holds a backend's response until a test releases it.
 private final class Gate: Sendable {
   let isOpen = Atomic(false)
 }
@@ -32,7 +32,7 @@ private final class Gate: Sendable {
     // Less than the process has at its start.
     try martlet.reload(configuration("1MiB"))
     eventually("it says so") { martlet.log.contains("overload: shedding-requests") }
-    // The log speaks of it before the workers have heard.
+    // The log reports it before the workers apply it.
     try eventually("it does so") { try martlet.get().status == 503 }
     let answers = try (0..<3).map { _ in try martlet.get() }
     for answer in answers {

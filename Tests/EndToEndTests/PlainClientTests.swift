@@ -1,13 +1,13 @@
-// Clients and backends that are simpler than HTTP/1.1 wants them: those that write all before they
-// read, that name no host, that end their side behind a request, and servers that read no chunks.
+// Clients and backends that don't support all of HTTP/1.1: they write everything before they read,
+// send no Host, half-close after a request, or (servers) read no chunks.
 
 import Foundation
 import Testing
 
 @Suite(.serialized) struct PlainClientTests {
-  // MARK: All is written before anything is read
+  // MARK: Writing everything before reading
 
-  /// Sends `size` bytes by Python's own client, which reads when it has written all.
+  /// Sends `size` bytes with Python's client, which reads only after it has written everything.
   private func upload(_ size: Int, to martlet: MartletProcess) throws -> String {
     let script = """
       import http.client
@@ -37,7 +37,7 @@ import Testing
     #expect(try upload(48 << 20, to: martlet) == "401 True\n")
   }
 
-  // MARK: No host
+  // MARK: No Host
 
   @Test func `HTTP 1.0 without Host gets the pool's address for it, which nginx takes`() throws {
     let nginx = try Nginx("a")
@@ -48,13 +48,13 @@ import Testing
     #expect(try other.answer("GET / HTTP/1.0\r\n\r\n").status == 200)
     let request = try #require(stub.lastRequest)
     #expect(request["Host"] == stub.address)
-    // It isn't what the client asked for.
+    // The client did not send this host.
     #expect(request["X-Forwarded-Host"] == nil && request["Forwarded"]?.contains("host=") == false)
     #expect(try other.answer("GET / HTTP/1.0\r\nHost: mine\r\n\r\n").status == 200)
     #expect(stub.lastRequest?["Host"] == "mine")
   }
 
-  // MARK: The client's end
+  // MARK: Half-close
 
   @Test func `a client that ends its side behind a POST gets its answer where that is wanted`()
     throws
@@ -69,7 +69,7 @@ import Testing
     #expect(answer.status == 200 && answer.text == "done")
     #expect(wire.endsQuietly())
     #expect(stub.lastRequest?.text == "hello")
-    // Pipelined ones too, each in its turn.
+    // The same for pipelined requests, in their order.
     let second = try martlet.wire()
     try second.send(
       "GET /1 HTTP/1.1\r\nHost: a\r\n\r\nGET /2 HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -151,7 +151,7 @@ import Testing
     let martlet = try MartletProcess(
       backends: [stub], rest: #""limits": { "collect-wait": "30s" }"#)
     let wire = try martlet.wire()
-    // Again and again on one connection, so that the next head is where it should be.
+    // Several times on one connection, so that a wrong end of the body breaks the next head.
     for _ in 1...3 {
       #expect(try wire.exchange(Self.chunked(pieces)).text == "ok")
       let request = try #require(stub.lastRequest)

@@ -1,12 +1,12 @@
-// What keeps a site up while its backends are full, ill, or just back: the line for a place, slow
-// start, stickiness, ejection by share, failing open, the retry budget.
+// What keeps a site available while its backends are full, failing, or just back: the queue, slow
+// start, stickiness, ejection by failure rate, failing open, the retry budget.
 
 import Foundation
 import Synchronization
 import Testing
 
 @Suite(.serialized) struct ResilienceTests {
-  /// Answers a request when its target was let go, and notes how many it had at a time.
+  /// Responds to a request when the test releases its target, and counts concurrent requests.
   private final class Gated: Sendable {
     private final class State: Sendable {
       let open = Mutex(Set<String>())
@@ -31,13 +31,13 @@ import Testing
       }
     }
 
-    /// `*` lets everything go.
+    /// `*` releases everything.
     func letGo(_ target: String) { _ = state.open.withLock { $0.insert(target) } }
     var targets: [String] { stub.requests.map(\.target) }
     var most: Int { state.most.load(ordering: .relaxed) }
   }
 
-  /// One worker before one backend with one place.
+  /// One worker and one backend with one slot.
   private func narrow(_ gated: Gated, queue: String) throws -> MartletProcess {
     try MartletProcess(
       backends: [Detailed(backend: gated.stub, keys: #""max-connections": 1"#)],
@@ -46,11 +46,12 @@ import Testing
       flags: ["--workers", "1"])
   }
 
-  /// Sends a request without waiting for its answer; when it returns, the only worker has seen it.
+  /// Sends a request without waiting for its response; when it returns, the only worker has handled
+  /// it.
   private func begin(_ target: String, _ martlet: MartletProcess) throws -> Wire {
     let wire = try martlet.wire()
     try wire.send("GET \(target) HTTP/1.1\r\nHost: localhost\r\n\r\n")
-    // What arrived before is driven before this is answered.
+    // Earlier requests are handled before this one is answered.
     #expect(try martlet.get("/ping").status == 200)
     return wire
   }
@@ -59,7 +60,7 @@ import Testing
     try martlet.accessLines().filter { $0["failure"] as? String == name }
   }
 
-  // MARK: The line
+  // MARK: The queue
 
   @Test func `requests that find every backend full are served in the order of their arrival`()
     throws
@@ -77,7 +78,7 @@ import Testing
     }
     #expect(gated.targets == targets)
     #expect(gated.most == 1)
-    // The first one didn't wait; of the others it is told how long they did.
+    // The first one didn't wait; for the others, the log contains the time.
     let lines = try martlet.accessLines(atLeast: 8).filter { $0["target"] as? String != "/ping" }
     #expect(lines.map { $0["queued_ms"] != nil } == [false, true, true, true])
   }
@@ -143,7 +144,7 @@ import Testing
         let status = isIll.isOn ? "500 Ill" : "200 OK"
         try wire.send("HTTP/1.1 \(status)\r\nContent-Length: 0\r\n\r\n")
       } else {
-        // Answers nothing for as long as it is waited for.
+        // Doesn't respond until Martlet closes the connection.
         _ = try wire.takeRest()
       }
       return false
@@ -183,7 +184,7 @@ import Testing
     #expect(count.errors == [])
     #expect(gated.most == 2)
     #expect(try martlet.accessLines().contains { $0["queued_ms"] != nil })
-    // With the load gone, both places are free again.
+    // After the load, both slots are free again.
     #expect(try martlet.get("/after").text == "/after")
   }
 
@@ -199,7 +200,7 @@ import Testing
         """#)
     let load = Load(martlet)
     defer { load.stop() }
-    // Not at the start.
+    // Not at process start.
     let first = load.nextAnswers(400)
     #expect(abs(first["a\n", default: 0] - first["b\n", default: 0]) < 40, "\(first)")
     nginxes[1].kill()
@@ -233,7 +234,7 @@ import Testing
       #expect(answer.text == home)
       #expect(answer["Set-Cookie"] == nil)
     }
-    // Others are dealt out as ever, each with a cookie of its own backend's.
+    // Other clients are balanced as usual; each gets the cookie of its backend.
     let others = try (0..<6).map { _ in try martlet.get() }
     #expect(Set(others.map(\.text)) == ["a\n", "b\n", "c\n"])
     #expect(Set(others.compactMap { self.cookie($0) }).count == 3)
@@ -304,7 +305,7 @@ import Testing
       pool: #"""
         "health": "off", "ejection": { "window": "1h", "minimum-requests": 10, "base": "5m" }
         """#)
-    // No client notices.
+    // Clients get no error.
     for _ in 0..<60 { #expect(try martlet.get().status == 200) }
     eventually("it is ejected") { martlet.log.contains("backend down: ejected") }
     let before = lame.requests.count
@@ -312,7 +313,7 @@ import Testing
     #expect(lame.requests.count == before)
   }
 
-  // MARK: What is said
+  // MARK: Logs
 
   @Test func `a pool that fails open says so`() throws {
     let stub = try StubBackend { request, wire in

@@ -1,10 +1,10 @@
-// Clients that send or take next to nothing, to hold what others need.
+// Clients that send or read very slowly, to occupy resources.
 
 import Foundation
 import Testing
 
 @Suite(.serialized) struct SlowClientTests {
-  /// Sends `bytes` one at a time with pauses, until something comes back or the connection breaks.
+  /// Sends single bytes with pauses, until there is a response or the connection breaks.
   private func drip(_ byte: String, into wire: Wire) -> Bool {
     poll {
       guard (try? wire.send(byte)) != nil else { return true }
@@ -66,7 +66,7 @@ import Testing
         """#)
     let wire = try Wire(port: martlet.port, receiveBuffer: 4096)
     try wire.send("GET /files/large HTTP/1.1\r\nHost: localhost\r\n\r\n")
-    // Reads a little now and then, so that the connection is never idle for long.
+    // Reads a little from time to time, so that the connection is never idle for long.
     var taken = 0
     #expect(
       poll {
@@ -77,7 +77,7 @@ import Testing
         return martlet.accessLog.contains("client-stalled")
       })
     #expect(taken < size)
-    // Others get all of it meanwhile, at their own speed.
+    // Meanwhile, other clients get all of it at their own speed.
     #expect(try martlet.get("/files/large").body.count == size)
   }
 
@@ -92,8 +92,8 @@ import Testing
         """#)
     let wire = try Wire(port: martlet.port, receiveBuffer: 4096)
     try wire.send("GET /files/large HTTP/1.1\r\nHost: localhost\r\n\r\n")
-    // At this rate Martlet's kernel has no room for more within the idle time, so that only what
-    // the client has acknowledged shows that it is still there.
+    // At this rate Martlet's kernel buffer stays full for longer than the idle timeout. Only the
+    // bytes that the client has acknowledged show that it still reads.
     var taken = 0
     var piece = [UInt8](repeating: 0, count: 1000)
     let end = seconds() + 5
@@ -102,7 +102,7 @@ import Testing
       usleep(50_000)
     }
     #expect(taken < 200_000)
-    // The last byte of the body; the head is beyond.
+    // The last byte of the body; the head comes in addition.
     #expect(try wire.take(size - taken).count == size - taken)
     #expect(!martlet.accessLog.contains("client-stalled"))
   }

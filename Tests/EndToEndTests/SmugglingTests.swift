@@ -1,5 +1,5 @@
-// Attacks on the real binary: whatever the client sends, no backend gets a request that Martlet
-// didn't mean to send, and nobody gets another's answer.
+// Attacks on the real binary: no backend gets a request that Martlet didn't intend to send, and no
+// client gets another's response.
 
 import Foundation
 import Testing
@@ -16,7 +16,7 @@ import Testing
     post("Transfer-Encoding: chunked\r\n", body + smuggled)
   }
 
-  /// Each is refused as a whole, in every mode.
+  /// Each is refused completely, in every mode.
   private static let attacks: [(String, String)] = [
     (
       post("Content-Length: 6\r\nTransfer-Encoding: chunked\r\n", chunks),
@@ -63,14 +63,14 @@ import Testing
       let answer = try wire.takeResponse()
       #expect([400, 501].contains(answer.status), "\(attack.debugDescription)")
       #expect(answer["Connection"] == "close", "\(attack.debugDescription)")
-      // A second answer would be one to what was smuggled.
+      // A second response would be for the smuggled request.
       #expect(wire.endsQuietly(), "\(attack.debugDescription)")
     }
     let lines = try martlet.accessLines(atLeast: Self.attacks.count)
     // Workers write independently of each other.
     let reasons = lines.compactMap { $0["reason"] as? String }
     #expect(reasons.sorted() == Self.attacks.map(\.1).sorted())
-    // The heads of chunked bodies may have been forwarded; the requests behind them never are.
+    // Heads with chunked bodies may have been forwarded; the requests after them never are.
     #expect(stub.requests.allSatisfy { $0.target == "/" && $0.method == "POST" })
   }
 
@@ -91,7 +91,7 @@ import Testing
   }
 
   @Test func `a second answer to one request is given to nobody`() throws {
-    // What a backend does that takes a body for a request of its own (CL.0).
+    // A backend that takes a body for a separate request (CL.0).
     let stub = try StubBackend { request, wire in
       try wire.takeBody(of: &request, isResponse: false)
       let answer = "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n"

@@ -1,6 +1,6 @@
-// Large bodies and many connections through TLS: whole to the byte, in bounded memory.
+// Large bodies and many connections over TLS: complete, and in bounded memory.
 //
-// The size is 256 MiB unless the environment says otherwise, as in
+// The default size is 256 MiB. An environment variable changes it, as in
 //
 //   MARTLET_TRANSFER_MIB=1024 scripts/test --filter TransferTests
 
@@ -10,7 +10,7 @@ import Testing
 @Suite(.serialized) struct TransferTests {
   private static let mebibytes =
     ProcessInfo.processInfo.environment["MARTLET_TRANSFER_MIB"].flatMap { Int($0) } ?? 256
-  /// A sanitizer keeps several bytes for each one, and what was freed for a while.
+  /// A sanitizer uses several bytes for each one, and keeps freed memory for a while.
   private static let memoryLimit = (Installation.isSanitized ? 384 : 64) << 20
 
   private let certificates: Certificates
@@ -52,7 +52,7 @@ import Testing
     #expect(try digest(nginx.folder.path("root/files/up")) == expected)
     #expect(martlet.process.peakMemory < Self.memoryLimit, "\(martlet.process.peakMemory)")
 
-    // Without a length, and without a byte.
+    // Without a length, and an empty body.
     let chunked = try run(
       curl(martlet, "/files/chunked", "-T", "-"), atMost: 60)
     #expect(chunked.status == 0)
@@ -72,7 +72,7 @@ import Testing
   }
 
   @Test func `a fast client of a slow backend costs little memory`() throws {
-    // Reads a little, and then nothing more until it is told to.
+    // Reads a little, and then nothing until the test continues.
     let folder = TemporaryFolder()
     let stub = try StubBackend { request, wire in
       _ = poll { FileManager.default.fileExists(atPath: folder.path("go")) }
