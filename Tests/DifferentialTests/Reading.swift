@@ -73,8 +73,8 @@ struct MartletReading {
     }
   }
 
-  /// The head as it came. The parser makes Host agree with an absolute target: then the one that
-  /// was sent is marked as removed, and ours stands behind all others.
+  /// The head as received. The parser replaces Host if an absolute target has another authority:
+  /// then the received field is marked as removed, and ours is after all others.
   private static func describe(_ head: borrowing RequestHead) -> String {
     func text(_ slice: Slice) -> String { hex(head.fields.bytes(of: slice)) }
     func lower(_ slice: Slice) -> String {
