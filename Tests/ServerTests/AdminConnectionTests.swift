@@ -1,5 +1,4 @@
-// How long a client of the admin interface may take for what: each wait has one deadline, which
-// runs from its beginning.
+// Timeouts of admin clients: each wait has one deadline, which starts when the wait begins.
 
 import HTTP
 import HTTP1

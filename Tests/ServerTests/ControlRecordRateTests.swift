@@ -1,4 +1,4 @@
-// How many records without data a client may send in a second.
+// How many records without data a client may send per second.
 
 import Primitives
 import Testing

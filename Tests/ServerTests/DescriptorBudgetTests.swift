@@ -1,5 +1,4 @@
-// How descriptors are shared out: whatever everybody may take together, it is never more than there
-// are.
+// The shares of descriptors: their sum never exceeds the limit of the process.
 
 import Testing
 
@@ -13,7 +12,7 @@ import Testing
         let ours = 32 + 8 * workers
         let all =
           2 * budget.clientMax + budget.idleUpstreamMax * workers + budget.adminMax + ours
-        // With hardly any the least that makes sense is allowed.
+        // With very few descriptors, the minimum that makes sense is allowed.
         if descriptors >= ours + 8 { #expect(all <= descriptors, "\(descriptors), \(workers)") }
         #expect(budget.clientMax > 0 && budget.adminMax > 1)
       }

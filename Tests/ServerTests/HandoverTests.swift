@@ -1,5 +1,5 @@
-// What is handed over to a new process comes out as it went in, and what a reader can't understand
-// is passed over or refused.
+// The state for a new process is read as it was written. Parts that a reader doesn't understand are
+// ignored or refused.
 
 import Balancing
 import Primitives

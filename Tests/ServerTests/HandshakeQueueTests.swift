@@ -1,4 +1,4 @@
-// HandshakeQueue: how many are in progress, who is oldest, who comes next.
+// HandshakeQueue: the number in progress, the oldest, and the next.
 
 import Primitives
 import Testing

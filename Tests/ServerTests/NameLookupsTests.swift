@@ -1,6 +1,6 @@
-// Looking names up: side by side, again when it is time, and what is kept meanwhile.
+// Name lookups: in parallel, repeated at the right time, and the results kept in between.
 //
-// The lookups are the test's own, which answer when it lets them.
+// The lookups are the test's own, which return when the test allows it.
 
 import Configuration
 import Foundation
@@ -12,7 +12,7 @@ import Testing
 @testable import Server
 
 @Suite struct NameLookupsTests {
-  /// What lookups find, and who waits for it.
+  /// The results of lookups, and who waits for them.
   private final class Zone: Sendable {
     struct State {
       var answers: [String: Result<[IPAddress], ResolverError>] = [:]
@@ -23,7 +23,7 @@ import Testing
 
     let state = Mutex(State())
 
-    /// Waits until there is an answer.
+    /// Waits until there is a result.
     func lookUp(_ name: String) throws(ResolverError) -> [IPAddress] {
       state.withLock {
         $0.asked.append(name)
@@ -151,7 +151,7 @@ import Testing
     table.watch(Self.configuration(["b"]))
     table.watch(Self.configuration(["a"]))
     #expect(table["a"].addresses == [other])
-    // What no configuration has named for two of them is forgotten.
+    // A name that no configuration has contained for two rounds is removed.
     table.watch(Self.configuration(["b"]))
     table.watch(Self.configuration(["c"]))
     #expect(table["a"].addresses == [])

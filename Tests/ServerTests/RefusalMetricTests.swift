@@ -1,4 +1,4 @@
-// Refusals and tolerances are counted under the names that the log uses.
+// Refusals and tolerated errors are counted with the same names as in the log.
 
 import HTTP1
 import Testing

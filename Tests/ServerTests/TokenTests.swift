@@ -1,4 +1,4 @@
-// Token: a kind and a handle survive their way through 64 bits.
+// Token: a kind and a handle are the same after packing into 64 bits.
 
 import Primitives
 import Testing

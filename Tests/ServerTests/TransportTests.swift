@@ -1,4 +1,4 @@
-// Transport without TLS: what is received, what waits, and what is given back.
+// Transport without TLS: received bytes, pending bytes, and released buffers.
 
 import Primitives
 import Reactor
@@ -7,7 +7,7 @@ import Testing
 @testable import Server
 
 @Suite struct TransportTests {
-  /// A transport with the I/O under it and the buffers that it borrows.
+  /// A transport with its I/O and the buffers that it borrows.
   private struct Bench: ~Copyable {
     var io = MemoryIO()
     var buffers = BufferPool()
@@ -18,7 +18,7 @@ import Testing
     mutating func flush() { transport.flush(&io, &buffers) }
     mutating func settle() { transport.settle(&buffers) }
 
-    /// All that has arrived and was not taken.
+    /// Everything that has arrived and was not taken.
     mutating func take() -> [UInt8] {
       let bytes = transport.inbound.array(0..<transport.inbound.count)
       transport.inbound.removeAll()
@@ -162,7 +162,7 @@ import Testing
     var state = bench.state
     #expect(state.isBlocked && !state.isFlushed && !state.isReusable)
     #expect(state.room == BufferPool.largeByteCount - (40_002 - capacity))
-    // Until the socket is writable again, it is left alone.
+    // It makes no call on the socket until that is writable again.
     bench.write([7])
     bench.flush()
     let offers = bench.io.offers.count
