@@ -69,9 +69,9 @@ private struct DialIO: QuietIO {
     for round in 1...rounds {
       run(&worker, until: start + .milliseconds(Self.interval.milliseconds * Int64(round)))
     }
-    // Every interval is divided into 50 pieces. Only because of jitter, the first checks of the
-    // second interval overlap with the last of the first one. More than five standard deviations
-    // above that are no coincidence.
+    // Every interval is divided into 50 pieces. Because of jitter, the first checks of the second
+    // interval overlap with the last of the first one. Counts that exceed this by five standard
+    // deviations are no coincidence.
     let piece = Self.interval.nanoseconds / 50
     var counts = [Int](repeating: 0, count: 50 * rounds + 1)
     for time in dials.times.joined() { counts[Int((time - start).nanoseconds / piece)] += 1 }

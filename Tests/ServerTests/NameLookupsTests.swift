@@ -151,7 +151,7 @@ import Testing
     table.watch(Self.configuration(["b"]))
     table.watch(Self.configuration(["a"]))
     #expect(table["a"].addresses == [other])
-    // A name that no configuration has contained for two rounds is removed.
+    // A name that is in neither of the last two configurations is removed.
     table.watch(Self.configuration(["b"]))
     table.watch(Self.configuration(["c"]))
     #expect(table["a"].addresses == [])

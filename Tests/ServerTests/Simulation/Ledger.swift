@@ -39,10 +39,11 @@ struct Delivery {
   let mayStall: Bool
   /// When the backend had produced the whole response.
   var answeredAt: Instant?
-  /// Where in the stream to the worker the final response begins and ends.
+  /// Where in the stream to the worker the interim responses begin; the final one if there are none.
   var interimStart: Int?
   /// Where interim responses end.
   var interimEnds: Set<Int> = []
+  /// Where the final response begins and ends.
   var answerStart: Int?
   var answerEnd: Int?
   var answer: AnswerPlan?
