@@ -29,12 +29,12 @@ import Testing
     #expect(try pool.picks(3) == "aaa")
   }
 
-  @Test func aFewFailuresInMuchTrafficEjectNobody() {
+  @Test func aFewFailuresInMuchTrafficEjectNoMember() {
     let pool = TestPool(.roundRobin, weights: [1, 1])
     #expect(mix(pool, "b", succeed: 2, fail: 1, rounds: 200).isEmpty)
   }
 
-  @Test func fewExchangesSayNothingAboutAShare() {
+  @Test func fewExchangesAreNoMeasureOfAFailureRate() {
     let pool = TestPool(.roundRobin, weights: [1, 1])
     #expect(mix(pool, "b", succeed: 1, fail: 1, rounds: 9).isEmpty)
     // Failures from before the window don't count.
@@ -42,7 +42,7 @@ import Testing
     #expect(mix(pool, "b", succeed: 1, fail: 1, rounds: 9).isEmpty)
   }
 
-  @Test func whereAllFailAlikeNobodyIsAnOutlier() {
+  @Test func ifAllFailAlikeThereIsNoOutlier() {
     let pool = TestPool(.roundRobin, weights: [1, 1, 1])
     var flips: [Flip] = []
     for _ in 0..<100 {
@@ -58,7 +58,7 @@ import Testing
     #expect(mix(pool, "b", succeed: 1, fail: 1, rounds: 200).isEmpty)
   }
 
-  @Test func aMemberThatComesBackFromItsTrialBeginsANewShare() throws {
+  @Test func aMemberThatPassesItsTrialBeginsANewWindow() throws {
     var health = HealthPolicy()
     health.failureWindow = .seconds(1_000)
     let pool = TestPool(.roundRobin, weights: [1, 1], health: health)
@@ -88,7 +88,7 @@ import Testing
     #expect("abcde".flatMap { pool.fail($0, times: 20) }.count == 4)
   }
 
-  @Test func aFailedTrialEjectsAgainWhateverTheShareOfTheEjected() throws {
+  @Test func aFailedTrialEjectsAgainDespiteTheLimitOfEjectedMembers() throws {
     let pool = TestPool(.roundRobin, weights: [1, 1, 1, 1])
     pool.fail("a", times: 5)
     pool.fail("b", times: 5)

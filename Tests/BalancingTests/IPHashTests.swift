@@ -36,7 +36,7 @@ import Testing
     #expect(try pool.places(many) == before)
   }
 
-  @Test func aDrainedOrReweightedMemberMovesNobodyElse() throws {
+  @Test func aDrainedOrReweightedMemberMovesNoOtherClients() throws {
     let pool = TestPool(.ipHash, weights: [1, 1, 1])
     let before = try pool.places(many)
     pool.record("a").adminState = .draining

@@ -70,7 +70,7 @@ import Testing
     #expect(try counts(uneven, of: 160, keeping: false) == weights.map { 2 * $0 })
   }
 
-  @Test func busyMembersOfALargePoolAreLeftAlone() throws {
+  @Test func busyMembersOfALargePoolAreAvoided() throws {
     let pool = TestPool(.leastConnections, weights: Array(repeating: 1, count: 1_000))
     for member in pool.pool.membership.members[..<300] {
       for _ in 0..<50 { _ = member.record.tryReserve(limit: nil) }

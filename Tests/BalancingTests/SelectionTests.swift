@@ -132,7 +132,7 @@ import Testing
     }
   }
 
-  @Test func aPoolFailsOpenOnlyWhenNobodyIsHealthyNotWhenTheyAreFull() throws {
+  @Test func aPoolFailsOpenOnlyIfNoMemberIsHealthyAndNotIfAllAreFull() throws {
     let pool = TestPool(.roundRobin, [.init(limit: 1), .init()], allDown: .failOpen)
     pool.check("b", up: false)
     let held = try pool.pick()

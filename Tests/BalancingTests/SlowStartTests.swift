@@ -71,7 +71,7 @@ import Testing
     #expect(try shares(pool, 22) == [20, 2])
   }
 
-  @Test func nobodyStartsSlowlyAtTheStart() throws {
+  @Test func slowStartDoesNotApplyAtProcessStart() throws {
     var health = HealthPolicy()
     health.initial = .down
     let pool = pool(health: health)
@@ -82,7 +82,7 @@ import Testing
     #expect(try shares(pool, 20) == [10, 10])
   }
 
-  @Test func thereIsNoSlowStartWhereAllHaveJustReturnedOrOneIsAlone() throws {
+  @Test func thereIsNoSlowStartIfAllHaveJustReturnedOrThereIsOnlyOne() throws {
     let pool = pool()
     pool.check("a", up: false)
     pool.check("b", up: false)
@@ -93,7 +93,7 @@ import Testing
     #expect(try shares(pool, 20) == [10, 10])
   }
 
-  @Test func theRotationIsMadeAnewTenTimesAndNotMore() throws {
+  @Test func theRotationIsRebuiltAtMostTenTimes() throws {
     let pool = pool()
     bounce("b", pool)
     var seen = 0

@@ -52,7 +52,7 @@ import Testing
     }
   }
 
-  @Test func aHugeSumIsRoundedToTheLimitAndLosesNobody() {
+  @Test func aHugeSumIsRoundedToTheLimitAndKeepsEveryMember() {
     let weights = (0..<1_000).map { $0 % 256 + 1 }
     let sum = weights.reduce(0, +)
     let period = sequence(weights)

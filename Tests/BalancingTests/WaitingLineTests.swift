@@ -31,7 +31,7 @@ private final class Line {
     #expect((0..<4).map { _ in line.nextTurn() } == [waiter(1), waiter(2), waiter(3), nil])
   }
 
-  @Test func aTurnThatFindsNothingLeavesTheWaiterWhereItStood() {
+  @Test func aTurnThatFindsNothingKeepsTheWaitersPosition() {
     let line = Line()
     for number in 1...2 { _ = line.join(waiter(number)) }
     #expect(line.nextTurn() == waiter(1))
@@ -39,7 +39,7 @@ private final class Line {
     #expect(line.nextTurn() == waiter(1))
   }
 
-  @Test func aFullLineTakesNobodyUntilSomebodyLeaves() {
+  @Test func aFullQueueAcceptsNoneUntilAWaiterLeaves() {
     let line = Line()
     for number in 1...2 { _ = line.join(waiter(number), limit: 2) }
     #expect(line.join(waiter(3), limit: 2) == .full)
@@ -49,7 +49,7 @@ private final class Line {
     #expect(line.nextTurn() == waiter(2))
   }
 
-  @Test func whoHasLeftIsNotAsked() {
+  @Test func aWaiterThatHasLeftGetsNoTurn() {
     let line = Line()
     for number in 1...2 { _ = line.join(waiter(number)) }
     #expect(line.nextTurn() == waiter(1))
@@ -60,7 +60,7 @@ private final class Line {
     #expect(line.count == 0 && line.nextTurn() == nil)
   }
 
-  @Test func aRetryStandsInNobodysWay() {
+  @Test func aRetryDoesNotBlockOthers() {
     let line = Line()
     #expect(line.join(waiter(1), isRetry: true) == .look)
     #expect(!line.hasNewcomers)

@@ -12,7 +12,7 @@ let repository = URL(filePath: #filePath).deletingLastPathComponent().deletingLa
 
 @Suite("A configuration")
 struct ConfigurationTests {
-  @Test("the committed file is about ten lines, and says what the README says of it")
+  @Test("the committed file has about ten lines, and is as the README describes it")
   func committed() throws {
     let data = try Data(contentsOf: repository.appending(path: "config.json"))
     #expect(data.split(separator: UInt8(ascii: "\n")).count <= 14)
@@ -43,7 +43,7 @@ struct ConfigurationTests {
     #expect(read == expected)
   }
 
-  @Test("the defaults are those that the documentation argues for")
+  @Test("the defaults are those in the documentation")
   func defaults() throws {
     let configuration = Configuration()
     #expect(configuration.upgrades == ["websocket"])
@@ -193,7 +193,7 @@ struct ConfigurationTests {
     #expect(Configuration.read(Array(written.formatted().utf8), file: "x").configuration == read)
   }
 
-  @Test("health, ejection and tickets can be off")
+  @Test("health checks, ejection and tickets can be off")
   func off() throws {
     let read = try #require(
       configuration(

@@ -124,7 +124,7 @@ struct FormTests {
     #expect(read(.endpoint, "\"\(text)\"").value?.description == expected)
   }
 
-  @Test("a backend behind https is refused by name")
+  @Test("a backend with https is refused with an explanation")
   func httpsBackend() {
     #expect(
       read(.endpoint, "\"HTTPS://app:443\"").message == """
@@ -176,7 +176,7 @@ struct FormTests {
     #expect((read(.path, "\"\(text)\"").value != nil) == isPath)
   }
 
-  @Test("a field that frames messages can't be set, and no value holds a line feed")
+  @Test("a framing field can't be set, and no value contains a line feed")
   func fields() {
     #expect(
       read(.fields, #"{"X-A": "b c", "via": ""}"#).value?.map { "\($0.name)=\($0.value)" }
@@ -190,7 +190,7 @@ struct FormTests {
     }
   }
 
-  @Test("a relative path starts at the directory of the file, an absolute one where it says")
+  @Test("a relative path starts at the directory of the file, an absolute one doesn't")
   func files() {
     #expect(read(.file, "\"certs/a.crt\"").value == "dir/certs/a.crt")
     #expect(read(.file, "\"/certs/a.crt\"").value == "/certs/a.crt")

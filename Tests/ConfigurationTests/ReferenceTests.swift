@@ -8,7 +8,7 @@ import Testing
 
 @Suite("The reference")
 struct ReferenceTests {
-  @Test("the committed pages are what the tables of keys say; print them with martlet reference")
+  @Test("the committed pages match the tables of keys; print them with martlet reference")
   func committed() throws {
     let docs = repository.appending(path: "docs")
     let page = try String(contentsOf: docs.appending(path: "CONFIGURATION.md"), encoding: .utf8)
@@ -32,7 +32,7 @@ struct ReferenceTests {
     }
   }
 
-  @Test("every section that a key refers to is described, and every one described is reached")
+  @Test("every section that a key refers to is described, and every described section is used")
   func complete() {
     var references: Set<String> = []
     func collect(_ json: JSON) {
@@ -50,7 +50,7 @@ struct ReferenceTests {
     #expect(references == Set(Reference.sections.map { "#/$defs/\($0.title.anchor)" }))
   }
 
-  @Test("the examples of the page are configurations without mistakes")
+  @Test("the examples of the page are valid configurations")
   func examples() {
     let blocks = Reference.markdown.components(separatedBy: "```")
     let examples = blocks.filter { $0.hasPrefix("json\n") }.map { $0.dropFirst(5) }
@@ -73,7 +73,7 @@ struct ReferenceTests {
     }
   }
 
-  @Test("the schema accepts what the decoder accepts, and refuses what it refuses by form")
+  @Test("the schema accepts what the decoder accepts, and refuses values of the wrong form")
   func agreement() {
     let checker = SchemaChecker()
     let base = JSONReader.read(Array(Self.sample.utf8)).document

@@ -25,7 +25,7 @@ import Testing
 
   // MARK: Formats
 
-  @Test func `combined is the format that programs for nginx's logs read`() throws {
+  @Test func `the combined format can be read by programs for nginx's logs`() throws {
     let martlet = try martlet(try StubBackend("hello"), log: #""access": "combined""#)
     _ = try martlet.get("/a?b=\"c\\d", "User-Agent: x\"\u{e9}\r\nReferer: http://r/\r\n")
     let line = try #require(lines(martlet, atLeast: 1).first)
@@ -37,7 +37,7 @@ import Testing
         == #""GET /a?b=\x22c\x5Cd HTTP/1.1" 200 5 "http://r/" "x\x22\xC3\xA9""#)
   }
 
-  @Test func `a template of one's own is filled in, and what isn't known is a dash`() throws {
+  @Test func `a custom template is filled in, with a dash for unknown values`() throws {
     let stub = try StubBackend("hello")
     let martlet = try martlet(
       stub, log: #""access": "${method}_$target $status $backend/$attempts $failure $$ $tls""#)
@@ -45,7 +45,7 @@ import Testing
     #expect(lines(martlet, atLeast: 1) == ["GET_/x 200 \(stub.address)/1 - $ -"])
   }
 
-  @Test func `a name that doesn't exist is refused where it stands, with the nearest one`() throws {
+  @Test func `an unknown name is refused with its position and the nearest name`() throws {
     let folder = TemporaryFolder()
     try folder.write(
       #"{ "pools": [{ "backends": ["a:1"] }], "log": { "access": "$time \"$staus" } }"#,
@@ -56,7 +56,7 @@ import Testing
     #expect(check.errors.contains("(did you mean $status?)"))
   }
 
-  @Test func `another format is taken up by a reload`() throws {
+  @Test func `a reload changes the format`() throws {
     let stub = try StubBackend("hello")
     let martlet = try martlet(stub, log: #""access": "$status""#)
     _ = try martlet.get("/")
@@ -75,7 +75,7 @@ import Testing
 
   // MARK: What is logged
 
-  @Test func `of ordinary requests one in so many is logged, of bad ones all`() throws {
+  @Test func `successful requests are sampled, and all failed ones are logged`() throws {
     let martlet = try martlet(
       try StubBackend("hello"), log: #""access": "$target $status $sample", "sample": 5"#,
       rest: #""workers": 1, "routes": [{ "path": "/ok" }]"#)
@@ -124,7 +124,7 @@ import Testing
 
   // MARK: Ids
 
-  @Test func `each request gets an id of its own, which backend and log have`() throws {
+  @Test func `each request gets a unique id, for the backend and the log`() throws {
     let stub = try StubBackend("hello")
     let martlet = try MartletProcess(backends: [stub])
     let wire = try martlet.wire()
@@ -146,7 +146,7 @@ import Testing
     ("X-Request-ID: \(String(repeating: "x", count: 128))\r\n", true),
     ("X-Request-ID: abc\r\nConnection: X-Request-ID\r\n", true),
   ])
-  func `a client's own id is kept if it can be`(_ fields: String, isKept: Bool) throws {
+  func `a client's own id is kept if it is valid`(_ fields: String, isKept: Bool) throws {
     let stub = try StubBackend("hello")
     let martlet = try MartletProcess(
       backends: [stub], rest: #""request-id": "return""#)
@@ -160,7 +160,7 @@ import Testing
     #expect(request[all: "X_Request_ID"] == [])
   }
 
-  @Test func `answers of ours return the id too`() throws {
+  @Test func `Martlet's own answers return the id too`() throws {
     let dead = "127.0.0.1:\(try freePort())"
     let martlet = try MartletProcess(
       MartletProcess.configuration(

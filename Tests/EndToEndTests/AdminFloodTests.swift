@@ -25,7 +25,7 @@ import Testing
     for _ in 0..<count { #expect(try wire.exchange(request("/healthz")).text == "ok\n") }
   }
 
-  @Test func `answers that nobody reads don't pile up`() throws {
+  @Test func `unread answers don't use unlimited memory`() throws {
     let martlet = try start()
     let flood = String(repeating: request("/"), count: 1000)
     let deaf = try (0..<16).map { _ in
@@ -42,7 +42,7 @@ import Testing
     #expect(try martlet.get().status == 200)
   }
 
-  @Test func `strangers who hold every place keep nobody out`() throws {
+  @Test func `unauthenticated clients on all connections don't lock others out`() throws {
     let martlet = try start()
     let strangers = try (0..<200).map { _ in
       let wire = try Wire(port: martlet.adminPort())
@@ -57,7 +57,7 @@ import Testing
     withExtendedLifetime((strangers, more)) {}
   }
 
-  @Test func `a head that trickles has one deadline, however steadily it does`() throws {
+  @Test func `a head that arrives slowly has one deadline`() throws {
     let martlet = try start()
     let wire = try Wire(port: martlet.adminPort())
     eventually("it is closed", atMost: 30) {
@@ -67,7 +67,7 @@ import Testing
     try takeTurns(martlet, 1)
   }
 
-  @Test func `a stranger's body is refused before it is kept, and the answer arrives`() throws {
+  @Test func `an unauthenticated body is refused unread, and the answer arrives`() throws {
     let martlet = try start()
     let wire = try Wire(port: martlet.adminPort())
     let length = 4 << 20
@@ -85,7 +85,7 @@ import Testing
     #expect(large.endsQuietly())
   }
 
-  @Test func `a client that shuts its side after the request gets the answer`() throws {
+  @Test func `a client that half-closes after the request gets the answer`() throws {
     let martlet = try start()
     for target in ["/healthz", "/", "/metrics"] {
       let wire = try Wire(port: martlet.adminPort())
@@ -100,7 +100,7 @@ import Testing
     #expect(try reload.takeResponse().status == 200)
   }
 
-  @Test func `there are only so many streams`() throws {
+  @Test func `the number of streams is limited`() throws {
     let martlet = try start()
     var streams: [Wire] = []
     for _ in 0..<24 {
@@ -130,7 +130,7 @@ import Testing
 
   // MARK: What RFC 9110 asks for
 
-  @Test func `HEAD gets a head alone, also of a stream, and the connection goes on`() throws {
+  @Test func `HEAD gets only a head, also of a stream, and the connection stays open`() throws {
     let martlet = try start()
     let wire = try Wire(port: martlet.adminPort())
     for target in ["/v1/events", "/v1/tap", "/metrics", "/"] {
@@ -153,7 +153,7 @@ import Testing
     #expect(try kept.take(until: "\r\n\r\n").contains("Connection: keep-alive"))
   }
 
-  @Test func `a method that there isn't is told which there are`() throws {
+  @Test func `an unknown method gets a list of the allowed ones`() throws {
     let martlet = try start()
     for (method, target, allowed) in [
       ("GET", "/v1/reload", "POST"), ("POST", "/v1/state", "GET, HEAD"),

@@ -59,7 +59,7 @@ import Testing
     #expect(try status(port, "a-third-token-there-is") == 200)
   }
 
-  @Test func `a token file that is watched is taken up when it changes`() throws {
+  @Test func `a watched token file is loaded when it changes`() throws {
     let stub = try StubBackend()
     let folder = TemporaryFolder()
     try folder.write(first + "\n", to: "token")
@@ -73,7 +73,7 @@ import Testing
     #expect(try status(port, first) == 401)
   }
 
-  @Test func `the one who asks for a reload that ends the own token gets the answer`() throws {
+  @Test func `a reload command that replaces its own token still gets its answer`() throws {
     let stub = try StubBackend()
     let listen = #""listen": "127.0.0.1:0""#
     let martlet = try start(stub, listen + #", "token-file": "one""#)
@@ -113,7 +113,7 @@ import Testing
     #expect(try status(one, nil) == 200)
   }
 
-  @Test func `an address that can't be had makes the configuration refused`() throws {
+  @Test func `a configuration with an unavailable address is refused`() throws {
     let stub = try StubBackend()
     let (one, taken) = (try freePort(), try Listening())
     let martlet = try start(stub, #""listen": "127.0.0.1:\#(one)""#)
@@ -144,7 +144,7 @@ import Testing
     #expect(try answers("three.sock"))
   }
 
-  @Test func `a socket file of another kind is left alone`() throws {
+  @Test func `a file that is no socket is not replaced`() throws {
     let stub = try StubBackend()
     let folder = TemporaryFolder()
     try folder.write("precious", to: "data")
@@ -181,7 +181,7 @@ import Testing
     eventually("it is plain again") { (try? status(port, nil)) == 200 }
   }
 
-  @Test func `what only a restart takes up is named by the reload`() throws {
+  @Test func `a reload names the keys that need a restart`() throws {
     let stub = try StubBackend()
     let martlet = try start(stub, #""socket": "auto""#)
     try martlet.folder.write(

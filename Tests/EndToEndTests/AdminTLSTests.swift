@@ -72,7 +72,7 @@ import Testing
         + ["--ca", certificates.authority] + (name.map(identity) ?? []))
   }
 
-  @Test func `who shows a certificate of the authority may look and change`() throws {
+  @Test func `a client with a certificate of the authority may read and change`() throws {
     let (one, two) = (try StubBackend("one"), try StubBackend("two"))
     let martlet = try start([one, two], clientsMustShow)
     #expect(martlet.log.contains("the admin interface is at https://127.0.0.1:"))
@@ -85,7 +85,7 @@ import Testing
   }
 
   @Test(arguments: [nil, "eve", "old"])
-  func `nobody else is let in, and learns why`(_ name: String?) throws {
+  func `other clients are refused, with the reason`(_ name: String?) throws {
     let martlet = try start([try StubBackend()], clientsMustShow)
     let seen = try curl(martlet, "/healthz", name.map(identity) ?? [])
     #expect(seen.status == "000", "\(seen)")
@@ -97,7 +97,7 @@ import Testing
     #expect(try curl(martlet, "/readyz", identity("ann")).status == "200")
   }
 
-  @Test func `with a token file both are asked for`() throws {
+  @Test func `with a token file both are required`() throws {
     let martlet = try start(
       [try StubBackend()], clientsMustShow + #", "token-file": "token""#,
       token: "a-token-of-some-length")
@@ -109,7 +109,7 @@ import Testing
     #expect(try command(martlet, shown, as: "ann").status == 0)
   }
 
-  @Test func `without an authority it is encrypted, and only shows`() throws {
+  @Test func `without an authority it is encrypted and read-only`() throws {
     let stub = try StubBackend()
     let martlet = try start([stub], "")
     #expect(try curl(martlet, "/metrics").status == "200")
@@ -137,7 +137,7 @@ import Testing
     #expect(try curl(martlet, "/v1/reload", reload + own).status == "200")
   }
 
-  @Test func `a renewed certificate is taken up by a reload`() throws {
+  @Test func `a reload loads a renewed certificate`() throws {
     let martlet = try start([try StubBackend()], "")
     let port = try martlet.adminPort()
     func served() throws -> String {
@@ -162,7 +162,7 @@ import Testing
     }
   }
 
-  @Test func `an address for everybody needs a token or client certificates`() throws {
+  @Test func `an address for all networks needs a token or client certificates`() throws {
     let folder = TemporaryFolder()
     func check(_ admin: String) throws -> CommandResult {
       try folder.write(

@@ -54,7 +54,7 @@ import Testing
     return result.output + result.errors
   }
 
-  @Test func `a fault in a record is answered with its alert, between requests and within one`()
+  @Test func `an invalid record is answered with its alert, between requests and within one`()
     throws
   {
     let martlet = try MartletProcess(backends: [try StubBackend("hello")], listener: tls)
@@ -78,7 +78,7 @@ import Testing
     }
   }
 
-  @Test func `under TLS 1.2 as well`() throws {
+  @Test func `an invalid record is answered with its alert under TLS 1.2 as well`() throws {
     let martlet = try MartletProcess(backends: [try StubBackend("hello")], listener: tls)
     for fault in [Fault.forged, .changeCipherSpec] {
       let client = try HostileTLS(martlet.wire(), .tls12)

@@ -31,7 +31,7 @@ import Testing
   ]
 
   @Test(arguments: faults)
-  func `strict refuses and says why`(_ fault: (String, String, Bool)) throws {
+  func `strict refuses, with the reason`(_ fault: (String, String, Bool)) throws {
     let stub = try answering(fault.0, closes: fault.2)
     let martlet = try MartletProcess(backends: [stub])
     let wire = try martlet.wire()
@@ -45,7 +45,7 @@ import Testing
   }
 
   @Test(arguments: faults)
-  func `tolerant repairs, counts, names, and doesn't use the connection again`(
+  func `tolerant repairs, counts and logs, and doesn't reuse the connection`(
     _ fault: (String, String, Bool)
   ) throws {
     let stub = try answering(fault.0, closes: fault.2)
@@ -76,7 +76,7 @@ import Testing
     ),
     ("HTTP/1.1 200 OK\r\nContent-Length 2\r\n\r\nok", "missing-colon"),
   ])
-  func `what could move a boundary gets 502 from a tolerant pool too`(
+  func `an error that could move a message boundary gets 502 from a tolerant pool too`(
     _ bytes: String, _ reason: String
   ) throws {
     let stub = try answering(bytes)
@@ -86,7 +86,7 @@ import Testing
     #expect(line["reason"] as? String == reason)
   }
 
-  @Test func `a check puts up with what the pool does`() throws {
+  @Test func `a health check tolerates what the pool tolerates`() throws {
     let stub = try answering("HTTP/1.0 200 OK\nContent-Length: 2\n\nok", closes: true)
     let martlet = try MartletProcess(
       backends: [stub],
@@ -108,7 +108,7 @@ import Testing
   }
 
   @Test(arguments: [(500, 10), (1, 60_000)])
-  func `heads larger than those of requests may be pass`(_ fields: Int, _ size: Int) throws {
+  func `response heads may be larger than request heads`(_ fields: Int, _ size: Int) throws {
     let stub = try answering(Self.head(fields: fields, size: size))
     let martlet = try MartletProcess(backends: [stub])
     let answer = try martlet.get()
@@ -124,7 +124,7 @@ import Testing
   ]
 
   @Test(arguments: reflections)
-  func `what a client can make a page answer isn't blamed on the backend, and is named`(
+  func `an error that a client can cause isn't blamed on the backend, and is logged by name`(
     _ piece: String, _ count: Int, _ reason: String
   ) throws {
     let value = String(repeating: piece, count: count)
@@ -145,7 +145,7 @@ import Testing
   }
 
   @Test(arguments: ["\u{16}\u{3}\u{1}garbage", "SSH-2.0-x\r\n\r\n", "HTTP/3.0 200 OK\r\n\r\n"])
-  func `a backend that speaks something else is ejected`(_ bytes: String) throws {
+  func `a backend that doesn't speak HTTP is ejected`(_ bytes: String) throws {
     let stub = try answering(bytes, closes: true)
     let other = try StubBackend("ok")
     let martlet = try MartletProcess(

@@ -86,7 +86,7 @@ import Testing
     for wire in held { #expect(try wire.takeResponse().status == 200) }
   }
 
-  @Test func `random uses all`() throws {
+  @Test func `random uses all backends`() throws {
     let stubs = try ["a", "b", "c"].map { try StubBackend($0) }
     let martlet = try MartletProcess(backends: stubs, pool: #""strategy": "random""#)
     let wire = try martlet.wire()
@@ -147,7 +147,7 @@ import Testing
     #expect(Set(try (0..<4).map { _ in try martlet.get().text }) == ["small", "large"])
   }
 
-  @Test func `503 when every backend has as many requests as it may`() throws {
+  @Test func `503 when every backend is at its limit`() throws {
     let only = try Holding("only")
     let martlet = try MartletProcess(
       backends: [Detailed(backend: only.stub, keys: #""max-connections": 1"#)])
@@ -162,7 +162,7 @@ import Testing
     #expect(try martlet.get().text == "only")
   }
 
-  @Test func `a backup serves only while nobody else does`() throws {
+  @Test func `a backup serves only while no other backend is available`() throws {
     let main = try Nginx("main")
     let backup = try StubBackend("backup")
     let martlet = try MartletProcess(

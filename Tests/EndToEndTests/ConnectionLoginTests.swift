@@ -106,7 +106,7 @@ import Testing
       backends: sites.map(\.stub), pool: #""health": "off""#, rest: rest, flags: ["--workers", "1"])
   }
 
-  @Test func `nobody else gets the connection by which a client has logged in`() throws {
+  @Test func `no other client gets the connection on which a client has logged in`() throws {
     let sites = [try Site(), try Site()]
     let martlet = try martlet(sites)
     let alice = try martlet.wire()
@@ -125,7 +125,7 @@ import Testing
     #expect(try bob.get().text == "bob")
   }
 
-  @Test func `curl logs in by NTLM and stays logged in, and its connections end with it`() throws {
+  @Test func `curl logs in by NTLM and stays logged in; both connections end together`() throws {
     let site = try Site()
     let martlet = try martlet([site])
     let address = "http://127.0.0.1:\(martlet.port)/"
@@ -136,7 +136,7 @@ import Testing
     eventually("the connection has ended") { !hasEstablishedConnection(toPort: site.stub.port) }
   }
 
-  @Test func `when the backend hangs up, the client's connection ends too`() throws {
+  @Test func `when the backend closes the connection, the client's ends too`() throws {
     let site = try Site()
     let martlet = try martlet([site])
     let alice = try martlet.wire()
@@ -155,7 +155,7 @@ import Testing
     #expect(alice.endsQuietly())
   }
 
-  @Test func `a request of somebody who is logged in is never tried again as nobody`() throws {
+  @Test func `a request on a logged-in connection is never retried on another one`() throws {
     let sites = [try Site(), try Site()]
     let martlet = try martlet(sites)
     let alice = try martlet.wire()
@@ -166,7 +166,7 @@ import Testing
     #expect(sites.flatMap { $0.stub.requests }.count { $0.target == "/die" } == 1)
   }
 
-  @Test func `a client who is logged in stays with its backend when that one is drained`() throws {
+  @Test func `a logged-in client stays with its backend when that one is drained`() throws {
     let sites = [try Site(), try Site()]
     let martlet = try martlet(sites)
     let alice = try martlet.wire()
@@ -180,7 +180,7 @@ import Testing
     #expect(try alice.get().text == "alice")
   }
 
-  @Test func `a client whose backend is taken away hears it, and begins anew`() throws {
+  @Test func `a logged-in client whose backend is removed gets 503 and a close`() throws {
     let sites = [try Site(), try Site()]
     let martlet = try MartletProcess(
       MartletProcess.configuration(backends: [sites[0].stub]), ["--workers", "1"], keeping: sites)
@@ -196,7 +196,7 @@ import Testing
     #expect(alice.endsQuietly())
   }
 
-  @Test func `a client's connection has eight logins at most`() throws {
+  @Test func `a client's connection has at most eight logins`() throws {
     let sites = try (0..<9).map { _ in try Site() }
     let pools = sites.indices.map {
       #"{ "name": "p\#($0)", "backends": [\#(sites[$0].stub.json)], "health": "off" }"#

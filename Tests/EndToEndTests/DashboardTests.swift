@@ -29,7 +29,7 @@ import Testing
   private static let requestsMove =
     #"Number(document.getElementById("requests")?.textContent.replaceAll(",", "")) > 0"#
 
-  @Test func `it loads without an error, and its numbers move under load`() throws {
+  @Test func `it loads without an error, and its numbers change under load`() throws {
     let stub = try StubBackend()
     let martlet = try MartletProcess(
       backends: [stub], rest: #""admin": { "listen": "127.0.0.1:0" }"#)
@@ -50,7 +50,7 @@ import Testing
     #expect((results[5] as? [Any])?.isEmpty == true, "\(results[5])")
   }
 
-  @Test func `behind a token it drains a backend at the press of a button`() throws {
+  @Test func `with a token, its button drains a backend`() throws {
     let (one, two) = (try StubBackend("one"), try StubBackend("two"))
     let martlet = try MartletProcess(
       backends: [one, two],

@@ -22,11 +22,11 @@ import Testing
   ]
 
   @Test(arguments: paths)
-  func `every command and configuration of a page does what it says`(_ path: String) throws {
+  func `every command and configuration of a page works as described`(_ path: String) throws {
     try Rehearsal(DocumentedPage(path)).carryOut()
   }
 
-  @Test func `what isn't run is known, and why`() throws {
+  @Test func `the blocks that are not run are listed, with the reason`() throws {
     var counts: [String: Int] = [:]
     for path in Self.paths {
       for case .notRun(let reason) in try DocumentedPage(path).steps.map(\.kind) {

@@ -11,7 +11,7 @@ import Testing
   private func dead() throws -> String { "127.0.0.1:\(try freePort())" }
 
   @Test(arguments: ["/", "/none"])
-  func `the form is the client's, and the request is found in the log by what it says`(
+  func `the form is the one that the client prefers, and its id leads to the log line`(
     _ path: String
   ) throws {
     // One is answered within an exchange, the other before there is an exchange.
@@ -47,7 +47,7 @@ import Testing
   }
 
   @Test(arguments: ["/", "/none"])
-  func `HEAD is told how long the page would be`(_ path: String) throws {
+  func `HEAD gets the length of the page`(_ path: String) throws {
     let martlet = try MartletProcess(
       backends: [try dead()], pool: #""health": "off""#,
       rest: #""routes": [{ "match": "exact" }]"#)
@@ -107,7 +107,7 @@ import Testing
       """, in: folder, keeping: [stub])
   }
 
-  @Test func `the operator's pages stand in for ours, never for a backend's`() throws {
+  @Test func `the operator's pages replace ours, and never a backend's`() throws {
     let martlet = try paged()
     let page = try martlet.get("/dead", "X-Request-ID: <1>\r\n")
     #expect(page.status == 502 && page.text == "<p>502 sorry &lt;1&gt;</p>")
@@ -130,7 +130,7 @@ import Testing
     #expect(try martlet.get("/dead").text == "502 anew")
   }
 
-  @Test func `check finds pages that are none`() throws {
+  @Test func `check finds invalid pages`() throws {
     let folder = TemporaryFolder()
     try Data([0xFF]).write(to: URL(filePath: folder.path("latin.html")))
     try folder.write(String(repeating: "{status}", count: 33), to: "many.txt")

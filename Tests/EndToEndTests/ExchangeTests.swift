@@ -12,7 +12,7 @@ import Testing
     #expect(answers[0..<3] == answers[3..<6] && answers[3..<6] == answers[6..<9])
   }
 
-  @Test func `an HTTP 1.0 client gets an answer that it understands, and the end`() throws {
+  @Test func `an HTTP 1.0 client gets an answer that it understands, and a close`() throws {
     let stub = try StubBackend { _, wire in
       try wire.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n")
       return true
@@ -51,7 +51,7 @@ import Testing
   }
 
   @Test(arguments: [204, 304])
-  func `a response that has no body by its status keeps the connection in step`(
+  func `after a response without a body by its status the connection is in sync`(
     _ status: Int
   ) throws {
     let stub = try StubBackend { request, wire in
@@ -155,7 +155,7 @@ import Testing
     #expect(stub.lastRequest?.text == "body")
   }
 
-  @Test func `a final answer in place of 100 reaches a client that still waits`() throws {
+  @Test func `a final answer instead of a 100 reaches a client that still waits`() throws {
     let stub = try StubBackend { _, wire in
       try wire.send("HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno")
       return false
@@ -188,7 +188,7 @@ import Testing
     #expect(answer.status == 413)
   }
 
-  @Test func `an answer before the end of the upload reaches a client that goes on`() throws {
+  @Test func `an answer before the end of the upload reaches a client that still sends`() throws {
     let stub = try StubBackend { _, wire in
       try wire.send("HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\nno")
       _ = try wire.takeRest()
@@ -208,7 +208,7 @@ import Testing
   /// The response is complete for the backend, but its end doesn't fit into the kernel's buffers
   /// yet, at least for some of these sizes.
   @Test(arguments: [150_000, 160_000, 170_000, 180_000, 190_000])
-  func `a request that comes while its client takes the last answer is not forgotten`(
+  func `a request that arrives while its client still reads the last answer is not lost`(
     _ size: Int
   ) throws {
     let body = String(repeating: "x", count: size)
@@ -279,7 +279,7 @@ import Testing
     #expect(wire.endsQuietly())
   }
 
-  @Test func `connections to backends are used again`() throws {
+  @Test func `connections to backends are reused`() throws {
     let stub = try StubBackend()
     let martlet = try MartletProcess(
       backends: [stub], pool: #""health": "off""#, flags: ["--workers", "1"])
@@ -287,7 +287,7 @@ import Testing
     #expect(stub.connectionCount == 1)
   }
 
-  @Test func `a stale connection to a backend costs the client nothing`() throws {
+  @Test func `a stale connection to a backend causes no error for the client`() throws {
     // Closes after each response without announcing it.
     let stub = try StubBackend { _, wire in
       try wire.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
@@ -304,7 +304,7 @@ import Testing
         "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n").text == "ok")
   }
 
-  @Test func `a slow sender is answered as well as a fast one`() throws {
+  @Test func `a slow sender gets the same answer as a fast one`() throws {
     let stub = try StubBackend()
     let martlet = try MartletProcess(backends: [stub])
     let wire = try martlet.wire()

@@ -4,7 +4,7 @@ import Foundation
 import Testing
 
 @Suite(.serialized) struct ExhaustionTests {
-  @Test func `without a free descriptor it waits idle, serves whom it has, and recovers`() throws {
+  @Test func `without a free descriptor it doesn't spin, serves on, and recovers`() throws {
     let stub = try StubBackend("hello")
     let martlet = try MartletProcess(
       backends: [stub], pool: #""health": "off", "keep-alive": { "idle": "300s" }"#,
@@ -34,7 +34,7 @@ import Testing
     #expect(try martlet.get().text == "hello")
   }
 
-  @Test func `without a free descriptor the admin interface waits idle too, and recovers`() throws {
+  @Test func `without a free descriptor the admin interface doesn't spin either`() throws {
     let martlet = try MartletProcess(
       backends: [try StubBackend()], rest: #""admin": { "listen": "127.0.0.1:0" }"#,
       flags: ["--workers", "1"])
@@ -72,7 +72,7 @@ import Testing
     #expect(metrics.text.contains("\nmartlet_upstream_connections_idle 7\n"))
   }
 
-  @Test func `few descriptors mean fewer clients, so that backends can still be dialled`() throws {
+  @Test func `with few descriptors fewer clients are accepted, to keep some for backends`() throws {
     let stub = try StubBackend("hello")
     let martlet = try MartletProcess(
       backends: [stub], flags: ["--workers", "2"], wrapper: ["prlimit", "--nofile=100:100"])

@@ -17,7 +17,7 @@ import Testing
   }
 
   @Test(arguments: [true, false])
-  func `a killed backend costs no answer, and comes back into rotation`(
+  func `a killed backend causes no error, and comes back into rotation`(
     _ keepsAlive: Bool
   ) throws {
     let nginxes = try ["a", "b", "c"].map { try Nginx($0) }
@@ -51,7 +51,7 @@ import Testing
   }
 
   /// Otherwise the client may assume that the connection was closed while idle, and send it again.
-  @Test func `an answer that is cut off shows what there was of it`() throws {
+  @Test func `an answer that is cut off is delivered as far as it came`() throws {
     let folder = TemporaryFolder()
     let dying = try StubBackend { _, wire in
       _ = poll { FileManager.default.fileExists(atPath: folder.path("go")) }
@@ -75,7 +75,7 @@ import Testing
     #expect(wire.endsQuietly())
   }
 
-  @Test func `an answer that is cut off takes nothing along of the one before it`() throws {
+  @Test func `an answer that is cut off doesn't damage the one before it`() throws {
     let whole = String(repeating: "x", count: 100_000)
     let stub = try StubBackend { request, wire in
       if request.target == "/whole" {
@@ -99,7 +99,7 @@ import Testing
   }
 
   /// An HTTP/1.0 response without a length is complete when the connection ends.
-  @Test func `an answer that the second signal cuts off does not look whole`() throws {
+  @Test func `an answer that the second signal cuts off does not look complete`() throws {
     let whole = String(repeating: "x", count: 160_000)
     let stub = try StubBackend { _, wire in
       try wire.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
@@ -118,7 +118,7 @@ import Testing
     #expect(throws: HarnessError.self) { try wire.takeRest() }
   }
 
-  @Test func `a backend that dies in the middle of an answer costs that answer only`() throws {
+  @Test func `a backend that dies in the middle of an answer breaks only that answer`() throws {
     let whole = try StubBackend("whole")
     let dying = try StubBackend { _, wire in
       try wire.send("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nshort")
@@ -229,7 +229,7 @@ import Testing
     #expect(attempts.contains { $0.first?["status"] as? Int == 503 && $0.count == 2 })
   }
 
-  @Test func `a backend that took too long isn't asked again`() throws {
+  @Test func `a backend that was too slow isn't tried again`() throws {
     let silent = try StubBackend { _, wire in
       _ = try wire.takeRest()
       return false
@@ -263,7 +263,7 @@ import Testing
     #expect(line["retry"] == nil)
   }
 
-  @Test func `a client that goes away ends the request at the backend, and is no failure of it`()
+  @Test func `a client that leaves ends the request at the backend, without blame`()
     throws
   {
     let cancelled = Mutex(0)

@@ -35,7 +35,7 @@ import Testing
       "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
     ],
   ])
-  func `interim answers before the answer don't fail a check, be they in one segment with it`(
+  func `interim answers don't fail a check, even in one segment with the final one`(
     _ segments: [String]
   ) throws {
     let stub = try StubBackend { _, wire in
@@ -46,7 +46,7 @@ import Testing
     eventually("it is up") { serves(martlet) }
   }
 
-  @Test func `a flood of interim answers fails the check, and keeps nobody from being served`()
+  @Test func `a flood of interim answers fails the check, and doesn't disturb other clients`()
     throws
   {
     let interim = String(repeating: "HTTP/1.1 102 Processing\r\n\r\n", count: 1000)
@@ -64,7 +64,7 @@ import Testing
     #expect(try martlet.get("/ping").status == 200)
   }
 
-  @Test func `backends are checked at the port that is given for it`() throws {
+  @Test func `backends are checked at the configured port`() throws {
     let app = try StubBackend("app")
     let management = try StubBackend("healthy")
     let martlet = try MartletProcess(

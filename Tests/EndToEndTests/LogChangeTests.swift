@@ -108,7 +108,7 @@ import Testing
   }
 
   /// As under systemd, where /dev/stdout is a socket and can't be opened.
-  @Test func `the log goes to the standard output where that is a socket, whatever it is called`()
+  @Test func `the log goes to the standard output if that is a socket, with any of its names`()
     throws
   {
     let stub = try StubBackend()

@@ -45,7 +45,7 @@ import Testing
     (try? martlet.get("/named").status) == 200
   }
 
-  @Test func `a silent name server keeps neither the start nor other pools waiting`() throws {
+  @Test func `a name server that doesn't answer delays neither the start nor other pools`() throws {
     let martlet = try start(configuration("one.test", "two.test"))
     #expect(try martlet.get().text == "plain")
     #expect(try martlet.get("/named").status == 503)
@@ -58,12 +58,12 @@ import Testing
     #expect(resolver.count("one.test") == 1)
   }
 
-  @Test func `a silent name server keeps no signal from being heeded`() throws {
+  @Test func `a name server that doesn't answer delays no signal`() throws {
     let martlet = try start(configuration("one.test"))
     #expect(try martlet.terminate() == 0)
   }
 
-  @Test func `SIGTERM within the start ends it`() throws {
+  @Test func `SIGTERM during the start ends it`() throws {
     let folder = TemporaryFolder()
     try folder.write(configuration("one.test"), to: "config.json")
     let child = try MartletProcess.start(
@@ -73,7 +73,7 @@ import Testing
     #expect(try child.waitForExit() == 0)
   }
 
-  @Test func `a reload goes by the last addresses while a name server is silent`() throws {
+  @Test func `a reload uses the last addresses while a name server doesn't answer`() throws {
     try resolver.answer("one.test", "127.0.0.1")
     let martlet = try start(configuration("one.test"))
     #expect(isServed(martlet))
@@ -91,7 +91,7 @@ import Testing
     }
   }
 
-  @Test func `an upgrade hands the last addresses over`() throws {
+  @Test func `an upgrade passes the last addresses on`() throws {
     let installed = try Installed()
     try resolver.answer("one.test", "127.0.0.1")
     let text = configuration("one.test", rest: #""process": { "pid-file": "pid" }"#)

@@ -57,7 +57,7 @@ import Testing
     }
   }
 
-  @Test func `every operation answers as it is described`() throws {
+  @Test func `every operation responds as described`() throws {
     let (one, two) = (try StubBackend("one"), try StubBackend("two"))
     let martlet = try MartletProcess(
       backends: [one, two],

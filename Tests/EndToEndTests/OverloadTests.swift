@@ -10,7 +10,7 @@ private final class Gate: Sendable {
 }
 
 @Suite(.serialized) struct OverloadTests {
-  @Test func `without memory new requests get 503, and what is in progress goes on`() throws {
+  @Test func `without memory new requests get 503, and current ones continue`() throws {
     let gate = Gate()
     let stub = try StubBackend { request, wire in
       try wire.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello")
@@ -51,7 +51,7 @@ private final class Gate: Sendable {
     try eventually("all is well") { try martlet.get().text == "helloworld" }
   }
 
-  @Test func `many connections make idle ones end, and cost nobody an answer`() throws {
+  @Test func `with many connections idle ones are closed, and no answer is lost`() throws {
     let martlet = try MartletProcess(
       backends: [try StubBackend("hello")], rest: #""limits": { "connections": 20 }"#)
     let wires = try (0..<18).map { _ in

@@ -87,7 +87,7 @@ import Testing
 
   // MARK: systemd and logrotate
 
-  @Test func `systemd finds nothing wrong with the units, and little that they expose`() throws {
+  @Test func `systemd accepts the units, and finds little exposure`() throws {
     for name in ["martlet.service", "martlet.socket"] {
       let unit = try text("packaging/\(name)")
       try folder.write(
@@ -152,7 +152,7 @@ import Testing
 
   // MARK: Image and Kubernetes
 
-  @Test func `the image is built as a release is, and its health check asks the process`() throws {
+  @Test func `the image is built like a release; its health check queries the process`() throws {
     let image = try text("Dockerfile")
     func words(_ text: Substring) -> [Substring] {
       text.split { $0 == " " || $0 == "\n" || $0 == "\\" }
@@ -223,7 +223,7 @@ import Testing
     }
   }
 
-  @Test func `what the manifests configure answers their probes, and scrapes with the token`()
+  @Test func `the configuration in the manifests answers their probes, and scrapes with the token`()
     throws
   {
     let stub = try StubBackend("hello")

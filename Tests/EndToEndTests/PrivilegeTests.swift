@@ -58,7 +58,7 @@ import Testing
     chown(certificates.folder.path("server.key"), entry.pw_uid, entry.pw_gid)
   }
 
-  @Test func `root becomes the user with every thread, and keeps low ports alone`() throws {
+  @Test func `root becomes the user in every thread, and can still bind low ports`() throws {
     let stub = try StubBackend("hello")
     guard isRoot else { return try refusedToOthers(stub) }
     let installed = try installedForUser()
@@ -129,7 +129,7 @@ import Testing
     #expect(said.output == "hello", "\(said.errors)")
   }
 
-  @Test func `a user that isn't there is named`() throws {
+  @Test func `an error names a user that doesn't exist`() throws {
     let stub = try StubBackend("hello")
     let folder = TemporaryFolder()
     try folder.write(

@@ -49,7 +49,7 @@ import Testing
       "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\(accept)\r\n")
   }
 
-  @Test func `who asks for OpenMetrics gets it as it is specified, with the same series`() throws {
+  @Test func `a client that asks for OpenMetrics gets it, with the same series`() throws {
     let martlet = try MartletProcess(
       backends: [try StubBackend(), "127.0.0.1:1"], pool: #""name": "app", "health": "off""#,
       rest: #""admin": { "listen": "127.0.0.1:0" }"#)
@@ -94,7 +94,7 @@ import Testing
     #expect(faults.contains { $0.contains(fault) }, "\(faults)")
   }
 
-  @Test func `alerts and dashboard ask for metrics that there are`() throws {
+  @Test func `alerts and dashboard use existing metrics`() throws {
     let martlet = try MartletProcess(
       backends: [try StubBackend()], rest: #""admin": { "listen": "127.0.0.1:0" }"#)
     let port = try martlet.adminPort()

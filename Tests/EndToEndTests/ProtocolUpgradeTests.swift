@@ -87,7 +87,7 @@ import Testing
     #expect(!martlet.log.contains("ejected"))
   }
 
-  @Test func `what follows the body of an upgrade that is refused is the next request`() throws {
+  @Test func `bytes after the body of a refused upgrade are the next request`() throws {
     let stub = try StubBackend("ok")
     let martlet = try MartletProcess(backends: [stub])
     let wire = try martlet.wire()

@@ -35,7 +35,7 @@ import Testing
     #expect(load.stop().errors == [])
   }
 
-  @Test func `a port that another process has is refused at a reload, whatever is open here`()
+  @Test func `a reload refuses a port of another process, whatever is open here`()
     throws
   {
     let stub = try StubBackend("hello")
@@ -52,7 +52,7 @@ import Testing
     #expect(try Wire(port: port).get().text == "hello")
   }
 
-  @Test func `a reload under load drops nothing, and new backends are used`() throws {
+  @Test func `a reload under load drops no request, and new backends are used`() throws {
     let old = try StubBackend("old")
     let new = try StubBackend("new")
     let martlet = try MartletProcess(backends: [old])
@@ -90,7 +90,7 @@ import Testing
     #expect(try wire.get().text == "new")
   }
 
-  @Test func `an answer gets the fields that its request's configuration wants`() throws {
+  @Test func `an answer gets the fields of its request's configuration`() throws {
     let folder = TemporaryFolder()
     let stub = try StubBackend { request, wire in
       if request.target == "/slow" {
@@ -123,7 +123,7 @@ import Testing
       "pools": [{ "backends": ["127.0.0.1:1"] }] }
     """#,
   ])
-  func `a broken file is refused, with the reason, and the old one goes on`(
+  func `an invalid file is refused with the reason, and the old one stays in force`(
     _ broken: String
   ) throws {
     let stub = try StubBackend("old")
@@ -252,7 +252,7 @@ import Testing
     eventually("it is plain again") { (try? martlet.get()) != nil }
   }
 
-  @Test func `a reload keeps what is known of backends`() throws {
+  @Test func `a reload keeps the state of backends`() throws {
     let stub = try StubBackend("up")
     let dead = "127.0.0.1:\(try freePort())"
     let pool = #""health": { "interval": "100ms", "fast-interval": "100ms", "fall": 1 }"#
@@ -295,7 +295,7 @@ import Testing
     #expect(try martlet.accessLines().count == 3)
   }
 
-  @Test func `in its lame-duck time Martlet serves on, and says that it ends where it is asked`()
+  @Test func `during lame duck Martlet still serves, and draining-status reports the shutdown`()
     throws
   {
     let martlet = try MartletProcess(
@@ -317,7 +317,7 @@ import Testing
     _ = try martlet.process.waitForExit()
   }
 
-  @Test func `SIGTERM under load costs no answer that was begun`() throws {
+  @Test func `SIGTERM under load breaks no answer that has begun`() throws {
     let stub = try StubBackend("ok")
     let martlet = try MartletProcess(backends: [stub])
     let load = Load(martlet, clients: 4)
@@ -328,7 +328,7 @@ import Testing
     #expect(errors.allSatisfy { $0.contains("can't connect") }, "\(Set(errors))")
   }
 
-  @Test func `a second signal ends at once, and the exit status says what was cut`() throws {
+  @Test func `a second signal ends at once, and the exit status reports cut connections`() throws {
     let folder = TemporaryFolder()
     let stub = try StubBackend.halving(until: folder.path("never"))
     let martlet = try MartletProcess(backends: [stub])
@@ -342,7 +342,7 @@ import Testing
     try folder.write("", to: "never")
   }
 
-  @Test func `draining ends at its limit`() throws {
+  @Test func `draining ends at its timeout`() throws {
     let folder = TemporaryFolder()
     let stub = try StubBackend.halving(until: folder.path("never"))
     let martlet = try MartletProcess(backends: [stub], rest: #""limits": { "drain": "300ms" }"#)
@@ -404,7 +404,7 @@ import Testing
     #expect(lines.allSatisfy { $0["status"] as? Int == 200 })
   }
 
-  @Test func `SIGUSR1 opens the access log anew`() throws {
+  @Test func `SIGUSR1 reopens the access log`() throws {
     let stub = try StubBackend("hello")
     let martlet = try MartletProcess(backends: [stub])
     _ = try martlet.get("/before")
@@ -421,7 +421,7 @@ import Testing
     #expect(martlet.folder.read("access.log.1").contains("/before"))
   }
 
-  @Test func `a full disk under the access log keeps nobody from being served`() throws {
+  @Test func `a full disk of the access log doesn't stop the service`() throws {
     let stub = try StubBackend("hello")
     let martlet = try MartletProcess(
       """
@@ -435,7 +435,7 @@ import Testing
     #expect(try martlet.terminate() == 0)
   }
 
-  @Test func `nobody who reads the standard output is no reason to end`() throws {
+  @Test func `a standard output without a reader doesn't stop the service`() throws {
     let stub = try StubBackend("hello")
     let folder = TemporaryFolder()
     try folder.write(

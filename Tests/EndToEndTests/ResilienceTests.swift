@@ -83,7 +83,7 @@ import Testing
     #expect(lines.map { $0["queued_ms"] != nil } == [false, true, true, true])
   }
 
-  @Test func `a full line is answered with 503 and named in the log`() throws {
+  @Test func `a full queue is answered with 503 and named in the log`() throws {
     let gated = try Gated()
     let martlet = try narrow(gated, queue: #"{ "size": 1, "timeout": "1h" }"#)
     let first = try begin("/0", martlet)
@@ -96,7 +96,7 @@ import Testing
     try eventually("it is named") { try lines(martlet, failing: "queue-full").count == 1 }
   }
 
-  @Test func `a wait in vain is answered with 503 and named in the log`() throws {
+  @Test func `a queue timeout is answered with 503 and named in the log`() throws {
     let gated = try Gated()
     let martlet = try narrow(gated, queue: #"{ "timeout": "300ms" }"#)
     let first = try begin("/0", martlet)
@@ -120,7 +120,7 @@ import Testing
     try eventually("it is named") { try lines(martlet, failing: "all-full").count == 1 }
   }
 
-  @Test func `a client that goes away leaves the line`() throws {
+  @Test func `a client that goes away leaves the queue`() throws {
     let gated = try Gated()
     let martlet = try narrow(gated, queue: #"{ "size": 1, "timeout": "1h" }"#)
     let first = try begin("/0", martlet)
@@ -137,7 +137,7 @@ import Testing
     #expect((line["attempts"] as? [Any])?.isEmpty == true)
   }
 
-  @Test func `requests that wait for a backend which goes down don't wait on`() throws {
+  @Test func `requests that wait for a backend are answered when it goes down`() throws {
     let isIll = Switch()
     let checked = try StubBackend { request, wire in
       if request.target == "/health" {
@@ -172,7 +172,7 @@ import Testing
     func turnOn() { state.store(true, ordering: .releasing) }
   }
 
-  @Test func `a place that one worker gives back goes to whoever waits on another`() throws {
+  @Test func `a slot that one worker releases goes to a request that waits on another`() throws {
     let gated = try Gated()
     gated.letGo("*")
     let martlet = try MartletProcess(
@@ -220,7 +220,7 @@ import Testing
     answer["Set-Cookie"].map { String($0.prefix(while: { $0 != ";" })) }
   }
 
-  @Test func `a cookie keeps a client with its backend, until that one dies`() throws {
+  @Test func `a cookie keeps a client on its backend, until that one dies`() throws {
     let nginxes = try ["a", "b", "c"].map { try Nginx($0) }
     let martlet = try MartletProcess(
       backends: nginxes, pool: #""stickiness": "home", "health": "off""#)
@@ -250,7 +250,7 @@ import Testing
     }
   }
 
-  @Test func `of several cookies the one that leads to a living backend counts`() throws {
+  @Test func `of several cookies the one of an available backend is used`() throws {
     let stubs = try (0..<3).map { try StubBackend("\($0)") }
     let martlet = try MartletProcess(
       backends: stubs, pool: #""stickiness": "home", "health": "off""#)
@@ -265,7 +265,7 @@ import Testing
     }
   }
 
-  @Test func `curl with a cookie jar stays, and over TLS the cookie is kept to HTTPS`() throws {
+  @Test func `curl with a cookie jar stays, and over TLS the cookie is Secure`() throws {
     let stubs = try ["a", "b", "c"].map { try StubBackend($0) }
     let certificates = try Certificates()
     let martlet = try MartletProcess(
@@ -315,7 +315,7 @@ import Testing
 
   // MARK: Logs
 
-  @Test func `a pool that fails open says so`() throws {
+  @Test func `a pool that fails open logs it`() throws {
     let stub = try StubBackend { request, wire in
       let status = request.target == "/health" ? "500 Ill" : "200 OK"
       try wire.send("HTTP/1.1 \(status)\r\nContent-Length: 0\r\n\r\n")
@@ -334,7 +334,7 @@ import Testing
     #expect(attempts.last?["fail_open"] as? Bool == true)
   }
 
-  @Test func `a retry that the budget refuses stands in the log`() throws {
+  @Test func `a retry that the budget refuses is logged`() throws {
     let stubs = try (0..<2).map { _ in
       try StubBackend { _, wire in
         try wire.send("HTTP/1.1 503 Ill\r\nContent-Length: 3\r\n\r\nill")

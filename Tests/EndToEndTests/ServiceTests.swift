@@ -6,7 +6,7 @@ import Testing
 @Suite(.serialized) struct ServiceTests {
   // MARK: Notifications
 
-  @Test func `systemd is told when it serves, reloads and stops`() throws {
+  @Test func `systemd is notified when Martlet serves, reloads and stops`() throws {
     let stub = try StubBackend("hello")
     let folder = TemporaryFolder()
     let supervisor = try Supervisor(folder.path("notify"))
@@ -30,7 +30,7 @@ import Testing
     #expect(supervisor.isQuiet)
   }
 
-  @Test func `at an upgrade the old process names the new one, which tells the rest`() throws {
+  @Test func `at an upgrade the old process names the new one, which notifies later`() throws {
     let stub = try StubBackend("hello")
     let installed = try Installed()
     let supervisor = try Supervisor("@martlet-\(UInt64.random(in: 0 ... .max))")
@@ -49,7 +49,7 @@ import Testing
     eventually("it ends") { !isAlive(successor) }
   }
 
-  @Test func `a failed upgrade is nothing to tell`() throws {
+  @Test func `a failed upgrade is not notified`() throws {
     let stub = try StubBackend("hello")
     let installed = try Installed()
     let supervisor = try Supervisor(installed.folder.path("notify"))
@@ -64,7 +64,7 @@ import Testing
     #expect(supervisor.next() == ["STOPPING=1"])
   }
 
-  @Test func `a supervisor that is gone is no reason not to serve`() throws {
+  @Test func `Martlet serves even if its supervisor is gone`() throws {
     let stub = try StubBackend("hello")
     let folder = TemporaryFolder()
     let martlet = try MartletProcess(
@@ -122,7 +122,7 @@ import Testing
     #expect(try martlet.waitForExit() == 0)
   }
 
-  @Test func `sockets that are meant for another process are left alone`() throws {
+  @Test func `sockets that are meant for another process are ignored`() throws {
     let stub = try StubBackend("hello")
     let folder = TemporaryFolder()
     try folder.write(
@@ -135,7 +135,7 @@ import Testing
     #expect(martlet.errorText.contains("Address already in use"))
   }
 
-  @Test func `a socket for both protocols is refused with what to do about it`() throws {
+  @Test func `a socket for both IP versions is refused with advice`() throws {
     let folder = TemporaryFolder()
     try folder.write(
       """

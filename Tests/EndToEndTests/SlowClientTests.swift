@@ -14,7 +14,7 @@ import Testing
     }
   }
 
-  @Test func `408 for a head that comes byte by byte, however steadily`() throws {
+  @Test func `408 for a head that arrives byte by byte`() throws {
     let stub = try StubBackend()
     let martlet = try MartletProcess(backends: [stub], rest: #""limits": { "head": "500ms" }"#)
     let wire = try martlet.wire()
@@ -41,7 +41,7 @@ import Testing
     #expect(try martlet.get().status == 200)
   }
 
-  @Test func `a slow body is nobody's fault when no minimum is set`() throws {
+  @Test func `a slow body is accepted when no minimum is set`() throws {
     let stub = try StubBackend()
     let martlet = try MartletProcess(
       backends: [stub],
@@ -55,7 +55,7 @@ import Testing
     #expect(try wire.takeResponse().status == 200)
   }
 
-  @Test func `a client that takes its answer below the minimum rate is cut off`() throws {
+  @Test func `a client that reads its answer below the minimum rate is cut off`() throws {
     let nginx = try Nginx("a")
     let size = 30_000_000
     try nginx.folder.write(String(repeating: "x", count: size), to: "root/files/large")
@@ -81,7 +81,7 @@ import Testing
     #expect(try martlet.get("/files/large").body.count == size)
   }
 
-  @Test func `a client that takes its answer slowly but steadily is given all of it`() throws {
+  @Test func `a client that reads its answer slowly but steadily gets all of it`() throws {
     let nginx = try Nginx("a")
     let size = 3_000_000
     try nginx.folder.write(String(repeating: "x", count: size), to: "root/files/large")
@@ -107,7 +107,7 @@ import Testing
     #expect(!martlet.accessLog.contains("client-stalled"))
   }
 
-  @Test func `a quiet WebSocket has no minimum rate`() throws {
+  @Test func `an idle WebSocket has no minimum rate`() throws {
     let stub = try StubBackend { _, wire in
       try wire.send(
         "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")

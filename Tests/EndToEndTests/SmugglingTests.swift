@@ -54,7 +54,7 @@ import Testing
   ]
 
   @Test(arguments: ["strict", "defensive", "monitor"])
-  func `an attack is refused by name, and what follows is never read`(_ mode: String) throws {
+  func `an attack is refused by name, and nothing after it is read`(_ mode: String) throws {
     let stub = try StubBackend()
     let martlet = try MartletProcess(backends: [stub], listener: #""desync": "\#(mode)""#)
     for (attack, _) in Self.attacks {
@@ -74,7 +74,7 @@ import Testing
     #expect(stub.requests.allSatisfy { $0.target == "/" && $0.method == "POST" })
   }
 
-  @Test func `a body where a request could stand is forwarded as a body`() throws {
+  @Test func `a body that looks like a request is forwarded as a body`() throws {
     let stub = try StubBackend("ok")
     let martlet = try MartletProcess(backends: [stub])
     let wire = try martlet.wire()
@@ -90,7 +90,7 @@ import Testing
     #expect(stub.requests[0]["Content-Length"] == "\(count)")
   }
 
-  @Test func `a second answer to one request is given to nobody`() throws {
+  @Test func `a second answer to one request is sent to no client`() throws {
     // A backend that takes a body for a separate request (CL.0).
     let stub = try StubBackend { request, wire in
       try wire.takeBody(of: &request, isResponse: false)
@@ -109,7 +109,7 @@ import Testing
     }
   }
 
-  @Test func `what a client pipelines behind a close is never read`() throws {
+  @Test func `requests pipelined after a close are never read`() throws {
     let stub = try StubBackend("ok")
     let martlet = try MartletProcess(backends: [stub])
     let wire = try martlet.wire()

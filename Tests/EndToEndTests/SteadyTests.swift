@@ -29,7 +29,7 @@ import Testing
     return try JSONDecoder().decode(Report.self, from: Data(result.output.utf8))
   }
 
-  @Test func `a stall shows in every request that was due meanwhile`() throws {
+  @Test func `a stall shows in the latency of every request that was due during it`() throws {
     let stalled = 0.3
     let state = Mutex((count: 0, end: 0.0))
     let server = try StubBackend { request, wire in
@@ -61,7 +61,7 @@ import Testing
     #expect(report.achieved > 100 && report.achieved <= 500)
   }
 
-  @Test func `an answer in chunks, in pieces and behind an interim one is whole`() throws {
+  @Test func `an answer in chunks, in pieces and after an interim one counts as complete`() throws {
     let server = try StubBackend { request, wire in
       try wire.send("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-")
       try wire.send("Encoding: chunked\r\n\r\n5\r\nfirst\r\n")
@@ -82,7 +82,7 @@ import Testing
     ("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok", false),
     ("HTTP/1.0 200 OK\r\n\r\nok", false),
   ])
-  func `whatever is no whole 200 is an error`(answer: String, goesOn: Bool) throws {
+  func `everything but a complete 200 is an error`(answer: String, goesOn: Bool) throws {
     let server = try StubBackend { request, wire in
       if !answer.isEmpty { try wire.send(answer) }
       return goesOn
@@ -94,7 +94,7 @@ import Testing
     #expect(report.microseconds.max == nil)
   }
 
-  @Test func `a connection that ends between two requests is an error and is opened anew`() throws {
+  @Test func `a connection that ends between two requests is an error and is reopened`() throws {
     let server = try StubBackend { request, wire in
       try wire.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
       return false
@@ -122,7 +122,7 @@ import Testing
     #expect(result.output.isEmpty)
   }
 
-  @Test func `nobody who listens is said, and ends it`() throws {
+  @Test func `a server that doesn't listen is reported, and ends the run`() throws {
     let port = try freePort()
     let result = try run([Installation.steady, "--port", "\(port)"])
     #expect(result.status == 1)

@@ -63,7 +63,7 @@ import Testing
   }
 
   @Test(arguments: [("1.2", "TLSv1.2"), ("1.3", "TLSv1.3")])
-  func `TLS 1.2 and 1.3 are spoken, with http 1.1 by ALPN`(
+  func `TLS 1.2 and 1.3 are supported, with http 1.1 by ALPN`(
     _ version: String, _ name: String
   ) throws {
     let martlet = try start()
@@ -104,7 +104,7 @@ import Testing
   }
 
   @Test(arguments: ["-tls1_2", "-tls1_3"])
-  func `each listener seals with its own key files, which other machines may share`(
+  func `each listener encrypts tickets with its own key files, which other machines may share`(
     _ version: String
   ) throws {
     let folder = TemporaryFolder()
@@ -153,7 +153,7 @@ import Testing
     #expect(!said.contains("Reused, "))
   }
 
-  @Test func `the asked name picks the certificate, wildcards after exact names`() throws {
+  @Test func `the server name selects the certificate, exact names before wildcards`() throws {
     try certificates.make("wild", names: ["*.site.example"])
     try certificates.make("exact", names: ["www.site.example"])
     let martlet = try start([
@@ -218,7 +218,7 @@ import Testing
     #expect(line["status"] as? Int == 400)
   }
 
-  @Test func `garbage ends its connection and nothing else`() throws {
+  @Test func `invalid bytes end only their connection`() throws {
     let martlet = try start()
     var generator = SystemRandomNumberGenerator()
     for count in [1, 5, 100, 3000] {
@@ -233,7 +233,7 @@ import Testing
     #expect(try curl(martlet).output == "hello")
   }
 
-  @Test func `a handshake that doesn't come to its end in time ends the connection`() throws {
+  @Test func `a handshake that doesn't complete in time ends the connection`() throws {
     let martlet = try start(rest: #""limits": { "handshake": "200ms" }"#)
     let quiet = try martlet.wire()
     let half = try martlet.wire()
@@ -242,7 +242,7 @@ import Testing
     #expect(half.endsQuietly())
   }
 
-  @Test func `the access log tells version, cipher and resumption`() throws {
+  @Test func `the access log contains version, cipher and resumption`() throws {
     let martlet = try start()
     _ = try curl(martlet, "--tls-max", "1.2")
     let line = try #require(try martlet.accessLines(atLeast: 1).first)
@@ -262,7 +262,7 @@ import Testing
     ("a chain without certificates", "holds no certificate"),
     ("a chain that isn't text", "is not in PEM form"),
   ])
-  func `what can't be served stops the start, by file name and reason`(
+  func `certificates that can't be served stop the start, with file name and reason`(
     _ what: String, _ reason: String
   ) throws {
     let folder = certificates.folder
@@ -315,7 +315,7 @@ import Testing
     #expect(check.errorText.contains("expired.crt: the certificate has expired"))
   }
 
-  @Test func `a chain that clients can't follow is served with a warning`() throws {
+  @Test func `a chain that clients can't verify is served with a warning`() throws {
     let folder = certificates.folder
     // An authority, an intermediate one, and a certificate that contains the intermediate's
     // location.

@@ -156,7 +156,7 @@ import Testing
     #expect(resource["service.name"] == "edge \"one\"")
   }
 
-  @Test func `who begins no trace, or one that isn't sampled, leaves no span`() throws {
+  @Test func `requests without a trace, or with one that isn't sampled, cause no span`() throws {
     let (collector, stub) = (try Collector(), try StubBackend())
     let martlet = try MartletProcess(
       backends: [stub], rest: tracing(collector, #", "sample": 0"#), flags: ["--workers", "1"])
@@ -170,7 +170,7 @@ import Testing
     #expect(try collector.spans().count == 2)
   }
 
-  @Test func `all who bring no trace begin one, and answers of our own are spans too`() throws {
+  @Test func `requests without a trace begin one, and our own answers are spans too`() throws {
     let collector = try Collector()
     let martlet = try MartletProcess(
       backends: ["127.0.0.1:\(try freePort())"], pool: #""health": "off""#,
@@ -200,7 +200,7 @@ import Testing
     return line.flatMap { Int($0.split(separator: " ")[1]) } ?? -1
   }
 
-  @Test func `a collector that doesn't answer costs spans and never an answer`() throws {
+  @Test func `a collector that doesn't answer causes lost spans and never a lost answer`() throws {
     let (collector, stub) = (try Collector(), try StubBackend())
     try collector.folder.write("503", to: "busy")
     let martlet = try MartletProcess(

@@ -33,7 +33,7 @@ import Testing
     guard made.status == 0 else { throw HarnessError(made.errors) }
   }
 
-  @Test func `a large download and a large upload arrive whole, in little memory`() throws {
+  @Test func `a large download and a large upload arrive complete, in little memory`() throws {
     let nginx = try Nginx("files")
     let martlet = try MartletProcess(
       backends: [nginx], listener: listener, rest: #""limits": { "body-size": "2GiB" }"#)
@@ -58,7 +58,7 @@ import Testing
     #expect(chunked.status == 0)
   }
 
-  @Test func `a slow client of a fast backend costs little memory`() throws {
+  @Test func `a slow client of a fast backend needs little memory`() throws {
     let nginx = try Nginx("files")
     let martlet = try MartletProcess(backends: [nginx], listener: listener)
     try makeFile(nginx.folder.path("root/files/big"), mebibytes: 64)
@@ -71,7 +71,7 @@ import Testing
     #expect(martlet.process.peakMemory < Self.memoryLimit, "\(martlet.process.peakMemory)")
   }
 
-  @Test func `a fast client of a slow backend costs little memory`() throws {
+  @Test func `a fast client of a slow backend needs little memory`() throws {
     // Reads a little, and then nothing until the test continues.
     let folder = TemporaryFolder()
     let stub = try StubBackend { request, wire in

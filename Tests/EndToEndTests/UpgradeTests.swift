@@ -8,7 +8,7 @@ import Testing
 
   /// More workers must join the group of sockets; fewer workers must serve several sockets each.
   @Test(arguments: [[2, 2], [1, 3, 1]])
-  func `binaries replaced under load drop nothing, however many workers they have`(
+  func `binaries replaced under load drop no request, with any number of workers`(
     _ workers: [Int]
   ) throws {
     let stub = try StubBackend("hello")
@@ -45,7 +45,7 @@ import Testing
     #expect(fresh.stop().errors == [])
   }
 
-  @Test func `the file that is installed now runs, and takes the configuration that is there now`()
+  @Test func `the new process uses the installed binary and the current configuration file`()
     throws
   {
     let old = try StubBackend("old")
@@ -108,7 +108,7 @@ import Testing
 
   // MARK: State that is passed on
 
-  @Test func `health goes along: an ejected backend isn't tried by the new process`() throws {
+  @Test func `health is passed on: the new process doesn't try an ejected backend`() throws {
     let stub = try StubBackend("up")
     let dead = "127.0.0.1:\(try freePort())"
     let installed = try Installed()
@@ -129,7 +129,7 @@ import Testing
     }
   }
 
-  @Test func `tickets go along: the new process resumes the old one's sessions`() throws {
+  @Test func `ticket keys are passed on: the new process resumes the old one's sessions`() throws {
     let stub = try StubBackend("hello")
     let certificates = try Certificates()
     let installed = try Installed()
@@ -211,7 +211,7 @@ import Testing
     withExtendedLifetime(taken) {}
   }
 
-  @Test func `a binary that is gone is named`() throws {
+  @Test func `a binary that can't be started is reported with the reason`() throws {
     let stub = try StubBackend("hello")
     let installed = try Installed()
     let martlet = try installed.start(installed.configuration(backends: [stub]), keeping: [stub])
@@ -270,7 +270,7 @@ import Testing
 
   // MARK: The command
 
-  @Test func `the command says when there is nobody to upgrade`() throws {
+  @Test func `the command reports that no process is running`() throws {
     let folder = TemporaryFolder()
     try folder.write(
       #"{ "pools": [{ "backends": ["127.0.0.1:1"] }] }"#, to: "config.json")

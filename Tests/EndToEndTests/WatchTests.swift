@@ -8,7 +8,7 @@ import Testing
     martlet.log.components(separatedBy: text).count - 1
   }
 
-  @Test func `another configuration is taken up, and a broken one is refused once`() throws {
+  @Test func `a changed configuration is loaded, and an invalid one is refused once`() throws {
     let (one, two) = (try StubBackend("one"), try StubBackend("two"))
     let martlet = try MartletProcess(backends: [one])
     #expect(try martlet.get().text == "one")
@@ -30,7 +30,7 @@ import Testing
     eventually("both are logged") { count("the new configuration is in force", martlet) == 2 }
   }
 
-  @Test func `a renewed certificate is served without being asked for`() throws {
+  @Test func `a renewed certificate is served without a reload command`() throws {
     let certificates = try Certificates()
     try certificates.make("site", names: ["localhost"])
     let martlet = try MartletProcess(
@@ -55,7 +55,7 @@ import Testing
     #expect(try martlet.servedSerial() == second)
   }
 
-  @Test func `a file that is written in pieces is taken as a whole`() throws {
+  @Test func `a file that is written in pieces is loaded once it is complete`() throws {
     let (one, two) = (try StubBackend("one"), try StubBackend("two"))
     let martlet = try MartletProcess(backends: [one])
     let bytes = Data(MartletProcess.configuration(backends: [two]).utf8)
@@ -72,7 +72,7 @@ import Testing
   }
 
   /// As Kubernetes mounts a ConfigMap: the file itself never changes, nor does its directory entry.
-  @Test func `a folder that is swapped behind a link is seen`() throws {
+  @Test func `a folder that is replaced behind a link is noticed`() throws {
     let (one, two) = (try StubBackend("one"), try StubBackend("two"))
     let folder = TemporaryFolder()
     let files = FileManager.default
@@ -95,7 +95,7 @@ import Testing
     #expect(count("changed: mounted.json", martlet) == 1)
   }
 
-  @Test func `a file that is only touched is not reloaded, beside one that has changed`() throws {
+  @Test func `a file that is only touched is not reloaded; a changed one is`() throws {
     let certificates = try Certificates()
     try certificates.make("site", names: ["localhost"])
     let martlet = try MartletProcess(
@@ -113,7 +113,7 @@ import Testing
     #expect(!changes.isEmpty && !changes.contains { $0.contains("config.json") }, "\(changes)")
   }
 
-  @Test func `without watch nothing happens until it is asked for`() throws {
+  @Test func `without watch only a reload command loads changes`() throws {
     let (one, two) = (try StubBackend("one"), try StubBackend("two"))
     let martlet = try MartletProcess(backends: [one], rest: #""watch": false"#)
     let watching = try MartletProcess(backends: [one])

@@ -168,7 +168,7 @@ struct RequestParserTests {
     #expect(outcome(text) == "incomplete")
   }
 
-  @Test func whatFollowsTheHeadIsLeftAlone() {
+  @Test func bytesAfterTheHeadAreNotConsumed() {
     let head = "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
     #expect(requestOutcome(head + "\n\u{0}rest") == "\(head.utf8.count) bytes complete")
   }

@@ -227,7 +227,7 @@ struct ResponseToleranceTests {
     #expect(body(text, .tolerant) == "\(error)")
   }
 
-  @Test func aWellFormedResponseIsForgivenNothing() {
+  @Test func aValidResponseHasNoToleratedErrors() {
     #expect(outcome("HTTP/1.1 200 OK\r\nA : b\r\n\r\n", .tolerant) == " + A=b untilClose")
     #expect(body("2\r\nab\r\n0\r\n\r\n", .tolerant) == "ab false 0")
   }

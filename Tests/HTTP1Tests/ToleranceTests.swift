@@ -124,7 +124,7 @@ struct ToleranceTests {
     #expect(outcome(lines, tolerates: true) == "\(error)")
   }
 
-  @Test func aFoldBehindAFieldThatIsLeftOutIsNeverTolerated() {
+  @Test func aFoldAfterADroppedFieldIsNeverTolerated() {
     #expect(outcome("X(y): z\r\n w\r\n", tolerates: false) == "badFieldName")
     #expect(outcome("X(y): z\r\n w\r\n", tolerates: true) == "obsFold")
   }

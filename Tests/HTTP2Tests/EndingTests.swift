@@ -49,7 +49,7 @@ import Testing
     #expect(bench.connection.isFinished == true)
   }
 
-  @Test func compressionGoesOnBehindAGoAway() {
+  @Test func compressionContinuesAfterAGoAway() {
     // An ignored block must still be decoded (RFC 9113 6.8).
     let bench = Bench.server()
     bench.feed(Self.get(1))
@@ -60,7 +60,7 @@ import Testing
     #expect(bench.connection.decoder.tableCount == 1)
   }
 
-  @Test func aClientToldToGoLearnsWhatWasNotProcessed() {
+  @Test func aGoAwayReportsUnprocessedStreamsToTheClient() {
     let bench = Bench.client()
     for _ in 0..<4 { bench.request() }
     bench.clear()

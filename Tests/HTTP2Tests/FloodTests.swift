@@ -131,7 +131,7 @@ struct Attack: CustomTestStringConvertible, Sendable {
 
   // MARK: Streams
 
-  @Test func aResetStreamHoldsItsPlaceUntilItsOwnerLetsGo() {
+  @Test func aResetStreamCountsUntilItsOwnerReleasesIt() {
     let bench = Bench.server()
     bench.releases = false
     for number in UInt32(0)..<100 {

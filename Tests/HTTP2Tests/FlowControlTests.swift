@@ -125,7 +125,7 @@ import Testing
     #expect(bench.workspace.windowBudget == budget)
   }
 
-  @Test func aWindowThatIsSmallerThanThePeerKnewHoldsFromItsAcknowledgement() {
+  @Test func aSmallerWindowAppliesFromItsAcknowledgement() {
     var limits = HTTP2Limits()
     limits.streamWindow = 10
     let bench = Bench(.server, limits)
@@ -200,7 +200,7 @@ import Testing
     #expect(bench.connection.nextTurn() == SendTurn(stream: 1, byteCount: 1))
   }
 
-  @Test func theConnectionsWindowHoldsForAllStreams() {
+  @Test func theConnectionsWindowLimitsAllStreams() {
     let bench = Bench.server(settings: [(4, 1 << 20)])
     for stream in [UInt32(1), 3] {
       bench.feed(Wire.headers(stream, Wire.request(), ends: true))

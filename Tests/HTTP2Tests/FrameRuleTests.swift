@@ -323,7 +323,7 @@ struct FrameRule: CustomTestStringConvertible, Sendable {
     #expect(outcome(rule.input, with: bench()) == rule.lines)
   }
 
-  @Test func whatIsToldFirstIsAsSmallAsItCanBe() {
+  @Test func theFirstSettingsAreAsShortAsPossible() {
     let server = Bench(.server)
     #expect(
       server.frames() == [
@@ -409,7 +409,7 @@ struct FrameRule: CustomTestStringConvertible, Sendable {
     #expect(bench.connection.takesNoMoreStreams == true)
   }
 
-  @Test func aServerMayStopARequestBehindItsResponse() {
+  @Test func aServerMayResetARequestAfterItsResponse() {
     let bench = Bench.client()
     bench.request("POST", body: .streamed)
     bench.feed(Wire.headers(1, [(":status", "413")], ends: true) + Wire.reset(1, 0))

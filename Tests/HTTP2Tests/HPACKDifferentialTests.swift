@@ -138,7 +138,7 @@ import Testing
     }
   }
 
-  @Test func blocksWithFaultsAreReadAlikeOrRefused() throws {
+  @Test func blocksWithFaultsAreDecodedAlikeOrRefused() throws {
     var random = RandomGenerator(seed: 4)
     var cases: [[[UInt8]]] = []
     for _ in 0..<(Self.sequenceCount * 4) {

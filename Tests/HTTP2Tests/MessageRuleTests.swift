@@ -361,7 +361,7 @@ struct MessageRule: CustomTestStringConvertible, Sendable {
       ])
   }
 
-  @Test func theLengthOfABodyIsTold() {
+  @Test func theLengthOfABodyIsReported() {
     func body(_ fields: [(String, String)], ends: Bool) -> String {
       let input = Wire.headers(1, Wire.request(fields, method: "POST"), ends: ends)
       let line = outcome(input).first ?? ""

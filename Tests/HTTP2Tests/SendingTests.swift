@@ -153,7 +153,7 @@ import Testing
     #expect(bench.frames() == ["RST 1 cancel", "PING ack 0"])
   }
 
-  @Test func nothingGoesOutOnAStreamThatIsGone() {
+  @Test func nothingIsSentOnAStreamThatIsGone() {
     let bench = bench("POST")
     bench.releases = false
     bench.feed(Wire.reset(1, 8))

@@ -33,7 +33,7 @@ struct CookiesTests {
     #expect(value(of: "b", in: [field]) == nil)
   }
 
-  @Test func itMayStandInAnyOfSeveralFields() {
+  @Test func itMayBeInAnyOfSeveralFields() {
     #expect(value(of: "b", in: ["a=0", "c=2; b=1", "b=3"]) == "1")
     #expect(value(of: "b", in: []) == nil)
   }

@@ -105,7 +105,7 @@ struct FieldBlockTests {
     expect(block.first(named: name.span) == nil)
   }
 
-  @Test func whatAListNamesIsRemovedWhereverItStands() {
+  @Test func fieldsThatAListNamesAreRemovedInAnyPosition() {
     var block = block([
       ("X-HOP", "0"), ("Connection", "close, X-Hop,x-long-enough-for-two-words, host,TE"),
       ("x-hop", "1"), ("X-End", "2"), ("X-Long-Enough-For-Two-Words", "3"), ("Host", "4"),
@@ -135,7 +135,7 @@ struct FieldBlockTests {
     expect(lines(block) == [])
   }
 
-  @Test func removingByNameTakesTheLookalikesOfTheFirstFieldsAlong() {
+  @Test func removingByNameAlsoRemovesSimilarNamesAmongTheFirstFields() {
     var block = block([
       ("X_User", "a"), ("x-user", "b"), ("X-Users", "c"), ("X.USER", "d"), ("X_User", "e"),
       ("X-USER", "f"),

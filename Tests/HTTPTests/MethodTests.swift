@@ -20,7 +20,7 @@ struct MethodTests {
     }
   }
 
-  @Test func nothingIsKnownOfOtherMethods() {
+  @Test func otherMethodsAreNeitherSafeNorIdempotent() {
     #expect(parse("PROPFIND") == .other)
     #expect(parse("") == .other)
     #expect(!Method.other.isSafe && !Method.other.isIdempotent)

@@ -36,7 +36,7 @@ struct ByteSearchTests {
     }
   }
 
-  @Test func everyByteIsPlainOrNotWhereverItStands() {
+  @Test func everyByteIsClassifiedInAnyPosition() {
     for byte in UInt8.min...UInt8.max {
       let isPlain = (0x20..<0x7F).contains(byte) && byte != 0x22 && byte != 0x5C
       for position in [0, 15, 16, 20] {

@@ -37,7 +37,7 @@ import Testing
     #expect(!knowsFirst && knowsSecond)
   }
 
-  @Test func theNamelessHandleAndOneOfAnotherSlabReachNobody() {
+  @Test func theEmptyHandleAndOneOfAnotherSlabFindNothing() {
     let slab = Slab<Tenant>(capacity: 2)
     let (none, foreign) = (
       slab.contains(.none), slab.contains(Handle(index: 0, generation: 1))

@@ -19,7 +19,7 @@ import Testing
     #expect(list.count == 0 && !list.lastBackendHadFreshConnection)
   }
 
-  @Test func aForgivenAttemptStaysInTheListAndDoesNotCount() {
+  @Test func aStaleAttemptStaysInTheListAndDoesNotCount() {
     var list = AttemptList()
     list.append(attempt(1, isReused: true))
     list.forgiveLast()

@@ -74,7 +74,7 @@ import Testing
     #expect(client(both) == "9.9.9.9" && client(both, .both) == "9.9.9.9")
   }
 
-  @Test func theOtherFieldIsNotReadEvenWhereItIsAlone() {
+  @Test func theOtherFieldIsNotReadEvenIfItIsTheOnlyOne() {
     #expect(client([("Forwarded", "for=6.6.6.6")]) == "10.0.0.1")
     #expect(client([("X-Forwarded-For", "6.6.6.6")], .forwarded) == "10.0.0.1")
   }

@@ -71,7 +71,7 @@ import Testing
     #expect(explain(status, .json).body.contains("\"status\":\(status),"))
   }
 
-  @Test func aStatusThatNobodyNamedHasWordsToo() {
+  @Test func aStatusWithoutAPhraseHasATextToo() {
     #expect(explain(599, .text).body.hasPrefix("599 Error\nThe site is not working"))
     #expect(explain(499, .text).body.hasPrefix("499 Error\nThe request cannot"))
   }

@@ -362,7 +362,7 @@ import Testing
     #expect(phase == .ended(nil))
   }
 
-  @Test func anAttemptLastsUntilItsEndWhoeverEndsIt() {
+  @Test func anAttemptLastsUntilItsEndWhateverEndsIt() {
     let ends: [(inout Exchange, Instant) -> Exchange.Action] = [
       { $0.clientGone(at: $1) }, { $0.refuse(.bodyTooLarge, at: $1) },
       { $0.responseEnded(at: $1) },

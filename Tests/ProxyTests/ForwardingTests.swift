@@ -294,7 +294,7 @@ import Testing
     }
   }
 
-  @Test func whatEditsSetThemselvesIsNoLookalikeOfOneAnother() {
+  @Test func fieldsThatEditsSetAreReplacedOnlyByTheirExactName() {
     var head = request([("X-A", "0")])
     head.fields.apply([
       .set(name: Array("X-A".utf8), value: Array("1".utf8)),

@@ -56,7 +56,7 @@ import Testing
     #expect(bench.lateAt == 510)
   }
 
-  @Test func theClockStandsStillWhileSomebodyElseIsWaitedFor() {
+  @Test func theClockStopsWhileAnotherSideIsWaitedFor() {
     var bench = Bench()
     bench.update(0, 0)
     bench.update(300, 0, awaited: false)
@@ -120,7 +120,7 @@ import Testing
     #expect(expiry == .client(.requestTimeout))
   }
 
-  @Test func aWholeBodyHasNoRateAnyMore() {
+  @Test func aCompleteBodyHasNoMinimumRate() {
     var exchange = uploading()
     exchange.bodyReceived(0, awaitsMore: true, Self.limits, at: Script.at(0))
     _ = exchange.requestEnded(at: Script.at(100))

@@ -12,7 +12,7 @@ import Testing
       ["/bin/bash", "-c", script], environment: environment, descriptors: descriptors)
   }
 
-  @Test func itsEndIsToldByStatusOrSignal() throws {
+  @Test func itsEndIsReportedAsStatusOrSignal() throws {
     #expect(try shell("exit 7").wait() == .exited(status: 7))
     #expect(try shell("kill -9 $$").wait() == .killed(signal: 9))
     let sleeping = try shell("exec sleep 600")

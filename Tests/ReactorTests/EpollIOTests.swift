@@ -243,7 +243,7 @@ import Testing
     net.io.close(server, reset: false)
   }
 
-  @Test func registeringAnewReportsWhatIsReadyUnderTheNewToken() throws {
+  @Test func reregisteringReportsReadinessUnderTheNewToken() throws {
     let net = try Loopback()
     let (client, server) = try net.pair()
     #expect(net.reportCount(3) == 0)
@@ -255,7 +255,7 @@ import Testing
     net.io.close(server, reset: false)
   }
 
-  @Test func aPeerThatFinishesBehindItsBytesIsReportedAndReadToTheEnd() throws {
+  @Test func aPeerThatFinishesAfterItsBytesIsReportedAndReadToTheEnd() throws {
     let net = try Loopback()
     let (client, server) = try net.pair()
     #expect(net.send("bye", to: client) == .sent(3))

@@ -60,7 +60,7 @@ import Testing
     #expect(accepted[0] + accepted[1] == 64)
   }
 
-  @Test func theKernelProbesQuietConnectionsAsItIsTold() throws {
+  @Test func theKernelProbesIdleConnectionsAsConfigured() throws {
     func options(_ socket: Socket) -> [Int32] {
       [(SOL_SOCKET, SO_KEEPALIVE)].map { option(socket, $0, $1) }
         + [TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT].map {
@@ -136,7 +136,7 @@ import Testing
     net.io.close(server, reset: true)
   }
 
-  @Test func anAddressOfAnotherMachineFailsByNameAndLeavesNothingOpen() throws {
+  @Test func anAddressOfAnotherMachineFailsAndLeavesNothingOpen() throws {
     // RFC 5737: an address for documentation, which no machine has.
     let foreign = SocketAddress.ip(try #require(IPAddress("192.0.2.1")), port: 0)
     #expect(throws: SystemError.addressNotAvailable) {
@@ -200,7 +200,7 @@ import Testing
     #expect(larger.share(ofWorker: 3, of: 4) == [])
   }
 
-  @Test func aSocketThatNobodyMayJoinIsShared() throws {
+  @Test func aSocketWithoutAGroupIsShared() throws {
     let single = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
     #expect(listen(single, 8) == 0)
     let group = try #require(try ListeningSockets.adopt([single]).first)

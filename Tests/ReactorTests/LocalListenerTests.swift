@@ -12,7 +12,7 @@ import Testing
   private func exists() -> Bool { access(path, F_OK) == 0 }
 
   /// A process that has ended leaves its socket file.
-  @Test func `the name of a process that is gone is taken`() throws {
+  @Test func `the socket of a process that is gone is replaced`() throws {
     let gone = try LocalListener(path: path)
     close(gone.socket.descriptor)
     #expect(exists())
@@ -21,14 +21,14 @@ import Testing
     #expect(try connects())
   }
 
-  @Test func `a process that listens keeps its name`() throws {
+  @Test func `the socket of a process that listens is not replaced`() throws {
     let listener = try LocalListener(path: path)
     defer { listener.close() }
     #expect(throws: SystemError.addressInUse) { try LocalListener(path: path) }
     #expect(try connects())
   }
 
-  @Test func `so does one whose queue is full`() throws {
+  @Test func `nor is the socket of one whose queue is full`() throws {
     let listener = try LocalListener(path: path)
     defer { listener.close() }
     var waiting: [Int32] = []
@@ -45,7 +45,7 @@ import Testing
     #expect(exists())
   }
 
-  @Test func `only the predecessor's name is taken while it listens`() throws {
+  @Test func `of listening processes only the predecessor's socket is replaced`() throws {
     let old = try LocalListener(path: path)
     #expect(throws: SystemError.addressInUse) {
       try LocalListener(path: path, predecessor: getpid() + 1)
@@ -59,7 +59,7 @@ import Testing
     #expect(!exists())
   }
 
-  @Test func `a file that is no socket is left alone`() throws {
+  @Test func `a file that is no socket is not replaced`() throws {
     let descriptor = open(path, O_CREAT | O_WRONLY, 0o600)
     #expect(write(descriptor, "data", 4) == 4)
     close(descriptor)

@@ -4,7 +4,7 @@ import Reactor
 import Testing
 
 @Suite struct SystemErrorTests {
-  @Test func anErrorNamesItselfForPeople() {
+  @Test func anErrorHasANameAndADescription() {
     #expect(SystemError.connectionRefused.name == "ECONNREFUSED")
     #expect(SystemError.connectionRefused.description == "Connection refused (ECONNREFUSED)")
     #expect(SystemError(code: 99_999).description == "errno 99999")

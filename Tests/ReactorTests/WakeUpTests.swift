@@ -59,7 +59,7 @@ import Testing
     io.close(group.sockets[0], reset: false)
   }
 
-  @Test func anOwnWaitEndsBySignalAndBeginsAnew() throws {
+  @Test func anOwnWaitEndsBySignalAndCanBeRepeated() throws {
     let wakeUp = try WakeUp()
     let thread = try Thread(name: "signaller") { wakeUp.signal() }
     wakeUp.wait()

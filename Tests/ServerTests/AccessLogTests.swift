@@ -97,7 +97,7 @@ import Testing
 
   // MARK: JSON
 
-  @Test func whatIsOutOfTheOrdinaryStandsInTheLine() throws {
+  @Test func unusualEventsAreInTheLine() throws {
     var entry = Entry()
     entry.facts.queueTime = .microseconds(12_345)
     entry.facts.wasBudgetSpent = true

@@ -35,7 +35,7 @@ import Testing
     #expect(admission.enter(first, max: 10, maxPerAddress: 2) == .admitted)
   }
 
-  @Test func aLimitThatCameLaterKnowsWhoIsThere() {
+  @Test func aLaterLimitCountsExistingClients() {
     let admission = Admission()
     for _ in 0..<5 {
       #expect(admission.enter(first, max: 10, maxPerAddress: nil) == .admitted)

@@ -77,7 +77,7 @@ import Testing
     #expect(fired.count == 1 && (60...(60 + Self.tick)).contains(fired[0]))
   }
 
-  @Test func whatIsNeverDueDoesNotFireAndCanBeSetAnew() {
+  @Test func aDeadlineOfNeverDoesNotFireAndCanBeSetAgain() {
     var bench = Bench()
     bench.set(100)
     bench.set(nil)

@@ -5,7 +5,7 @@ import Testing
 @testable import Server
 
 @Suite struct DescriptorBudgetTests {
-  @Test func `clients, their backends, idle connections and the interface fit together`() {
+  @Test func `clients, backends, idle connections and the admin interface fit together`() {
     for workers in [1, 2, 3, 8, 64, 128] {
       for descriptors in [64, 100, 256, 1024, 4096, 65_536, 1_048_576] {
         let budget = DescriptorBudget(descriptors: descriptors, workers: workers)

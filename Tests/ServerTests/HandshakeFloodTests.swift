@@ -93,7 +93,7 @@ private struct FloodIO: QuietIO {
       on: FloodIO(flood: flood), snapshot, listeners: [Self.plainListener, Self.tlsListener])
   }
 
-  @Test func aTurnTakesSoManyHandshakesAndEveryoneWhoIsEstablished() throws {
+  @Test func aTurnTakesSomeHandshakesAndAllEstablishedConnections() throws {
     let flood = Flood()
     var worker = try worker(flood)
     let established: Int32 = 1000

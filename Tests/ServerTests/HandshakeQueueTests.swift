@@ -24,7 +24,7 @@ import Testing
     #expect(queue.count == 0 && queue.oldest == nil)
   }
 
-  @Test func whoWaitsFirstIsDrivenFirst() {
+  @Test func theFirstToWaitIsServedFirst() {
     var queue = HandshakeQueue()
     #expect(!queue.hasReady && queue.popReady() == nil)
     queue.wait(handle(7))

@@ -84,7 +84,7 @@ import Testing
     #expect(table.unanswered == [])
   }
 
-  @Test func soManyAreLookedUpAtATimeAndTheOthersFollow() throws {
+  @Test func lookupsRunAtALimitedNumberAndTheOthersFollow() throws {
     let names = (0..<NameLookups.lookupMax + 10).map { "name\($0)" }
     table.watch(Self.configuration(names))
     let lookups = try lookups()
@@ -139,13 +139,13 @@ import Testing
     #expect(table.nextDue == .origin + configuration.pools[0].resolveInterval)
   }
 
-  @Test func theOrderOfTheAddressesIsNoNews() {
+  @Test func theOrderOfTheAddressesIsNoChange() {
     table.watch(Self.configuration(["a"]))
     _ = table.note("a", .success([other, .loopbackV4]), at: .origin)
     #expect(table.note("a", .success([.loopbackV4, other]), at: .origin) == NameTable.News())
   }
 
-  @Test func aConfigurationThatIsRefusedCostsNoAddress() {
+  @Test func aRefusedConfigurationLosesNoAddress() {
     table.watch(Self.configuration(["a"]))
     _ = table.note("a", .success([other]), at: .origin)
     table.watch(Self.configuration(["b"]))

@@ -83,7 +83,7 @@ private struct Fixture {
 }
 
 struct SimulatedNetworkTests {
-  @Test func anOrderlyEndComesBehindTheBytes() throws {
+  @Test func aCleanEndArrivesAfterTheBytes() throws {
     let fixture = Fixture()
     let (socket, client) = try #require(fixture.connection())
     #expect(fixture.write("hello", from: client) == 5)
@@ -99,7 +99,7 @@ struct SimulatedNetworkTests {
     #expect(fixture.network.faults == [])
   }
 
-  @Test func aResetMayDestroyBytesAndIsToldOnce() throws {
+  @Test func aResetMayDestroyBytesAndIsReportedOnce() throws {
     var seen: Set<String> = []
     let fixture = Fixture()
     for _ in 0..<40 {
@@ -270,7 +270,7 @@ struct SimulatedNetworkTests {
     #expect(queue.count == 0)
   }
 
-  @Test func dialsAreAnsweredRefusedOrSwallowed() throws {
+  @Test func connectsAreAcceptedRefusedOrUnanswered() throws {
     let fixture = Fixture()
     let network = fixture.network
     let service = PuppetService(fixture.puppet)

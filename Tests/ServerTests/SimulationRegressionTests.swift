@@ -55,7 +55,7 @@ struct SimulationRegressionTests {
 
   /// The configuration is installed while the only backend is down, so the workers must learn of
   /// its return.
-  @Test(arguments: 1...3) func aReturnAfterAReloadIsHeardOf(_ workerCount: Int) {
+  @Test(arguments: 1...3) func workersNoticeAReturnAfterAReload(_ workerCount: Int) {
     for seed: UInt64 in 1...10 {
       let faults = slowWorld(seed: seed) { plan in
         plan.workerCount = workerCount
@@ -108,7 +108,7 @@ struct SimulationRegressionTests {
   }
 
   /// A later reset by the backend is not the reason why the request failed.
-  @Test func aResetBehindATimeOutIsNotItsCause() {
+  @Test func aResetAfterATimeOutIsNotItsCause() {
     for seed: UInt64 in 1...400 {
       let faults = slowWorld(seed: seed, level: .stale) { plan in
         plan.conditions.capacityBits = 16...16
@@ -123,7 +123,7 @@ struct SimulationRegressionTests {
     }
   }
 
-  @Test func whatIsToldToAWorkerThatHasEndedIsNotHeard() {
+  @Test func messagesForAWorkerThatHasEndedAreIgnored() {
     for seed: UInt64 in 1...10 {
       let faults = slowWorld(seed: seed) { plan in
         plan.policy.checks = .dials
@@ -136,7 +136,7 @@ struct SimulationRegressionTests {
     }
   }
 
-  @Test func aReloadLeavesTheBodyLimitOfARequestUnderWayAlone() {
+  @Test func aReloadKeepsTheBodyLimitOfACurrentRequest() {
     for seed: UInt64 in 1...10 {
       let faults = slowWorld(seed: seed) { plan in
         plan.requests[0].method = .PUT

@@ -431,7 +431,7 @@ import Testing
     return snapshot.pools[0].pool.membership.members[0].stickyToken
   }
 
-  @Test func aTokenIsTheSameForAllWhoShareTheKeyAndForNobodyElse() throws {
+  @Test func aTokenIsTheSameOnlyForNodesThatShareTheKey() throws {
     let shared = try token(key: "k")
     #expect(shared != 0)
     #expect(try token(key: "k") == shared)

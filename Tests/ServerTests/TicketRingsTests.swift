@@ -36,7 +36,7 @@ import Testing
     #expect(try sealing(rings, "a") != sealing(rings, "b"))
   }
 
-  @Test func `a ring is the same after a reload, and is forgotten with its listener`() throws {
+  @Test func `a ring is the same after a reload, and is removed with its listener`() throws {
     let rings = TicketRings()
     let keys = try rings.keys(of: "a")
     let other = try rings.keys(of: "b")
@@ -46,7 +46,7 @@ import Testing
     #expect(try rings.keys(of: "b") !== other)
   }
 
-  @Test func `each ring rotates in its own time, however often the configuration is reloaded`()
+  @Test func `each ring rotates at its own time, however often the configuration is reloaded`()
     throws
   {
     let rings = TicketRings()

@@ -52,7 +52,7 @@ import Testing
 
   // MARK: Receiving
 
-  @Test func nothingIsAskedOfASocketThatReportedNothing() {
+  @Test func aSocketWithoutReportIsNotRead() {
     var bench = Bench()
     bench.io.incoming = [[1]]
     #expect(bench.receive() == .nothing)
@@ -83,7 +83,7 @@ import Testing
     #expect(received == 100_000)
   }
 
-  @Test func theEndIsSeenBehindAShortReceive() {
+  @Test func theEndIsSeenAfterAShortReceive() {
     var bench = Bench()
     bench.io.incoming = [[1]]
     bench.io.ending = .finished
@@ -95,7 +95,7 @@ import Testing
     #expect(!state.isReusable)
   }
 
-  @Test func aResetIsToldAgainAndAgain() {
+  @Test func aResetIsReportedByEveryCall() {
     var bench = Bench()
     bench.io.ending = .failed(.connectionReset)
     bench.transport.note(.failed)
@@ -104,7 +104,7 @@ import Testing
     #expect(state.isBroken && state.room == 0 && !state.isReusable && count == 1)
   }
 
-  @Test func whatNobodyTakesStopsTheReceiving() {
+  @Test func receivingStopsWhileBytesAreNotTaken() {
     var bench = Bench()
     bench.io.incoming = [pattern(300_000)]
     bench.transport.note(.readable)
@@ -141,7 +141,7 @@ import Testing
     #expect(state == .atRest)
   }
 
-  @Test func aLargePieceLeavesAtOnceBehindWhatWaits() {
+  @Test func aLargePieceIsSentAtOnceAfterPendingBytes() {
     var bench = Bench()
     let large = pattern(40_000)
     bench.write([9, 9])
@@ -220,7 +220,7 @@ import Testing
     #expect(held == 0 && sent.isEmpty)
   }
 
-  @Test func whatWasSaidBeforeTheDoorClosedIsStillHeard() {
+  @Test func receivedBytesAreReturnedAfterABrokenPipe() {
     var bench = Bench()
     bench.io.incoming = [[1, 2]]
     bench.io.sendFailure = .brokenPipe

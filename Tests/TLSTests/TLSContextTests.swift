@@ -47,7 +47,7 @@ import Testing
     #expect(ecdsa.client.peerKeyName == "EC")
   }
 
-  @Test("ALPN selects http/1.1 among others, and is silent when not offered")
+  @Test("ALPN selects http/1.1 among others, and sends nothing if the client offers none")
   func alpn() throws {
     let context = try makeContext()
     let both = try SessionPair(context, ClientOffer(protocols: ["h2", "http/1.1"]))
@@ -64,7 +64,7 @@ import Testing
     #expect(none.client.selectedProtocol == nil)
   }
 
-  @Test("ALPN works behind a name that isn't the default's")
+  @Test("ALPN works for a server name other than the default")
   func alpnOfSecondName() throws {
     let context = try makeContext([
       authority.certificate(), authority.certificate(.p256, names: "DNS:b.test"),
@@ -75,7 +75,7 @@ import Testing
     #expect(pair.client.selectedProtocol == "http/1.1")
   }
 
-  @Test("A client with unknown protocols only gets the alert for that (RFC 7301 3.2)")
+  @Test("A client with only unknown protocols gets no_application_protocol (RFC 7301 3.2)")
   func alpnMismatch() throws {
     let pair = try SessionPair(makeContext(), ClientOffer(protocols: ["h2", "http/1.10"]))
     _ = try pair.client.step()
@@ -109,7 +109,7 @@ import Testing
     #expect(throws: TLSFailure.unsupportedProtocol) { try pair.handshake() }
   }
 
-  @Test("Clients without a common suite or group are told so")
+  @Test("Clients without a common suite or group get an alert")
   func nothingShared() throws {
     let offers = [
       ClientOffer(maximum: TLS1_2_VERSION, tls12Suites: "AES256-SHA"),
@@ -124,7 +124,7 @@ import Testing
     }
   }
 
-  @Test("The server's order of suites holds, but ChaCha20 first is the client's to ask")
+  @Test("The server's order of suites applies, except for clients that prefer ChaCha20")
   func preference() throws {
     let context = try makeContext()
     let strong = try SessionPair(
@@ -137,7 +137,7 @@ import Testing
     #expect(mobile.cipherSuite.code == 0x1303)
   }
 
-  @Test("A client whose first share is for P-384 gets there by a retry request")
+  @Test("A client whose first key share is for P-384 completes after a HelloRetryRequest")
   func helloRetry() throws {
     let context = try makeContext([
       authority.certificate(), authority.certificate(.p256, names: "DNS:b.test"),
@@ -180,7 +180,7 @@ private final class TestClock: Sendable {
     return (pair.isResumed, next)
   }
 
-  @Test("A ticket resumes, and so does the one it is replaced by", arguments: TLSVersion.allCases)
+  @Test("A ticket resumes, and so does the ticket that replaces it", arguments: TLSVersion.allCases)
   func resumes(version: TLSVersion) throws {
     let context = try makeContext()
     let first = try connect(context, version)
@@ -192,7 +192,7 @@ private final class TestClock: Sendable {
     #expect(try connect(context, version, ticket: second.ticket).isResumed)
   }
 
-  @Test("Resumption after resumption, a session lives two hours from its full handshake",
+  @Test("However often it is resumed, a session ends two hours after its full handshake",
     arguments: TLSVersion.allCases)
   func sessionLife(version: TLSVersion) throws {
     let start: Int64 = 1_000_000
@@ -220,7 +220,7 @@ private final class TestClock: Sendable {
     #expect(try connect(context, version, ticket: fresh.ticket).isResumed)
   }
 
-  @Test("A ticket from a clock that runs ahead is good within a minute of ours",
+  @Test("A ticket from a clock that is ahead is valid within a minute of ours",
     arguments: TLSVersion.allCases)
   func skew(version: TLSVersion) throws {
     let clock = TestClock(1_000_000)
@@ -232,14 +232,14 @@ private final class TestClock: Sendable {
     #expect(try !connect(context, version, ticket: ticket).isResumed)
   }
 
-  @Test("Another worker's context resumes too", arguments: TLSVersion.allCases)
+  @Test("Another worker's context resumes the session too", arguments: TLSVersion.allCases)
   func acrossContexts(version: TLSVersion) throws {
     let keys = try TicketKeys()
     let ticket = try connect(makeContext(keys: keys), version).ticket
     #expect(try connect(makeContext(keys: keys), version, ticket: ticket).isResumed)
   }
 
-  @Test("A ticket survives rotation, is renewed by it, and dies with its key",
+  @Test("A ticket is valid after a rotation, is replaced then, and ends with its key",
     arguments: TLSVersion.allCases)
   func rotation(version: TLSVersion) throws {
     let keys = try TicketKeys()

@@ -77,7 +77,7 @@ private let lengthReason = "is long because"
       places(in: SourceTree.files) { line in marks.first { contains(word: $0, in: line) } })
   }
 
-  @Test func noFileNamesAPlaceOnSomebodysMachine() {
+  @Test func noFileContainsAPathOfOneMachine() {
     let folders = ["work", "root", "home", "Users"].map { "/\($0)/" }
     expectNone(
       "A path of one machine means nothing on another.",

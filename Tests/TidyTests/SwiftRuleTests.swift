@@ -85,7 +85,7 @@ func forces(_ line: String) -> Bool {
     expectNone("A comment next to it says \"Sendable because\".", broken)
   }
 
-  @Test func noFileIsNamedForWhatItIsNot() {
+  @Test func noFileHasAVagueName() {
     let vague = ["Manager", "Helper", "Util", "Misc", "Common"]
     expectNone(
       "A file carries its main type's name, and a type its field's own term.",

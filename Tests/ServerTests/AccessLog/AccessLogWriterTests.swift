@@ -93,7 +93,7 @@ import Testing
     #expect(writer.stop())
   }
 
-  @Test func aTargetThatBlocksCostsLinesAndNeverTime() throws {
+  @Test func aTargetThatBlocksLosesLinesAndDelaysNothing() throws {
     let path = scratchPath()
     #expect(mkfifo(path, 0o600) == 0)
     defer { unlink(path) }
@@ -173,7 +173,7 @@ import Testing
   }
 
   /// The file of a reload may be moved away before the writer has opened it.
-  @Test func `opening anew isn't lost behind another file`() throws {
+  @Test func `a request to reopen isn't lost when another file is opened`() throws {
     let path = scratchPath()
     defer { for name in [path, path + ".1"] { unlink(name) } }
     let file = try OutputFile(.file(path: path))
@@ -187,7 +187,7 @@ import Testing
     #expect(try lines(path) == ["new"])
   }
 
-  @Test func aFileThatCannotBeOpenedAnewStaysInUse() throws {
+  @Test func aFileThatCannotBeReopenedStaysInUse() throws {
     let folder = scratchPath()
     let path = folder + "/log"
     #expect(mkdir(folder, 0o700) == 0)

@@ -39,7 +39,7 @@ struct Delivery {
   let mayStall: Bool
   /// When the backend had produced the whole response.
   var answeredAt: Instant?
-  /// Where in the stream to the worker the interim responses begin; the final one if there are none.
+  /// Where in the stream to the worker the interim responses begin, or the final one without any.
   var interimStart: Int?
   /// Where interim responses end.
   var interimEnds: Set<Int> = []
