@@ -1,9 +1,8 @@
-"""What a user feels: latency where nobody is busy, and beside bulk downloads; how soon a large
-answer begins.
+"""Latency for a user: on an idle peer, during bulk downloads, and until a large response begins.
 
-Requests fall due at a constant rate, whatever the peer does, and their time counts from then
-(Steady/ beside this file): a peer that stalls is charged with all who had to wait, not with the few
-whose turn it was. The first bytes are timed from Python, one request after another.
+Requests become due at a constant rate, whatever the peer does, and their time counts from then (see
+Steady/): a peer that stalls is charged for all requests that had to wait, not only for the few in
+progress. First bytes are timed from Python, one request after another.
 """
 
 import http.client
@@ -20,14 +19,14 @@ from rows import ROWS, Row
 LATENCY_ROW = "latency"
 # Few small requests, while clients download large answers as fast as they can.
 FAIRNESS_ROW = "fairness"
-# An answer of 1 MiB by TLS, on a connection that has been used before.
+# A response of 1 MiB over TLS, on a connection that was used before.
 FIRST_BYTE_ROW = "first-byte"
 FELT_ROWS = (LATENCY_ROW, FAIRNESS_ROW, FIRST_BYTE_ROW)
 CONNECTIONS = 64
 SATURATED = ROWS["small-plain"]
 FAIR_RATE, FAIR_CONNECTIONS = 1_000, 16
 DOWNLOADS = Row("downloads", "/1m", 4)
-# Behind which nothing is left of the connection's slow start.
+# After these, the connection's slow start is over.
 ANSWER_COUNT, WARM_UP_COUNT = 300, 20
 
 
@@ -39,7 +38,7 @@ def half_saturation(peers, peer_core, core, seconds):
 
 
 def measure(row, binary, peer, core, rate, seconds):
-    """One sample: quantiles in microseconds, and MiB a second of downloads beside."""
+    """One sample: quantiles in microseconds, and MiB per second of concurrent downloads."""
     if row == FIRST_BYTE_ROW:
         return first_bytes(peer)
     if row == FAIRNESS_ROW:
@@ -63,7 +62,7 @@ def beside_downloads(binary, peer, core, seconds):
     downloads = []
 
     def download():
-        # A second more than the requests, which begin half a second later than their generator.
+        # One second longer than the requests, which begin half a second after their generator.
         downloads.append(DOWNLOADS.generate(peer, core, seconds + 1))
 
     thread = threading.Thread(target=download)
@@ -99,7 +98,7 @@ def first_bytes(peer):
 
 
 def print_felt(row, samples, rate):
-    """The median of the rounds, each quantile by itself."""
+    """The median of the rounds, separately for each quantile."""
     first = next(iter(samples.values()))[0]
     quantiles = [name for name in ("p50", "p99", "p99.9", "max") if name in first["microseconds"]]
     title = {

@@ -1,4 +1,4 @@
--- As load.lua, for several paths in turn: those behind its arguments.
+-- Like load.lua, for several paths in turn, which follow its arguments.
 dofile(debug.getinfo(1, "S").source:match("@(.*/)") .. "load.lua")
 
 local requests, turn = {}, 0
