@@ -25,7 +25,7 @@ public final class LocalListener: Sendable {
   public init(path: String, predecessor: Int32? = nil) throws(SystemError) {
     let address = try KernelAddress(.unix(path))
     if let slash = path.lastIndex(of: "/"), slash > path.startIndex {
-      // If this fails, bind fails too.
+      // If the directory is then still missing, bind fails.
       _ = unsafe mkdir(String(path[..<slash]), 0o700)
     }
     let descriptor = openSocket(family: AF_UNIX)
