@@ -157,7 +157,7 @@ import Testing
     second.release()
   }
 
-  @Test func drainingAndDisabledMembersTakeNothingNewUntilUndone() throws {
+  @Test func drainingAndDisabledMembersGetNoNewExchanges() throws {
     let pool = TestPool(.roundRobin, weights: [1, 1])
     for state in [AdminState.draining, .disabled] {
       pool.record("a").adminState = state
@@ -196,7 +196,7 @@ import Testing
     #expect((try new.picks(20)).contains("b"))
   }
 
-  @Test func recordsAreFoundAgainAfterAChangeOfMembersWithAllTheyKnow() throws {
+  @Test func recordsAreFoundAgainWithTheirStateAfterAChangeOfMembers() throws {
     let pool = TestPool(.roundRobin, weights: [1, 1, 1])
     let held = try pool.pick()
     pool.record("b").adminState = .draining

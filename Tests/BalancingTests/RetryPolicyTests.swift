@@ -108,7 +108,7 @@ import Testing
   }
 
   @Test(arguments: rows)
-  func aTimeOutOrAStatusIsRetriedAtAnotherMemberAlone(row: Row) {
+  func aTimeOutOrAStatusIsRetriedOnlyAtAnotherMember(row: Row) {
     let alone = ExchangeProgress(isIdempotent: true, hasOther: false)
     #expect(verdict(row, alone) == (row.cause.spendsBackend ? .giveUp : row.idempotent))
   }

@@ -49,7 +49,7 @@ import Testing
   }
 
   @Test(arguments: Strategy.allCases)
-  func theReasonWhyNobodyIsThereIsNamed(strategy: Strategy) throws {
+  func theReasonWhyNoMemberIsAvailableIsNamed(strategy: Strategy) throws {
     let empty = TestPool(strategy, weights: [])
     #expect(throws: Unavailability.noMembers) { _ = try empty.pick(client: .loopbackV4) }
 
@@ -175,7 +175,7 @@ import Testing
     #expect(records.map(\.activeCount) == [0, 0, 0])
   }
 
-  @Test func aPlaceIsTakenWithThePickAndGivenBackByRelease() throws {
+  @Test func aPickReservesASlotAndReleaseFreesIt() throws {
     let pool = TestPool(.roundRobin, weights: [1])
     let pick = try pool.pick()
     #expect(pool.record("a").activeCount == 1 && pool.view.activeCount == 1)

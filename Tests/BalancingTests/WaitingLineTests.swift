@@ -79,7 +79,7 @@ private final class Line {
 
   /// Four workers with more exchanges than slots, each waiting for a slot as a worker does. If one
   /// wake-up were lost, a round would never end.
-  @Test func noPlaceIsMissedUnderContention() {
+  @Test func noSlotIsMissedUnderContention() {
     let pool = TestPool(.roundRobin, [.init(limit: 1), .init(limit: 1)]).pool
     let turns = (0..<4).map { _ in DispatchSemaphore(value: 0) }
     let served = Atomic<Int>(0)

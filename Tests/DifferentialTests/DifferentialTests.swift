@@ -47,7 +47,7 @@ import Testing
   }
 
   @Test(arguments: [false, true])
-  func whoeverElseAcceptsSeesTheSameMessages(tolerates: Bool) {
+  func otherParsersThatAcceptFindTheSameMessages(tolerates: Bool) {
     var acceptedCount = 0
     for (index, bytes) in Self.cases.enumerated() {
       let martlet = MartletReading(bytes, tolerates: tolerates).reading
@@ -63,7 +63,7 @@ import Testing
     #expect(acceptedCount > Self.caseCount / 4)
   }
 
-  @Test func whereTheOthersDifferMartletRefuses() throws {
+  @Test func martletRefusesWhereOtherParsersDiffer() throws {
     let readings = Self.peers.map(\.readings)
     try #require(readings.allSatisfy { $0.count == Self.cases.count })
     var differences = 0
@@ -81,7 +81,7 @@ import Testing
   }
 
   @Test(arguments: [false, true])
-  func whatIsForwardedIsOneRequestToEverybody(tolerates: Bool) throws {
+  func aForwardedRequestIsOneRequestForAllParsers(tolerates: Bool) throws {
     var cases: [[UInt8]] = []
     var originals: [(message: String, namesHost: Bool)] = []
     for bytes in Self.cases {

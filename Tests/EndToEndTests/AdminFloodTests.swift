@@ -128,7 +128,7 @@ import Testing
     }
   }
 
-  // MARK: What RFC 9110 asks for
+  // MARK: Requirements of RFC 9110
 
   @Test func `HEAD gets only a head, also of a stream, and the connection stays open`() throws {
     let martlet = try start()

@@ -142,7 +142,7 @@ struct BodyDecoderTests {
     #expect(bodyOutcome(text, framing, closes: true) == expected)
   }
 
-  @Test func tellsWhatRemains() throws {
+  @Test func reportsTheRemainingBytes() throws {
     var trailers = FieldBlock()
     var decoder = BodyDecoder(.length(5))
     #expect(decoder.remaining == 5 && !decoder.isComplete)

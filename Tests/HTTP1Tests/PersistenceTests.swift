@@ -25,7 +25,7 @@ struct PersistenceTests {
     #expect(response == expected)
   }
 
-  @Test func aBodyThatEndsWithTheConnectionTakesItAlong() throws {
+  @Test func aBodyUntilCloseEndsTheConnection() throws {
     let persists = try withResponse("HTTP/1.1 200 OK\r\nConnection: keep-alive\r\n\r\n") {
       $0.persists(framing: .untilClose)
     }

@@ -148,7 +148,7 @@ struct ResponseToleranceTests {
 
   @Test(
     arguments: [Method.head, .get, .connect], ["204 No Content", "304 Not Modified", "200 OK"])
-  func whatHasNoBodyHasNoneAfterARepairEither(method: Method, status: String) {
+  func aResponseWithoutABodyHasNoneAfterARepair(method: Method, status: String) {
     let text = "HTTP/1.1 \(status)\r\nTransfer-Encoding: identity\r\n\r\n"
     let isBodiless = method != .get || !status.hasPrefix("200")
     #expect(

@@ -213,7 +213,7 @@ struct ToleranceTests {
     #expect(target("/%E4%E4", max: 7) == "/%E4%E4")
   }
 
-  @Test func whatOneHeadWasForgivenIsForgottenByTheNext() throws {
+  @Test func toleratedErrorsAreResetForTheNextHead() throws {
     let first = Array("GET / HTTP/1.1\r\nHost: a\r\nX : y\r\n\r\n".utf8)
     let second = Array("GET / HTTP/1.1\r\nHost: a\r\nX: y\r\n\r\n".utf8)
     var parser = RequestParser(tolerates: true)

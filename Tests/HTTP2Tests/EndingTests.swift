@@ -81,7 +81,7 @@ import Testing
     #expect(bench.connection.isFinished == true)
   }
 
-  @Test func aSecondGoAwayMayNameLess() {
+  @Test func aSecondGoAwayMayHaveALowerStream() {
     let bench = Bench.client()
     for _ in 0..<2 { bench.request() }
     bench.clear()
@@ -104,7 +104,7 @@ import Testing
   @Test(arguments: [
     (UInt32(11), "enhance-your-calm"), (13, "http-1-1-required"), (2, "internal-error"),
   ])
-  func theReasonsOfAServerAreTold(code: UInt32, name: String) {
+  func theReasonsOfAServerAreReported(code: UInt32, name: String) {
     let bench = Bench.client()
     bench.request()
     bench.feed(Wire.reset(1, code) + Wire.goAway(1, code))

@@ -102,7 +102,7 @@ struct Attack: CustomTestStringConvertible, Sendable {
   }
 
   @Test(arguments: Attack.all)
-  func thePaceThatTheLimitAllowsGoesOn(attack: Attack) {
+  func theRateThatTheLimitAllowsContinues(attack: Attack) {
     let bench = Bench.server()
     let limit = attack.limit(HTTP2Limits())
     let pause = TimeSpan.nanoseconds(1_000_000_000 / Int64(limit.perSecond) + 2_000_000)
@@ -256,14 +256,14 @@ struct Attack: CustomTestStringConvertible, Sendable {
     #expect(bench.events == ["broken frame-timeout"])
   }
 
-  @Test func aBodyTakesItsTime() {
+  @Test func aBodyHasNoFrameDeadline() {
     let bench = Bench.server()
     let frame = Wire.data(1, "hello")
     bench.feed(Wire.headers(1, Wire.request(method: "POST")) + frame[..<11])
     #expect(bench.connection.deadline(at: bench.now) == .never)
   }
 
-  @Test func aPeerThatDoesNotReadAcknowledgementsIsLeft() {
+  @Test func aPeerThatDoesNotReadAcknowledgementsIsDisconnected() {
     var limits = HTTP2Limits()
     limits.controlBacklogCount = 50
     let bench = Bench.server(limits)
@@ -313,7 +313,7 @@ struct Attack: CustomTestStringConvertible, Sendable {
   }
 
   @Test(arguments: [true, false])
-  func aStreamWithoutAWindowIsGivenUp(ofStream: Bool) {
+  func aStreamWithoutAWindowIsReset(ofStream: Bool) {
     let bench = Bench.server(settings: ofStream ? [(4, 0)] : [])
     bench.feed(Wire.headers(1, Wire.request(), ends: true))
     bench.respond(body: .streamed, on: 1)
@@ -336,7 +336,7 @@ struct Attack: CustomTestStringConvertible, Sendable {
     #expect(bench.connection.deadline(at: bench.now) == .never)
   }
 
-  @Test func aStreamThatMovesIsNotGivenUp() {
+  @Test func aStreamWithProgressIsNotReset() {
     let bench = Bench.server(settings: [(4, 0)])
     bench.feed(Wire.headers(1, Wire.request(), ends: true))
     bench.respond(body: .streamed, on: 1)

@@ -81,7 +81,7 @@ import Testing
     #expect(!updates.isEmpty)
   }
 
-  @Test func aWindowGrowsWhereItsConsumerKeepsUpAndNoFurtherThanItMay() {
+  @Test func aWindowGrowsUpToItsLimitIfItsConsumerKeepsUp() {
     let bench = Bench.server()
     bench.feed(Self.post)
     let budget = bench.workspace.windowBudget
@@ -115,7 +115,7 @@ import Testing
     #expect(bench.connection.streams[slot].windowSize == 65_536)
   }
 
-  @Test func whatAConnectionTookFromTheBudgetComesBackAtItsEnd() {
+  @Test func aConnectionReturnsItsBudgetAtItsEnd() {
     let bench = Bench.server()
     let budget = bench.workspace.windowBudget
     bench.feed(Self.post)

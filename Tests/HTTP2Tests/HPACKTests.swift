@@ -155,7 +155,7 @@ import Testing
     #expect(bench.encoder.tableCount == 0)
   }
 
-  @Test func whatCameAsNeverIndexedGoesOnSo() throws {
+  @Test func neverIndexedFieldsAreForwardedAsSuch() throws {
     var bench = EncoderBench()
     let field = FieldList.Entry(name: "x-token", value: "secret", isNeverIndexed: true)
     let block = bench.encode([field])

@@ -133,7 +133,7 @@ import Testing
     #expect(bench.frames() == [])
   }
 
-  @Test func aReleasedStreamThatIsOpenIsGivenUp() {
+  @Test func aReleasedStreamThatIsOpenIsReset() {
     let bench = bench("POST")
     bench.release(1)
     #expect(bench.frames() == ["RST 1 cancel"])

@@ -24,12 +24,12 @@ struct CookiesTests {
     ("b=1", "1"), ("a=0; b=1; c=2", "1"), ("a=0;b=1", "1"), ("  b=1  ; c=2", "1"),
     ("b=", ""), ("b=1; b=2", "1"), ("b=x=y", "x=y"), ("b=\"1\"", "\"1\""),
   ])
-  func itIsFoundWhereverItStands(field: String, expected: String) {
+  func itIsFoundInAnyPosition(field: String, expected: String) {
     #expect(value(of: "b", in: [field]) == expected)
   }
 
   @Test(arguments: ["", "b", ";", "bb=1", "ab=1", "B=1", "a=b=1", "a=0; =1", "b =1", "a=; b;"])
-  func whatOnlyLooksLikeItIsPassedOver(field: String) {
+  func similarNamesAreSkipped(field: String) {
     #expect(value(of: "b", in: [field]) == nil)
   }
 

@@ -51,7 +51,7 @@ private func normal(_ path: String, _ policy: PathPolicy = PathPolicy()) -> Stri
   @Test(arguments: [
     "/..", "/../", "/a/../..", "/a/../../b", "/%2e%2e/etc", "//..", "/./..", "/a/%2e%2E/../b",
   ])
-  func nobodyClimbsAboveTheRoot(path: String) {
+  func aPathCanNotLeaveTheRoot(path: String) {
     #expect(normal(path) == nil)
   }
 

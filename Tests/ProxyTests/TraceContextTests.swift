@@ -36,7 +36,7 @@ import Testing
       ])
   }
 
-  @Test func whatTheClientDoesNotRecordIsPassedOnAsItIs() {
+  @Test func aTraceThatIsNotSampledIsPassedOnUnchanged() {
     let fields = [("traceparent", "00-\(Self.trace)-00f067aa0ba902b7-02"), ("tracestate", "a=b")]
     let (context, lines) = continued(fields, sampleMax: .max)
     #expect(context == nil)
@@ -64,7 +64,7 @@ import Testing
     #expect(others == ["traceparent: 00-\(id)-\(hexadecimal(context.span))-00"])
   }
 
-  @Test func theSampleIsAsLargeAsItIsSaid() {
+  @Test func theSampleHasTheConfiguredSize() {
     var generator = RandomGenerator(seed: 2)
     var count = 0
     for _ in 0..<4000 {

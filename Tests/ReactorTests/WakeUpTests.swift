@@ -40,7 +40,7 @@ import Testing
     #expect(took < .seconds(10))
   }
 
-  @Test func theWakeUpTakesNoPlaceAmongTheEvents() throws {
+  @Test func theWakeUpIsNotAmongTheEvents() throws {
     let wakeUp = try WakeUp()
     var io = try EpollIO(wakeUp: wakeUp)
     let group = try ListeningSockets.open(on: loopback, count: 1)

@@ -11,7 +11,7 @@ import Testing
   private let first = IPAddress(v4: 1)
   private let second = IPAddress(v4: 2)
 
-  @Test func thereAreAsManyAsThereMayBeAndOneMoreWhenOneLeaves() {
+  @Test func theLimitIsExactAlsoAfterOneLeaves() {
     let admission = Admission()
     for _ in 0..<3 {
       #expect(admission.enter(nil, max: 3, maxPerAddress: nil) == .admitted)

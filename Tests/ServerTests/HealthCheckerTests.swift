@@ -84,7 +84,7 @@ private struct DialIO: QuietIO {
     }
   }
 
-  @Test func reloadsNeitherPutChecksOffNorBringThemForward() throws {
+  @Test func reloadsNeitherDelayNorAdvanceChecks() throws {
     let count: UInt16 = 10_000
     var worker = try worker(snapshot(ports: 0..<count))
     let start = dials.now

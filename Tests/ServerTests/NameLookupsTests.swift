@@ -70,7 +70,7 @@ import Testing
     return false
   }
 
-  @Test func aNameThatIsNotAnsweredKeepsNoOtherWaiting() throws {
+  @Test func anUnansweredNameDoesNotDelayOthers() throws {
     let silent = (1...20).map { "silent\($0)" }
     table.watch(Self.configuration(silent + ["well"]))
     zone.answer("well", .loopbackV4)
@@ -96,7 +96,7 @@ import Testing
     #expect(zone.state.withLock { Set($0.asked) } == Set(names))
   }
 
-  @Test func whatIsFoundIsReportedOnce() throws {
+  @Test func aResultIsReportedOnce() throws {
     let news = Mutex<[String]>([])
     table.watch(Self.configuration(["a"]))
     zone.answer("a", .loopbackV4)
@@ -114,7 +114,7 @@ import Testing
     ResolverError(name: "a", reason: "no answer"))
   private let other = IPAddress(v4: 7)
 
-  @Test func aFailureKeepsTheLastAddressesAndIsNewsOnce() {
+  @Test func aFailureKeepsTheLastAddressesAndIsReportedOnce() {
     table.watch(Self.configuration(["a"]))
     #expect(table.note("a", .success([.loopbackV4]), at: .origin).hasChanged)
     #expect(table.note("a", failure, at: .origin) == NameTable.News(hasFailed: true))

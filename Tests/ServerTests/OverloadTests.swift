@@ -38,7 +38,7 @@ import Testing
       ])
   }
 
-  @Test func itGoesByWhicheverIsShorter() {
+  @Test func theScarcerResourceDecides() {
     #expect(
       stages([(85, 0), (0, 80), (95, 80), (80, 80), (74, 74)]) == [
         .endingConnections, .endingConnections, .sheddingRequests, .endingConnections, .normal,

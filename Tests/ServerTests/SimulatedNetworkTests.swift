@@ -191,7 +191,7 @@ struct SimulatedNetworkTests {
     #expect(arrived == text)
   }
 
-  @Test func aListenerIsReportedAsLongAsSomebodyWaits() throws {
+  @Test func aListenerIsReportedAsLongAsAConnectionIsQueued() throws {
     let fixture = Fixture()
     let client = fixture.network.dial(0, by: fixture.puppet, from: Fixture.address)
     while client.phase == .connecting { _ = fixture.network.wait(until: nil) }

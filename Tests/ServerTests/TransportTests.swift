@@ -176,7 +176,7 @@ import Testing
     #expect(state == .atRest)
   }
 
-  @Test func theRoomIsNeverExceededAndNeverLies() {
+  @Test func theReportedRoomIsCorrectAndNeverExceeded() {
     var generator = RandomGenerator(seed: 5)
     var bench = Bench()
     bench.io.capacity = 0

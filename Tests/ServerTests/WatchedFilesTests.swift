@@ -88,7 +88,7 @@ import Testing
     #expect(look() == ["x"])
   }
 
-  @Test func whatWasTakenUpIsKnownAndWhatComesAfterIsNot() throws {
+  @Test func loadedChangesAreKnownAndLaterOnesAreNot() throws {
     try write("a", "x")
     watch("x")
     try write("b", "x")
