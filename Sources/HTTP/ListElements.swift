@@ -7,7 +7,7 @@
 
 import Primitives
 
-/// The elements of one value that lies in a `FieldBlock`.
+/// The elements of one value in a `FieldBlock`.
 public struct ListElements: Sendable {
   private var rest: Range<Int>
 

@@ -10,7 +10,7 @@ public struct HTTP2Limits: Equatable, Sendable {
   /// As a server: whether to offer extended CONNECT (RFC 8441) to clients, for WebSockets.
   public var offersExtendedConnect = true
 
-  // Heads. The first three are those of HTTP/1.
+  // Heads. The first three have the same defaults in HTTP/1.
   /// The size of a head: names, values and 32 bytes for each field (RFC 9113 6.5.2), including
   /// pseudo-fields. Larger heads are answered with 431.
   public var fieldListByteCount = 32 * 1024
