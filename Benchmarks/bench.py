@@ -1,9 +1,9 @@
 """Processor time per request of Martlet and its peers, in one interleaved run.
 
-Each peer has one worker on one core; the load generator (wrk) and the backend (nginx) share another
-core. Every round measures each row on each peer. The order of the peers rotates from round to
-round, so that other load on the machine affects all of them. README.md in this directory explains
-the table. A wrong response, or any error under load, fails the run.
+Each peer has one worker on one core; the load generator (wrk) and the backend (nginx) share
+another. Every round measures each row on each peer, the order of the peers turning from round to
+round, so that whatever the machine does meanwhile falls on all. README.md beside this file says
+how to read the table. A wrong answer, or any error under load, fails the run.
 """
 
 import argparse
@@ -43,12 +43,12 @@ ROUNDS_MAX, SECONDS_MAX = 50, 60
 IDLE_WARM_UP, IDLE_COUNT = 200, 3000
 IDLE_MAX = CONNECTIONS_MAX - IDLE_WARM_UP - 100
 IDLE_ROW = "idle-memory"
-# The rows of a plain run; the others are for a full comparison.
+# What a plain run measures; the others are for a full comparison.
 USUAL_ROWS = ("small-tls", "64k-tls", "1m-tls", "post-64k-tls", "small-plain", "handshake")
 
 
 def verify(peer, certificates):
-    """Checks every response, and that connections are kept open; returns what TLS negotiated."""
+    """Checks every answer, and that a connection is kept open; returns what TLS agreed on."""
     agreed = []
     for port, kind in (("tls", "ecdsa"), ("rsa", "rsa"), ("plain", None)):
         if kind:
@@ -81,12 +81,12 @@ def verify(peer, certificates):
 
 
 def measure_idle(start, count, core):
-    """Bytes per idle TLS connection, after one request, of a peer that has just started."""
+    """Bytes that a peer fresh from its start holds per idle TLS connection after one request."""
     peer = start()
     holder = Holder(peer.ports["tls"], path="/small")
     try:
         os.sched_setaffinity(0, {core})
-        # One-time allocations for the first connections don't count.
+        # What is allocated once, for the first connections, is not a cost of the next ones.
         error = holder.open(IDLE_WARM_UP)
         before = peer.process.resident_bytes()
         error = error or holder.open(count)
@@ -101,7 +101,7 @@ def measure_idle(start, count, core):
 
 
 def ratios(samples, base):
-    """The ratio for each round."""
+    """Sample by sample, of one round each."""
     return [sample["cost"] / other["cost"] for sample, other in zip(samples, base)]
 
 
@@ -135,9 +135,8 @@ def rate(samples):
 
 
 def print_summary(samples, peers):
-    """One line per row: Martlet's cost relative to the peer with the lowest median. The minimum of
-    each round would favour random outliers.
-    """
+    """One line a row: what Martlet costs to the best of all others, which is the one that costs
+    least in the median: the least of each round would be the luckiest, and no peer at all."""
     others = [peer for peer in peers if peer != "martlet"]
     if "martlet" not in peers or not others or not samples:
         return
@@ -210,7 +209,7 @@ def parse(arguments):
 
 
 def versions(chosen):
-    """Each peer's version; a missing Martlet is skipped only if peers were named."""
+    """Each peer's version; a missing Martlet is left out only if peers were named."""
     found = {}
     for name in list(chosen.peers):
         try:
@@ -249,8 +248,8 @@ def run(chosen):
     samples = {name: {peer: [] for peer in chosen.peers} for name in chosen.rows}
     felt = {name: samples.pop(name) for name in latency.FELT_ROWS if name in samples}
     with ExitStack() as stack:
-        # In memory if possible: nginx buffers request bodies in files, and a slow disk must not be
-        # measured.
+        # In memory where possible: nginx buffers request bodies in files, and a slow disk is not
+        # what is measured here.
         memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
         folder = stack.enter_context(
             tempfile.TemporaryDirectory(prefix="martlet-bench-", dir=memory)
@@ -264,7 +263,7 @@ def run(chosen):
             cores = {peer_core} if shape.workers == 1 else {peer_core, load_core}
             return PEERS[name](folder, cores, backend, certificates, shape)
 
-        # Each with a new peer, before load fills the allocators with memory to reuse.
+        # Each on a peer of its own, before load fills the allocators with memory to reuse.
         if IDLE_ROW in samples:
             for name in chosen.peers:
                 held = measure_idle(lambda: start(name), chosen.idle, load_core)
@@ -322,7 +321,7 @@ def run(chosen):
 def main():
     chosen = parse(sys.argv[1:])
 
-    # A signal unwinds the stack, so that all started processes are ended.
+    # A signal unwinds, so that what was started is ended.
     def interrupt(*_):
         raise KeyboardInterrupt
 

@@ -1,9 +1,10 @@
-"""Twice the bytes from a peer must cost at most twice the instructions, for every loop over them.
+"""Twice the bytes from a peer cost at most twice the instructions, for every walk over them.
 
-Martlet runs under callgrind. For each loop (in walks.py), one kind of message is sent in one size
-and in twice that size, and the instructions of the worker's thread are counted. Counts don't depend
-on time, so this works on a busy machine too. A superlinear loop, such as one over all fields for
-each element of a list, takes four times as many. TLS is left out, since its loops are OpenSSL's.
+Martlet runs under callgrind. For each walk (walks.py has them) one kind of message is sent in one
+size and in twice that size, and the instructions of the worker's thread are read before and after.
+What is counted isn't timed, so it holds on a busy machine too. A walk that costs more than in
+proportion, such as one over all fields for each element of a list, takes four times as many. TLS is
+left out: its walks are OpenSSL's.
 """
 
 import argparse
@@ -24,14 +25,14 @@ from peers import find  # noqa: E402
 from processes import Failure, Process, free_ports, run_script  # noqa: E402
 from walks import ANSWERS, WALKS, head  # noqa: E402
 
-# Buffers that grow make the second size slightly more expensive.
+# Buffers that grow on the way make the second size a little dearer.
 ROOM = 2.2
 PATIENCE = 60
 LOGGED = ("target", "User-Agent", "Referer", "Host", "method")
 
 
 class Backend:
-    """Responds to /backend/NAME/SIZE as walks.py says, and to other paths without a body."""
+    """Answers /backend/NAME/SIZE with what walks.py makes of it, and all else with nothing."""
 
     def __init__(self):
         self.answers = {answer.name.replace(" ", "-"): answer for answer in ANSWERS}
@@ -71,7 +72,7 @@ class Backend:
 
 
 class Counted:
-    """Martlet under callgrind, which reports the instructions of a thread at any time."""
+    """Martlet under callgrind, which tells at any time how many instructions a thread has had."""
 
     def __init__(self, binary, folder, access, backend):
         self.ports = dict(zip(("plain", "tolerant", "admin"), free_ports(3)))
@@ -85,7 +86,7 @@ class Counted:
         self.process = Process("martlet", command, os.sched_getaffinity(0), self.folder)
         try:
             self.process.wait_for_port(self.ports["plain"], 120)
-            # The worker starts a little later.
+            # The worker begins a little later.
             self.ask("plain", head())
         except BaseException:
             self.process.stop()
@@ -126,7 +127,7 @@ class Counted:
         }
 
     def instructions(self, listener):
-        """The instructions so far of the thread that serves the listener."""
+        """So far, of the thread that serves the listener."""
         begin = "startAdmin" if listener == "admin" else "WorkerStart"
         command = [
             *(find("vgdb"), f"--vgdb-prefix={self.folder}/vgdb"),
@@ -139,7 +140,7 @@ class Counted:
         raise Failure(f"there is no thread of {begin}:\n{said}")
 
     def ask(self, listener, request):
-        """The status of the response, or of the last one if there are several."""
+        """The status of the answer to it, of the last one if there are several."""
         answer = b""
         try:
             address = ("127.0.0.1", self.ports[listener])
@@ -153,7 +154,7 @@ class Counted:
         return int(statuses[-1]) if statuses else 0
 
     def cost(self, listener, request, status, name):
-        """The instructions of the second of two requests, when all memory is allocated."""
+        """Instructions of the second of two, for which all memory is there."""
         counts = []
         for _ in range(2):
             if (found := self.ask(listener, request)) != status:
@@ -163,9 +164,9 @@ class Counted:
 
 
 def requests(access):
-    """The requests: name, listener, expected status, and the bytes for each size."""
+    """What is sent: name, listener, expected status, and for each size the bytes."""
     for walk in WALKS:
-        # Another format changes only the loops over logged values.
+        # Another format is another walk over what stands in the log, and over nothing else.
         if access == "json" or walk.name.startswith(LOGGED):
             yield walk.name, walk.listener, walk.status, walk.make, walk.size
     if access != "json":
@@ -180,8 +181,7 @@ def requests(access):
 
 
 def count(martlet, access, only):
-    """Prints one line per loop; returns the loops that take more than twice as much for twice the
-    size."""
+    """One line for each walk, and what takes more than twice as much for twice as many."""
     found = []
     for name, listener, status, make, size in requests(access):
         if only and only not in name:

@@ -1,9 +1,9 @@
-"""Opens many TLS connections to a local port, sends one request on each if told so, keeps them
-idle, and reports how many were opened and how many are open at the end.
+"""Opens many TLS connections to a port of this machine, sends one request on each if told so, keeps
+them idle, and reports how many were opened and how many are open at the end.
 
-Limited in number and time. The certificate is not verified, since only the number of connections
-matters. As a library it is `Holder`; the process prints one line of JSON when all are open and one
-at the end.
+Bounded in count and time. The certificate is not verified: what is asked here is how many
+connections are held, not with whom. As a library it is `Holder`; the process prints one line of
+JSON once all are open and one at the end.
 """
 
 import argparse
@@ -31,7 +31,7 @@ def client_context():
 
 
 def answer_ends(received):
-    """Whether a complete response with Content-Length has been received."""
+    """Whether a whole answer with Content-Length has been received."""
     head, separator, body = received.partition(b"\r\n\r\n")
     if not separator:
         return False
@@ -43,7 +43,7 @@ def answer_ends(received):
 
 
 class Holder:
-    """The open connections."""
+    """The connections that are held."""
 
     def __init__(self, port, path=None, timeout=10):
         self.port = port
@@ -69,7 +69,7 @@ class Holder:
         self.connections.append(connection)
 
     def open(self, count):
-        """Opens up to `count` more; returns the first error, or None."""
+        """Opens `count` more, as far as they can be; returns the first error, or None."""
         for _ in range(count):
             try:
                 self.open_one()
@@ -78,7 +78,7 @@ class Holder:
         return None
 
     def still_open(self):
-        """How many the other side has not closed. Session tickets are read and ignored."""
+        """How many the other side has not closed. Session tickets that arrive are read past."""
         return sum(1 for connection in self.connections if self.is_open(connection))
 
     @staticmethod

@@ -1,13 +1,13 @@
-"""Instructions and allocations per request, counted by valgrind and not timed, and the memory of an
-idle connection.
+"""Instructions and allocations per request, counted by valgrind instead of timed, and the memory of
+an idle connection.
 
-A fixed load on one worker takes about the same number of instructions on every machine, even on a
-busy one. So a change that reduces the speed is visible where times are too noisy. LOADS has the
-last count of each load; more than ROOM above it fails. If a change makes Martlet faster, or slower
-for a good reason, set the new count and explain it in the commit. Each load runs twice, short and
-long, and the difference counts, so the handshakes of its connections cancel out. A plain request
-allocates nothing in steady state: the few allocations counted are those of other threads. With TLS,
-the allocations are OpenSSL's, which frees its record buffers between two records.
+A fixed load on one worker takes about the same number of instructions on every machine and on a
+busy one too. So a change that costs speed shows where no time can be measured. LOADS pins the last
+count of each load; more than ROOM above it fails. A change that makes Martlet faster, or slower for
+a good reason, pins the new count and its commit says why. Each load runs twice, short and long, and
+the difference is what counts: so the handshakes of its connections are left out. A plain request
+allocates nothing in steady state: the few allocations counted are those of other threads. Over TLS
+the allocations are those of OpenSSL, which gives its record buffers back between two records.
 """
 
 import argparse
@@ -36,7 +36,7 @@ IDLE_CONNECTIONS, IDLE_BYTES = 2000, 14_700
 
 @dataclass(frozen=True)
 class Load:
-    """Requests for one path on one port, and their limits."""
+    """Requests for one path on one port, and what each may take."""
 
     port: str
     path: str
@@ -62,14 +62,14 @@ LOADS = {
 
 
 class CountedMartlet(Martlet):
-    """Martlet under callgrind, which starts counting on command."""
+    """Martlet under callgrind, which begins to count when it is told to."""
 
     start_seconds = 120
 
     def configuration(self):
         config = super().configuration()
         dead, self.ports["retry"], self.ports["redirect"] = free_ports(3)
-        # Half of the requests meet a refusing backend: two picks of round robin cause one retry.
+        # Half of the requests meet a backend that refuses. Two picks of round robin make one retry.
         config["pools"].append(
             {
                 "name": "retry",
@@ -112,7 +112,7 @@ class CountedMartlet(Martlet):
         return sorted(paths, key=lambda path: int(path.rsplit(".", 1)[1]))
 
     def stop(self):
-        # The counts are written at the end, which takes a while.
+        # The counts are written at the end, which takes its time.
         self.process.child.terminate()
         self.process.child.wait(120)
         super().stop()
@@ -129,7 +129,7 @@ def load(port, core, requests, path="/small", tls=False, body=None, status="2xx"
 
 
 def read(path):
-    """All instructions in the file, and the number of calls of malloc."""
+    """All instructions in the file, and how often malloc was called."""
     names, callee, allocations, instructions = {}, None, 0, 0
     with open(path) as file:
         for line in file:
@@ -157,7 +157,7 @@ def measure(shape, loads, folder, cores, backend, certificates, body):
     """Yields the name of each load with its instructions and allocations per request."""
     peer = CountedMartlet(folder, {cores[0]}, backend, certificates, shape)
     try:
-        # Buffers, connections and tables are allocated only once.
+        # Buffers, connections and tables are made once.
         for each in loads.values():
             run(peer, each, cores[1], SHORT, body)
         peer.count("on")
@@ -169,14 +169,14 @@ def measure(shape, loads, folder, cores, backend, certificates, body):
         peer.count("off")
     finally:
         peer.stop()
-    # The first dump contains everything before.
+    # The first dump holds what was before.
     counts = [read(path) for path in peer.dumps()[1:]]
     for (name, each), short, long in zip(loads.items(), counts[::2], counts[1::2]):
         yield name, *((more - less) / each.requests for less, more in zip(short, long))
 
 
 def strip(binary, folder):
-    """The binary without debugging information, since valgrind can't read Swift's."""
+    """The binary without debugging information, of which valgrind can't read what Swift writes."""
     path = os.path.join(folder, "martlet")
     subprocess.run([find("strip"), "-g", "-o", path, binary], check=True)
     return path

@@ -1,8 +1,9 @@
-"""Latency for a user: on an idle peer, during bulk downloads, and until a large response begins.
+"""What a user feels: latency where nobody is busy, and beside bulk downloads; how soon a large
+answer begins.
 
-Requests become due at a constant rate, whatever the peer does, and their time counts from then (see
-Steady/): a peer that stalls is charged for all requests that had to wait, not only for the few in
-progress. First bytes are timed from Python, one request after another.
+Requests fall due at a constant rate, whatever the peer does, and their time counts from then
+(Steady/ beside this file): a peer that stalls is charged with all who had to wait, not with the few
+whose turn it was. The first bytes are timed from Python, one request after another.
 """
 
 import http.client
@@ -19,14 +20,14 @@ from rows import ROWS, Row
 LATENCY_ROW = "latency"
 # Few small requests, while clients download large answers as fast as they can.
 FAIRNESS_ROW = "fairness"
-# A response of 1 MiB over TLS, on a connection that was used before.
+# An answer of 1 MiB by TLS, on a connection that has been used before.
 FIRST_BYTE_ROW = "first-byte"
 FELT_ROWS = (LATENCY_ROW, FAIRNESS_ROW, FIRST_BYTE_ROW)
 CONNECTIONS = 64
 SATURATED = ROWS["small-plain"]
 FAIR_RATE, FAIR_CONNECTIONS = 1_000, 16
 DOWNLOADS = Row("downloads", "/1m", 4)
-# After these, the connection's slow start is over.
+# Behind which nothing is left of the connection's slow start.
 ANSWER_COUNT, WARM_UP_COUNT = 300, 20
 
 
@@ -38,7 +39,7 @@ def half_saturation(peers, peer_core, core, seconds):
 
 
 def measure(row, binary, peer, core, rate, seconds):
-    """One sample: quantiles in microseconds, and MiB per second of concurrent downloads."""
+    """One sample: quantiles in microseconds, and MiB a second of downloads beside."""
     if row == FIRST_BYTE_ROW:
         return first_bytes(peer)
     if row == FAIRNESS_ROW:
@@ -62,7 +63,7 @@ def beside_downloads(binary, peer, core, seconds):
     downloads = []
 
     def download():
-        # One second longer than the requests, which begin half a second after their generator.
+        # A second more than the requests, which begin half a second later than their generator.
         downloads.append(DOWNLOADS.generate(peer, core, seconds + 1))
 
     thread = threading.Thread(target=download)
@@ -98,7 +99,7 @@ def first_bytes(peer):
 
 
 def print_felt(row, samples, rate):
-    """The median of the rounds, separately for each quantile."""
+    """The median of the rounds, each quantile by itself."""
     first = next(iter(samples.values()))[0]
     quantiles = [name for name in ("p50", "p99", "p99.9", "max") if name in first["microseconds"]]
     title = {

@@ -1,5 +1,5 @@
--- The requests of wrk, and its result as one machine-readable line.
--- Arguments: method, bytes of body, and "close" to close each connection after its response.
+-- What wrk sends, and its result as one line that a program can read.
+-- Arguments: method, bytes of body, and "close" to have each connection end with its answer.
 function init(arguments)
   wrk.method = arguments[1]
   local byte_count = tonumber(arguments[2])

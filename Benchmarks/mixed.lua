@@ -1,4 +1,4 @@
--- Like load.lua, for several paths in turn, which follow its arguments.
+-- As load.lua, for several paths in turn: those behind its arguments.
 dofile(debug.getinfo(1, "S").source:match("@(.*/)") .. "load.lua")
 
 local requests, turn = {}, 0

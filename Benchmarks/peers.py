@@ -1,8 +1,8 @@
 """The backend and the load balancers under test, each with its whole configuration.
 
-One worker each, access logs off, connections to the backend kept alive as in each project's own
-documentation, and defaults otherwise. The tuned variants change the defaults that cost nginx and
-HAProxy most with large bodies. Martlet's configuration is only in `Martlet`.
+One worker each, access logs off, connections to the backend kept alive as each project's own
+documentation says, all else at its defaults. The tuned variants lift the defaults that cost nginx
+and HAProxy most with large bodies. Martlet's configuration is in `Martlet` and nowhere else.
 """
 
 import json
@@ -14,14 +14,14 @@ from dataclasses import dataclass
 
 from processes import Failure, Process, free_ports
 
-# HAProxy needs two descriptors for each, and a machine may allow only 20,000 in all.
+# HAProxy wants two descriptors for each, and 20,000 in all is what a machine may allow.
 CONNECTIONS_MAX = 8_000
-# Martlet's first choice. By default the others let the client choose, and wrk prefers AES-256.
+# Martlet's first choice; left alone, the others let the client choose, and wrk asks for AES-256.
 CIPHER_SUITE = "TLS_AES_128_GCM_SHA256"
 SMALL = b"Hello, world!"
-# Path on every peer -> bytes of the response body.
+# Path on every peer -> bytes of the answer's body.
 PATHS = {"/small": len(SMALL), "/1k": 1024, "/64k": 64 * 1024, "/1m": 1024 * 1024}
-# The responses that a page consists of: of ten, six are small, three have 1 KiB, one has 64 KiB.
+# Pages with what they are made of: of ten answers six are small, three of 1 KiB, one of 64.
 MIXED_PATHS = ("/small", "/1k", "/small") * 3 + ("/64k",)
 POST_PATH = "/post"
 POST_ANSWER = b"received"
@@ -29,7 +29,7 @@ POST_ANSWER = b"received"
 
 @dataclass(frozen=True)
 class Shape:
-    """How a peer is run. Most rows share one shape, some need another."""
+    """How a peer is run: most rows are measured on the same one, some need another."""
 
     workers: int = 1
     log: bool = False
@@ -56,7 +56,7 @@ def write(path, text):
 
 
 def nginx_frame(folder, name, http, workers=1):
-    """The settings that keep an nginx within its folder."""
+    """What any nginx of ours needs to keep to its folder."""
     place = os.path.join(folder, name)
     os.makedirs(place, exist_ok=True)
     user = "user root;" if os.getuid() == 0 else ""
@@ -89,7 +89,7 @@ def nginx_frame(folder, name, http, workers=1):
 
 
 def make_certificates(folder):
-    """For 127.0.0.1 and localhost, ECDSA P-256 and RSA 2048; HAProxy needs all in one file."""
+    """For 127.0.0.1 and localhost, ECDSA P-256 and RSA 2048; HAProxy wants all in one file."""
     bases = {}
     keys = {"ecdsa": ("ec", "-pkeyopt", "ec_paramgen_curve:P-256"), "rsa": ("rsa:2048",)}
     for kind, key in keys.items():
@@ -113,10 +113,10 @@ def make_certificates(folder):
 
 
 class Backend:
-    """The backend that all peers share: a small response, two files, and a target for POST.
+    """What all peers share: small answer, two files, and a sink for POST.
 
-    It listens on 100 ports of each of `host_count` addresses of this machine. An nginx has 25 of
-    them, since its number of descriptors is limited.
+    It listens on 100 ports of each of `host_count` addresses of this machine, 25 of them to an
+    nginx, since each has only so many file descriptors.
     """
 
     PORT_COUNT, HOSTS_PER_PROCESS = 100, 25
@@ -349,7 +349,7 @@ class Martlet(Peer):
         return "martlet " + first_line(cls.binary, "--version")
 
     def configuration(self):
-        # The same terms as for the others: connections are kept as long as theirs.
+        # On the same terms as the others: connections are kept as long as theirs.
         def tls(port, kind):
             base = self.certificates[kind]
             certificate = {"chain": f"{base}.crt", "key": f"{base}.key"}
@@ -387,7 +387,7 @@ class Martlet(Peer):
 
 
 class Caddy(Peer):
-    """A widely used balancer in a language with garbage collection."""
+    """For what its users see: a balancer in a language that collects its garbage."""
 
     name = "caddy"
 
@@ -421,7 +421,7 @@ class Caddy(Peer):
             + site("https", "rsa", "rsa")
             + site("http", "plain"),
         )
-        # As many threads as the others.
+        # As many threads as the others have.
         environment = ["env", f"GOMAXPROCS={self.shape.workers}", f"HOME={self.folder}"]
         return [*environment, find("caddy"), "run", "--config", config, "--adapter", "caddyfile"]
 

@@ -1,7 +1,7 @@
-"""Instructions per selection of a backend, by strategy and size of the pool.
+"""Instructions that the choice of a backend takes, by strategy and size of the pool.
 
-Counted by valgrind in the real process, under a fixed load: `Selection.next` with everything that
-it calls. instructions.py counts whole requests.
+Counted by valgrind in the real process, under a fixed load: what `Selection.next` takes with
+everything below it. instructions.py beside this file counts whole requests.
 """
 
 import argparse
@@ -54,7 +54,7 @@ class CountedPools(CountedMartlet):
 
 
 def read(path):
-    """Instructions of one call of the selection, including everything that it calls."""
+    """Instructions of one call of the selection, everything below it included."""
     names, calls, total, is_next = {}, 0, 0, False
     with open(path) as file:
         for line in file:
@@ -86,7 +86,7 @@ def measure(size, folder, cores, backend, certificates):
         peer.count("off")
     finally:
         peer.stop()
-    # The first one contains everything before.
+    # The first holds what was before.
     dumps = sorted(glob.glob(f"{peer.counts}.*"), key=lambda path: int(path.rsplit(".", 1)[1]))
     return [read(path) for path in dumps[1 : 1 + len(STRATEGIES)]]
 

@@ -1,8 +1,8 @@
-"""The processes of a measurement: pinned to a core, metered, and always ended.
+"""The processes a measurement starts: pinned to a core, metered, and ended whatever happens.
 
-Times come from /proc/PID/task/*/schedstat (nanoseconds on a processor, including kernel time), so
-the cost of a request doesn't depend on the rate of the load generator. This module doesn't depend
-on what the processes are.
+Times come from /proc/PID/task/*/schedstat (nanoseconds on a processor, kernel time included), so
+that a request's cost is measured at whatever rate the load generator reaches. Nothing here knows
+what the processes are.
 """
 
 import ctypes
@@ -20,11 +20,11 @@ LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 class Failure(Exception):
-    """Ends the run with a one-line message."""
+    """Ends the run with one line for the reader."""
 
 
 def free_ports(count):
-    """Ports of 127.0.0.1 that are free now."""
+    """Ports of 127.0.0.1 that the kernel says are free now."""
     with ExitStack() as stack:
         probes = [stack.enter_context(socket.socket()) for _ in range(count)]
         for probe in probes:
@@ -33,7 +33,7 @@ def free_ports(count):
 
 
 def raise_descriptor_limit(wanted=65536):
-    """Raises the limit of open files as far as allowed, and returns the new limit."""
+    """Raises the limit of open files as far as is allowed, and returns what it is then."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard == resource.RLIM_INFINITY or wanted <= hard:
         limit = max(soft, wanted)
@@ -57,7 +57,7 @@ def two_cores():
 
 
 def core_seconds(core):
-    """How long the core was busy, and how long the hypervisor gave it to others."""
+    """How long the core has been busy, and how long the hypervisor gave it to others."""
     with open("/proc/stat") as stat:
         line = next(line for line in stat if line.startswith(f"cpu{core} "))
     user, nice, system, _, _, irq, softirq, steal = (int(text) for text in line.split()[1:9])
@@ -66,8 +66,7 @@ def core_seconds(core):
 
 
 def settle_child(cores):
-    """Returns the function that runs in the child before exec: it sets the cores, and ends the
-    child with its parent."""
+    """Makes what runs in the child before exec: its cores, and death with its parent."""
 
     def settle():
         os.sched_setaffinity(0, cores)
@@ -77,7 +76,7 @@ def settle_child(cores):
 
 
 class Process:
-    """A server that runs until `stop`, with all its children."""
+    """A server that runs until `stop`, and everything it forked."""
 
     def __init__(self, name, command, cores, folder):
         self.name = name
@@ -106,7 +105,7 @@ class Process:
         return found
 
     def nanoseconds(self):
-        """Processor time, summed over all threads of all its processes."""
+        """Time on a processor, summed over all threads of the whole family."""
         total = 0
         for pid in self.pids():
             for task in os.listdir(f"/proc/{pid}/task"):
@@ -115,7 +114,7 @@ class Process:
         return total
 
     def resident_bytes(self):
-        """Its memory: pages shared by master and worker count once."""
+        """Memory of its own: what is shared between master and worker counts once."""
         total = 0
         for pid in self.pids():
             with open(f"/proc/{pid}/smaps_rollup") as rollup:
@@ -140,7 +139,7 @@ class Process:
             return "".join(log.readlines()[-10:])
 
     def stop(self):
-        """Terminates the process, kills it if necessary, and then its children."""
+        """Asks, waits, then insists: first the process, then whatever it left behind."""
         family = self.pids()
         if self.child.poll() is None:
             self.child.terminate()
@@ -160,7 +159,7 @@ class Process:
 
 
 def run_pinned(command, core, seconds):
-    """Runs a load generator to its end, at most `seconds`, and returns its output."""
+    """Runs a load generator to its end and returns what it printed; bounded by `seconds`."""
     child = subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,

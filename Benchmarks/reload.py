@@ -1,9 +1,9 @@
-"""The cost of a reload of a large configuration, and its effect on current requests.
+"""What a reload of a large configuration costs, and what the requests under way notice of it.
 
 One worker forwards small plain requests at a fixed, modest rate to 10,000 backends, while `martlet
-reload` is run repeatedly, each time with some other backends. The same load without reloads shows
-the machine's own latency. All sockets are on addresses of the loopback interface; a failed request
-fails the run.
+reload` is run again and again, each time with a configuration in which some backends are others.
+The same load without reloads says what of the latency is the machine's. Everything listens on
+addresses of the loopback interface; a failed request fails the run.
 """
 
 import argparse
@@ -35,7 +35,7 @@ QUANTILES = ("p50", "p99", "p99.9", "max")
 
 
 class ReloadedMartlet(Martlet):
-    """Martlet with an admin socket, and with all backends except the last few, or the first."""
+    """Martlet with an admin socket, in front of all backends but the last few, or the first."""
 
     checks = False
 
@@ -44,15 +44,14 @@ class ReloadedMartlet(Martlet):
         pool = config["pools"][0]
         start = REPLACED_COUNT * (turn % 2)
         pool["backends"] = self.backends[start : start + BACKEND_COUNT]
-        # Each request connects, since with so many backends reuse is rare; descriptors are limited.
+        # Each request dials, as so many backends are seldom met twice; the descriptors are few.
         pool["keep-alive"] = {"idle": "1s"}
         pool["health"] = {} if self.checks else "off"
         config["admin"] = {"socket": os.path.join(self.folder, "admin.sock")}
         return config
 
     def reload(self, turn):
-        """Seconds from the start of the command to the answer that the new configuration is in
-        force."""
+        """Seconds from the command's start to the answer that the new configuration is in force."""
         path = os.path.join(self.folder, "martlet.json")
         write(path, json.dumps(self.configuration(turn)))
         begin = time.monotonic()
@@ -65,7 +64,7 @@ class ReloadedMartlet(Martlet):
 
 
 def load(steady, peer, core, meanwhile=None):
-    """Latency in microseconds by quantile under the load, while `meanwhile` runs."""
+    """Latency in microseconds by quantile, under the load, with `meanwhile` carried out beside."""
     seconds = int(RELOAD_COUNT * (PAUSE + 0.2)) + 2
     failures = []
 
@@ -92,7 +91,7 @@ def load(steady, peer, core, meanwhile=None):
 
 
 def measure(steady, peer, core, rounds):
-    """The seconds of every reload, and the latencies of each round without and with reloads."""
+    """The seconds of every reload, and the latencies of each round without and with them."""
     reloads, latencies = [], {"without": [], "with reloads": []}
     turn = 0
 

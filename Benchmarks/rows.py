@@ -1,7 +1,7 @@
-"""The kinds of load: what is requested, over how many connections, from peers of which shape.
+"""The kinds of load: what is asked for, over how many connections, of peers in which shape.
 
-A row takes samples; bench.py evaluates them. wrk generates the load, or h2load if every connection
-must be new. A wrong response, or any error under load, fails the run.
+A row takes samples; what they mean is told by bench.py. wrk generates the load, and h2load where
+every connection must be new. A wrong answer, or any error under load, fails the run.
 """
 
 import json
@@ -16,7 +16,7 @@ FOLDER = os.path.dirname(os.path.abspath(__file__))
 
 
 class Row:
-    """A number of connections that request one path repeatedly."""
+    """So many connections that ask for one path again and again."""
 
     def __init__(
         self, name, path, connections, port="tls", post=0, script="load.lua", arguments=(), **shape
@@ -30,8 +30,8 @@ class Row:
         return f"{scheme}://127.0.0.1:{peer.ports[self.port]}{self.path}"
 
     def generate(self, peer, core, seconds):
-        """Loads the peer; returns (successful requests, seconds, p99 in ms, errors)."""
-        # Many connections take a while to open, and longer to complete their handshakes.
+        """Loads the peer; returns (requests answered well, seconds taken, p99 in ms, errors)."""
+        # Many connections take a while to be made, and longer to get through their handshakes.
         seconds = max(seconds, self.connections // (1000 if self.port == "plain" else 100))
         command = [
             find("wrk"),
@@ -71,8 +71,8 @@ class Row:
 class HandshakeRow(Row):
     """A new connection with a full handshake for each request.
 
-    h2load never resumes a session. It opens a given number of connections and ends, so it is
-    repeated until the time is up.
+    h2load never resumes a session, but opens a given number of connections and ends, so that it is
+    run again until the time is up.
     """
 
     pattern = re.compile(r"(\d+) succeeded, (\d+) failed, (\d+) errored, (\d+) timeout")
@@ -111,11 +111,11 @@ ROWS = {
         Row("pool-10000", "/small", 64, port="plain", backends=10_000),
         HandshakeRow("handshake", "/small", 64),
         HandshakeRow("handshake-rsa", "/small", 64, port="rsa"),
-        # wrk offers its previous session.
+        # wrk offers the session that it got before.
         Row("handshake-resumed", "/small", 64, arguments=("close",)),
         Row("small-tls-2-workers", "/small", 64, workers=2),
         HandshakeRow("handshake-2-workers", "/small", 64, workers=2),
     )
 }
-# The additional cost of the first row over the second.
+# What is extra in the first costs more than the second.
 EXTRAS = {"access log": ("small-plain-log", "small-plain")}

@@ -1,16 +1,15 @@
-"""Every loop over a peer's bytes, with bytes of a given size that make it long, and the expected
-response.
+"""Every walk over a peer's bytes, as bytes of a given size that make it long, and what is answered.
 
-`WALKS` has the loops over requests: a name, the listener (`plain`, `tolerant` in desync mode
-defensive, or `admin`), the bytes for a size, and the required status. `ANSWERS` has the loops over
-responses of backends. A size is in bytes, or in the unit that the name states.
+`WALKS` has those over requests: a name, the listener (`plain`, `tolerant` in desync mode defensive,
+or `admin`), what is sent for a size, and the status that must come. `ANSWERS` has those over what
+backends answer. A size is in bytes or, where something else is counted, in what the name says.
 """
 
 from dataclasses import dataclass
 from typing import Callable
 
 SIZE = 20_000
-# A field counts 32 bytes more than its text.
+# A field counts 32 bytes more than it has.
 FIELDS = 400
 
 
@@ -39,7 +38,7 @@ def fields(line, count):
 
 
 def value(name, text, status=200, target="/local", size=SIZE, listener="plain", end=""):
-    """A field whose value repeats a text up to `size` bytes."""
+    """A field with so many bytes of a text in its value."""
 
     def make(size):
         return head(f"{name}: {repeat(text, size)}{end}", target=target)
@@ -64,7 +63,7 @@ def many(line, status=200, target="/local", listener="plain", size=FIELDS):
 
 
 def name(text, after, status, listener="plain", folds=0):
-    """A field name of the given size, followed by `after`, and folded lines in proportion."""
+    """A field name of so many bytes, with something behind it, and folded lines in proportion."""
 
     def make(size):
         return head(repeat(text, size) + after, *[" b"] * (folds * size // SIZE))
@@ -113,7 +112,7 @@ WALKS = [
     Walk("Host of labels", 200, 60, lambda n: head(host="a." * n + "test", target="/local")),
     Walk("Host in brackets", 400, SIZE, lambda n: head(host="[" + ":" * n + "]")),
     Walk("CONNECT to dots", 400, SIZE, lambda n: b"CONNECT a%s:1 HTTP/1.1\r\n\r\n" % (b"." * n)),
-    # Errors that a tolerant listener repairs.
+    # What a tolerant listener repairs.
     name("(", ": x", 200, "tolerant"),
     name("1", "(: x", 200, "tolerant"),
     name("contentlengt", "(: x", 200, "tolerant"),
@@ -124,7 +123,7 @@ WALKS = [
     name("con-tent-len", " : x", 200, "tolerant", folds=300),
     Walk("folds", 200, FIELDS, lambda n: head("X: y", *[" z"] * n), "tolerant"),
     value("Content-Length", "0,", 200, listener="tolerant", end="0"),
-    # Framing lists, and Expect.
+    # Lists that frame, or that say what is expected.
     value("Content-Length", "0,", 400, end="0"),
     value("Transfer-Encoding", "gzip,", 501, end="chunked"),
     value("Transfer-Encoding", "chunked,", 400, end="chunked"),
@@ -149,7 +148,7 @@ WALKS = [
             *("Connection: upgrade", "Upgrade: " + "a," * (n // 2)), target="/backend/plain"
         ),
     ),
-    # Forwarding fields.
+    # Who asks.
     value("X-Forwarded-For", "127.0.0.1,", target="/backend/plain"),
     value("X-Forwarded-For", "1,", target="/backend/plain"),
     value("X-Forwarded-For", "1.", target="/backend/plain"),
@@ -169,7 +168,7 @@ WALKS = [
     ),
     many("traceparent: 00-{:032x}-000000000000000a-01", size=200),
     value("tracestate", "a=b,"),
-    # Cookies, and a route's field edits.
+    # Cookies, and what a route takes away or puts in.
     value("Cookie", "a=b;", target="/sticky"),
     value("Cookie", "srv=;", target="/sticky"),
     value("Cookie", "srv=0123456789abcdef;", target="/sticky"),
@@ -190,7 +189,7 @@ WALKS = [
         *("path up and down again", 400, SIZE),
         lambda n: head(target="/" + "a/" * (n // 10) + "../" * (n // 10 + 1)),
     ),
-    # Martlet's own answers: redirects, and errors in the requested form.
+    # Answers of Martlet's own: redirects, and errors in the form that is wanted.
     path("a", 308, "/away/"),
     path("a=b&", 308, "/away?"),
     value("Accept", "a/b,", 404, target="/nowhere"),
@@ -200,7 +199,7 @@ WALKS = [
         lambda n: head("Accept: text/html" + ";a=b" * (n // 4), target="/nowhere"),
     ),
     many("Accept: a/{}", 404, target="/nowhere"),
-    # The log: escaping and redaction.
+    # The log: escaped, and without what is secret.
     path("%22", 404, "/nowhere?"),
     path("token=1&", 404, "/nowhere?"),
     path("&", 404, "/nowhere?"),

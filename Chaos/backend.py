@@ -1,15 +1,15 @@
-"""A small HTTP/1.1 server that counts requests and misbehaves on command.
+"""A small HTTP/1.1 server that counts what reaches it and misbehaves when told to.
 
-Every request has an id in its path, /item/ID?size=N. The body of a response depends only on the id
-(`body_of`), so that the client can check it. As soon as a head has arrived, its method and id are
-appended to a log in one write, before anything else happens. So the count is right even if this
-process is killed immediately afterwards.
+Every request carries an id in its path, /item/ID?size=N. The body of an answer follows from the id
+alone (`body_of`), so that whoever gets it can tell whether it is the right one. The moment that a
+head has arrived its method and id are appended to a log, in one write and before anything else
+happens, so that the count holds even if this process is killed in the next moment.
 
-Under /socket it speaks WebSocket: a message is an id and a body for that id; the response is a body
-of the same length for the next id.
+Under /socket it speaks WebSocket: to each message, an id and a body by that id, it answers with
+a body as long by the next id.
 
-Commands come from the standard input, one word per line: `well`, `slow`, `reset` (half of a body,
-then a reset of the connection).
+What it is told comes by the standard input, one word a line: `well`, `slow`, `reset` (half of a
+body, then a reset of the connection).
 """
 
 import asyncio
@@ -26,7 +26,7 @@ RESET_AT_ONCE = struct.pack("ii", 1, 0)
 
 
 def body_of(number, size):
-    """The correct body for a request."""
+    """The one right body for a request."""
     seed = hashlib.sha256(str(number).encode()).digest()
     return (seed * (size // len(seed) + 1))[:size]
 
@@ -50,7 +50,7 @@ class Backend:
     def listen(self):
         said = os.read(sys.stdin.fileno(), 4096).decode().split()
         if not said:
-            os._exit(0)  # The parent process is gone.
+            os._exit(0)  # Whoever started this is gone.
         self.mode = said[-1]
 
     async def serve(self, reader, writer):
@@ -109,7 +109,7 @@ class Backend:
         return "connection: close" not in head.decode("latin-1").lower()
 
     async def converse(self, key, reader, writer):
-        """Answers messages until the client closes; a wrong message ends it at once."""
+        """Answers messages until the client says goodbye; one that is wrong ends it at once."""
         os.write(self.log, b"SOCKET 0\n")
         head = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
         writer.write(f"{head}Sec-WebSocket-Accept: {accept_of(key)}\r\n\r\n".encode())

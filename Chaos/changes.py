@@ -1,9 +1,9 @@
-"""Constant TLS load while an operator makes many changes, none of which may cause an error.
+"""Constant TLS load while an operator keeps changing things, and nothing may be felt of it.
 
-It makes a hundred reloads with other weights, strategies, routes and backends, renews twenty
-certificates as certbot does, and drains and enables a backend fifty times. Meanwhile WebSockets
-stay open and exchange messages. All backends work throughout, so every request must be answered,
-every message must arrive, and every counter may only grow. chaos.py tests backends that fail.
+A hundred reloads with other weights, strategies, routes and backends, twenty certificates renewed
+as certbot does, and a backend drained and enabled fifty times; meanwhile WebSockets stay open and
+talk. All backends are well throughout, so every request must be answered, every message arrive,
+and every counter only grow. chaos.py is about backends that fail.
 """
 
 import argparse
@@ -33,12 +33,12 @@ GROWING = ("_total", "_bucket", "_count", "_sum")
 
 
 class Changing(Martlet):
-    """Martlet with many variants of a configuration: weights, routes and backends."""
+    """Martlet with a configuration whose weights, routes and backends go through many variants."""
 
     def configuration(self):
         whole = json.loads(super().configuration())
         turn = self.variant
-        # Every second variant includes the last backend.
+        # The last backend is there in every other variant.
         ports = self.backends[: BACKENDS - turn % 2]
         pool = whole["pools"][0]
         pool["name"] = "app"
@@ -55,7 +55,7 @@ class Changing(Martlet):
         return json.dumps(whole)
 
     async def ask(self, method, path, body=""):
-        """The body of a response of the admin interface, which must be successful."""
+        """The body of an answer of the admin interface, which must be a good one."""
         reader, writer = await asyncio.open_unix_connection(
             os.path.join(self.folder, "admin.sock"), limit=1 << 24
         )
@@ -73,7 +73,7 @@ class Changing(Martlet):
 
 
 class Certificates:
-    """Certificate pairs behind the same two links, replaced as certbot does it."""
+    """One pair after the other behind the same two links, as certbot leaves them."""
 
     def __init__(self, folder, count):
         _, _, self.authority = make_certificates(folder)
@@ -113,7 +113,7 @@ class Certificates:
 
 
 class Tunnel:
-    """One WebSocket that is open during the whole run."""
+    """One WebSocket, open over the whole run."""
 
     numbers = itertools.count(1_000_000, 2)
 
@@ -135,7 +135,7 @@ class Tunnel:
             raise Failure(f"no WebSocket: {head.splitlines()[0]}")
 
     async def talk(self, run):
-        """Exchanges messages until the run ends, and then closes cleanly."""
+        """Until the run ends; the end is one that both sides agree to."""
         for size in itertools.cycle(MESSAGE_SIZES):
             number = next(self.numbers)
             message = f"{number} ".encode() + body_of(number, size)
@@ -161,7 +161,7 @@ class Run:
         self.options, self.martlet, self.backends = options, martlet, backends
         self.certificates, self.load = certificates, load
         self.counts = collections.Counter()
-        # A reload between the changes of the two links would correctly be refused.
+        # A reload between the two links of a pair would rightly be refused.
         self.pair = asyncio.Lock()
         self.seen = {}
 
@@ -182,7 +182,7 @@ class Run:
         self.load.ending = True
 
     async def repeat(self, count, change):
-        """Makes `count` changes, spread over the run."""
+        """So many changes, spread over the time."""
         begin = time.monotonic()
         for turn in range(count):
             await change()
@@ -213,7 +213,7 @@ class Run:
         return serial
 
     async def drain(self):
-        """Drains a backend; its own log shows whether it gets requests."""
+        """The backend's own log of requests tells whether it is left alone."""
         backend = self.backends[0]
         pause = self.options.seconds / self.options.drains / 4
         await self.set_state(backend, "draining")
@@ -231,7 +231,7 @@ class Run:
             raise Failure(f"a backend that was set to {state} is {said['state']}")
 
     async def scrapes(self):
-        """Checks that counters only grow, also if a series was missing for a while."""
+        """Each series that may only grow does, also if it was away for a while."""
         while not self.load.ending:
             text = await self.martlet.ask("GET", "/metrics")
             for line in text.splitlines():
@@ -246,7 +246,7 @@ class Run:
 
 
 def change(options, folder):
-    """Runs the changes; returns the results, and what failed."""
+    """What was done, and what speaks against it."""
     certificates = Certificates(folder, options.renewals)
     backends = [BackendProcess(folder, index) for index in range(BACKENDS)]
     martlet = None

@@ -1,9 +1,9 @@
-"""Constant TLS load while backends fail and the proxy itself is replaced.
+"""Constant TLS load while everything behind the proxy fails, and the proxy itself is replaced.
 
-One backend of three at a time is killed, frozen, restarted, slowed down or told to reset
-connections. The proxy loads a changed configuration every second, and its binary is replaced twice.
-client.py judges every request. The backends count ids, which shows whether a POST was carried out
-twice. README.md in this directory explains the results.
+One backend of three at a time is killed, frozen, restarted, made slow or made to reset half-way;
+the proxy takes a changed configuration every second and its binary is replaced twice. client.py
+judges every request; the backends count ids, which tells whether a POST was carried out twice.
+README.md beside this file says what the tally means.
 """
 
 import argparse
@@ -46,7 +46,7 @@ def free_port():
 
 
 class BackendProcess:
-    """One backend, which can be stopped and restarted on the same port."""
+    """One backend, which may be ended and started anew on the same port."""
 
     def __init__(self, folder, index):
         self.port, self.log = free_port(), os.path.join(folder, f"backend-{index}.ids")
@@ -98,7 +98,7 @@ class Run:
         await asyncio.gather(*tasks)
 
     async def pause(self, seconds):
-        """Waits; returns False if the run has ended in the meantime."""
+        """False when the run ended meanwhile."""
         end = time.monotonic() + seconds
         while time.monotonic() < end and not self.load.ending:
             await asyncio.sleep(0.05)
@@ -144,7 +144,7 @@ class Run:
 
 
 def make_certificates(folder):
-    """Returns the chain, the key, and the authority that clients trust."""
+    """Chain, key, and the authority that clients trust."""
     place = os.path.join(folder, "certs")
     script = os.path.join(FOLDER, "../scripts/make-certs")
     subprocess.run([script, place], check=True, stdout=subprocess.DEVNULL)
@@ -152,7 +152,7 @@ def make_certificates(folder):
 
 
 def warm_up(proxy, load):
-    """Sends requests and reloads before the measurement, so that one-time allocations are done."""
+    """Requests and reloads before anything is measured: what is made once has been made then."""
 
     async def some():
         for turn in range(30):
@@ -168,7 +168,7 @@ def warm_up(proxy, load):
 
 
 def settled(proxy, wanted, seconds=20):
-    """Descriptors and memory after connections have closed; earlier if they are few enough."""
+    """Descriptors and memory once connections have gone; earlier if there are few enough."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and proxy.measures()[0] > wanted:
         time.sleep(0.1)
@@ -219,11 +219,11 @@ def run_one(name, options, folder):
 
 
 def verdict(result):
-    """The reasons why the run failed."""
+    """What speaks against it."""
     against = [f"{result['tally'][key]} {key}" for key in MUST_BE_ZERO if result["tally"][key]]
     if result["descriptors"][1] > result["descriptors"][0]:
         against.append("descriptors: {} before, {} after".format(*result["descriptors"]))
-    # Buffers are kept for reuse; a leak of one per request would be far above this.
+    # Buffers are kept for the next; a leak of one per request would be far above this.
     if result["memory"][1] > result["memory"][0] + 24 * 1024:
         against.append("KiB of memory: {} before, {} after".format(*result["memory"]))
     return against

@@ -1,11 +1,12 @@
 """Constant load over TLS, and a verdict on every single request.
 
-A request is *lost* if it failed although it could have been answered: a GET or PUT may be sent to
-another backend until a byte of a response was sent, and no client may be refused. It was *cut* if
-its response visibly ended too early; this is allowed if the backend failed during it. A POST that
-*failed* with 502 or 504 is allowed while a backend had a fault, since it may have been carried out.
-Any failure without a fault counts as lost. A response to another request is *wrong*, and so is one
-that ends too early and looks complete.
+A request is *lost* when it failed though it could have been answered: a GET or PUT may be sent to
+another backend until a byte of an answer has gone out, and nobody may be turned away at the door.
+It was *cut* when its answer ended before its end, in the open: legal for anything whose backend
+failed half-way. A POST that *failed* with 502 or 504 is legal if a backend was in trouble then,
+since nobody can know whether it was carried out. Whatever happened with all backends well is lost.
+An answer that isn't the one that was asked for is *wrong*, and so is one that ends too early and
+looks whole.
 """
 
 import asyncio
@@ -17,16 +18,16 @@ import time
 
 from backend import body_of
 
-# Each step of a client must end within this number of seconds, whatever faults there are.
+# One step of a client must have its outcome within this time, whatever goes on behind.
 PATIENCE = 40
 METHODS = ["GET"] * 6 + ["PUT"] * 2 + ["POST"] * 2
 SIZES = [32] * 6 + [4096] * 3 + [100_000] * 2 + [600_000]
-# The effects of a fault last a little longer: timeouts and health checks take time.
+# A fault's consequences may show a little later: time-outs run, health has to turn.
 AFTERMATH = 1.5
 
 
 class Closed(Exception):
-    """The connection ended. `begun`: after a part of a response; `reused`: it was used before."""
+    """The connection ended. `begun`: after a part of an answer; `reused`: it had served before."""
 
     def __init__(self, begun, reused):
         super().__init__()
@@ -34,7 +35,7 @@ class Closed(Exception):
 
 
 class Faults:
-    """The time and kind of each fault."""
+    """When which kind of trouble was about."""
 
     def __init__(self):
         self.spans = []
@@ -65,7 +66,7 @@ class Connection:
         return Connection(reader, writer)
 
     async def exchange(self, method, number, size, sent):
-        """Status and body, and whether the connection stays open."""
+        """Status and body, and whether the connection goes on."""
         reused, begun = self.served > 0, False
         head = f"{method} /item/{number}?size={size} HTTP/1.1\r\nHost: localhost\r\n"
         if method != "GET":
@@ -97,7 +98,7 @@ class Connection:
 
 
 class Load:
-    """`clients` clients that send requests in a loop, some on a new connection each time."""
+    """`clients` of them, each asking again and again, some on a new connection every time."""
 
     def __init__(self, port, authority, faults, seed, clients, pause):
         self.port, self.faults, self.clients, self.pause = port, faults, clients, pause
@@ -136,7 +137,7 @@ class Load:
             return None
 
     async def ask(self, connection):
-        """One request and its verdict; returns whether the connection stays open."""
+        """One request with its verdict; whether the connection goes on."""
         number, method = next(self.numbers), self.random.choice(METHODS)
         size = self.random.choice(SIZES)
         sent = body_of(number, self.random.choice(SIZES[:-1])) if method != "GET" else b""
@@ -167,7 +168,7 @@ class Load:
         elif status in (502, 504) and method == "POST" and troubled:
             self.tally["failed"] += 1
         elif reason == "closed on reuse":
-            # RFC 9112 9.3.1 allows a client to repeat this, as browsers do; it is counted anyway.
+            # RFC 9112 9.3.1 lets a client ask again, which a browser would; counted all the same.
             self.tally["closed on reuse"] += 1
             self.complain(f"{method} {number}: closed on reuse, without an answer")
         else:

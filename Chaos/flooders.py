@@ -1,7 +1,7 @@
-"""Peers that send as much as possible of what is expensive to receive: one function per flood.
+"""Peers that send as much as they can of what is dear to take: one function for each flood.
 
-Each runs in a separate process until it is ended, and gets the ports of a run (floods.py) by name:
-`plain`, `tolerant`, `tls` and `admin` are Martlet's, `shout` is a backend.
+Each runs in a process of its own until it is ended, and takes the ports of a run (floods.py) by
+name: `plain`, `tolerant` and `tls` are Martlet's, and so is `admin`. `shout` is a backend.
 """
 
 import ctypes
@@ -11,7 +11,7 @@ import signal
 import socket
 import time
 
-# A head has at most 32 KiB by default, plus 32 bytes for each field, and 100 fields.
+# A head has at most 32 KiB by default, with 32 bytes more for each field, and 100 fields.
 LONG, FOLDS = 31_000, 90
 BLOCK = 1 << 16
 PR_SET_PDEATHSIG = 1
@@ -27,7 +27,7 @@ def dial(port):
 
 
 def pump(port, refrain, prefix=b"", reads=True):
-    """Sends the refrain without end, on a new connection whenever the last one ended."""
+    """Sends the refrain without an end, on a new connection whenever the last one ended."""
     block = refrain * max(1, BLOCK // len(refrain))
     while True:
         try:
@@ -76,7 +76,7 @@ def connection_list(places):
 
 
 def forwarded_list(places):
-    """Sent as a trusted proxy, since other lists are not read."""
+    """From a trusted proxy, since nobody else's list is read."""
     lists = ["X-Forwarded-For: " + "127.0.0.1," * 2_500, "Accept: " + "a," * 2_000]
     pump(places["plain"], head(*lists))
 
@@ -98,7 +98,7 @@ def small_chunks(places):
 
 
 def sending_on(places):
-    """Continues to send after the last response of the connection."""
+    """Behind the last answer of the connection."""
     pump(places["plain"], b"m" * BLOCK, prefix=b"nonsense\r\n\r\n")
 
 
@@ -106,7 +106,7 @@ def sending_on(places):
 
 
 def shout(port, interim, hears=False):
-    """A backend that responds only with interim heads, or only reads."""
+    """A backend that answers everything with interim heads alone, or never and only listens."""
     block = interim * max(1, BLOCK // len(interim))
     server = socket.create_server(("127.0.0.1", port), reuse_port=False)
     while True:
@@ -160,7 +160,7 @@ def early_hints(places):
 
 
 class OpenSSL:
-    """Features that Python's own module lacks: key updates and renegotiation."""
+    """What Python's own module doesn't offer: key updates, and renegotiation."""
 
     MAX_VERSION, TLS12, WANTED = 124, 0x0303, 1
 
@@ -176,7 +176,7 @@ class OpenSSL:
             )
 
     def sessions(self, port):
-        """One session after another, each as long as the caller needs it."""
+        """One session after another, each for as long as whoever takes it likes."""
         while True:
             try:
                 with dial(port) as connection:
@@ -201,7 +201,7 @@ def key_updates(places):
 
 
 def renegotiations(places):
-    """OpenSSL gives up when one is refused, so each needs a new connection."""
+    """OpenSSL gives up when one is refused, so that each takes a connection."""
     openssl = OpenSSL(OpenSSL.TLS12)
     for session in openssl.sessions(places["tls"]):
         while (
@@ -215,7 +215,7 @@ def renegotiations(places):
 
 
 def admin_pipelined(places):
-    """Sends requests and never reads."""
+    """Asks and never reads."""
     connections = []
     for _ in range(8):
         connections.append(dial(places["admin"]))
@@ -233,7 +233,7 @@ def admin_pipelined(places):
 
 
 def admin_strangers(places):
-    """Uses all connections, each with a byte from time to time."""
+    """As many as there are places for, each with a byte from time to time."""
     connections = []
     while True:
         try:

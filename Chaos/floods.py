@@ -1,9 +1,9 @@
-"""Whether a client is served in time during floods: one flood after another, one worker.
+"""Whether a client is served in time while others flood: one flood after another, one worker.
 
-A bystander requests a small page repeatedly, alternately with and without TLS, while two processes
-run a flood of flooders.py. All of its requests must be answered, and 99 of 100 within 20
-milliseconds. A busy machine can be slower for a moment: a flood that exceeds the limit is repeated,
-and fails only if it exceeds the limit each time.
+A bystander asks for a small page again and again, in turn over TLS and without it, while two
+processes send what flooders.py has. All of its requests must be answered, and 99 of 100 within 20
+milliseconds. A machine that is busy with other things can be slower for a moment: a flood that
+seems to be felt is tried again, and counts as felt if it is each time.
 """
 
 import argparse
@@ -55,7 +55,7 @@ def configuration(places, certificate, key):
 
 
 def start_backend(folder, port):
-    """A fast backend, so that delays are Martlet's."""
+    """Quick and even, so that what is felt is Martlet's."""
     path = os.path.join(folder, "nginx.conf")
     with open(path, "w") as file:
         file.write(f"""
@@ -84,7 +84,7 @@ def accepts(port):
 
 
 class Bystander:
-    """One client with two persistent connections."""
+    """One client with two connections, which it keeps."""
 
     REQUEST = b"GET /calm HTTP/1.1\r\nHost: a.example.com\r\n\r\n"
 
@@ -133,7 +133,7 @@ class Bystander:
 
 
 def prefer(niceness):
-    """Gives the measured processes a higher priority, if that is allowed."""
+    """What is measured goes before whatever else the machine does, where that is allowed."""
     try:
         os.setpriority(os.PRIO_PROCESS, 0, niceness)
     except PermissionError:
@@ -141,7 +141,7 @@ def prefer(niceness):
 
 
 def spawn(work, *arguments):
-    """A process with a lower priority than the bystander, which ends with it."""
+    """A process that yields to the bystander and dies with it."""
 
     def settled():
         os.setpgid(0, 0)
@@ -156,7 +156,7 @@ def spawn(work, *arguments):
 
 
 def end(processes):
-    """Ends the processes and their children."""
+    """With what they have forked."""
     for process in processes:
         try:
             os.killpg(process.pid, signal.SIGKILL)
@@ -172,7 +172,7 @@ def resident(pid):
 
 
 def measure(name, places, bystander, martlet, seconds):
-    """One row of the table, and the reasons why it failed."""
+    """One row of the table, and what speaks against it."""
     for _ in range(TRIES):
         flooders = [spawn(FLOODS[name], places) for _ in range(FLOODERS)] if name in FLOODS else []
         try:
@@ -244,7 +244,7 @@ def main():
     parser.add_argument("--binary", required=True, help="the martlet to run")
     options = parser.parse_args()
     options.seconds = min(options.seconds, SECONDS_MAX)
-    # So that all started processes are ended as well.
+    # So that what was started is ended as well.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     with tempfile.TemporaryDirectory(prefix="martlet-floods.") as folder:
         against = flood(options, folder)

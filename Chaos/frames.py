@@ -1,4 +1,4 @@
-"""WebSocket frames (RFC 6455 5), as far as two well-behaved ends need them."""
+"""Frames of WebSocket (RFC 6455 5), as much of them as two ends need that mean well."""
 
 import base64
 import hashlib
@@ -8,7 +8,7 @@ BINARY, CLOSE = 2, 8
 
 
 def accept_of(key):
-    """The server's answer to Sec-WebSocket-Key (RFC 6455 4.2.2)."""
+    """What the server answers to Sec-WebSocket-Key (RFC 6455 4.2.2)."""
     digest = hashlib.sha1(key.encode() + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest()
     return base64.b64encode(digest).decode()
 
@@ -27,14 +27,14 @@ def frame(kind, payload, masked):
 
 
 def mask(payload, key):
-    """Masks or unmasks the payload."""
+    """Puts a mask on, or takes it off."""
     size = len(payload)
     pad = (key * (size // 4 + 1))[:size]
     return (int.from_bytes(payload, "big") ^ int.from_bytes(pad, "big")).to_bytes(size, "big")
 
 
 async def read_frame(reader):
-    """Kind and payload of the next frame."""
+    """Kind and payload of the next."""
     first, second = await reader.readexactly(2)
     size = second & 0x7F
     if size > 125:

@@ -1,9 +1,9 @@
-"""Martlet, nginx and HAProxy with the same three backends, each configured to lose no requests.
+"""Martlet, nginx and HAProxy with the same three backends, each as careful as it can be made.
 
-All have two workers, the same timeouts, and retry only idempotent requests. `reload` loads a
-changed configuration, `upgrade` replaces the binary without interruption. Martlet's retry budget is
-off and its replay buffer holds the largest body, since this run tests that everything is retried
-that may be; the default limits would prevent some retries.
+All have two workers, the same time-outs, and retries of idempotent requests alone. `reload` takes
+a changed configuration, `upgrade` starts the binary anew without a gap. Martlet's retry budget is
+off and its replay buffer takes the largest body, since this run asks whether whatever may be
+retried is; what limits retries in its defaults is meant to.
 """
 
 import json
@@ -17,7 +17,7 @@ CONNECT_SECONDS, RESPONSE_SECONDS = 1, 2
 
 
 class Failure(Exception):
-    """Ends the run with a one-line message."""
+    """Ends the run with one line for the reader."""
 
 
 def find(program):
@@ -45,7 +45,7 @@ def is_alive(pid):
 
 
 def family(pid):
-    """A process and all its descendants."""
+    """A process with all that it started, and they."""
     found, waiting = [], [pid]
     while waiting:
         pid = waiting.pop()
@@ -81,7 +81,7 @@ class Proxy:
             raise Failure(f"{failure}: {self.tail()}") from None
 
     def configure(self):
-        """Writes a configuration that differs from the previous one."""
+        """Writes a configuration that differs from the one before."""
         self.variant += 1
         path = os.path.join(self.folder, "fresh")
         with open(path, "w") as file:
@@ -89,7 +89,7 @@ class Proxy:
         os.rename(path, self.config)
 
     def pid(self):
-        """The serving process, or its master."""
+        """The process that serves, or that leads those who do."""
         try:
             with open(self.pid_file) as file:
                 pid = int(file.read().split()[0])
@@ -99,7 +99,7 @@ class Proxy:
         return pid
 
     def signal(self, number):
-        """Sends a signal to the serving process, if there is one now."""
+        """To the process that serves, if there is one at this moment."""
         if pid := self.pid():
             os.kill(pid, number)
 
@@ -108,7 +108,7 @@ class Proxy:
         self.signal(signal.SIGHUP)
 
     def measures(self):
-        """Open descriptors and resident memory in KiB of all processes."""
+        """Open descriptors and resident memory in KiB, over all processes."""
         descriptors = resident = 0
         for pid in family(self.pid()):
             try:
@@ -125,7 +125,7 @@ class Proxy:
             return "".join(log.readlines()[-20:])
 
     def stop(self):
-        """Ends all its processes; returns whether they ended cleanly."""
+        """Ends every process of it; returns whether the end was in good order."""
         if is_alive(self.pid()):
             self.signal(signal.SIGTERM)
         deadline = time.monotonic() + 40
@@ -140,7 +140,7 @@ class Proxy:
         return not left
 
     def complaints(self):
-        """Unexpected messages in its log."""
+        """What its own log says that shouldn't be."""
         return []
 
 
@@ -267,7 +267,7 @@ class Nginx(Proxy):
         old = self.pid()
         os.kill(old, signal.SIGUSR2)
         until("the new nginx starts", lambda: self.pid() not in (0, old))
-        time.sleep(0.5)  # Its workers start after the file is written, without a notification.
+        time.sleep(0.5)  # Its workers start behind the file; nothing says when they are there.
         os.kill(old, signal.SIGQUIT)
 
 
@@ -315,7 +315,7 @@ backend app
         return [find("haproxy"), "-W", "-f", self.config, "-p", self.pid_file]
 
     def reload(self):
-        """HAProxy's reload is its upgrade: the master executes its binary again."""
+        """HAProxy's reload is its upgrade: the master starts its own binary anew."""
         self.configure()
         self.signal(signal.SIGUSR2)
 

@@ -1,8 +1,8 @@
-"""Moderate TLS load for a long time, to check that memory and descriptors don't grow.
+"""Moderate TLS load for a long time, and whether memory and descriptors stay what they are.
 
-The load and the backends are those of chaos.py, without faults. The configuration is reloaded every
-ten seconds. Memory and descriptors are sampled and drawn as an SVG. The result is flat if the last
-fifth of the time isn't above the first fifth after warming up.
+The load and the backends are those of chaos.py, without its trouble; the configuration is reloaded
+every ten seconds. Memory and descriptors are sampled, drawn as an SVG, and called flat when the
+last fifth of the time is not above the first fifth after warming up.
 """
 
 import argparse
@@ -46,14 +46,14 @@ async def soak(martlet, load, seconds, every):
 
 
 def change(samples, column):
-    """The median of the first fifth after the warm-up, and of the last."""
+    """The median of the first fifth behind the warm-up, and of the last."""
     values = [sample[column] for sample in samples[int(len(samples) * WARM_UP_SHARE) :]]
     fifth = max(1, len(values) // 5)
     return statistics.median(values[:fifth]), statistics.median(values[-fifth:])
 
 
 def panel(samples, column, scale, title, top):
-    """One curve in a box of 600 x 140, from zero upwards."""
+    """One curve in a box of 600 x 140, from zero up."""
     width, height, left = 600, 140, 60
     span = max(samples[-1][0], 1)
     most = max(sample[column] / scale for sample in samples) * 1.2 or 1
