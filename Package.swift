@@ -1,6 +1,6 @@
 // swift-tools-version: 6.2
 // The target graph is the architecture (docs/ARCHITECTURE.md): a target may import only what it
-// declares here. Tests/TidyTests checks every import line against the same table.
+// declares here, and Tests/TidyTests holds every import line to the same table.
 
 import PackageDescription
 
@@ -27,8 +27,8 @@ func target(
     swiftSettings: strict)
 }
 
-/// Tests that take longer to compile than to run are compiled without optimisation, even if the
-/// code under test is optimised.
+/// Tests that wait for the compiler longer than they run are compiled without optimisation, also
+/// where what they test is optimised.
 func tests(
   _ name: String, _ dependencies: [Target.Dependency], exclude: [String] = [],
   optimised: Bool = false
@@ -55,7 +55,7 @@ let package = Package(
       ],
       swiftSettings: strict),
 
-    // The load generator of the benchmark: built for scripts/bench and the tests, not released.
+    // The load generator of the benchmark: built for scripts/bench and the tests, never handed out.
     .executableTarget(
       name: "steady",
       dependencies: [
@@ -109,8 +109,8 @@ let package = Package(
   ]
 )
 
-// Fuzz targets need instrumentation of every object, which nothing else needs. So they are built
-// only for scripts/fuzz, in place of the tests.
+// The fuzz targets need every object instrumented, and nobody else needs them: they exist for
+// scripts/fuzz alone, in the place of the tests.
 if Context.environment["MARTLET_FUZZ"] != nil {
   func fuzz(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
     .executableTarget(
