@@ -1,5 +1,5 @@
-// How an attempt at a backend can fail, by the names in the log, and which status the client gets
-// if no retry succeeds.
+// How an attempt at a backend can fail, in the words of the log, and what the client is told when
+// nothing better comes of it.
 
 /// Why an attempt failed.
 public enum FailureCause: Equatable, Sendable {

@@ -5,7 +5,7 @@ public import HTTP
 
 public enum ErrorForm: Sendable {
   case text, html, json
-  /// JSON as `application/problem+json` (RFC 9457).
+  /// JSON under the name that RFC 9457 gave it.
   case problem
 
   /// The form that Accept prefers. JSON and HTML are sent only if Accept names their types. Plain

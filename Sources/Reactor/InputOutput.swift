@@ -73,7 +73,7 @@ public enum SendResult: Equatable, Sendable {
   case failed(SystemError)
 }
 
-/// What a worker needs from the outside world.
+/// What a worker needs of the outside world.
 public protocol InputOutput: ~Copyable {
   /// The time when `wait` last returned; it doesn't change within a loop iteration.
   var now: Instant { get }

@@ -48,7 +48,7 @@ public enum TLSFailure: Error, Equatable, Sendable {
     }
   }
 
-  /// Returns the oldest error in this thread's queue, which is the cause, and empties the queue.
+  /// Takes the oldest error of this thread's queue, which is the cause, and empties the queue.
   static func capture() -> TLSFailure {
     let code = ERR_peek_error()
     ERR_clear_error()

@@ -45,7 +45,7 @@ import Testing
     #expect(lines(martlet, atLeast: 1) == ["GET_/x 200 \(stub.address)/1 - $ -"])
   }
 
-  @Test func `an unknown name is refused with its position and the nearest name`() throws {
+  @Test func `a name that doesn't exist is refused where it stands, with the nearest one`() throws {
     let folder = TemporaryFolder()
     try folder.write(
       #"{ "pools": [{ "backends": ["a:1"] }], "log": { "access": "$time \"$staus" } }"#,

@@ -27,7 +27,7 @@ import Testing
     ("application/json", .json), ("application/problem+json", .problem),
     ("application/problem+json, application/json", .problem),
     ("application/json;q=1, application/problem+json;q=0.5", .json),
-    // Browsers, and requests from scripts in their pages.
+    // Browsers, and what sends requests from within their pages.
     ("text/html,application/xhtml+xml,application/xml;q=0.9,image/webp,*/*;q=0.8", .html),
     ("application/json, text/plain, */*", .json), ("text/html, application/json", .html),
     ("application/json, text/html;q=0.9", .json),

@@ -1,4 +1,4 @@
-// Refusals and tolerated errors are counted with the same names as in the log.
+// Refusals and tolerances are counted under the names that the log uses.
 
 import HTTP1
 import Testing
