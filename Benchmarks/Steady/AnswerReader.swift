@@ -1,10 +1,10 @@
-// Reads one answer to a GET, however it is cut into pieces: bytes in, progress out.
+// Reads one response to a GET incrementally: bytes in, progress out.
 
 import HTTP
 import HTTP1
 import Primitives
 
-/// Memory that all readers share: nothing in it outlives a call.
+/// Memory that all readers share: its content is not used after a call.
 struct AnswerScratch: ~Copyable {
   var head = ResponseHead()
   var trailers = FieldBlock()
@@ -17,11 +17,11 @@ struct AnswerReader {
   }
 
   enum Progress {
-    /// So many bytes are done with; call again with the rest and more behind it.
+    /// This number of bytes is consumed; call again with the rest and more after it.
     case incomplete(consumed: Int)
-    /// The answer has ended. `isWanted`: it is a 200.
+    /// The response has ended. `isWanted`: its status is 200.
     case complete(consumed: Int, isWanted: Bool)
-    /// It is no HTTP, or ends its connection.
+    /// It isn't HTTP, or it closes the connection.
     case failed
   }
 

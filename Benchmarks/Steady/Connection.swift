@@ -1,4 +1,4 @@
-// One connection of the load: its socket, the request it carries, and what has come of the answer.
+// One connection of the load: its socket, its current request, and the state of the response.
 
 import Reactor
 
@@ -8,13 +8,13 @@ struct Connection {
     /// For a request, or for none when all connections are opened at the start.
     case dialling(Socket, Int?)
     case idle(Socket)
-    /// The request is on its way, or its answer is.
+    /// The request or its response is in progress.
     case busy(Socket, Int)
   }
 
   var state = State.closed
   var reader = AnswerReader()
-  /// Bytes of the answer that make sense only with those that follow: part of a head, mostly.
+  /// Bytes that can only be parsed with the ones after them, usually a part of a head.
   var rest: [UInt8] = []
 
   mutating func begin(_ request: Int, on socket: Socket) {
@@ -29,7 +29,7 @@ struct Connection {
     }
   }
 
-  /// The number of the request that it carries.
+  /// The number of the current request.
   var request: Int? {
     switch state {
     case .closed, .idle: nil

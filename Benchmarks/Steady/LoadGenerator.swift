@@ -1,9 +1,9 @@
-// The loop: requests fall due, take a free connection or wait for one, and are answered.
+// The main loop: a request becomes due, takes a free connection or waits for one, and is answered.
 //
-// One thread. Each turn waits for an answer or for the next request's time, reads what has come,
-// and then sends all that is due in one go. Requests fall due in the order in which they are sent,
-// so that the queue of those that wait is no more than two numbers. A connection that failed stays
-// closed until a request needs it: a dead server is dialled no faster than requests fall due.
+// It has one thread. Each iteration waits for a response or for the time of the next request, reads
+// what has arrived, and sends all requests that are due. Requests are sent in the order in which
+// they become due, so two numbers are enough for the queue. A failed connection stays closed until
+// a request needs it, so a dead server gets no more connects than requests.
 
 import Primitives
 import Reactor
@@ -11,34 +11,34 @@ import Reactor
 struct LoadGenerator: ~Copyable {
   private var io: EpollIO
   private let timer: KernelTimer
-  /// What the timer is set to, until it has been reported.
+  /// The time to which the timer is set, until it has been reported.
   private var alarm: Instant? = nil
 
   private let address: SocketAddress
   private let requestBytes: [UInt8]
   private var connections: [Connection]
-  /// Those without a request, the one that has rested longest first.
+  /// Connections without a request; the one that has been idle longest is first.
   private var free = Queue<Int>()
 
   private var schedule: Schedule
-  /// Requests below this number have fallen due.
+  /// Requests below this number have become due.
   private var dueCount = 0
-  /// Requests below this number have been given to a connection; the rest of those due wait.
+  /// Requests below this number have a connection; the other due requests wait.
   private var sentCount = 0
-  /// How many have ended, well or not.
+  /// The number of requests that have ended, successfully or not.
   private var endedCount = 0
   private var tally = Tally()
 
-  /// What was received last, while it is looked at.
+  /// The bytes received last.
   private var input: ByteBuffer
   private var scratch: AnswerScratch
 
   private static let timerToken = UInt64.max - 1
   private static let receiveByteCount = 256 * 1024
-  /// How many dials are under way at once at the start, so that no backlog overflows.
+  /// The maximum of concurrent connects at the start, so that no backlog overflows.
   private static let dialMax = 64
   private static let dialLimit = TimeSpan.seconds(10)
-  /// How long answers may take after the last request was due.
+  /// How long responses may take after the last request was due.
   private static let answerLimit = TimeSpan.seconds(10)
 
   init(
@@ -56,7 +56,7 @@ struct LoadGenerator: ~Copyable {
     self.io.register(timer.socket, token: Self.timerToken)
   }
 
-  /// Offers the load and returns what came of it, as a line of JSON.
+  /// Runs the load and returns the results as a line of JSON.
   mutating func run() throws(LoadFailure) -> String {
     try openAll()
     schedule.start = SystemClock.monotonic()
@@ -90,12 +90,12 @@ struct LoadGenerator: ~Copyable {
     }
   }
 
-  // MARK: A turn
+  // MARK: An iteration
 
-  /// The exact time is the timer's. Spinning would take the core from the server that often shares
-  /// it, and wake-ups at a fixed pace would make requests late by half of it.
+  /// Uses an exact timer. Spinning would take the core from the server, which often shares it, and
+  /// polling at a fixed interval would delay requests by half the interval on average.
   private mutating func wait(until end: Instant) -> Int {
-    // With every connection busy, only an answer lets the next request go.
+    // While every connection is busy, the next request has to wait for a response.
     if free.isEmpty || dueCount == schedule.count { return io.wait(until: end) }
     let next = schedule.due(dueCount)
     if next <= SystemClock.monotonic() { return io.wait(until: .origin) }
@@ -109,7 +109,7 @@ struct LoadGenerator: ~Copyable {
   private mutating func takeDue() {
     let before = dueCount
     dueCount = schedule.dueCount(at: io.now)
-    // While others wait, nothing is free.
+    // While requests wait, no connection is free.
     let firstLate = max(before + free.count, schedule.warmUpCount)
     tally.lateCount += max(0, dueCount - firstLate)
   }
@@ -154,7 +154,7 @@ struct LoadGenerator: ~Copyable {
     }
   }
 
-  /// A request is smaller than any send buffer, and the only one in it: it goes as a whole.
+  /// A request is smaller than any send buffer and alone in it, so one send takes all of it.
   private mutating func send(_ request: Int, on number: Int, _ socket: Socket) {
     connections[number].begin(request, on: socket)
     let bytes = requestBytes
@@ -182,7 +182,7 @@ struct LoadGenerator: ~Copyable {
     }
   }
 
-  /// Static, so that the buffer and the sockets are two accesses to the compiler.
+  /// Static, so that the compiler sees the buffer and the sockets as separate accesses.
   private static func receive(
     from socket: Socket, into input: inout ByteBuffer, _ io: inout EpollIO
   ) -> ReceiveResult {
@@ -193,9 +193,9 @@ struct LoadGenerator: ~Copyable {
     if !input.isEmpty { connections[number].rest = input.array(0..<input.count) }
   }
 
-  /// Takes in what was received; false when the connection is of no more use.
+  /// Parses what was received; returns false when the connection can't be used any more.
   private mutating func read(_ number: Int) -> Bool {
-    // Nobody has asked for anything.
+    // There was no request.
     guard case .busy(let socket, let request) = connections[number].state else { return false }
     switch connections[number].reader.read(input, &scratch) {
     case .incomplete(let consumed):
@@ -212,7 +212,7 @@ struct LoadGenerator: ~Copyable {
     }
   }
 
-  /// Closes a connection that has failed; its request, or the close itself, counts as an error.
+  /// Closes a failed connection and counts an error: for its request, or for the close itself.
   private mutating func drop(_ number: Int) {
     guard let socket = connections[number].socket else { return }
     if let request = connections[number].request {
@@ -225,7 +225,7 @@ struct LoadGenerator: ~Copyable {
     connections[number] = Connection()
   }
 
-  /// The clock is asked for each answer, since `io.now` is from before the turn's work.
+  /// Reads the clock for each response, since `io.now` is from before the iteration's work.
   private mutating func finish(_ request: Int, isWanted: Bool) {
     endedCount += 1
     if request < schedule.warmUpCount || !isWanted { return }
@@ -233,7 +233,7 @@ struct LoadGenerator: ~Copyable {
   }
 }
 
-/// Why no load could be offered.
+/// Why the load could not be run.
 enum LoadFailure: Error, CustomStringConvertible {
   case noConnection(SocketAddress, SystemError)
   case tooSlow(open: Int, of: Int)

@@ -1,21 +1,21 @@
-// When each request of a run falls due: arithmetic, no clock.
+// When each request of a run becomes due. It is arithmetic and reads no clock.
 
 import Primitives
 
-/// Requests by number, evenly spaced from the start. Those of the warm-up come first.
+/// Requests by number, evenly spaced from the start. The warm-up comes first.
 struct Schedule {
-  /// Requests a second.
+  /// Requests per second.
   let rate: Int
-  /// The requests before this one aren't counted.
+  /// Earlier requests aren't counted.
   let warmUpCount: Int
-  /// All requests, those of the warm-up included.
+  /// All requests, including the warm-up.
   let count: Int
   /// When the first one is due.
   var start = Instant.origin
 
   init(rate: Int, seconds: Int) {
     self.rate = rate
-    // Half a second's: caches fill, and the server's own dials are done.
+    // Half a second: enough to fill caches and for the server's own connects.
     warmUpCount = (rate + 1) / 2
     count = warmUpCount + rate * seconds
   }
@@ -24,7 +24,7 @@ struct Schedule {
     start + .nanoseconds(Int64(request) * 1_000_000_000 / Int64(rate))
   }
 
-  /// How many are due at `now`.
+  /// The number of requests due at `now`.
   func dueCount(at now: Instant) -> Int {
     if now >= due(count - 1) { return count }
     let elapsed = (now - start).nanoseconds

@@ -1,9 +1,9 @@
-// The command `steady`: asks a server for one path at a constant rate, and says how long it took.
+// The command `steady`: requests one path of a server at a constant rate, and reports the latency.
 //
-// The load is open-loop: a request falls due when its time has come, whatever the server does, and
-// its latency counts from then. A generator that waits for answers before it asks again (wrk,
-// h2load) leaves out just those requests that a stall would have delayed. Plain HTTP/1.1 on the
-// loopback only; README.md in the folder above says how to read the figures.
+// The load is open-loop: a request becomes due at its time, whatever the server does, and its
+// latency counts from then. A generator that waits for a response before the next request (wrk,
+// h2load) doesn't send exactly those requests that a stall would have delayed. It supports plain
+// HTTP/1.1 on the loopback interface only; README.md in the parent directory explains the figures.
 
 import ArgumentParser
 import Reactor

@@ -1,4 +1,4 @@
-// What is counted of a run, and the line of JSON that says it.
+// The counters of a run, and their output as a line of JSON.
 
 import Metrics
 import Primitives
@@ -9,12 +9,12 @@ struct Tally {
   /// In microseconds.
   private var longest: UInt64 = 0
   private var lastAnswer = Instant.origin
-  /// Requests that fell due while every connection was busy.
+  /// Requests that became due while every connection was busy.
   var lateCount = 0
   /// Connections that the server closed between two requests.
   var closedCount = 0
 
-  /// A whole 200 for a request that was due at `due`.
+  /// A complete 200 for a request that was due at `due`.
   mutating func addAnswer(due: Instant, at now: Instant) {
     let microseconds = UInt64(max(0, (now - due).microseconds))
     latencies.add(microseconds: microseconds)
@@ -26,7 +26,7 @@ struct Tally {
   func line(_ schedule: Schedule) -> String {
     let requests = schedule.count - schedule.warmUpCount
     let start = schedule.due(schedule.warmUpCount)
-    // Whatever takes longer: a slow server is done only after the last request was due.
+    // The later of both: a slow server ends after the last request was due.
     let end = max(schedule.due(schedule.count), lastAnswer)
     let perSecond = Double(answered) / (Double((end - start).nanoseconds) / 1e9)
     let reading = FineHistogram.Reading(of: [latencies])

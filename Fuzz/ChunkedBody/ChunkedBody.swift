@@ -1,8 +1,8 @@
-// Chunked bodies. What must hold for any bytes:
+// Chunked bodies. Properties for any input:
 //
-// - however they are cut, the outcome is the same, and no step claims more than there is;
-// - what follows the end is left alone: it may be anything, and nothing changes;
-// - what was decoded and is written anew decodes to the same payload and trailers, all of it.
+// - The outcome doesn't depend on how the bytes are split, and no step consumes more than there is.
+// - What follows the end of the body is not consumed and doesn't change the outcome.
+// - A decoded body that is encoded again decodes to the same payload and trailers.
 
 import FuzzSupport
 import HTTP
@@ -12,9 +12,9 @@ import Primitives
 private struct Outcome: Equatable {
   var error: HTTP1Error?
   var payload: [UInt8] = []
-  /// The trailers as they are passed on.
+  /// The trailers as they are forwarded.
   var tail: [UInt8] = []
-  /// Where the body ended.
+  /// The position after the body.
   var end: Int?
 }
 
@@ -65,13 +65,13 @@ private func decode(_ bytes: [UInt8], _ arrivals: [Int]) -> Outcome {
       }
     }
   } catch {
-    // How much of the payload came out before is a matter of the cuts.
+    // How much payload came out before the error depends on how the bytes are split.
     outcome = Outcome(error: error)
   }
   return outcome
 }
 
-/// The body with chunks of another size, and the same trailers.
+/// The body in chunks of another size, with the same trailers.
 private func encode(_ outcome: Outcome, piece: Int) -> [UInt8] {
   let encoder = BodyEncoder(.chunked)
   var output = ByteBuffer()

@@ -1,10 +1,11 @@
 // The first bytes of a TLS connection: record layer, ClientHello, the choice of a certificate by
-// SNI, ALPN, and whatever follows without keys. OpenSSL does the parsing; it is our wire, our
-// callbacks and our states that are looked at. What must hold for any bytes:
+// SNI, ALPN, and what follows without keys. OpenSSL does the parsing; this tests our BIO, callbacks
+// and states. Properties for any input:
 //
-// - however they are cut, the handshake ends, fails or waits alike, for the same reason;
-// - nobody completes a handshake without having seen our side of it;
-// - a session that failed stays failed, and says so.
+// - However the bytes are split, the handshake ends, fails or waits in the same way, with the same
+//   error.
+// - A handshake never completes, since the client never reads the server's messages.
+// - A session that failed stays failed, and reports it.
 
 import FuzzSupport
 import Primitives
@@ -34,7 +35,7 @@ private enum Outcome: Equatable {
 @c(LLVMFuzzerTestOneInput)
 public func fuzzClientHello(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
   guard let input = FuzzInput(start, count) else { return 0 }
-  // Whole, cut once; byte by byte costs a session's work for each byte.
+  // Whole, and split once. Byte by byte would take too long.
   let outcomes = input.arrivals.prefix(2).map { shakeHands(input.bytes, $0) }
   require(outcomes[0] == outcomes[1], "a cut changes \(outcomes[0]) into \(outcomes[1])")
   return 0
@@ -58,7 +59,7 @@ private func shakeHands(_ bytes: [UInt8], _ arrivals: [Int]) -> Outcome {
   }
 }
 
-/// Takes all of the bytes into the session, and returns how many that were.
+/// Passes all of the bytes to the session, and returns how many that were.
 private func advance(
   _ session: inout TLSSession, _ bytes: [UInt8], _ range: Range<Int>
 ) throws(TLSFailure) -> Int {

@@ -1,7 +1,7 @@
-// Configuration files: the JSON reader, the decoder and the checks. What must hold for any bytes:
+// Configuration files: the JSON reader, the decoder and the checks. Properties for any input:
 //
-// - either there is a configuration, or an error that says where it is, within the text;
-// - a configuration that is written out reads back as the same one.
+// - There is either a configuration, or an error with a position within the text.
+// - A configuration that is written and read again is the same.
 
 import FuzzSupport
 import Primitives

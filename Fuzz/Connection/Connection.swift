@@ -1,12 +1,12 @@
-// A whole client connection against a scripted backend: the very worker that serves, over memory.
+// A whole client connection against a scripted backend: the real worker, over memory.
 //
-// The input is everything that one client sends. What must hold for any bytes:
+// The input is everything that one client sends. Properties for any input:
 //
-// - each backend connection gets whole, strictly valid requests, each framed in one way
-//   (MessageReader knows no leniency, and shares no code with the parser);
-// - the client gets whole, valid answers, at least one for each request that a backend got;
-// - however the bytes are cut, the requests forwarded and the answers are the same;
-// - when the client has gone, nothing is left: no exchange, no connection, no place at the backend.
+// - Each backend connection gets complete, strictly valid requests, each framed in one way
+//   (MessageReader is strict, and shares no code with the parser).
+// - The client gets complete, valid responses, at least one for each request that a backend got.
+// - However the bytes are split, the forwarded requests and the responses are the same.
+// - After the client has gone, no exchange, connection or reserved slot is left.
 
 import Balancing
 import FuzzSupport
@@ -21,7 +21,7 @@ import Reactor
 
 private struct Outcome: Equatable {
   var requests: [ReadMessage] = []
-  /// Status and body of each final answer; nil where the methods can't be told from outside.
+  /// Status and body of each final response; nil if the methods are not known here.
   var answers: [ReadAnswer]?
 }
 
@@ -118,7 +118,7 @@ private struct TestStand: ~Copyable {
       .install(snapshot, listeners: [ListenerAssignment(socket: ScriptedIO.listener, listener: 0)]))
   }
 
-  /// Serves the client to its end, drains, and looks for what is left.
+  /// Serves the client to its end, drains, and checks for leaks.
   mutating func run() {
     var turnCount = 0
     while !io.client.isClosed {

@@ -1,8 +1,8 @@
-// Reads HTTP/1 messages as strictly as they can be written, to judge what the worker wrote.
+// A strict reader of HTTP/1 messages, which checks what the worker wrote.
 //
-// It shares nothing with the parser under test and is meant to be plainly right: a head is the
-// bytes before the first empty line, lines are split at CRLF, and any other CR, LF or control, any
-// blank around a name, any field that frames twice is a fault.
+// It shares no code with the parser under test, and is simple enough to be obviously correct. A
+// head is the bytes before the first empty line, and lines are split at CRLF. Any other CR, LF or
+// control, any blank around a name, and any second framing field is an error.
 
 struct ReadMessage: Equatable {
   var startLine: String
@@ -30,7 +30,7 @@ struct MessageReader {
 
   private let kind: Kind
   private var bytes: ArraySlice<UInt8> = []
-  /// Why nothing more can be read.
+  /// Why no more messages can be read.
   private(set) var fault: String?
 
   init(_ kind: Kind) { self.kind = kind }
@@ -39,14 +39,14 @@ struct MessageReader {
 
   mutating func append(_ more: [UInt8]) { bytes += more }
 
-  /// The next whole message, if there is one. `atEnd`: nothing follows what was appended.
+  /// The next complete message, if there is one. `atEnd`: no more bytes follow.
   mutating func next(atEnd: Bool) -> ReadMessage? {
     guard fault == nil, let end = find([13, 10, 13, 10], in: bytes) else { return nil }
     let lines = split(bytes[..<end])
     for line in lines where line.contains(where: { $0 < 0x20 && $0 != 9 || $0 == 0x7F }) {
       return fail("a control")
     }
-    // A character for each byte: as UTF-8, a colon and what follows it may be one character.
+    // One character per byte: in UTF-8, a colon and the byte after it may form one character.
     let text = lines.map { line in String(line.map { Character(Unicode.Scalar($0)) }) }
     var message = ReadMessage(startLine: text[0], fields: Array(text.dropFirst()))
     if kind == .requests ? !isRequestLine(text[0]) : !text[0].hasPrefix("HTTP/1.1 ") {
@@ -98,7 +98,7 @@ struct MessageReader {
     return nil
   }
 
-  /// The payload of a whole chunked body, which is taken off `rest` with its trailers.
+  /// The payload of a complete chunked body. Removes the body and its trailers from `rest`.
   private mutating func chunks(_ rest: inout ArraySlice<UInt8>) -> [UInt8]? {
     var payload: [UInt8] = []
     while true {
@@ -134,7 +134,7 @@ struct MessageReader {
       && words[2] == "HTTP/1.1"
   }
 
-  /// In lower case; nil for what is no token.
+  /// In lower case; nil if it is no token.
   private func token(_ text: Substring) -> String? {
     let others = Array("!#$%&'*+-.^_`|~".utf8)
     let isToken = text.utf8.allSatisfy { byte in

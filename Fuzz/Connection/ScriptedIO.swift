@@ -1,8 +1,8 @@
-// The I/O seam over memory, for one client whose bytes are given and a backend that answers by a
-// script. Everything happens in a fixed order, and time moves only when nothing else can.
+// `InputOutput` over memory, for one client with given bytes and a backend that responds by a
+// script. Everything happens in a fixed order, and time advances only when nothing else can happen.
 //
-// The client sends its next piece when the worker has nothing left to do, and finishes behind the
-// last one, when all answers have come.
+// The client sends its next piece when the worker is idle, and finishes after the last piece, when
+// all responses have arrived.
 
 import FuzzSupport
 import Primitives
@@ -17,7 +17,7 @@ final class ScriptedIO: InputOutput {
   private var peers: [ScriptedPeer]
   private var pieces: [[UInt8]]
   private let answers: AnswerScript
-  /// The most bytes that one call of `send` takes.
+  /// The maximum number of bytes that one `send` accepts.
   private let sendMax: Int
   private var listenerToken: UInt64?
   private var isAccepted = false
@@ -148,34 +148,34 @@ final class ScriptedIO: InputOutput {
   }
 }
 
-/// How the backend answers each request.
+/// How the backend responds to each request.
 enum AnswerScript: UInt8 {
   /// With Content-Length.
   case measured
   /// In chunks, with a trailer.
   case chunked
-  /// 204 behind a 100.
+  /// 204 after a 100.
   case empty
-  /// Until the end of its connection.
+  /// With the end of its connection.
   case untilClose
 }
 
 /// The other end of one of the worker's connections.
 struct ScriptedPeer {
   var token: UInt64?
-  /// What the worker hasn't been told yet.
+  /// Readiness that was not reported to the worker yet.
   var news: Readiness = []
-  /// On its way to the worker.
+  /// Bytes for the worker.
   var inbound: [UInt8] = []
-  /// The peer has finished sending, behind `inbound`.
+  /// The peer has finished sending, after `inbound`.
   var isFinished = false
-  /// All that the worker sent.
+  /// Everything that the worker sent.
   private(set) var outbound: [UInt8] = []
   var hasShutDown = false
   var isClosed = false
   var wasReset = false
 
-  /// For a backend: what it got, and how it answers.
+  /// For a backend: the requests that it got, and how it responds.
   private(set) var requests: [ReadMessage] = []
   private var reader = MessageReader(.requests)
   private let answers: AnswerScript?

@@ -1,8 +1,8 @@
-// HPACK field blocks. What must hold for any bytes:
+// HPACK field blocks. Properties for any input:
 //
-// - a decoder ends with fields or with an error by name, and its table stays within its limit;
-// - what unpacks beyond the limit is refused, and the work for it is bounded;
-// - what was decoded and is encoded anew decodes to the same, through tables of any size.
+// - Decoding ends with fields or with a specific error, and the table stays within its limit.
+// - A block that decompresses to more than the limit is refused, and the work for it is bounded.
+// - Decoded fields that are encoded again decode to the same fields, with tables of any size.
 
 import FuzzSupport
 import HTTP
@@ -29,7 +29,7 @@ private struct Fields: FieldSink {
   }
 }
 
-/// The input is a sequence of blocks, each behind a byte that says how long it is.
+/// The input is a sequence of blocks. A byte before each one contains its length.
 @c(LLVMFuzzerTestOneInput)
 public func fuzzFieldBlock(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
   guard let input = FuzzInput(start, count) else { return 0 }

@@ -1,10 +1,10 @@
-// Whole HTTP/2 connections: our client and our server on one wire, and owners that do whatever the
-// input says. What must hold for any script:
+// Whole HTTP/2 connections: our client and our server connected to each other, with owners that
+// perform any actions from the input. Properties for any script:
 //
-// - neither side ever finds fault with the other, however the bytes are cut;
-// - every byte of a body arrives once and in order; no stream exceeds a window;
-// - when the script is over and both owners carry on, every exchange ends, and no stream, no sender
-//   and no byte of a budget is left behind.
+// - Neither side reports an error of the other, however the bytes are split.
+// - Every body byte arrives once and in order; no stream exceeds a window.
+// - When the script is over and both owners continue normally, every exchange ends, and no stream,
+//   no sender and no byte of a budget is left over.
 
 import FuzzSupport
 import HTTP
@@ -144,7 +144,7 @@ private func move(_ from: Side, _ to: Side, _ limit: Int) {
   to.receive()
 }
 
-/// Each action takes two bytes: what, and how much.
+/// Each action has two bytes: its kind, and an amount.
 @c(LLVMFuzzerTestOneInput)
 public func fuzzHTTP2Connection(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
   guard let input = FuzzInput(start, count) else { return 0 }
@@ -152,7 +152,7 @@ public func fuzzHTTP2Connection(_ start: UnsafePointer<UInt8>?, _ count: Int) ->
   limits.streamWindow = [1, 10, 1000, 65_536][Int(input.control & 3)]
   limits.streamCount = [1, 2, 10, 100][Int(input.control >> 2 & 3)]
   limits.decoderTableByteCount = [0, 4096][Int(input.control >> 4 & 1)]
-  // Scripts reset more, and small windows need more updates, than peers do.
+  // Scripts reset more streams than real peers do, and small windows need more updates.
   let all = FloodLimit(burst: 1 << 30, perSecond: 1)
   limits.floods.windowUpdate = all
   limits.floods.reset = all

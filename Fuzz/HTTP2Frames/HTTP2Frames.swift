@@ -1,9 +1,10 @@
-// All that a peer sends on an HTTP/2 connection, in both roles. What must hold for any bytes:
+// Everything that a peer can send on an HTTP/2 connection, in both roles. Properties for any input:
 //
-// - however they are cut, events and frames are the same, and no step claims more than there is;
-// - every head that comes out is one that HTTP/1's parser takes when it is written down;
-// - what goes out is whole frames; a broken connection ends with one GOAWAY;
-// - a stream's events come in order: one head, pieces, one end, and nothing behind a reset.
+// - Events and frames don't depend on how the bytes are split, and no step consumes more than there
+//   is.
+// - Every head that is accepted is also valid for HTTP/1's parser when it is written as HTTP/1.
+// - The output consists of complete frames; a broken connection ends with one GOAWAY.
+// - The events of a stream come in order: one head, pieces, one end, and nothing after a reset.
 
 import FuzzSupport
 import HTTP
@@ -24,7 +25,7 @@ private struct Outcome: Equatable {
 public func fuzzHTTP2Frames(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
   guard let input = FuzzInput(start, count) else { return 0 }
   let role: HTTP2Role = input.control & 1 == 0 ? .server : .client
-  // Most inputs begin behind what every connection begins with.
+  // Most inputs follow the usual start of a connection.
   let isWhole = input.control & 2 != 0
   let outcome = input.everyWay { arrivals in
     run(
@@ -97,7 +98,7 @@ private func note(
   switch event {
   case .needsInput, .progress: return
   case .piece(let stream, let place, let ends):
-    // Where a piece is cut is a matter of the cuts.
+    // How a body is split into pieces depends on how the input is split.
     let text = consumed[place].map { String($0) }.joined(separator: " ")
     let start = "piece \(stream): "
     if let last = outcome.events.last, last.hasPrefix(start), !last.hasSuffix("end") {
@@ -144,7 +145,7 @@ private struct StreamOrder {
 }
 
 private func checkRequest(_ head: borrowing RequestHead) {
-  // CONNECT and its extension go another way to HTTP/1.
+  // CONNECT and its extension are translated to HTTP/1 in another way.
   if head.method == .connect { return }
   var output = ByteBuffer()
   head.encode(body: .none, connection: .keepAlive, into: &output)

@@ -1,9 +1,10 @@
-// Request heads. What must hold for any bytes:
+// Request heads. Properties for any input:
 //
-// - however they are cut, the outcome is the same;
-// - what is accepted and written anew parses to the same, strictly, and frames its body alike;
-// - what strict accepts, tolerant accepts with the same outcome and without anything to forgive;
-// - what tolerant forgives, strict refuses for a reason that is tolerable.
+// - The outcome doesn't depend on how the bytes are split.
+// - An accepted head that is written and strictly parsed again is the same, with the same framing.
+// - Tolerant rules accept what strict rules accept, with the same outcome and without a tolerated
+//   error.
+// - What only tolerant rules accept, strict rules refuse with a tolerable error.
 
 import FuzzSupport
 import HTTP
@@ -15,7 +16,7 @@ private struct Outcome: Equatable {
   var byteCount: Int?
   var framing: BodyFraming?
   var persists = false
-  /// As it goes to a backend.
+  /// As it is sent to a backend.
   var written: [UInt8] = []
   var hasAuthority = false
   var tolerated = ToleratedReasons()
@@ -39,7 +40,7 @@ public func fuzzRequestHead(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CIn
   return 0
 }
 
-/// What is written may be longer than what came: the encoder adds fields of its own.
+/// The written head may be longer than the input: the encoder adds fields.
 private let writtenLimits = HeadLimits(
   headByteCount: 64 * 1024, targetByteCount: 32 * 1024, fieldCount: 200)
 
@@ -72,7 +73,7 @@ private func parse(
   return outcome
 }
 
-/// Only a request of HTTP/1.0 may name no host, and goes on without one.
+/// Only an HTTP/1.0 request may have no host, and is forwarded without one.
 private func checkWritten(_ outcome: Outcome) {
   guard outcome.error == nil, outcome.byteCount != nil, outcome.hasAuthority else { return }
   let again = parse(

@@ -1,8 +1,8 @@
-// Response heads. What must hold for any bytes:
+// Response heads. Properties for any input:
 //
-// - however they are cut, the outcome is the same;
-// - what is accepted, by whichever rules, and written anew for a client of HTTP/1.1 parses strictly
-//   to the same, and says how its body is framed as the encoder said.
+// - The outcome doesn't depend on how the bytes are split.
+// - A head accepted by any rules and written for an HTTP/1.1 client parses strictly to the same
+//   head, with the framing that the encoder returned.
 
 import FuzzSupport
 import HTTP
@@ -16,7 +16,7 @@ private struct Outcome: Equatable {
   var framing: BodyFraming?
   var persists = false
   var written: [UInt8] = []
-  /// How the encoder said that the body must be written.
+  /// The framing that the encoder returned.
   var writtenFraming: BodyFraming?
 }
 
@@ -38,7 +38,7 @@ public func fuzzResponseHead(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CI
   return 0
 }
 
-/// What is written may be longer than what came: the encoder adds fields of its own.
+/// The written head may be longer than the input: the encoder adds fields.
 private let writtenLimits = HeadLimits(
   headByteCount: 64 * 1024, targetByteCount: 32 * 1024, fieldCount: 200)
 

@@ -1,15 +1,16 @@
-// What is true of one backend for the whole process, in atomics only: how busy it is, how healthy,
-// what an operator decided. It outlives reloads, and exchanges that are under way keep it alive.
+// The state of one backend in the whole process, in atomics: load, health, admin state and weight
+// override. It outlives reloads, and stays alive while an exchange uses it.
 //
-// Nothing here waits. Whoever changes what selection depends on announces it to the pool's record.
+// Nothing here blocks. Code that changes what selection depends on calls `announce` on the pool's
+// record.
 
 public import Primitives
 import Synchronization
 
-/// A backend's address; its name is resolved before it gets here.
+/// A backend's address, after its name is resolved.
 public typealias BackendAddress = SocketAddress
 
-/// Who a backend is across reloads: its pool's name and its address as the configuration writes it.
+/// Identifies a backend across reloads: its pool's name and its address as configured.
 public struct BackendIdentity: Hashable, Sendable {
   public let pool: String
   public let address: String
@@ -20,18 +21,18 @@ public struct BackendIdentity: Hashable, Sendable {
   }
 }
 
-/// What an operator decided about a backend by hand.
+/// The state that an operator set for a backend.
 public enum AdminState: UInt8, CaseIterable, Sendable {
   case enabled
-  /// Takes no new exchange; those under way go on.
+  /// Gets no new exchanges; current ones continue.
   case draining
-  /// As `draining`, and not to be checked either.
+  /// Like `draining`, and health checks stop.
   case disabled
 }
 
-/// A backend's atomics, found again by identity in the `BackendRegistry`.
+/// A backend's atomics. The `BackendRegistry` finds them by identity.
 public final class BackendRecord: Sendable {
-  // What each exchange touches comes first, next to the object's reference count.
+  // Fields that each exchange writes come first, next to the object's reference count.
   private let active = Atomic<Int>(0)
   let health: Health
   /// The admin state in the low byte, the weight override (0 for none) above it.
@@ -43,7 +44,8 @@ public final class BackendRecord: Sendable {
   private let returned = Atomic<UInt64>(0)
   private let latency = Atomic<Int64>(0)
 
-  /// Dense: below the registry's `backendCount`, so that a worker can keep tables by it.
+  /// Ids are dense, below the registry's `backendCount`, so that a worker can use them as table
+  /// index.
   public let id: Int
   public let identity: BackendIdentity
   public let pool: PoolRecord
@@ -57,18 +59,18 @@ public final class BackendRecord: Sendable {
 
   // MARK: Exchanges
 
-  /// Exchanges and relays on this backend now, over the whole process.
+  /// Current exchanges and relays on this backend, in the whole process.
   public var activeCount: Int { active.load(ordering: .relaxed) }
 
-  /// Takes a place, unless `limit` are taken already; nil for no limit.
+  /// Reserves a slot, unless `limit` slots are taken; nil for no limit.
   public func tryReserve(limit: Int?) -> Bool {
     if let limit { return active.tryIncrement(limit: limit) }
     active.wrappingAdd(1, ordering: .relaxed)
     return true
   }
 
-  /// Gives a place back, exactly once for each that was taken. Whoever does looks at the pool's
-  /// line afterwards, if there is one; the order is what WaitingLine relies on.
+  /// Releases a slot; call it exactly once for each reserved slot. After it, the caller must check
+  /// the pool's queue, in this order: WaitingLine relies on it.
   public func release() {
     let count = active.wrappingSubtract(1, ordering: .sequentiallyConsistent).newValue
     assert(count >= 0, "releasing a place that was not taken")
@@ -78,18 +80,18 @@ public final class BackendRecord: Sendable {
 
   public func standing(at now: Instant) -> Standing { health.state.standing(at: now) }
 
-  /// When the health last flipped; the origin if it never did.
+  /// When the health last changed; the origin if it never did.
   public var changedAt: Instant { Instant(nanoseconds: changed.load(ordering: .relaxed)) }
-  /// When the backend last came back after it was out; the origin if it never was. Coming up for
-  /// the first time is no return.
+  /// When the backend last became available after it was unavailable; the origin if it never was.
+  /// Becoming available for the first time doesn't count.
   public var returnedAt: Instant { Instant(nanoseconds: returned.load(ordering: .relaxed)) }
-  /// Exchanges that counted for and against it, and how often it was ejected.
+  /// Exchanges that succeeded and failed, and the number of ejections.
   public var successCount: UInt64 { successes.load(ordering: .relaxed) }
   public var failureCount: UInt64 { failures.load(ordering: .relaxed) }
   public var ejectionCount: UInt64 { ejections.load(ordering: .relaxed) }
 
-  /// Forgets what checks said. For a reload that turned checks off, since nothing else would bring
-  /// a backend back that they had taken out.
+  /// Forgets the results of checks, for a reload that turns checks off: without checks, a backend
+  /// that they marked down would never come back.
   public func forgetChecks() {
     let wasDown = health.update { state in
       defer { state.forgetChecks() }
@@ -101,7 +103,7 @@ public final class BackendRecord: Sendable {
   func countSuccess() { successes.wrappingAdd(1, ordering: .relaxed) }
   func countFailure() { failures.wrappingAdd(1, ordering: .relaxed) }
 
-  /// Notes a flip and makes the workers take it up.
+  /// Records a health change and makes the workers see it.
   func didFlip(_ flip: Flip, at now: Instant) {
     if flip.isUp && changedAt != .origin { returned.store(now.nanoseconds, ordering: .relaxed) }
     changed.store(now.nanoseconds, ordering: .relaxed)
@@ -109,9 +111,9 @@ public final class BackendRecord: Sendable {
     pool.announce()
   }
 
-  // MARK: Decided by hand
+  // MARK: Set by operators
 
-  /// Lasts until it is set again, over reloads.
+  /// Lasts until it is set again; reloads keep it.
   public var adminState: AdminState {
     get {
       let byte = UInt8(truncatingIfNeeded: admin.load(ordering: .relaxed))
@@ -122,7 +124,7 @@ public final class BackendRecord: Sendable {
 
   var isEnabled: Bool { adminState == .enabled }
 
-  /// The weight to use instead of the configured one, brought into 1-256; nil for the configured.
+  /// The weight to use instead of the configured one, clamped to 1-256; nil for the configured one.
   public var weightOverride: Int? {
     get {
       let weight = Int(admin.load(ordering: .relaxed) >> 8)
@@ -145,7 +147,7 @@ public final class BackendRecord: Sendable {
     pool.announce()
   }
 
-  // MARK: Over an upgrade
+  // MARK: Upgrades
 
   var state: BackendState {
     let seen = health.state
@@ -169,8 +171,7 @@ public final class BackendRecord: Sendable {
 
   // MARK: Latency
 
-  /// The time to a response's first byte as last estimated, for strategies that look at it; zero
-  /// while unknown.
+  /// The estimated time to a response's first byte, for strategies that use it; zero while unknown.
   public var latencyEstimate: TimeSpan {
     get { TimeSpan(nanoseconds: latency.load(ordering: .relaxed)) }
     set { latency.store(newValue.nanoseconds, ordering: .relaxed) }

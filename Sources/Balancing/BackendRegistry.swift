@@ -1,12 +1,12 @@
-// Where the records that outlive reloads are found again. Asked at start, at a reload and when
-// discovery brings members; never on the request path, so a lock is fine.
+// Finds the records that outlive reloads. Used at start, at a reload and when discovery changes the
+// members, but not on the request path, so a lock is fine.
 //
-// A record is kept for as long as the process lives: a backend that left and comes back has its
-// drain and its ejection still, and ids stay dense.
+// Records are never removed while the process runs: a backend that is removed and added again keeps
+// its drain and its ejection, and ids stay dense.
 
 import Synchronization
 
-/// All pools and backends that were ever configured, by identity.
+/// All pools and backends that were configured since the start, by identity.
 public final class BackendRegistry: Sendable {
   private struct Content {
     var pools: [String: PoolRecord] = [:]
@@ -17,15 +17,15 @@ public final class BackendRegistry: Sendable {
 
   public init() {}
 
-  /// The record of the pool `name`, made at the first call.
+  /// The record of the pool `name`, created on first use.
   public func pool(_ name: String) -> PoolRecord {
     content.withLock { content in
       Self.pool(name, in: &content)
     }
   }
 
-  /// The record of a backend by its pool's name and its address as configured, made at the first
-  /// call; only then does `health` matter, for the initial state.
+  /// The record of a backend, by its pool's name and its address as configured. It is created on
+  /// first use; only then `health` matters, for the initial state.
   public func backend(
     pool name: String, address: String, health: HealthPolicy = HealthPolicy()
   ) -> BackendRecord {
@@ -40,23 +40,23 @@ public final class BackendRegistry: Sendable {
     }
   }
 
-  // MARK: Over an upgrade
+  // MARK: Upgrades
 
-  /// What is known of every backend, for a process that takes over.
+  /// The state of every backend, for the new process.
   public var states: [BackendState] {
     content.withLock { content in
       content.backends.values.sorted { $0.id < $1.id }.map(\.state)
     }
   }
 
-  /// Backends with exchanges or relays on them, and how many.
+  /// Backends with current exchanges or relays, and their number.
   public var active: [(identity: BackendIdentity, count: Int)] {
     content.withLock { content in
       content.backends.values.filter { $0.activeCount != 0 }.map { ($0.identity, $0.activeCount) }
     }
   }
 
-  /// Makes a backend begin as another process has seen it.
+  /// Sets a backend's state to the one in the old process.
   public func restore(_ state: BackendState) {
     backend(pool: state.identity.pool, address: state.identity.address).restore(state)
   }

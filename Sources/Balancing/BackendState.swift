@@ -1,21 +1,21 @@
-// What of a backend's record goes along when a new process takes over from a running one.
+// The part of a backend's record that an upgrade passes to the new process.
 //
-// Fields, and not the word of HealthState, because the two processes may be of different versions.
-// Counts stay behind: what an old process still has under way it counts itself.
+// It has separate fields instead of HealthState's word, because the two processes may have
+// different versions. Counts are not passed on: the old process still counts its own exchanges.
 
 public import Primitives
 
 public struct BackendState: Equatable, Sendable {
   public var identity: BackendIdentity
-  /// The checks say that it is down.
+  /// Checks mark it as down.
   public var isDown: Bool
-  /// Ejections in a row; 0 when exchanges have nothing against it.
+  /// Consecutive ejections; 0 when it isn't ejected.
   public var ejections: Int
-  /// On the machine's monotonic clock, which both processes read.
+  /// On the machine's monotonic clock, which both processes use.
   public var ejectedUntil: Instant
   public var changedAt: Instant
   public var admin: AdminState
-  /// Set by hand in place of the configured one.
+  /// The weight override of an operator.
   public var weight: Int?
 
   public init(

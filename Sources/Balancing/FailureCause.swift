@@ -3,25 +3,25 @@
 
 /// Why an attempt failed.
 public enum FailureCause: Equatable, Sendable {
-  /// The dial was refused.
+  /// The backend refused the connection.
   case connectRefused
-  /// The dial wasn't answered in time.
+  /// The connection wasn't established in time.
   case connectTimeout
-  /// The dial failed otherwise: no route, or a failed TLS handshake with the backend.
+  /// Connecting failed for another reason, such as no route to the host.
   case connectFailed
-  /// The connection was reset before a byte of the response.
+  /// The connection was reset before the first byte of the response.
   case resetBeforeResponse
-  /// The backend closed the connection in order before a byte of the response.
+  /// The backend closed the connection (FIN) before the first byte of the response.
   case closedBeforeResponse
-  /// The response's head didn't come in time.
+  /// The response head didn't arrive in time.
   case responseTimeout
-  /// What came isn't HTTP, or is ambiguous.
+  /// The response isn't HTTP, or is ambiguous.
   case badResponse
-  /// The connection ended within the response's body.
+  /// The connection ended within the response body.
   case truncatedResponse
-  /// Nothing more of the response's body came for too long.
+  /// The response body stopped arriving for too long.
   case responseStalled
-  /// A response with a status that the retry policy names.
+  /// A response with a status that the retry policy lists.
   case status(UInt16)
 
   /// For logs and metrics.
@@ -40,8 +40,8 @@ public enum FailureCause: Equatable, Sendable {
     }
   }
 
-  /// The status of the answer if the exchange ends with this: 504 for a time-out, 502 for any other
-  /// failure (RFC 9110 15.6.3, 15.6.5), and the backend's own if it gave one.
+  /// The status of the answer if the exchange ends with this failure: 504 for a timeout, the
+  /// backend's own status if it sent one, else 502 (RFC 9110 15.6.3, 15.6.5).
   public var status: UInt16 {
     switch self {
     case .connectTimeout, .responseTimeout, .responseStalled: 504
@@ -52,7 +52,7 @@ public enum FailureCause: Equatable, Sendable {
     }
   }
 
-  /// No connection came about.
+  /// No connection was established.
   var isDialFailure: Bool {
     switch self {
     case .connectRefused, .connectTimeout, .connectFailed: true
@@ -60,14 +60,14 @@ public enum FailureCause: Equatable, Sendable {
     }
   }
 
-  /// The connection ended before a byte of the response.
+  /// The connection ended before the first byte of the response.
   var isDeath: Bool { self == .resetBeforeResponse || self == .closedBeforeResponse }
 
-  /// The backend would fail again in the same way, so only another one is worth an attempt.
+  /// The same backend would fail again in the same way, so only another one is worth an attempt.
   public var spendsBackend: Bool { isCharged }
 
-  /// Retries after these mean more work for a pool that struggles already, so the budget pays. The
-  /// others brought no backend any work.
+  /// The retry budget counts retries after these failures, since they add work to a pool that
+  /// already struggles. After the other failures, no backend has done any work.
   var isCharged: Bool {
     switch self {
     case .responseTimeout, .status: true

@@ -1,11 +1,11 @@
-// The failure rates of a pool's members over the last seconds, for an ejection that a row of
-// failures doesn't lead to: a backend that fails every other request never fails five in a row.
+// The failure rates of a pool's members over the last seconds. They eject a backend that fails
+// often but not several times in a row, such as one that fails every other request.
 //
-// Only looked at when an attempt has failed. It keeps the counts at the window's beginning and
-// subtracts, so that a success costs nothing more than its count. What an outlier is in a pool of
-// two to five has nothing to do with standard deviations: enough requests, a high rate, and at
-// least twice that of all others together. Where all fail alike the cause is behind them, or in
-// the requests, and ejecting anybody would only crowd the rest.
+// It is used only after a failed attempt. It keeps the counts at the window's beginning and
+// subtracts them, so that a success costs nothing extra. Pools of two to five members are too small
+// for standard deviations. An outlier has enough requests, a high failure rate, and at least twice
+// the rate of all others together. If all members fail alike, the cause is behind them or in the
+// requests, and an ejection would only add load to the others.
 
 import Primitives
 
@@ -23,7 +23,7 @@ struct FailureWindow: Sendable {
 
     var total: UInt64 { successes + failures }
 
-    /// What came since `beginning`.
+    /// Adds what was counted since `beginning`.
     mutating func add(_ record: BackendRecord, since beginning: Counts) {
       successes += record.successCount - beginning.successes
       failures += record.failureCount - beginning.failures
@@ -31,28 +31,28 @@ struct FailureWindow: Sendable {
   }
 
   private var startedAt = Instant.origin
-  /// The counts at the beginning, by the index of the member; empty before the first failure.
+  /// The counts at the window's beginning, by member index; empty before the first failure.
   private var beginnings: [Counts] = []
 
-  /// Begins anew when its time is over. The first failure of a pool starts it, so the exchanges
-  /// before that one are not in it.
+  /// Starts a new window when the current one is over. The first failure of a pool starts the first
+  /// window, so earlier exchanges are not in it.
   mutating func advance(_ members: [Member], _ span: TimeSpan, to now: Instant) {
     if beginnings.count == members.count && now - startedAt < span { return }
     startedAt = now
     beginnings = members.map { Counts(of: $0.record) }
   }
 
-  /// Forgets what a member did so far, for one that was ejected for it.
+  /// Resets the counts of one member, after it was ejected for them.
   mutating func forget(_ index: Int, _ record: BackendRecord) {
     if index < beginnings.count { beginnings[index] = Counts(of: record) }
   }
 
-  /// Whether the member fails often enough, and far more often than the others.
+  /// Whether the member fails often enough, and much more often than the others.
   func isOutlier(_ index: Int, _ members: [Member], _ policy: HealthPolicy) -> Bool {
     guard let percent = policy.failurePercent, index < beginnings.count else { return false }
     var own = Counts()
     own.add(members[index].record, since: beginnings[index])
-    // failures / total >= percent / 100, and >= 2 * the others' failures / total; not divided.
+    // Without division: failures / total >= percent / 100, and >= 2 * the others' failures / total.
     if own.total < UInt64(policy.failureRequestCount)
       || own.failures * 100 < UInt64(percent) * own.total
     {

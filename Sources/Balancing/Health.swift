@@ -1,5 +1,5 @@
-// The atomic cell around a HealthState: every transition is one compare-and-swap, and what doesn't
-// change the word doesn't write, so a healthy backend's successes only read it.
+// The atomic cell around a HealthState. Every transition is one compare-and-swap. A transition that
+// doesn't change the word doesn't write it, so successes of a healthy backend only read.
 
 import Primitives
 import Synchronization
@@ -12,8 +12,8 @@ struct Health: ~Copyable, Sendable {
 
   var state: HealthState { HealthState(word: word.load(ordering: .acquiring)) }
 
-  /// Applies `transition` to the current state, again whenever another thread was faster; it must
-  /// have no effect but on the state.
+  /// Applies `transition` to the current state, and repeats it if another thread changed the state
+  /// in between. So `transition` must have no other side effects.
   @discardableResult
   func update<Result>(_ transition: (inout HealthState) -> Result) -> Result {
     var seen = word.load(ordering: .acquiring)

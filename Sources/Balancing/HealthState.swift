@@ -1,25 +1,25 @@
 // A backend's health as one 64-bit word, and its transitions as pure functions on that word.
 //
-// Two independent inputs agree or the backend isn't used:
+// A backend is used only if two independent inputs agree:
 //   checks     up ──fall failed in a row──► down ──rise passed in a row──► up
 //   exchanges  admitted ──failures in a row──► ejected ──time──► on trial ──claim──► being tried
 //              being tried ──success──► admitted        being tried ──failure──► ejected, longer
-// A passed check never ends an ejection: a frozen process still accepts dials. Results of exchanges
-// that began before an ejection say nothing new and are ignored; only the trial's own counts.
+// A passed check never ends an ejection: a frozen process still accepts connections. During an
+// ejection, results of exchanges that began before it are ignored; only the trial's result counts.
 //
 // One word, so that a transition is one compare-and-swap (Health.swift) and no reader sees half of
-// it. The instant is kept in whole milliseconds, rounded up, which reach 34 years in 40 bits.
+// it. The instant is stored in whole milliseconds, rounded up; 40 bits are enough for 34 years.
 
 public import Primitives
 
-/// What changed about a backend's health, and why.
+/// A change of a backend's health, and its reason.
 public enum Flip: Equatable, Sendable {
   /// `rise` checks in a row passed.
   case checksPassed
   /// `fall` checks in a row failed.
   case checksFailed
-  /// Too many exchanges in a row failed, or the trial did. `inRow` counts the ejections without a
-  /// passed trial between them.
+  /// Too many consecutive exchanges failed, or the trial failed. `inRow` counts the ejections
+  /// without a passed trial between them.
   case ejected(until: Instant, inRow: Int)
   /// The trial request succeeded.
   case readmitted
@@ -42,15 +42,15 @@ public enum Flip: Equatable, Sendable {
   }
 }
 
-/// What a backend's health allows at one instant.
+/// What a backend may be used for at one instant.
 public enum Standing: Equatable, Sendable {
   case available
-  /// The checks say that it is down, whatever the exchanges say.
+  /// Checks mark it as down, whatever the exchanges say.
   case down
   case ejected(until: Instant)
-  /// The ejection is over: one exchange may claim the trial.
+  /// The ejection has ended: one exchange may claim the trial.
   case onTrial
-  /// The trial is claimed; everybody else waits for its result.
+  /// The trial is claimed; the backend gets no other exchange until its result.
   case beingTried
 }
 
@@ -64,13 +64,13 @@ struct HealthState: Equatable {
     word = 0
     if policy.initial == .down {
       checksDown = true
-      // One passed check completes the row.
+      // The first passed check then completes the row.
       checkStreak = policy.rise - 1
     }
   }
 
-  /// As another process has seen it. Rows begin anew, and so does a trial, since its result would
-  /// come to that process alone.
+  /// The state in another process. Counts of consecutive results start at 0. So does a trial, since
+  /// its result only reaches the old process.
   init(isDown: Bool, ejections: Int, ejectedUntil: Instant) {
     word = 0
     checksDown = isDown
@@ -83,17 +83,17 @@ struct HealthState: Equatable {
     get { field(0, 1) != 0 }
     set { set(0, 1, newValue ? 1 : 0) }
   }
-  /// Checks in a row that contradict `checksDown`.
+  /// Consecutive checks that contradict `checksDown`.
   private(set) var checkStreak: Int {
     get { Int(field(1, 8)) }
     set { set(1, 8, UInt64(clamping: newValue)) }
   }
-  /// Failed exchanges in a row while admitted.
+  /// Consecutive failed exchanges while admitted.
   private(set) var failures: Int {
     get { Int(field(9, 8)) }
     set { set(9, 8, UInt64(clamping: newValue)) }
   }
-  /// Ejections in a row; 0 means admitted.
+  /// Consecutive ejections; 0 means admitted.
   private(set) var ejections: Int {
     get { Int(field(17, 6)) }
     set { set(17, 6, UInt64(clamping: newValue)) }
@@ -111,7 +111,7 @@ struct HealthState: Equatable {
   }
 
   var isEjected: Bool { ejections != 0 }
-  /// Both inputs agree that it may be used without a trial.
+  /// Both inputs allow its use without a trial.
   var isAvailable: Bool { !checksDown && !isEjected }
 
   func standing(at now: Instant) -> Standing {
@@ -144,13 +144,13 @@ struct HealthState: Equatable {
     return nil
   }
 
-  /// Counts a failure; a failed trial ejects at once. A row of failures only makes an ejection due
-  /// (`isEjectionDue`), since it is the pool that knows whether another member is left.
+  /// Counts a failure. A failed trial ejects at once. Consecutive failures only make an ejection
+  /// due (`isEjectionDue`), since only the pool knows whether another member is left.
   mutating func observeFailure(isTrial: Bool, _ policy: HealthPolicy, at now: Instant) -> Flip? {
     if isEjected {
       guard isTrial && isTrialClaimed else { return nil }
       if policy.failures == nil {
-        // Ejections were turned off by a reload while this one lasted.
+        // A reload turned ejections off while this one lasted.
         admit()
         return .readmitted
       }
@@ -160,7 +160,7 @@ struct HealthState: Equatable {
     return nil
   }
 
-  /// Is its row of failures long enough?
+  /// Whether the number of consecutive failures is high enough.
   func isEjectionDue(_ policy: HealthPolicy) -> Bool {
     guard let limit = policy.failures else { return false }
     return !isEjected && failures >= min(limit, Self.countMax)
@@ -176,7 +176,7 @@ struct HealthState: Equatable {
 
   mutating func forgetFailures() { failures = 0 }
 
-  /// Takes the checks' last word back, for a backend that isn't checked any more.
+  /// Forgets the last result of the checks, for a backend that is no longer checked.
   mutating func forgetChecks() {
     checksDown = false
     checkStreak = 0
@@ -188,7 +188,8 @@ struct HealthState: Equatable {
     return true
   }
 
-  /// The trial ended without a verdict, for example because the client left: the next may try.
+  /// The trial ended without a result, for example because the client left: the next exchange may
+  /// try.
   mutating func abandonTrial() { isTrialClaimed = false }
 
   private mutating func admit() {
@@ -198,7 +199,7 @@ struct HealthState: Equatable {
     ejectedUntil = .origin
   }
 
-  /// Rows are counted in eight bits.
+  /// Consecutive results are counted in eight bits.
   private static let countMax = 255
   private static let millisecond: UInt64 = 1_000_000
 
@@ -206,7 +207,7 @@ struct HealthState: Equatable {
     word >> shift & (1 << width - 1)
   }
 
-  /// Saturates, so that a count at its limit stays there.
+  /// Saturates: a count at its limit stays there.
   private mutating func set(_ shift: UInt64, _ width: UInt64, _ value: UInt64) {
     let limit: UInt64 = 1 << width - 1
     word = word & ~(limit << shift) | min(value, limit) << shift

@@ -1,26 +1,27 @@
-// Which backends a pool consists of, in configured order: one immutable version, published whole by
-// the configuration, and later by name resolution, admin and discovery.
+// The backends of a pool, in configured order: one immutable version, published as a whole by the
+// configuration, name resolution, admin API or discovery.
 //
-// Tables that depend only on what is configured live here, because they must not move at a flip.
+// Tables that depend only on the configuration are here, because a health change must not rebuild
+// them.
 
 public import Primitives
 
-/// A backend in a pool. A class, so that whoever picks it keeps it by reference.
+/// A backend in a pool. A class, so that a pick holds a reference to it.
 public final class Member: Sendable {
   public static let weightRange = 1...256
 
   public let record: BackendRecord
   public let address: BackendAddress
-  /// What an HTTP check calls it in Host where the configuration doesn't say.
+  /// The Host field of an HTTP check, if the configuration doesn't set it.
   public let checkHost: String
-  /// Its share against the other members, 1-256, default 1.
+  /// Its share relative to the other members, 1-256, default 1.
   public let weight: Int
   /// Used only while no other member is available.
   public let isBackup: Bool
-  /// The most exchanges at a time over the whole process; nil for no limit.
+  /// The maximum of concurrent exchanges in the whole process; nil for no limit.
   public let maxConnections: Int?
-  /// What clients that stick to this member call it; 0 for one that nobody sticks to. A backup has
-  /// none: it stands in while the others are away, and isn't to keep their clients.
+  /// The token in the cookies of clients that stick to this member; 0 if none do. A backup has
+  /// none: it replaces the others for a time and should not keep their clients.
   public let stickyToken: UInt64
 
   public init(
@@ -36,17 +37,17 @@ public final class Member: Sendable {
     self.stickyToken = isBackup ? 0 : stickyToken
   }
 
-  /// The weight in force: the one set by hand, or the configured one.
+  /// The weight in use: the operator's override, or the configured one.
   var currentWeight: Int { record.weightOverride ?? weight }
 }
 
 /// One version of a pool's members.
 public final class Membership: Sendable {
   public let members: [Member]
-  /// The indices of the ordinary members, and of the backups.
+  /// The indices of the primary members, and of the backups.
   let primaries: [Int]
   let backups: [Int]
-  /// What ip-hash looks clients up in, for each of both; empty under other strategies.
+  /// The lookup tables of ip-hash for primaries and backups; empty for other strategies.
   let primaryTable: [Int]
   let backupTable: [Int]
   /// The members that clients may stick to, by token.
@@ -68,19 +69,19 @@ public final class Membership: Sendable {
       uniquingKeysWith: { first, _ in first })
   }
 
-  /// Where the picked member stands in this version; nil when it has left.
+  /// The index of the picked member in this version; nil when it was removed.
   func index(of pick: borrowing Pick) -> Int? {
     let isThere = members.indices.contains(pick.index) && members[pick.index].record === pick.record
     return isThere ? pick.index : members.firstIndex { $0.record === pick.record }
   }
 
-  /// The member that this token names, in this version.
+  /// The member with this token in this version.
   func index(ofToken token: UInt64) -> Int? { tokens[token] }
 
-  /// Members whose ejection, or whose trial after it, isn't over.
+  /// The number of members that are ejected or on trial after an ejection.
   var ejectedCount: Int { members.count { $0.record.health.state.isEjected } }
 
-  /// Whether a member other than `record` may be used now without a trial.
+  /// Whether a member other than `record` is available without a trial.
   func hasAvailableMember(besides record: BackendRecord) -> Bool {
     members.contains { member in
       member.record !== record && member.record.isEnabled

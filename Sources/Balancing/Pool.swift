@@ -1,9 +1,9 @@
-// A pool of one snapshot: its strategy and policies, its current membership, and the rotation that
-// the workers pick from.
+// A pool of one snapshot: its strategy and policies, its current members, and the rotation that the
+// workers pick from.
 //
-// A rotation is made when the first worker notices a new version, under the lock, and handed to all
-// others. That is the only lock here, and only flips, admin commands and new memberships lead to
-// it: an ordinary pick compares one number (PoolView).
+// The first worker that sees a new version builds the rotation, under the lock; the others take it
+// from here. That is the only lock here, and only health changes, admin commands and new members
+// lead to it: an ordinary pick compares one number (PoolView).
 
 public import Primitives
 import Synchronization
@@ -15,9 +15,9 @@ public final class Pool: Sendable {
   public let health: HealthPolicy
   public let allDown: AllDownPolicy
   public let budget: RetryBudget
-  /// How many exchanges may wait for a place while all members are full.
+  /// How many exchanges may wait for a slot while all members are full.
   public let queueMax: Int
-  /// For how long a returned backend gets less than its share; nil for none.
+  /// How long a backend that comes back gets less than its share; nil for no slow start.
   public let slowStart: TimeSpan?
 
   private struct Current {
@@ -53,7 +53,7 @@ public final class Pool: Sendable {
 
   public var membership: Membership { current.withLock { $0.membership } }
 
-  /// Replaces the members. Exchanges under way keep those that they have.
+  /// Replaces the members. Current exchanges keep theirs.
   public func publish(_ members: [Member]) {
     let membership = Membership(members, strategy: strategy)
     current.withLock { current in
@@ -62,7 +62,7 @@ public final class Pool: Sendable {
     }
   }
 
-  /// The rotation of the newest version, with slow starts as far as they are at `now`.
+  /// The rotation of the newest version, with slow starts as they are at `now`.
   func rotation(at now: Instant) -> Rotation {
     current.withLock { current in
       if current.rotation.version != record.version || now >= current.rotation.nextStepAt {
@@ -72,21 +72,22 @@ public final class Pool: Sendable {
     }
   }
 
-  /// The version is read before the records are, so that a flip in between leads to a newer one.
+  /// Reads the version before the records: a health change in between then leads to another
+  /// rotation.
   private func rotation(of membership: Membership, at now: Instant) -> Rotation {
     Rotation(
       membership, pool: record, strategy: strategy,
       slowStart: slowStart.map { SlowStart(span: $0) }, version: record.version, at: now)
   }
 
-  /// Whether any member may be used by its health; where not, `allDown` says what happens.
+  /// Whether any member is healthy; if not, `allDown` decides what happens.
   public var isAnyHealthy: Bool {
     membership.members.contains { $0.record.isEnabled && $0.record.health.state.isAvailable }
   }
 
   // MARK: Health
 
-  /// Takes the result of one active check. Returns the flip that it caused, to be logged.
+  /// Records the result of one health check. Returns the health change that it caused, for the log.
   @discardableResult
   public func observeCheck(of backend: BackendRecord, passed: Bool, at now: Instant) -> Flip? {
     let flip = backend.health.update { $0.observeCheck(passed: passed, health) }
@@ -94,9 +95,9 @@ public final class Pool: Sendable {
     return flip
   }
 
-  /// Takes the verdict of an attempt on the backend that it picked: at most one for each pick, and
-  /// none where the backend isn't to blame (`RetryPolicy.blamesBackend`), such as when the client
-  /// left. Returns the flip that it caused, to be logged.
+  /// Records the result of an attempt on the picked backend: at most once for each pick, and not at
+  /// all if the backend isn't to blame (`RetryPolicy.blamesBackend`), such as when the client left.
+  /// Returns the health change that it caused, for the log.
   @discardableResult
   public func observeExchange(_ pick: inout Pick, succeeded: Bool, at now: Instant) -> Flip? {
     let isTrial = pick.isTrial
@@ -117,9 +118,10 @@ public final class Pool: Sendable {
     return ejectIfRight(pick, at: now)
   }
 
-  /// Ejects a backend for its row of failures, or for its share of them, unless it is the last one
-  /// available or too many are ejected already. Under the lock, so that two workers can't eject the
-  /// last two members at once. Where it isn't to be, its row starts over, and so does the way here.
+  /// Ejects a backend for consecutive failures or for its failure rate, unless it is the last one
+  /// available or too many are already ejected. Under the lock, so that two workers can't eject the
+  /// last two members at once. If the ejection is not allowed, the count of consecutive failures
+  /// restarts at 0, so that the lock isn't taken after each failure.
   private func ejectIfRight(_ pick: borrowing Pick, at now: Instant) -> Flip? {
     let backend = pick.record
     return current.withLock { current in

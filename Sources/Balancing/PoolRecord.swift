@@ -1,14 +1,14 @@
-// What of a pool outlives reloads: during one, the old and the new Pool stand on the same record,
-// so a flip seen through either reaches both, and counts stay true.
+// The part of a pool that outlives reloads. During a reload the old and the new Pool share this
+// record, so both see each health change, and counts stay correct.
 //
-// The version is the whole protocol between those who change something (a flip, an admin command, a
-// new membership) and the workers: change first, then `announce`; a worker that sees another
-// version than its own takes a new rotation (PoolView).
+// Code that changes something (health, admin state, members) and the workers communicate only by
+// the version: the code changes first, then calls `announce`. A worker that sees another version
+// than its own takes a new rotation (PoolView).
 
 import Primitives
 import Synchronization
 
-/// A pool's atomics, found again by name in the `BackendRegistry`.
+/// A pool's atomics. The `BackendRegistry` finds them by name.
 public final class PoolRecord: Sendable {
   public let name: String
 
@@ -16,27 +16,27 @@ public final class PoolRecord: Sendable {
   private let primaryCursor = Atomic<UInt64>(0)
   private let backupCursor = Atomic<UInt64>(0)
   private let retries = Atomic<Int>(0)
-  /// Who waits for a place at this pool.
+  /// The queue of exchanges that wait for a slot in this pool.
   public let line = WaitingLine()
 
   init(name: String) { self.name = name }
 
-  /// Moves at each change that concerns selection.
+  /// Increases with each change that affects selection.
   var version: UInt64 { versionCell.load(ordering: .acquiring) }
 
   /// Makes every worker take a new rotation at its next pick.
   func announce() { versionCell.wrappingAdd(1, ordering: .acquiringAndReleasing) }
 
-  /// The next number of the one sequence that all workers draw from. The backups have their own:
-  /// a pick that comes to them has used up turns of the primaries, often the same number each time,
-  /// and their own turns would skip in step with it.
+  /// The next number of one sequence that all workers share. Backups have a separate sequence: a
+  /// pick that reaches them has already used turns of the primaries, often the same number each
+  /// time, and with a shared sequence some backups would be skipped each time.
   func nextTicket(ofBackups: Bool) -> UInt64 {
     ofBackups
       ? backupCursor.wrappingAdd(1, ordering: .relaxed).oldValue
       : primaryCursor.wrappingAdd(1, ordering: .relaxed).oldValue
   }
 
-  /// Retries under way that were charged to the budget.
+  /// Current retries that the budget counts.
   public var retryCount: Int { retries.load(ordering: .relaxed) }
 
   func tryBeginRetry(limit: Int) -> Bool { retries.tryIncrement(limit: limit) }
@@ -48,7 +48,7 @@ public final class PoolRecord: Sendable {
 }
 
 extension Atomic where Value == Int {
-  /// Adds one unless that would exceed `limit`.
+  /// Adds one unless the result would exceed `limit`.
   func tryIncrement(limit: Int) -> Bool {
     var seen = load(ordering: .relaxed)
     while seen < limit {

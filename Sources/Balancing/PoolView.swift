@@ -1,5 +1,5 @@
-// A worker's own look at a pool: the rotation it last saw. Asking whether it is still the newest
-// costs one load of a number that rarely changes, so all workers can share it.
+// A worker's view of a pool: the rotation it last saw. Checking for a newer one loads one number
+// that rarely changes, so all workers can share its cache line.
 
 public import Primitives
 
@@ -13,17 +13,17 @@ public struct PoolView {
     rotation = pool.rotation(at: .origin)
   }
 
-  /// The members that picks from this view are indices of.
+  /// The members to which the indices of picks from this view refer.
   public var members: [Member] { rotation.membership.members }
 
-  /// Takes the newest rotation if there is one, or if a slow start is to go on.
+  /// Takes the newest rotation if there is one, or if the next step of a slow start is due.
   mutating func refresh(at now: Instant) {
     if rotation.version != pool.record.version || now >= rotation.nextStepAt {
       rotation = pool.rotation(at: now)
     }
   }
 
-  /// The first of these sticky tokens that leads to a member which may be used.
+  /// The first of these sticky tokens whose member may be used.
   public mutating func living(of tokens: InlineArray<8, UInt64>, at now: Instant) -> UInt64? {
     refresh(at: now)
     for position in tokens.indices {
@@ -38,13 +38,13 @@ public struct PoolView {
     return nil
   }
 
-  /// Exchanges on the members of this pool, over the whole process. It looks at each of them: for
-  /// the retry budget and for metrics.
+  /// Current exchanges on the members of this pool, in the whole process. It reads each member's
+  /// count; used by the retry budget and for metrics.
   public var activeCount: Int {
     rotation.membership.members.reduce(0) { $0 + $1.record.activeCount }
   }
 
-  /// Why a selection found nobody.
+  /// Why a selection found no member.
   func unavailability(excluding spent: TriedSet) -> Unavailability {
     let members = rotation.membership.members
     if members.isEmpty { return .noMembers }
@@ -55,8 +55,8 @@ public struct PoolView {
     return isAnyUp ? .allFull : .allDown
   }
 
-  /// Whether a member that isn't among `spent` may be used now: healthy or due for its trial, or
-  /// any where the pool fails open; one that is full only where exchanges wait.
+  /// Whether a member that isn't in `spent` may be used now: one that is healthy or due for its
+  /// trial, or any member if the pool fails open. A full member counts only if exchanges can queue.
   func hasMember(besides spent: TriedSet, at now: Instant) -> Bool {
     let members = rotation.membership.members
     let failsOpen = pool.allDown == .failOpen && !rotation.isAnyEligible

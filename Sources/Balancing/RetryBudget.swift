@@ -1,20 +1,22 @@
-// A bound on the retries of a whole pool, so that they can't finish off backends that struggle.
+// A limit on the retries of a whole pool, so that retries can't overload backends that already
+// struggle.
 //
-// It counts retries under way against exchanges under way, and only those that follow a time-out
-// or a status. Refused, stale and dead connections are exempt: `max-attempts` bounds them, and one
-// dead backend of three fails a third of all first attempts at once, which a budget would turn
-// into errors for no one's good. A dial that timed out is a dead connection in this sense.
+// It compares current retries with current exchanges, and counts only retries after a timeout or a
+// status. Retries after refused, stale and dead connections are exempt, since `max-attempts` limits
+// them: one dead backend of three makes a third of all first attempts fail at once, and a budget
+// would turn these into errors without any benefit. A connect timeout counts as a dead connection
+// here.
 
-/// How many charged retries a pool may have under way.
+/// How many counted retries a pool may have at a time.
 public struct RetryBudget: Equatable, Sendable {
-  /// In percent of the exchanges under way, the failing one included; default 20.
+  /// In percent of the current exchanges, including the failing one; default 20.
   public var percent = 20
-  /// Always allowed, so that a quiet pool can retry at all; default 3.
+  /// Always allowed, so that a pool with little traffic can retry at all; default 3.
   public var floor = 3
 
   public init() {}
 
-  /// No bound.
+  /// No limit.
   public static let unlimited = {
     var budget = RetryBudget()
     budget.floor = .max
@@ -24,13 +26,13 @@ public struct RetryBudget: Equatable, Sendable {
   func limit(active: Int) -> Int { max(floor, active * percent / 100) }
 }
 
-/// What a retry owes the budget.
+/// How the budget decides about a retry.
 public enum RetryCharge: Sendable {
-  /// Nothing: retry.
+  /// Not counted: retry.
   case exempt
-  /// Retry, and call `Pool.refundRetry` when the attempt has ended.
+  /// Counted: retry, and call `Pool.refundRetry` when the attempt has ended.
   case charged
-  /// The budget is spent: give up.
+  /// The budget is used up: don't retry.
   case refused
 }
 
@@ -38,7 +40,8 @@ extension PoolView {
   /// Asks the budget for a retry after `cause`.
   public func chargeRetry(after cause: FailureCause) -> RetryCharge {
     if !cause.isCharged { return .exempt }
-    // Up to the floor it doesn't matter how many are under way, which takes a look at every member.
+    // Up to the floor, the number of current exchanges doesn't matter; it would take a loop over
+    // all members.
     if pool.record.tryBeginRetry(limit: pool.budget.floor) { return .charged }
     let limit = pool.budget.limit(active: activeCount)
     return pool.record.tryBeginRetry(limit: limit) ? .charged : .refused
@@ -46,6 +49,6 @@ extension PoolView {
 }
 
 extension Pool {
-  /// Gives a charged retry back.
+  /// Releases a counted retry.
   public func refundRetry() { record.endRetry() }
 }

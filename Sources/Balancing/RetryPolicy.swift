@@ -1,4 +1,4 @@
-// What may be retried, and where: a pure decision on facts.
+// What may be retried, and where: a pure function of the facts.
 //
 //   failure                                     request taken by send   retried for
 //   dial refused, timed out, failed             nothing                 any method, elsewhere
@@ -6,21 +6,21 @@
 //   reused connection died before the response  nothing                 any method, same, fresh
 //                                               something               idempotent, same, fresh
 //   fresh connection died before the response   something               idempotent, elsewhere
-//   response time-out, status that is named     something               idempotent, and only while
+//   response timeout, status that is listed     something               idempotent, and only while
 //                                                                       another member is available
 //   bad response                                something               never: it was carried out
 //
-// and never once a byte of a final response went downstream, without the whole body at hand, or
-// past the attempts or the total deadline (RFC 9110 9.2.2). RetryBudget is asked afterwards.
+// Not after a byte of a final response went to the client, without the whole body in memory, or
+// past the attempts or total deadline (RFC 9110 9.2.2). RetryBudget decides afterwards.
 
 public import Primitives
 
-/// One attempt's end, as far as the retry cares.
+/// How an attempt failed, as far as the retry depends on it.
 public struct AttemptFailure: Equatable, Sendable {
   public var cause: FailureCause
-  /// The connection had served an exchange before, so it may have been closed in idleness.
+  /// The connection was used before, so the backend may have closed it while it was idle.
   public var wasReused: Bool
-  /// How many bytes of the request `send` had taken.
+  /// How many bytes of the request `send` has accepted.
   public var sentByteCount: Int
 
   public init(cause: FailureCause, wasReused: Bool, sentByteCount: Int) {
@@ -29,23 +29,24 @@ public struct AttemptFailure: Equatable, Sendable {
     self.sentByteCount = sentByteCount
   }
 
-  /// A kept connection that turned out to be closed, which says nothing about the backend.
+  /// A keep-alive connection that was already closed: this says nothing about the backend.
   var isStaleConnection: Bool { wasReused && cause.isDeath }
 }
 
-/// How far the exchange has come.
+/// The state of the exchange.
 public struct ExchangeProgress: Equatable, Sendable {
   /// By its method (RFC 9110 9.2.2).
   public var isIdempotent: Bool
-  /// All body bytes that were read so far are still there to be sent again; true without a body.
+  /// All body bytes that were read so far are still in memory and can be sent again; true without a
+  /// body.
   public var canReplayBody: Bool
-  /// A byte of a final response went downstream; interim ones (1xx) don't count.
+  /// A byte of a final response was sent to the client; interim responses (1xx) don't count.
   public var hasAnswered: Bool
-  /// Attempts so far, the failed one included; a fresh connection after a stale one is none.
+  /// Attempts so far, including the failed one. A new connection after a stale one doesn't count.
   public var attemptCount: Int
-  /// The backend of the failed attempt had its fresh connection already.
+  /// The failed attempt's backend was already tried over a new connection.
   public var hadFreshConnection: Bool
-  /// A member is available that is worth another attempt (`Selection.hasOther`).
+  /// Another member is worth an attempt (`Selection.hasOther`).
   public var hasOther: Bool
 
   public init(
@@ -61,13 +62,14 @@ public struct ExchangeProgress: Equatable, Sendable {
   }
 }
 
-/// What follows a failed attempt.
+/// What to do after a failed attempt.
 public enum RetryVerdict: Equatable, Sendable {
-  /// Another pick; the backend that failed comes last.
+  /// Pick again; the failed backend comes last.
   case retryElsewhere
-  /// The same backend over a new connection, under the same pick: not a failed attempt.
+  /// Use the same backend and the same pick over a new connection. It doesn't count as a failed
+  /// attempt.
   case retrySameFresh
-  /// The client gets an answer: `FailureCause.status`.
+  /// Answer the client with `FailureCause.status`.
   case giveUp
 }
 
@@ -75,14 +77,14 @@ public enum RetryVerdict: Equatable, Sendable {
 public struct RetryPolicy: Equatable, Sendable {
   public static let maxAttemptsRange = 1...TriedSet.capacity
 
-  /// Attempts for one exchange, the first included; 1-8, default 3.
+  /// Attempts for one exchange, including the first; 1-8, default 3.
   public var maxAttempts = 3
-  /// Statuses of a response that is thrown away for another attempt; default none.
+  /// Response statuses that cause a retry; the response is discarded. Default none.
   public var statuses: [UInt16] = []
 
   public init() {}
 
-  /// What follows `failure`. `deadline` is that of the whole exchange.
+  /// What to do after `failure`. `deadline` is that of the whole exchange.
   public func verdict(
     for failure: AttemptFailure, of progress: ExchangeProgress, at now: Instant,
     deadline: Instant
@@ -94,13 +96,14 @@ public struct RetryPolicy: Equatable, Sendable {
     return progress.attemptCount < maxAttempts ? .retryElsewhere : .giveUp
   }
 
-  /// Whether the request may be sent a second time without being carried out twice.
+  /// Whether the request can be sent a second time without being carried out twice.
   private func isRepeatable(_ failure: AttemptFailure, _ progress: ExchangeProgress) -> Bool {
     switch failure.cause {
     case .connectRefused, .connectTimeout, .connectFailed: true
     case .resetBeforeResponse, .closedBeforeResponse:
       failure.sentByteCount == 0 || progress.isIdempotent
-    // The same backend would be as slow, or say the same, and the client would wait for nothing.
+    // The same backend would be as slow, or send the same status, so the client would only wait
+    // longer.
     case .responseTimeout: progress.isIdempotent && progress.hasOther
     case .status(let status):
       progress.isIdempotent && progress.hasOther && statuses.contains(status)
@@ -108,8 +111,8 @@ public struct RetryPolicy: Equatable, Sendable {
     }
   }
 
-  /// Whether the failure counts against the backend's health. A stale connection doesn't, nor does
-  /// a status below 500 (a 429 is the client's affair) or one that the policy doesn't name.
+  /// Whether the failure counts against the backend's health. A stale connection doesn't count, nor
+  /// does a status below 500 (a 429 is caused by the client) or one that the policy doesn't list.
   public func blamesBackend(_ failure: AttemptFailure) -> Bool {
     switch failure.cause {
     case .status(let status): status >= 500 && statuses.contains(status)

@@ -1,20 +1,20 @@
-// What the workers pick from between two flips: the members that are eligible now, in an order that
-// was worked out once.
+// What the workers pick from between two health changes: the members that are eligible now, in an
+// order that is computed once.
 //
-// A rotation is immutable and of one version; a flip makes a new one (Pool). It may lag behind the
-// records by a moment, so whoever picks from it asks the record again: `Tier.reserve`.
+// A rotation is immutable and has one version; a health change makes a new one (Pool). It may be
+// slightly older than the records, so each pick checks the record again: `Tier.reserve`.
 
 import Primitives
 
-/// One version of who is eligible in a pool.
+/// The eligible members of a pool, in one version.
 final class Rotation: Sendable {
   let version: UInt64
   let membership: Membership
-  /// The ordinary members.
+  /// The primary members.
   let primaries: Tier
-  /// Those that step in when no primary is available.
+  /// Members that are used while no primary is available.
   let backups: Tier
-  /// When a slow start is to go on, and so a new rotation due, though no version is.
+  /// When the next step of a slow start needs a new rotation, without a new version.
   let nextStepAt: Instant
 
   init(
@@ -35,7 +35,7 @@ final class Rotation: Sendable {
 
   var isAnyEligible: Bool { !primaries.eligible.isEmpty || !backups.eligible.isEmpty }
 
-  /// Is a healthy member left that wasn't tried, be it full?
+  /// Whether a healthy member is left that wasn't tried, even if it is full.
   func hasEligible(besides tried: TriedSet) -> Bool {
     (primaries.eligible + backups.eligible).contains {
       let record = membership.members[$0.index].record
@@ -44,21 +44,22 @@ final class Rotation: Sendable {
   }
 }
 
-/// Members among which a strategy chooses: the primaries, or the backups.
+/// Members among which a strategy chooses: the primaries or the backups.
 final class Tier: Sendable {
   let members: [Member]
   /// The indices of all members of this tier.
   let configured: [Int]
-  /// Those that are enabled and healthy, with the weights in force.
+  /// The members that are enabled and healthy, with their current weights.
   let eligible: [Candidate]
   /// When the first step of a slow start among them ends.
   let nextStepAt: Instant
-  /// A period of the eligible: smooth by weight, or in plain order if the strategy ignores weights.
+  /// One period of the eligible members: smooth by weight, or in plain order if the strategy
+  /// ignores weights.
   let sequence: [Candidate]
-  /// Those whose ejection lasts or whose trial is due, and when the first trial may begin.
+  /// Members that are ejected or due for a trial, and when the first trial may begin.
   let ejected: [Int]
   let firstTrial: Instant
-  /// The table of the configured members for strategies that send a client to the same one.
+  /// The table of all configured members, for strategies that keep a client on the same member.
   let table: [Int]
 
   private let areBackups: Bool
@@ -98,8 +99,8 @@ final class Tier: Sendable {
       strategy.usesSequence(among: eligible.count) ? SmoothSequence.period(of: eligible) : []
   }
 
-  /// Brings the weights of members on a slow start down, against those of the others; returns when
-  /// the first step ends.
+  /// Lowers the weights of members in slow start relative to the others; returns when the first
+  /// step ends.
   private static func scale(
     _ candidates: inout [Candidate], of members: [Member], by slowStart: SlowStart, at now: Instant
   ) -> Instant {
@@ -110,7 +111,7 @@ final class Tier: Sendable {
       nextStepAt = min(nextStepAt, slowStart.end(ofStep: tenths, returnedAt: returnedAt))
       return tenths
     } as [Int?]
-    // Where all of them have just returned, or one is alone, there is nobody to take the load.
+    // If all of them have just come back, or there is only one, no other member can take the load.
     if tenths.allSatisfy({ $0 != nil }) || nextStepAt == .never { return nextStepAt }
     candidates = zip(candidates, tenths).map { candidate, tenths in
       Candidate(
@@ -119,12 +120,12 @@ final class Tier: Sendable {
     return nextStepAt
   }
 
-  /// A number that no other pick in the whole process gets, below `count`, in rotation.
+  /// A number below `count`, in rotation. No other pick in the process gets the same ticket.
   func turn(of count: Int) -> Int {
     Int(pool.nextTicket(ofBackups: areBackups) % UInt64(count))
   }
 
-  /// Takes a place on a member if it is enabled, healthy, not full and not excluded.
+  /// Reserves a slot on a member if it is enabled, healthy, not full and not excluded.
   func reserve(_ index: Int, excluding tried: TriedSet, at now: Instant, trial: Bool) -> Pick? {
     let record = members[index].record
     if tried.contains(record.id) || !record.isEnabled { return nil }
@@ -132,7 +133,7 @@ final class Tier: Sendable {
     case .available:
       return take(index, isTrial: false)
     case .onTrial where trial:
-      // The place first, so that a claim never has to be undone.
+      // The slot first, so that a claim never has to be undone.
       guard let pick = take(index, isTrial: true) else { return nil }
       if record.health.update({ $0.claimTrial(at: now) }) { return pick }
       record.release()
@@ -142,7 +143,7 @@ final class Tier: Sendable {
     }
   }
 
-  /// Takes a place on a member that is enabled and not full, whatever its health.
+  /// Reserves a slot on a member that is enabled and not full, whatever its health.
   func reserveUnhealthy(_ index: Int, excluding tried: TriedSet) -> Pick? {
     let record = members[index].record
     if tried.contains(record.id) || !record.isEnabled { return nil }

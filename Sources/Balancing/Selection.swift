@@ -1,34 +1,34 @@
 // Selection: the next member for one exchange or relay.
 //
-// Mechanism apart from policy. The pool's strategy proposes members in its own order; selection
-// takes the first that is enabled, healthy, not full and not yet tried, and reserves a place on it
-// in the same step. In this order, each rank only when the one before has nobody:
+// The pool's strategy proposes members in its own order; selection takes the first that is enabled,
+// healthy, not full and not yet tried, and reserves a slot on it in the same step. It goes through
+// these ranks in order, until one has a member:
 //
-//   1. the member that the client sticks to by its cookie, if it was not tried yet
+//   1. the member in the client's sticky cookie, if it was not tried yet
 //   2. a member whose ejection is over, for its one trial (a sticky strategy proposes it itself)
 //   3. primaries not yet tried   4. backups not yet tried
-//   5. primaries, then backups, that were tried but are available and not spent (by a time-out or
-//      a retried status); not while another is only full, and may be waited for
-//   6. if nobody is healthy and the pool fails open: any enabled member with a free place
+//   5. primaries, then backups, that were tried but are available and not spent (by a timeout or
+//      a retried status); not while an untried member is only full and exchanges can queue
+//   6. if no member is healthy and the pool fails open: any enabled member with a free slot
 //
-// Nothing is allocated; the few members already tried are kept inline.
+// Nothing is allocated; the few members already tried are stored inline.
 
 public import Primitives
 
-/// The choice of members for one exchange, which remembers whom it tried.
+/// Picks the members for one exchange, and remembers which it tried.
 public struct Selection: Sendable {
   private var tried = TriedSet()
-  /// The member that the client belongs to (`Member.stickyToken`); 0 if to none.
+  /// The token of the member that the client sticks to (`Member.stickyToken`); 0 for none.
   public let stickyToken: UInt64
 
   public init(stickyToken: UInt64 = 0) { self.stickyToken = stickyToken }
 
-  /// How many picks were made.
+  /// The number of picks so far.
   public private(set) var pickCount = 0
 
-  /// Picks the next member of `view`'s pool and takes a place on it, which the caller gives back
-  /// by `Pick.release`. `client` decides under a sticky strategy; without one (a Unix socket has
-  /// none) such a strategy picks at random.
+  /// Picks the next member of `view`'s pool and reserves a slot on it, which the caller releases
+  /// with `Pick.release`. A sticky strategy uses `client`; without an address (clients on a Unix
+  /// socket have none) it picks at random.
   public mutating func next(
     in view: inout PoolView, client: IPAddress?, at now: Instant,
     generator: inout RandomGenerator
@@ -39,7 +39,8 @@ public struct Selection: Sendable {
     var pick = stickyToken == 0 ? nil : draw.owner(stickyToken, in: rotation, excluding: tried)
     if pick == nil { pick = draw.next(in: rotation, excluding: tried, &generator) }
     if pick == nil && !tried.isEmpty {
-      // Where exchanges may wait, a full member is worth more than one that has just failed.
+      // If exchanges can queue, waiting for a full member is better than using one that has just
+      // failed.
       if view.pool.queueMax > 0 && rotation.hasEligible(besides: tried) { throw .allFull }
       pick = draw.next(in: rotation, excluding: tried.spent, &generator)
     }
@@ -54,12 +55,12 @@ public struct Selection: Sendable {
     return pick
   }
 
-  /// This backend isn't picked again: it took too long, or answered with a status that is retried,
-  /// and would again.
+  /// Excludes this backend from further picks: it was too slow, or sent a status that is retried,
+  /// and would do so again.
   public mutating func spend(_ backend: Int) { tried.spend(backend) }
 
-  /// Whether a member could be picked now, or waited for, other than `backend` and those that were
-  /// spent.
+  /// Whether a member other than `backend` and the spent ones could be picked now or after
+  /// queueing.
   public func hasOther(than backend: Int, in view: inout PoolView, at now: Instant) -> Bool {
     view.refresh(at: now)
     var spent = tried.spent
@@ -69,8 +70,8 @@ public struct Selection: Sendable {
 }
 
 extension Selection {
-  /// Takes a place on the member of this record, whatever its health, and whether or not it takes
-  /// new clients: for one who is there already and can go nowhere else.
+  /// Reserves a slot on the member of this record, whatever its health, and even if it takes no new
+  /// clients: for a client that is bound to this backend.
   public mutating func bound(
     to record: BackendRecord, in view: inout PoolView, at now: Instant
   ) throws(Unavailability) -> Pick {
@@ -84,27 +85,28 @@ extension Selection {
   }
 }
 
-/// A member as picked, with a place taken on it; since that is one place, it can't be copied. It
-/// may outlive the pool's membership, even the pool.
+/// A picked member and the slot reserved on it. It can't be copied, since it is one slot. It may
+/// outlive the pool's members, and even the pool.
 public struct Pick: ~Copyable, Sendable {
-  /// Where the member stood in the membership at that time.
+  /// The member's index in the membership at that time.
   public let index: Int
   public let member: Member
-  /// Nobody is healthy, and the pool fails open.
+  /// No member is healthy, and the pool fails open.
   public internal(set) var isFailOpen = false
-  /// The backend was ejected and this is its trial: alone, and awaited by all others.
+  /// The backend was ejected and this is its trial. It gets no other exchange until the trial ends.
   public internal(set) var isTrial: Bool
 
   public var record: BackendRecord { member.record }
 
-  /// Gives the place back, exactly once; a trial without a verdict passes to the next exchange.
+  /// Releases the slot; call it exactly once. After a trial without result, the next exchange may
+  /// try.
   public consuming func release() {
     if isTrial { record.health.update { $0.abandonTrial() } }
     record.release()
   }
 }
 
-/// Why nobody could be picked.
+/// Why no member could be picked.
 public enum Unavailability: Error, Equatable, Sendable {
   /// The pool has no members.
   case noMembers
@@ -112,9 +114,9 @@ public enum Unavailability: Error, Equatable, Sendable {
   case allDown
   /// The members that could serve have reached their `max-connections`.
   case allFull
-  /// They have, and as many exchanges as may wait for a place already.
+  /// All members are full, and so is the queue.
   case queueFull
-  /// They had, for as long as an exchange may wait.
+  /// All members were full for as long as an exchange may wait in the queue.
   case queueTimeout
 
   /// For logs and metrics.
@@ -132,14 +134,13 @@ public enum Unavailability: Error, Equatable, Sendable {
   public var status: UInt16 { 503 }
 }
 
-/// One pick in the making: what is the same for both tiers and each rank.
+/// The inputs of one pick that are the same for both tiers and each rank.
 private struct Draw {
   let strategy: Strategy
   let client: IPAddress?
   let now: Instant
 
-  /// The member that a client's cookie names. It may as well be its trial: the client would wait
-  /// for nobody else.
+  /// The member in a client's cookie. This may be its trial, since the client uses no other member.
   func owner(_ token: UInt64, in rotation: Rotation, excluding tried: TriedSet) -> Pick? {
     guard let index = rotation.membership.index(ofToken: token) else { return nil }
     return rotation.primaries.reserve(index, excluding: tried, at: now, trial: true)
@@ -169,7 +170,7 @@ private struct Draw {
       step += 1
     }
     if step == 0 { return nil }
-    // The strategy ran out of proposals, but there may be a free place still.
+    // The strategy has no more proposals, but another member may have a free slot.
     let count = tier.eligible.count
     if count == 0 { return nil }
     let start = generator.next(below: count)
@@ -180,8 +181,8 @@ private struct Draw {
     return nil
   }
 
-  /// Of very many it looks at some, so that an outage of thousands doesn't cost every pick a look
-  /// at each: whoever is due is found by one of the next.
+  /// Checks only some of many members, so that an outage of thousands doesn't cost every pick a
+  /// check of each. Later picks find the others that are due.
   private func trial(
     in tier: Tier, excluding tried: TriedSet, _ generator: inout RandomGenerator
   ) -> Pick? {
@@ -195,7 +196,7 @@ private struct Draw {
     return nil
   }
 
-  /// Health put aside: for a pool that fails open.
+  /// Ignores health, for a pool that fails open.
   func anyone(in rotation: Rotation, excluding tried: TriedSet) -> Pick? {
     anyone(in: rotation.primaries, tried) ?? anyone(in: rotation.backups, tried)
   }
@@ -212,14 +213,14 @@ private struct Draw {
   }
 }
 
-/// The backends that an exchange has tried, by id: a handful, whatever the size of the pool.
+/// The ids of the backends that an exchange has tried: a few, in a pool of any size.
 struct TriedSet: Sendable {
-  /// As many as `RetryPolicy.maxAttemptsRange` allows; a further one takes the first one's place.
+  /// The same as the maximum of `RetryPolicy.maxAttemptsRange`; a further one replaces the first.
   static let capacity = 8
 
   private var ids = InlineArray<8, Int>(repeating: -1)
   private var count = 0
-  /// A bit for each place in `ids`: whether another attempt there would help nothing.
+  /// A bit for each position in `ids`: whether another attempt there would fail again.
   private var spentPlaces: UInt8 = 0
 
   var isEmpty: Bool { count == 0 }
@@ -240,7 +241,7 @@ struct TriedSet: Sendable {
     for index in 0..<min(count, Self.capacity) where ids[index] == id { spentPlaces |= 1 << index }
   }
 
-  /// Those that were spent.
+  /// Only the spent ones.
   var spent: TriedSet {
     var result = TriedSet()
     for index in 0..<min(count, Self.capacity) where spentPlaces & 1 << index != 0 {

@@ -1,14 +1,15 @@
-// Smooth weighted round robin, run once for a whole period into a list, so that a pick is one
-// atomic increment and one load.
+// Smooth weighted round robin, computed once for a whole period, so that a pick is one atomic
+// increment and one load.
 //
-// The algorithm is nginx's: at each step every candidate gains its weight, the richest is picked
-// (the first of equals) and pays the sum of all weights. Weights 5, 1, 1 give a a b a c a a. After
-// `sum` steps all are back at zero, so the sequence repeats and every window of `sum` picks holds
-// each candidate exactly as often as its weight says, wherever the window starts.
+// The algorithm is nginx's: at each step every candidate's balance grows by its weight, and the one
+// with the highest balance is picked (the first of equals) and pays the sum of all weights. Weights
+// 5, 1, 1 give a a b a c a a. After `sum` steps all balances are zero again, so the sequence
+// repeats, and every window of `sum` picks contains each candidate exactly as often as its weight,
+// wherever the window starts.
 //
-// After t steps and p picks a candidate holds weight * t - sum * p. So candidates of equal weight
-// take their turns in order, and only one of each weight has to be looked at in a step: the cost is
-// (sum) x (number of different weights) instead of (sum) x (number of candidates).
+// After t steps and p picks a candidate's balance is weight * t - sum * p. So candidates of equal
+// weight take turns in order, and each step has to compare only one candidate per weight: the cost
+// is (sum) x (number of different weights) instead of (sum) x (number of candidates).
 
 /// A candidate for a sequence: a member's index and its weight.
 struct Candidate: Equatable, Sendable {
@@ -25,10 +26,10 @@ struct Candidate: Equatable, Sendable {
   var weight: Int { Int(shortWeight) }
 }
 
-/// Builds the period of a smooth weighted round robin.
+/// Computes one period of a smooth weighted round robin.
 enum SmoothSequence {
-  /// The longest period, 512 KiB. Where the weights add up to more, after division by what is
-  /// common to all, they are scaled to it and rounded, never to zero: a member's share is then off
+  /// The longest period, 512 KiB. If the weights add up to more after division by their common
+  /// divisor, they are scaled down and rounded, but never to zero. A member's share is then wrong
   /// by about 1 / 65,536 of the pool's exchanges.
   static let countMax = 65_536
 
@@ -57,13 +58,13 @@ enum SmoothSequence {
     return sequence
   }
 
-  /// The candidates of one weight, taking turns.
+  /// The candidates of one weight, which take turns.
   private struct Lane {
     let weight: Int
-    /// Their positions among the candidates, rising.
+    /// Their positions among the candidates, ascending.
     var positions: [Int] = []
     var turn = 0
-    /// Picks that each of those still to come in this round has had.
+    /// How often each candidate that is still to come in this round was picked.
     var rounds = 0
 
     var position: Int { positions[turn] }
@@ -95,7 +96,7 @@ enum SmoothSequence {
     return lanes
   }
 
-  /// The weights divided by what is common to all, and rounded when their sum is too large.
+  /// The weights divided by their common divisor, and scaled down when their sum is too large.
   private static func reduced(_ weights: [Int]) -> [Int] {
     let divided = dividedByCommon(weights)
     let sum = divided.reduce(0, +)

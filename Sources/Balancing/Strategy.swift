@@ -1,19 +1,19 @@
-// The closed set of strategies. A strategy only proposes members, in its own order; whether one may
-// be used is selection's business. How to add one: docs/adding-a-strategy.md.
+// The fixed set of strategies. A strategy only proposes members, in its own order; selection
+// decides whether one may be used. How to add one: docs/adding-a-strategy.md.
 
 import Primitives
 
-/// How a pool spreads exchanges over its members.
+/// How a pool distributes exchanges over its members.
 public enum Strategy: Equatable, CaseIterable, Sendable {
-  /// Each in turn, whatever the weights.
+  /// Each in turn, ignoring weights.
   case roundRobin
-  /// Each in turn, as often as its weight says, evenly interleaved.
+  /// Each in turn, as often as its weight, evenly interleaved.
   case weightedRoundRobin
-  /// The one with the fewest exchanges under way for its weight.
+  /// The one with the fewest current exchanges for its weight.
   case leastConnections
-  /// By chance, in proportion to the weights.
+  /// At random, in proportion to the weights.
   case random
-  /// The same client address to the same member, as long as that one is available.
+  /// The same client address to the same member, while that member is available.
   case ipHash
 
   /// As in the configuration, logs and metrics.
@@ -51,13 +51,13 @@ public enum Strategy: Equatable, CaseIterable, Sendable {
     }
   }
 
-  /// The proposals that a strategy makes by luck or by turn before selection goes through the
-  /// members one by one. With half of them full, one pick in 65,536 comes to that.
+  /// How many proposals a strategy makes at random or in turn before selection tries the members
+  /// one by one. If half of the members are full, one pick in 65,536 gets there.
   static let proposalMax = 16
 
   var usesWeights: Bool { self != .roundRobin }
 
-  /// Whether it draws from the tier's sequence, with so many members eligible.
+  /// Whether it uses the tier's sequence, with `count` eligible members.
   func usesSequence(among count: Int) -> Bool {
     switch self {
     case .roundRobin, .weightedRoundRobin, .random: true
@@ -66,6 +66,7 @@ public enum Strategy: Equatable, CaseIterable, Sendable {
     }
   }
 
-  /// Whether a client belongs to a member. Its trial then waits for a client of its own.
+  /// Whether the strategy binds clients to members. A member's trial then waits for one of its own
+  /// clients.
   var isSticky: Bool { self == .ipHash }
 }

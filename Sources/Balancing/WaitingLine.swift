@@ -1,19 +1,19 @@
-// The line in front of a pool whose members are all full: first come, first served, over the whole
-// process.
+// The queue of a pool whose members are all full: first come, first served, over the whole process.
 //
-// It hands out turns, not places: whoever gives a place back lets the first waiter without a turn
-// look, and that one selects by the same rules as everybody else. A turn that finds nothing costs
-// no place in the line; whoever leaves passes the turn on, so that places which came free at once
-// are all found. A retry wants none of the members it has tried, so it stands in nobody's way: who
-// is new looks at once if only retries stand in front, and a retry passes a vain turn on.
+// It hands out turns, not slots. Code that releases a slot gives a turn to the first waiter without
+// one, and that waiter selects a member by the usual rules. A waiter whose turn finds nothing keeps
+// its position. A waiter that leaves passes the turn on, so that several slots that became free at
+// once are all used. A retry doesn't want the members it has tried, so it must not block others: a
+// new exchange selects at once if there are only retries before it, and a retry passes on a turn
+// that it could not use.
 //
-// No wake-up is lost: a waiter is counted before it looks for the last time, and a place is free
-// before the count is read. The line knows no time, and not how a turn gets to another worker. As
-// long as nobody waits, all that an exchange sees of it are counts that nobody writes.
+// No wake-up is lost: a waiter is counted before its last selection, and a slot is released before
+// the count is read. The queue has no timeouts, and doesn't deliver turns to other workers. While
+// it is empty, an exchange only reads counts that are not written.
 
 import Synchronization
 
-/// An exchange that waits, as its worker calls it.
+/// An exchange that waits, as identified by its worker.
 public struct Waiter: Equatable, Sendable {
   public let worker: Int
   public let exchange: UInt64
@@ -24,23 +24,24 @@ public struct Waiter: Equatable, Sendable {
   }
 }
 
-/// Who waits for a place in one pool.
+/// The waiting exchanges of one pool.
 public struct WaitingLine: ~Copyable, Sendable {
-  /// What became of a request to stand in line.
+  /// The result of a request to join the queue.
   public enum Joining: Sendable {
-    /// As many wait as may.
+    /// The queue is full.
     case full
-    /// Nobody stands in the way: look once more, for a place that came free meanwhile.
+    /// There is no one before it: select once more, since a slot may have become free in the
+    /// meantime.
     case look
-    /// Others have to be served before.
+    /// Others are served first.
     case behind
   }
 
-  /// Not private, since the compiler can't lay the line out in another file then.
+  /// Not private, since the compiler could not lay out the queue in another file then.
   struct Place {
     let waiter: Waiter
     let isRetry: Bool
-    /// It was told to look, and hasn't yet.
+    /// It was given a turn, and has not used it yet.
     var hasTurn = false
   }
 
@@ -50,9 +51,9 @@ public struct WaitingLine: ~Copyable, Sendable {
 
   init() {}
 
-  /// How many wait.
+  /// The number of waiting exchanges.
   public var count: Int { waiting.load(ordering: .sequentiallyConsistent) }
-  /// Must an exchange that is new stand behind others?
+  /// Whether a new exchange must queue behind others.
   public var hasNewcomers: Bool { newcomers.load(ordering: .relaxed) != 0 }
 
   public func join(_ waiter: Waiter, isRetry: Bool, limit: Int) -> Joining {
@@ -63,13 +64,13 @@ public struct WaitingLine: ~Copyable, Sendable {
       note(places)
       return isFree ? .look : .behind
     }
-    // The look that follows must see every place whose owner has not seen this count.
+    // The selection that follows must see every slot whose owner has not seen this count.
     atomicMemoryFence(ordering: .sequentiallyConsistent)
     return joining
   }
 
-  /// The first who has no turn yet gets one, among those behind `waiter` if it is given; nil when
-  /// nobody is left to ask.
+  /// Gives a turn to the first waiter without one, after `waiter` if it is given; nil if there is
+  /// none.
   public func nextTurn(after waiter: Waiter? = nil) -> Waiter? {
     if count == 0 { return nil }
     return places.withLock { places in
@@ -80,8 +81,8 @@ public struct WaitingLine: ~Copyable, Sendable {
     }
   }
 
-  /// The waiter is about to look. Before it does, so that a place which comes free while it looks
-  /// gives it another turn.
+  /// The waiter is about to select. Call this before it does: a slot that becomes free during the
+  /// selection then gives it another turn.
   public func takeTurn(_ waiter: Waiter) {
     places.withLock { places in
       guard let index = places.firstIndex(where: { $0.waiter == waiter }) else { return }
@@ -89,7 +90,7 @@ public struct WaitingLine: ~Copyable, Sendable {
     }
   }
 
-  /// The waiter has what it wants, or wants it no more. Then the turn is to be passed on.
+  /// The waiter has a slot, or no longer wants one. The caller then passes the turn on.
   public func leave(_ waiter: Waiter) {
     places.withLock { places in
       places.removeAll { $0.waiter == waiter }

@@ -1,6 +1,6 @@
-// What Swift can't import from OpenSSL: function-like macros, constants built by a macro call, and
-// calls that are only pleasant in C. Each function is the twin of the name behind `martlet_`.
-// OpenSSL 3.0 is the minimum. A system-library target holds no C source, hence `static inline`.
+// What Swift can't import from OpenSSL: function-like macros, constants made by macros, and calls
+// that are simpler in C. Each function is named after the OpenSSL one, with the prefix `martlet_`.
+// OpenSSL 3.0 is the minimum. A system-library target has no C source, hence `static inline`.
 
 #ifndef MARTLET_COPENSSL_SHIM_H
 #define MARTLET_COPENSSL_SHIM_H
@@ -19,8 +19,8 @@
 
 // Contexts
 
-/// Every option of a server context: no renegotiation, no compression, the server's order of
-/// ciphers, except that a client that puts ChaCha20 first (it has no AES unit) gets ChaCha20.
+/// The options of a server context: no renegotiation, no compression, the server's order of
+/// ciphers. Exception: a client that prefers ChaCha20 (it has no AES hardware) gets ChaCha20.
 static inline void martlet_SSL_CTX_set_server_options(SSL_CTX *context) {
   SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
                                    SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
@@ -83,7 +83,7 @@ static inline GENERAL_NAME *martlet_sk_GENERAL_NAME_value(const GENERAL_NAMES *n
 
 // Tickets
 
-/// Makes `mac` an HMAC-SHA256 with a key of 32 bytes.
+/// Sets up `mac` as HMAC-SHA256 with a key of 32 bytes.
 static inline int martlet_EVP_MAC_CTX_set_hmac_sha256(EVP_MAC_CTX *mac, const unsigned char *key) {
   OSSL_PARAM parameters[3];
   parameters[0] =

@@ -1,8 +1,8 @@
-// The octet classes of HTTP's grammar and the questions asked of short texts.
+// Character classes of HTTP's grammar, and comparisons of short ASCII texts.
 //
-// HTTP's protocol elements are ASCII whatever the version, so everything here works on bytes: no
-// String, no locale, no Unicode folding. Classes are tested against two 64-bit masks, one per half
-// of ASCII; a byte from 0x80 on is in no class.
+// Protocol elements are ASCII in every HTTP version, so everything here works on bytes: no String,
+// no locale, no Unicode folding. A class is two 64-bit masks, one per half of ASCII. Bytes from
+// 0x80 on are in no class.
 
 import Primitives
 
@@ -13,20 +13,21 @@ extension UInt8 {
     isIn(low: 0x03FF_6CFA_0000_0000, high: 0x57FF_FFFF_C7FF_FFFE)
   }
 
-  /// What a request target may hold: every visible ASCII character except `#`, since a fragment
-  /// is never sent (RFC 9110 4.2.5). This takes more than RFC 3986, because clients do send
-  /// characters such as `|` and `"` as they are.
+  /// What a request target may contain: every visible ASCII character except `#`, since clients
+  /// never send a fragment (RFC 9110 4.2.5). This accepts more than RFC 3986 does, because clients
+  /// send characters such as `|` and `"` unescaped.
   @inlinable public var isTargetByte: Bool {
     isIn(low: 0xFFFF_FFF6_0000_0000, high: 0x7FFF_FFFF_FFFF_FFFF)
   }
 
-  /// A character of a host name: the unreserved ones of RFC 3986.
+  /// A character of a host name: the unreserved characters of RFC 3986.
   @inlinable public var isHostByte: Bool {
     // -. 0-9 | A-Z _ a-z ~
     isIn(low: 0x03FF_6000_0000_0000, high: 0x47FF_FFFE_87FF_FFFE)
   }
 
-  /// A character of the field names that nobody reads in two ways: a letter, a digit or a hyphen.
+  /// A character of a field name that all servers read in the same way: a letter, a digit or a
+  /// hyphen.
   @inlinable public var isPlainNameByte: Bool {
     // - 0-9 | A-Z a-z
     isIn(low: 0x03FF_2000_0000_0000, high: 0x07FF_FFFE_07FF_FFFE)
@@ -60,8 +61,8 @@ extension Span where Element == UInt8 {
     return count > 0
   }
 
-  /// Whether these bytes may stand as a field value (RFC 9110 5.5): no control except tab. Empty is
-  /// fine.
+  /// Whether these bytes are a valid field value (RFC 9110 5.5): no control character except tab.
+  /// An empty value is valid.
   public var isFieldValue: Bool {
     var index = firstControl(in: 0..<count)
     while index < count {
@@ -77,11 +78,11 @@ extension Span where Element == UInt8 {
     return true
   }
 
-  /// Equal when ASCII letters are read without their case.
+  /// Compares ASCII letters without case.
   public func equalsIgnoringCase(_ other: Span<UInt8>) -> Bool {
     if count != other.count { return false }
-    // Names mostly come as they are usually written, and then whole words agree; the last one may
-    // overlap the one before.
+    // Most names arrive in their usual spelling, so comparing 8 bytes at a time succeeds. The last
+    // 8 bytes may overlap the ones before.
     var start = 0
     while count - start >= 8 && word(at: start) == other.word(at: start) { start += 8 }
     if count >= 8 {
@@ -93,7 +94,7 @@ extension Span where Element == UInt8 {
     }
     for index in start..<count {
       let difference = self[index] ^ other[index]
-      // Most letters already agree in case, so the fold is the second question.
+      // Most letters already match in case, so the case fold is tested second.
       if difference != 0 && (difference != 0x20 || (self[index] | 0x20) &- 0x61 >= 26) {
         return false
       }
@@ -101,8 +102,8 @@ extension Span where Element == UInt8 {
     return true
   }
 
-  /// The number that these bytes spell in decimal digits and nothing else, or nil; also nil from
-  /// 2^63 on, so that sums of two sizes can't overflow.
+  /// The value of these bytes as a decimal number, or nil if they contain anything but digits. Also
+  /// nil from 2^63 on, so that the sum of two sizes can't overflow.
   public var decimalValue: UInt64? {
     if count == 0 || count > 19 { return nil }
     var value: UInt64 = 0

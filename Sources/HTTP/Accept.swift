@@ -1,13 +1,13 @@
-// What a client would rather have, out of Accept (RFC 9110 12.5.1).
+// Which media types a client prefers, from Accept (RFC 9110 12.5.1).
 //
-// Asked for one media range at a time, by whoever has few things to offer. Which range is the more
-// specific one is left to the caller.
+// The caller asks for the weight of one media range at a time, and decides itself which range is
+// more specific.
 
 import Primitives
 
 extension FieldBlock {
   /// The weight of a media range such as `text/html` or `*/*`, in thousandths; 0 when Accept
-  /// doesn't name it. Parameters other than the weight are passed over.
+  /// doesn't contain it. Parameters other than the weight are ignored.
   public func weight(accepting range: StaticString) -> Int {
     var weight = 0
     for index in 0..<count where self[index].known == .accept && !self[index].isRemoved {
@@ -26,12 +26,12 @@ extension FieldBlock {
 }
 
 extension Span where Element == UInt8 {
-  /// The weight among these parameters, each with a semicolon in front (RFC 9110 12.4.2): 1000 when
-  /// none is given, 0 when what is given isn't one.
+  /// The weight in these parameters, each preceded by a semicolon (RFC 9110 12.4.2): 1000 when
+  /// there is none, 0 when it is invalid.
   fileprivate var statedWeight: Int {
     var index = 0
     while index < count {
-      // A semicolon stands here.
+      // The byte at `index` is a semicolon.
       index += 1
       while index < count && self[index].isBlank { index += 1 }
       let next = firstIndex(of: 0x3B, in: index..<count)
@@ -43,7 +43,7 @@ extension Span where Element == UInt8 {
     return 1000
   }
 
-  /// `0.125` as 125; 0 for what is no weight.
+  /// `0.125` as 125; 0 for an invalid weight.
   private var thousandths: Int {
     var end = count
     while end > 0 && self[end - 1].isBlank { end -= 1 }

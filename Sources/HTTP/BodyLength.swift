@@ -1,15 +1,15 @@
-// How long a message's body is, whatever the version that carries it.
+// How long a message's body is, in terms that don't depend on the HTTP version.
 //
-// HTTP/1 maps this to Content-Length, chunked or end of connection (`BodyFraming` in HTTP1),
-// HTTP/2 to END_STREAM flags. Whether a request announces a body is a fact of its own: `known(0)`
-// is a body of no bytes, `none` is no body at all.
+// HTTP/1 maps this to Content-Length, chunked or end of connection (`BodyFraming` in HTTP1), HTTP/2
+// to END_STREAM flags. `known(0)` is a body without bytes, `none` is no body at all: a request can
+// announce an empty body.
 
 public enum BodyLength: Equatable, Sendable {
   /// The message ends with its head.
   case none
-  /// So many bytes follow.
+  /// Exactly this number of bytes follows.
   case known(UInt64)
-  /// Bytes follow until the sender says that it is done; trailers may come then.
+  /// Bytes follow until the sender ends the body, possibly with trailers.
   case streamed
 
   /// Whether no byte of a body will come.

@@ -1,13 +1,12 @@
-// Finding cookies in a request (RFC 6265 5.4): `name=value` pairs between semicolons, in one field
-// or, from HTTP/2, in several.
+// Finds cookies in a request (RFC 6265 5.4): `name=value` pairs separated by semicolons, in one
+// field or, from HTTP/2, in several.
 //
-// Only looked for, never checked as a whole: what isn't a pair is passed over, since it is the
-// application's, and not ours to refuse. There may be several of one name, which a browser sends
-// for the paths and domains that they were set for.
+// The field is not validated. What isn't a pair is skipped, since cookies belong to the
+// application. A name may occur several times: a browser sends one cookie for each path and domain.
 
 import Primitives
 
-/// The values of all cookies of one name, compared byte for byte, in their order.
+/// The values of all cookies of one name, in order. Names are compared byte for byte.
 public struct CookieValues {
   private let name: [UInt8]
   private var field = 0

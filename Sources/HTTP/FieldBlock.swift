@@ -1,13 +1,13 @@
 // The fields of one message: one block of text, and a list of slices of it.
 //
-// A codec puts a whole head's text into the block and lists the field lines it found; everybody
-// after it edits in exactly two ways: a field is marked as removed, or a new line is appended
-// behind the text. So a message is never shuffled, the original order stays, and an encoder copies
-// neighbouring fields as one run of bytes. A worker keeps one block and resets it for each message,
-// which keeps the memory: in steady state nothing is allocated.
+// A codec copies the text of a whole head into the block and lists the field lines that it found.
+// After that, a field can only be removed (it is marked) or appended (its line goes to the end of
+// the text). So nothing is moved, the order stays, and an encoder copies neighbouring fields as one
+// run of bytes. A worker has one block and resets it for each message, which keeps the memory: in
+// steady state nothing is allocated.
 //
-// Each listed field owns one line of the text, `name ":" OWS value OWS CRLF`, the form of HTTP/1. A
-// codec of another version reads `name` and `value` and never minds the rest.
+// Each listed field has one line of the text, `name ":" OWS value OWS CRLF`, the form of HTTP/1.
+// Codecs of other versions read only `name` and `value`.
 
 public import Primitives
 
@@ -37,13 +37,13 @@ public struct Field: Sendable {
   public let name: Slice
   /// Without the white space around it.
   public let value: Slice
-  /// Behind the line's CRLF.
+  /// The position after the line's CRLF.
   fileprivate let lineEnd: UInt32
   public let known: KnownField?
-  /// The field is not part of the message any more.
+  /// The field is no longer part of the message.
   public fileprivate(set) var isRemoved = false
-  /// Its sender asked that no hop keeps the value in a compression table (RFC 7541 6.2.3), which
-  /// the next hop has to be told as well.
+  /// The sender asked that no hop stores the value in a compression table (RFC 7541 6.2.3). The
+  /// next hop must be told so too.
   public fileprivate(set) var isNeverIndexed = false
 
   /// The whole line with its CRLF.
@@ -51,20 +51,20 @@ public struct Field: Sendable {
 }
 
 public struct FieldBlock: ~Copyable {
-  // Inlinable where a codec or a stage walks over all fields.
+  // Inlinable for codecs and stages that loop over all fields.
   @usableFromInline internal var text = ByteBuffer()
   @usableFromInline internal var fields: [Field] = []
-  /// Every known field that was ever listed; a removal doesn't clear its bit.
+  /// Every known field that was ever listed. Removing a field doesn't clear its bit.
   private var seen: KnownFieldSet = []
-  /// Was a name ever listed that holds more than letters, digits and hyphens? Nearly no client
-  /// sends one.
+  /// Whether a listed name contains more than letters, digits and hyphens. Hardly any client sends
+  /// one.
   private var hasOddName = false
-  /// The line under construction: where its name and its value begin.
+  /// The line that is being built: where its name and its value begin.
   private var open: (known: KnownField, name: Int, value: Int)? = nil
 
   public init() {}
 
-  /// Forgets everything but the memory.
+  /// Empties the block, but keeps the memory.
   public mutating func reset() {
     text.removeAll()
     fields.removeAll(keepingCapacity: true)
@@ -75,7 +75,7 @@ public struct FieldBlock: ~Copyable {
 
   // MARK: Reading
 
-  /// How many fields are listed, the removed ones included.
+  /// The number of listed fields, including the removed ones.
   @inlinable
   public var count: Int { fields.count }
 
@@ -88,10 +88,10 @@ public struct FieldBlock: ~Copyable {
     text.bytes.extracting(slice.range)
   }
 
-  /// A copy, for what is rare. It allocates.
+  /// A copy, for rare cases: it allocates.
   public func array(_ slice: Slice) -> [UInt8] { text.array(slice.range) }
 
-  /// The value of the first field of this name.
+  /// The value of the first field with this name.
   public func first(_ known: KnownField) -> Slice? {
     guard seen.contains(known) else { return nil }
     for field in fields where field.known == known && !field.isRemoved { return field.value }
@@ -107,8 +107,8 @@ public struct FieldBlock: ~Copyable {
 
   public func contains(_ known: KnownField) -> Bool { first(known) != nil }
 
-  /// Whether a list field such as Connection has this element, in any of its lines and whatever
-  /// the letters' case.
+  /// Whether a list field such as Connection contains this element, in any of its lines and in any
+  /// letter case.
   public func contains(token: StaticString, in known: KnownField) -> Bool {
     guard seen.contains(known) else { return false }
     for field in fields where field.known == known && !field.isRemoved {
@@ -144,8 +144,8 @@ public struct FieldBlock: ~Copyable {
     }
   }
 
-  /// Removes every field that an element of the list field `known` names, such as those of
-  /// Connection, but none of `kept`.
+  /// Removes every field that the list field `known` names, such as the fields named in Connection,
+  /// except `kept`.
   public mutating func removeAll(namedIn known: KnownField, except kept: KnownFieldSet) {
     guard seen.contains(known) else { return }
     var named: KnownFieldSet = []
@@ -171,7 +171,7 @@ public struct FieldBlock: ~Copyable {
     removeAll(of: named)
   }
 
-  /// Those that are no `KnownField`, by their names.
+  /// The fields that are no `KnownField`, by name.
   private var unknownFields: FieldsByName {
     var unknown = FieldsByName(count: fields.count)
     for index in fields.indices where fields[index].known == nil && !fields[index].isRemoved {
@@ -180,8 +180,8 @@ public struct FieldBlock: ~Copyable {
     return unknown
   }
 
-  /// Removes the fields of this name and, among the first `count` fields, those whose names look
-  /// alike (`isAlike`).
+  /// Removes the fields with this name and, among the first `count` fields, those with a similar
+  /// name (`isAlike`).
   public mutating func removeAll(named name: Span<UInt8>, alikeAmongFirst count: Int) {
     for index in fields.indices where Int(fields[index].name.count) == name.count {
       let isMeant =
@@ -192,9 +192,9 @@ public struct FieldBlock: ~Copyable {
     }
   }
 
-  /// Removes the fields whose names look like one of these, but not these themselves. Backends
-  /// behind CGI or WSGI can't tell them apart, so a client that may not set X-Forwarded-For may not
-  /// set X_Forwarded_For either.
+  /// Removes the fields whose names look like one of these, but not these themselves. CGI and WSGI
+  /// backends can't tell them apart, so a client that may not set X-Forwarded-For may not set
+  /// X_Forwarded_For either.
   public mutating func removeLookalikes(of known: KnownFieldSet) {
     guard hasOddName else { return }
     for field in KnownField.allCases where known.contains(field) {
@@ -209,8 +209,8 @@ public struct FieldBlock: ~Copyable {
 
   // MARK: Appending
 
-  /// Appends a field. False, and nothing happens, when the name is no token or the value holds a
-  /// control: such a line could be read as two.
+  /// Appends a field. Returns false, and does nothing, when the name is no token or the value
+  /// contains a control character: a backend could read such a line as two.
   @discardableResult
   public mutating func append(name: Span<UInt8>, value: Span<UInt8>) -> Bool {
     guard name.isToken, value.isFieldValue else { return false }
@@ -225,12 +225,12 @@ public struct FieldBlock: ~Copyable {
     return true
   }
 
-  /// A literal is ours and needs no check.
+  /// Literals come from our own code and need no check.
   public mutating func append(_ known: KnownField, _ value: StaticString) {
     appendLine(known, known.name.bytes, value.bytes)
   }
 
-  /// Opens a field whose value is then built by `appendValue` and closed by `endField`.
+  /// Opens a field. `appendValue` adds to its value, `endField` closes it.
   public mutating func beginField(_ known: KnownField) {
     endField()
     let start = text.count
@@ -239,7 +239,7 @@ public struct FieldBlock: ~Copyable {
     open = (known, start, text.count)
   }
 
-  /// Controls become spaces, so that no piece can end the line.
+  /// Controls become spaces, so that a value can't end the line.
   public mutating func appendValue(_ piece: Span<UInt8>) {
     if piece.isFieldValue { return text.append(piece) }
     for index in 0..<piece.count {
@@ -250,7 +250,7 @@ public struct FieldBlock: ~Copyable {
   @inlinable @inline(__always)
   public mutating func appendValue(_ piece: StaticString) { text.append(piece) }
 
-  /// Copies bytes that lie in this block, such as an earlier value.
+  /// Copies bytes of this block, such as an earlier value.
   public mutating func appendValue(_ piece: Slice) {
     text.appendOwn(piece.range)
   }
@@ -265,11 +265,11 @@ public struct FieldBlock: ~Copyable {
     open = nil
     let value = Slice(line.value..<text.count)
     text.append("\r\n")
-    // Behind the name stand a colon and a space.
+    // A colon and a space follow the name.
     list(line.known, name: Slice(line.name..<(line.value - 2)), value: value, lineEnd: text.count)
   }
 
-  /// Puts bytes that are no field into the block, such as a new path.
+  /// Stores bytes that are no field in the block, such as a new path.
   public mutating func store(_ bytes: Span<UInt8>) -> Slice {
     endField()
     let start = text.count
@@ -277,7 +277,7 @@ public struct FieldBlock: ~Copyable {
     return Slice(start..<text.count)
   }
 
-  /// The address alone, for values that hold it: brackets and quotes are the caller's.
+  /// Stores the address only. The caller adds brackets and quotes.
   public mutating func store(_ address: IPAddress) -> Slice {
     endField()
     let start = text.count
@@ -287,15 +287,15 @@ public struct FieldBlock: ~Copyable {
 
   // MARK: For codecs
 
-  /// Puts the text of a head into the empty block; `list` then says where its fields are.
+  /// Copies the text of a head into the empty block; then `list` says where its fields are.
   public mutating func adopt(_ head: Span<UInt8>) {
     reset()
     text.append(head)
   }
 
-  /// Lists a field line of the adopted text: the name, directly behind it the colon, then the value
-  /// between blanks, and a CRLF before `lineEnd`. The codec has checked all of this, and knows the
-  /// name if it is a known one.
+  /// Lists a field line of the adopted text: the name, the colon directly after it, the value
+  /// between blanks, and a CRLF before `lineEnd`. The codec has checked all of this, and passes
+  /// `known` if the name is a known one.
   public mutating func list(_ known: KnownField?, name: Slice, value: Slice, lineEnd: Int) {
     if let known {
       seen.insert(known)
@@ -305,9 +305,9 @@ public struct FieldBlock: ~Copyable {
     fields.append(Field(name: name, value: value, lineEnd: UInt32(lineEnd), known: known))
   }
 
-  /// Appends a field that came decoded, with no line of its own. The codec has checked that the
-  /// name is a token and the value holds no control but tab, and knows the name if it is a known
-  /// one.
+  /// Appends a field that the codec has decoded and that has no line in the text. The codec has
+  /// checked that the name is a token and that the value contains no control except tab, and passes
+  /// `known` if the name is a known one.
   public mutating func add(
     _ known: KnownField?, name: Span<UInt8>, value: Span<UInt8>, isNeverIndexed: Bool
   ) {
@@ -315,7 +315,7 @@ public struct FieldBlock: ~Copyable {
     if isNeverIndexed { fields[fields.count - 1].isNeverIndexed = true }
   }
 
-  /// Moves the colon of a line to the end of its name when blanks stand between them.
+  /// Moves the colon of a line to the end of its name, over the blanks between them.
   public mutating func closeUp(name: Slice, colon: Int) {
     var bytes = text.mutableBytes
     bytes[colon] = 0x20
@@ -354,9 +354,9 @@ public struct FieldBlock: ~Copyable {
 }
 
 extension Span where Element == UInt8 {
-  /// Equal to `name` for a program that finds fields as variables (RFC 3875 4.1.18): all but
-  /// letters and digits is one character there, `_`. Most servers do so with `-` alone, lighttpd
-  /// with every other character too.
+  /// Whether a program that reads fields as variables (RFC 3875 4.1.18) takes this name for `name`:
+  /// there, everything except letters and digits becomes `_`. Most servers replace only `-`,
+  /// lighttpd replaces every other character too.
   fileprivate func isAlike(_ name: Span<UInt8>) -> Bool {
     if count != name.count { return false }
     for index in 0..<count where self[index].inVariable != name[index].inVariable { return false }
@@ -365,6 +365,6 @@ extension Span where Element == UInt8 {
 }
 
 extension UInt8 {
-  /// What becomes of this byte of a name in a variable's name.
+  /// What this byte of a field name becomes in the name of a CGI variable.
   fileprivate var inVariable: UInt8 { isPlainNameByte && self != 0x2D ? lowercased : 0x5F }
 }

@@ -1,13 +1,14 @@
-// The fields of a block by their names, for a list of names that a peer chose, such as Connection.
+// The fields of a block by name, for a list of names that a peer chose, such as Connection.
 //
-// Both the list and the fields may be as many as fit into a head, so neither is walked for each of
-// the other. The hash has a key that is new in each process, so that nobody outside can find names
-// that meet in one chain. It allocates: only for lists that name what isn't known.
+// A head may contain many fields and a long list, so a loop over one for each entry of the other
+// would be quadratic. The hash key is random per process, so that a peer can't find names that
+// collide. It allocates, so it is used only for lists that contain unknown names.
 
 import Primitives
 
 struct FieldsByName {
-  /// The first field of each chain, by hash, and behind each field the next one; -1 at the end.
+  /// The first field of each chain, by hash; for each field the next one in its chain; -1 at the
+  /// end.
   private var first: [Int32]
   private var next: [Int32]
   private let shift: UInt64
@@ -26,7 +27,7 @@ struct FieldsByName {
     first[slot] = Int32(field)
   }
 
-  /// Takes out one field whose name `isSame` finds to be this one.
+  /// Removes and returns one field for which `isSame` returns true.
   mutating func take(_ name: Span<UInt8>, where isSame: (Int) -> Bool) -> Int? {
     let slot = slot(name)
     var previous: Int32 = -1

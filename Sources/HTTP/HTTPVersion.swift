@@ -1,6 +1,6 @@
-// The protocol version of a message, as far as anyone behind the codec asks.
+// The protocol version of a message, as used outside the codecs.
 
-/// Ordered by age. A minor version from 1.2 on counts as 1.1 (RFC 9110 2.5).
+/// Ordered by age. Minor versions from 1.2 on count as 1.1 (RFC 9110 2.5).
 public enum HTTPVersion: UInt8, Comparable, Sendable {
   case http10, http11, http2
 

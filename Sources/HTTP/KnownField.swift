@@ -1,8 +1,8 @@
 // The field names that some part of the proxy must recognise.
 //
 // A name is looked up once, when its field enters a `FieldBlock`: by its length and two letters,
-// then one comparison without case. From then on everybody asks for the case, never for text. There
-// are at most 64 cases, so that a set of them is one word.
+// then with one comparison that ignores case. After that, code compares the enum case and never the
+// text. There are at most 64 cases, so a set of them is one word.
 
 import Primitives
 
@@ -11,9 +11,9 @@ public enum KnownField: UInt8, Sendable, CaseIterable {
   case host, connection, contentLength, transferEncoding, te, trailer, upgrade, expect
   case keepAlive, proxyConnection, proxyAuthenticate, proxyAuthorization, http2Settings
   case maxForwards, via
-  /// No standard field; CGI programs read it as the variable HTTP_PROXY.
+  /// Not a standard field. CGI programs read it as the variable HTTP_PROXY.
   case proxy
-  // Who asked, and by which way.
+  // The client and the proxies in between.
   case forwarded, xForwardedFor, xForwardedProto, xForwardedHost, xForwardedPort, xRealIP
   case xRequestID, traceparent, tracestate
   // Read or set by stages, routes, health checks and logs.
@@ -25,7 +25,7 @@ public enum KnownField: UInt8, Sendable, CaseIterable {
   case secWebSocketKey, secWebSocketAccept, secWebSocketVersion, secWebSocketProtocol
   case secWebSocketExtensions
 
-  /// The case whose name these bytes spell, in whatever case the letters are.
+  /// The case with this name, in any letter case.
   public init?(_ name: Span<UInt8>) {
     guard name.count > 0 else { return nil }
     var slot = Self.slot(name)
@@ -39,7 +39,7 @@ public enum KnownField: UInt8, Sendable, CaseIterable {
     return nil
   }
 
-  /// All cases by `slot`, or the next free one behind; 0xFF where there is none.
+  /// All cases by `slot`, or in the next free slot after it; 0xFF marks an empty slot.
   private static let slots: InlineArray<256, UInt8> = {
     var slots = InlineArray<256, UInt8>(repeating: 0xFF)
     for field in allCases {
@@ -50,8 +50,8 @@ public enum KnownField: UInt8, Sendable, CaseIterable {
     return slots
   }()
 
-  /// Out of the length, the first and the last letter. The factors are those by which nearly every
-  /// name has a slot of its own.
+  /// A hash of the length and of the first and last letter. These factors give nearly every name a
+  /// slot without collision.
   @inline(__always)
   private static func slot(_ name: Span<UInt8>) -> Int {
     let first = Int(name[0] | 0x20)
@@ -59,7 +59,7 @@ public enum KnownField: UInt8, Sendable, CaseIterable {
     return (name.count &* 25 &+ first &* 30 &+ last) & 0xFF
   }
 
-  /// The name as RFCs write it, which is how HTTP/1 sends it.
+  /// The name as RFCs write it, and as HTTP/1 sends it.
   public var name: StaticString {
     switch self {
     case .host: "Host"
@@ -144,8 +144,8 @@ public struct KnownFieldSet: Sendable, ExpressibleByArrayLiteral {
 }
 
 extension KnownFieldSet {
-  /// What a trailer section must not hold (RFC 9110 6.5.1): framing, routing, request modifiers,
-  /// authentication, response control, and what tells how to read the content.
+  /// What a trailer section must not contain (RFC 9110 6.5.1): framing, routing, request modifiers,
+  /// authentication, response control, and how to read the content.
   public static let forbiddenInTrailers: KnownFieldSet = [
     .connection, .keepAlive, .proxyConnection, .contentLength, .transferEncoding,
     .host, .te, .trailer, .upgrade, .expect, .maxForwards, .range, .ifNoneMatch, .ifModifiedSince,

@@ -1,19 +1,19 @@
-// Walking over a comma-separated field value (RFC 9110 5.6.1), from either end.
+// Iterates over a comma-separated field value (RFC 9110 5.6.1), from either end.
 //
-// Elements come without the white space around them, and empty ones are left out. Quoted strings
-// are not understood: a comma within quotes separates too, which errs on the safe side for the
-// lists of tokens and addresses that a proxy reads. The walk holds positions only, so the block may
-// be edited between two steps.
+// Elements come without the white space around them; empty ones are skipped. Quoted strings are not
+// parsed: a comma within quotes separates too. That is the safe side for the lists of tokens and
+// addresses that a proxy reads. The iterator holds positions only, so the block may be edited
+// between two steps.
 
 import Primitives
 
-/// The elements of one value that lies in a `FieldBlock`.
+/// The elements of one value in a `FieldBlock`.
 public struct ListElements: Sendable {
   private var rest: Range<Int>
 
   public init(_ value: Slice) { rest = value.range }
 
-  /// Takes the first element that is left.
+  /// Takes the first of the remaining elements.
   public mutating func next(in block: borrowing FieldBlock) -> Slice? {
     let text = block.text.bytes
     while !rest.isEmpty {
@@ -25,7 +25,7 @@ public struct ListElements: Sendable {
     return nil
   }
 
-  /// Takes the last element that is left, as whoever trusts the nearest hop first does.
+  /// Takes the last of the remaining elements, for lists where the nearest hop is the last one.
   public mutating func last(in block: borrowing FieldBlock) -> Slice? {
     let text = block.text.bytes
     while !rest.isEmpty {

@@ -1,13 +1,13 @@
 // Request methods and what RFC 9110 9.2 promises about them.
 //
-// Only the methods that the proxy treats differently have a case; any other token is `other` and
-// travels by its text (`RequestHead.methodName`). Method names are case-sensitive.
+// Only methods that the proxy treats differently have a case. Any other token is `other`; its text
+// is in `RequestHead.methodName`. Method names are case-sensitive.
 
 import Primitives
 
 public enum Method: UInt8, Sendable, CaseIterable {
   case get, head, post, put, delete, connect, options, trace, patch
-  /// Any other method, of which nothing is known: neither safe nor idempotent.
+  /// Any other method: assumed to be neither safe nor idempotent.
   case other
 
   public init(_ name: Span<UInt8>) {
@@ -41,7 +41,7 @@ public enum Method: UInt8, Sendable, CaseIterable {
     }
   }
 
-  /// Asks for no change of state (RFC 9110 9.2.1).
+  /// The request asks for no change of state (RFC 9110 9.2.1).
   public var isSafe: Bool {
     switch self {
     case .get, .head, .options, .trace: true
@@ -49,7 +49,6 @@ public enum Method: UInt8, Sendable, CaseIterable {
     }
   }
 
-  /// Has the same effect when it is carried out twice, and so may be retried on its own account
-  /// (RFC 9110 9.2.2).
+  /// Carrying it out twice has the same effect as once, so a proxy may retry it (RFC 9110 9.2.2).
   public var isIdempotent: Bool { isSafe || self == .put || self == .delete }
 }

@@ -1,8 +1,8 @@
 // The usual reason phrases (RFC 9110 15, RFC 6585, RFC 7725, RFC 8297, RFC 8470).
 //
-// They carry no meaning and HTTP/2 has none; they are for people who read a trace.
+// They carry no meaning, and HTTP/2 has none. They help people who read a trace.
 
-/// Empty for a status that nobody has named, which the grammar of HTTP/1 allows.
+/// Empty for a status without a registered phrase; the grammar of HTTP/1 allows that.
 public func reasonPhrase(_ status: UInt16) -> StaticString {
   switch status {
   case 100: "Continue"

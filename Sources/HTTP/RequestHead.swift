@@ -1,8 +1,8 @@
-// A request without its body: method, target and fields, whatever version it came by.
+// A request without its body: method, target and fields, for every HTTP version.
 //
-// All text lies in the block of `fields`; the head holds positions. It is scratch memory of a
-// worker: reset, filled by a codec, edited by the proxy, read by another codec. Nobody keeps a
-// slice beyond the next reset. What HTTP/1 knows beyond this (persistence, framing) is in HTTP1.
+// All text is in the block of `fields`; the head holds positions. It is scratch memory of a worker:
+// it is reset, filled by a codec, edited by the proxy, and read by another codec. A slice is valid
+// only until the next reset. Persistence and framing are specific to HTTP/1, and are in HTTP1.
 
 import Primitives
 
@@ -14,11 +14,11 @@ public struct RequestHead: ~Copyable {
   /// The whole target as it was sent, for logs.
   public var target: Slice = .empty
   public var targetForm: TargetForm = .origin
-  /// Without `://`; empty unless the target names one.
+  /// Without `://`; empty unless the target contains one.
   public var scheme: Slice = .empty
-  /// Host and port for which the request is: of the target where that names one (RFC 9112 3.2.2),
-  /// else of Host. Empty when neither exists, which only HTTP/1.0 allows. The Host field always
-  /// agrees with it.
+  /// Host and port of the request: from the target if it contains them (RFC 9112 3.2.2), else from
+  /// Host. Empty when neither exists, which only HTTP/1.0 allows. The Host field always has the
+  /// same value.
   public var authority: Slice = .empty
   /// The host of `authority`, as sent; an IPv6 address keeps its brackets.
   public var host: Slice = .empty
@@ -26,7 +26,7 @@ public struct RequestHead: ~Copyable {
   public var port: UInt16? = nil
   /// Begins with `/`; `*` for the asterisk form; empty for the authority form.
   public var path: Slice = .empty
-  /// Behind the `?`; nil when there is none.
+  /// After the `?`; nil when there is none.
   public var query: Slice? = nil
   public var expect: Expect = .none
   /// What an extended CONNECT asks for, such as `websocket` (RFC 8441); empty for other requests.
@@ -35,13 +35,13 @@ public struct RequestHead: ~Copyable {
 
   public init() {}
 
-  /// Forgets everything but the memory.
+  /// Empties the head, but keeps the memory.
   public mutating func reset() {
     fields.reset()
     clear()
   }
 
-  /// Begins anew with the text of a head in the block; a codec then fills in the rest.
+  /// Resets the head and stores the text of a new one in the block. A codec then fills in the rest.
   public mutating func adopt(_ head: Span<UInt8>) {
     fields.adopt(head)
     clear()

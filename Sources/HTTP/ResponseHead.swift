@@ -1,6 +1,6 @@
-// A response without its body: status and fields, whatever version it came by.
+// A response without its body: status and fields, for every HTTP version.
 //
-// Scratch memory like `RequestHead`. An interim response (1xx) is a head of its own; the final one
+// Scratch memory like `RequestHead`. An interim response (1xx) is a separate head; the final one
 // follows it.
 
 import Primitives
@@ -9,19 +9,19 @@ public struct ResponseHead: ~Copyable {
   public var version: HTTPVersion = .http11
   /// 100-599.
   public var status: UInt16 = 200
-  /// As sent by HTTP/1; empty when there is none, and then an HTTP/1 encoder puts the usual one.
+  /// As sent by HTTP/1. If it is empty, an HTTP/1 encoder writes the usual one.
   public var reason: Slice = .empty
   public var fields = FieldBlock()
 
   public init() {}
 
-  /// Forgets everything but the memory.
+  /// Empties the head, but keeps the memory.
   public mutating func reset() {
     fields.reset()
     clear()
   }
 
-  /// Begins anew with the text of a head in the block; a codec then fills in the rest.
+  /// Resets the head and stores the text of a new one in the block. A codec then fills in the rest.
   public mutating func adopt(_ head: Span<UInt8>) {
     fields.adopt(head)
     clear()

@@ -1,20 +1,20 @@
-// Takes the framing off a body, a part at a time.
+// Removes the framing of a body, incrementally.
 //
-// The decoder never holds or copies payload: it says where the next piece lies in the input, and
-// how much of the input is done with. Chunks are taken apart completely and written anew by
-// `BodyEncoder`, because passing them through verbatim would pass on what another reader sees in
-// their extensions (RFC 9112 7.1.1). Every line must end in CRLF, also within extensions.
+// The decoder never holds or copies payload. It returns where the next piece is in the input, and
+// how many input bytes it has consumed. Chunks are decoded completely, and `BodyEncoder` writes new
+// ones: copying them verbatim would also forward chunk extensions, which other servers may read
+// differently (RFC 9112 7.1.1). Every line must end in CRLF, also within extensions.
 
 public import HTTP
 import Primitives
 
 /// What to do next about a body.
 public enum BodyStep: Equatable, Sendable {
-  /// The payload is `input[skip ..< skip + count]`; `skip + count` bytes are done with.
+  /// The payload is `input[skip ..< skip + count]`; `skip + count` bytes are consumed.
   case piece(skip: Int, count: Int)
-  /// So many bytes are done with; call again with the rest and more behind it.
+  /// This number of bytes is consumed; call again with the rest and more input after it.
   case needsInput(consumed: Int)
-  /// The body has ended. What follows the consumed bytes belongs to the next message.
+  /// The body has ended. The bytes after the consumed ones belong to the next message.
   case end(consumed: Int)
 }
 
@@ -26,33 +26,34 @@ public struct BodyDecoder: Sendable {
     case untilClose
     /// In the digits of a chunk's size.
     case chunkSize(UInt64, digitCount: Int)
-    /// In blanks after the size, of a response.
+    /// In blanks after the size, in a response.
     case chunkSizeBlanks(size: UInt64, byteCount: Int)
-    /// Behind the `;` after the size.
+    /// After the `;` that follows the size.
     case chunkExtension(size: UInt64, byteCount: Int)
-    /// Behind the CR of the size's line.
+    /// After the CR of the line with the size.
     case chunkSizeEnd(size: UInt64)
     /// More than 0 bytes of the chunk are left.
     case chunkData(remaining: UInt64)
-    /// Behind a chunk's last byte, or its CR.
+    /// After the last byte of a chunk, or after the CR that follows it.
     case chunkEnd, chunkLineFeed
     case trailers(HeadScanner)
   }
 
-  /// Extensions of one chunk, in bytes, whatever is allowed in all.
+  /// The maximum of extensions in one chunk, in bytes. `BodyLimits` limits their sum.
   static let extensionByteCount = 1024
-  /// Blanks after a size; those that are known fill it up to eight characters.
+  /// The maximum number of blanks after a size. The servers known to do this pad the size to eight
+  /// characters.
   static let sizeBlankCount = 16
   /// Hexadecimal digits of a size, leading zeros included.
   static let sizeDigitCount = 16
 
   private var state: State
-  /// Bytes of extensions beyond those of the payload so far.
+  /// Bytes of extensions minus bytes of payload so far.
   private var extensionExcess = 0
   private let limits: BodyLimits
   /// Nil for a request.
   private let responseRules: ResponseRules?
-  /// What the body was forgiven so far.
+  /// Which errors were tolerated in this body so far.
   public private(set) var tolerated = ToleratedReasons()
 
   /// - Parameter rules: how strictly chunks are read, if this is the body of a response.
@@ -71,13 +72,13 @@ public struct BodyDecoder: Sendable {
       }
   }
 
-  /// Nothing more will come, so `next` need not be called.
+  /// The body has ended without another call of `next`.
   public var isComplete: Bool {
     if case .complete = state { true } else { false }
   }
 
-  /// The bytes still to come of a body with Content-Length; 0 when it is complete, nil when nobody
-  /// knows.
+  /// The bytes still to come of a body with Content-Length; 0 when it is complete, nil when the
+  /// length is unknown.
   public var remaining: UInt64? {
     switch state {
     case .complete: 0
@@ -86,8 +87,8 @@ public struct BodyDecoder: Sendable {
     }
   }
 
-  /// Takes the next step. `trailers` is written to only when a chunked body ends, and then tells of
-  /// this body alone.
+  /// Takes the next step. `trailers` is written only when a chunked body ends, and then contains
+  /// only the trailers of this body.
   public mutating func next(
     _ input: Span<UInt8>, trailers: inout FieldBlock
   ) throws(HTTP1Error) -> BodyStep {
@@ -128,7 +129,7 @@ public struct BodyDecoder: Sendable {
     }
   }
 
-  /// The connection ended. An error unless that is how this body ends.
+  /// The connection has closed. Throws unless that is how this body ends.
   public mutating func finish() throws(HTTP1Error) {
     switch state {
     case .complete: return
@@ -142,7 +143,7 @@ public struct BodyDecoder: Sendable {
     switch state {
     case .chunkSize(let size, let digitCount):
       if let digit = byte.hexadecimalValue {
-        // Above 2^63 sums would overflow.
+        // Above 2^63, sums would overflow.
         guard digitCount < Self.sizeDigitCount, size >> 59 == 0 else { throw .badChunkSize }
         return .chunkSize(size << 4 | UInt64(digit), digitCount: digitCount + 1)
       }
@@ -151,8 +152,8 @@ public struct BodyDecoder: Sendable {
       switch byte {
       case 0x0D: return .chunkSizeEnd(size: size)
       case 0x3B: return .chunkExtension(size: size, byteCount: 0)
-      // The grammar allows blanks before `;`, but no client sends them, and readers differ about
-      // them. Some servers pad the size.
+      // The grammar allows blanks before `;`, but clients don't send them, and servers read them
+      // differently. Some servers pad the size in responses.
       case 0x20, 0x09:
         switch responseRules {
         case nil: throw .badChunkSize

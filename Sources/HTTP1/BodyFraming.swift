@@ -1,9 +1,9 @@
-// Where a message ends (RFC 9112 6.3), which is where smuggling begins.
+// Where a message ends (RFC 9112 6.3). Request smuggling exploits differences in this.
 //
-// A request with any doubt about its length is refused. So is a response, except that identical
-// repeated lengths are taken for one there (RFC 9112 6.3 rule 5): some servers send them, and the
-// encoder writes a single one. `chunked` is the only transfer coding we speak; it must be the only
-// one, once, spelled exactly so.
+// A request with an ambiguous length is refused. So is a response, with one exception: several
+// identical lengths count as one (RFC 9112 6.3 rule 5), because some servers send them, and the
+// encoder writes a single one. `chunked` is the only transfer coding that we support: it must occur
+// exactly once, alone, in this spelling.
 
 public import HTTP
 import Primitives
@@ -36,11 +36,11 @@ extension RequestHead {
 
 extension ResponseHead {
   /// The framing of this response to a request with `method`. A 101 and a 2xx to CONNECT have no
-  /// body: what follows them is no HTTP.
+  /// body: what follows them is not HTTP.
   public func framing(answering method: Method) throws(HTTP1Error) -> BodyFraming {
     if status < 200 || status == 204 { return .none }
     if method == .head || status == 304 {
-      // No body, but what is said about one must not be ambiguous either.
+      // There is no body, but its announced length must not be ambiguous either.
       if try !fields.isChunked(version, isResponse: true) {
         _ = try fields.contentLength(mayRepeat: true)
       }
@@ -58,7 +58,7 @@ extension FieldBlock {
     _ version: HTTPVersion, isResponse: Bool
   ) throws(HTTP1Error) -> Bool {
     guard contains(.transferEncoding) else { return false }
-    // A server of that time doesn't know the field and reads another length (RFC 9112 6.1).
+    // An HTTP/1.0 server ignores the field and reads another length (RFC 9112 6.1).
     if version == .http10 { throw .transferEncodingInHTTP10 }
     if contains(.contentLength) { throw .contentLengthWithTransferEncoding }
     let codings = self.codings
@@ -80,10 +80,10 @@ extension FieldBlock {
     return codings
   }
 
-  /// Makes codings of a response that delimit it in one way only, whoever reads them, what they
-  /// amount to. Returns what was wrong with them, if they were repaired.
+  /// Repairs the codings of a response if every recipient would find the same end of the body.
+  /// Returns the error that was repaired, if any.
   mutating func unifyTransferEncoding() -> HTTP1Error? {
-    // Next to a length they are ambiguous, and refused.
+    // Together with a length they are ambiguous, and refused.
     guard contains(.transferEncoding), !contains(.contentLength),
       let fault = codings.repairable
     else { return nil }
@@ -98,7 +98,7 @@ extension FieldBlock {
     return length
   }
 
-  /// What all Content-Length fields say together, and whether they say it more than once.
+  /// The length that all Content-Length fields state, and whether they state it more than once.
   func statedContentLength() throws(HTTP1Error) -> (length: UInt64, repeats: Bool)? {
     guard contains(.contentLength) else { return nil }
     var length: UInt64? = nil
@@ -123,17 +123,17 @@ extension FieldBlock {
   }
 }
 
-/// What the Transfer-Encoding lines say together. Empty list elements are not skipped here: a
-/// `chunked,` that one server takes for chunked and another doesn't is an attack.
+/// What all Transfer-Encoding lines state together. Empty list elements are not skipped: one server
+/// takes `chunked,` for chunked and another doesn't, which allows smuggling.
 private struct Codings {
   private(set) var lastIsChunked = false
-  /// An element is empty, or `chunked` comes before another.
+  /// An element is empty, or another one follows `chunked`.
   private(set) var areMalformed = false
   private(set) var haveOthers = false
   private var count = 0
   private var identityCount = 0
 
-  /// What is wrong with these codings, if it is something that can be repaired in a response.
+  /// The error in these codings, if it can be repaired in a response.
   var repairable: HTTP1Error? {
     if count > 0 && identityCount == count { return .identityCoding }
     return count > 1 && lastIsChunked && !haveOthers ? .repeatedChunked : nil

@@ -1,8 +1,8 @@
-// How much may surround the payload of a chunked body, which is limited elsewhere.
+// Limits of what surrounds the payload of a chunked body. The payload itself is limited elsewhere.
 
 public struct BodyLimits: Equatable, Sendable {
-  /// Bytes of chunk extensions beyond those of the payload so far. Nobody needs extensions; a body
-  /// of one-byte chunks with long ones would be a way to send much and have little of it counted.
+  /// Bytes of chunk extensions minus bytes of payload so far. No application needs extensions, and
+  /// one-byte chunks with long extensions would send many bytes that no body limit counts.
   public var extensionByteCount: Int
   public var trailers: HeadLimits
 

@@ -1,16 +1,15 @@
 // Field lines (RFC 9112 5): names, colons, values.
 //
-// The lines have been through `HeadScanner`, so what is left is: no folded line, a token for a
-// name, the colon directly behind it, and blanks off both ends of the value. What is repaired
-// instead, where the rules allow it, is repaired in the block, so that nobody behind the parser
-// ever sees it.
+// `HeadScanner` has checked the lines before. What remains to check: no folded line, the name is a
+// token, the colon follows it directly. Blanks at both ends of the value are removed. Where the
+// rules allow a repair, it is made in the block, so code after the parser never sees the original.
 
 import HTTP
 import Primitives
 
 extension FieldBlock {
   /// Lists the field lines of the adopted text, which are those of `text` from `start` to its end.
-  /// Returns what was put up with.
+  /// Returns the errors that were tolerated.
   @discardableResult
   mutating func listLines(
     of text: Span<UInt8>, from start: Int, _ rules: FieldLineRules
@@ -24,7 +23,7 @@ extension FieldBlock {
       let colon = text.firstIndex(of: 0x3A, in: position..<lineEnd)
       var nameEnd = colon
       while nameEnd > name && text[nameEnd - 1].isBlank { nameEnd -= 1 }
-      // A known name is a token by being one of ours.
+      // A known name is always a token.
       let known = KnownField(text.extracting(name..<nameEnd))
       guard colon < lineEnd, known != nil || text.extracting(name..<nameEnd).isToken else {
         if colon == lineEnd && rules.isForResponses {
@@ -73,15 +72,15 @@ extension FieldBlock {
     closeUp(name: Slice(name), colon: colon)
   }
 
-  /// Joins the lines that continue the one that ends at `lineEnd` to it, and returns where the last
-  /// of them ends. A continuation that some reader could take for the end of the head or for a
-  /// field of its own isn't tolerated.
+  /// Joins the continuation lines of the field that ends at `lineEnd`, and returns where the last
+  /// of them ends. A continuation that some server could take for the end of the head or for
+  /// another field isn't tolerated.
   private mutating func unfold(
     _ text: Span<UInt8>, _ name: Range<Int>, lineEnd: Int, _ tolerated: inout ToleratedReasons
   ) throws(HTTP1Error) -> Int {
     var end = lineEnd
     while end + 2 < text.count && text[end + 2].isBlank {
-      // The name is looked at once, however many lines follow.
+      // The name is checked only once, for any number of continuation lines.
       if end == lineEnd && text.extracting(name).looksLikeFraming { throw .obsFold }
       let next = text.firstIndex(of: 0x0D, in: (end + 2)..<text.count)
       let continuation = text.extracting((end + 2)..<next)
@@ -93,8 +92,7 @@ extension FieldBlock {
     return end
   }
 
-  /// Makes a length that is stated several times, and always the same, one field. Returns whether
-  /// there was anything to do.
+  /// Replaces several identical Content-Length fields by one. Returns whether there were several.
   mutating func unifyContentLength() -> Bool {
     guard contains(.contentLength), !contains(.transferEncoding),
       let (length, repeats) = try? statedContentLength(), repeats
@@ -107,11 +105,11 @@ extension FieldBlock {
   }
 }
 
-/// The longest line without a colon that is left out; text that lost its way is short.
+/// The longest line without a colon that may be dropped, in bytes. Stray text is short.
 private let straySizeMax = 256
 
 extension UInt8 {
-  /// Within a value only a fold that became spaces still shows a line end.
+  /// A line end within a value is the rest of a fold whose other bytes became spaces.
   fileprivate var isBlankOrLineEnd: Bool { isBlank || self == 0x0D || self == 0x0A }
 }
 
@@ -121,7 +119,7 @@ extension Span where Element == UInt8 {
     return true
   }
 
-  /// Whether this continuation reads as a field line once its indent is gone.
+  /// Whether this continuation is a valid field line without its indent.
   fileprivate var hasColonBehindToken: Bool {
     var index = 0
     while index < count && self[index].isBlank { index += 1 }
@@ -130,16 +128,16 @@ extension Span where Element == UInt8 {
     return index < count && self[index] == 0x3A
   }
 
-  /// May this line without a colon be left out? Not if it looks like something that frames, or like
-  /// a status line: then a head may have ended before it that nobody closed.
+  /// Whether a line without a colon may be dropped. Not if it looks like a framing field or like a
+  /// status line: then an earlier head may have ended without its empty line.
   fileprivate var saysNothing: Bool {
     let start: StaticString = "http/"
     return count <= straySizeMax && !looksLikeFraming
       && !extracting(first: start.bytes.count).equalsIgnoringCase(start.bytes)
   }
 
-  /// Where the line behind this one begins, if this one may be left out: its name is visible ASCII,
-  /// followed by a colon, and looks like nothing that frames.
+  /// The position after this line, if the line may be dropped: its name is visible ASCII, a colon
+  /// follows, and the name doesn't look like a framing field.
   fileprivate func endOfDroppableLine(from start: Int) -> Int? {
     var index = start
     while index < count && self[index] > 0x20 && self[index] < 0x7F && self[index] != 0x3A {

@@ -1,9 +1,9 @@
-// Why a peer's bytes were refused, one case for each reason.
+// Why a peer's bytes were refused, one case per reason.
 //
-// Ambiguity is refused and never repaired: two readers that understand one message differently are
-// what request smuggling is made of (RFC 9112 11.2). The few exceptions that a listener can ask for
-// are in Tolerance.swift. After any of these the connection can't be used again, since nobody knows
-// where the next message begins.
+// Ambiguous messages are refused and not repaired: request smuggling is possible when two servers
+// read one message differently (RFC 9112 11.2). Tolerance.swift lists the few exceptions that a
+// listener can enable. After any of these errors the connection can't be used again, since the
+// start of the next message is unknown.
 
 public enum HTTP1Error: UInt8, Error, Equatable, Sendable, CaseIterable {
   // Octets and lines (RFC 9112 2.2).
@@ -21,15 +21,15 @@ public enum HTTP1Error: UInt8, Error, Equatable, Sendable, CaseIterable {
   case unknownTransferCoding
   // Chunks (RFC 9112 7.1).
   case badChunkSize, chunkExtensionTooLong, badChunkEnd, trailerTooLarge
-  /// The connection ended within a body.
+  /// The connection closed within a body.
   case truncatedBody
-  // What only responses are named for, because a pool may put up with it (Tolerance.swift).
+  // Errors that only responses have a case for, because a pool may tolerate them (Tolerance.swift).
   case missingColon, repeatedChunked, identityCoding, blankAfterChunkSize
-  /// Interim responses without an end (RFC 9110 15.2).
+  /// A server sent interim responses without end (RFC 9110 15.2).
   case tooManyInterimHeads
 
-  /// How to answer a request of this kind. A response of this kind is a bad gateway (502) to the
-  /// client, whatever the reason.
+  /// The status of the answer to such a request. For such a response the client gets 502, whatever
+  /// the reason.
   public var status: UInt16 {
     switch self {
     case .targetTooLong: 414
@@ -40,10 +40,10 @@ public enum HTTP1Error: UInt8, Error, Equatable, Sendable, CaseIterable {
     }
   }
 
-  /// Is this about one message rather than about whoever sent it? Fields often hold what a client
-  /// sent before, such as a query that is reflected into a cookie: if a server were blamed for
-  /// their size or their octets, any client could have it taken for broken. In a start line, which
-  /// is a server's own, the same octets say that it speaks something else.
+  /// Whether this error is about one message and not about the server that sent it. Fields often
+  /// contain what a client sent before, such as a query that is copied into a cookie. If a server
+  /// were blamed for the size or the octets of its fields, any client could get it ejected. A start
+  /// line comes from the server itself: there, the same octets mean that it doesn't speak HTTP.
   public var isAboutFields: Bool {
     switch self {
     case .headTooLarge, .tooManyFields, .trailerTooLarge, .chunkExtensionTooLong, .bareLineFeed,

@@ -1,16 +1,15 @@
 // Writes heads (RFC 9112 3-6).
 //
 // The encoder owns what delimits messages on a connection: Connection, Keep-Alive,
-// Proxy-Connection, Content-Length and Transfer-Encoding. Whatever a block says in these fields
-// stays behind, and they are written once, from the arguments, so that they can be neither doubled
-// nor contradictory. All other fields go out in their order, each run of neighbours as one copy.
-// What else may be forwarded (what Connection names, Upgrade, TE, forwarding fields) is the proxy's
-// policy.
+// Proxy-Connection, Content-Length and Transfer-Encoding. It ignores these fields of the block and
+// writes each once, from its arguments, so they can't be duplicated or contradict each other. All
+// other fields are written in their order, each run of neighbours as one copy. The proxy decides
+// what else is forwarded (fields named in Connection, Upgrade, TE, forwarding fields).
 
 public import HTTP
 public import Primitives
 
-/// What to say about the connection.
+/// What to write about the connection.
 public enum ConnectionOption: Equatable, Sendable {
   case keepAlive, close
   /// The message asks for, or answers with, the protocol named in its Upgrade field.
@@ -18,8 +17,8 @@ public enum ConnectionOption: Equatable, Sendable {
 }
 
 extension RequestHead {
-  /// Appends this head in HTTP/1.1, with an origin-form or asterisk target, and Host from the
-  /// authority if no field has it. Returns how the body must be written.
+  /// Appends this head in HTTP/1.1, with an origin-form or asterisk target. Takes Host from the
+  /// authority if there is no Host field. Returns how the body must be written.
   @discardableResult
   public func encode(
     body: BodyLength, connection: ConnectionOption, into output: inout ByteBuffer
@@ -42,7 +41,7 @@ extension RequestHead {
     }
     output.append(" HTTP/1.1\r\n")
     if !fields.contains(.host) {
-      // RFC 9112 3.2: the field is there even when nothing is known to put into it.
+      // RFC 9112 3.2: the field is sent even if its value is empty.
       output.append("Host: ")
       output.append(bytes(of: authority))
       output.append("\r\n")
@@ -67,11 +66,11 @@ extension RequestHead {
 
 extension ResponseHead {
   /// Appends this head for a client of version `clientVersion`, and returns how the body must be
-  /// written: HTTP/1.0 knows no chunks, so there a body of unknown length ends with the connection.
+  /// written: HTTP/1.0 has no chunks, so a body of unknown length ends with the connection.
   ///
-  /// With `body: .none` no body follows, whatever the fields say. A valid Content-Length is kept
-  /// then, except with 1xx and 204: after HEAD, and with 304, it tells what GET would have got
-  /// (RFC 9110 8.6).
+  /// With `body: .none` no body follows, whatever the fields say. A valid Content-Length is then
+  /// kept, except with 1xx and 204: after HEAD, and with 304, it states the length that GET would
+  /// have returned (RFC 9110 8.6).
   @discardableResult
   public func encode(
     for clientVersion: HTTPVersion, body: BodyLength, connection: ConnectionOption,
@@ -93,7 +92,7 @@ extension ResponseHead {
     switch connection {
     case .upgrade: output.append("Connection: upgrade\r\n")
     case .keepAlive where framing != .untilClose:
-      // HTTP/1.1 persists without a word.
+      // HTTP/1.1 connections persist by default.
       if clientVersion == .http10 { output.append("Connection: keep-alive\r\n") }
     case .close, .keepAlive: output.append("Connection: close\r\n")
     }
@@ -101,7 +100,7 @@ extension ResponseHead {
     return framing
   }
 
-  /// Appends an interim (1xx) head, which says nothing about bodies or the connection.
+  /// Appends an interim (1xx) head, without fields about the body or the connection.
   public func encodeInterim(into output: inout ByteBuffer) {
     writeStatusLine(to: &output)
     fields.writeLines(except: .ownedByEncoder, to: &output)
@@ -109,7 +108,7 @@ extension ResponseHead {
   }
 
   private func writeStatusLine(to output: inout ByteBuffer) {
-    // Our own version, also to a client of HTTP/1.0 (RFC 9110 2.5).
+    // Martlet's own version, also to an HTTP/1.0 client (RFC 9110 2.5).
     output.append("HTTP/1.1 ")
     output.append(decimal: UInt64(status))
     output.append(0x20)
@@ -143,7 +142,7 @@ extension BodyFraming {
 extension FieldBlock {
   /// Appends the lines of all fields that are not removed and not in `omitted`.
   func writeLines(except omitted: KnownFieldSet, to output: inout ByteBuffer) {
-    // Lines from here up to `runEnd` are next to one another and wait to be copied.
+    // The lines from here up to `runEnd` are neighbours that are copied later, at once.
     var run = 0
     var runEnd = 0
     for index in 0..<count {

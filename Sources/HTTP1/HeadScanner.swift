@@ -1,17 +1,17 @@
-// Finds the end of a head, a part at a time, and checks its octets and lines on the way.
+// Finds the end of a head incrementally, and checks its octets and lines on the way.
 //
-// The scanner jumps from control to control. A tab may stand anywhere here; CR and LF must come as
-// a pair; every other control is refused (RFC 9112 2.2, RFC 9110 5.5). It remembers how far it has
-// looked, so a head that arrives byte by byte is looked at once, and it applies every limit before
-// the end is there. All checks depend on positions in the stream alone: how the bytes were cut
-// never changes the outcome. Grammar is for the parsers, which run when the end is found, and may
-// rely on this: each line ends in CRLF, and CR and LF stand nowhere else. Where LF alone is allowed
+// The scanner jumps from control to control. Tabs are allowed everywhere, CR and LF only as a pair;
+// every other control is refused (RFC 9112 2.2, RFC 9110 5.5). It remembers its position, so a head
+// that arrives byte by byte is scanned once. It applies every limit before the end has arrived. All
+// checks depend only on positions in the stream, so the outcome doesn't depend on how the bytes
+// were split. The parsers run when the end is found and check the grammar. They can rely on this:
+// each line ends in CRLF, and CR and LF occur nowhere else. Where LF alone is allowed
 // (Tolerance.swift), either all lines end so or none.
 
 import HTTP
 import Primitives
 
-/// What kind of section is scanned.
+/// The kind of section to scan.
 enum HeadSection: Sendable {
   case request, response
   /// Field lines without a start line.
@@ -19,27 +19,27 @@ enum HeadSection: Sendable {
 }
 
 struct HeadScanner: Sendable {
-  /// Where the first line begins, behind leading empty lines.
+  /// Where the first line begins, after leading empty lines.
   private(set) var start = 0
-  /// Everything before has been checked.
+  /// Everything before this position is checked.
   private var position = 0
   private var lineStart = 0
   private var lineCount = 0
   private var emptyLineCount = 0
-  /// May all lines end in LF alone?
+  /// Whether lines may end in LF alone, if all of them do.
   private let allowsLineFeeds: Bool
-  /// They do: the first one did.
+  /// The first line ended in LF alone, so all lines must.
   private(set) var usesLineFeeds = false
 
   init(allowsLineFeeds: Bool = false) { self.allowsLineFeeds = allowsLineFeeds }
 
-  /// Whether a whole line has been seen.
+  /// Whether a whole line has arrived.
   var hasLine: Bool { lineCount > 0 }
-  /// Whether a byte of a first line has been seen.
+  /// Whether a byte of the first line has arrived.
   var hasBegun: Bool { lineCount > 0 || position > lineStart }
 
-  /// Looks at what is new in `input`, which must begin where it did at the last call. Returns the
-  /// length of the section with its closing empty line, or nil while that has not come.
+  /// Scans what is new in `input`, which must begin where it did at the last call. Returns the
+  /// length of the section including its closing empty line, or nil while that has not arrived.
   mutating func scan(
     _ input: Span<UInt8>, _ section: HeadSection, _ limits: HeadLimits
   ) throws(HTTP1Error) -> Int? {
@@ -56,13 +56,13 @@ struct HeadScanner: Sendable {
       case 0x09:
         position = stop + 1
       case 0x0D:
-        // The pair is taken in one step; a CR at the very end waits for what follows it.
+        // CR LF is consumed in one step; a CR at the very end waits for the next byte.
         if stop + 1 == end {
           if end == limits.headByteCount { throw tooLarge(section) }
           return nil
         }
         guard input[stop + 1] == 0x0A else { throw .bareCarriageReturn }
-        // A head that ends its lines in both ways has two readings.
+        // Servers read a head with both kinds of line end in two ways.
         if usesLineFeeds { throw .bareLineFeed }
         position = stop + 2
         let isEmpty = stop == lineStart
@@ -91,7 +91,7 @@ struct HeadScanner: Sendable {
     return nil
   }
 
-  /// Some clients send an empty line behind a body (RFC 9112 2.2).
+  /// Some clients send an empty line after a body (RFC 9112 2.2).
   private mutating func skipEmptyLine(_ section: HeadSection) throws(HTTP1Error) {
     emptyLineCount += 1
     start = position
@@ -112,7 +112,8 @@ struct HeadScanner: Sendable {
     try checkSize(section, limits)
   }
 
-  /// Every field counts for more than its bytes: many small ones are as dear as few large ones.
+  /// Every field counts for more than its bytes, since many small fields cost as much as few large
+  /// ones.
   @inline(__always)
   private func checkSize(
     _ section: HeadSection, _ limits: HeadLimits
@@ -123,7 +124,7 @@ struct HeadScanner: Sendable {
     }
   }
 
-  /// Method, target, two spaces and `HTTP/1.1`.
+  /// The limit of a line with method, target, two spaces and `HTTP/1.1`.
   private func requestLineLimit(_ limits: HeadLimits) -> Int {
     HeadLimits.methodByteCount + limits.targetByteCount + 10
   }

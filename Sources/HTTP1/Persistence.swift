@@ -1,7 +1,7 @@
 // Whether a connection may carry another message after this one (RFC 9112 9.3).
 //
-// These are the peer's words only; limits, draining and broken bodies are for the connection's
-// driver. An HTTP/1.0 peer has to ask for persistence.
+// This looks only at what the peer says. Limits, draining and broken bodies are the caller's. An
+// HTTP/1.0 peer has to ask for persistence.
 
 public import HTTP
 import Primitives
@@ -14,8 +14,8 @@ extension ResponseHead {
   /// `framing` is how this response's body is delimited.
   public func persists(framing: BodyFraming) -> Bool {
     if framing == .untilClose { return false }
-    // A body that must not exist may follow all the same, and would be read as the next response
-    // (RFC 9110 8.6).
+    // A server may send the announced body in spite of the 204, and it would be read as the next
+    // response (RFC 9110 8.6).
     if status == 204 && fields.announceBody { return false }
     return fields.permitPersistence(version)
   }

@@ -1,17 +1,17 @@
-// Parses request heads (RFC 9112 2-5), strictly unless it is told to tolerate what Tolerance.swift
+// Parses request heads (RFC 9112 2-5). Strict, unless the listener enables what Tolerance.swift
 // lists.
 //
-// The bytes stay the caller's until the head is complete; then they are copied into the head's
-// block and cut into slices. The parser itself is a few words per connection, since the head is
-// scratch memory that other connections use in the meantime. How the body is framed is a separate
-// question (`RequestHead.framing()`), and so is everything that a site may decide for itself.
+// The bytes stay in the caller's buffer until the head is complete. Then they are copied into the
+// head's block and cut into slices. The parser itself is a few words per connection, since the head
+// is scratch memory that all connections of a worker share. Framing of the body is separate
+// (`RequestHead.framing()`), and so is everything that a site may configure.
 
 public import HTTP
 import Primitives
 
-/// What became of a call of a head parser.
+/// The result of one call of a head parser.
 public enum HeadProgress: Equatable, Sendable {
-  /// Call again with the same bytes and more behind them.
+  /// Call again with the same bytes and more after them.
   case incomplete
   /// The head is parsed; its bytes are the first `byteCount` of the input.
   case complete(byteCount: Int)
@@ -21,8 +21,8 @@ public struct RequestParser: Sendable {
   private var scanner = HeadScanner()
   private let limits: HeadLimits
   private let rules: FieldLineRules
-  /// What the last head was forgiven. Whoever sent such a head may mean something else by what
-  /// follows it, so the connection should end after the answer.
+  /// Which errors were tolerated in the last head. The client may read what follows it differently
+  /// than we do, so the connection should close after the answer.
   public private(set) var tolerated = ToleratedReasons()
 
   public init(limits: HeadLimits = HeadLimits(), tolerates: Bool = false) {
@@ -30,17 +30,17 @@ public struct RequestParser: Sendable {
     rules = tolerates ? .tolerant : .strict
   }
 
-  /// Whether a part of a request head is waiting, so that the client is slow rather than idle.
+  /// Whether a part of a request head has arrived. Then the client is slow and not idle.
   public var hasBegun: Bool { scanner.hasBegun }
 
   /// Parses the head at the front of `input`. After `complete` the parser is ready for the next
-  /// one; after an error it is of no use any more. `head` is written to only when the end of the
-  /// head has come.
+  /// head; after an error it can't be used again. `head` is written only when the end of the head
+  /// has arrived.
   public mutating func parse(
     _ input: Span<UInt8>, into head: inout RequestHead
   ) throws(HTTP1Error) -> HeadProgress {
     guard let end = try scanner.scan(input, .request, limits) else { return .incomplete }
-    // The closing empty line is left out: appended fields go to its place.
+    // The closing empty line is left out; appended fields take its place.
     let text = input.extracting(scanner.start..<(end - 2))
     scanner = HeadScanner()
     head.adopt(text)
@@ -93,7 +93,7 @@ extension RequestHead {
     return isEscaped
   }
 
-  /// Escapes what isn't ASCII in the path and the query (RFC 3986 2.1).
+  /// Escapes non-ASCII bytes in the path and the query (RFC 3986 2.1).
   private mutating func escapeTarget(_ limits: HeadLimits) throws(HTTP1Error) {
     path = escaped(path)
     query = query.map { escaped($0) }
@@ -122,7 +122,7 @@ extension RequestHead {
     let text = line.extracting(range)
     if method == .connect {
       targetForm = .authority
-      // The port must be stated (RFC 9110 9.3.6).
+      // The port is required (RFC 9110 9.3.6).
       guard let parts = Authority(text), parts.port != nil else { throw .badTarget }
       setAuthority(parts, at: range)
     } else if text[0] == 0x2F {
@@ -156,7 +156,7 @@ extension RequestHead {
     setAuthority(parts, at: start..<end)
     setPath(line, end..<range.upperBound)
     if path.isEmpty {
-      // RFC 9112 3.2.1 and 3.2.4: what an empty path is when it goes on to a server.
+      // RFC 9112 3.2.1 and 3.2.4: how an empty path is sent on to a server.
       let isServer = method == .options && query == nil
       path = fields.store((isServer ? "*" as StaticString : "/").bytes)
     }
@@ -168,7 +168,7 @@ extension RequestHead {
     query = mark < range.upperBound ? Slice((mark + 1)..<range.upperBound) : nil
   }
 
-  /// `range` is where the text that `parts` were found in lies in the block.
+  /// `range` is the position in the block of the text that `parts` refers to.
   private mutating func setAuthority(_ parts: Authority, at range: Range<Int>) {
     authority = Slice(range)
     let start = range.lowerBound + parts.host.lowerBound
@@ -176,7 +176,7 @@ extension RequestHead {
     port = parts.port
   }
 
-  /// Checks Host (RFC 9112 3.2), and makes it agree with an authority in the target.
+  /// Checks Host (RFC 9112 3.2), and replaces it if the target contains another authority.
   fileprivate mutating func resolveHost(_ text: Span<UInt8>) throws(HTTP1Error) {
     var value: Slice? = nil
     for index in 0..<fields.count where fields[index].known == .host {
@@ -193,7 +193,8 @@ extension RequestHead {
     if authority.isEmpty {
       setAuthority(parts, at: value.range)
     } else if !stated.equalsIgnoringCase(text.extracting(authority.range)) {
-      // The target wins, and the next server must not see another host (RFC 9112 3.2.2).
+      // The target takes precedence, and the next server must not see another host (RFC 9112
+      // 3.2.2).
       fields.removeAll(of: .host)
       fields.append(.host, text.extracting(authority.range))
     }
@@ -216,8 +217,8 @@ extension RequestHead {
   }
 }
 
-/// Nil when the text isn't a version at all (RFC 9112 2.3). A minor version that we don't know is
-/// answered as the highest that we do (RFC 9110 2.5).
+/// Nil when the text isn't a version at all (RFC 9112 2.3). An unknown minor version counts as the
+/// highest that we know (RFC 9110 2.5).
 func parseVersion(_ text: Span<UInt8>) throws(HTTP1Error) -> HTTPVersion? {
   guard text.count == 8, text.extracting(0..<5).equals(("HTTP/" as StaticString).bytes),
     text[5].isDigit, text[6] == 0x2E, text[7].isDigit

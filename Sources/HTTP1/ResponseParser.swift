@@ -1,10 +1,9 @@
 // Parses response heads (RFC 9112 4 and 5).
 //
-// As strict as `RequestParser`, except where a proxy has to put up with servers and nothing can be
-// smuggled: the reason phrase may be missing together with the space before it, and blanks before a
-// field's colon are repaired, as RFC 9112 5.1 demands. What tolerant rules allow beyond that is in
-// Tolerance.swift. Interim responses come out like any other; the caller goes on until a head is
-// final.
+// As strict as `RequestParser`, except for what servers do and what allows no smuggling: the reason
+// phrase may be missing together with the space before it, and blanks before a field's colon are
+// removed, as RFC 9112 5.1 requires. Tolerance.swift lists what tolerant rules accept beyond that.
+// Interim responses are returned like any other; the caller continues until a head is final.
 
 public import HTTP
 import Primitives
@@ -13,8 +12,8 @@ public struct ResponseParser: Sendable {
   private var scanner: HeadScanner
   private let limits: HeadLimits
   private let rules: ResponseRules
-  /// What the last head was forgiven. A connection on which such a head came shouldn't be used for
-  /// another exchange.
+  /// Which errors were tolerated in the last head. The connection shouldn't be reused after such a
+  /// head.
   public private(set) var tolerated = ToleratedReasons()
   /// Interim heads since the last final one.
   private var interimHeadCount = 0
@@ -25,7 +24,8 @@ public struct ResponseParser: Sendable {
     scanner = HeadScanner(allowsLineFeeds: rules == .tolerant)
   }
 
-  /// Has a whole status line come? After an error this tells whether it lay behind that line.
+  /// Whether a whole status line has arrived. After an error, this tells whether the error is after
+  /// that line.
   public var hasStatusLine: Bool { scanner.hasLine }
 
   /// Parses the head at the front of `input`, by the same rules as `RequestParser.parse`.
@@ -62,7 +62,7 @@ extension ByteBuffer {
 }
 
 extension ResponseHead {
-  /// Takes a head without its closing empty line; returns what was put up with.
+  /// Parses a head without its closing empty line; returns the errors that were tolerated.
   fileprivate mutating func take(
     _ text: Span<UInt8>, _ rules: ResponseRules
   ) throws(HTTP1Error) -> ToleratedReasons {

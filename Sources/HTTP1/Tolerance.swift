@@ -1,59 +1,59 @@
-// What a parser may put up with when a listener (requests) or a pool (responses) asks it to, and
-// which names never.
+// What a parser may tolerate when a listener (requests) or a pool (responses) enables it, and which
+// field names are never tolerated.
 //
-// A reason is tolerable when its repair leaves no two readings of where the message ends: neither
-// whoever sent the head on to us nor whoever gets it from us can see another boundary than we do.
-// The repair is made in the head, so that what comes out of a tolerant parser is what a strict one
-// would have taken. In requests everything else about line ends, the request line, Host,
-// Transfer-Encoding and chunks stays refused in every mode. In responses a few of these can be
-// tolerated, because no stranger stands behind us who reads the same bytes. Trailers are always
-// read strictly. docs/SECURITY.md tells operators about it.
+// An error is tolerable if, after its repair, the message has only one possible end: neither the
+// sender nor the recipient can find another one than we do. The repair changes the head, so a
+// tolerant parser returns what a strict one would accept. In requests, every other error in line
+// ends, request line, Host, Transfer-Encoding and chunks is refused in every mode. Responses
+// tolerate a few of these, because no third party reads the same bytes after us. Trailers are
+// always parsed strictly. docs/SECURITY.md describes this for operators.
 
 import HTTP
 import Primitives
 
 extension HTTP1Error {
-  /// The reasons that can be put up with in a request.
+  /// The errors that can be tolerated in a request.
   public static let tolerable: [HTTP1Error] = [
-    // RFC 9112 6.3 rule 5: the same length several times becomes one.
+    // RFC 9112 6.3 rule 5: several identical lengths become one.
     .repeatedContentLength,
     // RFC 9112 5.2: the fold becomes spaces.
     .obsFold,
-    // RFC 9112 5.1 has the space removed in responses. For requests it demands a refusal because
-    // of what it was used for: to hide a field that frames or routes.
+    // RFC 9112 5.1 says to remove the space in responses. In requests it asks for a refusal,
+    // because the space was used to hide framing and routing fields from one of two servers.
     .spaceBeforeColon,
-    // The field is left out, as many servers do.
+    // The field is dropped, as many servers do.
     .badFieldName,
-    // RFC 3986 2.5: what isn't ASCII is escaped, as the client should have done.
+    // RFC 3986 2.5: non-ASCII bytes are escaped, as the client should have done.
     .targetNotASCII,
   ]
 
-  /// The reasons that can be put up with in a response.
+  /// The errors that can be tolerated in a response.
   public static let tolerableInResponses: [HTTP1Error] = [
     .obsFold, .badFieldName,
-    // The line is left out. It frames nothing, since without a colon nothing is said.
+    // The line is dropped. Without a colon it is no field, so it can't change the framing.
     .missingColon,
-    // RFC 9112 2.2 lets a recipient take LF for a line's end. Only if all lines of the head end so:
-    // in a head that mixes both, LF may as well be a part of a value.
+    // RFC 9112 2.2 allows a recipient to accept LF as a line end. Only if all lines of the head end
+    // so: in a head with both kinds, LF could be part of a value.
     .bareLineFeed,
-    // Whether once or twice, the outermost coding is chunked, and it alone delimits the message.
+    // Once or twice, the outermost coding is chunked, and only that delimits the message.
     .repeatedChunked,
-    // RFC 2616 3.6: no coding at all. Without a length, the body ends with the connection either
-    // way (RFC 9112 6.3 rules 4 and 8); with one, the two would differ, and it stays refused.
+    // RFC 2616 3.6: "identity" is no coding at all. Without a length, the body ends with the
+    // connection either way (RFC 9112 6.3 rules 4 and 8). With a length the two readings would
+    // differ, so that stays refused.
     .identityCoding,
-    // The size reads the same. Some old servers pad it.
+    // The size is the same. Some old servers pad it.
     .blankAfterChunkSize,
   ]
 }
 
-/// How strictly responses are read.
+/// How strictly responses are parsed.
 public enum ResponseRules: Equatable, Sendable {
   case strict
-  /// What is tolerable is repaired.
+  /// Tolerable errors are repaired.
   case tolerant
 }
 
-/// The reasons that one message gave and that were put up with.
+/// The tolerated errors of one message.
 public struct ToleratedReasons: Equatable, Sendable {
   private var bits: UInt64 = 0
 
@@ -67,7 +67,7 @@ public struct ToleratedReasons: Equatable, Sendable {
 
   public mutating func formUnion(_ others: ToleratedReasons) { bits |= others.bits }
 
-  /// Those of these that are not in `others`.
+  /// The errors that are not in `others`.
   public func subtracting(_ others: ToleratedReasons) -> ToleratedReasons {
     var rest = self
     rest.bits &= ~others.bits
@@ -75,14 +75,14 @@ public struct ToleratedReasons: Equatable, Sendable {
   }
 }
 
-/// How strictly field lines are read.
+/// How strictly field lines are parsed.
 enum FieldLineRules: Sendable {
   case strict
-  /// Blanks before a colon are moved behind it, as RFC 9112 5.1 demands for responses.
+  /// Blanks before a colon are removed, as RFC 9112 5.1 requires for responses.
   case response
-  /// What is tolerable in a request is repaired.
+  /// Errors that are tolerable in a request are repaired.
   case tolerant
-  /// As `response`, and what is tolerable in one is repaired.
+  /// As `response`; in addition, errors that are tolerable in a response are repaired.
   case tolerantResponse
 
   init(_ rules: ResponseRules) { self = rules == .tolerant ? .tolerantResponse : .response }
@@ -92,15 +92,15 @@ enum FieldLineRules: Sendable {
 }
 
 extension Span where Element == UInt8 {
-  /// Could some reader, after dropping or mapping characters, take a field of this name for one
-  /// that frames or routes the message? Only letters are looked at, so that no quote, blank,
-  /// bracket or underscore hides a name.
+  /// Whether a server that drops or maps characters could take this name for a framing or routing
+  /// field. Only letters are compared, so that quotes, blanks, brackets or underscores can't hide a
+  /// name.
   var looksLikeFraming: Bool {
     var letters = InlineArray<16, UInt8>(repeating: 0)
     var count = 0
     var length = WordMatch("contentlength")
     var coding = WordMatch("transferencoding")
-    // One pass, since a name may be as long as a head.
+    // A single pass, since a name may be as long as a head.
     for index in 0..<self.count {
       let letter = self[index].lowercased
       guard letter &- 0x61 < 26 else { continue }
@@ -121,15 +121,15 @@ extension Span where Element == UInt8 {
   }
 }
 
-/// Looks for a word among letters that come one by one. Its first letter must stand nowhere else in
-/// it: then a letter that doesn't match can begin the word anew, and none before it can.
+/// Searches for a word in a stream of letters. Its first letter must not occur again in the word:
+/// then, after a mismatch, a new match can only begin at the current letter.
 private struct WordMatch {
   private let word: StaticString
   private var matched = 0
 
   init(_ word: StaticString) { self.word = word }
 
-  /// True at the end of the word.
+  /// Returns true at the end of the word.
   mutating func take(_ letter: UInt8) -> Bool {
     if letter != word.bytes[matched] { matched = 0 }
     if letter == word.bytes[matched] { matched += 1 }

@@ -1,11 +1,11 @@
-// Why a peer's bytes were refused, or a peer given up, one case for each reason.
+// Why a peer's bytes were refused, or a connection was given up, one case per reason.
 //
-// An error of the connection ends it with GOAWAY, since its state is no longer known to both sides
-// (RFC 9113 5.4.1). An error of a stream resets that stream and no other (5.4.2); so does every
-// malformed message (8.1.1), in both directions.
+// A connection error ends the connection with GOAWAY, since both sides may no longer agree on its
+// state (RFC 9113 5.4.1). A stream error resets only that stream (5.4.2); so does every malformed
+// message (8.1.1), in both directions.
 
 public enum HTTP2Error: UInt8, Error, Equatable, Sendable, CaseIterable {
-  // MARK: The connection ends
+  // MARK: Connection errors
 
   // Preface and frames (RFC 9113 3.4, 4, 5.1, 6).
   case badPreface, firstFrameNotSettings, frameTooLarge, badFrameSize, badPadding
@@ -16,14 +16,14 @@ public enum HTTP2Error: UInt8, Error, Equatable, Sendable, CaseIterable {
   case connectionWindowExceeded, risingGoAway
   // Field compression (RFC 7541).
   case truncatedFieldBlock, badHPACKInteger, badHPACKIndex, badHuffman, badTableSizeUpdate
-  // More than a limit allows (RFC 9113 10.5).
+  // A limit was exceeded (RFC 9113 10.5).
   case tooManyContinuations, fieldBlockTooLarge, fieldListBomb, resetFlood, causedResetFlood
   case refusalFlood, settingsFlood, pingFlood, priorityFlood, emptyDataFlood, windowUpdateFlood
   case unknownFrameFlood, closedStreamFlood, controlBacklog
   // Deadlines.
   case settingsTimeout, frameTimeout, pingTimeout
 
-  // MARK: The stream ends
+  // MARK: Stream errors
 
   // Streams (RFC 9113 5.1, 6.9).
   case frameOnClosedStream, streamWindowOverflow, streamWindowExceeded, zeroStreamIncrement
@@ -40,13 +40,13 @@ public enum HTTP2Error: UInt8, Error, Equatable, Sendable, CaseIterable {
   case trailersWithoutEnd, interimWithEnd, dataBeforeHead, tooManyInterims
   // Heads over a limit, which are answered with a status.
   case fieldListTooLarge, tooManyFields, targetTooLong
-  // Of our own messages: they are not sent.
+  // Errors in messages of our own, which are not sent.
   case unsendableStatus, unsendableHead, headTooLargeForPeer
 
-  /// The whole connection ends, not a stream of it.
+  /// Whether the error ends the whole connection and not just a stream.
   public var isOfConnection: Bool { rawValue < HTTP2Error.frameOnClosedStream.rawValue }
 
-  /// What the peer is told.
+  /// The error code that the peer gets.
   public var code: ErrorCode {
     switch self {
     case .frameTooLarge, .badFrameSize: .frameSizeError
@@ -72,8 +72,8 @@ public enum HTTP2Error: UInt8, Error, Equatable, Sendable, CaseIterable {
     }
   }
 
-  /// How a request of this kind is answered, where it is answered at all. A response of this kind
-  /// is a bad gateway (502) to the client, whatever the reason.
+  /// The status of the answer to such a request, if there is one. For such a response the client
+  /// gets 502, whatever the reason.
   public var status: UInt16 {
     switch self {
     case .targetTooLong: 414

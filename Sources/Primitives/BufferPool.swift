@@ -1,20 +1,21 @@
-// The worker's stock of buffers, last in, first out, so that the hot block stays in the cache.
+// A worker's pool of free buffers, last in, first out, so that recently used blocks are still in
+// the cache.
 //
-// Two sizes: large blocks move data, small ones hold what a stalled or slow peer has left over.
-// The pool never refuses; how many buffers may be out is bounded by the connection limit and by
-// what each connection may hold.
+// There are two sizes: large blocks move data, small ones hold what remains for a stalled or slow
+// peer. The pool never refuses a buffer. The connection limit, and the limit of each connection,
+// bound how many are in use.
 
 /// Lends buffers of two sizes and takes them back.
 public struct BufferPool: ~Copyable {
   /// 64 KiB for one receive, plus room for a head or for TLS record overhead around it.
   public static let largeByteCount = 68 * 1024
-  /// A page: most heads fit, and 10,000 slow senders cost 40 MB.
+  /// One page: most heads fit, and 10,000 slow senders cost 40 MB.
   public static let smallByteCount = 4 * 1024
 
   private var large = Stack<ByteBuffer>(capacity: retainedMax)
   private var small = Stack<ByteBuffer>(capacity: retainedMax)
 
-  /// The most blocks of one size that are kept for later; beyond it they are freed.
+  /// The most free blocks of one size; further ones are deallocated.
   private static let retainedMax = 1024
 
   public init() {}
@@ -27,14 +28,14 @@ public struct BufferPool: ~Copyable {
     small.pop() ?? ByteBuffer(capacity: Self.smallByteCount)
   }
 
-  /// Frees what is kept for later.
+  /// Deallocates all free blocks.
   public mutating func trim() {
     large = Stack(capacity: Self.retainedMax)
     small = Stack(capacity: Self.retainedMax)
   }
 
-  /// Takes a buffer back and forgets what it holds, so that no byte of one connection reaches the
-  /// next; one of a foreign size is freed.
+  /// Takes a buffer back and empties it, so that no byte of one connection reaches another. A
+  /// buffer of another size is deallocated.
   public mutating func give(_ buffer: consuming ByteBuffer) {
     buffer.removeAll()
     if buffer.capacity == Self.largeByteCount {
@@ -44,8 +45,8 @@ public struct BufferPool: ~Copyable {
     }
   }
 
-  /// Gives `buffer`'s storage back if it is empty; shrinks a nearly empty large one to a small one.
-  /// Called when a connection comes to rest, so that idle connections hold no block.
+  /// Takes the storage of `buffer` if it is empty, and replaces a nearly empty large block by a
+  /// small one. Call it when a connection becomes idle, so that idle connections hold no block.
   public mutating func settle(_ buffer: inout ByteBuffer) {
     if !buffer.hasStorage { return }
     if buffer.isEmpty {
@@ -60,7 +61,7 @@ public struct BufferPool: ~Copyable {
     }
   }
 
-  /// Gives `buffer` storage of a large block, keeping its bytes.
+  /// Moves the content of `buffer` to a large block.
   public mutating func enlarge(_ buffer: inout ByteBuffer) {
     if buffer.capacity >= Self.largeByteCount { return }
     var out = takeLarge()

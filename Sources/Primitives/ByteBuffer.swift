@@ -1,19 +1,19 @@
-// A block of memory with a readable middle: bytes are appended behind it and taken off its front.
+// A block of memory with a readable range: bytes are appended at its end and removed at its front.
 //
-// This file and Slab.swift hold the only raw pointers of the pure world. Every access is checked
-// against the readable or the free range, so that a wrong count traps here instead of reading a
-// neighbour's bytes. A buffer without storage is a valid, empty one and costs nothing to keep.
+// The pure targets have raw pointers only here and in ByteRing.swift, Slab.swift and Stack.swift.
+// Every access is checked against the readable or the free range, so a wrong count traps here and
+// doesn't read other bytes. A buffer without storage is valid and empty, and costs nothing.
 
 /// An owned, growable byte queue.
 @safe public struct ByteBuffer: ~Copyable, @unchecked Sendable {
   // Sendable because it is the sole owner of its memory and can't be copied.
-  // Inlinable throughout: a head is some hundred small appends, and calls across targets were a
+  // Everything is inlinable: a head is some hundred small appends, and calls across targets took a
   // third of the user time of a request.
   @usableFromInline internal var base: UnsafeMutablePointer<UInt8>?
   public internal(set) var capacity: Int
   /// Offset of the first readable byte.
   @usableFromInline internal var start: Int
-  /// Offset behind the last readable byte.
+  /// Offset after the last readable byte.
   @usableFromInline internal var end: Int
 
   public init() {
@@ -37,7 +37,7 @@
   public var count: Int { end - start }
   @inlinable
   public var isEmpty: Bool { end == start }
-  /// Room behind the readable bytes, without moving them.
+  /// Free bytes after the readable ones, without moving them.
   @inlinable
   public var freeCount: Int { capacity - end }
   @inlinable
@@ -54,7 +54,7 @@
     }
   }
 
-  /// The readable bytes, to be changed in place.
+  /// The readable bytes, for changes in place.
   public var mutableBytes: MutableSpan<UInt8> {
     @_lifetime(&self)
     mutating get {
@@ -64,7 +64,7 @@
     }
   }
 
-  /// Takes `count` bytes off the front.
+  /// Removes `count` bytes at the front.
   @inlinable
   public mutating func consume(_ count: Int) {
     precondition(count >= 0 && count <= end - start, "consuming more than is there")
@@ -81,14 +81,14 @@
     end = 0
   }
 
-  /// Drops bytes from the end until `count` are left.
+  /// Removes bytes at the end until `count` are left.
   public mutating func truncate(to count: Int) {
     precondition(count >= 0 && count <= end - start)
     end = start + count
   }
 
-  /// Makes room for `count` more bytes behind the readable ones: by moving them to the front if
-  /// that is enough, else by moving them to a block of at least twice the size.
+  /// Makes room for `count` more bytes after the readable ones: moves them to the front if that is
+  /// enough, else to a block of at least twice the size.
   @inlinable @inline(__always)
   public mutating func reserve(_ count: Int) {
     if capacity - end < count { makeRoom(count) }
@@ -118,7 +118,7 @@
   @inlinable @inline(__always)
   public mutating func append(_ byte: UInt8) {
     if end == capacity { reserve(1) }
-    // Not nil: reserve leaves room for one byte.
+    // Not nil: `reserve` leaves room for one byte.
     unsafe base.unsafelyUnwrapped[end] = byte
     end += 1
   }
@@ -128,7 +128,7 @@
     if count == 0 { return }
     reserve(count)
     unsafe source.withUnsafeBytes { pointer in
-      // Neither is nil: both spans hold at least one byte.
+      // Neither is nil: both spans contain at least one byte.
       unsafe Self.copy(
         pointer.baseAddress.unsafelyUnwrapped, to: .init(base.unsafelyUnwrapped + end), count)
     }
@@ -136,7 +136,7 @@
   }
 
   /// Most pieces of a head are shorter than two vectors, and then a call of memcpy costs more than
-  /// the copying: two loads and two stores do, which may overlap.
+  /// the copying. Two loads and two stores, which may overlap, are enough.
   @unsafe @inline(__always)
   private static func copy(
     _ source: UnsafeRawPointer, to target: UnsafeMutableRawPointer, _ count: Int
@@ -157,7 +157,8 @@
     }
   }
 
-  /// Copies the first and the last bytes of `count`, which are all if a word holds half of them.
+  /// Copies the first and the last word. If two words are at least `count` bytes, that is
+  /// everything.
   @unsafe @inline(__always)
   private static func copyEnds<Word: BitwiseCopyable>(
     _ type: Word.Type, _ source: UnsafeRawPointer, to target: UnsafeMutableRawPointer, _ count: Int
@@ -169,18 +170,18 @@
     unsafe target.storeBytes(of: tail, toByteOffset: last, as: type)
   }
 
-  /// Appends bytes of another buffer. Where a span's lifetime would get in the way.
+  /// Appends the bytes of another buffer, when the lifetime of a span would be a problem.
   @inlinable
   public mutating func append(_ source: borrowing ByteBuffer, _ range: Range<Int>) {
     append(source.bytes.extracting(range))
   }
 
-  /// Appends some of the readable bytes once more.
+  /// Appends a copy of some of the readable bytes.
   public mutating func appendOwn(_ range: Range<Int>) {
     precondition(range.lowerBound >= 0 && range.upperBound <= count)
     if range.isEmpty { return }
     reserve(range.count)
-    // Not nil: there are readable bytes. They don't overlap the free room behind them.
+    // Not nil: there are readable bytes. They don't overlap the free space after them.
     let base = unsafe base.unsafelyUnwrapped
     unsafe (base + end).update(from: base + start + range.lowerBound, count: range.count)
     end += range.count
@@ -194,7 +195,7 @@
     }
   }
 
-  // With a literal, whose length is known, this comes down to a few moves.
+  // For a literal, whose length is known, this compiles to a few moves.
   @inlinable @inline(__always)
   public mutating func append(_ text: StaticString) {
     let count = text.utf8CodeUnitCount
@@ -204,15 +205,15 @@
     end += count
   }
 
-  /// For start-up, tests and rare messages. It has a label so that a literal, which would rather be
-  /// a String, is taken for a StaticString on the request path.
+  /// For start-up, tests and rare messages. The label keeps literals on the request path from
+  /// becoming Strings instead of StaticStrings.
   public mutating func append(string text: String) {
     for byte in text.utf8 { append(byte) }
   }
 
-  /// Appends `value` in decimal, with leading zeros up to `digits`, which are at most three.
+  /// Appends `value` in decimal, with leading zeros up to `digits`, which is at most three.
   public mutating func append(decimal value: UInt64, digits: Int = 1) {
-    // Octets of addresses, statuses, and most of what else is written.
+    // Octets of addresses, statuses, and most other numbers.
     if value < 1000 { return append(small: UInt32(truncatingIfNeeded: value), digits: digits) }
     var digits = InlineArray<20, UInt8>(repeating: 0)
     var position = 20
@@ -225,8 +226,8 @@
     append(digits.span.extracting(position..<20))
   }
 
-  /// Appends a number below 1000: all three digits at once, and the leading zeros shifted out that
-  /// aren't wanted.
+  /// Appends a number below 1000: computes all three digits at once, then shifts out unwanted
+  /// leading zeros.
   mutating func append(small value: UInt32, digits: Int = 1) {
     let word = 0x30_3030 | value / 100 | (value / 10 % 10) << 8 | (value % 10) << 16
     let count = max(value < 10 ? 1 : value < 100 ? 2 : 3, digits)
@@ -260,21 +261,21 @@
     store(Self.hexadecimalDigits(UInt32(truncatingIfNeeded: value)), count: 8)
   }
 
-  /// The eight digits of `value`, the most significant in the lowest byte: its half-bytes are
-  /// spread over eight bytes, and then all become characters at once.
+  /// The eight digits of `value`, the most significant in the lowest byte: the half-bytes are
+  /// spread over eight bytes, and then converted to characters at once.
   private static func hexadecimalDigits(_ value: UInt32) -> UInt64 {
     var spread = UInt64(value)
     spread = (spread | spread << 16) & 0x0000_FFFF_0000_FFFF
     spread = (spread | spread << 8) & 0x00FF_00FF_00FF_00FF
     spread = (spread | spread << 4) & 0x0F0F_0F0F_0F0F_0F0F
-    // One in each byte that is above 9: a letter, which lies 0x27 behind where a digit would.
+    // One in each byte above 9. These are letters, 0x27 after the character that a digit would get.
     let letters = (spread &+ 0x0606_0606_0606_0606) >> 4 & 0x0101_0101_0101_0101
     return (spread &+ 0x3030_3030_3030_3030 &+ letters &* 0x27).byteSwapped
   }
 
-  /// Lets `body` write into the free room behind the readable bytes; what it appended becomes
-  /// readable, at most `limit` bytes. Call `reserve` first: the room is never grown here. Nothing
-  /// is added on a throw.
+  /// Lets `body` write into the free space after the readable bytes, at most `limit` bytes. What it
+  /// has written becomes readable. Call `reserve` first: the buffer doesn't grow here. If `body`
+  /// throws, nothing is added.
   @inlinable @inline(__always)
   public mutating func fill<Result, Failure: Error>(
     upTo limit: Int = .max, _ body: (inout OutputSpan<UInt8>) throws(Failure) -> Result
@@ -292,14 +293,14 @@
     return result
   }
 
-  /// A valid address for empty spans, since a span of a buffer without storage needs one too.
+  /// A valid address for empty spans, since the span of a buffer without storage also needs one.
   @usableFromInline
   nonisolated(unsafe) internal static let nowhere =
     UnsafeMutablePointer<UInt8>.allocate(capacity: 1)
 }
 
 extension String {
-  /// The readable bytes as text, with what isn't UTF-8 replaced. For logs, tests and messages.
+  /// The readable bytes as text; invalid UTF-8 is replaced. For logs, tests and messages.
   public init(decoding buffer: borrowing ByteBuffer) {
     self.init(decoding: buffer.bytes)
   }

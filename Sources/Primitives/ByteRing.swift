@@ -1,15 +1,15 @@
 // Lines from one thread to another without a lock: a ring of bytes with two counters.
 //
 // One thread appends, one other thread takes. Each counter has one writer and only grows, so
-// `written - taken` is what is readable, and a release store by one side that is acquired by the
-// other hands over the bytes between. A line goes in whole or not at all, so whoever has taken all
-// that was there at some moment stands between two lines.
+// `written - taken` bytes are readable. A release store by one side and an acquiring load by the
+// other hand over the bytes between. A line is appended completely or not at all, so a reader that
+// has taken everything is always between two lines.
 
 import Synchronization
 
-/// A bounded byte queue between one appending and one taking thread.
+/// A bounded byte queue from one thread to another.
 @safe public final class ByteRing: @unchecked Sendable {
-  // Sendable because the two sides touch disjoint parts of the memory, as the counters say.
+  // Sendable because the counters keep both sides in disjoint parts of the memory.
   private let base: UnsafeMutablePointer<UInt8>
   public let capacity: Int
   private let written = Atomic<Int>(0)
@@ -24,7 +24,8 @@ import Synchronization
 
   deinit { unsafe base.deallocate() }
 
-  /// Appends all of `line`, or nothing and returns false when there isn't enough room. One thread.
+  /// Appends all of `line`. If there isn't enough room, it appends nothing and returns false. Call
+  /// it from one thread only.
   public func append(_ line: Span<UInt8>) -> Bool {
     let end = written.load(ordering: .relaxed)
     let room = capacity - (end &- taken.load(ordering: .acquiring))
@@ -47,8 +48,9 @@ import Synchronization
     written.load(ordering: .acquiring) &- taken.load(ordering: .acquiring)
   }
 
-  /// Shows `body` the oldest bytes, as many as lie in one piece and `limit` at the most, and takes
-  /// as many of them as it returns; none on a throw. One thread, another than that which appends.
+  /// Passes the oldest bytes to `body`, as many as are contiguous and at most `limit`. Removes as
+  /// many as `body` returns; none if it throws. Call it from one thread only, and not from the one
+  /// that appends.
   @discardableResult
   public func take<Failure: Error>(
     atMost limit: Int, _ body: (Span<UInt8>) throws(Failure) -> Int

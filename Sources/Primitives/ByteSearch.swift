@@ -1,8 +1,8 @@
-// Searching bytes sixteen at a time, and reading a literal as bytes.
+// Searches bytes sixteen at a time, and reads literals as bytes.
 //
-// The pure targets walk over spans byte by byte where a table decides about each byte. Where long
-// stretches hold nothing of interest (field values, targets), they jump from one interesting byte
-// to the next with the searches below. Loads are unaligned and stay within the checked range.
+// The pure targets scan spans byte by byte if a table decides about each byte. In long stretches of
+// ordinary bytes (field values, targets) they jump to the next special byte with the searches
+// below. Loads are unaligned and stay within the checked range.
 
 extension Span where Element == UInt8 {
   /// The position of the first control (0x00-0x1F or 0x7F) in `range`, or the end of `range`.
@@ -43,8 +43,8 @@ extension Span where Element == UInt8 {
     return range.upperBound
   }
 
-  /// The position of the first byte in `range` that a JSON string doesn't hold as it is (RFC 8259
-  /// section 7), or that isn't ASCII, or the end of `range`.
+  /// The position of the first byte in `range` that must be escaped in a JSON string (RFC 8259
+  /// section 7) or that isn't ASCII, or the end of `range`.
   @inlinable @inline(__always)
   public func firstNotPlain(in range: Range<Int>) -> Int {
     var index = range.lowerBound
@@ -96,7 +96,7 @@ extension Span where Element == UInt8 {
 
   @inlinable @inline(__always)
   internal func firstTrue(_ mask: SIMDMask<SIMD16<Int8>>) -> Int? {
-    // A lane of a mask is 0x00 or 0xFF, so the lowest set bit lies in the first lane that is true.
+    // A lane of a mask is 0x00 or 0xFF, so the lowest set bit is in the first lane that is true.
     let halves = unsafe unsafeBitCast(mask, to: SIMD2<UInt64>.self)
     if halves[0] != 0 { return halves[0].trailingZeroBitCount / 8 }
     if halves[1] != 0 { return 8 + halves[1].trailingZeroBitCount / 8 }
@@ -105,7 +105,7 @@ extension Span where Element == UInt8 {
 }
 
 extension StaticString {
-  /// The bytes of the literal, which live as long as the program.
+  /// The bytes of the literal, which are valid as long as the program runs.
   public var bytes: Span<UInt8> {
     @_lifetime(immortal)
     get {

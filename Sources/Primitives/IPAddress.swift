@@ -1,13 +1,13 @@
-// IP addresses and socket addresses as values, parsed and printed without the C library, because
-// the pure targets need them: trusted proxies, ip-hash, forwarding fields, configuration.
+// IP addresses and socket addresses as values, parsed and printed without the C library. The pure
+// targets need them for trusted proxies, ip-hash, forwarding fields and configuration.
 //
-// Parsing is strict: four decimal parts without leading zeros, RFC 4291 text for IPv6, and no zone
+// Parsing is strict: four decimal parts without leading zeros, RFC 4291 text for IPv6, no zone
 // index. Printing follows RFC 5952.
 
-/// An IPv4 or IPv6 address. An IPv4-mapped IPv6 address (::ffff:a.b.c.d) is turned into the IPv4
-/// address at creation, so that one client never has two identities.
+/// An IPv4 or IPv6 address. An IPv4-mapped IPv6 address (::ffff:a.b.c.d) becomes the IPv4 address
+/// when it is created, so that a client never has two identities.
 public struct IPAddress: Hashable, Sendable {
-  /// The address as IPv6, most significant half first; IPv4 lies in ::ffff:0:0/96.
+  /// The address as IPv6, most significant half first; IPv4 addresses are in ::ffff:0:0/96.
   public let high: UInt64
   public let low: UInt64
 
@@ -31,7 +31,7 @@ public struct IPAddress: Hashable, Sendable {
   public static let anyV4 = IPAddress(v4: 0)
   public static let anyV6 = IPAddress(high: 0, low: 0)
 
-  /// Reads `text` such as `192.0.2.1` or `2001:db8::1`; nil when it is anything else.
+  /// Parses `text` such as `192.0.2.1` or `2001:db8::1`; nil when it is anything else.
   public init?(_ text: Span<UInt8>) {
     if let address = Self.parseV4(text, 0..<text.count) {
       self.init(v4: address)
@@ -75,7 +75,7 @@ public struct IPAddress: Hashable, Sendable {
   private static func parseV6(_ text: Span<UInt8>) -> (high: UInt64, low: UInt64)? {
     var groups = InlineArray<8, UInt16>(repeating: 0)
     var filled = 0
-    /// Where `::` stands among the groups.
+    /// The position of `::` among the groups.
     var gap: Int? = nil
     var index = 0
     let count = text.count
@@ -190,7 +190,7 @@ extension IPAddress: CustomStringConvertible {
   }
 }
 
-/// A block of addresses in CIDR notation, such as `10.0.0.0/8`; a lone address is its own block.
+/// A block of addresses in CIDR notation, such as `10.0.0.0/8`. A single address is a block of one.
 public struct AddressRange: Hashable, Sendable {
   private let high: UInt64
   private let low: UInt64
@@ -198,8 +198,8 @@ public struct AddressRange: Hashable, Sendable {
   private let lowMask: UInt64
   private let isV4: Bool
 
-  /// Nil when the text isn't an address, or the length is out of range (0-32, 0-128), or bits
-  /// behind the prefix are set, which is nearly always a mistake.
+  /// Nil when the text isn't an address, when the length is out of range (0-32, 0-128), or when
+  /// bits after the prefix are set, which is nearly always a mistake.
   public init?(_ text: String) {
     let parts = text.split(separator: "/", omittingEmptySubsequences: false)
     guard parts.count <= 2, let first = parts.first, let address = IPAddress(String(first)) else {
@@ -221,24 +221,24 @@ public struct AddressRange: Hashable, Sendable {
     if high & highMask != high || low & lowMask != low { return nil }
   }
 
-  /// A range of IPv6 holds no IPv4 address, although ::/0 covers the mapped ones by its bits.
+  /// An IPv6 range contains no IPv4 address, although ::/0 includes the mapped ones by its bits.
   public func contains(_ address: IPAddress) -> Bool {
     address.high & highMask == high && address.low & lowMask == low && address.isV4 == isV4
   }
 }
 
 extension AddressRange: CustomStringConvertible {
-  /// CIDR notation, or the plain address when the block holds only one.
+  /// CIDR notation, or the plain address if the block contains only one.
   public var description: String {
     let address = IPAddress(high: high, low: low)
     let length = highMask.nonzeroBitCount + lowMask.nonzeroBitCount
     if length == 128 { return "\(address)" }
-    // A short prefix over zeros alone, as in ::/0, is IPv6 although some of its addresses are IPv4.
+    // A short prefix over zeros, as in ::/0, is IPv6 although some of its addresses are IPv4.
     return address.isV4 && length >= 96 ? "\(address)/\(length - 96)" : "\(address)/\(length)"
   }
 }
 
-/// Where a socket listens or connects to.
+/// The address on which a socket listens or to which it connects.
 public enum SocketAddress: Hashable, Sendable, CustomStringConvertible {
   case ip(IPAddress, port: UInt16)
   /// A Unix domain socket by path.
@@ -256,8 +256,8 @@ public enum SocketAddress: Hashable, Sendable, CustomStringConvertible {
     if case .ip(let address, _) = self { address } else { nil }
   }
 
-  /// Whether two sockets can't both listen, unless they share. Port 0 is never the same, since the
-  /// kernel chooses.
+  /// Whether two sockets with these addresses can't both listen, unless they share. Port 0 never
+  /// overlaps, since the kernel chooses the port.
   public func overlaps(_ other: SocketAddress) -> Bool {
     switch (self, other) {
     case (.ip(let first, let firstPort), .ip(let second, let secondPort)):

@@ -1,8 +1,8 @@
-// Time as the pure targets see it: a point on a monotonic clock and a span between two points.
+// Time in the pure targets: a point on a monotonic clock, and the span between two points.
 //
-// Nothing here reads a clock. The reactor samples one per loop turn and hands the value down, so
-// that a test can move time by assignment. Both types are one machine word of nanoseconds, where
-// the standard library's Duration takes two and divides by 10^18 to be read.
+// Nothing here reads a clock. The reactor reads it once per loop iteration and passes the value on,
+// so a test can set the time. Both types are one machine word of nanoseconds. The standard
+// library's Duration has two words, and has to be divided by 10^18.
 
 /// A point in time on the worker's monotonic clock, in nanoseconds since an unspecified origin.
 public struct Instant: Comparable, Hashable, Sendable {
@@ -10,7 +10,7 @@ public struct Instant: Comparable, Hashable, Sendable {
 
   public init(nanoseconds: UInt64) { self.nanoseconds = nanoseconds }
 
-  /// Later than any deadline that is ever set; stands for "never" where an Optional would cost.
+  /// Later than every real deadline. It means "never" where an Optional would cost too much.
   public static let never = Instant(nanoseconds: .max)
   public static let origin = Instant(nanoseconds: 0)
 
@@ -18,7 +18,7 @@ public struct Instant: Comparable, Hashable, Sendable {
     left.nanoseconds < right.nanoseconds
   }
 
-  /// Saturates at `never` instead of overflowing, because a time-out may be configured as huge.
+  /// Saturates at `never` instead of overflowing, because a configured timeout may be huge.
   public static func + (instant: Instant, span: TimeSpan) -> Instant {
     if span.nanoseconds < 0 {
       let (early, underflow) = instant.nanoseconds.subtractingReportingOverflow(
@@ -29,7 +29,7 @@ public struct Instant: Comparable, Hashable, Sendable {
     return overflow ? .never : Instant(nanoseconds: late)
   }
 
-  /// How long after `earlier` this instant lies; negative when it lies before.
+  /// The time from `earlier` to this instant; negative when this instant is earlier.
   public static func - (later: Instant, earlier: Instant) -> TimeSpan {
     later >= earlier
       ? TimeSpan(nanoseconds: Int64(clamping: later.nanoseconds - earlier.nanoseconds))
@@ -37,7 +37,7 @@ public struct Instant: Comparable, Hashable, Sendable {
   }
 }
 
-/// A length of time in nanoseconds; about 292 years at the most.
+/// A length of time in nanoseconds, at most about 292 years.
 public struct TimeSpan: Comparable, Hashable, Sendable {
   public var nanoseconds: Int64
 

@@ -1,7 +1,7 @@
-// First in, first out, over one array that is used again and again.
+// First in, first out, over one array that is reused.
 //
-// What was taken leaves a gap in front, which is closed up when it is the larger part, so that each
-// element is moved about once. The memory stays: in steady state nothing is allocated.
+// Taken elements leave a gap at the front. It is closed when it is the larger part, so each element
+// is moved about once. The memory is kept: in steady state nothing is allocated.
 
 /// A growable queue of small values.
 public struct Queue<Element> {

@@ -1,9 +1,9 @@
-// A small seeded generator, so that a run can be repeated from its seed.
+// A small generator with a seed, so that a run can be repeated from its seed.
 //
-// It spreads load and jitter and drives the simulation. It is not for secrets: those come from
+// It is for load spreading, jitter and the simulation. It is not for secrets: those come from
 // OpenSSL.
 
-/// xoshiro256**, seeded through SplitMix64 as its authors advise.
+/// xoshiro256**, seeded through SplitMix64 as its authors recommend.
 public struct RandomGenerator: RandomNumberGenerator, Sendable {
   private var state: (UInt64, UInt64, UInt64, UInt64)
 
@@ -29,7 +29,7 @@ public struct RandomGenerator: RandomNumberGenerator, Sendable {
     return result
   }
 
-  /// A number below `bound`, which must be positive; the bias of at most bound / 2^64 is harmless.
+  /// A number below `bound`, which must be positive. The bias of at most bound / 2^64 is harmless.
   public mutating func next(below bound: Int) -> Int {
     Int(next().multipliedFullWidth(by: UInt64(bound)).high)
   }
@@ -40,7 +40,7 @@ public struct RandomGenerator: RandomNumberGenerator, Sendable {
   }
 }
 
-/// The finaliser of SplitMix64: turns close inputs into far outputs; also good as a cheap hash.
+/// The finaliser of SplitMix64: similar inputs have very different outputs. Also a cheap hash.
 public func mix(_ value: UInt64) -> UInt64 {
   var mixed = value
   mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9

@@ -1,14 +1,15 @@
-// Connections, exchanges and the like live here: one block of slots, reached by handles.
+// Storage for connections, exchanges and the like: one block of slots, accessed by handles.
 //
-// A handle names a slot and the generation of its tenant. Events, timers and other objects keep
-// handles, never references, so a late event for a connection that is gone finds nobody instead of
-// the slot's next tenant. Growing moves the slots; nobody holds an address.
+// A handle contains a slot number and the generation of the slot's element. Events, timers and
+// other objects store handles and no references, so a late event for a closed connection finds no
+// element, and not the slot's next one. Growing moves the elements, so addresses must not be
+// stored.
 
-/// Names one tenant of one slot of a `Slab`. It fits in 56 bits, so that the reactor can pack it
-/// together with a kind into the 64 bits that epoll hands back.
+/// Identifies one element of a `Slab`. It fits into 56 bits, so that the reactor can pack it
+/// together with a kind into the 64 bits that epoll returns.
 public struct Handle: Hashable, Sendable {
   public let index: UInt32
-  /// Odd while the slot is taken; only the low 24 bits are kept.
+  /// Odd while the slot is in use; only the low 24 bits are stored.
   public let generation: UInt32
 
   public init(index: UInt32, generation: UInt32) {
@@ -24,7 +25,7 @@ public struct Handle: Hashable, Sendable {
 
   public var packed: UInt64 { UInt64(index) | UInt64(generation) << 32 }
 
-  /// Names nobody, in any slab.
+  /// Matches no element in any slab.
   public static let none = Handle(index: .max, generation: 0)
 }
 
@@ -36,7 +37,7 @@ public struct Handle: Hashable, Sendable {
   /// Slots below this one have been used at least once.
   @usableFromInline internal var usedCount = 0
   @usableFromInline internal var free: [UInt32] = []
-  /// How many slots are taken.
+  /// How many slots are in use.
   @usableFromInline internal var takenCount = 0
   @inlinable public var count: Int { takenCount }
 
@@ -74,13 +75,13 @@ public struct Handle: Hashable, Sendable {
     return Handle(index: UInt32(slot), generation: generation)
   }
 
-  /// The handle that the next `insert` will return, for whoever must be told before.
+  /// The handle that the next `insert` will return, for code that needs it before.
   public var nextHandle: Handle {
     guard let slot = free.last else { return Handle(index: UInt32(usedCount), generation: 1) }
     return Handle(index: slot, generation: unsafe generations[Int(slot)] &+ 1)
   }
 
-  /// Empties the slot and hands its tenant out. The handle must be live.
+  /// Removes and returns the element. The handle must be live.
   @discardableResult
   public mutating func remove(_ handle: Handle) -> Element {
     precondition(contains(handle), "removing a tenant that is gone")
@@ -88,7 +89,7 @@ public struct Handle: Hashable, Sendable {
     return unsafe (elements + Int(handle.index)).move()
   }
 
-  /// Empties the slot and ends its tenant there. The handle must be live.
+  /// Removes and destroys the element. The handle must be live.
   public mutating func drop(_ handle: Handle) {
     precondition(contains(handle), "removing a tenant that is gone")
     vacate(handle)
@@ -109,8 +110,7 @@ public struct Handle: Hashable, Sendable {
     return unsafe generations[slot] == handle.generation
   }
 
-  /// The tenant that `handle` names, which must be live: ask `contains` about a handle that may
-  /// have outlived it.
+  /// The element of `handle`, which must be live. Call `contains` first if the element may be gone.
   public subscript(handle: Handle) -> Element {
     @inlinable @inline(__always)
     _read {
@@ -124,10 +124,10 @@ public struct Handle: Hashable, Sendable {
     }
   }
 
-  /// Slots below this number may be taken; with `handle(at:)` it walks over all tenants.
+  /// Slots below this number may be in use; with `handle(at:)` this iterates over all elements.
   public var slotCount: Int { usedCount }
 
-  /// The handle of the tenant of slot `slot`, or nil when it is free.
+  /// The handle of the element in `slot`, or nil when the slot is free.
   public func handle(at slot: Int) -> Handle? {
     precondition(slot >= 0 && slot < usedCount)
     let generation = unsafe generations[slot]

@@ -1,4 +1,4 @@
-// A bounded stack for values that can't be copied, which the standard library's Array can't hold.
+// A bounded stack for values that can't be copied, which the standard library's Array can't store.
 
 /// A last-in, first-out store of at most `capacity` elements.
 @safe public struct Stack<Element: ~Copyable>: ~Copyable {
@@ -16,7 +16,7 @@
     unsafe base.deallocate()
   }
 
-  /// Keeps `element`, or destroys it when the stack is full.
+  /// Stores `element`, or destroys it when the stack is full.
   public mutating func push(_ element: consuming Element) {
     if count == capacity { return }
     unsafe (base + count).initialize(to: element)

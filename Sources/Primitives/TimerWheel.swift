@@ -1,11 +1,11 @@
-// Deadlines for very many objects, most of which never come due.
+// Deadlines for very many objects, most of which never expire.
 //
-// A hashed hierarchical wheel (Varghese and Lauck, 1987): four levels of 64 slots, a tick of
-// 4 ms, so the innermost level reaches 256 ms and the outermost about 18 hours; later deadlines
-// are clamped into the last slot and cascade again. Scheduling and cancelling cost O(1) and
-// allocate only when the wheel grows. A deadline fires at most one tick late and never early.
+// A hashed hierarchical wheel (Varghese and Lauck, 1987): four levels of 64 slots and a tick of 4
+// ms, so the innermost level covers 256 ms and the outermost about 18 hours. Later deadlines go
+// into the last slot and cascade again. Scheduling and cancelling are O(1) and allocate only when
+// the wheel grows. A deadline fires at most one tick late and never early.
 
-/// Names one scheduled entry of a `TimerWheel`.
+/// Identifies a scheduled entry of a `TimerWheel`.
 public struct TimerID: Equatable, Sendable {
   fileprivate var node: Int32
   public static let none = TimerID(node: -1)
@@ -23,7 +23,7 @@ public struct TimerWheel: ~Copyable {
     var next: Int32
     /// -1 while the node is free.
     var slot: Int32
-    /// The tick at which it is due, rounded up.
+    /// The tick at which it fires, rounded up.
     var due: UInt64
     var payload: UInt64
   }
@@ -63,14 +63,14 @@ public struct TimerWheel: ~Copyable {
     link(timer.node)
   }
 
-  /// Takes an entry out. It must not have fired.
+  /// Removes an entry. It must not have fired.
   public mutating func cancel(_ timer: TimerID) {
     unlink(timer.node)
     release(timer.node)
   }
 
-  /// Advances to `now`, and takes out and returns the payload of one entry that is due; nil when
-  /// none is left. Call it until it returns nil.
+  /// Advances to `now`, and removes and returns the payload of one expired entry; nil when none is
+  /// left. Call it until it returns nil.
   public mutating func next(at now: Instant) -> UInt64? {
     let target = now.nanoseconds / Self.tick
     while true {
@@ -80,7 +80,7 @@ public struct TimerWheel: ~Copyable {
         unlink(head)
         let node = nodes[Int(head)]
         if node.due > current {
-          // Can only be one that was clamped, or scheduled a full turn ahead: it moves on.
+          // This entry was clamped, or scheduled a full turn ahead: it moves on.
           link(head)
           continue
         }
@@ -96,8 +96,8 @@ public struct TimerWheel: ~Copyable {
     }
   }
 
-  /// When `next` should be called again, or nil with nothing scheduled. It may be early (when an
-  /// outer level has to be cascaded), never late.
+  /// When to call `next` again, or nil when nothing is scheduled. It may be early (when an outer
+  /// level has to be cascaded), never late.
   public var nextDeadline: Instant? {
     if count == 0 { return nil }
     var earliest = UInt64.max
@@ -106,7 +106,7 @@ public struct TimerWheel: ~Copyable {
       let position = (current >> shift) & UInt64(Self.slotCount - 1)
       let rotated = Self.rotateRight(occupied[level], by: position)
       var distance = UInt64(rotated.trailingZeroBitCount)
-      // On outer levels the current slot was already cascaded, so it means a full turn.
+      // On outer levels the current slot is already cascaded, so it means a full turn.
       if level > 0 && distance == 0 {
         let rest = rotated & ~1
         distance = rest == 0 ? UInt64(Self.slotCount) : UInt64(rest.trailingZeroBitCount)
@@ -117,7 +117,7 @@ public struct TimerWheel: ~Copyable {
     return Instant(nanoseconds: earliest.multipliedReportingOverflow(by: Self.tick).partialValue)
   }
 
-  /// Steps to the next tick at which something may be due, cascading outer levels on the way.
+  /// Steps to the next tick at which something may expire, and cascades outer levels on the way.
   private mutating func advance(upTo target: UInt64) {
     let mask = UInt64(Self.slotCount - 1)
     // Skip empty innermost slots up to the end of this turn of the innermost level.

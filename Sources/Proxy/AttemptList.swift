@@ -1,7 +1,7 @@
-// The attempts of one exchange, for the log: which member, how long, how it ended.
+// The attempts of one exchange, for the log: which backend, how long, and the result.
 //
-// The last one is kept inline, because an exchange must not allocate as long as nothing goes wrong.
-// A redial after a stale connection is an entry of its own and doesn't count against max-attempts.
+// The last attempt is stored inline, because an exchange must not allocate while nothing fails. A
+// new connection after a stale one is a separate entry and doesn't count against max-attempts.
 
 public import Balancing
 public import Primitives
@@ -12,7 +12,7 @@ public struct Attempt: Sendable {
     case succeeded
     case failed(FailureCause)
     case clientAborted
-    /// Nobody wanted its answer any more: the request turned out to be refused.
+    /// The response was no longer needed, since the request turned out to be invalid.
     case abandoned
 
     public var name: StaticString {
@@ -29,7 +29,7 @@ public struct Attempt: Sendable {
   /// The backend's id.
   public var backend: Int
   public var isReused: Bool
-  /// Nobody was healthy, and the pool fails open.
+  /// No member was healthy, and the pool fails open.
   public var isFailOpen = false
   public var startedAt: Instant
   public var duration = TimeSpan.zero
@@ -47,20 +47,20 @@ public struct Attempt: Sendable {
 public struct AttemptList: Sendable {
   private var earlier: [Attempt] = []
   public private(set) var last: Attempt?
-  /// Those that count against max-attempts.
+  /// The number of attempts that count against max-attempts.
   public private(set) var countedCount = 0
 
   public init() {}
 
   public var count: Int { last == nil ? 0 : earlier.count + 1 }
 
-  /// In the order in which they were made; `index` is below `count`.
+  /// In chronological order; `index` is below `count`.
   public subscript(index: Int) -> Attempt {
     if index == earlier.count, let last { return last }
     return earlier[index]
   }
 
-  /// Was the backend of the last attempt already tried over a new connection?
+  /// Whether the backend of the last attempt was already tried over a new connection.
   var lastBackendHadFreshConnection: Bool {
     guard let last else { return false }
     return !last.isReused || earlier.contains { $0.backend == last.backend && !$0.isReused }
@@ -72,7 +72,7 @@ public struct AttemptList: Sendable {
     countedCount += 1
   }
 
-  /// Ends the attempt that is under way; one that has ended already keeps its result.
+  /// Ends the current attempt; one that has already ended keeps its result.
   mutating func endLast(_ result: Attempt.Result, at now: Instant) {
     guard let startedAt = last?.startedAt, last?.result == .pending else { return }
     last?.result = result
@@ -81,6 +81,6 @@ public struct AttemptList: Sendable {
 
   mutating func noteStatus(_ status: UInt16) { last?.status = status }
 
-  /// The last attempt met a pooled connection that was closed already, and doesn't count.
+  /// Don't count the last attempt: its pooled connection was already closed.
   mutating func forgiveLast() { countedCount -= 1 }
 }

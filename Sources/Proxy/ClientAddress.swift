@@ -1,21 +1,21 @@
-// Who the client is, and whether it came by TLS, when there may be proxies in front of us.
+// The client's address, and whether the client uses TLS, when there may be proxies in front of
+// Martlet.
 //
-// A forwarding field is only as true as whoever wrote it. So it is read from its end, which our
-// own peer wrote, towards its beginning, and only as long as each address is a trusted proxy: the
-// first one that isn't is the client. Whatever stands to the left of it anybody may have made up.
-// And only the field that the trusted proxies write is read at all: the other one they pass on as
-// the client sent it.
+// A forwarding field is only as trustworthy as the proxy that wrote it. So it is read from its end,
+// which our own peer wrote, for as long as each address is a trusted proxy. The first address that
+// isn't one is the client; clients can fake everything to its left. Only the field that the trusted
+// proxies write is read, since they pass the other one on as the client sent it.
 
 public import HTTP
 public import Primitives
 
-/// In which field the trusted proxies say for whom they speak.
+/// The field in which the trusted proxies name the client.
 public enum ForwardingField: Sendable {
-  /// X-Forwarded-For, with X-Forwarded-Proto and its like beside it.
+  /// X-Forwarded-For, together with X-Forwarded-Proto and the like.
   case xForwardedFor
   /// Forwarded (RFC 7239).
   case forwarded
-  /// In both; X-Forwarded-For is the one that is read.
+  /// Both are written; X-Forwarded-For is read.
   case both
 
   var readsForwarded: Bool { self == .forwarded }
@@ -25,11 +25,11 @@ public enum ForwardingField: Sendable {
 public struct RequestOrigin: Equatable, Sendable {
   /// The client behind the trusted proxies.
   public var client: IPAddress
-  /// Whether it came by TLS; nil where no trusted proxy says so.
+  /// Whether the client uses TLS; nil if no trusted proxy says so.
   public var isTLS: Bool?
 
-  /// Of a request that came from `peer`. An entry that is no address ends the walk at the proxy
-  /// that passed it on.
+  /// The origin of a request that came from `peer`. An entry that is no address ends the search;
+  /// the client is then the proxy that wrote this entry.
   public init(peer: IPAddress, fields: borrowing FieldBlock, policy: ForwardingPolicy) {
     client = peer
     guard isTrusted(peer, policy.trustedProxies) else { return }
@@ -69,7 +69,7 @@ func isTrusted(_ address: IPAddress, _ trusted: [AddressRange]) -> Bool {
 }
 
 extension FieldBlock {
-  /// What the last element of X-Forwarded-Proto says, which our peer wrote.
+  /// The last element of X-Forwarded-Proto, which our peer wrote.
   fileprivate var statedProtocol: Bool? {
     guard contains(.xForwardedProto) else { return nil }
     var stated: Bool?
@@ -81,7 +81,7 @@ extension FieldBlock {
   }
 }
 
-/// Nil for what is neither HTTP nor HTTPS.
+/// Nil for anything but HTTP and HTTPS.
 private func isTLSProtocol(_ name: Span<UInt8>) -> Bool? {
   if name.equalsIgnoringCase(("https" as StaticString).bytes) { return true }
   if name.equalsIgnoringCase(("wss" as StaticString).bytes) { return true }
@@ -89,15 +89,15 @@ private func isTLSProtocol(_ name: Span<UInt8>) -> Bool? {
   return name.equalsIgnoringCase(("ws" as StaticString).bytes) ? false : nil
 }
 
-/// What a proxy says about the hop to it.
+/// What a proxy states about the previous hop.
 private struct Hop {
   var from: IPAddress?
   var isTLS: Bool?
 
   init(from address: IPAddress?) { from = address }
 
-  /// One element of Forwarded (RFC 7239 4). It says nothing when its quotes don't pair up, or hold
-  /// a backslash: then it may be the inside of a string that a client chose.
+  /// One element of Forwarded (RFC 7239 4). It is ignored if it contains an unpaired quote or a
+  /// backslash: then it may be a part of a string that a client chose.
   init(forwarded element: Span<UInt8>) {
     var isQuoted = false
     var start = 0
@@ -118,7 +118,7 @@ private struct Hop {
 }
 
 extension Span where Element == UInt8 {
-  /// The value of a parameter of this name, without quotes.
+  /// The value of the parameter with this name, without quotes.
   @_lifetime(copy self)
   fileprivate func value(of name: StaticString) -> Span<UInt8>? {
     let end = name.bytes.count

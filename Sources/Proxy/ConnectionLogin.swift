@@ -1,27 +1,27 @@
-// Logins that a server binds to its connection: NTLM and Negotiate (RFC 4559).
+// Detects logins that a server binds to the connection: NTLM and Negotiate (RFC 4559).
 //
-// They break the rule that a request stands for itself (RFC 9110 3.3): whoever sends the next
-// request on the connection is taken for the user who logged in. So a proxy that shares connections
-// between clients must see such a login coming, by the challenge or by the credentials.
+// They violate the rule that requests are independent (RFC 9110 3.3): the server takes every later
+// request on the connection for one of the user who logged in. So a proxy that shares connections
+// between clients must detect such a login, by its challenge or its credentials.
 
 public import HTTP
 import Primitives
 
 extension RequestHead {
-  /// Does it bring credentials that its connection will be known by?
+  /// Whether the request contains credentials that the server will bind to its connection.
   public var logsConnectionIn: Bool { fields.haveConnectionScheme(.authorization) }
 }
 
 extension ResponseHead {
-  /// Does it ask for such credentials, or go on with such a login?
+  /// Whether the response asks for such credentials, or continues such a login.
   public var asksForConnectionLogin: Bool {
     fields.haveConnectionScheme(.wwwAuthenticate) || fields.haveConnectionScheme(.proxyAuthenticate)
   }
 }
 
 extension FieldBlock {
-  /// Whether a field of this name begins one of its elements with such a scheme (RFC 9110 11.6.1).
-  /// A comma within a quoted parameter separates here too: at worst one connection is not shared.
+  /// Whether an element of a field with this name begins with such a scheme (RFC 9110 11.6.1). A
+  /// comma within a quoted parameter separates here too: at worst, one connection is not shared.
   fileprivate func haveConnectionScheme(_ known: KnownField) -> Bool {
     guard contains(known) else { return false }
     for index in 0..<count where self[index].known == known && !self[index].isRemoved {
@@ -35,7 +35,7 @@ extension FieldBlock {
 }
 
 extension Span where Element == UInt8 {
-  /// NTLM, and all that begins with Nego: Negotiate, and Nego2 of Windows.
+  /// NTLM, and everything that begins with Nego: Negotiate, and Nego2 of Windows.
   fileprivate var beginsWithConnectionScheme: Bool {
     let scheme = extracting(first: 4)
     if scheme.equalsIgnoringCase(("nego" as StaticString).bytes) { return true }

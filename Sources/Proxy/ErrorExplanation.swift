@@ -1,6 +1,6 @@
-// What the body of an error says: the status, a sentence for whoever sees it, and the request's id,
-// by which the operator finds the line in the access log that has the cause. The cause itself, and
-// where backends are, is nobody else's business.
+// The body of an error response: the status, a sentence for the user, and the request's id. With
+// the id, the operator finds the log line with the cause. The body contains no cause and no backend
+// address, since those are not for clients.
 
 public import HTTP
 public import Primitives
@@ -11,8 +11,8 @@ public struct ErrorExplanation {
   private let page: ErrorPage?
   private let requestID: [UInt8]
 
-  /// - Parameter requestID: empty when there is none. It may come from the client; one that isn't
-  ///   short and visible is left out.
+  /// - Parameter requestID: empty when there is none. It may come from the client, so it is left
+  ///   out unless it is short and consists of visible characters.
   public init(of status: UInt16, in form: ErrorForm, pages: ErrorPages, requestID: [UInt8]) {
     self.status = status
     self.form = form
@@ -20,10 +20,10 @@ public struct ErrorExplanation {
     self.requestID = requestID.span.isRequestID ? requestID : []
   }
 
-  /// Appends the body to `body`, and to `head` the fields that tell about it.
+  /// Appends the body to `body`, and the fields that describe it to `head`.
   public func write(to head: inout ResponseHead, body: inout ByteBuffer) {
     head.fields.append(.contentType, page?.kind.contentType ?? form.contentType)
-    // It is about this request, at this moment.
+    // The body contains this request's id, so it must not be cached.
     head.fields.append(.cacheControl, "no-store")
     head.fields.append(.vary, "Accept")
     if let page { return page.write(status: status, requestID: requestID, to: &body) }
@@ -45,8 +45,8 @@ public struct ErrorExplanation {
     output.append("\n")
   }
 
-  /// Problem details as in RFC 9457. The type is left out: it would only say that the status says
-  /// it all.
+  /// Problem details (RFC 9457). The type is left out: the default, `about:blank`, says that the
+  /// status has the whole meaning.
   private func writeJSON(to output: inout ByteBuffer) {
     output.append("{\"title\":\"")
     output.append(errorReason(status))
@@ -61,7 +61,7 @@ public struct ErrorExplanation {
     output.append("\"}\n")
   }
 
-  /// Self-contained: what it would load could be as broken as what it tells about.
+  /// Self-contained: anything it would load might fail for the same reason.
   private func writeHTML(to output: inout ByteBuffer) {
     output.append(
       """
@@ -128,8 +128,7 @@ func errorReason(_ status: UInt16) -> StaticString {
   return phrase.utf8CodeUnitCount == 0 ? "Error" : phrase
 }
 
-/// A sentence for people who only wanted to see a site, with nothing in it that has to be escaped
-/// in any form.
+/// A sentence for a site's visitors. It contains nothing that has to be escaped in any form.
 func errorMessage(_ status: UInt16) -> StaticString {
   switch status {
   case 400: "The request was not understood."

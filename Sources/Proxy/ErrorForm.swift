@@ -1,4 +1,4 @@
-// In which form an error is told: to people as a page, to programs as JSON, to everybody else as
+// The form of an error response: HTML for browsers, JSON for programs that ask for it, otherwise
 // plain text.
 
 public import HTTP
@@ -8,15 +8,16 @@ public enum ErrorForm: Sendable {
   /// JSON under the name that RFC 9457 gave it.
   case problem
 
-  /// What Accept would rather have. Only what it names itself is sent: `*/*`, as command-line
-  /// clients say it, gets plain text, and so does whoever takes none of the others.
+  /// The form that Accept prefers. JSON and HTML are sent only if Accept names their types. Plain
+  /// text is sent for `*/*`, which command-line clients send, and to clients that accept none of
+  /// the three.
   public init(accepting fields: borrowing FieldBlock) {
     self = .text
     guard fields.contains(.accept) else { return }
     var weight = max(
       fields.weight(accepting: "text/plain"), fields.weight(accepting: "text/*"),
       fields.weight(accepting: "*/*"))
-    // Of two that are as welcome the later one wins.
+    // At equal weight the later one wins.
     for (form, offered) in [
       (.json, fields.weight(accepting: "application/json")),
       (.problem, fields.weight(accepting: "application/problem+json")),

@@ -1,8 +1,8 @@
-// Pages that operators give for errors of Martlet's own, in place of its words.
+// Error pages of the operator, which replace Martlet's own.
 //
-// A page is cut into pieces when it is read, so that to answer is only to append. What comes from
-// outside, the request's id, is escaped as the page's type wants it. Backends' answers are theirs,
-// and never replaced.
+// A page is split at its placeholders when it is read, so that an answer only appends pieces. The
+// request's id comes from outside, so it is escaped for the page's type. Error responses of
+// backends are not replaced.
 
 import Primitives
 
@@ -20,7 +20,7 @@ public struct ErrorPage: Sendable {
     }
   }
 
-  /// What is put in, by its name between braces. Other braces mean nothing.
+  /// The values that a page can contain, by their name between braces. Other braces are plain text.
   enum Placeholder: String, CaseIterable {
     case status, reason, message
     case requestID = "request-id"
@@ -34,7 +34,7 @@ public struct ErrorPage: Sendable {
   public let kind: Kind
   private var pieces: [Piece] = []
 
-  /// More placeholders are no page but a way to make large answers out of long ids.
+  /// The limit keeps a page from turning long ids into very large answers.
   public static let placeholderMax = 32
 
   /// Nil with more than `placeholderMax` placeholders.
@@ -61,7 +61,7 @@ public struct ErrorPage: Sendable {
     if placeholderCount > Self.placeholderMax { return nil }
   }
 
-  /// Appends the page. An id that isn't known is `-`, as in the log.
+  /// Appends the page. An unknown id becomes `-`, as in the log.
   func write(status: UInt16, requestID: [UInt8], to output: inout ByteBuffer) {
     for piece in pieces {
       switch piece {
@@ -77,7 +77,7 @@ public struct ErrorPage: Sendable {
 }
 
 extension ByteBuffer {
-  /// Appends visible ASCII, with what means something in a page of this kind escaped.
+  /// Appends visible ASCII, escaped for a page of this kind.
   mutating func append(_ text: [UInt8], in kind: ErrorPage.Kind) {
     for byte in text {
       switch (kind, byte) {
@@ -94,22 +94,22 @@ extension ByteBuffer {
   }
 }
 
-/// The pages by status, the nearest first.
+/// The pages by status; the most specific setting comes first.
 public struct ErrorPages: Sendable {
   private var pages: [(statuses: ClosedRange<UInt16>, page: ErrorPage)] = []
 
   public init() {}
 
-  /// These pages, and where they have none those of `outer`.
+  /// These pages, then those of `outer` for statuses without one.
   public init(
     _ pages: [(statuses: ClosedRange<UInt16>, page: ErrorPage)], over outer: ErrorPages
   ) {
-    // One status stands above its class.
+    // A page for one status takes precedence over a page for its class.
     self.pages = pages.filter { $0.statuses.count == 1 } + pages.filter { $0.statuses.count > 1 }
     self.pages += outer.pages
   }
 
-  /// Programs that ask for JSON can do nothing with a page for people.
+  /// Clients that ask for JSON get no custom page, since they could not parse it.
   func page(for status: UInt16, in form: ErrorForm) -> ErrorPage? {
     guard let page = pages.first(where: { $0.statuses.contains(status) })?.page else { return nil }
     switch (form, page.kind) {

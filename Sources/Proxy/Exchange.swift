@@ -1,61 +1,60 @@
-// One request on its way through the proxy: what has happened, and what is to be done next.
+// One request on its way through the proxy: its state, and what to do next.
 //
-// Pure: events and the time come in, an action comes out; whoever calls carries it out. It moves no
-// bytes and knows no HTTP version, so that retries, early answers, slow peers and vanished clients
-// are rows of a table test. The request may end in any phase, since each direction runs by itself:
+// Pure: events and the time are inputs, an action is the output, and the caller performs it. It
+// moves no bytes and knows no HTTP version, so retries, early answers, slow peers and lost clients
+// can be table tests. The request may end in any phase, since both directions are independent:
 //
 //                   [queued]
 //                      ▲▼
 //   [collecting] ─► selecting ─► connecting ─► awaiting ─┬► forwarding ─► ended
 //                       ▲            │            │      └► relaying ───► ended
-//                       └────────────┴────────────┴── failed: again, or ended
+//                       └────────────┴────────────┴── failed: retry, or ended
 //
-// What may be tried again is Balancing's RetryPolicy. That nothing is tried again once a byte of a
-// final response may have gone downstream is kept here: nothing leads back from `forwarding`.
+// RetryPolicy in Balancing decides about retries. After `forwarding` has begun there are none.
 
 public import Balancing
 public import Primitives
 
-// Not copyable, since every copy would be one of all its attempts.
+// Not copyable, since a copy would include all its attempts.
 public struct Exchange: ~Copyable, Sendable {
-  /// What the caller has to do.
+  /// What the caller must do next.
   public enum Action: Equatable, Sendable {
     case wait
     /// Select a member, and start an attempt there.
     case attempt
-    /// Start an attempt on a fresh connection to the same member.
+    /// Start an attempt on a new connection to the same member.
     case redial
-    /// Send the response head downstream and let the body follow.
+    /// Send the response head to the client, then the body.
     case forward
-    /// Send the interim response downstream.
+    /// Send the interim response to the client.
     case forwardInterim
-    /// The answer has ended on both sides: log it, and go on with the connections.
+    /// The response has ended on both sides: log it, and continue with the connections.
     case finish
-    /// Answer the client ourselves and end the attempt, if there is one.
+    /// Send the client an answer of our own, and end the attempt if there is one.
     case answer(status: UInt16)
-    /// Cut the client's connection so that it can't take the answer for whole.
+    /// Reset the client's connection, so that the client can't take the response for complete.
     case cut
   }
 
   public enum Phase: Equatable, Sendable {
-    /// The body of a small request is waited for, so that a slow sender holds no backend's thread.
+    /// Waiting for the body of a small request, so that a slow client doesn't occupy a backend.
     case collecting(until: Instant)
-    /// The caller is looking for a member, which takes no time.
+    /// The caller is selecting a member, which takes no time.
     case selecting
-    /// All members are full, and a place is waited for.
+    /// All members are full; the exchange waits in the queue.
     case queued(since: Instant)
     case connecting(since: Instant)
     /// The attempt has its connection; a final response has not begun.
     case awaiting(since: Instant)
     case forwarding
-    /// No response any more but bytes both ways, after a 101.
+    /// After a 101: bytes are relayed both ways, and there is no response any more.
     case relaying
-    /// Nil when it was answered as the backend wished.
+    /// Nil when the client got the backend's response.
     case ended(ExchangeFailure?)
   }
 
   public let startedAt: Instant
-  /// May the request be sent twice without harm (RFC 9110 9.2.2)?
+  /// Whether the request may be sent twice (RFC 9110 9.2.2).
   public let isIdempotent: Bool
   public private(set) var phase = Phase.selecting
   public private(set) var attempts = AttemptList()
@@ -65,7 +64,7 @@ public struct Exchange: ~Copyable, Sendable {
   private var lastProgress: Instant
   /// Whether the client sends its body fast enough.
   private var pace = Pace()
-  /// Did a 100 (Continue) go downstream? A further attempt brings another.
+  /// Whether a 100 (Continue) was sent to the client. A second attempt may bring another one.
   private var hasContinued = false
 
   public init(startedAt: Instant, isIdempotent: Bool) {
@@ -76,10 +75,10 @@ public struct Exchange: ~Copyable, Sendable {
 
   public var isRequestComplete: Bool { requestCompletedAt != nil }
 
-  /// Has there been an attempt, so that another is a retry?
+  /// Whether there was an attempt, so that the next one is a retry.
   public var hasAttempted: Bool { attempts.count > 0 }
 
-  /// Has the attempt a connection for the request?
+  /// Whether the attempt has a connection for the request.
   public var isConnected: Bool {
     switch phase {
     case .awaiting, .forwarding, .relaying: true
@@ -87,7 +86,7 @@ public struct Exchange: ~Copyable, Sendable {
     }
   }
 
-  /// May a byte of a final response have gone downstream?
+  /// Whether a byte of a final response may have been sent to the client.
   public var hasAnswered: Bool {
     switch phase {
     case .forwarding, .relaying, .ended: true
@@ -95,14 +94,15 @@ public struct Exchange: ~Copyable, Sendable {
     }
   }
 
-  /// Why the exchange ended as it did, where it didn't simply succeed.
+  /// Why the exchange failed; nil if it succeeded.
   public var failure: ExchangeFailure? {
     if case .ended(let failure) = phase { failure } else { nil }
   }
 
   // MARK: The request
 
-  /// The head is there. A small body is waited for until `collectsUntil`, if there is one.
+  /// The head has arrived. If `collectsUntil` is set, wait until then for the body of a small
+  /// request.
   public mutating func begin(collectsUntil: Instant?) -> Action {
     guard let collectsUntil, !isRequestComplete else { return .attempt }
     phase = .collecting(until: collectsUntil)
@@ -115,14 +115,14 @@ public struct Exchange: ~Copyable, Sendable {
     return collectingEnded()
   }
 
-  /// What there is to be collected is more than fits, or has come, or takes too long.
+  /// The body to collect is too large, complete, or too slow.
   public mutating func collectingEnded() -> Action {
     guard case .collecting = phase else { return .wait }
     phase = .selecting
     return .attempt
   }
 
-  /// The request turned out to be invalid, too large or too slow after its head was accepted.
+  /// After the head was accepted, the request turned out to be invalid, too large or too slow.
   public mutating func refuse(_ reason: ExchangeFailure, at now: Instant) -> Action {
     attempts.endLast(.abandoned, at: now)
     return giveUp(reason)
@@ -150,7 +150,7 @@ public struct Exchange: ~Copyable, Sendable {
     lastProgress = now
   }
 
-  /// All members are full; the caller stands in line for a place, and looks again in its turn.
+  /// All members are full. The caller queues the exchange and selects again when its turn comes.
   public mutating func queued(at now: Instant) -> Action {
     phase = .queued(since: now)
     return .wait
@@ -158,15 +158,15 @@ public struct Exchange: ~Copyable, Sendable {
 
   /// No member could be selected.
   public mutating func nothingAvailable(_ reason: Unavailability) -> Action {
-    // With an attempt behind it, its cause says more than that nobody else was left.
+    // After a failed attempt, its cause is more useful than the fact that no member was left.
     if case .failed(let cause) = attempts.last?.result { return giveUp(.upstream(cause)) }
     return giveUp(.unavailable(reason))
   }
 
-  /// Whether the request may be sent again after `failure`; asked before `attemptFailed`, so that
-  /// the caller can have the retry budget's word in between.
+  /// Whether the request may be sent again after `failure`. Call it before `attemptFailed`, so that
+  /// the caller can ask the retry budget in between.
   ///
-  /// - Parameter hasOther: a member other than the one that failed is worth an attempt.
+  /// - Parameter hasOther: another member is worth an attempt.
   public func verdict(
     after failure: AttemptFailure, canReplay: Bool, hasOther: Bool = true, policy: RetryPolicy,
     limits: ExchangeLimits, at now: Instant
@@ -180,7 +180,7 @@ public struct Exchange: ~Copyable, Sendable {
       at: now, deadline: total(limits))
   }
 
-  /// The attempt came to nothing. The caller has closed the connection.
+  /// The attempt failed. The caller has closed the connection.
   public mutating func attemptFailed(
     _ cause: FailureCause, verdict: RetryVerdict, at now: Instant
   ) -> Action {
@@ -202,7 +202,7 @@ public struct Exchange: ~Copyable, Sendable {
     return .forwardInterim
   }
 
-  /// A final head. `retries`: the status is one that is to be tried elsewhere, and may be.
+  /// A final head. `retries`: its status is to be retried elsewhere, and a retry is possible.
   public mutating func headReceived(status: UInt16, retries: Bool, at now: Instant) -> Action {
     lastProgress = now
     attempts.noteStatus(status)
@@ -211,7 +211,7 @@ public struct Exchange: ~Copyable, Sendable {
     return .forward
   }
 
-  /// A 101 was accepted and sent on.
+  /// A 101 was accepted and forwarded.
   public mutating func relayStarted(at now: Instant) {
     attempts.noteStatus(101)
     phase = .relaying
@@ -224,13 +224,13 @@ public struct Exchange: ~Copyable, Sendable {
     return .finish
   }
 
-  // MARK: Both
+  // MARK: Both directions
 
-  /// Some of a body was received, or taken by the socket of the other side.
+  /// Part of a body was received, or accepted by the socket of the other side.
   public mutating func progressed(at now: Instant) { lastProgress = now }
 
-  /// How much of the request's body has come, and whether it is the client from whom more is
-  /// expected now. To be told before a deadline is asked for.
+  /// How much of the request body has arrived, and whether we are waiting for more from the client.
+  /// Call it before you ask for a deadline.
   public mutating func bodyReceived(
     _ byteCount: UInt64, awaitsMore: Bool, _ limits: ExchangeLimits, at now: Instant
   ) {
@@ -244,8 +244,8 @@ public struct Exchange: ~Copyable, Sendable {
     return action
   }
 
-  /// The total time-out counts from when the request was complete: a long upload is not a slow
-  /// backend, and the time-outs between two bytes look after it.
+  /// The total timeout starts when the request is complete: a long upload doesn't make a backend
+  /// slow. The idle timeouts cover the upload.
   private func total(_ limits: ExchangeLimits) -> Instant {
     guard let requestCompletedAt else { return .never }
     return requestCompletedAt + limits.total
@@ -255,29 +255,29 @@ public struct Exchange: ~Copyable, Sendable {
 // MARK: - Time
 
 extension Exchange {
-  /// Whose turn it is to send or take the next byte; the caller knows, by whose socket is full.
+  /// Which side must send or accept the next byte; the caller knows which socket is full.
   public enum Side: Equatable, Sendable { case client, backend }
 
-  /// What it means when nothing has happened until the deadline.
+  /// What it means if nothing has happened by the deadline.
   public enum Expiry: Equatable, Sendable {
-    /// Enough was collected: `collectingEnded`.
+    /// Collecting has ended: call `collectingEnded`.
     case collected
-    /// No place came free in time: `nothingAvailable`.
+    /// No slot became free in time: call `nothingAvailable`.
     case queue
-    /// The attempt has failed: `attemptFailed`.
+    /// The attempt has failed: call `attemptFailed`.
     case attempt(FailureCause)
-    /// The client is too slow: `refuse`.
+    /// The client is too slow: call `refuse`.
     case client(ExchangeFailure)
-    /// Nothing has moved over a relay: `responseEnded`.
+    /// No byte was relayed: call `responseEnded`.
     case relay
   }
 
-  /// When `expiry` has to be asked unless something happens before.
+  /// When to call `expiry`, unless something happens before.
   public func deadline(_ limits: ExchangeLimits, awaiting side: Side) -> Instant {
     patience(limits, side)?.deadline ?? .never
   }
 
-  /// What follows at `now`; nil when the deadline lies further on, as it does after progress.
+  /// What to do at `now`; nil when the deadline is later, because of progress in the meantime.
   public func expiry(
     _ limits: ExchangeLimits, awaiting side: Side, at now: Instant
   ) -> Expiry? {
@@ -285,7 +285,7 @@ extension Exchange {
     return patience.expiry
   }
 
-  /// How long the next event is waited for, and what it means if it doesn't come.
+  /// The deadline of the next event, and what it means if the event doesn't come.
   private func patience(
     _ limits: ExchangeLimits, _ side: Side
   ) -> (deadline: Instant, expiry: Expiry)? {
@@ -309,7 +309,7 @@ extension Exchange {
     case (.connecting(let since), _):
       return (min(since + limits.connect, total(limits)), .attempt(.connectTimeout))
     case (.awaiting(let since), _) where isRequestComplete:
-      // The time of a response counts from the end of the request, and anew for each attempt.
+      // The response timeout starts at the end of the request, and restarts for each attempt.
       let start = max(requestCompletedAt ?? since, since)
       return (min(start + limits.response, total(limits)), .attempt(.responseTimeout))
     case (.awaiting, .client):
@@ -326,23 +326,23 @@ extension Exchange {
   }
 }
 
-/// The time-outs of one exchange.
+/// The timeouts of one exchange.
 public struct ExchangeLimits: Sendable {
-  /// For a place to come free at a full pool.
+  /// Until a slot becomes free in a full pool.
   public var queue: TimeSpan
-  /// From dialling to the connection.
+  /// Until the connection is established.
   public var connect: TimeSpan
   /// From the end of the request to the head of the final response, for each attempt.
   public var response: TimeSpan
-  /// The same over all attempts.
+  /// The same for all attempts together.
   public var total: TimeSpan
-  /// Between two pieces of a body that the client sends or takes.
+  /// Between two pieces of a body that the client sends or receives.
   public var clientIdle: TimeSpan
-  /// Between two pieces of a body that the backend sends or takes.
+  /// Between two pieces of a body that the backend sends or receives.
   public var idle: TimeSpan
-  /// Without a byte either way over a relay.
+  /// Without a byte in either direction on a relay.
   public var relayIdle: TimeSpan
-  /// What a client that sends a body must keep up; nil for no minimum.
+  /// The minimum rate of a client that sends a body; nil for none.
   public var clientRate: MinimumRate?
 
   public init(

@@ -1,30 +1,31 @@
-// Why an exchange didn't simply succeed: the name in the log and the metrics, and the status that
-// the client sees. One exhaustive list, so that no failure goes without a name.
+// Why an exchange failed: the name in log and metrics, and the status that the client gets. The
+// list is exhaustive, so every failure has a name.
 
 public import Balancing
 
 public enum ExchangeFailure: Error, Equatable, Sendable {
-  /// The last attempt failed, and no other could be made.
+  /// The last attempt failed, and no further one was possible.
   case upstream(FailureCause)
   /// No member could be selected, and no attempt was made.
   case unavailable(Unavailability)
   case clientAborted
-  /// The client took nothing of its answer for too long.
+  /// The client did not read its response for too long.
   case clientStalled
   /// The client sent its request too slowly.
   case requestTimeout
   case bodyTooLarge
-  /// The body's framing broke after a valid head.
+  /// The body's framing was invalid after a valid head.
   case malformedBody
   case noRoute
-  /// A reload removed the listener whose connection the request came by.
+  /// A reload removed the listener of the request's connection.
   case listenerRemoved
   case notImplemented
   case malformedHead
-  /// Memory ran short, and new requests are refused for a while.
+  /// Memory is short, and new requests are refused for a while.
   case overloaded
 
-  /// What the client is answered, if nothing was sent yet. 499 (nginx's) only appears in the log.
+  /// The status that the client gets, unless the response has begun. 499 (from nginx) only appears
+  /// in the log.
   public var status: UInt16 {
     switch self {
     case .upstream(let cause): cause.status

@@ -1,22 +1,22 @@
-// What changes in a head on its way through: hop-by-hop fields go (RFC 9110 7.6.1), the fields
-// that say who asked are set, Via is added, and a route's own edits are made.
+// The changes to a head on its way through the proxy: hop-by-hop fields are removed (RFC 9110
+// 7.6.1), forwarding fields are set, Via is added, and the route's field edits are applied.
 //
-// Framing fields are not touched here: the codec of each side owns its own.
+// Framing fields are not changed here: the codec of each side owns them.
 
 public import HTTP
 public import Primitives
 
-/// What the forwarding of heads depends on.
+/// The settings for forwarding heads.
 public struct ForwardingPolicy: Sendable {
-  /// Proxies whose forwarding fields are believed.
+  /// Proxies whose forwarding fields are trusted.
   public var trustedProxies: [AddressRange]
-  /// The field in which they say it. The other one is nobody's word.
+  /// The forwarding field that the trusted proxies write. The other one is never trusted.
   public var field: ForwardingField
-  /// To responses.
+  /// Whether responses get a Via field.
   public var addsVia: Bool
   public var addsViaToRequests: Bool
-  /// Protocols that a client may switch to, in lower case, with their version where they have one;
-  /// `h2c` never is one.
+  /// Protocols that a client may switch to, in lower case, with a version if they have one. Never
+  /// contains `h2c`.
   public var upgradeTokens: [[UInt8]]
 
   public init(
@@ -34,7 +34,7 @@ public struct ForwardingPolicy: Sendable {
 
 /// One change of a field by a route.
 public enum FieldEdit: Sendable, Equatable {
-  /// Replaces every field of this name.
+  /// Replaces every field with this name.
   case set(name: [UInt8], value: [UInt8])
   case remove(name: [UInt8])
 }
@@ -48,8 +48,9 @@ extension FieldEdit {
 }
 
 extension FieldBlock {
-  /// Makes these changes. A name takes those along that a backend may take for it, as X_User is
-  /// for X-User; what an edit itself has set is only replaced by its very name.
+  /// Applies these edits. An edit of a name also affects names that a backend may confuse with it,
+  /// such as X_User for X-User. A field that an earlier edit has set is replaced only by its exact
+  /// name.
   public mutating func apply(_ edits: [FieldEdit]) {
     let arrivedCount = count
     for edit in edits {
@@ -58,22 +59,22 @@ extension FieldBlock {
     }
   }
 
-  /// Removes the fields that these edits set or remove, and their look-alikes.
+  /// Removes the fields that these edits set or remove, and similar names.
   public mutating func removeAll(editedBy edits: [FieldEdit]) {
     for edit in edits { removeAll(named: edit.name.span, alikeAmongFirst: count) }
   }
 
-  /// Removes what is meant for this connection only.
+  /// Removes the fields that apply to this connection only.
   fileprivate mutating func removeHopByHop() {
     if connectionNamesFields {
-      // Naming a field that the message needs must not make it vanish for whoever is behind us.
+      // Connection must not remove fields that the message needs at the backend.
       removeAll(namedIn: .connection, except: .endToEnd)
     }
     removeAll(of: .hopByHop)
   }
 
-  /// Is there a Connection field that says more than the two values that nearly everybody sends,
-  /// and which name no field that isn't removed anyway?
+  /// Whether a Connection field has another value than the two that nearly all clients send. Those
+  /// two name no field that isn't removed anyway.
   private var connectionNamesFields: Bool {
     guard contains(.connection) else { return false }
     for index in 0..<count where self[index].known == .connection && !self[index].isRemoved {
@@ -93,17 +94,17 @@ extension FieldBlock {
 }
 
 extension KnownFieldSet {
-  /// What is meant for one connection, whether Connection names it or not.
+  /// Fields for one connection, whether or not Connection names them.
   fileprivate static let hopByHop: KnownFieldSet = [
     .connection, .keepAlive, .proxyConnection, .te, .upgrade, .http2Settings,
   ]
-  /// What Connection can't name: routing, framing and what tells the client's identity.
+  /// Fields that Connection can't remove: routing, framing, and the client's identity.
   fileprivate static let endToEnd: KnownFieldSet = [
     .host, .contentLength, .transferEncoding, .forwarded, .xForwardedFor, .xForwardedProto,
     .xForwardedHost, .xForwardedPort, .xRealIP, .xRequestID, .traceparent, .tracestate, .via,
     .cookie, .authorization, .contentType,
   ]
-  /// What tells who asked.
+  /// Fields that describe the client.
   fileprivate static let forwarding: KnownFieldSet = [
     .forwarded, .xForwardedFor, .xForwardedProto, .xForwardedHost, .xForwardedPort, .xRealIP,
   ]
@@ -111,32 +112,32 @@ extension KnownFieldSet {
   fileprivate static let xForwarded: KnownFieldSet = [
     .xForwardedFor, .xForwardedProto, .xForwardedHost, .xForwardedPort, .xRealIP,
   ]
-  /// Fields with a hyphen in their names that frame a message, concern one connection or tell who
-  /// asked. A server behind CGI or WSGI takes `Content_Length` for Content-Length, which is request
-  /// smuggling (uWSGI does), so no backend gets a look-alike of these.
+  /// Fields with a hyphen in their names that frame a message, concern one connection or describe
+  /// the client. A server behind CGI or WSGI takes `Content_Length` for Content-Length (uWSGI
+  /// does), which allows request smuggling. So backends never get similar names.
   fileprivate static let guarded: KnownFieldSet = [
     .contentLength, .transferEncoding, .keepAlive, .proxyConnection, .proxyAuthorization,
     .http2Settings, .maxForwards, .forwarded, .xForwardedFor, .xForwardedProto, .xForwardedHost,
     .xForwardedPort, .xRealIP,
   ]
-  /// What no backend gets to see. Proxy is read by CGI programs as the variable HTTP_PROXY
-  /// (CVE-2016-5385), and no client has a use for it.
+  /// Fields that no backend gets. CGI programs read Proxy as the variable HTTP_PROXY
+  /// (CVE-2016-5385), and clients don't need it.
   fileprivate static let forProxiesOnly: KnownFieldSet = [.proxyAuthorization, .proxy]
 }
 
 // MARK: Requests
 
-/// What was found out about a request while it was prepared.
+/// Facts about a request that were determined while it was prepared.
 public struct ForwardedRequest: Sendable {
-  /// The client behind the trusted proxies: what ip-hash, limits and the log use.
+  /// The client behind the trusted proxies: for ip-hash, limits and the log.
   public var client: IPAddress
-  /// Whether that client came by TLS, to us or to a trusted proxy.
+  /// Whether that client uses TLS, to us or to a trusted proxy.
   public var isTLS: Bool
-  /// The protocol that the client asks to switch to, where it may: a slice of the head.
+  /// The protocol to switch to, if the client asks for one that is allowed: a slice of the head.
   public var upgrade: Slice?
 }
 
-/// Turns the head that a client sent into the one that a backend gets.
+/// Turns a client's head into the head that a backend gets.
 public func prepareRequest(
   _ head: inout RequestHead, peer: IPAddress, isTLS: Bool, policy: ForwardingPolicy
 ) -> ForwardedRequest {
@@ -160,8 +161,8 @@ public func prepareRequest(
 }
 
 /// The protocol that the client may switch to. A request with a body may ask for one as well: the
-/// client keeps to HTTP until its request is complete (RFC 9110 7.8), and the relay begins no
-/// earlier.
+/// client uses HTTP until its request is complete (RFC 9110 7.8), and the relay starts only after
+/// that.
 private func permittedUpgrade(_ head: borrowing RequestHead, _ policy: ForwardingPolicy) -> Slice? {
   guard head.version == .http11, let value = head.fields.first(.upgrade),
     head.fields.contains(token: "upgrade", in: .connection)
@@ -175,7 +176,7 @@ private func permittedUpgrade(_ head: borrowing RequestHead, _ policy: Forwardin
 }
 
 extension FieldBlock {
-  /// Removes what says who asked and isn't the word of a trusted proxy.
+  /// Removes forwarding fields that no trusted proxy vouches for.
   fileprivate mutating func removeUnfoundedForwarding(
     _ origin: RequestOrigin, from peer: IPAddress, _ policy: ForwardingPolicy
   ) {
@@ -185,15 +186,16 @@ extension FieldBlock {
     case .forwarded: removeAll(of: .xForwarded)
     case .both: break
     }
-    // Not every proxy writes it, so what a client sent may have come through.
+    // Some proxies don't write it, so its value may come from the client.
     if let value = first(.xRealIP), IPAddress(bytes(of: value)) != origin.client {
       removeAll(of: .xRealIP)
     }
   }
 }
 
-/// Puts the client that trusted proxies name into the fields that they didn't write. Otherwise one
-/// field would name the client and the other one only the proxy, and backends could believe either.
+/// Writes the client that the trusted proxies name into the fields that they didn't write.
+/// Otherwise one field would contain the client and another one the proxy, and backends could use
+/// either.
 private func restateClient(_ head: inout RequestHead, _ origin: RequestOrigin, isTLS: Bool) {
   let address = head.fields.store(origin.client)
   if !head.fields.contains(.xForwardedFor) {
@@ -215,7 +217,7 @@ extension FieldBlock {
     if isV4 {
       appendValue(address)
     } else {
-      // A colon makes it no token, so it is quoted (RFC 7239 6).
+      // A colon isn't a token character, so the value is quoted (RFC 7239 6).
       appendValue("\"[")
       appendValue(address)
       appendValue("]\"")
@@ -223,7 +225,8 @@ extension FieldBlock {
   }
 }
 
-/// `isTLS` is how our peer came to us, `clientIsTLS` how the client came to the first proxy.
+/// `isTLS` is about the connection of our peer, `clientIsTLS` about the client's connection to the
+/// first proxy.
 private func setForwardingFields(
   _ head: inout RequestHead, peer: IPAddress, isTLS: Bool, clientIsTLS: Bool
 ) {
@@ -249,7 +252,7 @@ private func setForwardingFields(
   }
 }
 
-/// Adds an element behind those of all fields of this name, in one field, since many backends read
+/// Appends an element to those of all fields with this name, as one field, since many backends read
 /// only one.
 private func appendToList(
   _ fields: inout FieldBlock, _ known: KnownField, _ element: (inout FieldBlock) -> Void
@@ -267,14 +270,14 @@ private func appendToList(
 
 // MARK: Responses
 
-/// Turns the head that a backend sent into the one that the client gets.
+/// Turns a backend's head into the head that the client gets.
 public func prepareResponse(_ head: inout ResponseHead, addsVia: Bool) {
   head.fields.removeHopByHop()
   head.fields.removeAll(of: .proxyAuthenticate)
   if addsVia { head.fields.addVia(head.version) }
 }
 
-/// Is this 101 the answer to what the client asked for (RFC 9110 15.2.2)? `token` is what it asked.
+/// Whether this 101 accepts the protocol in `token`, which the client asked for (RFC 9110 15.2.2).
 public func acceptsUpgrade(_ head: borrowing ResponseHead, token: Span<UInt8>) -> Bool {
   guard head.fields.contains(token: "upgrade", in: .connection),
     let value = head.fields.first(.upgrade)

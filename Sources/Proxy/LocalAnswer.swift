@@ -1,7 +1,7 @@
-// Answers that Martlet gives itself: errors, redirects, fixed responses.
+// Answers from Martlet itself: errors, redirects, fixed responses.
 //
-// Short, and without a word about which backend failed or where it is. What the body of an error
-// says is for ErrorExplanation, since that depends on who asks.
+// They are short and reveal nothing about backends. ErrorExplanation writes the body of an error,
+// since it depends on the client.
 
 public import HTTP
 import Primitives
@@ -11,15 +11,15 @@ public struct LocalAnswer: Sendable {
   public enum Content: Sendable {
     /// The type may be empty.
     case fixed(type: [UInt8], body: [UInt8])
-    /// Of the status, which is an error.
+    /// An explanation of the status, which is an error.
     case explanation
   }
 
   public var status: UInt16
   public var content: Content
-  /// Where a redirect leads.
+  /// The target of a redirect.
   public var location: [UInt8]?
-  /// Seconds, for 503 and 429.
+  /// In seconds, for 503 and 429.
   public var retryAfter: UInt32?
 
   public init(
@@ -38,21 +38,21 @@ public struct LocalAnswer: Sendable {
     retryAfter = status == 503 ? Self.retryAfterSeconds : nil
   }
 
-  /// A redirect; the body is for people whose client doesn't follow it.
+  /// A redirect; the body is for users whose client doesn't follow it.
   public init(redirect status: UInt16, to location: [UInt8]) {
     self.init(
       status: status, body: Array("Go to ".utf8) + location + [0x0A], location: location)
   }
 
-  /// For whoever speaks plain HTTP to a TLS port.
+  /// For clients that send plain HTTP to a TLS port.
   public static let plaintextOnTLSPort = LocalAnswer(
     status: 400, body: Array("This port speaks HTTPS: use https:// in the address.\n".utf8))
 
-  /// What a client is asked to wait when no backend is available: about two health checks.
+  /// Retry-After when no backend is available: about two health checks.
   private static let retryAfterSeconds: UInt32 = 10
 
-  /// Fills `head` in, but for what tells about the body of an explanation. The body's length is the
-  /// codec's.
+  /// Fills in `head`, except for the fields that describe the body of an explanation. The codec
+  /// writes the body's length.
   public func write(to head: inout ResponseHead) {
     head.reset()
     head.status = status
@@ -68,13 +68,13 @@ public struct LocalAnswer: Sendable {
   }
 }
 
-/// Where a request is redirected to: its own address, with parts replaced.
+/// Where to redirect a request: to its own URL with parts replaced.
 public struct RedirectTarget: Sendable {
   public var scheme: [UInt8]?
   public var host: [UInt8]?
-  /// Nil with a new scheme means the scheme's own.
+  /// Nil together with a new scheme means the scheme's default port.
   public var port: UInt16?
-  /// Replaces the path; the query stays unless this brings one of its own.
+  /// Replaces the path; the query is kept unless this has its own.
   public var path: [UInt8]?
 
   public init(scheme: [UInt8]?, host: [UInt8]?, port: UInt16?, path: [UInt8]?) {
@@ -84,7 +84,7 @@ public struct RedirectTarget: Sendable {
     self.path = path
   }
 
-  /// The absolute URL for this request; nil when it named no host to build it from.
+  /// The absolute URL for this request; nil when it contains no host.
   public func location(for head: borrowing RequestHead, isTLS: Bool) -> [UInt8]? {
     var url = ByteBuffer(capacity: 256)
     if let scheme { url.append(scheme.span) } else { url.append(isTLS ? "https" : "http") }

@@ -1,15 +1,15 @@
-// Max-Forwards (RFC 9110 7.6.2): how many more proxies a TRACE or an OPTIONS may pass. Each takes
-// one off, and the one that finds nothing left answers itself. For all other methods the field
-// means nothing, and stays as it is.
+// Max-Forwards (RFC 9110 7.6.2): how many more proxies a TRACE or OPTIONS may pass. Each proxy
+// subtracts one, and answers itself if the value is 0. For other methods the field has no meaning
+// and isn't changed.
 
 public import HTTP
 import Primitives
 
 extension RequestHead {
-  /// Nothing is left: the request must be answered here, as if this were the last server.
+  /// The value is 0: answer the request here, as if this were the origin server.
   public var endsHere: Bool { forwardsLeft == 0 }
 
-  /// Takes one off, on the way to a backend.
+  /// Subtracts one before the request goes to a backend.
   mutating func countForward() {
     guard let left = forwardsLeft, left > 0 else { return }
     fields.removeAll(of: .maxForwards)
@@ -18,7 +18,7 @@ extension RequestHead {
     fields.endField()
   }
 
-  /// Nil where nothing is said, or nothing that is a number. Of several the smallest counts.
+  /// Nil if there is no field with a valid number. Of several fields the smallest number counts.
   private var forwardsLeft: UInt64? {
     guard method == .trace || method == .options, fields.contains(.maxForwards) else { return nil }
     var left: UInt64?
@@ -34,11 +34,11 @@ extension RequestHead {
   }
 }
 
-/// The largest number that we count down from.
+/// Larger numbers are replaced by this one.
 private let forwardsMax: UInt64 = 1 << 32
 
 extension Span where Element == UInt8 {
-  /// The number that these digits spell, `forwardsMax` for a larger one.
+  /// The value of these digits, at most `forwardsMax`.
   fileprivate var forwards: UInt64? {
     for index in 0..<count where !self[index].isDigit { return nil }
     return isEmpty ? nil : min(decimalValue ?? forwardsMax, forwardsMax)

@@ -1,16 +1,16 @@
-// The path that routes are matched against: percent-decoded where that changes nothing for the
-// backend, with dot segments resolved (RFC 3986 6.2.2).
+// The path that routes are matched against: percent-decoded where this doesn't change its meaning
+// for the backend, with dot segments resolved (RFC 3986 6.2.2).
 //
-// Matching and forwarding must not disagree about what a path means: a route that protects /admin
-// is worth nothing if /x/%2e%2e/admin passes it and the backend resolves the dots. So a path that
-// isn't in normal form is either refused or forwarded in its normal form. Encoded slashes have a
-// policy of their own, since backends differ about them. Repeated slashes count as one for
-// matching. Queries are left alone.
+// Matching and forwarding must agree about what a path means: a route that protects /admin is
+// useless if /x/%2e%2e/admin bypasses it and the backend resolves the dots. So a path that isn't in
+// normal form is either refused, or forwarded in normal form. Encoded slashes have a separate
+// policy, since backends treat them differently. Repeated slashes count as one for matching.
+// Queries are not changed.
 
 import HTTP
 public import Primitives
 
-/// What to do with a path that holds `.` or `..` segments, plain or percent-encoded.
+/// What to do with a path that contains `.` or `..` segments, plain or percent-encoded.
 public enum DotSegmentPolicy: Sendable {
   /// Answer 400.
   case refuse
@@ -18,12 +18,12 @@ public enum DotSegmentPolicy: Sendable {
   case resolve
 }
 
-/// What to do with `%2F` and `%5C` in a path. A bare backslash is read as `%5C`, as it should have
-/// been written (RFC 3986 3.3), because backends on Windows take either for a slash.
+/// What to do with `%2F` and `%5C` in a path. A bare backslash counts as `%5C`, its correct form
+/// (RFC 3986 3.3), because backends on Windows take either for a slash.
 public enum EncodedSlashPolicy: Sendable {
   /// Answer 400.
   case refuse
-  /// Match it as the three characters it is, which is no segment boundary, and forward it so.
+  /// Match it as three characters, without a segment boundary, and forward it unchanged.
   case keep
   /// Match and forward it as a slash.
   case decode
@@ -44,14 +44,14 @@ public struct PathPolicy: Sendable {
 public enum PathVerdict: Equatable, Sendable {
   /// The path is in normal form: match and forward it as it is.
   case normal
-  /// `output` holds the path to match, and to forward too if `forward` is set.
+  /// `output` contains the path to match, and also to forward if `forward` is set.
   case rewritten(forward: Bool)
   case refused
 }
 
 /// Writes the normal form of `path` into `output` if it differs.
 ///
-/// Nearly every path is normal and costs one scan. `output` is emptied first.
+/// Nearly every path is already normal and costs one scan. `output` is emptied first.
 public func normalise(
   _ path: Span<UInt8>, policy: PathPolicy, into output: inout ByteBuffer
 ) -> PathVerdict {
@@ -73,7 +73,7 @@ public func normalise(
     }
     switch byte {
     case 0 where isEscaped:
-      // No backend has a good use for a NUL in a path, and C-based ones stop reading at it.
+      // A NUL in a path has no legitimate use, and servers in C stop reading at it.
       return .refused
     case 0x2F where !isEscaped:
       appendSlash(to: &output)
@@ -102,7 +102,7 @@ private func isNormal(_ path: Span<UInt8>) -> Bool {
   for index in path.indices {
     let byte = path[index]
     if byte == 0x25 || byte == 0x5C { return false }
-    // A dot behind a slash may start a dot segment; the long way decides.
+    // A dot after a slash may start a dot segment; the slow path decides.
     if previous == 0x2F && (byte == 0x2E || byte == 0x2F) { return false }
     previous = byte
   }
@@ -122,7 +122,7 @@ private func hasDotSegment(_ path: Span<UInt8>) -> Bool {
   return false
 }
 
-/// Is the segment `.` or `..`?
+/// Whether the segment is `.` or `..`.
 private func isDots(_ path: Span<UInt8>, _ segment: Range<Int>) -> Bool {
   switch segment.count {
   case 1: path[segment.lowerBound] == 0x2E
@@ -131,8 +131,8 @@ private func isDots(_ path: Span<UInt8>, _ segment: Range<Int>) -> Bool {
   }
 }
 
-/// RFC 3986 5.2.4 over segments, in place, since what is written never overtakes what is read.
-/// False when `..` climbs above the root, which only attacks do.
+/// RFC 3986 5.2.4 over segments, in place: the write position never passes the read position.
+/// Returns false when `..` goes above the root, which only attacks do.
 private func resolveDotSegments(_ path: inout ByteBuffer) -> Bool {
   let count = path.count
   var written = 0
@@ -148,7 +148,7 @@ private func resolveDotSegments(_ path: inout ByteBuffer) -> Bool {
         guard let parent = lastSlash(path.bytes.extracting(first: written)) else { return false }
         written = parent
       }
-      // `/a/.` and `/a/b/..` name what `/a/` names.
+      // `/a/.` and `/a/b/..` mean `/a/`.
       if isLast { written = move(end..<end, in: &path, to: written) }
     }
     start = end + 1
@@ -178,13 +178,13 @@ private func lastSlash(_ path: Span<UInt8>) -> Int? {
   return nil
 }
 
-/// Slashes in a row are one.
+/// Several slashes in a row become one.
 private func appendSlash(to output: inout ByteBuffer) {
   let count = output.count
   if count == 0 || output.bytes[count - 1] != 0x2F { output.append(0x2F) }
 }
 
-/// Equivalent spellings become one: %c3 is %C3.
+/// Equivalent spellings become the same: %c3 becomes %C3.
 private func appendEscape(of byte: UInt8, to output: inout ByteBuffer) {
   output.append(0x25)
   output.append(upperHexadecimal(byte >> 4))

@@ -1,13 +1,13 @@
-// Whether a client that sends a body keeps up a minimal rate.
+// Whether a client that sends a body keeps to a minimum rate.
 //
-// A client has a grace time. It runs while we wait for the client's bytes, stands still while
-// somebody else is waited for, and each byte that comes gives back the time that it may take at the
-// minimal rate, up to the whole grace. So a burst is no credit for a long silence, and a byte now
-// and then keeps no connection open.
+// A client has a grace time. It is used up while we wait for the client's bytes, and paused while
+// we wait for something else. Each byte gives back the time that it may take at the minimum rate,
+// up to the full grace time. So a burst doesn't allow a long pause later, and an occasional byte
+// doesn't keep a connection open.
 
 public import Primitives
 
-/// The rate that clients must keep up, sending or taking.
+/// The minimum rate of a client that sends or receives.
 public struct MinimumRate: Sendable, Equatable {
   public var bytesPerSecond: Int
   /// How long a client may stay below the rate.
@@ -18,12 +18,12 @@ public struct MinimumRate: Sendable, Equatable {
     self.grace = grace
   }
 
-  /// How long so many bytes take at this rate. Counts above a GiB are worth no more than one.
+  /// The time for `count` bytes at this rate. Counts above 1 GiB are treated as 1 GiB.
   public func time(for count: UInt64) -> TimeSpan {
     .nanoseconds(Int64(min(count, 1 << 30)) * 1_000_000_000 / Int64(max(1, bytesPerSecond)))
   }
 
-  /// How many bytes pass within the grace time at this rate.
+  /// How many bytes this rate allows in the grace time.
   public var bytesPerGrace: UInt64 {
     UInt64(max(0, grace.milliseconds)) * UInt64(max(0, bytesPerSecond)) / 1000
   }
@@ -31,9 +31,9 @@ public struct MinimumRate: Sendable, Equatable {
 
 struct Pace: Sendable {
   private enum State {
-    /// Nothing is expected of the client; so much of the grace time is used up.
+    /// We don't wait for the client; this part of the grace time is used up.
     case resting(spent: TimeSpan)
-    /// The client is expected to send, and too slow from `lateAt` on.
+    /// We wait for the client, which is too slow from `lateAt` on.
     case running(lateAt: Instant)
   }
 
@@ -41,12 +41,12 @@ struct Pace: Sendable {
   /// Bytes whose time was given back.
   private var creditedByteCount: UInt64 = 0
 
-  /// When the client is too slow; nil while it isn't expected to send.
+  /// When the client is too slow; nil while we don't wait for it.
   var lateAt: Instant? {
     if case .running(let lateAt) = state { lateAt } else { nil }
   }
 
-  /// `byteCount` have arrived in all; `isAwaited`: are more expected now?
+  /// `byteCount` is the total so far; `isAwaited`: whether we now wait for more.
   mutating func update(
     byteCount: UInt64, isAwaited: Bool, rate: MinimumRate, at now: Instant
   ) {

@@ -1,11 +1,10 @@
-// By what a request is known to everybody who has part in it: X-Request-ID, which is set here if
-// the client brought none, and the trace it is part of (W3C Trace Context), which is only read.
+// Identifies a request in all systems that handle it: X-Request-ID, which is set here if the client
+// sent none, and its trace (W3C Trace Context), which is only read here.
 
 public import HTTP
 public import Primitives
 
-/// Keeps the client's X-Request-ID if there is one that can be kept, else sets one of 128 random
-/// bits.
+/// Keeps the client's X-Request-ID if it is valid; otherwise sets one of 128 random bits.
 public func identifyRequest(_ fields: inout FieldBlock, using generator: inout RandomGenerator) {
   fields.removeLookalikes(of: .identity)
   if fields.hasRequestID { return }
@@ -21,13 +20,13 @@ extension KnownFieldSet {
 }
 
 extension FieldBlock {
-  /// The id of the trace, out of a valid `traceparent` field.
+  /// The trace id in a valid `traceparent` field.
   public var traceID: Slice? {
     guard let value = first(.traceparent), bytes(of: value).isTraceParent else { return nil }
     return Slice(start: value.start + 3, count: 32)
   }
 
-  /// Exactly one field, with an id that can be kept.
+  /// Whether there is exactly one field, with a valid id.
   fileprivate var hasRequestID: Bool {
     guard let value = first(.xRequestID), bytes(of: value).isRequestID else { return false }
     var fieldCount = 0
@@ -39,15 +38,15 @@ extension FieldBlock {
 }
 
 extension Span where Element == UInt8 {
-  /// 1 to 128 visible characters: what backends can log as it is.
+  /// 1 to 128 visible characters, which backends can log unchanged.
   var isRequestID: Bool {
     guard (1...128).contains(count) else { return false }
     for index in 0..<count where self[index] <= 0x20 || self[index] >= 0x7F { return false }
     return true
   }
 
-  /// W3C Trace Context 3.2: version, trace, parent and flags, all in lower-case hexadecimal. A
-  /// version to come may have more behind them.
+  /// W3C Trace Context 3.2: version, trace, parent and flags, all in lower-case hexadecimal. Future
+  /// versions may append more.
   fileprivate var isTraceParent: Bool {
     guard count >= 55, self[2] == 0x2D, self[35] == 0x2D, self[52] == 0x2D else { return false }
     let isFirstVersion = self[0] == 0x30 && self[1] == 0x30

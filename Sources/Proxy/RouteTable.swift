@@ -1,10 +1,10 @@
-// Which route a request takes: of an ordered list, the first that matches.
+// Finds the route of a request: the first match in an ordered list.
 //
 // The order is the configuration's, most specific first. Only routes whose host can match are
-// looked at: they are kept by a hash of their host, since sites with hundreds of hosts are common
-// and their routes are few each. A path prefix matches whole segments: /api matches /api and /api/x
-// and not /apix. The path must be normalised before (NormalisedPath.swift); the escapes that are
-// left in it stand for their characters, since backends read /%40x as /@x.
+// checked: they are stored by a hash of their host, since sites with hundreds of hosts are common,
+// with a few routes each. A path prefix matches whole segments: /api matches /api and /api/x, but
+// not /apix. The path must be normalised first (NormalisedPath.swift). The remaining escapes count
+// as the characters they encode, since backends read /%40x as /@x.
 
 import HTTP
 import Primitives
@@ -46,7 +46,7 @@ public struct RouteTable: Sendable {
   private var below: [UInt64: [Entry]] = [:]
   private var any: [Entry] = []
 
-  /// The position of a match in `matches` is its route's index, and its rank.
+  /// The position in `matches` is the route's index and its rank.
   public init(_ matches: [RouteMatch]) {
     for (route, match) in matches.enumerated() {
       let (path, isExactPath) =
@@ -70,16 +70,16 @@ public struct RouteTable: Sendable {
     }
   }
 
-  /// The route for `host` (without port, any case) and the normalised `path`, or nil for none.
+  /// The route for `host` (without port, in any case) and the normalised `path`, or nil for none.
   public func match(host fullHost: Span<UInt8>, path: Span<UInt8>) -> Int? {
-    // A trailing dot makes a name absolute and names the same host (RFC 9110 4.2.3). More of them
-    // make it no name at all, but some backends take them off too, so no route is passed by.
+    // A trailing dot makes a name absolute; it is the same host (RFC 9110 4.2.3). A name with
+    // several is invalid, but some backends remove them all, so they must not bypass a route.
     var end = fullHost.count
     while end > 1 && fullHost[end - 1] == 0x2E { end -= 1 }
     let host = fullHost.extracting(first: end)
     var best = Self.first(any, host.extracting(..<0), path)
     if exact.isEmpty && below.isEmpty { return best }
-    // From the end on, so that at each dot the hash is that of the name behind it.
+    // From the end, so that at each dot the hash covers the name after it.
     var hash = Self.emptyHash
     for index in host.indices.reversed() {
       if host[index] == 0x2E && index > 0, let entries = below[hash] {
@@ -122,7 +122,7 @@ public struct RouteTable: Sendable {
     return rest == path.count || (!isExact && path[rest] == 0x2F)
   }
 
-  /// What an escape stands for. An encoded slash that is still there is none (EncodedSlashPolicy).
+  /// The byte that an escape encodes; nil for an encoded slash that was kept (EncodedSlashPolicy).
   private static func escapedByte(in path: Span<UInt8>, at index: Int) -> UInt8? {
     guard path[index] == 0x25, index + 2 < path.count,
       let high = path[index + 1].hexadecimalValue, let low = path[index + 2].hexadecimalValue
@@ -137,8 +137,8 @@ public struct RouteTable: Sendable {
 
   private static let emptyHash: UInt64 = 0xCBF2_9CE4_8422_2325
 
-  /// FNV-1a over the lower-case bytes from the last to the first; equality is still compared, so
-  /// collisions cost only time.
+  /// FNV-1a over the lower-case bytes, from last to first. Names are compared afterwards, so
+  /// collisions only cost time.
   private static func hash(_ host: Span<UInt8>) -> UInt64 {
     var hash = emptyHash
     for index in host.indices.reversed() { hash = Self.hash(hash, host[index]) }

@@ -1,35 +1,34 @@
-// Sticking to a backend by a cookie: what a pool's clients send back, and how it is set.
+// Sticky sessions by cookie: reads the cookies that a pool's clients send, and sets them.
 //
-// The value is the member's token, a keyed digest that says nothing about the backend's address,
-// in hexadecimal. Whose token it is, and whether that member can be used, is Balancing's business;
-// what a client makes up names nobody, and is replaced like an outdated one.
+// The value is the member's token in hexadecimal, a keyed digest that doesn't reveal the backend's
+// address. Balancing maps tokens to members and decides whether a member can be used. A made-up
+// value matches no member, and is replaced like an outdated one.
 
 public import HTTP
 import Primitives
 
 public struct Stickiness: Sendable {
-  /// When the cookie is kept to HTTPS.
+  /// When the cookie is restricted to HTTPS.
   public enum Secure: Sendable {
-    /// Where the client came by TLS, here or to a trusted proxy.
+    /// If the client uses TLS, to us or to a trusted proxy.
     case automatic
     case always, never
   }
 
   private let name: [UInt8]
-  /// Everything behind the value but Secure, such as `; Path=/`.
+  /// Everything after the value except Secure, such as `; Path=/`.
   private let attributes: [UInt8]
   private let secure: Secure
 
-  /// The name is a token, and the attributes hold nothing that a field may not (RFC 6265 4.1.1).
+  /// The name must be a token, and the attributes must be valid in a field (RFC 6265 4.1.1).
   public init(name: [UInt8], attributes: [UInt8], secure: Secure) {
     self.name = name
     self.attributes = attributes
     self.secure = secure
   }
 
-  /// The tokens that a request brings, in its order, and 0 behind the last. A browser sends a
-  /// cookie of this name for each path and domain that it was set for; of more than 8 the rest is
-  /// passed over.
+  /// The tokens in a request, in order; the rest of the array is 0. A browser sends one cookie with
+  /// this name for each path and domain that it was set for. After 8 tokens, the rest is ignored.
   public func tokens(in fields: borrowing FieldBlock) -> InlineArray<8, UInt64> {
     var tokens = InlineArray<8, UInt64>(repeating: 0)
     var count = 0

@@ -1,39 +1,39 @@
-// Taking part in a trace (W3C Trace Context): whether a request is traced, and what the next server
-// is told about it.
+// Takes part in traces (W3C Trace Context): whether a request is traced, and what the next server
+// is told about its trace.
 
 public import HTTP
 public import Primitives
 
-/// Where an exchange that is traced stands in its trace.
+/// The position of a traced exchange in its trace.
 public struct TraceContext: Equatable, Sendable {
   /// The id of the trace.
   public let high: UInt64
   public let low: UInt64
-  /// The span that this one is a part of; 0 when the trace begins here.
+  /// The parent span; 0 when the trace begins here.
   public let parent: UInt64
   /// The exchange's own span.
   public let span: UInt64
 }
 
 extension FieldBlock {
-  /// Continues the trace that the fields belong to, or else begins one, and puts our span into
-  /// `traceparent`. Nil when the exchange isn't to be recorded: the client's trace isn't, or the
-  /// one that begins here isn't among the sample.
+  /// Continues the trace in the fields or begins a new one, and writes our span into `traceparent`.
+  /// Returns nil when the exchange isn't recorded: the client's trace isn't sampled, or the trace
+  /// that begins here isn't part of the sample.
   ///
-  /// - Parameter sampleMax: of the ids of traces that begin here, those up to this are recorded;
-  ///   nil for none.
+  /// - Parameter sampleMax: traces that begin here are recorded if their id is at most this; nil
+  ///   for none.
   public mutating func continueTrace(
     sampleMax: UInt64?, using generator: inout RandomGenerator
   ) -> TraceContext? {
     if let parent = traceParent {
-      // Whoever asked has decided already, and its next server is told what it said.
+      // The client has decided, and the next server gets the client's decision unchanged.
       if !parent.isSampled { return nil }
       let context = TraceContext(
         high: parent.high, low: parent.low, parent: parent.span, span: generator.nextID())
       setTraceParent(context, isSampled: true)
       return context
     }
-    // It belongs to the field that couldn't be read (W3C Trace Context 4.3).
+    // It belongs to the `traceparent` that couldn't be read (W3C Trace Context 4.3).
     removeAll(of: .tracestate)
     let context = TraceContext(
       high: generator.nextID(), low: generator.nextID(), parent: 0, span: generator.nextID())
@@ -70,7 +70,7 @@ extension FieldBlock {
 }
 
 extension Span where Element == UInt8 {
-  /// Of digits that were checked before.
+  /// The digits were checked before.
   fileprivate func hexadecimalValue(_ range: Range<Int>) -> UInt64 {
     var value: UInt64 = 0
     for index in range { value = value << 4 | UInt64(self[index].hexadecimalValue ?? 0) }
@@ -79,6 +79,6 @@ extension Span where Element == UInt8 {
 }
 
 extension RandomGenerator {
-  /// All zeros means none.
+  /// Never 0, since an id of zeros is invalid.
   public mutating func nextID() -> UInt64 { max(1, next()) }
 }

@@ -1,17 +1,17 @@
-// What may travel behind a body, in either direction.
+// Which trailers may follow a body, in either direction.
 //
-// RFC 9110 6.5.1 wants in trailers only what is defined for them, and nothing that frames, routes,
-// modifies a request, tells who somebody is, controls a response or says how to read its content.
-// Programs read some trailers as if they were fields of the head. So whatever a rule of ours keeps
-// out of a head it keeps out of trailers too: of the fields that we know only ETag may be there, of
-// the others all that are not listed here, unless the route edits them.
+// RFC 9110 6.5.1 allows in trailers only fields that are defined for them, and none for framing,
+// routing, request modifiers, authentication, response control or reading the content. Some
+// programs read trailers as if they were header fields. So trailers follow the same rules as heads.
+// Of the known fields only ETag is allowed; of the others, all that are not listed here and that
+// the route doesn't edit.
 
 public import HTTP
 import Primitives
 
 extension FieldBlock {
-  /// Leaves in a trailer section what may be there. What `edits` remove goes; what they set is set
-  /// in the head, so a trailer of that name goes as well.
+  /// Removes forbidden fields from a trailer section. Fields in `edits` are removed too: the route
+  /// removes them or sets them in the head.
   public mutating func prepareTrailers(_ edits: [FieldEdit]) {
     if count == 0 { return }
     removeAll(of: .headOnly)
@@ -22,7 +22,7 @@ extension FieldBlock {
 }
 
 extension KnownFieldSet {
-  /// All known fields but those that are defined for trailers (ETag: RFC 9110 8.8.3).
+  /// All known fields except those defined for trailers (ETag: RFC 9110 8.8.3).
   fileprivate static let headOnly: KnownFieldSet = {
     var fields: KnownFieldSet = []
     for field in KnownField.allCases where field != .etag { fields.insert(field) }
@@ -30,12 +30,12 @@ extension KnownFieldSet {
   }()
 }
 
-/// Fields of the same kinds that nothing else in Martlet needs to know.
+/// Fields of the same kinds that no other code in Martlet needs.
 private let otherHeadOnlyNames: [StaticString] = [
-  // Request modifiers and what tells about the client.
+  // Request modifiers and information about the client.
   "If-Match", "If-Unmodified-Since", "If-Range", "Accept-Charset", "Accept-Language", "Pragma",
   "Prefer", "Early-Data", "X-HTTP-Method-Override", "X-Original-URL", "X-Rewrite-URL",
-  // Who asked.
+  // The client's identity.
   "From", "Client-IP", "True-Client-IP", "X-Client-IP", "X-Cluster-Client-IP", "X-Forwarded-By",
   "X-Forwarded-Prefix", "X-Forwarded-Scheme", "X-Forwarded-Server", "X-Forwarded-SSL",
   "X-Forwarded-User", "X-Remote-User", "Remote-User",

@@ -1,14 +1,14 @@
-// Starting another process, and what it is told by its environment.
+// Starts another process, and passes data in its environment.
 //
-// posix_spawn and no fork: between fork and exec a process of several threads may do next to
-// nothing, since another thread may have held any lock. Every descriptor of ours is close-on-exec,
-// so a child has the standard streams and what it is given by name.
+// It uses posix_spawn and not fork: between fork and exec, a process with several threads may call
+// hardly anything, since another thread may hold any lock. All our descriptors are close-on-exec,
+// so a child has the standard streams and the descriptors that are passed explicitly.
 
 import CLinux
 import Glibc
 public import Primitives
 
-/// A child of this process. Somebody has to `wait` for it once it ends.
+/// A child of this process. Call `wait` once it has ended.
 public struct ChildProcess: Sendable {
   public let id: Int32
 
@@ -25,15 +25,16 @@ public struct ChildProcess: Sendable {
     }
   }
 
-  /// Starts `arguments[0]`, found by PATH unless it is a path, with `descriptors` under the same
-  /// numbers, no signal blocked, and SIGPIPE as usual. Throws ENOENT, EACCES, ENOEXEC, EAGAIN.
+  /// Starts `arguments[0]`, which is searched in PATH unless it is a path. `descriptors` keep their
+  /// numbers. No signal is blocked, and SIGPIPE has its default action. Throws ENOENT, EACCES,
+  /// ENOEXEC, EAGAIN.
   public init(
     _ arguments: [String], environment: [String], descriptors: [Int32]
   ) throws(SystemError) {
     var actions = unsafe posix_spawn_file_actions_t()
     unsafe posix_spawn_file_actions_init(&actions)
     defer { unsafe posix_spawn_file_actions_destroy(&actions) }
-    // Onto itself: that takes close-on-exec away, in the child alone.
+    // Duplicating a descriptor onto itself clears close-on-exec, in the child only.
     for number in descriptors {
       unsafe posix_spawn_file_actions_adddup2(&actions, number, number)
     }
@@ -63,13 +64,13 @@ public struct ChildProcess: Sendable {
     id = started
   }
 
-  /// Asks it to end (SIGTERM).
+  /// Asks the process to end (SIGTERM).
   public func terminate() { _ = Glibc.kill(id, SIGTERM) }
 
-  /// Ends it at once (SIGKILL).
+  /// Ends the process at once (SIGKILL).
   public func kill() { _ = Glibc.kill(id, SIGKILL) }
 
-  /// Waits for its end. Once only: afterwards the id may be another process's.
+  /// Waits until the process has ended. Call it only once: afterwards the id may be reused.
   public func wait() -> Ending {
     var status: Int32 = 0
     while unsafe waitpid(id, &status, 0) < 0 && errno == EINTR {}
@@ -78,17 +79,16 @@ public struct ChildProcess: Sendable {
   }
 }
 
-/// This process, as others know it.
+/// This process.
 public enum CurrentProcess {
   public static var id: Int32 { getpid() }
   public static var parentID: Int32 { getppid() }
 
-  /// The program that this process runs, by the path that it had when it was started, even if
-  /// another file is there by now.
+  /// The path of this process's program when it was started, even if another file is there now.
   public static var program: String? {
     var path = [UInt8](repeating: 0, count: Int(PATH_MAX))
     let count = unsafe path.withUnsafeMutableBytes { bytes in
-      // It isn't empty, so it has an address.
+      // Not nil: it isn't empty.
       unsafe readlink(
         "/proc/self/exe", bytes.baseAddress.unsafelyUnwrapped.assumingMemoryBound(to: CChar.self),
         bytes.count)
@@ -109,15 +109,15 @@ public enum CurrentProcess {
     Glibc.kill(process, 0) == 0 || errno == EPERM
   }
 
-  /// Lets time go by, for a command that waits for another process.
+  /// Sleeps, for a command that waits for another process.
   public static func pause(_ span: TimeSpan) {
     _ = poll(nil, 0, pollMilliseconds(span))
   }
 }
 
-/// The variables of the environment. At start, before there are other threads.
+/// The variables of the environment. Use it at start, before there are other threads.
 public enum Environment {
-  /// Takes a variable out, so that no child sees what was meant for this process.
+  /// Removes and returns a variable, so that no child inherits what was meant for this process.
   public static func take(_ name: String) -> String? {
     guard let value = self[name] else { return nil }
     _ = unsafe unsetenv(name)
@@ -129,7 +129,7 @@ public enum Environment {
     return unsafe String(cString: value)
   }
 
-  /// All of them, as `NAME=value`.
+  /// All variables, as `NAME=value`.
   public static var all: [String] {
     var variables: [String] = []
     guard var next = unsafe clinux_environment() else { return [] }

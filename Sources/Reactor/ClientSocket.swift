@@ -1,4 +1,4 @@
-// A connection to one server, for whoever may wait: commands, and threads that do nothing else.
+// A blocking connection to one server, for commands and for threads that do nothing else.
 
 import CLinux
 import Glibc
@@ -8,8 +8,8 @@ public final class ClientSocket: Sendable {
   private let descriptor: Int32
   private let limit: TimeSpan?
 
-  /// Throws ENOENT or ECONNREFUSED when nobody listens there, EACCES and the like. It, and every
-  /// later call, throws ETIMEDOUT when the other side doesn't move for longer than `limit`.
+  /// Throws ENOENT or ECONNREFUSED when no process listens there, EACCES and the like. It and every
+  /// later call throw ETIMEDOUT when the server makes no progress for longer than `limit`.
   public init(to address: SocketAddress, atMost limit: TimeSpan? = nil) throws(SystemError) {
     let target = try KernelAddress(address)
     let kind = SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue
@@ -39,7 +39,7 @@ public final class ClientSocket: Sendable {
     }
   }
 
-  /// What comes next; empty at the end.
+  /// The next bytes; empty at the end.
   public func receive() throws(SystemError) -> [UInt8] {
     var chunk = [UInt8](repeating: 0, count: 64 * 1024)
     while true {
@@ -51,7 +51,7 @@ public final class ClientSocket: Sendable {
     }
   }
 
-  /// Returns when the call that has just failed is worth another try.
+  /// Returns when the call that has just failed can be repeated.
   private func retry(after event: Int32) throws(SystemError) {
     switch errno {
     case EINTR: break

@@ -1,24 +1,24 @@
-// Where the limits of the control groups around this process stand (docker --cpus, a pod's memory).
+// Finds the control groups that limit this process (docker --cpus, a pod's memory).
 //
-// A limit of any group above the process counts too, so all of them are listed. In a container the
-// path in /proc may be the host's, which isn't mounted: then only the part of the walk that exists
-// counts, and it always ends at the mount's root.
+// A limit of any group above the process applies too, so all of them are listed. In a container,
+// the path in /proc may be the host's, which isn't mounted. Then only the part of the path that
+// exists counts. The search always ends at the root of the mount.
 
 enum ControlGroups {
-  /// A control group's folder, and by which version of the interface its files are read.
+  /// A control group's directory, and the version of the interface of its files.
   struct Folder: Equatable {
     let path: String
     let isV2: Bool
   }
 
-  /// The folders for `controller`, such as `cpu`, of the process's groups and those above them.
+  /// The directories for `controller`, such as `cpu`: the process's groups and those above them.
   static func folders(
     of controller: String, reading file: (String) -> String?
   ) -> [Folder] {
     guard let groups = file("/proc/self/cgroup") else { return [] }
     var folders: [Folder] = []
     for line in groups.split(separator: "\n") {
-      // hierarchy:controllers:path, with an empty list of controllers for version 2.
+      // hierarchy:controllers:path; in version 2 the list of controllers is empty.
       let parts = line.split(separator: ":", maxSplits: 2, omittingEmptySubsequences: false)
       guard parts.count == 3 else { continue }
       let isV2 = parts[1].isEmpty
@@ -42,7 +42,7 @@ enum ControlGroups {
     return paths + [""]
   }
 
-  /// A small file of the kernel; nil when it isn't there.
+  /// The content of a small kernel file; nil when it doesn't exist.
   static func text(of path: String) -> String? {
     (try? File.read(path, limit: 64 * 1024)).map { String(decoding: $0, as: UTF8.self) }
   }

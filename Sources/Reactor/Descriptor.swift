@@ -1,12 +1,13 @@
-// A file descriptor with an owner: what one process hands to another, whatever it stands for.
+// A file descriptor with an owner, to pass from one process to another.
 //
-// Blocking, so for the control thread and for threads that only wait. Sockets of connections aren't
-// this: workers close those themselves (EpollIO).
+// It is blocking, so it is for the control thread and for threads that only wait. Sockets of
+// connections don't use this type: workers close those themselves (EpollIO).
 
 import CLinux
 import Glibc
 
-/// A descriptor that is closed with its last reference, and that no child gets by accident.
+/// A descriptor that is closed with its last reference, and that children don't inherit by
+/// accident.
 public final class Descriptor: Sendable {
   public let number: Int32
 
@@ -14,14 +15,14 @@ public final class Descriptor: Sendable {
 
   deinit { _ = Glibc.close(number) }
 
-  /// Owns from now on a descriptor that this process was started with. Throws EBADF.
+  /// Takes ownership of a descriptor that this process was started with. Throws EBADF.
   public static func inherited(_ number: Int32) throws(SystemError) -> Descriptor {
     if fcntl(number, F_SETFD, FD_CLOEXEC) < 0 { throw .last }
     return Descriptor(owning: number)
   }
 
-  /// A file in memory alone that holds `bytes`: no name in any directory, gone with its last
-  /// descriptor.
+  /// A file that exists only in memory and contains `bytes`. It has no name, and is gone with its
+  /// last descriptor.
   public static func memory(_ bytes: [UInt8]) throws(SystemError) -> Descriptor {
     let number = clinux_memory_file()
     if number < 0 { throw .last }
@@ -59,7 +60,7 @@ public final class Descriptor: Sendable {
     }
   }
 
-  /// Reads up to the end. Throws EFBIG when there are more bytes than `limit`.
+  /// Reads up to the end. Throws EFBIG when there are more than `limit` bytes.
   public func readAll(limit: Int) throws(SystemError) -> [UInt8] {
     var bytes: [UInt8] = []
     while true {
@@ -81,7 +82,7 @@ public final class Descriptor: Sendable {
 }
 
 extension Descriptor {
-  /// The file at `path`, for reading. Throws ENOENT, EACCES and the like.
+  /// Opens the file at `path` for reading. Throws ENOENT, EACCES and the like.
   static func file(_ path: String) throws(SystemError) -> Descriptor {
     let number = unsafe open(path, O_RDONLY | O_CLOEXEC)
     if number < 0 { throw .last }

@@ -1,10 +1,10 @@
-// How many files and sockets the process may have open (RLIMIT_NOFILE).
+// The limit of open files and sockets of this process (RLIMIT_NOFILE).
 
 import Glibc
 
 public enum DescriptorLimit {
-  /// Raises the soft limit to the hard one, since the usual soft limit of 1024 suits select() and
-  /// not a proxy, and returns what is in force afterwards.
+  /// Raises the soft limit to the hard limit, since the usual soft limit of 1024 is meant for
+  /// select() and too low for a proxy. Returns the new limit.
   public static func raise() -> Int {
     var limit = rlimit()
     if unsafe getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) < 0 { return 0 }

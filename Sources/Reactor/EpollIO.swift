@@ -1,17 +1,17 @@
-// The kernel, as the worker sees it: sockets and epoll.
+// The kernel from the worker's point of view: sockets and epoll.
 //
-// A connection is registered once, for everything and edge-triggered, and never touched again, so
-// the steady state of a request is recv, send and epoll_wait alone. Listeners are level-triggered.
-// Every call is non-blocking; an interrupted one is repeated. An errno that the outside can cause
-// comes back as a value; one that only a mistake of ours can cause ends the process.
+// A connection is registered once, for all events and edge-triggered, so in steady state a request
+// needs only recv, send and epoll_wait. Listeners are level-triggered. Every call is non-blocking;
+// an interrupted one is repeated. An errno that outside events can cause is returned as a value;
+// one that only a bug of ours can cause ends the process.
 //
-// It keeps no table of sockets: whoever registers one owns it and closes it.
+// It keeps no table of sockets: the code that registers a socket owns it and closes it.
 
 import CLinux
 import Glibc
 public import Primitives
 
-/// `InputOutput` on the sockets of this machine. It belongs to one thread.
+/// `InputOutput` on the sockets of this machine. Use it from one thread only.
 @safe public struct EpollIO: InputOutput, ~Copyable {
   public private(set) var now: Instant
 
@@ -24,7 +24,7 @@ public import Primitives
   public init(wakeUp: WakeUp) throws(SystemError) {
     let epoll = epoll_create1(Int32(EPOLL_CLOEXEC))
     if epoll < 0 { throw .last }
-    // Edge-triggered, so that each signal is reported once without reading the counter back.
+    // Edge-triggered, so that each signal is reported once without a read of the counter.
     let interest = EPOLLIN.rawValue | EPOLLET.rawValue
     if let error = control(epoll, EPOLL_CTL_ADD, wakeUp.descriptor, interest, Self.wakeUpToken) {
       _ = Glibc.close(epoll)
@@ -41,18 +41,18 @@ public import Primitives
     _ = Glibc.close(epoll)
   }
 
-  /// The token that no one else may use; it is never reported.
+  /// Reserved for the wake-up; it is never reported.
   public static let wakeUpToken = UInt64.max
 
-  /// How many events one `wait` returns at the most; the rest come with the next.
+  /// The maximum of events that one `wait` returns; the rest follow with the next.
   private static let eventMax = 256
   private static let everything =
     EPOLLIN.rawValue | EPOLLOUT.rawValue | EPOLLRDHUP.rawValue | EPOLLET.rawValue
 
   // MARK: Waiting
 
-  /// The time-out is counted from `now`, the beginning of this turn, and rounded up to a
-  /// millisecond: a deadline is met late by the length of the turn, and never early.
+  /// The timeout starts at `now`, the beginning of this loop iteration, and is rounded up to a
+  /// millisecond. So a deadline is late by the duration of the iteration, and never early.
   public mutating func wait(until deadline: Instant?) -> Int {
     let span = deadline.flatMap { $0 == .never ? nil : $0 - now }
     let count = unsafe epoll_wait(epoll, events, Int32(Self.eventMax), pollMilliseconds(span))
@@ -60,13 +60,13 @@ public import Primitives
     eventCount = Int(count)
     if count < 0 {
       let error = SystemError.last
-      // A signal or a debugger came between: the loop just turns once more.
+      // Interrupted by a signal or a debugger: the loop just continues.
       if error.code != EINTR { fatalError("epoll_wait failed: \(error)") }
       eventCount = 0
     }
     for index in 0..<eventCount {
       if unsafe events[index].data.u64 != Self.wakeUpToken { continue }
-      // The last event takes its place: ready sockets have no order.
+      // Replaced by the last event: ready sockets have no order.
       eventCount -= 1
       unsafe events[index] = events[eventCount]
       break
@@ -81,7 +81,7 @@ public import Primitives
     var readiness = Readiness()
     if reported & EPOLLIN.rawValue != 0 { readiness.insert(.readable) }
     if reported & EPOLLOUT.rawValue != 0 { readiness.insert(.writable) }
-    // A hang-up only says that both directions have ended, orderly or not.
+    // A hang-up only means that both directions have ended, cleanly or not.
     if reported & (EPOLLRDHUP.rawValue | EPOLLHUP.rawValue) != 0 { readiness.insert(.peerFinished) }
     if reported & EPOLLERR.rawValue != 0 { readiness.insert(.failed) }
     return unsafe ReadinessEvent(token: event.data.u64, readiness: readiness)
@@ -98,23 +98,23 @@ public import Primitives
     if let error { fatalError("a listener can't be watched: \(error)") }
   }
 
-  /// The listener keeps its place in epoll's set with no interest, so that watching it again needs
-  /// no memory: it is unwatched when resources are short.
+  /// The listener stays registered with no events, so that watching it again needs no memory: it is
+  /// unwatched when resources are short.
   public mutating func unwatch(listener: Socket) {
     if let error = control(epoll, EPOLL_CTL_MOD, listener.descriptor, 0, 0) {
       fatalError("a listener can't be unwatched: \(error)")
     }
   }
 
-  /// When the kernel has no memory for the registration, the socket is shut down: the next receive
-  /// says `finished`, and the connection's own time-out finds it at the latest.
+  /// If the kernel has no memory for the registration, the socket is shut down. Then the next
+  /// receive returns `finished`, or at the latest the connection's timeout closes it.
   public mutating func register(_ socket: Socket, token: UInt64) {
     if control(epoll, EPOLL_CTL_ADD, socket.descriptor, Self.everything, token) != nil {
       _ = shutdown(socket.descriptor, Int32(SHUT_RDWR))
     }
   }
 
-  /// What the socket is ready for at this moment is reported again, under the new token.
+  /// Events that are pending now are reported again, under the new token.
   public mutating func reregister(_ socket: Socket, token: UInt64) {
     if let error = control(epoll, EPOLL_CTL_MOD, socket.descriptor, Self.everything, token) {
       fatalError("a connection can't be registered anew: \(error)")
@@ -144,7 +144,7 @@ public import Primitives
     }
   }
 
-  /// On a Unix socket whose queue is full the dial fails with EAGAIN: the kernel offers nothing to
+  /// On a Unix socket whose queue is full, connect fails with EAGAIN: the kernel offers nothing to
   /// wait for.
   public mutating func connect(to address: SocketAddress, token: UInt64) -> ConnectResult {
     let target: KernelAddress
@@ -154,13 +154,13 @@ public import Primitives
     if descriptor < 0 { return .failed(.last) }
     if address.ip != nil { _ = setOption(descriptor, Int32(IPPROTO_TCP), TCP_NODELAY, 1) }
     let result = unsafe target.withPointer { unsafe Glibc.connect(descriptor, $0, $1) }
-    // An interrupted dial goes on by itself, like every non-blocking one.
+    // An interrupted connect continues by itself, as every non-blocking one does.
     if result < 0, case let error = SystemError.last, error.code != EINPROGRESS, error.code != EINTR
     {
       _ = Glibc.close(descriptor)
       return .failed(error)
     }
-    // Only now: before a dial has begun, epoll would report the socket as hung up.
+    // Not earlier: before connect, epoll would report a hang-up.
     if let error = control(epoll, EPOLL_CTL_ADD, descriptor, Self.everything, token) {
       _ = Glibc.close(descriptor)
       return .failed(error)
@@ -183,7 +183,7 @@ public import Primitives
   }
 
   public mutating func shutdownSending(_ socket: Socket) {
-    // It fails when the connection is gone already, which the next receive tells anyway.
+    // It fails when the connection is already gone, which the next receive reports.
     if shutdown(socket.descriptor, Int32(SHUT_WR)) < 0 {
       SystemError.last.trapIfOurs(in: "shutdown")
     }
@@ -196,7 +196,7 @@ public import Primitives
         socket.descriptor, SOL_SOCKET, SO_LINGER, &linger,
         socklen_t(MemoryLayout<Glibc.linger>.size))
     }
-    // Whatever else close returns, the descriptor is free afterwards.
+    // Even if close returns an error, the descriptor is free afterwards.
     if Glibc.close(socket.descriptor) < 0 { SystemError.last.trapIfOurs(in: "close") }
   }
 
@@ -264,7 +264,7 @@ public import Primitives
     }
   }
 
-  /// 0 when the kernel can't say: then all counts as taken, to the client's favour.
+  /// 0 when the kernel doesn't know: then everything counts as received, in the client's favour.
   public mutating func unacknowledgedByteCount(of socket: Socket) -> Int {
     var count: Int32 = 0
     // SIOCOUTQ, which has the number of TIOCOUTQ.
@@ -281,7 +281,7 @@ public import Primitives
   private func sendBoth(_ socket: Socket, _ first: Span<UInt8>, _ second: Span<UInt8>) -> Int {
     unsafe first.withUnsafeBufferPointer { first in
       unsafe second.withUnsafeBufferPointer { second in
-        // The kernel only reads through these, although iovec is declared to be writable.
+        // The kernel only reads through these pointers, although iovec declares them mutable.
         let parts = unsafe (
           iovec(
             iov_base: UnsafeMutableRawPointer(mutating: first.baseAddress), iov_len: first.count),
@@ -300,7 +300,7 @@ public import Primitives
   }
 }
 
-/// One epoll_ctl; nil is success.
+/// One epoll_ctl call; nil is success.
 private func control(
   _ epoll: Int32, _ operation: Int32, _ descriptor: Int32, _ interest: UInt32, _ token: UInt64
 ) -> SystemError? {
@@ -315,7 +315,7 @@ private let socketFlags = Int32(SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue)
 private let sendFlags = Int32(MSG_NOSIGNAL)
 private let peekFlags = Int32(MSG_PEEK | MSG_DONTWAIT)
 
-/// A stream socket of ours: non-blocking, and not handed to child processes. Negative on failure.
+/// A new stream socket: non-blocking, and close-on-exec. Negative on failure.
 func openSocket(family: Int32) -> Int32 {
   socket(family, Int32(SOCK_STREAM.rawValue) | socketFlags, 0)
 }

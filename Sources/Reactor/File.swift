@@ -1,17 +1,17 @@
-// Files as a whole: configuration, certificates and small files of the kernel. Blocking, so for
-// the control thread only.
+// Reads and writes whole files: configuration, certificates and small files of the kernel.
+// Blocking, so only for the control thread.
 
 import Glibc
 
 public enum File {
-  /// The bytes of the file at `path`. Throws EFBIG when there are more than `limit`, ENOENT,
+  /// The content of the file at `path`. Throws EFBIG when it is larger than `limit`, ENOENT,
   /// EACCES, EISDIR and the like.
   public static func read(_ path: String, limit: Int) throws(SystemError) -> [UInt8] {
     try Descriptor.file(path).readAll(limit: limit)
   }
 
-  /// Puts a file with `text` at `path` in one step: whoever reads sees the old file or the whole of
-  /// the new one. Throws EACCES when the directory can't be written, ENOENT and the like.
+  /// Replaces the file at `path` atomically: readers get either the old content or all of the new
+  /// one. Throws EACCES when the directory isn't writable, ENOENT and the like.
   public static func replace(_ path: String, with text: String) throws(SystemError) {
     let fresh = "\(path).\(getpid())"
     let number = unsafe open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0o644)
@@ -25,12 +25,12 @@ public enum File {
     }
   }
 
-  /// Removes the file at `path`, if it is there and may be removed.
+  /// Removes the file at `path`, if it exists and may be removed.
   public static func remove(_ path: String) { _ = unsafe unlink(path) }
 }
 
-/// Which file stood at a path at one moment: another one there, or another content, is another
-/// version.
+/// Identifies the file at a path and its content at one moment. Another file, or changed content,
+/// is another version.
 public struct FileVersion: Equatable, Sendable {
   private let device: UInt64
   private let number: UInt64

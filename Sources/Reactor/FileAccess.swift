@@ -1,10 +1,10 @@
-// Whether a file could be written, asked without touching it. The answer may be another one a
-// moment later, so it is for advice and not for whoever is about to open the file.
+// Whether a file could be written, without touching it. The answer may change at any time, so use
+// it for advice and not before you open the file.
 
 import Glibc
 
 extension File {
-  /// Why the file at `path` can't be opened to append to it, or be made: ENOENT for a missing
+  /// Why the file at `path` can't be opened for appending or created: ENOENT for a missing
   /// directory, EACCES, EISDIR and the like; nil when it can.
   public static func obstacle(toAppendingTo path: String) -> SystemError? {
     switch kind(of: path) {
@@ -14,7 +14,7 @@ extension File {
     }
   }
 
-  /// Why no file can be made at `path`.
+  /// Why no file can be created at `path`.
   public static func obstacle(toMakingFileAt path: String) -> SystemError? {
     let directory = directory(of: path)
     switch kind(of: directory) {
@@ -24,10 +24,10 @@ extension File {
     }
   }
 
-  /// Why no socket can be made at `path` by `LocalListener`, which makes its directory if that
-  /// alone is missing.
+  /// Why `LocalListener` can't create a socket at `path`. It creates the directory if only that is
+  /// missing.
   public static func obstacle(toMakingSocketAt path: String) -> SystemError? {
-    // A socket may be left there by a process that is gone, and nothing else is taken away.
+    // A dead process may have left a socket, which is replaced; other kinds of files are not.
     if let kind = kind(of: path), kind != S_IFSOCK { return .fileExists }
     let directory = directory(of: path)
     return kind(of: directory) == nil
@@ -39,7 +39,7 @@ extension File {
     return slash == path.startIndex ? "/" : String(path[..<slash])
   }
 
-  /// The format bits of its mode; nil when nothing is there, or can be seen.
+  /// The format bits of its mode; nil when it doesn't exist or isn't visible.
   private static func kind(of path: String) -> mode_t? {
     var status = stat()
     return unsafe stat(path, &status) < 0 ? nil : status.st_mode & S_IFMT

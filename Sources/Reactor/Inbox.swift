@@ -1,33 +1,33 @@
-// How everything outside a worker reaches it: many writers, one reader, one bell.
+// Messages to a worker from other threads: many writers, one reader, one wake-up.
 //
-// It carries the rare things (a new snapshot, a freed slot, an answer of the resolver, a command),
-// so a lock around an array is enough. A worker looks in every turn, and looking into an empty
+// It carries rare messages (a new snapshot, a freed slot, a result of the resolver, a command), so
+// a lock around an array is enough. A worker checks it in every loop iteration; checking an empty
 // inbox takes one atomic load and no lock.
 
 public import Primitives
 import Synchronization
 
 public final class Inbox<Message: Sendable>: Sendable {
-  /// What wakes the reader: hand it to the reader's `EpollIO`.
+  /// Wakes the reader: pass it to the reader's `EpollIO`.
   public let wakeUp: WakeUp
   private let messages = Mutex<[Message]>([])
 
   /// Throws EMFILE, ENFILE or ENOMEM.
   public init() throws(SystemError) { wakeUp = try WakeUp() }
 
-  /// Leaves a message and wakes the reader. From any thread; a writer's messages keep their order.
+  /// Adds a message and wakes the reader. From any thread; a writer's messages keep their order.
   public func post(_ message: Message) {
     messages.withLock { $0.append(message) }
     wakeUp.signal()
   }
 
-  /// Takes all messages, oldest first. Reader only, once per turn, after `wait`: what is posted
-  /// later wakes it again.
+  /// Takes all messages, oldest first. Only the reader may call it, once per loop iteration after
+  /// `wait`: later messages wake it again.
   public func take() -> [Message] {
     wakeUp.take() ? takeAll() : []
   }
 
-  /// Waits for messages, `limit` at the most, and takes them. For a reader without an `EpollIO`.
+  /// Waits for messages, at most for `limit`, and takes them. For a reader without an `EpollIO`.
   public func wait(atMost limit: TimeSpan? = nil) -> [Message] {
     wakeUp.wait(atMost: limit)
     return takeAll()

@@ -1,16 +1,16 @@
-// The seam between a worker and the outside world.
+// The interface between a worker and the outside world.
 //
-// Everything a worker asks of the kernel is here, and it asks nothing elsewhere: what this protocol
-// leaves out, the simulation can't test. Two things stand behind it: EpollIO (this target) and the
-// simulated network (Tests/ServerTests), under which the same Server code runs on virtual time.
+// All system calls of a worker go through here: the simulation can't test what this protocol leaves
+// out. There are two implementations: EpollIO (this target), and the simulated network
+// (Tests/ServerTests), which runs the same Server code on virtual time.
 //
-// Readiness is edge-triggered for connections: a token is reported when something changed, and
-// whoever got `wouldBlock` or a short count waits for the next report. Listeners are reported as
-// long as a connection waits, so that a worker may leave some for its next turn.
+// Readiness is edge-triggered for connections: a token is reported when something has changed.
+// After `wouldBlock` or a short count, wait for the next report. A listener is reported as long as
+// a connection waits, so a worker may leave some for its next iteration.
 
 public import Primitives
 
-/// A descriptor as its owner knows it. Closing is explicit (`close`), exactly once, by the owner.
+/// A descriptor. Its owner closes it explicitly (`close`), exactly once.
 public struct Socket: Hashable, Sendable {
   public let descriptor: Int32
   public init(descriptor: Int32) { self.descriptor = descriptor }
@@ -23,15 +23,16 @@ public struct Readiness: OptionSet, Sendable {
 
   public static let readable = Readiness(rawValue: 1)
   public static let writable = Readiness(rawValue: 2)
-  /// The peer has finished sending, perhaps behind bytes that are still to be read. Whoever sees
-  /// it reads until `finished`, also after a short count.
+  /// The peer has finished sending, possibly after bytes that are still to be read. Read until
+  /// `finished`, also after a short count.
   public static let peerFinished = Readiness(rawValue: 4)
-  /// The connection broke, or the dial failed; the next receive or `connectionResult` says how.
+  /// The connection or the connect failed; the next receive or `connectionResult` returns the
+  /// error.
   public static let failed = Readiness(rawValue: 8)
 }
 
 public struct ReadinessEvent: Sendable {
-  /// What the socket was registered with.
+  /// The token with which the socket was registered.
   public let token: UInt64
   public let readiness: Readiness
   public init(token: UInt64, readiness: Readiness) {
@@ -43,20 +44,20 @@ public struct ReadinessEvent: Sendable {
 public enum AcceptResult: Sendable {
   case accepted(Socket, peer: SocketAddress)
   case wouldBlock
-  /// No descriptor or no memory is left: the connection still waits. Pause the listener.
+  /// No descriptor or memory is left: the connection still waits. Pause the listener.
   case exhausted
-  /// This one connection failed (it was reset while it waited, for example); try the next.
+  /// This connection failed (it was reset while it waited, for example); try the next.
   case failed(SystemError)
 }
 
 public enum ConnectResult: Sendable {
-  /// Under way, or already there: `writable` is reported either way.
+  /// In progress, or already connected: `writable` is reported in both cases.
   case started(Socket)
   case failed(SystemError)
 }
 
 public enum ReceiveResult: Equatable, Sendable {
-  /// So many bytes were appended, at least one.
+  /// This number of bytes was appended, at least one.
   case received(Int)
   case wouldBlock
   /// The peer has finished sending.
@@ -65,7 +66,8 @@ public enum ReceiveResult: Equatable, Sendable {
 }
 
 public enum SendResult: Equatable, Sendable {
-  /// So many bytes were taken, at least one; fewer than offered means that the socket is full.
+  /// This number of bytes was accepted, at least one. Fewer than offered means that the socket is
+  /// full.
   case sent(Int)
   case wouldBlock
   case failed(SystemError)
@@ -73,44 +75,44 @@ public enum SendResult: Equatable, Sendable {
 
 /// What a worker needs of the outside world.
 public protocol InputOutput: ~Copyable {
-  /// The time sampled when `wait` last returned; it doesn't move within a loop turn.
+  /// The time when `wait` last returned; it doesn't change within a loop iteration.
   var now: Instant { get }
 
-  /// Blocks until something is ready, the deadline is reached or another thread wakes the worker,
-  /// and returns how many events there are. A deadline in the past polls.
+  /// Blocks until a socket is ready, the deadline has passed or another thread wakes the worker,
+  /// and returns the number of events. A deadline in the past polls.
   mutating func wait(until deadline: Instant?) -> Int
   /// One of the events of the last `wait`.
   func event(_ index: Int) -> ReadinessEvent
 
   /// Registers a listening socket.
   mutating func watch(listener: Socket, token: UInt64)
-  /// Stops reports about a listener, until it is watched again.
+  /// Stops reports about a listener until it is watched again.
   mutating func unwatch(listener: Socket)
 
-  /// Takes the next waiting connection: non-blocking and not yet registered.
+  /// Accepts the next waiting connection: non-blocking and not yet registered.
   mutating func accept(from listener: Socket) -> AcceptResult
   /// Registers an accepted connection for every kind of readiness.
   mutating func register(_ socket: Socket, token: UInt64)
-  /// Dials, and registers the socket for every kind of readiness.
+  /// Connects, and registers the socket for every kind of readiness.
   mutating func connect(to address: SocketAddress, token: UInt64) -> ConnectResult
-  /// Has the kernel find out by probes whether a quiet peer is still there.
+  /// Enables TCP keep-alive probes, so that the kernel detects a dead peer.
   mutating func keepAlive(_ socket: Socket, _ probes: TCPKeepAlive)
-  /// Changes the token under which a connection is reported.
+  /// Changes the token of a connection.
   mutating func reregister(_ socket: Socket, token: UInt64)
-  /// How a dial ended, asked after the first report: nil when it is connected.
+  /// The result of a connect, after the first report: nil when it is connected.
   mutating func connectionResult(of socket: Socket) -> SystemError?
 
-  /// Appends what has arrived to `output`, as far as it fits; `output` must have room.
+  /// Appends received bytes to `output`, as many as fit; `output` must have room.
   mutating func receive(from socket: Socket, into output: inout OutputSpan<UInt8>)
     -> ReceiveResult
-  /// Whether an idle connection is still open with nothing to read, asked without taking bytes.
+  /// Whether an idle connection is still open with nothing to read, without consuming bytes.
   mutating func isQuiet(_ socket: Socket) -> Bool
-  /// Offers `first` and then `second` in one call; either may be empty, not both.
+  /// Sends `first` and then `second` in one call; one of them may be empty.
   mutating func send(to socket: Socket, _ first: Span<UInt8>, _ second: Span<UInt8>) -> SendResult
-  /// How many bytes of those that `send` took the peer's kernel has not acknowledged.
+  /// How many of the sent bytes the peer's kernel has not acknowledged.
   mutating func unacknowledgedByteCount(of socket: Socket) -> Int
-  /// Ends the sending direction; what was taken before is still delivered.
+  /// Ends the sending direction; earlier bytes are still delivered.
   mutating func shutdownSending(_ socket: Socket)
-  /// Closes and forgets the socket. With `reset`, the peer sees a reset instead of an orderly end.
+  /// Closes the socket. With `reset`, the peer gets a reset and not a clean end.
   mutating func close(_ socket: Socket, reset: Bool)
 }

@@ -8,13 +8,13 @@ struct KernelAddress {
   private var storage = sockaddr_storage()
   private(set) var length: socklen_t
 
-  /// Room to be filled by the kernel.
+  /// Storage for the kernel to fill.
   init() {
     length = socklen_t(MemoryLayout<sockaddr_storage>.size)
   }
 
   /// Throws ENAMETOOLONG for a Unix path that doesn't fit into a `sockaddr_un` (107 bytes), and
-  /// EINVAL for one that is empty or has a NUL in it.
+  /// EINVAL for one that is empty or contains a NUL.
   init(_ address: SocketAddress) throws(SystemError) {
     switch address {
     case .ip(let ip, let port) where ip.isV4:
@@ -43,7 +43,7 @@ struct KernelAddress {
     case .unix(let path):
       let bytes = Array(path.utf8)
       if bytes.isEmpty || bytes.contains(0) { throw SystemError(code: EINVAL) }
-      // One byte stays for the NUL behind the path.
+      // One byte is for the NUL after the path.
       if bytes.count > Self.pathByteCount - 1 { throw .nameTooLong }
       length = socklen_t(Self.pathOffset + bytes.count + 1)
       storage.ss_family = sa_family_t(AF_UNIX)
@@ -54,7 +54,7 @@ struct KernelAddress {
     }
   }
 
-  /// Nil when it is no internet address, or cut short.
+  /// Nil when it is no internet address, or too short.
   init?(copying address: UnsafePointer<sockaddr>?, _ length: socklen_t) {
     guard let address = unsafe address, length >= socklen_t(MemoryLayout<sockaddr_in>.size),
       length <= socklen_t(MemoryLayout<sockaddr_storage>.size)
@@ -69,8 +69,8 @@ struct KernelAddress {
 
   var family: Int32 { Int32(storage.ss_family) }
 
-  /// The address as a value. An unnamed Unix peer, which every client of a Unix listener is, has
-  /// an empty path.
+  /// The address as a value. All clients of a Unix listener are unnamed peers; they have an empty
+  /// path.
   var socketAddress: SocketAddress {
     unsafe withUnsafeBytes(of: storage) { bytes in
       switch family {
@@ -96,7 +96,7 @@ struct KernelAddress {
 
   func withPointer<Result>(_ body: (UnsafePointer<sockaddr>, socklen_t) -> Result) -> Result {
     unsafe withUnsafeBytes(of: storage) { bytes in
-      // The storage is never empty, so it has an address.
+      // Not nil: the storage is never empty.
       unsafe body(
         bytes.baseAddress.unsafelyUnwrapped.assumingMemoryBound(to: sockaddr.self), length)
     }

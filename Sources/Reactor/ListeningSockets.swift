@@ -1,14 +1,13 @@
-// The sockets on which one listener accepts: one for each worker, all on the same address.
+// The sockets of one listener: one per worker, all on the same address.
 //
-// The kernel spreads connections over a SO_REUSEPORT group by a hash of the client's address, so
-// workers share no accept queue. But such a group also lets in every other process of the same
-// user, and then two instances would silently share the traffic. So a probe is bound first, without
-// SO_REUSEPORT, and closed at once: it fails when anybody listens there already. Two instances that
-// start within the same instant can still miss each other.
+// The kernel distributes connections over a SO_REUSEPORT group by a hash of the client's address,
+// so workers share no accept queue. But every other process of the same user can join such a group,
+// and then two instances would share the traffic unnoticed. So a probe without SO_REUSEPORT is
+// bound first and closed at once: it fails when a process already listens there. Two instances that
+// start at the same moment may still not notice each other.
 //
-// Closing one socket of the group resets the connections that wait in its queue, unless another
-// process has the same socket. So sockets that this process inherited are all kept, however many
-// there are.
+// Closing a socket of the group resets the connections in its queue, unless another process has the
+// same socket. So all inherited sockets are kept, whatever their number.
 
 import Glibc
 public import Primitives
@@ -16,23 +15,23 @@ public import Primitives
 public struct ListeningSockets: Sendable {
   /// Non-blocking and listening. The owner closes them.
   public let sockets: [Socket]
-  /// Where they listen; the port is the one that the kernel chose if 0 was asked for.
+  /// The address on which they listen, with the port that the kernel chose if 0 was configured.
   public let address: SocketAddress
 
-  /// Connections that may wait to be accepted, per socket; the kernel caps it at
+  /// Connections that may wait to be accepted, per socket; the kernel limits it to
   /// `net.core.somaxconn`, 4096 by default.
   public static let defaultBacklog: Int32 = 4096
 
-  /// How many bytes the kernel takes for a connection beyond those that it may send at once.
-  /// Without a limit it takes megabytes for a client that reads nothing, and a thousand such
-  /// clients keep the workers busy with filling all the memory that it has for TCP. What is on its
-  /// way isn't counted, so speed doesn't suffer.
+  /// How many bytes the kernel buffers for a connection beyond those that it may send at once.
+  /// Without a limit it buffers megabytes for a client that reads nothing, and a thousand such
+  /// clients fill all of the kernel's TCP memory. Bytes in flight don't count, so this doesn't
+  /// reduce the throughput.
   static let unsentMax: Int32 = 128 * 1024
 
-  /// Opens `count` sockets on `address`. Listening on `::` takes IPv6 connections alone. Throws
-  /// EADDRINUSE when somebody listens there, EADDRNOTAVAIL when the address isn't this machine's,
+  /// Opens `count` sockets on `address`. A listener on `::` accepts IPv6 connections only. Throws
+  /// EADDRINUSE when a process listens there, EADDRNOTAVAIL when the address isn't on this machine,
   /// EACCES for a privileged port, EOPNOTSUPP for a Unix path; then nothing stays open. `isShared`:
-  /// another process of this user may listen there, which is about to stop.
+  /// another process of this user, which is about to stop, may listen there.
   public static func open(
     on address: SocketAddress, count: Int, backlog: Int32 = defaultBacklog, isShared: Bool = false
   ) throws(SystemError) -> ListeningSockets {
@@ -60,8 +59,8 @@ public struct ListeningSockets: Sendable {
 
   // MARK: Inherited
 
-  /// Takes over sockets that another process has opened and given to this one, put together by
-  /// address. Throws EBADF, ENOTSOCK, or EINVAL for a descriptor that isn't a listening TCP socket.
+  /// Takes over sockets that another process opened and passed to this one, grouped by address.
+  /// Throws EBADF, ENOTSOCK, or EINVAL for a descriptor that isn't a listening TCP socket.
   public static func adopt(_ descriptors: [Int32]) throws(SystemError) -> [ListeningSockets] {
     var groups: [ListeningSockets] = []
     for descriptor in descriptors {
@@ -84,8 +83,8 @@ public struct ListeningSockets: Sendable {
     return groups
   }
 
-  /// The same with at least `count` sockets. A SO_REUSEPORT group of this user's gets further
-  /// members; else workers share a socket, and one is woken in vain now and then.
+  /// The same with at least `count` sockets. If this user owns the SO_REUSEPORT group, new sockets
+  /// join it; otherwise workers share a socket, and are sometimes woken without a connection.
   public func extended(
     to count: Int, backlog: Int32 = defaultBacklog
   ) throws(SystemError) -> ListeningSockets {
@@ -111,13 +110,13 @@ public struct ListeningSockets: Sendable {
     return ListeningSockets(sockets: all, address: address)
   }
 
-  /// Has the kernel probe the connections that are accepted from now on: they inherit it from the
+  /// Enables TCP keep-alive for connections accepted from now on: they inherit it from the
   /// listening socket, which saves four system calls for each.
   public func setKeepAlive(_ probes: TCPKeepAlive?) {
     for socket in sockets { TCPKeepAlive.set(probes, on: socket.descriptor) }
   }
 
-  /// Changes how many connections may wait at each of the sockets, which goes on listening.
+  /// Changes how many connections may wait at each socket, while it listens.
   public func setBacklog(_ backlog: Int32) {
     for socket in sockets { _ = listen(socket.descriptor, backlog) }
   }
@@ -127,20 +126,20 @@ public struct ListeningSockets: Sendable {
     stride(from: index, to: sockets.count, by: workerCount).map { sockets[$0] }
   }
 
-  /// Whether this is a socket on `::` that takes IPv4 connections too.
+  /// Whether this is a socket on `::` that accepts IPv4 connections too.
   public var isDualStack: Bool {
     guard case .ip(let ip, _) = address, !ip.isV4, let first = sockets.first else { return false }
     return (try? Self.option(first.descriptor, Int32(IPPROTO_IPV6), IPV6_V6ONLY)) == 0
   }
 
-  /// Closes all of them, for a start that came to nothing.
+  /// Closes all of them, after a failed start.
   public func close() {
     for socket in sockets { _ = Glibc.close(socket.descriptor) }
   }
 
   // MARK: System calls
 
-  /// A bound socket, with the options that accepted connections inherit from it.
+  /// A bound socket, with the options that accepted connections inherit.
   private static func bind(
     to address: SocketAddress, sharing: Bool
   ) throws(SystemError) -> Int32 {
@@ -148,14 +147,14 @@ public struct ListeningSockets: Sendable {
     let descriptor = openSocket(family: target.family)
     if descriptor < 0 { throw .last }
     do throws(SystemError) {
-      // Connections of an earlier run that are still in TIME_WAIT don't block the port.
+      // Connections of an earlier process in TIME_WAIT don't block the port.
       try set(descriptor, SOL_SOCKET, SO_REUSEADDR, 1)
       if sharing { try set(descriptor, SOL_SOCKET, SO_REUSEPORT, 1) }
       if target.family == AF_INET6 {
-        // IPv6 alone, whatever net.ipv6.bindv6only says: both together are two addresses.
+        // IPv6 only, whatever net.ipv6.bindv6only is: `::` and `0.0.0.0` are two addresses.
         try set(descriptor, Int32(IPPROTO_IPV6), IPV6_V6ONLY, 1)
       }
-      // Inherited on Linux, which saves a system call per connection.
+      // Accepted connections inherit it on Linux, which saves a system call for each.
       try set(descriptor, Int32(IPPROTO_TCP), TCP_NODELAY, 1)
       try set(descriptor, Int32(IPPROTO_TCP), TCP_NOTSENT_LOWAT, unsentMax)
       if unsafe target.withPointer({ unsafe Glibc.bind(descriptor, $0, $1) }) < 0 { throw .last }

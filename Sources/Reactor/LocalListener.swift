@@ -1,30 +1,31 @@
-// A listening Unix socket that only its user can connect to.
+// A listening Unix socket to which only its user can connect.
 //
-// The path is taken from a process that is gone, which shows by the kernel refusing a connection,
-// and from nothing else: not from one that listens, however full its queue is, unless that is the
-// one which this process takes over from; and not from a file that is no socket.
+// An existing socket at the path is replaced only if its process is gone, which is the case when
+// the kernel refuses a connection, or if it is the process that this one takes over from. A socket
+// with a listening process is not replaced, even if its queue is full. Other kinds of files are
+// never replaced.
 
 import CLinux
 import Glibc
 import Primitives
 
-/// A Unix socket for the admin interface, with its name in the file system.
+/// A Unix socket for the admin interface, with a name in the file system.
 public final class LocalListener: Sendable {
   public let socket: Socket
   public let path: String
-  /// The name as it was made, so that nobody else's is removed.
+  /// Identifies the created name, so that no other process's socket is removed.
   private let version: FileVersion?
 
   /// Connections that may wait to be accepted.
   public static let backlog: Int32 = 16
 
-  /// Listens at `path`, and makes its directory if that alone is missing. `predecessor`: the
-  /// process whose socket may be replaced while it listens. Throws EADDRINUSE when another one
-  /// listens there, EEXIST when something else than a socket is there, EACCES, ENOENT and the like.
+  /// Listens at `path`, and creates its directory if only that is missing. `predecessor`: the
+  /// process whose socket may be replaced while it listens. Throws EADDRINUSE when another process
+  /// listens there, EEXIST when the file is no socket, EACCES, ENOENT and the like.
   public init(path: String, predecessor: Int32? = nil) throws(SystemError) {
     let address = try KernelAddress(.unix(path))
     if let slash = path.lastIndex(of: "/"), slash > path.startIndex {
-      // Failing here shows as a failure to bind.
+      // If the directory is then still missing, bind fails.
       _ = unsafe mkdir(String(path[..<slash]), 0o700)
     }
     let descriptor = openSocket(family: AF_UNIX)
@@ -32,7 +33,7 @@ public final class LocalListener: Sendable {
     do throws(SystemError) {
       try Self.makeWay(at: path, address, predecessor)
       if unsafe address.withPointer({ unsafe Glibc.bind(descriptor, $0, $1) }) < 0 { throw .last }
-      // Before it listens, so that nobody else can connect in between.
+      // Before listen, so that no other user can connect in between.
       if unsafe chmod(path, 0o600) < 0 { throw .last }
       if listen(descriptor, Self.backlog) < 0 { throw .last }
     } catch {
@@ -44,8 +45,8 @@ public final class LocalListener: Sendable {
     version = FileVersion(of: path)
   }
 
-  /// Removes the name unless another process has put its own there. The socket is the owner's to
-  /// close.
+  /// Removes the name, unless another process has created its own there. The owner closes the
+  /// socket.
   public func removeName() {
     if version != nil && FileVersion(of: path) == version { _ = unsafe unlink(path) }
   }
@@ -56,7 +57,7 @@ public final class LocalListener: Sendable {
     _ = Glibc.close(socket.descriptor)
   }
 
-  /// Removes what a process has left that is gone.
+  /// Removes the socket of a process that is gone.
   private static func makeWay(
     at path: String, _ address: KernelAddress, _ predecessor: Int32?
   ) throws(SystemError) {
@@ -75,7 +76,7 @@ public final class LocalListener: Sendable {
       switch errno {
       case ECONNREFUSED: break
       case ENOENT: return
-      // Its queue is full: it listens.
+      // Its queue is full: a process listens.
       case EAGAIN: throw .addressInUse
       default: throw .last
       }

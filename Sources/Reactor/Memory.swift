@@ -1,27 +1,27 @@
-// How much memory the process has, and how much it may have. For the control thread: it reads
-// files of the kernel.
+// The memory that this process uses, and its limit. For the control thread, since it reads kernel
+// files.
 
 import CLinux
 import Glibc
 
 public enum Memory {
-  /// The bytes of this process that are in memory now; nil where the kernel doesn't say.
+  /// The resident memory of this process in bytes; nil when the kernel doesn't report it.
   public static var resident: Int? {
-    // size and resident, in pages, and more.
+    // Size and resident memory in pages, and other fields.
     let fields = ControlGroups.text(of: "/proc/self/statm")?.split(separator: " ") ?? []
     guard fields.count > 1, let pages = Int(fields[1]) else { return nil }
     return pages * Int(sysconf(Int32(_SC_PAGESIZE)))
   }
 
-  /// What the machine has, or less when a control group around the process allows less; nil where
-  /// the kernel doesn't say.
+  /// The memory of the machine, or the lower limit of a control group, in bytes; nil when the
+  /// kernel doesn't report it.
   public static var available: Int? { available(reading: ControlGroups.text) }
 
   static func available(reading file: (String) -> String?) -> Int? {
     var smallest = file("/proc/meminfo").flatMap(total)
     for folder in ControlGroups.folders(of: "memory", reading: file) {
       let name = folder.isV2 ? "memory.max" : "memory.limit_in_bytes"
-      // `max`, or a number as large as can be, stands for no limit.
+      // `max`, or a very large number, means no limit.
       guard let text = file("\(folder.path)/\(name)"),
         let limit = Int(text.prefix { $0 != "\n" })
       else { continue }
@@ -39,6 +39,6 @@ public enum Memory {
     return nil
   }
 
-  /// Gives the kernel back what was freed, which the allocator would keep.
+  /// Returns freed memory, which the allocator would keep, to the kernel.
   public static func giveBack() { clinux_trim_memory() }
 }

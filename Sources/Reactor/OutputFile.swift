@@ -1,5 +1,4 @@
-// A file that is only ever appended to, or one of the standard streams. Blocking, so never for a
-// worker.
+// A file that is only appended to, or a standard stream. Blocking, so never for a worker.
 
 import CLinux
 import Glibc
@@ -8,7 +7,7 @@ import Glibc
 public enum OutputTarget: Hashable, Sendable {
   case standardOutput
   case standardError
-  /// Created with mode 0640 when it isn't there.
+  /// Created with mode 0640 if it doesn't exist.
   case file(path: String)
 }
 
@@ -29,8 +28,8 @@ public final class OutputFile: Sendable {
       descriptor = STDERR_FILENO
       isOwned = false
     case .file(let path):
-      // Appending is atomic with respect to the end of the file, so that a rotation that truncates
-      // in place leaves no hole.
+      // With O_APPEND every write goes to the current end of the file, so a rotation that truncates
+      // the file in place leaves no hole.
       descriptor = unsafe open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o640)
       isOwned = descriptor >= 0
       if descriptor < 0 { throw .last }
@@ -41,7 +40,7 @@ public final class OutputFile: Sendable {
     if isOwned { _ = close(descriptor) }
   }
 
-  /// Writes at least one of `bytes` and returns how many. It waits for a slow pipe.
+  /// Writes at least one of `bytes` and returns how many. Blocks while a pipe is full.
   public func write(_ bytes: Span<UInt8>) throws(SystemError) -> Int {
     while true {
       let count = unsafe bytes.withUnsafeBufferPointer { buffer in
@@ -52,7 +51,7 @@ public final class OutputFile: Sendable {
       switch error.code {
       case EINTR: continue
       case EAGAIN:
-        // Somebody else who holds the stream has made it non-blocking.
+        // Another process that has the stream open has made it non-blocking.
         var request = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
         _ = unsafe poll(&request, 1, -1)
       default: throw error

@@ -1,8 +1,8 @@
-// What a thread is given at its start.
+// A value that is passed to a thread at its start.
 //
-// The closure of a thread lives as long as the thread, and with it whatever it captures: a log file
-// that was rotated away, the first configuration with its private keys. So it captures a parcel,
-// which is empty once the thread has taken what is in it.
+// A thread's closure lives as long as the thread, and so does everything that it captures: a log
+// file that was rotated away, or the first configuration with its private keys. So it captures a
+// parcel, which is empty once the thread has taken the value.
 
 import Synchronization
 
@@ -11,7 +11,7 @@ public final class Parcel<Content: Sendable>: Sendable {
 
   public init(_ content: Content) { self.content = Mutex(content) }
 
-  /// What it holds; nil once it has been taken.
+  /// The value; nil once it has been taken.
   public func take() -> Content? {
     content.withLock { content in
       defer { content = nil }

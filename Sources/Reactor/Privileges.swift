@@ -1,12 +1,12 @@
-// Giving up root's rights, and keeping what is in memory from others.
+// Drops root's privileges, and protects the memory of this process.
 //
-// Everything else is opened afterwards, by the user that Martlet runs as, so that what this user
-// may not do is found at the start and not at a reload weeks later. Low ports can be bound then as
-// well, because one capability stays: CAP_NET_BIND_SERVICE, also over the exec of an upgrade
-// (ambient), and no other, nor any that a file could bring (no_new_privs).
+// Everything else is opened after that, as the user that Martlet runs as. So missing permissions
+// are found at the start, and not at a reload weeks later. Low ports can still be bound, because
+// one capability is kept, CAP_NET_BIND_SERVICE, also over the exec of an upgrade (ambient). No
+// others are kept, and executed files can't add any (no_new_privs).
 //
-// Capabilities belong to a thread, and later threads inherit them: so this comes before any other
-// thread is started. User and group ids glibc changes for the whole process.
+// Capabilities belong to a thread, and later threads inherit them, so call this before other
+// threads start. glibc changes user and group ids for the whole process.
 
 import CLinux
 import Glibc
@@ -17,7 +17,7 @@ public struct Identity: Sendable {
   let user: uid_t
   let group: gid_t
 
-  /// Nil when there is no such user or group. `group` in place of the user's own.
+  /// Nil when there is no such user or group. `group` replaces the user's own group.
   public init?(user name: String, group: String?) {
     guard let entry = unsafe getpwnam(name) else { return nil }
     self.name = name
@@ -30,7 +30,7 @@ public struct Identity: Sendable {
     }
   }
 
-  /// Whether this process runs as this user and group already.
+  /// Whether this process already runs as this user and group.
   public var isCurrent: Bool {
     getuid() == user && geteuid() == user && getgid() == group && getegid() == group
   }
@@ -39,19 +39,19 @@ public struct Identity: Sendable {
 public enum Privileges {
   public static var isRoot: Bool { geteuid() == 0 }
 
-  /// Becomes `identity` for good. Throws EPERM for anybody but root.
+  /// Becomes `identity` permanently. Throws EPERM unless called by root.
   public static func drop(to identity: Identity) throws(SystemError) {
     if clinux_keep_capabilities() < 0 { throw .last }
     if unsafe initgroups(identity.name, identity.group) < 0 { throw .last }
     if setgid(identity.group) < 0 { throw .last }
     if setuid(identity.user) < 0 { throw .last }
     if clinux_keep_only_bind_capability() < 0 || clinux_no_new_privileges() < 0 { throw .last }
-    // What was given up can't be taken back; if it could, it wasn't given up.
+    // The privileges are only gone if they can't be regained.
     if identity.user != 0 && setuid(0) == 0 { throw SystemError(code: EPERM) }
   }
 
-  /// Whether a crash may leave this process's memory, with every private key in it, in a file; and
-  /// whether other processes of the same user may look into it.
+  /// Whether a core dump may contain this process's memory, including private keys, and whether
+  /// other processes of the same user may read it.
   public static func allowCoreDumps(_ isAllowed: Bool) throws(SystemError) {
     if clinux_set_dumpable(isAllowed ? 1 : 0) < 0 { throw .last }
     if isAllowed { return }

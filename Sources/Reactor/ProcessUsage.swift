@@ -1,4 +1,5 @@
-// What the process has used so far, as the kernel counts it. It reads files: not for workers.
+// The resources used by this process so far, as counted by the kernel. It reads files, so it is not
+// for workers.
 
 import Glibc
 
@@ -11,11 +12,11 @@ public enum ProcessUsage {
     return Double(seconds) + Double(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6
   }
 
-  /// How many descriptors are open; nil where the kernel doesn't say.
+  /// The number of open descriptors; nil when the kernel doesn't report it.
   public static var openDescriptors: Int? {
     guard let directory = unsafe opendir("/proc/self/fd") else { return nil }
     defer { unsafe closedir(directory) }
-    // Not the entries for itself, for its parent, and for this listing.
+    // Minus the entries for itself, for its parent, and for this listing.
     var count = -3
     while unsafe readdir(directory) != nil { count += 1 }
     return max(0, count)

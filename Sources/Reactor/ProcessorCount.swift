@@ -1,9 +1,9 @@
-// How many workers this process can really run at once.
+// How many workers can run in parallel in this process.
 //
-// Three things bound it: the processors of the machine, the affinity mask (taskset, cpuset) and the
-// CPU quota of the control groups around the process (docker --cpus, a pod's limit). With more
-// workers than quota the kernel stops all of them for the rest of each period, which clients see
-// as stalls of tens of milliseconds.
+// It is the minimum of the machine's processors, the affinity mask (taskset, cpuset) and the CPU
+// quota of the control groups (docker --cpus, a pod's limit). With more workers than quota, the
+// kernel stops all of them for the rest of each period, and clients see pauses of tens of
+// milliseconds.
 
 import CLinux
 import Glibc
@@ -18,7 +18,7 @@ public enum ProcessorCount {
   }
 
   /// The smallest CPU quota of the process's control group and those above it, in processors; nil
-  /// without any.
+  /// if there is none.
   static func quota(reading file: (String) -> String?) -> Double? {
     var smallest: Double?
     for folder in ControlGroups.folders(of: "cpu", reading: file) {

@@ -1,7 +1,7 @@
-// Names to addresses, by the system's resolver (hosts file, DNS, whatever nsswitch.conf says).
+// Resolves names with the system's resolver (hosts file, DNS, as in nsswitch.conf).
 //
-// getaddrinfo blocks, for tens of seconds when a name server is down: control threads only. It
-// doesn't tell how long an answer may be kept.
+// getaddrinfo blocks, for tens of seconds when a name server is down, so it is for control threads
+// only. It doesn't return the TTL.
 
 import Glibc
 public import Primitives
@@ -12,7 +12,7 @@ public enum Resolver {
   public static func addresses(of name: String) throws(ResolverError) -> [IPAddress] {
     var hints = unsafe addrinfo()
     unsafe hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
-    // Only families in which this machine has an address itself.
+    // Only address families that this machine has an address of.
     unsafe hints.ai_flags = AI_ADDRCONFIG
     var list: UnsafeMutablePointer<addrinfo>?
     let code = unsafe getaddrinfo(name, nil, &hints, &list)

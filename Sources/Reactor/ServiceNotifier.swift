@@ -1,20 +1,20 @@
-// What systemd, or whoever else set NOTIFY_SOCKET, is told about this process: sd_notify(3) in a
-// few lines, so that no library has to be linked for one datagram.
+// Notifies systemd, or another process that set NOTIFY_SOCKET, of the state of this process:
+// sd_notify(3) in a few lines, without a library for one datagram.
 //
-// The variable stays in the environment: a process that takes over tells the same socket.
+// The variable stays in the environment: a process that takes over notifies the same socket.
 
 import Glibc
 import Primitives
 
 public struct ServiceNotifier: Sendable {
   public enum State: Sendable {
-    /// It serves, for the first time or again.
+    /// The process serves, for the first time or again.
     case ready
-    /// It reads its configuration anew.
+    /// The process reloads its configuration.
     case reloading
-    /// It is on its way out.
+    /// The process is shutting down.
     case stopping
-    /// It serves no longer, and another process does.
+    /// Another process has taken over.
     case replaced(by: Int32)
 
     func text(at now: Instant) -> String {
@@ -29,14 +29,14 @@ public struct ServiceNotifier: Sendable {
 
   private let path: [UInt8]
 
-  /// Nil when nobody asked to be told.
+  /// Nil when NOTIFY_SOCKET isn't set.
   public init?() {
     guard let name = Environment["NOTIFY_SOCKET"] else { return nil }
     path = Array(name.utf8)
     guard path.first == UInt8(ascii: "/") || path.first == UInt8(ascii: "@") else { return nil }
   }
 
-  /// Tells it. Throws when nobody listens there.
+  /// Sends the notification. Throws when no process listens there.
   public func notify(_ state: State) throws(SystemError) {
     let descriptor = socket(
       AF_UNIX, Int32(SOCK_DGRAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
@@ -48,7 +48,7 @@ public struct ServiceNotifier: Sendable {
     if path.count >= room { throw .nameTooLong }
     unsafe withUnsafeMutableBytes(of: &address.sun_path) { bytes in
       unsafe bytes.copyBytes(from: path)
-      // "@" stands for the NUL of a name that lies in no directory.
+      // "@" stands for the leading NUL of an abstract socket name.
       if path.first == UInt8(ascii: "@") { unsafe bytes[0] = 0 }
     }
     let length = socklen_t(MemoryLayout<sockaddr_un>.size - room + path.count)

@@ -1,12 +1,11 @@
-// Signals without handlers: blocked everywhere, taken one by one by the control thread.
+// Signals without handlers: blocked in all threads, and received one by one by the control thread.
 //
-// A handler runs between any two instructions and may call next to nothing; sigwait turns signals
-// into a queue that is read like any other. Blocking must come before the first thread starts,
-// because threads inherit the mask.
+// A handler may interrupt any instruction and may call hardly anything; sigwait turns signals into
+// a queue. They must be blocked before the first thread starts, because threads inherit the mask.
 
 import Glibc
 
-/// What an operator may send.
+/// The signals that an operator may send.
 public enum Signal: Sendable, CaseIterable {
   /// SIGTERM
   case terminate
@@ -31,15 +30,15 @@ public enum Signal: Sendable, CaseIterable {
 }
 
 public enum Signals {
-  /// Blocks every `Signal` in the calling thread and in all that it starts later, and ignores
-  /// SIGPIPE. Call it first thing in `main`.
+  /// Blocks every `Signal` in the calling thread and in all threads that it starts later, and
+  /// ignores SIGPIPE. Call it first in `main`.
   public static func block() {
     var set = all
     unsafe pthread_sigmask(SIG_BLOCK, &set, nil)
     _ = signal(SIGPIPE, SIG_IGN)
   }
 
-  /// Blocks the calling thread until a signal arrives; one that came since `block` counts.
+  /// Blocks the calling thread until a signal arrives; signals since `block` count.
   public static func wait() -> Signal {
     var set = all
     while true {

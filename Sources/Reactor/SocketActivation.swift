@@ -1,13 +1,13 @@
-// Listening sockets that a supervisor opened for this process: systemd's socket activation
-// (sd_listen_fds(3)), which needs no library either.
+// Listening sockets that systemd opened for this process: socket activation (sd_listen_fds(3)),
+// without a library.
 
 public struct ActivatedSocket: Sendable {
   /// FileDescriptorName= of the socket unit, or the name of the unit.
   public let name: String
   public let descriptor: Int32
 
-  /// Takes what this process was started with. The variables are meant for it alone, so they go,
-  /// and are ignored if they were meant for another.
+  /// Returns the sockets that were passed to this process. The variables are removed; they are
+  /// ignored if they were meant for another process.
   public static func take() -> [ActivatedSocket] {
     let process = Environment.take("LISTEN_PID").flatMap { Int32($0) }
     let count = Environment.take("LISTEN_FDS").flatMap { Int32($0) } ?? 0

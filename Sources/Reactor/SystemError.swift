@@ -1,12 +1,12 @@
-// Failures of system calls, told apart by errno and named for people.
+// Errors of system calls, as errno with names and descriptions.
 //
-// The worker compares codes; nothing is formatted before somebody asks for `name` or
-// `description`, so a failure on the request path costs no text.
+// The worker compares codes. Text is made only by `name` and `description`, so a failure on the
+// request path costs no formatting.
 
 import CLinux
 import Glibc
 
-/// Why a system call failed, by errno.
+/// Why a system call failed, as errno.
 public struct SystemError: Error, Hashable, Sendable {
   public let code: Int32
   public init(code: Int32) { self.code = code }
@@ -28,7 +28,7 @@ public struct SystemError: Error, Hashable, Sendable {
   public static let timedOut = SystemError(code: ETIMEDOUT)
   public static let tooManyFiles = SystemError(code: EMFILE)
 
-  /// This machine lacks what the call needs: descriptors, memory, local ports. Nobody else's fault.
+  /// This machine has run out of descriptors, memory or local ports. The peer isn't to blame.
   public var isShortage: Bool {
     switch code {
     case EMFILE, ENFILE, ENOBUFS, ENOMEM, EADDRNOTAVAIL: true
@@ -39,9 +39,8 @@ public struct SystemError: Error, Hashable, Sendable {
   /// The error of the call that has just failed on this thread.
   static var last: SystemError { SystemError(code: errno) }
 
-  /// Ends the process when `self` can only come from a mistake of ours: a descriptor that was
-  /// closed already, or memory that isn't there. Going on could serve one client's bytes to
-  /// another.
+  /// Ends the process if only a bug of ours can cause this error: a descriptor that was already
+  /// closed, or an invalid address. Otherwise one client's bytes could be sent to another.
   func trapIfOurs(in call: StaticString) {
     switch code {
     case EBADF, EFAULT, ENOTSOCK: fatalError("\(call) failed: \(self)")
@@ -57,7 +56,7 @@ extension SystemError: CustomStringConvertible {
     return unsafe String(cString: name)
   }
 
-  /// A phrase for people with the name behind it: `Connection refused (ECONNREFUSED)`.
+  /// A description with the name after it: `Connection refused (ECONNREFUSED)`.
   public var description: String {
     guard let phrase = unsafe clinux_error_phrase(code) else { return name }
     return unsafe "\(String(cString: phrase)) (\(name))"

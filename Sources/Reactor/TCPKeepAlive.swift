@@ -1,15 +1,15 @@
-// Probes by which the kernel finds out that a quiet peer is gone (RFC 9293 3.8.4), and by which
-// whatever stands between keeps the connection in its tables.
+// TCP keep-alive: the kernel probes idle peers to detect dead ones (RFC 9293 3.8.4). It also keeps
+// the connection in the tables of firewalls and NAT devices.
 
 import Glibc
 public import Primitives
 
-/// When the kernel asks a peer of whom nothing is heard. The peer's own kernel answers.
+/// When the kernel probes an idle peer. The peer's kernel answers.
 public struct TCPKeepAlive: Hashable, Sendable {
-  /// Seconds of quiet before the first probe, and between two of them.
+  /// Idle seconds before the first probe, and seconds between two probes.
   let idle: Int32
   let interval: Int32
-  /// Probes without an answer after which the connection has failed.
+  /// The connection fails after this number of probes without an answer.
   let count: Int32
 
   /// Times are rounded up to seconds.
@@ -23,7 +23,7 @@ public struct TCPKeepAlive: Hashable, Sendable {
     Int32(clamping: max(1, (span.milliseconds + 999) / 1000))
   }
 
-  /// Turns them on for a socket, or off with nil. A socket that isn't TCP stays as it is.
+  /// Enables it for a socket, or disables it with nil. Does nothing if the socket isn't TCP.
   static func set(_ probes: TCPKeepAlive?, on descriptor: Int32) {
     guard setOption(descriptor, SOL_SOCKET, SO_KEEPALIVE, probes == nil ? 0 : 1) == 0,
       let probes

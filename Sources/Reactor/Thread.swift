@@ -1,8 +1,8 @@
 // A named POSIX thread that runs one closure.
 //
-// Workers block in epoll_wait and own everything they touch, which is no work for Swift's
-// cooperative pool. Signals are blocked in every thread started here: they are taken by the
-// control thread alone (Signals.swift), so no system call of a worker is interrupted by one.
+// Workers block in epoll_wait and own everything they use, which doesn't fit Swift's cooperative
+// pool. Signals are blocked in every thread started here. Only the control thread receives them
+// (Signals.swift), so they don't interrupt system calls of workers.
 
 import CLinux
 import Glibc
@@ -14,8 +14,8 @@ public final class Thread: Sendable {
   private let life: Life
   private let isJoined = Atomic<Bool>(false)
 
-  /// Starts a thread. The kernel keeps 15 bytes of `name`. Throws EAGAIN when the system's or the
-  /// cgroup's limit on threads is reached, and EMFILE, ENFILE or ENOMEM.
+  /// Starts a thread. The kernel keeps 15 bytes of `name`. Throws EAGAIN when the limit on threads
+  /// of the system or the cgroup is reached, and EMFILE, ENFILE or ENOMEM.
   public init(name: String, _ body: @escaping @Sendable () -> Void) throws(SystemError) {
     life = Life(name: name, ended: try WakeUp(), body: body)
     let argument = unsafe Unmanaged.passRetained(life)
@@ -24,7 +24,7 @@ public final class Thread: Sendable {
     let code = unsafe pthread_create(
       &identity, nil,
       { argument in
-        // Never nil: it is what was passed to pthread_create.
+        // Not nil: it is the argument of pthread_create.
         let life = unsafe Unmanaged<Life>.fromOpaque(argument.unsafelyUnwrapped)
           .takeRetainedValue()
         _ = unsafe clinux_set_thread_name(life.name)
@@ -47,13 +47,13 @@ public final class Thread: Sendable {
     if !isJoined.load(ordering: .relaxed) { pthread_detach(identity) }
   }
 
-  /// Waits until the thread has ended. A thread that is never joined cleans up after itself.
+  /// Waits until the thread has ended. A thread that is not joined frees its own resources.
   public func join() {
     if isJoined.exchange(true, ordering: .relaxed) { return }
     _ = pthread_join(identity, nil)
   }
 
-  /// Waits until the thread has ended, `limit` at the most, and returns whether it has. From one
+  /// Waits until the thread has ended, at most for `limit`, and returns whether it has. From one
   /// thread at a time.
   public func join(atMost limit: TimeSpan) -> Bool {
     let end = SystemClock.monotonic() + limit
@@ -66,7 +66,7 @@ public final class Thread: Sendable {
     return true
   }
 
-  /// What the thread shares with those who wait for it.
+  /// Shared by the thread and those that wait for it.
   private final class Life: Sendable {
     let name: String
     let body: @Sendable () -> Void
@@ -74,7 +74,7 @@ public final class Thread: Sendable {
     let ended: WakeUp
 
     init(name: String, ended: WakeUp, body: @escaping @Sendable () -> Void) {
-      // The kernel takes 16 bytes with the NUL, and refuses more instead of cutting them.
+      // The kernel accepts 16 bytes including the NUL, and refuses longer names.
       self.name = String(decoding: name.utf8.prefix(15), as: UTF8.self)
       self.ended = ended
       self.body = body
@@ -82,7 +82,7 @@ public final class Thread: Sendable {
   }
 }
 
-/// The signals that the calling thread blocked before it blocked all that others send.
+/// The signals that the calling thread blocked before it blocked all asynchronous ones.
 private struct SignalMask {
   private var before = sigset_t()
 
@@ -90,7 +90,8 @@ private struct SignalMask {
     var mask = SignalMask()
     var all = sigset_t()
     unsafe sigfillset(&all)
-    // Raised by a thread's own mistakes; blocked, they would end the process without a trace.
+    // Caused by bugs of the thread itself. If they were blocked, the process would end without a
+    // trace.
     for fault in [SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS] {
       unsafe sigdelset(&all, fault)
     }

@@ -1,15 +1,15 @@
-// The bell of a thread that waits: anyone may ring it, and it rings once until it is heard.
+// Wakes a thread that waits. Several signals before it wakes count as one.
 //
-// An atomic flag stands before the eventfd, so that of a thousand posts to a busy worker only the
-// first costs a system call. The order is what makes it safe: whoever signals has published what it
-// has to say before, and the owner takes the flag back before it looks.
+// An atomic flag comes before the eventfd, so that of a thousand messages to a busy worker only the
+// first costs a system call. The order makes it safe: the sender publishes its message before it
+// signals, and the owner clears the flag before it looks for messages.
 
 import CLinux
 import Glibc
 public import Primitives
 import Synchronization
 
-/// Wakes one thread, either out of `EpollIO.wait` or out of its own `wait`; not both.
+/// Wakes one thread, either from `EpollIO.wait` or from its own `wait`, not both.
 public final class WakeUp: Sendable {
   let descriptor: Int32
   private let signalled = Atomic<Bool>(false)
@@ -28,13 +28,13 @@ public final class WakeUp: Sendable {
   public func signal() {
     if signalled.exchange(true, ordering: .acquiringAndReleasing) { return }
     var one: UInt64 = 1
-    // It fails only when the counter stands at 2^64 - 1 or a signal handler interrupts it, and
-    // there are no handlers.
+    // It fails only when the counter is 2^64 - 1 or when a signal handler interrupts it, and there
+    // are no handlers.
     _ = unsafe write(descriptor, &one, MemoryLayout<UInt64>.size)
   }
 
-  /// Whether somebody has signalled since the last `take`. Owner only: look at what others have
-  /// left after this call, not before it.
+  /// Whether there was a signal since the last `take`. Owner only: look for messages after this
+  /// call, not before it.
   public func take() -> Bool {
     signalled.load(ordering: .relaxed)
       && signalled.exchange(false, ordering: .acquiringAndReleasing)
@@ -43,8 +43,8 @@ public final class WakeUp: Sendable {
   /// Whether the next `take` returns true.
   public var isSignalled: Bool { signalled.load(ordering: .acquiring) }
 
-  /// Blocks until somebody signals, or for `limit`, and takes the signal. Owner only. It may
-  /// return early for no reason.
+  /// Blocks until there is a signal, at most for `limit`, and takes it. Owner only. It may return
+  /// early without a reason.
   public func wait(atMost limit: TimeSpan? = nil) {
     var request = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
     _ = unsafe poll(&request, 1, pollMilliseconds(limit))
@@ -54,8 +54,8 @@ public final class WakeUp: Sendable {
   }
 }
 
-/// `span` as poll and epoll_wait take it: rounded up, so that nobody wakes before the deadline and
-/// spins, and -1 for no limit.
+/// `span` for poll and epoll_wait: rounded up, so that a thread doesn't wake before the deadline
+/// and spin; -1 for no limit.
 func pollMilliseconds(_ span: TimeSpan?) -> Int32 {
   guard let span else { return -1 }
   if span.nanoseconds <= 0 { return 0 }

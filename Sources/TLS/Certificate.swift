@@ -1,13 +1,13 @@
-// A certificate chain and its key, loaded and checked before anything listens.
+// A certificate chain and its key, loaded and checked before any listener opens.
 //
-// What this type accepts, a context can serve: both files were read, belong together, and OpenSSL
-// took them in a trial. Being expired is not a failure here; whoever loads it decides what to do
-// about `validity`. Nothing is verified against trust anchors: that is the clients' business.
+// What this type accepts, a context can serve: both files were read and belong together, and
+// OpenSSL accepted them in a trial. An expired certificate is not an error here; the caller decides
+// what to do about `validity`. The chain is not verified against trust anchors: clients do that.
 
 import COpenSSL
 public import Primitives
 
-/// A server certificate: chain, key and what can be told about them. Immutable.
+/// A server certificate: chain, key and information about them. Immutable.
 @safe public final class Certificate: @unchecked Sendable {
   // Sendable because the OpenSSL objects are only read after init, by functions that take const.
   let chain: CertificateChain
@@ -15,26 +15,26 @@ public import Primitives
 
   public let chainPath: String
   public let keyPath: String
-  /// DNS names in lower case, some perhaps starting with `*.`; the common name stands in when the
-  /// certificate has no alternative names.
+  /// DNS names in lower case, which may start with `*.`; the common name if the certificate has no
+  /// alternative names.
   public let dnsNames: [String]
   public let addresses: [IPAddress]
   /// The first and the last second of the leaf's validity, in Unix seconds.
   public let notBefore: Int64
   public let notAfter: Int64
-  /// What is wrong with the chain's order or completeness, for people. It is served all the same:
-  /// some clients fill gaps, and some authorities sign in ways of their own.
+  /// A problem with the chain's order or completeness, as text. The chain is still served: some
+  /// clients fill gaps, and some authorities sign in unusual ways.
   public var chainFault: String? { chain.fault }
-  /// For people: `RSA 2048`, `ECDSA P-256`, `ECDSA P-384`, `Ed25519`.
+  /// As text: `RSA 2048`, `ECDSA P-256`, `ECDSA P-384`, `Ed25519`.
   public var keyTypeName: String { key.type.name }
-  /// Whether every user of the machine may read the private key, which deserves a warning.
+  /// Whether every user of the machine may read the private key. The caller should log a warning.
   public var isKeyWorldReadable: Bool { key.isWorldReadable }
-  /// Whether others than its owner may put another key in its place.
+  /// Whether users other than its owner may replace the key.
   public var isKeyWritableByOthers: Bool { key.isWritableByOthers }
 
   /// Loads the chain (PEM, leaf first) and its private key (PEM, without pass phrase).
   public init(chainPath: String, keyPath: String) throws(CertificateFailure) {
-    // The queue may hold what a foreign caller of OpenSSL left on this thread.
+    // Another user of OpenSSL may have left errors in this thread's queue.
     ERR_clear_error()
     chain = try CertificateChain(path: chainPath)
     key = try PrivateKey(path: keyPath)
@@ -55,8 +55,8 @@ public import Primitives
     }
   }
 
-  /// Everything that keeps these files from being served: of each by itself, or else of both
-  /// together. Empty when `init` takes them.
+  /// All errors that prevent serving these files: those of each file, or else those of both
+  /// together. Empty when `init` accepts them.
   public static func failures(chainPath: String, keyPath: String) -> [CertificateFailure] {
     ERR_clear_error()
     var failures: [CertificateFailure] = []
@@ -75,7 +75,7 @@ public import Primitives
     return failures
   }
 
-  /// Gives it to an SSL_CTX; one whose key has the same algorithm is replaced.
+  /// Installs it in an SSL_CTX; it replaces one whose key has the same algorithm.
   func install(in context: OpaquePointer) throws(TLSFailure) {
     guard let copy = unsafe EVP_PKEY_dup(key.key) else { throw .capture() }
     defer { unsafe EVP_PKEY_free(copy) }
@@ -91,7 +91,7 @@ public import Primitives
     case notYetValid
   }
 
-  /// Whether the leaf is valid at a time given in Unix seconds.
+  /// Whether the leaf is valid at this time, in Unix seconds.
   public func validity(at unixSeconds: Int64) -> Validity {
     if unixSeconds < notBefore { return .notYetValid }
     return unixSeconds > notAfter ? .expired : .valid

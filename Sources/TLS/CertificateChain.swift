@@ -3,11 +3,11 @@
 import COpenSSL
 import Primitives
 
-/// Owner of a stack of certificates that holds at least one.
+/// Owner of a stack of certificates with at least one element.
 @safe struct CertificateChain: ~Copyable {
   /// STACK_OF(X509) *, owned.
   private let stack: OpaquePointer
-  /// X509 *, the first of the stack.
+  /// X509 *, the first element of the stack.
   let leaf: OpaquePointer
 
   init(path: String) throws(CertificateFailure) {
@@ -28,8 +28,8 @@ import Primitives
 
   deinit { unsafe martlet_sk_X509_pop_free(stack) }
 
-  /// Hands copies of the leaf and of the rest to `body`. Copies, because each connection counts
-  /// references on its context's certificates, and workers shall not share those counters.
+  /// Passes copies of the leaf and of the rest to `body`. They are copies because each connection
+  /// counts references on its context's certificates, and workers must not share those counters.
   func withCopy<Result>(_ body: (_ leaf: OpaquePointer, _ rest: OpaquePointer) -> Result) -> Result?
   {
     guard let rest = unsafe martlet_sk_X509_new_null() else { return nil }
@@ -47,7 +47,7 @@ import Primitives
     return unsafe body(first, rest)
   }
 
-  /// Whether `check` holds for each of them (X509 *).
+  /// Whether `check` is true for each certificate (X509 *).
   func allSatisfy(_ check: (OpaquePointer) -> Bool) -> Bool {
     for index in 0..<(unsafe martlet_sk_X509_num(stack)) {
       guard let each = unsafe martlet_sk_X509_value(stack, index), unsafe check(each) else {
@@ -57,8 +57,8 @@ import Primitives
     return true
   }
 
-  /// The leaf's DNS names in lower case and its IP addresses. The common name counts only when
-  /// there are no alternative names at all (RFC 6125 6.4.4).
+  /// The leaf's DNS names in lower case, and its IP addresses. The common name counts only if there
+  /// are no alternative names (RFC 6125 6.4.4).
   var names: (dns: [String], addresses: [IPAddress]) {
     let extensionValue = unsafe X509_get_ext_d2i(leaf, NID_subject_alt_name, nil, nil)
     guard let alternatives = unsafe extensionValue.map({ OpaquePointer($0) }) else {
@@ -78,8 +78,8 @@ import Primitives
     return (dns, addresses)
   }
 
-  /// What keeps clients that know roots alone from verifying the leaf, in words for people; nil
-  /// when nothing can be seen to.
+  /// Why a client that has only root certificates can't verify the leaf, as text; nil when no such
+  /// problem is visible.
   var fault: String? {
     let count = unsafe martlet_sk_X509_num(stack)
     for index in 1..<max(1, count) {
@@ -90,7 +90,8 @@ import Primitives
           + "the one that it signed, and the server's first"
       }
     }
-    // Authorities that tell in a certificate where their own is found sign by intermediate ones.
+    // Authorities whose certificates contain the location of the issuer use intermediate
+    // certificates.
     if count == 1 && namesIssuerPlace {
       return "the intermediate certificate that signed it is missing behind it; many clients "
         + "won't find it themselves"
@@ -98,7 +99,7 @@ import Primitives
     return nil
   }
 
-  /// Whether the leaf says where its issuer's certificate can be had (RFC 5280 4.2.2.1).
+  /// Whether the leaf contains the location of its issuer's certificate (RFC 5280 4.2.2.1).
   private var namesIssuerPlace: Bool {
     let index = unsafe X509_get_ext_by_NID(leaf, NID_info_access, -1)
     guard index >= 0, let value = unsafe X509_EXTENSION_get_data(X509_get_ext(leaf, index)) else {
@@ -110,14 +111,14 @@ import Primitives
     return bytes.indices.contains { bytes[$0...].starts(with: name) }
   }
 
-  /// The leaf's period of validity in Unix seconds; nothing makes its end follow its start.
+  /// The leaf's period of validity in Unix seconds. The end may be before the start.
   var period: (notBefore: Int64, notAfter: Int64) {
     unsafe (
       Self.unixSeconds(X509_get0_notBefore(leaf)), Self.unixSeconds(X509_get0_notAfter(leaf))
     )
   }
 
-  /// False when reading stopped at something other than the end of the blocks.
+  /// False when reading stopped before the end of the blocks.
   private static func readAll(from source: OpaquePointer, into stack: OpaquePointer) -> Bool {
     while let certificate = unsafe PEM_read_bio_X509(source, nil, nil, nil) {
       if unsafe martlet_sk_X509_push(stack, certificate) == 0 {
@@ -145,8 +146,8 @@ import Primitives
     return unsafe Array(UnsafeBufferPointer(start: start, count: Int(ASN1_STRING_length(text))))
   }
 
-  /// Lower-case text, or nil when a byte is not that of a host name, such as a NUL, by which a
-  /// longer name was once passed off as a shorter one.
+  /// Lower-case text, or nil when a byte is invalid in a host name, such as a NUL. With a NUL, a
+  /// longer name was once accepted as a shorter one.
   private static func hostName(_ bytes: [UInt8]) -> String? {
     guard !bytes.isEmpty && bytes.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) else { return nil }
     return String(decoding: bytes, as: UTF8.self).lowercased()

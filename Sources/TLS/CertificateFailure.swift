@@ -1,32 +1,32 @@
-// Why a certificate can't be used, in words that name the file and the cure.
+// Why a certificate can't be used, with the file and what to do.
 //
-// These are read by whoever starts the balancer, once, so Strings are welcome here.
+// Operators read these once, at a start or reload, so Strings are fine here.
 
-/// What is wrong with a chain file, a key file, or the two together.
+/// An error in a chain file, in a key file, or in the combination.
 public enum CertificateFailure: Error, Equatable, Sendable {
   case missingFile(path: String)
-  /// The file exists and can't be read; `reason` is the system's word for it.
+  /// The file exists and can't be read; `reason` is the system's text.
   case unreadableFile(path: String, reason: String)
-  /// Nothing in the file is in PEM form.
+  /// Nothing in the file is in PEM format.
   case notPEM(path: String)
   /// PEM, but damaged inside.
   case malformed(path: String)
-  /// The chain file holds no certificate.
+  /// The chain file contains no certificate.
   case emptyChain(path: String)
-  /// The key file holds no private key.
+  /// The key file contains no private key.
   case missingKey(path: String)
-  /// The key asks for a pass phrase, which nobody is there to type.
+  /// The key has a pass phrase, which can't be entered.
   case encryptedKey(path: String)
-  /// The key isn't the one of the first certificate in the chain file.
+  /// The key doesn't belong to the first certificate in the chain file.
   case keyMismatch(chainPath: String, keyPath: String)
   case unsupportedKeyType(path: String, type: String)
   case weakKey(path: String, type: String, minimum: String)
-  /// OpenSSL won't serve it, for a reason of its own, such as a SHA-1 signature.
+  /// OpenSSL refuses it for another reason, such as a SHA-1 signature.
   case refused(path: String, reason: String)
 }
 
 extension CertificateFailure {
-  /// The file to be changed: of two that don't belong together, the key.
+  /// The file to fix. For two files that don't belong together, this is the key.
   public var path: String {
     switch self {
     case .missingFile(let path), .unreadableFile(let path, _), .notPEM(let path),

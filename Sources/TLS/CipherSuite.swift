@@ -1,7 +1,7 @@
 // The cipher suites that a policy can negotiate, by their number on the wire.
 //
-// A closed list with static names, so that an access log can name the suite of every request
-// without asking OpenSSL for a C string and without a String.
+// A fixed list with static names: the access log can write the suite of every request without a
+// String and without a C string from OpenSSL.
 
 /// A negotiated cipher suite.
 public struct CipherSuite: Hashable, Sendable {

@@ -1,32 +1,31 @@
-// The client's side of one TLS session without I/O, for the commands that ask a running process.
+// The client side of a TLS session without I/O, for commands that query a running process.
 //
-// A command makes a few requests, so this copies and allocates as it likes; what serves traffic is
-// `TLSSession`.
+// A command makes a few requests, so this copies and allocates freely. `TLSSession` serves traffic.
 
 import COpenSSL
 
-/// A session with a server whose certificate must be good. Used by one thread.
+/// A session with a server whose certificate is verified. Use it from one thread only.
 @safe public final class ClientSession {
-  /// What went wrong, for people.
+  /// An error, as text.
   public struct Failure: Error, Sendable {
     public let message: String
   }
 
   private let ssl: OpaquePointer
-  /// Memory BIOs, owned by the session: what has come from the server, and what is to be sent.
+  /// Memory BIOs, owned by the session: bytes from the server, and bytes for the server.
   private let incoming: OpaquePointer
   private let outgoing: OpaquePointer
   public private(set) var isEstablished = false
 
-  /// A session with the server of this name or IP address. `authority` is a PEM file with the
-  /// certificates that are trusted, by default those of the system. `identity` is shown to a server
-  /// that asks for a certificate.
+  /// A session with the server of this name or IP address. `authority` is a PEM file with trusted
+  /// certificates, by default those of the system. `identity` is presented if the server asks for a
+  /// certificate.
   public init(
     to server: String, trusting authority: String?, identity: Certificate?
   ) throws(Failure) {
     ERR_clear_error()
     guard let context = unsafe SSL_CTX_new(TLS_client_method()) else { throw .lastError() }
-    // The session keeps it.
+    // The session keeps a reference.
     defer { unsafe SSL_CTX_free(context) }
     unsafe SSL_CTX_set_verify(context, SSL_VERIFY_PEER, nil)
     let trusts =
@@ -50,7 +49,8 @@ import COpenSSL
     unsafe self.ssl = ssl
     unsafe self.incoming = incoming
     unsafe self.outgoing = outgoing
-    // An address is no server name (RFC 6066 3), and stands elsewhere in certificates.
+    // An IP address is not sent as server name (RFC 6066 3), and is in another part of
+    // certificates.
     if unsafe X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), server) != 1 {
       ERR_clear_error()
       guard
@@ -62,7 +62,7 @@ import COpenSSL
 
   deinit { unsafe SSL_free(ssl) }
 
-  /// Takes what came from the server, at first nothing, and returns the plaintext in it.
+  /// Handles bytes from the server (none at first), and returns the plaintext.
   public func receive(_ ciphertext: [UInt8]) throws(Failure) -> [UInt8] {
     if !ciphertext.isEmpty {
       unsafe BIO_write(incoming, ciphertext, Int32(ciphertext.count))
@@ -95,14 +95,14 @@ import COpenSSL
     }
   }
 
-  /// Encrypts; the session must be established.
+  /// Encrypts; the handshake must be complete.
   public func write(_ plaintext: [UInt8]) throws(Failure) {
     var written = 0
     clearErrors()
     if unsafe SSL_write_ex(ssl, plaintext, plaintext.count, &written) != 1 { throw failure() }
   }
 
-  /// What is to be sent to the server.
+  /// The bytes for the server.
   public func takeCiphertext() -> [UInt8] {
     var bytes = [UInt8](repeating: 0, count: unsafe BIO_ctrl_pending(outgoing))
     if bytes.isEmpty { return [] }
@@ -120,8 +120,8 @@ import COpenSSL
 }
 
 extension ClientSession.Failure {
-  /// The oldest error of this thread's queue, which is the cause, and empties the queue. What the
-  /// server has against us comes as an alert, by its name in RFC 8446 6.
+  /// The oldest error in this thread's queue, which is the cause; empties the queue. If the server
+  /// refused us, this is its alert, by its name in RFC 8446 6.
   fileprivate static func lastError(_ subject: String = "") -> Self {
     let code = ERR_peek_error()
     ERR_clear_error()

@@ -1,10 +1,10 @@
-// A digest that only a holder of the key can make or undo by trying: for values that leave the
-// process and must not tell what they stand for. Made when a configuration is built, never for a
+// A digest that only a holder of the key can compute: for values that leave the process and must
+// not reveal what they identify. It is computed when a configuration is loaded, never for a
 // request.
 
 /// The first 64 bits of HMAC-SHA256 (RFC 2104).
 public func keyedDigest(_ message: [UInt8], key: [UInt8]) -> UInt64 {
-  // HMAC by its definition: two hashes with the key in two disguises, of one block of SHA-256 each.
+  // HMAC by its definition: two hashes, each over a block with the key (64 bytes for SHA-256).
   let blockSize = 64
   var block = key
   if block.count > blockSize {

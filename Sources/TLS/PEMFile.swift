@@ -1,12 +1,12 @@
-// A certificate or key file, read whole.
+// The content of a certificate or key file.
 //
-// The file is read here and parsed from memory, not by OpenSSL's own file functions, because those
-// report a missing file, a directory and a wrong password in the same queue of codes.
+// The file is read here and parsed from memory. OpenSSL's own file functions report a missing file,
+// a directory and a wrong password in the same queue of codes.
 
 import Glibc
 import COpenSSL
 
-/// The contents of a file, wiped when done with, since it may hold a private key.
+/// The content of a file. It is wiped after use, since it may contain a private key.
 @safe struct PEMFile: ~Copyable {
   let path: String
   /// Whether every user of the machine may read the file.
@@ -14,7 +14,7 @@ import COpenSSL
   let isWritableByOthers: Bool
   private let bytes: UnsafeMutableBufferPointer<UInt8>
 
-  /// No chain is this long; it bounds what a path to a device can cost.
+  /// No chain is this long; the limit bounds the cost of a path to a device.
   private static let byteCountMax = 1 << 20
 
   init(path: String) throws(CertificateFailure) {
@@ -51,7 +51,7 @@ import COpenSSL
 
   var isEmpty: Bool { unsafe bytes.isEmpty }
 
-  /// Lets `body` read the contents through a BIO.
+  /// Passes the content to `body` as a BIO.
   func withBIO<Result: ~Copyable, Failure: Error>(
     _ body: (OpaquePointer) throws(Failure) -> Result
   ) throws(Failure) -> Result? {
@@ -61,7 +61,7 @@ import COpenSSL
     return try unsafe body(source)
   }
 
-  /// Whether the text has a line that opens a PEM block.
+  /// Whether the text contains the first line of a PEM block.
   var hasPEMBlock: Bool { contains("-----BEGIN ") }
 
   func contains(_ text: StaticString) -> Bool {

@@ -1,8 +1,8 @@
-// A server's private key, checked for being one that can be served with.
+// A server's private key, with checks that OpenSSL can serve it.
 
 import COpenSSL
 
-/// The kinds of keys that certificates may have. A context holds at most one certificate of each.
+/// The kinds of keys that certificates may have. A context has at most one certificate per kind.
 enum KeyType: Equatable {
   case rsa(bits: Int)
   case p256
@@ -18,8 +18,7 @@ enum KeyType: Equatable {
     }
   }
 
-  /// OpenSSL keeps one certificate of each of these side by side and picks by what the client
-  /// can verify.
+  /// OpenSSL stores one certificate for each of these, and picks one that the client can verify.
   var algorithm: Int {
     switch self {
     case .rsa: 0
@@ -37,7 +36,8 @@ enum KeyType: Equatable {
   let isWorldReadable: Bool
   let isWritableByOthers: Bool
 
-  /// Below this, RSA gives less than 112 bits of security (NIST SP 800-57), and clients refuse it.
+  /// Shorter RSA keys have less than 112 bits of security (NIST SP 800-57), and clients refuse
+  /// them.
   private static let rsaBitsMin = 2048
 
   init(path: String) throws(CertificateFailure) {
@@ -50,7 +50,7 @@ enum KeyType: Equatable {
       ERR_clear_error()
       throw isEncrypted ? .encryptedKey(path: path) : .malformed(path: path)
     }
-    // Decoders leave the errors of their failed attempts behind even when one succeeds.
+    // Decoders leave errors of failed attempts in the queue even when one succeeds.
     ERR_clear_error()
     do throws(CertificateFailure) {
       type = try unsafe Self.type(of: key, path: path)
@@ -69,7 +69,7 @@ enum KeyType: Equatable {
     _ file: borrowing PEMFile, _ isEncrypted: inout Bool
   ) -> OpaquePointer? {
     unsafe withUnsafeMutablePointer(to: &isEncrypted) { asked in
-      // Being asked for a pass phrase is how we learn that there is one; the answer is none.
+      // OpenSSL asks for a pass phrase only if there is one. The answer is none.
       let answer: @convention(c) (
         UnsafeMutablePointer<CChar>?, Int32, Int32, UnsafeMutableRawPointer?
       ) -> Int32 = { _, _, _, context in

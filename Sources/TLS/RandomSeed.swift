@@ -1,5 +1,5 @@
-// The one place where unpredictable numbers enter the process: everything that picks at random
-// below uses a generator seeded from here, so that tests can pass a seed of their own.
+// The only source of unpredictable numbers in the process. All random choices use a generator that
+// is seeded from here, so that tests can use a fixed seed.
 
 import COpenSSL
 
@@ -10,7 +10,7 @@ public func randomSeed() -> UInt64 {
     unsafe RAND_bytes(bytes.baseAddress, Int32(bytes.count)) == 1
   }
   if drawn { return seed }
-  // OpenSSL is out of entropy or memory: the system's generator is as good a seed.
+  // OpenSSL is out of entropy or memory: use the system's generator, which is equally good.
   ERR_clear_error()
   return UInt64.random(in: .min ... .max)
 }

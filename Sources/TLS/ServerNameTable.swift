@@ -1,15 +1,15 @@
-// Which certificates answer for which server name (SNI, RFC 6066 3).
+// Selects the certificates for a server name (SNI, RFC 6066 3).
 //
-// An exact name goes before a wildcard, and a wildcard stands for exactly one label at the left
-// (RFC 6125 6.4.3). Certificates that share a name but have keys of different algorithms form one
-// group, from which OpenSSL picks by what the client can verify. Among equals the earlier wins.
+// An exact name takes precedence over a wildcard. A wildcard matches exactly one label at the left
+// (RFC 6125 6.4.3). Certificates that share a name but have keys of different algorithms form a
+// group, from which OpenSSL picks one that the client can verify. Among equals, the first one wins.
 
 /// A map from server names to groups of certificates.
 struct ServerNameTable: Sendable {
   /// Indices of certificates, one per key algorithm; group 0 is the default.
   private(set) var groups: [[Int]] = []
   private var exact: [String: Int] = [:]
-  /// By what follows the asterisk, dot included.
+  /// By the text after the asterisk, including the dot.
   private var wildcards: [String: Int] = [:]
 
   /// `certificates` in order of precedence, at least one; names in lower case.
@@ -21,7 +21,7 @@ struct ServerNameTable: Sendable {
         if !taken.contains(certificate.algorithm) { members[name, default: []].append(index) }
       }
     }
-    // Whoever names nobody, or nobody we know, is answered as if for the first certificate's name.
+    // A client with no or an unknown server name gets the group of the first certificate.
     let defaultGroup = certificates.first?.names.first.flatMap { members[$0] } ?? [0]
     groups = [defaultGroup]
     for (name, group) in members {
@@ -35,7 +35,7 @@ struct ServerNameTable: Sendable {
     }
   }
 
-  /// The group that answers for `name`, in lower case.
+  /// The group for `name`, in lower case.
   func group(for name: String) -> Int {
     if let index = exact[name] { return index }
     if wildcards.isEmpty { return 0 }

@@ -1,10 +1,10 @@
-// When a session began, as its tickets carry it.
+// The time when a session began, which is stored in its tickets.
 //
-// OpenSSL counts the life of a TLS 1.3 session from its last resumption. As each resumption brings
-// a new ticket, a client could go on without a full handshake as long as it likes, past the end of
-// our certificate and of every ticket key. So the time of the full handshake stands in each ticket,
-// sealed with the rest of it, and passes from one ticket to the next (RFC 8446 4.6.1 leaves the
-// limit to the server).
+// OpenSSL counts the lifetime of a TLS 1.3 session from its last resumption. Each resumption sends
+// a new ticket, so a client could avoid a full handshake forever, even after our certificate and
+// all ticket keys have changed. So each ticket contains the time of the full handshake, encrypted
+// with the rest, and passes it on to the next ticket. RFC 8446 4.6.1 leaves the limit to the
+// server.
 
 import COpenSSL
 
@@ -15,7 +15,7 @@ struct SessionStart {
 
   let seconds: Int64
 
-  /// What a session (SSL_SESSION *) says that came by a ticket; nil for one of an earlier version.
+  /// The time in a session (SSL_SESSION *) from a ticket; nil for a ticket of an older version.
   init?(of session: OpaquePointer) {
     var start: UnsafeMutableRawPointer? = nil
     var count = 0
@@ -33,7 +33,7 @@ struct SessionStart {
     return age < -Self.skewMax ? 0 : Int64(ServerContext.sessionLifetime) &- max(0, age)
   }
 
-  /// Puts it into the session that a ticket is about to be made of.
+  /// Stores the time in the session for which a ticket is about to be made.
   func stamp(_ session: OpaquePointer) -> Bool {
     unsafe withUnsafeBytes(of: seconds.bigEndian) { bytes in
       unsafe SSL_SESSION_set1_ticket_appdata(session, bytes.baseAddress, bytes.count) == 1
@@ -41,21 +41,21 @@ struct SessionStart {
   }
 }
 
-/// OpenSSL's announcement of a ticket: 1 to go on.
+/// OpenSSL's callback before it makes a ticket: return 1 to continue.
 func answerTicketMaking(_ ssl: OpaquePointer, at now: Int64) -> Int32 {
   guard let session = unsafe SSL_get_session(ssl) else { return 0 }
   let isResumed = unsafe SSL_session_reused(ssl) == 1
   let start = unsafe (isResumed ? SessionStart(of: session) : nil) ?? SessionStart(at: now)
   if unsafe SSL_version(ssl) == TLS1_3_VERSION {
-    // Counted from now, and told to the client. Under TLS 1.2 OpenSSL counts from the full
-    // handshake itself.
+    // The time counts from now, and the client is told it. With TLS 1.2, OpenSSL itself counts from
+    // the full handshake.
     unsafe SSL_SESSION_set_timeout(session, Int(max(1, start.rest(at: now))))
   }
   return unsafe start.stamp(session) ? 1 : 0
 }
 
-/// OpenSSL's question what becomes of a ticket that a client has shown. A full handshake follows
-/// where it can't be opened, is too old, or doesn't say how old it is.
+/// OpenSSL's callback for a ticket that a client presents. A full handshake follows if it can't be
+/// decrypted, is too old, or doesn't contain its start.
 func answerTicketShown(
   _ session: OpaquePointer?, _ status: SSL_TICKET_STATUS, at now: Int64
 ) -> SSL_TICKET_RETURN {

@@ -1,27 +1,28 @@
-// What the sessions of one listener have in common: certificates by name, policy, tickets, ALPN.
+// Everything that the sessions of one listener share: certificates by name, policy, tickets, ALPN.
 //
-// Certificates are chosen in OpenSSL's client-hello callback, which runs before a ticket is looked
-// at, unlike its server-name callback under TLS 1.3. At the same moment the session's id context
-// is set to a hash over listener and server name, and OpenSSL refuses to resume a session that has
-// another: so a ticket is good at the same listener and for the same name only, and no client
-// carries a session of one virtual server over to another.
+// Certificates are selected in OpenSSL's client-hello callback, since it runs before the ticket is
+// processed; with TLS 1.3, the server-name callback doesn't. The same callback sets the session's
+// id context to a hash of listener and server name, and OpenSSL only resumes sessions with the same
+// id context. So a ticket is valid only at the same listener and for the same name, and no client
+// can take a session of one virtual server to another.
 
 import COpenSSL
 
-/// The TLS side of a listener. Several may exist for one listener, such as one per worker, which
-/// keeps the workers off each other's reference counts; their tickets are interchangeable.
+/// The TLS part of a listener. A listener may have several, such as one per worker, so that workers
+/// don't share reference counts. Their tickets are interchangeable.
 @safe public final class TLSContext: Sendable {
   private let table: ServerNameTable
   /// One per group of the table.
   private let contexts: [ServerContext]
   private let ticketKeys: TicketKeys
   private let listenerName: [UInt8]
-  /// Unix seconds, by which the age of sessions is told.
+  /// Unix seconds, for the age of sessions.
   private let clock: @Sendable () -> Int64
 
-  /// `certificates`: the first answers clients that name no server or an unknown one; there must
-  /// be one at least. `listenerName` binds tickets; it should outlast reloads. With `clients`, they
-  /// must show a certificate as well. `clock` tells Unix seconds, by default the system's.
+  /// The first of `certificates`, of which there must be at least one, is for clients with no or an
+  /// unknown server name. Tickets depend on `listenerName`, so it should be the same after reloads.
+  /// With `clients`, clients must present a certificate. `clock` returns Unix seconds, by default
+  /// the system's.
   public init(
     certificates: [Certificate], policy: TLSPolicy, ticketKeys: TicketKeys, listenerName: String,
     clients: ClientAuthority? = nil, clock: (@Sendable () -> Int64)? = nil
@@ -44,7 +45,7 @@ import COpenSSL
     for context in contexts { unsafe install(in: context.context) }
   }
 
-  /// A fresh SSL * to be owned by the caller, who keeps `self` alive as long.
+  /// A new SSL *, owned by the caller. The caller must keep `self` alive for as long.
   func makeSession() throws(TLSFailure) -> OpaquePointer {
     clearErrors()
     guard let ssl = unsafe SSL_new(contexts[0].context) else { throw .capture() }
@@ -64,7 +65,7 @@ import COpenSSL
         unsafe alert?.pointee = SSL_AD_INTERNAL_ERROR
         return SSL_CLIENT_HELLO_ERROR
       }, this)
-    // Acknowledges the name, and makes OpenSSL keep it with the session.
+    // Acknowledges the name, and makes OpenSSL store it with the session.
     unsafe martlet_SSL_CTX_set_tlsext_servername_callback(context) { _, _, _ in
       SSL_TLSEXT_ERR_OK
     }
@@ -97,10 +98,10 @@ import COpenSSL
       }, nil)
   }
 
-  /// Slot 0 is OpenSSL's place for the application's own pointer (SSL_CTX_set_app_data).
+  /// Slot 0 is OpenSSL's slot for an application pointer (SSL_CTX_set_app_data).
   private static let exDataIndex: Int32 = 0
 
-  /// Gives the session its certificates and its id context, by the name in the ClientHello.
+  /// Sets the session's certificates and id context, by the name in the ClientHello.
   private func select(for ssl: OpaquePointer) -> Bool {
     let name = unsafe helloServerName(ssl)
     let context = unsafe contexts[table.group(for: String(decoding: name, as: UTF8.self))].context
@@ -114,8 +115,8 @@ import COpenSSL
   }
 }
 
-/// The server name in the ClientHello that is being read, in lower case; empty when there is none
-/// or when it is malformed, which OpenSSL itself answers with an alert a moment later.
+/// The server name in the current ClientHello, in lower case; empty when there is none or when it
+/// is malformed. In that case OpenSSL sends an alert afterwards.
 private func helloServerName(_ ssl: OpaquePointer) -> [UInt8] {
   var start: UnsafePointer<UInt8>? = nil
   var count = 0
@@ -132,9 +133,9 @@ private func helloServerName(_ ssl: OpaquePointer) -> [UInt8] {
   }
 }
 
-/// Picks `http/1.1` from the client's list, else `http/1.0`, which old clients offer alone (RFC
-/// 7301 3.2 and 6). A client that offers only others is turned away with the alert
-/// no_application_protocol instead of being sent what it can't read.
+/// Selects `http/1.1` from the client's list, else `http/1.0`, which old clients offer as the only
+/// one (RFC 7301 3.2 and 6). A client that offers neither gets the alert no_application_protocol,
+/// and not a protocol that it can't read.
 private func selectProtocol(
   _ offer: UnsafeBufferPointer<UInt8>, _ chosen: UnsafeMutablePointer<UnsafePointer<UInt8>?>?,
   _ chosenCount: UnsafeMutablePointer<UInt8>?
@@ -148,7 +149,7 @@ private func selectProtocol(
   return SSL_TLSEXT_ERR_ALERT_FATAL
 }
 
-/// Where a name stands in a list of names that each follow their length.
+/// The position of a name in a list in which each name follows its length.
 private func find(
   _ name: StaticString, in offer: UnsafeBufferPointer<UInt8>
 ) -> UnsafePointer<UInt8>? {

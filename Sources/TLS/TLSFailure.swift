@@ -1,34 +1,35 @@
-// Why a session or a context failed, small enough to be thrown, counted and logged at any rate.
+// Why a session or a context failed. It is small, so it can be thrown, counted and logged at any
+// rate.
 //
-// OpenSSL keeps a queue of errors per thread, which belongs to whoever failed last, and it leaves
-// errors there even where it succeeds or wants more input. So the queue is cleared before each call
-// whose outcome is asked for, and a failure is captured the moment it happens.
+// OpenSSL has a queue of errors per thread, and leaves errors there even when a call succeeds or
+// wants more input. So the queue is cleared before each call whose result matters, and an error is
+// read immediately after the call.
 
 import COpenSSL
 
-/// What ended a session. `name` is for logs and metrics, `description` for people.
+/// Why a session ended. `name` is for logs and metrics, `description` is text.
 public enum TLSFailure: Error, Equatable, Sendable {
-  /// The client speaks plain HTTP on a TLS port; nothing was sent, so it can be told so in HTTP.
+  /// The client sent plain HTTP to a TLS port; nothing was sent yet, so it can get an HTTP answer.
   case plaintextHTTP
   /// The first bytes are neither TLS nor HTTP.
   case notTLS
-  /// The client offers no version of TLS that the policy allows.
+  /// The client offers no TLS version that the policy allows.
   case unsupportedProtocol
-  /// No cipher suite, group or signature algorithm is common to both.
+  /// Client and server have no common cipher suite, group or signature algorithm.
   case noSharedCipher
-  /// The client offered application protocols (RFC 7301), none of which is spoken here.
+  /// The client offered application protocols (RFC 7301), but none that is supported.
   case noApplicationProtocol
   /// The client refused our certificate: alerts 42-46 and 48 (RFC 8446 6.2).
   case badCertificate
   /// The client sent another fatal alert, by its number.
   case peerAlert(UInt8)
-  /// The client said goodbye before the handshake was done.
+  /// The client sent close_notify before the handshake was complete.
   case peerClosed
-  /// The client sent more records without data than a client has reason to.
+  /// The client sent more records without data than a normal client does.
   case recordFlood
-  /// The session had failed before, or was closed by us.
+  /// The session had already failed, or was closed by us.
   case ended
-  /// Anything else, by OpenSSL's packed error code; 0 when it gave none.
+  /// Any other error, by OpenSSL's packed error code; 0 when there is none.
   case other(code: UInt)
 
   public var name: StaticString {
@@ -75,11 +76,11 @@ public enum TLSFailure: Error, Equatable, Sendable {
     }
   }
 
-  /// A received alert is reported as this plus its number.
+  /// The code of a received alert is this plus its number.
   private static let alertBase: Int32 = 1000
 }
 
-/// Empties this thread's queue of errors. Asking first costs a third of clearing what is empty.
+/// Empties this thread's queue of errors. A check first costs a third of clearing an empty queue.
 @inline(__always)
 func clearErrors() {
   if ERR_peek_error() != 0 { ERR_clear_error() }
@@ -102,7 +103,7 @@ extension TLSFailure: CustomStringConvertible {
     }
   }
 
-  /// OpenSSL's words for one of its error codes.
+  /// OpenSSL's text for one of its error codes.
   static func text(of code: UInt) -> String {
     if code == 0 { return "no reason given" }
     return unsafe withUnsafeTemporaryAllocation(of: CChar.self, capacity: 256) { buffer in

@@ -1,15 +1,15 @@
-// One server-side TLS session without I/O: ciphertext in, plaintext out, and back.
+// The server side of a TLS session without I/O: ciphertext in, plaintext out, and back.
 //
-// The caller owns the buffers. Ciphertext is taken off the front of `input`, ciphertext and
-// plaintext are appended to the outputs, and nothing is kept here but what OpenSSL itself keeps: a
-// partial record, or plaintext that found no room. Nothing of ours is allocated per call.
+// The caller owns the buffers. Ciphertext is removed from the front of `input`; ciphertext and
+// plaintext are appended to the outputs. Only OpenSSL stores data: a partial record, or plaintext
+// that did not fit. Our code allocates nothing per call.
 //
 //   handshaking ──complete──► established ──close()──► closing
 //        └──────── a failure ──────┴──────────────────────┴──► ended
 //
-// Alerts that a failure calls for are in `output` when the failure is thrown: flush, then close. So
-// whoever lends `output` from a buffer catches inside, before what was appended is thrown away.
-// That a connection ended without close_notify is for the caller to see; no call here can.
+// When a failure is thrown, its alert is in `output`: flush, then close. So catch the error before
+// the appended bytes are discarded. The caller has to detect a connection that ends without
+// close_notify.
 
 import COpenSSL
 import Glibc
@@ -17,27 +17,27 @@ import Primitives
 
 /// What a handshake needs next.
 public enum HandshakeStep: Equatable, Sendable {
-  /// All input was taken; more must come.
+  /// All input was consumed; more is needed.
   case wantsInput
-  /// So many records were taken that others should have their turn: call again, also without new
+  /// The limit of records per call was reached. Let others run and call again, also without new
   /// input.
   case wantsTurn
   /// `output` is full: flush it and call again, also without new input.
   case wantsOutput
-  /// Done. What is left of `input` is the first of the client's data; read it now.
+  /// Done. The rest of `input` is the client's first data; read it now.
   case complete
 }
 
 /// Why `read` stopped.
 public enum ReadStep: Equatable, Sendable {
-  /// All input was taken and all plaintext given out.
+  /// All input was consumed and all plaintext returned.
   case wantsInput
-  /// So many records without data were taken that others should have their turn: call again, also
+  /// The limit of records without data per call was reached. Let others run and call again, also
   /// without new input.
   case wantsTurn
   /// `plaintext` is full and there is, or may be, more: make room and call again.
   case plaintextFull
-  /// The client has said close_notify; nothing that follows counts.
+  /// The client has sent close_notify; anything after it is ignored.
   case closed
 }
 
@@ -51,34 +51,34 @@ public enum ReadStep: Equatable, Sendable {
     case ended
   }
 
-  /// A handshake is fastest with this much free capacity in `output`, since its longest flight,
-  /// with a chain of four RSA certificates, then fits at once. Any capacity above 0 works.
+  /// A handshake is fastest with this much free capacity in `output`: its longest flight, with a
+  /// chain of four RSA certificates, then fits at once. Any capacity above 0 works.
   public static let handshakeOutputByteCount = 12 * 1024
-  /// The free capacity that `read` and `close` should find in `output`, for alerts.
+  /// The free capacity in `output` that `read` and `close` need for alerts.
   public static let alertByteCount = 64
 
-  /// The records that one call of `handshake` takes at the most, and the ones without data that
-  /// one call of `read` takes. A client's longest flight has five; each KeyUpdate (RFC 8446 4.6.3)
-  /// costs some ten microseconds.
+  /// The limit of records per call of `handshake`, and of records without data per call of `read`.
+  /// A client's longest flight has five; each KeyUpdate (RFC 8446 4.6.3) costs about ten
+  /// microseconds.
   public static let recordsPerTurn = 16
 
-  /// The most plaintext in one record (RFC 8446 5.1).
+  /// The maximum plaintext in one record (RFC 8446 5.1).
   private static let recordByteCountMax = 16 * 1024
-  /// Header, explicit nonce and tag of TLS 1.2 AES-GCM; TLS 1.3 takes 22 bytes.
+  /// Header, explicit nonce and tag of TLS 1.2 AES-GCM; TLS 1.3 needs 22 bytes.
   private static let recordOverhead = 29
-  /// Room for what OpenSSL may put before data: a KeyUpdate (27 bytes) and an alert (31).
+  /// Room for what OpenSSL may send before data: a KeyUpdate (27 bytes) and an alert (31).
   private static let controlByteCount = 64
 
-  /// Keeps what OpenSSL's callbacks point to.
+  /// Keeps the object that OpenSSL's callbacks point to.
   private let context: TLSContext
   private let ssl: OpaquePointer
   private let wire: UnsafeMutablePointer<Wire>
   private var opening = Opening()
-  /// Less than the maximum when the client asked for shorter records (RFC 6066 4).
+  /// Below the maximum when the client asked for shorter records (RFC 6066 4).
   private var recordByteCount = UInt16(recordByteCountMax)
   private var state = State.handshaking
-  /// Records without data that came after the handshake: KeyUpdate, requests to renegotiate,
-  /// warning alerts, empty ones. See `takeControlRecordCount`.
+  /// Records without data after the handshake: KeyUpdate, requests to renegotiate, warning alerts,
+  /// empty records. See `takeControlRecordCount`.
   private var controlRecordCount = 0
 
   /// A session that waits for a ClientHello. Fails only when memory is short.
@@ -104,7 +104,7 @@ public enum ReadStep: Equatable, Sendable {
     unsafe wire.deallocate()
   }
 
-  /// Takes the handshake as far as `input` allows.
+  /// Continues the handshake as far as `input` allows.
   public mutating func handshake(
     input: inout Span<UInt8>, output: inout OutputSpan<UInt8>
   ) throws(TLSFailure) -> HandshakeStep {
@@ -137,11 +137,11 @@ public enum ReadStep: Equatable, Sendable {
     }
   }
 
-  /// Decrypts until `input` is used up, `plaintext` is full, the client has closed, or
-  /// `recordsPerTurn` records without data were among what came.
+  /// Decrypts until `input` is empty, `plaintext` is full, the client has closed, or
+  /// `recordsPerTurn` records without data have arrived.
   ///
-  /// Plaintext that found no room stays inside; the next call, with or without input, returns it.
-  /// `output` gets the answers of the protocol itself; it should have `alertByteCount` free.
+  /// Plaintext that doesn't fit is kept; the next call returns it, with or without input. Protocol
+  /// messages are appended to `output`, which should have `alertByteCount` bytes free.
   public mutating func read(
     input: inout Span<UInt8>, plaintext: inout OutputSpan<UInt8>,
     output: inout OutputSpan<UInt8>
@@ -162,8 +162,8 @@ public enum ReadStep: Equatable, Sendable {
     throw .capture()
   }
 
-  /// How many records without data came since this was asked last. What rate of them is too much is
-  /// for the caller to say, who has a clock.
+  /// How many records without data came since the last call. The caller decides which rate is too
+  /// high, since it has a clock.
   @inline(__always)
   public mutating func takeControlRecordCount() -> Int {
     let count = controlRecordCount
@@ -171,8 +171,8 @@ public enum ReadStep: Equatable, Sendable {
     return count
   }
 
-  /// Encrypts as much of `plaintext` as surely fits into the free capacity of `output`, in records
-  /// of 16 KiB, and returns how many bytes that was: all of them, when `output` had
+  /// Encrypts as much of `plaintext` as is sure to fit into the free capacity of `output`, in
+  /// records of 16 KiB. Returns the number of bytes: all of them, if `output` has
   /// `ciphertextByteCount(for:)` free. It may be 0.
   public mutating func write(
     _ plaintext: Span<UInt8>, output: inout OutputSpan<UInt8>
@@ -194,20 +194,20 @@ public enum ReadStep: Equatable, Sendable {
     throw .capture()
   }
 
-  /// Appends close_notify to `output`, once. Quiet unless the session is established.
+  /// Appends close_notify to `output`, once. Does nothing unless the session is established.
   public mutating func close(output: inout OutputSpan<UInt8>) {
     guard case .established = state else { return }
     state = .closing
     var none = Span<UInt8>()
-    // What it returns tells of the client's close_notify, which is none of our concern.
+    // The result only tells whether the client has sent close_notify, which doesn't matter here.
     _ = unsafe withWire(&none, &output) { ssl, _ in
       clearErrors()
       return unsafe SSL_shutdown(ssl)
     }
   }
 
-  /// The free capacity that `write` needs to take `plaintextByteCount` bytes at once, at the most.
-  /// With a client that asked for short records, `write` may still take less.
+  /// The free capacity with which `write` encrypts `plaintextByteCount` bytes at once. If the
+  /// client asked for short records, `write` may still encrypt less.
   public static func ciphertextByteCount(for plaintextByteCount: Int) -> Int {
     let recordCount = (plaintextByteCount + recordByteCountMax - 1) / recordByteCountMax
     return plaintextByteCount + recordCount * recordOverhead + controlByteCount
@@ -221,12 +221,13 @@ public enum ReadStep: Equatable, Sendable {
     let full = fullCount * recordByteCount
     let fitting = full + max(0, rest - recordOverhead)
     if count <= fitting { return count }
-    // No small record at the end of a full buffer: it will be part of a whole one next time.
+    // Don't send a small record at the end of a full buffer: its bytes go into a whole record
+    // later.
     return full > 0 ? full : fitting
   }
 }
 
-// What has been negotiated; meaningful once the handshake is complete.
+// The negotiated values. They are valid when the handshake is complete.
 extension TLSSession {
   public var version: TLSVersion {
     unsafe SSL_version(ssl) == TLS1_2_VERSION ? .tls12 : .tls13
@@ -237,13 +238,13 @@ extension TLSSession {
   }
 
 
-  /// Whether a ticket spared the client a full handshake.
+  /// Whether the session was resumed by a ticket, without a full handshake.
   public var isResumed: Bool { unsafe SSL_session_reused(ssl) == 1 }
 
   /// Plaintext that `read` can return without new input.
   public var pendingByteCount: Int { unsafe Int(SSL_pending(ssl)) }
 
-  /// The name the client asked for, as it spelled it; empty when it gave none.
+  /// The server name that the client asked for, as it was sent; empty if there was none.
   public var serverName: Span<UInt8> {
     @_lifetime(borrow self)
     get {
@@ -258,7 +259,7 @@ extension TLSSession {
 }
 
 extension TLSSession {
-  /// Runs `body` with the wire attached to both buffers and accounts for what it moved.
+  /// Runs `body` with both buffers attached to the wire, and updates them for the bytes moved.
   @inline(__always)
   private func withWire<Result>(
     _ input: inout Span<UInt8>, _ output: inout OutputSpan<UInt8>,
@@ -280,7 +281,7 @@ extension TLSSession {
     return result
   }
 
-  /// Nil says that OpenSSL failed.
+  /// Nil means that OpenSSL failed.
   @inline(__always)
   private static func readRecords(
     _ ssl: OpaquePointer, _ wire: UnsafeMutablePointer<Wire>,
@@ -288,12 +289,12 @@ extension TLSSession {
     _ controlCount: inout Int
   ) -> ReadStep? {
     while true {
-      // Spares OpenSSL the walk down to an empty wire, at the end of every read.
+      // Avoids a useless call of OpenSSL without input, at the end of every read.
       if unsafe wire.pointee.inputCount == 0 && SSL_pending(ssl) == 0 { return .wantsInput }
       if count == target.count { return .plaintextFull }
       var taken = 0
       let room = unsafe target.baseAddress.map { unsafe $0 + count }
-      // One at a time: with data in it, it would end the call anyway.
+      // One record at a time: a record with data would end the call anyway.
       unsafe wire.pointee.allow(records: 1)
       clearErrors()
       let status = unsafe SSL_read_ex(ssl, room, target.count - count, &taken)
@@ -312,14 +313,14 @@ extension TLSSession {
 
   private mutating func settleRecordByteCount() {
     guard let session = unsafe SSL_get_session(ssl) else { return }
-    // RFC 6066 4: 1 to 4 stand for 512 to 4096 bytes, 0 for not negotiated.
+    // RFC 6066 4: 1 to 4 mean 512 to 4096 bytes, 0 means not negotiated.
     let code = unsafe Int(SSL_SESSION_get_max_fragment_length(session))
     if code > 0 { recordByteCount = 256 << code }
   }
 }
 
-/// The first bytes of a connection, by which a request line is told from garbage. OpenSSL itself
-/// knows GET, HEAD, POST, PUT and CONNECT only.
+/// The first bytes of a connection, to tell a request line from garbage. OpenSSL itself recognises
+/// only GET, HEAD, POST, PUT and CONNECT.
 private struct Opening {
   private static let byteCount: UInt8 = 5
   private var bytes: UInt64 = 0

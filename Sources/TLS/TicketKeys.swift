@@ -1,17 +1,17 @@
-// The keys that session tickets are sealed with (RFC 5077, RFC 8446 4.6.1), one ring a listener.
+// The keys that encrypt session tickets (RFC 5077, RFC 8446 4.6.1), one ring per listener.
 //
-// The first key seals new tickets; all of them open old ones, and a ticket opened by an older key
-// is answered with a new one. A ticket is worth the session's secrets, so keys ought to live for
-// hours, not for months. That tickets don't pass from one listener or server name to another is
-// TLSContext's doing: it puts both into the session id context.
+// The first key encrypts new tickets; all keys decrypt old ones, and a ticket of an older key is
+// replaced by a new one. A ticket contains the session's secrets, so keys should be used for hours
+// and not for months. TLSContext keeps tickets from being used at another listener or server name:
+// it puts both into the session id context.
 
 import COpenSSL
 import Synchronization
 
 /// A ring of ticket keys, shared by all workers, read once per handshake.
 public final class TicketKeys: Sendable {
-  /// The present key and two older ones: with a rotation every hour, a ticket is good for at
-  /// least two hours, which is also how long a session lives (`ServerContext.sessionLifetime`).
+  /// The current key and two older ones: with a rotation every hour, a ticket is valid for at least
+  /// two hours, which is also the lifetime of a session (`ServerContext.sessionLifetime`).
   public static let keyCountMax = 3
 
   private struct Ring {
@@ -26,18 +26,18 @@ public final class TicketKeys: Sendable {
     ring = Mutex(Ring(keys: [try TicketKey.random()]))
   }
 
-  /// A ring of keys that several nodes share, made of secrets of 48 or 80 random bytes each, the
-  /// first of which seals. Nil when there is none or one has another length.
+  /// A ring of keys that several nodes share, from secrets of 48 or 80 random bytes each. The first
+  /// one encrypts. Nil when there is none or when one has another length.
   public init?(secrets: [[UInt8]]) {
     guard let keys = Self.keys(of: secrets) else { return nil }
     ring = Mutex(Ring(keys: keys, isShared: true))
   }
 
-  /// How many keys can open tickets.
+  /// How many keys can decrypt tickets.
   public var count: Int { ring.withLock { $0.keys.count } }
 
-  /// Makes a new random key the present one and forgets the oldest beyond `keyCountMax`. Shared
-  /// keys stay as they are, since the other nodes would not know the new one.
+  /// Makes a new random key the current one, and removes the oldest beyond `keyCountMax`. Shared
+  /// keys are not changed, since the other nodes would not know the new one.
   public func rotate() throws(TLSFailure) {
     let key = try TicketKey.random()
     ring.withLock { ring in
@@ -47,25 +47,25 @@ public final class TicketKeys: Sendable {
     }
   }
 
-  /// Puts shared keys in place of the present ones; false, with nothing changed, on the terms of
-  /// `init(secrets:)`.
+  /// Replaces all keys by shared keys. Returns false, and changes nothing, for secrets that
+  /// `init(secrets:)` refuses.
   public func replace(secrets: [[UInt8]]) -> Bool {
     guard let keys = Self.keys(of: secrets) else { return false }
     ring.withLock { $0 = Ring(keys: keys, isShared: true) }
     return true
   }
 
-  /// Goes back to random keys after shared ones: the next rotation brings the first.
+  /// Returns to random keys after shared ones: the next rotation creates the first.
   public func stopSharing() { ring.withLock { $0.isShared = false } }
 
-  /// The random keys in the form in which `restore` takes them, the present one first; none when
-  /// they are shared, since those are read from their files.
+  /// The random keys in the format of `restore`, the current one first. Empty when keys are shared,
+  /// since those are read from their files.
   public var exported: [[UInt8]] {
     ring.withLock { $0.isShared ? [] : $0.keys.map(\.bytes) }
   }
 
-  /// Puts the random keys of another process in place of the present ones, so that its tickets
-  /// are good here too. False, with nothing changed, when they aren't what `exported` gives.
+  /// Replaces the keys by the random keys of another process, so that its tickets are valid here
+  /// too. Returns false, and changes nothing, when the format isn't that of `exported`.
   public func restore(_ exported: [[UInt8]]) -> Bool {
     let keys = exported.compactMap(TicketKey.init(bytes:))
     guard keys.count == exported.count, (1...Self.keyCountMax).contains(keys.count) else {
@@ -77,7 +77,7 @@ public final class TicketKeys: Sendable {
 
   var sealing: TicketKey? { ring.withLock { $0.keys.first } }
 
-  /// The key of that name, and whether it is the one that seals.
+  /// The key with this name, and whether it is the current one.
   func opening(_ name: InlineArray<16, UInt8>) -> (key: TicketKey, isPresent: Bool)? {
     ring.withLock { ring in
       for (index, key) in ring.keys.enumerated() where key.hasName(name) {
@@ -97,14 +97,15 @@ public final class TicketKeys: Sendable {
   }
 }
 
-/// One key: AES-256-CBC to seal, HMAC-SHA256 to authenticate, as RFC 5077 4 recommends.
+/// One key: AES-256-CBC for encryption, HMAC-SHA256 for authentication, as RFC 5077 4 recommends.
 struct TicketKey: Sendable {
-  /// Travels in the clear with each ticket.
+  /// Sent unencrypted with each ticket.
   let name: InlineArray<16, UInt8>
   let cipherKey: InlineArray<32, UInt8>
   let macKey: InlineArray<32, UInt8>
 
-  /// Derives all parts from a secret of 48 or 80 bytes, so that nodes that share it agree.
+  /// Derives all parts from a secret of 48 or 80 bytes, so that all nodes with this secret have the
+  /// same key.
   init?(secret: [UInt8]) {
     guard secret.count == 48 || secret.count == 80 else { return nil }
     let nameDigest = Self.digest("martlet ticket name", secret)
@@ -115,7 +116,7 @@ struct TicketKey: Sendable {
     macKey = Self.digest("martlet ticket mac", secret)
   }
 
-  /// All parts one after the other.
+  /// All parts, concatenated.
   var bytes: [UInt8] {
     name.indices.map { name[$0] } + cipherKey.indices.map { cipherKey[$0] }
       + macKey.indices.map { macKey[$0] }
@@ -143,8 +144,8 @@ struct TicketKey: Sendable {
     return true
   }
 
-  /// The secret is uniformly random and of fixed length, so that a hash over a label and the
-  /// secret is a sound derivation.
+  /// The secret is uniformly random and of fixed length, so a hash of a label and the secret is a
+  /// sound derivation.
   private static func digest(_ label: String, _ secret: [UInt8]) -> InlineArray<32, UInt8> {
     sha256(Array(label.utf8) + [0] + secret)
   }
@@ -161,10 +162,10 @@ func sha256(_ message: [UInt8]) -> InlineArray<32, UInt8> {
   return digest
 }
 
-/// OpenSSL's question about tickets: seal one (`isSealing`) or open one. Answers 1 for yes, 2 for
-/// yes but renew it, 0 for an unknown key (a full handshake follows), -1 for failure. A ticket that
-/// is opened is spent under TLS 1.3, where a client uses each only once (RFC 8446 C.4): without a
-/// new one its next connection would be a full handshake again.
+/// OpenSSL's ticket callback: encrypt a ticket (`isSealing`) or decrypt one. Returns 1 for success,
+/// 2 for success with a new ticket, 0 for an unknown key (a full handshake follows), -1 for
+/// failure. With TLS 1.3, a client uses each ticket only once (RFC 8446 C.4), so every resumption
+/// gets a new one. Otherwise the client's next connection would need a full handshake.
 func answerTicketKey(
   _ keys: TicketKeys, name: UnsafeMutablePointer<UInt8>, vector: UnsafeMutablePointer<UInt8>,
   cipher: OpaquePointer?, mac: OpaquePointer?, isSealing: Bool, isSpent: Bool

@@ -1,16 +1,16 @@
-// Where OpenSSL's bytes come from and go to: the caller's own buffers, with no copy in between.
+// Connects OpenSSL directly to the caller's buffers, without a copy.
 //
-// OpenSSL reads and writes through a BIO. Ours holds no bytes: for the time of one call it points
-// into the receive buffer and the send buffer, and an empty or full one answers "try again later".
+// OpenSSL reads and writes through a BIO. Ours stores no bytes: during one call it points to the
+// receive buffer and the send buffer. If one is empty or full, it answers "try again later".
 //
-// It also counts records, because OpenSSL doesn't: one call of SSL_read takes in record after
-// record until one of them holds data, however many that are and whatever each costs. So the wire
-// stops after as many as it is told, always between two records.
+// It also counts records, because OpenSSL doesn't: one call of SSL_read reads records until one
+// contains data, whatever their number and cost. So the wire stops after a given number of records,
+// always between two records.
 
 import COpenSSL
 import Glibc
 
-/// The ends of a session's BIO, attached to memory only while OpenSSL runs.
+/// The ends of a session's BIO, attached to buffers only while OpenSSL runs.
 @safe struct Wire {
   private var input: UnsafePointer<UInt8>?
   private(set) var inputCount = 0
@@ -18,12 +18,12 @@ import Glibc
   private var outputRoom = 0
   /// Bytes appended to the output since `attach`.
   private(set) var written = 0
-  /// Whole records taken since `allow`.
+  /// Complete records consumed since `allow`.
   private(set) var recordCount = 0
   private var recordMax = 0
-  /// Bytes of the next record's header (RFC 8446 5.1) that weren't taken yet; 0 within its body.
+  /// Bytes of the next record's header (RFC 8446 5.1) not yet consumed; 0 within its body.
   private var headerRest = headerByteCount
-  /// The bits of the length in that header, as far as it was taken.
+  /// The bits of the length in that header, as far as it was consumed.
   private var lengthBits: UInt8 = 0
 
   private static let headerByteCount = 5
@@ -44,14 +44,14 @@ import Glibc
     written = 0
   }
 
-  /// Lets OpenSSL take so many records.
+  /// Lets OpenSSL read this number of records.
   @inline(__always)
   mutating func allow(records: Int) {
     recordCount = 0
     recordMax = records
   }
 
-  /// Forgets both buffers, so that a stray call later finds nothing instead of freed memory.
+  /// Detaches both buffers, so that a later call finds nothing instead of freed memory.
   @inline(__always)
   mutating func detach() {
     unsafe input = nil
@@ -71,16 +71,16 @@ import Glibc
     return count
   }
 
-  /// OpenSSL doesn't read ahead: it asks for a header and then for its body, or for what is still
-  /// missing of either. The body's length is the one asked for, because the very first record may
-  /// have another format.
+  /// OpenSSL doesn't read ahead: it asks for a header and then for its body, or for the missing
+  /// rest of one of them. The length of the body is the length asked for, because the first record
+  /// may have another format.
   @inline(__always)
   private mutating func note(_ bytes: UnsafeBufferPointer<UInt8>, isWhole: Bool) {
     if headerRest > 0 {
       let end = min(headerRest, bytes.count)
       for index in min(end, max(0, headerRest - 2))..<end { lengthBits |= unsafe bytes[index] }
       headerRest -= end
-      // A record of no length has no body to wait for.
+      // A record with length 0 has no body.
       if headerRest == 0 && lengthBits == 0 { endRecord() }
     } else if isWhole {
       endRecord()
@@ -111,7 +111,7 @@ import Glibc
     return unsafe bio
   }
 
-  /// Built once and never changed; it holds function pointers only.
+  /// Created once and never changed; it contains function pointers only.
   nonisolated(unsafe) private static let method: OpaquePointer? = {
     guard let method = unsafe BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "wire")
     else { return nil }

@@ -1,4 +1,4 @@
-// What another process knew of a backend, taken up by this one.
+// The state of a backend, restored from another process.
 
 import Primitives
 import Testing
@@ -24,7 +24,7 @@ import Testing
 
     let new = BackendRegistry()
     for state in old.states { new.restore(state) }
-    // The configuration says that backends begin as down, and what is known stands above it.
+    // By configuration, backends begin as down; the restored state takes precedence.
     var initially = HealthPolicy()
     initially.initial = .down
     func found(_ pool: String, _ address: String) -> BackendRecord {

@@ -1,4 +1,4 @@
-// Which members are ejected for failing, in pools of two to five, and which are not.
+// Which failing members are ejected, in pools of two to five.
 
 import Primitives
 import Testing
@@ -6,7 +6,8 @@ import Testing
 @testable import Balancing
 
 @Suite struct EjectionTests {
-  /// Exchanges on a member: so many succeed, then so many fail, and so on, in each of `rounds`.
+  /// Exchanges on a member: in each of `rounds`, `succeed` of them succeed, then `fail` of them
+  /// fail.
   @discardableResult
   private func mix(
     _ pool: TestPool, _ letter: Character, succeed: Int, fail: Int, rounds: Int
@@ -22,26 +23,26 @@ import Testing
   @Test func aMemberThatFailsEveryOtherExchangeIsEjectedThoughNeverFiveInARow() throws {
     let pool = TestPool(.roundRobin, weights: [1, 1])
     pool.succeed("a", times: 20)
-    // The first failure begins the window, so it takes one more.
+    // The first failure only begins the window, so one more is needed.
     #expect(mix(pool, "b", succeed: 1, fail: 1, rounds: 10).isEmpty)
     #expect(mix(pool, "b", succeed: 1, fail: 1, rounds: 2).count == 1)
     #expect(try pool.picks(3) == "aaa")
   }
 
-  @Test func aFewFailuresInMuchTrafficEjectNobody() {
+  @Test func aFewFailuresInMuchTrafficEjectNoMember() {
     let pool = TestPool(.roundRobin, weights: [1, 1])
     #expect(mix(pool, "b", succeed: 2, fail: 1, rounds: 200).isEmpty)
   }
 
-  @Test func fewExchangesSayNothingAboutAShare() {
+  @Test func fewExchangesAreNoMeasureOfAFailureRate() {
     let pool = TestPool(.roundRobin, weights: [1, 1])
     #expect(mix(pool, "b", succeed: 1, fail: 1, rounds: 9).isEmpty)
-    // What is long ago isn't added up.
+    // Failures from before the window don't count.
     pool.now = pool.now + .seconds(11)
     #expect(mix(pool, "b", succeed: 1, fail: 1, rounds: 9).isEmpty)
   }
 
-  @Test func whereAllFailAlikeNobodyIsAnOutlier() {
+  @Test func ifAllFailAlikeThereIsNoOutlier() {
     let pool = TestPool(.roundRobin, weights: [1, 1, 1])
     var flips: [Flip] = []
     for _ in 0..<100 {
@@ -57,7 +58,7 @@ import Testing
     #expect(mix(pool, "b", succeed: 1, fail: 1, rounds: 200).isEmpty)
   }
 
-  @Test func aMemberThatComesBackFromItsTrialBeginsANewShare() throws {
+  @Test func aMemberThatPassesItsTrialBeginsANewWindow() throws {
     var health = HealthPolicy()
     health.failureWindow = .seconds(1_000)
     let pool = TestPool(.roundRobin, weights: [1, 1], health: health)
@@ -87,7 +88,7 @@ import Testing
     #expect("abcde".flatMap { pool.fail($0, times: 20) }.count == 4)
   }
 
-  @Test func aFailedTrialEjectsAgainWhateverTheShareOfTheEjected() throws {
+  @Test func aFailedTrialEjectsAgainDespiteTheLimitOfEjectedMembers() throws {
     let pool = TestPool(.roundRobin, weights: [1, 1, 1, 1])
     pool.fail("a", times: 5)
     pool.fail("b", times: 5)

@@ -1,11 +1,11 @@
-// HealthState: its transitions as tables over explicit instants.
+// HealthState: its transitions, as tables with explicit instants.
 
 import Primitives
 import Testing
 
 @testable import Balancing
 
-/// A health with its policy, by reference so that an expectation may change it.
+/// A health state with its policy. A class, so that an expectation may change it.
 private final class Patient {
   var state: HealthState
   let policy: HealthPolicy
@@ -65,7 +65,7 @@ private let start = Instant.origin + .seconds(1_000)
     let health = Patient(startsDown)
     #expect(health.state.standing(at: start) == .down)
     #expect(health.check(passed: true) == .checksPassed)
-    // Once it was seen to be down, it needs the whole row.
+    // After it was down once, it needs the full number of passed checks.
     let failed = Patient(startsDown)
     #expect(failed.check(passed: false) == nil)
     #expect(failed.check(passed: true) == nil)

@@ -1,4 +1,4 @@
-// ip-hash: a client stays with its member, and only a failed member's clients move, and return.
+// ip-hash: a client stays with its member. Only a failed member's clients move, and they return.
 
 import Primitives
 import Testing
@@ -30,13 +30,13 @@ import Testing
     for (before, during) in zip(before, during) where before != "b" { #expect(before == during) }
     let moved = tally(zip(before, during).filter { $0.0 == "b" }.map(\.1))
     #expect(moved["b"] == nil)
-    // They spread over both others instead of all going to the neighbour.
+    // They spread over both others, and don't all go to the neighbour.
     #expect(abs(moved["a", default: 0] - moved["c", default: 0]) < 120)
     pool.check("b", up: true)
     #expect(try pool.places(many) == before)
   }
 
-  @Test func aDrainedOrReweightedMemberMovesNobodyElse() throws {
+  @Test func aDrainedOrReweightedMemberMovesNoOtherClients() throws {
     let pool = TestPool(.ipHash, weights: [1, 1, 1])
     let before = try pool.places(many)
     pool.record("a").adminState = .draining

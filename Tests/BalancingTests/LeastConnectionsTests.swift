@@ -1,4 +1,4 @@
-// Least connections: the emptiest for its weight, and turns among equals.
+// Least connections: the least busy member for its weight, and turns among equals.
 
 import Primitives
 import Testing
@@ -6,7 +6,7 @@ import Testing
 @testable import Balancing
 
 @Suite struct LeastConnectionsTests {
-  /// Picks `count` times and keeps all places.
+  /// Picks `count` times and keeps all slots.
   private func held(_ pool: TestPool, _ count: Int) throws -> [Character: Int] {
     var held = HeldPicks()
     for _ in 0..<count { held.hold(try pool.pick()) }
@@ -51,7 +51,7 @@ import Testing
 
   // MARK: Large pools
 
-  /// How often each member was picked, by its index; the places are kept, or given back at once.
+  /// How often each member was picked, by its index; the slots are kept, or released at once.
   private func counts(_ pool: TestPool, of picks: Int, keeping: Bool) throws -> [Int] {
     var counts = [Int](repeating: 0, count: pool.pool.membership.members.count)
     for _ in 0..<picks {
@@ -70,13 +70,14 @@ import Testing
     #expect(try counts(uneven, of: 160, keeping: false) == weights.map { 2 * $0 })
   }
 
-  @Test func busyMembersOfALargePoolAreLeftAlone() throws {
+  @Test func busyMembersOfALargePoolAreAvoided() throws {
     let pool = TestPool(.leastConnections, weights: Array(repeating: 1, count: 1_000))
     for member in pool.pool.membership.members[..<300] {
       for _ in 0..<50 { _ = member.record.tryReserve(limit: nil) }
     }
     let counts = try counts(pool, of: 7_000, keeping: true)
-    // All five are busy once in 400 picks; round robin would have sent 2,100 there.
+    // All five sampled members are busy once in 400 picks; round robin would pick those 2,100
+    // times.
     #expect(counts[..<300].reduce(0, +) <= 50)
     #expect(counts[300...].allSatisfy { (7...13).contains($0) })
   }

@@ -1,8 +1,8 @@
-// What a pick costs doesn't grow with the pool.
+// The cost of a pick doesn't grow with the pool.
 //
-// Timed, but coarsely: whatever looks at every one of ten thousand members takes hundreds of times
-// as long as a pick from three, and no busy machine makes up for that in the best of many samples.
-// The exact figures are counted by Benchmarks/picks.py.
+// This measures time, but coarsely: code that looks at all of ten thousand members takes hundreds
+// of times as long as a pick from three. The best of many samples shows that even on a busy
+// machine. Benchmarks/picks.py has the exact figures.
 
 import Primitives
 import Testing
@@ -10,7 +10,7 @@ import Testing
 @testable import Balancing
 
 @Suite struct PickCostTests {
-  /// The least time that a hundred picks take, each given back at once.
+  /// The shortest time of a hundred picks, each released at once.
   private func time(_ pool: TestPool) throws -> Duration {
     var least = Duration.seconds(1_000)
     for client in clients(200) {
@@ -46,7 +46,7 @@ import Testing
       pool.pool.observeExchange(&pick, succeeded: false, at: pool.now)
       pick.release()
     }
-    // Their time is over, and each has its trial, which doesn't end.
+    // Their ejections are over, and each is on a trial that doesn't end.
     pool.now = pool.now + .seconds(3_600)
     var trials = 0
     for _ in 0..<50_000 {

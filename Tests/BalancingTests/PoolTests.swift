@@ -1,4 +1,4 @@
-// Pool: flips reach every view, the last member stays, and records outlive pools.
+// Pool: health changes reach every view, the last member stays, and records outlive pools.
 
 import Foundation
 import Primitives
@@ -36,7 +36,7 @@ import Testing
     pool.fail("b", times: 5)
     #expect(pool.fail("c", times: 50) == [])
     #expect(try pool.picks(3) == "ccc")
-    // With another one back, the next row of failures ejects.
+    // When another member is back, the next consecutive failures eject.
     pool.check("a", up: true)
     #expect(pool.fail("c", times: 5).count == 1)
     #expect(try pool.picks(3) == "aaa")
@@ -50,7 +50,8 @@ import Testing
     #expect(alone.fail("a", times: 20) == [])
   }
 
-  /// Both members are one failure away from their ejection, and two threads deal it at once.
+  /// Both members are one failure away from an ejection, and two threads report it at the same
+  /// time.
   @Test func workersThatFailTheLastTwoMembersAtOnceLeaveOne() {
     let rounds = (0..<1_000).map { _ in
       let test = TestPool(.roundRobin, weights: [1, 1])
@@ -150,13 +151,13 @@ import Testing
     pool.now = pool.now + .seconds(20)
     let second = try pool.pick()
     #expect(second.isTrial == true)
-    // The first one's end must not hand the second one's trial to a third.
+    // The end of the first must not give the trial of the second to a third.
     first.release()
     #expect(pool.record("b").standing(at: pool.now) == .beingTried)
     second.release()
   }
 
-  @Test func drainingAndDisabledMembersTakeNothingNewUntilUndone() throws {
+  @Test func drainingAndDisabledMembersGetNoNewExchanges() throws {
     let pool = TestPool(.roundRobin, weights: [1, 1])
     for state in [AdminState.draining, .disabled] {
       pool.record("a").adminState = state
@@ -195,7 +196,7 @@ import Testing
     #expect((try new.picks(20)).contains("b"))
   }
 
-  @Test func recordsAreFoundAgainAfterAChangeOfMembersWithAllTheyKnow() throws {
+  @Test func recordsAreFoundAgainWithTheirStateAfterAChangeOfMembers() throws {
     let pool = TestPool(.roundRobin, weights: [1, 1, 1])
     let held = try pool.pick()
     pool.record("b").adminState = .draining

@@ -1,4 +1,4 @@
-// Weighted random: shares by weight in the long run, repeatable from the seed.
+// Weighted random: long-run shares match the weights, and a seed repeats them.
 
 import Primitives
 import Testing

@@ -1,4 +1,4 @@
-// RetryBudget: a fifth of the exchanges under way, at least three, and only for what is charged.
+// RetryBudget: a fifth of the current exchanges, at least three, and only for counted retries.
 
 import Foundation
 import Primitives

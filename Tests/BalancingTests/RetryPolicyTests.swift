@@ -28,13 +28,13 @@ import Testing
   private static let deadline = Instant.origin + .seconds(2)
 
   static let rows: [Row] = [
-    // Nothing of the request was taken: any method.
+    // No byte of the request was sent: any method.
     Row(cause: .connectRefused, idempotent: .retryElsewhere, other: .retryElsewhere),
     Row(cause: .connectTimeout, idempotent: .retryElsewhere, other: .retryElsewhere),
     Row(cause: .connectFailed, idempotent: .retryElsewhere, other: .retryElsewhere),
     Row(cause: .resetBeforeResponse, idempotent: .retryElsewhere, other: .retryElsewhere),
     Row(cause: .closedBeforeResponse, idempotent: .retryElsewhere, other: .retryElsewhere),
-    // A reused connection that died: the same backend, freshly, without blame.
+    // A reused connection that died: the same backend over a new connection, without blame.
     Row(
       cause: .resetBeforeResponse, reused: true, idempotent: .retrySameFresh,
       other: .retrySameFresh, blames: false),
@@ -47,7 +47,7 @@ import Testing
     Row(
       cause: .closedBeforeResponse, reused: true, sent: 1, idempotent: .retrySameFresh,
       other: .giveUp, blames: false),
-    // A fresh one that died, a time-out, a status: idempotent only.
+    // A new connection that died, a timeout, a status: idempotent methods only.
     Row(cause: .resetBeforeResponse, sent: 1, idempotent: .retryElsewhere, other: .giveUp),
     Row(cause: .closedBeforeResponse, sent: 1, idempotent: .retryElsewhere, other: .giveUp),
     Row(cause: .responseTimeout, sent: 1, idempotent: .retryElsewhere, other: .giveUp),
@@ -58,7 +58,7 @@ import Testing
     Row(
       cause: .status(429), sent: 1, idempotent: .retryElsewhere, other: .giveUp, blames: false),
     Row(cause: .status(500), sent: 1, idempotent: .giveUp, other: .giveUp, blames: false),
-    // The backend carried it out, however badly it says so.
+    // The backend carried it out, even if its response is invalid.
     Row(cause: .badResponse, sent: 1, idempotent: .giveUp, other: .giveUp),
   ]
 
@@ -101,14 +101,14 @@ import Testing
   func attemptsAreCounted(row: Row) {
     let second = ExchangeProgress(isIdempotent: true, attemptCount: 2)
     #expect(verdict(row, second) == row.idempotent)
-    // A fresh connection after a stale one is no further attempt.
+    // A new connection after a stale one doesn't count as an attempt.
     let third = ExchangeProgress(isIdempotent: true, attemptCount: 3)
     let expected = row.idempotent == .retrySameFresh ? RetryVerdict.retrySameFresh : .giveUp
     #expect(verdict(row, third) == expected)
   }
 
   @Test(arguments: rows)
-  func aTimeOutOrAStatusIsRetriedAtAnotherMemberAlone(row: Row) {
+  func aTimeOutOrAStatusIsRetriedOnlyAtAnotherMember(row: Row) {
     let alone = ExchangeProgress(isIdempotent: true, hasOther: false)
     #expect(verdict(row, alone) == (row.cause.spendsBackend ? .giveUp : row.idempotent))
   }

@@ -1,4 +1,4 @@
-// Round robin: exact shares over all threads, and even ones after a member is gone.
+// Round robin: exact shares over all threads, and even shares after a member fails.
 
 import Foundation
 import Primitives
@@ -27,7 +27,7 @@ import Testing
     }
   }
 
-  /// Views of two workers: exact in the order of their picks, whoever picks.
+  /// Views of two workers: exact in the order of their picks, whichever worker picks.
   @Test func sharesAreExactOverSeveralWorkersInPickOrder() throws {
     let first = TestPool(.weightedRoundRobin, weights: [5, 1, 1])
     var other = PoolView(first.pool)

@@ -1,4 +1,4 @@
-// Selection: the order of ranks, the limits, and the name of the reason when there is nobody.
+// Selection: the order of ranks, the limits, and the reason when no member is available.
 
 import Foundation
 import Primitives
@@ -20,7 +20,7 @@ import Testing
         pick.release()
       }
       #expect(Set(letters) == ["a", "b", "c", "d"])
-      // Then one that was tried already is better than none.
+      // Then a member that was already tried is better than none.
       try pool.next(&selection, client: client).release()
       #expect(selection.pickCount == 5)
     }
@@ -49,7 +49,7 @@ import Testing
   }
 
   @Test(arguments: Strategy.allCases)
-  func theReasonWhyNobodyIsThereIsNamed(strategy: Strategy) throws {
+  func theReasonWhyNoMemberIsAvailableIsNamed(strategy: Strategy) throws {
     let empty = TestPool(strategy, weights: [])
     #expect(throws: Unavailability.noMembers) { _ = try empty.pick(client: .loopbackV4) }
 
@@ -74,7 +74,7 @@ import Testing
     pool.check("c", up: false)
     pool.record("c").adminState = .disabled
     #expect(Set(try pool.places(clients(40))) == ["a", "b"])
-    // Also then a retry goes elsewhere.
+    // A retry goes to another member in this case too.
     var selection = Selection()
     let first = try pool.next(&selection, client: .loopbackV4)
     let second = try pool.next(&selection, client: .loopbackV4)
@@ -93,7 +93,7 @@ import Testing
       } else {
         #expect(throws: Unavailability.allFull) { _ = try pool.next(&selection) }
         pool.check("b", up: false)
-        // Now there is nobody to wait for.
+        // Now there is no member worth waiting for.
         #expect(TestPool.letter(try pool.next(&selection)) == "a")
       }
       held.releaseAll()
@@ -132,7 +132,7 @@ import Testing
     }
   }
 
-  @Test func aPoolFailsOpenOnlyWhenNobodyIsHealthyNotWhenTheyAreFull() throws {
+  @Test func aPoolFailsOpenOnlyIfNoMemberIsHealthyAndNotIfAllAreFull() throws {
     let pool = TestPool(.roundRobin, [.init(limit: 1), .init()], allDown: .failOpen)
     pool.check("b", up: false)
     let held = try pool.pick()
@@ -175,7 +175,7 @@ import Testing
     #expect(records.map(\.activeCount) == [0, 0, 0])
   }
 
-  @Test func aPlaceIsTakenWithThePickAndGivenBackByRelease() throws {
+  @Test func aPickReservesASlotAndReleaseFreesIt() throws {
     let pool = TestPool(.roundRobin, weights: [1])
     let pick = try pool.pick()
     #expect(pool.record("a").activeCount == 1 && pool.view.activeCount == 1)

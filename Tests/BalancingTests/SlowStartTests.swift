@@ -1,5 +1,5 @@
-// Slow start: a returned member's share grows in ten steps, and only against members that didn't
-// return.
+// Slow start: the share of a member that comes back grows in ten steps, relative to the members
+// that stayed.
 
 import Primitives
 import Testing
@@ -33,7 +33,7 @@ import Testing
     #expect(try shares(pool, 20) == [10, 10])
     bounce("b", pool)
     for tenths in 1...10 {
-      // The whole period of 10 and `tenths`, twice.
+      // Two full periods of 10 plus `tenths`.
       #expect(try shares(pool, 2 * (10 + tenths)) == [20, 2 * tenths])
       pool.now = pool.now + .seconds(10) + .milliseconds(-1)
       #expect(try shares(pool, 2 * (10 + tenths)) == [20, 2 * tenths], "the step is not over yet")
@@ -47,7 +47,7 @@ import Testing
     let pool = pool(.weightedRoundRobin, weights: [1, 5])
     bounce("b", pool)
     pool.now = pool.now + .seconds(45)
-    // Five tenths of five against one.
+    // Five tenths of weight five, against weight one.
     #expect(try shares(pool, 70) == [20, 50])
   }
 
@@ -56,7 +56,7 @@ import Testing
     bounce("b", pool)
     var held = HeldPicks()
     for _ in 0..<11 { held.hold(try pool.pick()) }
-    // One tenth of the weight bears one exchange for ten of the other.
+    // At one tenth of the weight, one exchange for ten of the other member.
     #expect(tally(held.letters) == ["a": 10, "b": 1])
     held.releaseAll()
   }
@@ -71,18 +71,18 @@ import Testing
     #expect(try shares(pool, 22) == [20, 2])
   }
 
-  @Test func nobodyStartsSlowlyAtTheStart() throws {
+  @Test func slowStartDoesNotApplyAtProcessStart() throws {
     var health = HealthPolicy()
     health.initial = .down
     let pool = pool(health: health)
     pool.check("a", up: true)
-    // Long after the other, so that it would be the only one to start slowly.
+    // Long after the other one, so that it would be the only one in slow start.
     pool.now = pool.now + .seconds(200)
     pool.check("b", up: true)
     #expect(try shares(pool, 20) == [10, 10])
   }
 
-  @Test func thereIsNoSlowStartWhereAllHaveJustReturnedOrOneIsAlone() throws {
+  @Test func thereIsNoSlowStartIfAllHaveJustReturnedOrThereIsOnlyOne() throws {
     let pool = pool()
     pool.check("a", up: false)
     pool.check("b", up: false)
@@ -93,7 +93,7 @@ import Testing
     #expect(try shares(pool, 20) == [10, 10])
   }
 
-  @Test func theRotationIsMadeAnewTenTimesAndNotMore() throws {
+  @Test func theRotationIsRebuiltAtMostTenTimes() throws {
     let pool = pool()
     bounce("b", pool)
     var seen = 0
@@ -104,7 +104,7 @@ import Testing
       last = pool.view.rotation
       pool.now = pool.now + .milliseconds(100)
     }
-    // The flips, then the end of each step.
+    // The health changes, then the end of each step.
     #expect(seen == 11)
   }
 

@@ -1,4 +1,4 @@
-// SmoothSequence: the textbook order, the same as the algorithm done step by step, and bounded.
+// SmoothSequence: the textbook order, equal to the step-by-step algorithm, and bounded.
 
 import Primitives
 import Testing
@@ -12,7 +12,7 @@ import Testing
     ).map(\.index)
   }
 
-  /// Every candidate gains its weight, the first of the richest pays the sum.
+  /// Every candidate gains its weight; the first with the highest balance pays the sum.
   private func stepByStep(_ weights: [Int]) -> [Int] {
     let sum = weights.reduce(0, +)
     var wealth = [Int](repeating: 0, count: weights.count)
@@ -52,7 +52,7 @@ import Testing
     }
   }
 
-  @Test func aHugeSumIsRoundedToTheLimitAndLosesNobody() {
+  @Test func aHugeSumIsRoundedToTheLimitAndKeepsEveryMember() {
     let weights = (0..<1_000).map { $0 % 256 + 1 }
     let sum = weights.reduce(0, +)
     let period = sequence(weights)

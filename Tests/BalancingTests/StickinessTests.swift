@@ -1,4 +1,4 @@
-// Sticking to a member by its token: before the strategy has a say, and only while it can serve.
+// Sticking to a member by its token: before the strategy decides, and only while it is available.
 
 import Primitives
 import Testing
@@ -6,7 +6,7 @@ import Testing
 @testable import Balancing
 
 @Suite struct StickinessTests {
-  /// Members a, b, c and so on with the tokens 1, 2, 3.
+  /// Members a, b, c and so on with tokens 1, 2, 3.
   private func pool(_ strategy: Strategy, _ shapes: [TestPool.Shape]) -> TestPool {
     let pool = TestPool(strategy, shapes)
     pool.pool.publish(
@@ -37,7 +37,7 @@ import Testing
     #expect(try picks(pool, 3, 3) == "ccc")
   }
 
-  @Test func othersAreDealtOutAsIfNobodyStuck() throws {
+  @Test func otherClientsAreBalancedAsUsual() throws {
     let pool = pool(.roundRobin, [.init(), .init(), .init()])
     let first = try picks(pool, 0, 1)
     #expect(try picks(pool, 2, 10) == "bbbbbbbbbb")
@@ -45,7 +45,7 @@ import Testing
     #expect(Set(first + rest) == ["a", "b", "c"])
   }
 
-  @Test func aTokenOfNobodyIsLikeNone() throws {
+  @Test func anUnknownTokenIsIgnored() throws {
     let pool = pool(.roundRobin, [.init(), .init()])
     #expect(tally(try picks(pool, 77, 10)) == ["a": 5, "b": 5])
   }
@@ -72,21 +72,21 @@ import Testing
     #expect(letters[0] == "b" && Set(letters) == ["a", "b", "c"])
   }
 
-  @Test func thePickTellsWhoseTokenTheClientIsToGet() throws {
+  @Test func thePickHasTheTokenThatTheClientGets() throws {
     let pool = pool(.roundRobin, [.init(), .init()])
     var selection = Selection(stickyToken: 2)
     #expect(try pool.next(&selection).member.stickyToken == 2)
     #expect(try pool.next(&selection).member.stickyToken == 1)
   }
 
-  /// Of tokens 1 to 3, which are those of a, b and c.
+  /// Tokens 1 to 3 belong to a, b and c.
   private func living(_ pool: TestPool, _ tokens: UInt64...) -> UInt64? {
     var all = InlineArray<8, UInt64>(repeating: 0)
     for (index, token) in tokens.enumerated() { all[index] = token }
     return pool.view.living(of: all, at: pool.now)
   }
 
-  @Test func ofSeveralTokensTheFirstThatLeadsToALivingMemberCounts() {
+  @Test func ofSeveralTokensTheFirstOfAnAvailableMemberIsUsed() {
     let pool = pool(.roundRobin, [.init(), .init(), .init()])
     #expect(living(pool, 9, 2, 1) == 2)
     #expect(living(pool, 9) == nil)
@@ -97,7 +97,7 @@ import Testing
     #expect(living(pool, 9, 2, 1) == nil && living(pool, 1, 2, 3) == 3)
   }
 
-  @Test func aBoundClientGetsItsMemberWhateverItsHealthButNoPlaceMoreThanThereIs() throws {
+  @Test func aBoundClientGetsItsMemberWhateverItsHealthWithinTheLimit() throws {
     let pool = pool(.roundRobin, [.init(), .init(limit: 1)])
     pool.check("b", up: false)
     pool.record("b").adminState = .draining
@@ -115,7 +115,7 @@ import Testing
     }
   }
 
-  @Test func nobodySticksToABackup() throws {
+  @Test func clientsDoNotStickToABackup() throws {
     let pool = pool(.roundRobin, [.init(), .init(isBackup: true)])
     #expect(try picks(pool, 2, 3) == "aaa")
     pool.check("a", up: false)

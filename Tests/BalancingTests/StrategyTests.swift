@@ -1,4 +1,4 @@
-// Strategy: names that the configuration uses.
+// Strategy: the names in the configuration.
 
 import Testing
 

@@ -1,12 +1,12 @@
-// A pool with its members, a view of it and a clock that a test moves: what most tests here need.
+// A pool with its members, a view of it and a clock set by the test, for most tests of this target.
 
 import Primitives
 
 @testable import Balancing
 
-/// One worker's end of a small pool. Members are called by their letters: a, b, c and so on.
+/// One worker's view of a small pool. Members are named by letters: a, b, c and so on.
 final class TestPool {
-  /// How a member differs from the ordinary.
+  /// The properties of a member that differ from the defaults.
   struct Shape {
     var weight = 1
     var isBackup = false
@@ -62,7 +62,7 @@ final class TestPool {
     Character(Unicode.Scalar(UInt8(97 + pick.index)))
   }
 
-  /// Picks for a new exchange and keeps the place.
+  /// Picks for a new exchange and keeps the slot.
   func pick(client: IPAddress? = nil) throws(Unavailability) -> Pick {
     var selection = Selection()
     return try next(&selection, client: client)
@@ -74,7 +74,7 @@ final class TestPool {
     try selection.next(in: &view, client: client, at: now, generator: &generator)
   }
 
-  /// The members of `count` exchanges one after another, each finished before the next.
+  /// The members of `count` consecutive exchanges, each finished before the next.
   func picks(_ count: Int, client: IPAddress? = nil) throws -> String {
     var letters = ""
     for _ in 0..<count {
@@ -85,7 +85,7 @@ final class TestPool {
     return letters
   }
 
-  /// The member of one finished exchange of each client.
+  /// The member of one finished exchange for each client.
   func places(_ clients: [IPAddress]) throws -> [Character] {
     var places: [Character] = []
     for client in clients { places += try picks(1, client: client) }
@@ -106,7 +106,7 @@ final class TestPool {
     return flips
   }
 
-  /// Reports exchanges on a member that went well.
+  /// Reports successful exchanges on a member.
   func succeed(_ letter: Character, times: Int) {
     for _ in 0..<times {
       let record = record(letter)
@@ -117,13 +117,13 @@ final class TestPool {
     }
   }
 
-  /// Takes a member down or up by as many checks as it takes.
+  /// Marks a member up or down by the required number of checks.
   func check(_ letter: Character, up: Bool) {
     for _ in 0..<3 { pool.observeCheck(of: record(letter), passed: up, at: now) }
   }
 }
 
-/// Picks in the order they were made, for as long as their places are to be taken.
+/// Picks in their order, with their slots kept.
 struct HeldPicks: ~Copyable {
   private(set) var letters = ""
   private var records: [BackendRecord] = []
@@ -143,7 +143,7 @@ struct HeldPicks: ~Copyable {
   mutating func releaseAll() { while count > 0 { releaseFirst() } }
 }
 
-/// How often each letter occurs.
+/// The number of occurrences of each letter.
 func tally(_ letters: some Sequence<Character>) -> [Character: Int] {
   letters.reduce(into: [:]) { $0[$1, default: 0] += 1 }
 }

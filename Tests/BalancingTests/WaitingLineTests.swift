@@ -1,4 +1,4 @@
-// WaitingLine: first come, first served; no place that comes free is missed by who waits for it.
+// WaitingLine: first come, first served; waiters miss no slot that becomes free.
 
 import Foundation
 import Primitives
@@ -9,7 +9,7 @@ import Testing
 
 private func waiter(_ number: Int) -> Waiter { Waiter(worker: 0, exchange: UInt64(number)) }
 
-/// A line by reference, so that an expectation may look at it.
+/// A queue in a class, so that an expectation may use it.
 private final class Line {
   private let line = WaitingLine()
   var count: Int { line.count }
@@ -27,11 +27,11 @@ private final class Line {
     let line = Line()
     let joinings = (1...3).map { line.join(waiter($0), limit: 3) }
     #expect(joinings == [.look, .behind, .behind])
-    // Three places came free at once; nobody gets two turns for one look.
+    // Three slots became free at once; no waiter gets two turns for one selection.
     #expect((0..<4).map { _ in line.nextTurn() } == [waiter(1), waiter(2), waiter(3), nil])
   }
 
-  @Test func aTurnThatFindsNothingLeavesTheWaiterWhereItStood() {
+  @Test func aTurnThatFindsNothingKeepsTheWaitersPosition() {
     let line = Line()
     for number in 1...2 { _ = line.join(waiter(number)) }
     #expect(line.nextTurn() == waiter(1))
@@ -39,7 +39,7 @@ private final class Line {
     #expect(line.nextTurn() == waiter(1))
   }
 
-  @Test func aFullLineTakesNobodyUntilSomebodyLeaves() {
+  @Test func aFullQueueAcceptsNoneUntilAWaiterLeaves() {
     let line = Line()
     for number in 1...2 { _ = line.join(waiter(number), limit: 2) }
     #expect(line.join(waiter(3), limit: 2) == .full)
@@ -49,7 +49,7 @@ private final class Line {
     #expect(line.nextTurn() == waiter(2))
   }
 
-  @Test func whoHasLeftIsNotAsked() {
+  @Test func aWaiterThatHasLeftGetsNoTurn() {
     let line = Line()
     for number in 1...2 { _ = line.join(waiter(number)) }
     #expect(line.nextTurn() == waiter(1))
@@ -60,7 +60,7 @@ private final class Line {
     #expect(line.count == 0 && line.nextTurn() == nil)
   }
 
-  @Test func aRetryStandsInNobodysWay() {
+  @Test func aRetryDoesNotBlockOthers() {
     let line = Line()
     #expect(line.join(waiter(1), isRetry: true) == .look)
     #expect(!line.hasNewcomers)
@@ -68,7 +68,7 @@ private final class Line {
     #expect(line.join(waiter(3)) == .behind)
     #expect(line.join(waiter(4), isRetry: true) == .look)
     #expect(line.hasNewcomers)
-    // It is asked first, and what it has no use for goes to the next.
+    // It gets the first turn, and passes it on if it can't use it.
     #expect(line.nextTurn() == waiter(1))
     line.takeTurn(waiter(1))
     #expect(line.nextTurn(after: waiter(1)) == waiter(2))
@@ -77,9 +77,9 @@ private final class Line {
     #expect(!line.hasNewcomers && line.count == 2)
   }
 
-  /// Four workers with more exchanges than there are places, each waiting for a place as a worker
-  /// does: if one wake-up were lost, a round would never end.
-  @Test func noPlaceIsMissedUnderContention() {
+  /// Four workers with more exchanges than slots, each waiting for a slot as a worker does. If one
+  /// wake-up were lost, a round would never end.
+  @Test func noSlotIsMissedUnderContention() {
     let pool = TestPool(.roundRobin, [.init(limit: 1), .init(limit: 1)]).pool
     let turns = (0..<4).map { _ in DispatchSemaphore(value: 0) }
     let served = Atomic<Int>(0)
@@ -102,7 +102,7 @@ private final class Line {
         return try? selection.next(in: &view, client: nil, at: .origin, generator: &generator)
       }
       for round in 0..<rounds where !isStuck.load(ordering: .relaxed) {
-        // Whoever is new stands behind those who wait.
+        // New exchanges queue behind those that wait.
         var pick = pool.record.line.hasNewcomers ? nil : look()
         if pick == nil {
           waited.wrappingAdd(1, ordering: .relaxed)
@@ -123,13 +123,14 @@ private final class Line {
           passTurn()
         }
         served.wrappingAdd(1, ordering: .relaxed)
-        // Lets the others find it taken, on however few processors; alone it goes on.
+        // Let the others find the slot taken, on any number of processors; continue if there is no
+        // other.
         for _ in 0..<100 where pool.record.line.count == 0 { sched_yield() }
         pick?.release()
         passTurn()
       }
     }
-    // Threads of their own: a queue would run as many at once as there are processors.
+    // Separate threads: a dispatch queue would run only as many at once as there are processors.
     let finished = DispatchSemaphore(value: 0)
     for worker in 0..<4 {
       Thread.detachNewThread {

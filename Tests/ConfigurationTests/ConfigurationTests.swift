@@ -1,4 +1,4 @@
-// What a file without mistakes means: its defaults, and that nothing is lost on the way.
+// The meaning of a file without errors: its defaults, and that no value is lost.
 
 import Foundation
 import Primitives
@@ -12,7 +12,7 @@ let repository = URL(filePath: #filePath).deletingLastPathComponent().deletingLa
 
 @Suite("A configuration")
 struct ConfigurationTests {
-  @Test("the committed file is about ten lines, and says what the README says of it")
+  @Test("the committed file has about ten lines, and is as the README describes it")
   func committed() throws {
     let data = try Data(contentsOf: repository.appending(path: "config.json"))
     #expect(data.split(separator: UInt8(ascii: "\n")).count <= 14)
@@ -43,7 +43,7 @@ struct ConfigurationTests {
     #expect(read == expected)
   }
 
-  @Test("the defaults are those that the documentation argues for")
+  @Test("the defaults are those in the documentation")
   func defaults() throws {
     let configuration = Configuration()
     #expect(configuration.upgrades == ["websocket"])
@@ -63,7 +63,7 @@ struct ConfigurationTests {
     #expect(pool.retry.maxAttempts == 3)
     #expect(pool.retry.budgetPercent == 20)
     #expect(pool.retry.budgetMinimum == 3)
-    // Less than the five seconds after which common servers close.
+    // Less than the five seconds after which common servers close idle connections.
     #expect(pool.keepAlive.idle == .seconds(4))
     #expect(pool.whenAllDown == .refuse)
   }
@@ -182,7 +182,8 @@ struct ConfigurationTests {
     #expect(read.routes[0].errorPages.map(\.path) == ["d/busy.html"])
     #expect(read.routes[0].hosts == [.exact("a.b"), .below("c.d")])
 
-    // No key is at its default, so writing it names every key; reading that gives the same again.
+    // No key has its default, so the written file contains every key; reading it returns the same
+    // values.
     let written = read.json
     for section in Reference.sections {
       for key in section.keys where key.name != "$schema" {
@@ -192,7 +193,7 @@ struct ConfigurationTests {
     #expect(Configuration.read(Array(written.formatted().utf8), file: "x").configuration == read)
   }
 
-  @Test("health, ejection and tickets can be off")
+  @Test("health checks, ejection and tickets can be off")
   func off() throws {
     let read = try #require(
       configuration(

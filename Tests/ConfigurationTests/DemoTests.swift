@@ -1,4 +1,4 @@
-// Demo backends are listeners that answer with their name.
+// Demo backends are listeners that respond with their name.
 
 import Testing
 
@@ -28,7 +28,7 @@ struct DemoTests {
     #expect(read.routes(on: read.listeners[2]).map(\.action) == [.respond(response)])
   }
 
-  @Test("they stand behind the backends of the file that are on this machine, once each")
+  @Test("they listen on the addresses of backends that are on this machine, once each")
   func fromFile() throws {
     let read = try #require(
       configuration(
@@ -42,7 +42,7 @@ struct DemoTests {
         == ["127.0.0.1:7", "127.0.0.1:9", "[::1]:7"])
   }
 
-  @Test("they are refused where none can stand")
+  @Test("they are refused where they can't listen")
   func refused() {
     #expect(
       diagnose(#"{ "pools": [{ "backends": ["10.0.0.1:8"] }] }"#, demo) == [

@@ -1,4 +1,4 @@
-// Golden diagnostics: exactly what is said, and exactly where, for the mistakes that people make.
+// Golden diagnostics: the exact message and position for common mistakes.
 
 import Testing
 
@@ -233,7 +233,7 @@ struct DiagnosticTests {
       ])
   }
 
-  @Test("text that isn't JSON doesn't keep wrong values from being reported, or cause false alarms")
+  @Test("after a JSON error wrong values are still reported, without false errors")
   func broken() {
     #expect(
       diagnose(
@@ -258,12 +258,12 @@ struct DiagnosticTests {
         ])
   }
 
-  @Test("each kind of value says what it isn't and what is allowed", arguments: kindsTable)
+  @Test("each kind of value reports what it found and what is allowed", arguments: kindsTable)
   func kinds(_ text: String, _ expected: String) {
     #expect(diagnose(text) == ["c.json:" + expected])
   }
 
-  @Test("is printed with its place, as far as there is one, and its suggestion")
+  @Test("is printed with its position, if there is one, and its suggestion")
   func printing() {
     #expect(
       Diagnostic(.warning, at: .flag("--x"), key: "", "odd", suggestion: "1").description

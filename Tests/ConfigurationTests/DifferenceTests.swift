@@ -1,4 +1,4 @@
-// What a reload would change, as people read it.
+// The changes of a reload, as text.
 
 import Testing
 
@@ -11,7 +11,7 @@ import Testing
     return before.changes(to: after).map { "\($0)" }
   }
 
-  @Test func `what is written otherwise but means the same is no difference`() throws {
+  @Test func `another spelling of the same value is no difference`() throws {
     let old = #"{ "pools": [{ "backends": ["10.0.0.1:80", "10.0.0.2:80"] }] }"#
     let new = #"""
       { "pools": [{
@@ -73,7 +73,7 @@ import Testing
       ])
   }
 
-  @Test func `routes for one place are told apart`() throws {
+  @Test func `routes with the same host and path are distinguished`() throws {
     let routes = { (second: String) in
       #"""
       { "listeners": [{ "name": "a", "listen": "*:1" }, { "name": "b", "listen": "*:2" }],
@@ -109,7 +109,7 @@ import Testing
         == [#"~ routes[*/x exact].forward: "p" -> "q""#])
   }
 
-  @Test func `a secret is not shown, but that it changed`() throws {
+  @Test func `a changed secret is reported without its value`() throws {
     let pool = { (key: String) in
       #"{ "pools": [{ "backends": ["a:1"], "stickiness": { "cookie": "c", "key": "\#(key)" } }] }"#
     }

@@ -1,11 +1,11 @@
-// Each kind of value alone: what it takes, what it refuses, and that it is written as it was read.
+// Each kind of value: what it accepts, what it refuses, and that it is written as it was read.
 
 import Primitives
 import Testing
 
 @testable import Configuration
 
-/// What `form` makes of a JSON text, and the message when it refuses it.
+/// The result of `form` for a JSON text, and the message when it is refused.
 private func read<Value>(_ form: Form<Value>, _ text: String) -> (value: Value?, message: String?) {
   let source = SourceText(file: "dir/c.json", bytes: Array(text.utf8))
   var decoder = Decoder(source: source, isPartial: false)
@@ -124,7 +124,7 @@ struct FormTests {
     #expect(read(.endpoint, "\"\(text)\"").value?.description == expected)
   }
 
-  @Test("a backend behind https is refused by name")
+  @Test("a backend with https is refused with an explanation")
   func httpsBackend() {
     #expect(
       read(.endpoint, "\"HTTPS://app:443\"").message == """
@@ -148,7 +148,7 @@ struct FormTests {
     #expect(hint.map { message.hasSuffix($0) } ?? !message.contains("did you mean"), "\(message)")
     guard let expected, !text.hasPrefix("*") else { return }
     #expect(read(.hostName, "\"\(text)\"").message?.hasSuffix(hint ?? "") == true)
-    // A dot at the end of a backend's name is for those who look it up.
+    // The dot at the end of a backend's name is kept for the resolver.
     if text.hasSuffix(".") { return }
     let endpoint = read(Form<Configuration.Endpoint>.endpoint, "\"\(text):80\"").message
     #expect(endpoint?.hasSuffix("(did you mean \"\(expected):80\"?)") == true, "\(endpoint ?? "")")
@@ -176,7 +176,7 @@ struct FormTests {
     #expect((read(.path, "\"\(text)\"").value != nil) == isPath)
   }
 
-  @Test("a field that frames messages can't be set, and no value holds a line feed")
+  @Test("a framing field can't be set, and no value contains a line feed")
   func fields() {
     #expect(
       read(.fields, #"{"X-A": "b c", "via": ""}"#).value?.map { "\($0.name)=\($0.value)" }
@@ -190,7 +190,7 @@ struct FormTests {
     }
   }
 
-  @Test("a relative path starts at the directory of the file, an absolute one where it says")
+  @Test("a relative path starts at the directory of the file, an absolute one doesn't")
   func files() {
     #expect(read(.file, "\"certs/a.crt\"").value == "dir/certs/a.crt")
     #expect(read(.file, "\"/certs/a.crt\"").value == "/certs/a.crt")

@@ -1,4 +1,4 @@
-// The reader on its own: what it takes, what it says, and that nothing makes it trap.
+// The JSON reader: what it accepts, its messages, and that no input makes it trap.
 
 import Primitives
 import Testing
@@ -82,7 +82,7 @@ struct JSONReaderTests {
     #expect(problems == [JSONReader.Problem(offset: 2, message: "this is not UTF-8 text")])
   }
 
-  @Test("refuses what is nested too deeply, and reads on behind it")
+  @Test("refuses values that are nested too deeply, and continues after them")
   func depth() {
     func nested(_ depth: Int) -> String {
       String(repeating: "[", count: depth) + String(repeating: "]", count: depth)
@@ -136,7 +136,7 @@ struct JSONReaderTests {
     #expect(member.value.items?.map(\.origin) == [.offset(10), .offset(14)])
   }
 
-  @Test("never traps, and what is wrong lies within the text: garbage and mutations by seed")
+  @Test("never traps, and reports positions within the text: random input and mutations by seed")
   func garbage() {
     let sample = Array(
       """

@@ -1,4 +1,4 @@
-// Writing JSON, and reaching into it.
+// Writing JSON, and accessing its values.
 
 import Testing
 

@@ -1,4 +1,4 @@
-// What somebody probably meant.
+// Suggestions for misspelt names.
 
 import Testing
 

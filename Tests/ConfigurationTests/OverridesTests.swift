@@ -1,4 +1,4 @@
-// Flags stand above the file, and the file above the defaults.
+// Flags override the file, and the file overrides the defaults.
 
 import Primitives
 import Testing
@@ -13,7 +13,7 @@ private func flags(_ set: (inout Overrides) -> Void) -> Overrides {
 
 @Suite("Overrides")
 struct OverridesTests {
-  @Test("flags alone make a configuration, over the defaults")
+  @Test("flags alone are a configuration, on top of the defaults")
   func noFile() throws {
     let overrides = flags {
       $0.listen = "127.0.0.1:8080"
@@ -39,7 +39,7 @@ struct OverridesTests {
     #expect(read.routes.map(\.action) == [.forward(pool: "default")])
   }
 
-  @Test("without flags and file the default listener has its certificates, but nothing to serve")
+  @Test("without flags and file the default listener has certificates, but no pool")
   func nothing() {
     let reading = Configuration.read(nil)
     #expect(reading.configuration == nil)
@@ -85,7 +85,7 @@ struct OverridesTests {
     #expect(plain.listeners[0].tls == nil && plain.listeners[0].hsts == nil)
   }
 
-  @Test("a path from a flag starts where the shell is, one of the file at the file")
+  @Test("relative paths start at the working directory in flags, at the file's in the file")
   func paths() throws {
     let bytes = Array("{ \(somePools) }".utf8)
     let read = Configuration.read(
@@ -165,7 +165,7 @@ struct OverridesTests {
         }) == ["--certificate: error: no listener of the file speaks TLS"])
   }
 
-  @Test("nothing that a file may hold makes flags trap")
+  @Test("flags don't trap, whatever the file contains")
   func strangeFiles() {
     let overrides = flags {
       $0.listen = "*:1"

@@ -1,5 +1,5 @@
-// The reference and the schema: that they are up to date and complete, and that the schema and the
-// decoder agree about what a file may hold.
+// The reference and the schema: they are up to date and complete, and the schema and the decoder
+// accept the same files.
 
 import Foundation
 import Testing
@@ -8,7 +8,7 @@ import Testing
 
 @Suite("The reference")
 struct ReferenceTests {
-  @Test("the committed pages are what the tables of keys say; print them with martlet reference")
+  @Test("the committed pages match the tables of keys; print them with martlet reference")
   func committed() throws {
     let docs = repository.appending(path: "docs")
     let page = try String(contentsOf: docs.appending(path: "CONFIGURATION.md"), encoding: .utf8)
@@ -32,7 +32,7 @@ struct ReferenceTests {
     }
   }
 
-  @Test("every section that a key refers to is described, and every one described is reached")
+  @Test("every section that a key refers to is described, and every described section is used")
   func complete() {
     var references: Set<String> = []
     func collect(_ json: JSON) {
@@ -50,7 +50,7 @@ struct ReferenceTests {
     #expect(references == Set(Reference.sections.map { "#/$defs/\($0.title.anchor)" }))
   }
 
-  @Test("the examples of the page are configurations without mistakes")
+  @Test("the examples of the page are valid configurations")
   func examples() {
     let blocks = Reference.markdown.components(separatedBy: "```")
     let examples = blocks.filter { $0.hasPrefix("json\n") }.map { $0.dropFirst(5) }
@@ -73,15 +73,15 @@ struct ReferenceTests {
     }
   }
 
-  @Test("the schema accepts what the decoder accepts, and refuses what it refuses by form")
+  @Test("the schema accepts what the decoder accepts, and refuses values of the wrong form")
   func agreement() {
     let checker = SchemaChecker()
     let base = JSONReader.read(Array(Self.sample.utf8)).document
     #expect(checker.accepts(Self.sample[...]))
     #expect(diagnose(Self.sample) == [])
 
-    // Every value of the sample is replaced in turn by values of every kind, every key renamed,
-    // every object given a strange key.
+    // Every value of the sample is replaced by values of every kind, every key is renamed, and
+    // every object gets an unknown key.
     let replacements: [JSON] = [
       JSON(.null), true, 0, 1, 300, -1, 70_000, "", "x", "5s", "64KiB", "127.0.0.1:80", "/a", "off",
       "http", "1.2", [], [1], ["x"], [:], ["x": 1], ["y": "z"], JSON(.number("1.5")),
@@ -92,7 +92,7 @@ struct ReferenceTests {
       let text = variant.compact
       let isDecoded = !hasFormError(text)
       let isAccepted = checker.accepts(text[...])
-      // The schema can't tell ranges of durations or the grammar of a host: it may accept more.
+      // The schema can't express ranges of durations or the grammar of a host: it may accept more.
       if isDecoded { #expect(isAccepted, "the schema refuses what is read: \(text)") }
       if !isAccepted { refusedCount += 1 } else if isDecoded { acceptedCount += 1 }
       if isAccepted && !isDecoded {
@@ -106,7 +106,7 @@ struct ReferenceTests {
     #expect(acceptedCount > 100)
   }
 
-  /// Of the form of a value, and not of how values fit together.
+  /// Whether there is an error in the form of a value, not in how values fit together.
   private func hasFormError(_ text: String) -> Bool {
     diagnose(text).contains { $0.contains("is not a") || $0.contains("is out of range")
       || $0.contains("no such key") || $0.contains("is missing") || $0.contains("list is empty")
@@ -114,7 +114,7 @@ struct ReferenceTests {
     }
   }
 
-  /// Parts of messages about what a schema can't say.
+  /// Parts of messages about rules that a schema can't express.
   private static let beyondSchema = [
     "is out of range", "is not an address to listen on", "is not the address of a backend",
     "is not a host", "is not the name of a host", "is not a path", "is not a block of addresses",
@@ -157,7 +157,7 @@ struct ReferenceTests {
     }
     """
 
-  /// `json` with one value replaced, one key renamed or dropped, or a key too many, in all ways.
+  /// All variants of `json` with one value replaced, one key renamed or dropped, or one key added.
   private func variants(of json: JSON, _ replacements: [JSON]) -> [JSON] {
     var result = replacements
     switch json.value {
@@ -188,8 +188,8 @@ struct ReferenceTests {
   }
 }
 
-/// As much of JSON Schema (draft 2020-12) as the schema of this project uses. An unknown keyword
-/// is a failure, since it would be ignored silently.
+/// The part of JSON Schema (draft 2020-12) that the schema of this project uses. An unknown keyword
+/// is a failure, since it would otherwise be ignored.
 private struct SchemaChecker {
   private let schema = Reference.schemaDocument
 

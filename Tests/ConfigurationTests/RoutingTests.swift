@@ -1,4 +1,4 @@
-// The routes of a listener, in the order in which they are tried.
+// The routes of a listener, in the order in which they are matched.
 
 import Testing
 
@@ -10,7 +10,7 @@ struct RoutingTests {
     (route.hosts.first?.description ?? "any") + (route.match == .exact ? " =" : " ") + route.path
   }
 
-  @Test("the most specific comes first, in whatever order the file has them")
+  @Test("the most specific comes first, whatever the order in the file")
   func order() throws {
     let routes = [
       #"{ "respond": {} }"#, #"{ "path": "/api", "respond": {} }"#,
@@ -35,7 +35,7 @@ struct RoutingTests {
     }
   }
 
-  @Test("a listener that redirects serves challenges for certificates and nothing else")
+  @Test("a listener that redirects serves only ACME challenges")
   func redirect() throws {
     let read = try #require(
       configuration(
@@ -57,7 +57,7 @@ struct RoutingTests {
     #expect(expected.status == 308)
   }
 
-  @Test("clients who came to a trusted proxy by TLS are served, with HSTS, instead of redirected")
+  @Test("clients that use TLS to a trusted proxy are served, with HSTS, and not redirected")
   func trustedTLS() throws {
     let read = try #require(
       configuration(

@@ -1,4 +1,4 @@
-// Offsets to lines and columns.
+// Conversion of offsets to lines and columns.
 
 import Testing
 

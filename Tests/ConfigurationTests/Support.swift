@@ -1,11 +1,11 @@
-// How the tests of this target read configurations.
+// Reads configurations for the tests of this target.
 
 import Configuration
 
-/// A pool that is good enough, for tests of other things.
+/// A valid pool, for tests of other sections.
 let somePools = #""pools": [{ "backends": ["127.0.0.1:9001"] }]"#
 
-/// The diagnostics about `text`, as they are printed.
+/// The printed diagnostics for `text`.
 func diagnose(_ text: String, _ overrides: Overrides = Overrides()) -> [String] {
   Configuration.read(Array(text.utf8), file: "c.json", overrides: overrides)
     .diagnostics.map(\.description)

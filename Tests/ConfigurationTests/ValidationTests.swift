@@ -1,4 +1,4 @@
-// What doesn't fit together, though each value alone is fine.
+// Valid values that don't fit together.
 
 import Testing
 

@@ -1,14 +1,14 @@
-// The same bytes through Martlet's parser and through two that nobody here wrote.
+// The same bytes through Martlet's parser and through two independent ones.
 //
-// Where Martlet accepts, whoever else accepts sees the same messages: method, target, fields, body,
-// and by that where the next one starts. A parser that refuses can't be led astray. So where two
-// others differ, Martlet refuses. What is forwarded is one request to everybody, the same one.
+// If Martlet and another parser accept, they must find the same messages: method, target, fields,
+// body, and so the start of the next one. A parser that refuses is safe. So if the two others
+// differ, Martlet must refuse. A forwarded request must be the same single request for all parsers.
 
 import Foundation
 import Testing
 
 @Suite struct DifferentialTests {
-  /// MARTLET_DIFFERENTIAL_CASES and MARTLET_DIFFERENTIAL_SEED ask for others.
+  /// MARTLET_DIFFERENTIAL_CASES and MARTLET_DIFFERENTIAL_SEED change the cases.
   private static let caseCount = setting("MARTLET_DIFFERENTIAL_CASES") ?? 6000
   private static let seed = setting("MARTLET_DIFFERENTIAL_SEED") ?? 1
 
@@ -16,7 +16,7 @@ import Testing
     ProcessInfo.processInfo.environment[name].flatMap { Int($0) }
   }
 
-  /// Behind every case: whoever finds another boundary reads this otherwise.
+  /// Follows every case: a parser that finds another boundary reads this differently.
   private static let canary = Array("GET /canary HTTP/1.1\r\nHost: canary\r\n\r\n".utf8)
 
   private static let cases: [[UInt8]] = {
@@ -47,7 +47,7 @@ import Testing
   }
 
   @Test(arguments: [false, true])
-  func whoeverElseAcceptsSeesTheSameMessages(tolerates: Bool) {
+  func otherParsersThatAcceptFindTheSameMessages(tolerates: Bool) {
     var acceptedCount = 0
     for (index, bytes) in Self.cases.enumerated() {
       let martlet = MartletReading(bytes, tolerates: tolerates).reading
@@ -59,11 +59,11 @@ import Testing
         }
       }
     }
-    // The cases are worth something.
+    // Check the quality of the cases.
     #expect(acceptedCount > Self.caseCount / 4)
   }
 
-  @Test func whereTheOthersDifferMartletRefuses() throws {
+  @Test func martletRefusesWhereOtherParsersDiffer() throws {
     let readings = Self.peers.map(\.readings)
     try #require(readings.allSatisfy { $0.count == Self.cases.count })
     var differences = 0
@@ -76,12 +76,12 @@ import Testing
       let martlet = MartletReading(bytes).reading
       #expect(martlet.messages.count <= place, "\(text(bytes)): \(martlet)")
     }
-    // They differ about what they take at all, so the cases lie where parsers differ.
+    // The other parsers must differ sometimes, or the cases don't cover what parsers differ about.
     #expect(differences > Self.caseCount / 50)
   }
 
   @Test(arguments: [false, true])
-  func whatIsForwardedIsOneRequestToEverybody(tolerates: Bool) throws {
+  func aForwardedRequestIsOneRequestForAllParsers(tolerates: Bool) throws {
     var cases: [[UInt8]] = []
     var originals: [(message: String, namesHost: Bool)] = []
     for bytes in Self.cases {
@@ -95,12 +95,12 @@ import Testing
     let readings = try PeerParser.allCases.map { try $0.read(cases) }
     for (index, bytes) in cases.enumerated() {
       let strict = MartletReading(bytes).reading
-      // A Host without a value, which HTTP/1.0 may lead to, isn't parsed by a strict parser.
+      // A strict parser refuses a Host without a value, which HTTP/1.0 may lead to.
       if originals[index].namesHost {
         #expect(strict.messages.count == 2, "\(text(bytes)): \(strict)")
         #expect(isSame(strict.messages.first, originals[index].message), "\(text(bytes))")
       }
-      // llhttp knows a list of methods and no other.
+      // llhttp knows only a fixed list of methods.
       for reading in readings.map({ $0[index] })
       where reading.end != .refuses("HPE_INVALID_METHOD") {
         #expect(
@@ -114,13 +114,13 @@ import Testing
     }
   }
 
-  /// What is wrong between Martlet's reading and another's; nil when they are at one.
+  /// The difference between Martlet's reading and another; nil when they agree.
   private func disagreement(
     _ martlet: Reading, _ other: Reading, onBodiesAlone: Bool
   ) -> String? {
     for (index, message) in martlet.messages.enumerated() {
       guard index < other.messages.count else {
-        // It refused, or closes; but it must not wait for more of a message that is complete.
+        // It refused or closes, but it must not wait for more of a complete message.
         return other.end == .waits ? "waits" : nil
       }
       let agrees =
@@ -134,13 +134,13 @@ import Testing
     return nil
   }
 
-  /// Method, target and body: what a repaired field can't change.
+  /// Method, target and body, which the repair of a field can't change.
   private func frame(_ message: String) -> [Substring] {
     let parts = message.split(separator: "/", omittingEmptySubsequences: false)
     return parts.count == 4 ? [parts[0], parts[1], parts[3]] : []
   }
 
-  /// The same method and body; the target goes on in another form.
+  /// The same method and body; the target is forwarded in another form.
   private func isSame(_ message: String?, _ original: String) -> Bool {
     guard let message else { return false }
     let (new, old) = (frame(message), frame(original))
@@ -152,7 +152,7 @@ import Testing
   }
 }
 
-/// One byte for each scalar.
+/// One byte per scalar.
 private func latin1(_ text: String) -> [UInt8] {
   text.unicodeScalars.map { UInt8(truncatingIfNeeded: $0.value) }
 }

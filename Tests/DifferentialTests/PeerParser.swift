@@ -1,4 +1,4 @@
-// Parsers that nobody here wrote, each run as a process that reads all cases and then ends.
+// Independent parsers, each run as a process that reads all cases and then ends.
 
 import Foundation
 
@@ -13,7 +13,7 @@ enum PeerParser: CaseIterable {
     }
   }
 
-  /// What this parser makes of each case.
+  /// The readings of this parser, one per case.
   func read(_ cases: [[UInt8]]) throws -> [Reading] {
     let folder = NSTemporaryDirectory() + "martlet-differential-\(UUID().uuidString)"
     try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)

@@ -1,9 +1,9 @@
-// What a parser makes of a connection's bytes, in a form in which all parsers can be compared.
+// What a parser finds in a connection's bytes, in a form that allows comparing all parsers.
 //
 // A message is `method/target/name=value&name=value/body`, each part in hexadecimal, names in lower
-// case, values without the blanks around them. A reading is its messages and how it ended, which a
-// peer prints as one line: messages, then `.` when it would wait for more, `-` when it would close
-// the connection, `!reason` when it refuses what comes next; all with spaces between.
+// case, values without blanks around them. A reading is its messages and its ending. A peer prints
+// it as one line, separated by spaces: messages, then `.` if it would wait for more, `-` if it
+// would close the connection, `!reason` if it refuses the next bytes.
 
 import HTTP
 import HTTP1
@@ -19,7 +19,7 @@ struct Reading: Equatable {
   var messages: [String] = []
   var end = End.waits
 
-  /// A line that a peer printed.
+  /// Parses a line that a peer printed.
   init(line: Substring) {
     var words = line.split(separator: " ").map(String.init)
     switch words.popLast() {
@@ -32,11 +32,12 @@ struct Reading: Equatable {
   }
 }
 
-/// Martlet's own reading of a client's bytes, with what it would send to a backend for each.
+/// Martlet's reading of a client's bytes, with the request that it would send to a backend for
+/// each.
 struct MartletReading {
   var reading = Reading(line: ".")
   var forwarded: [[UInt8]] = []
-  /// Only a request of HTTP/1.0 may name no host.
+  /// Only an HTTP/1.0 request may have no host.
   var namesHost: [Bool] = []
 
   init(_ bytes: [UInt8], tolerates: Bool = false) {
@@ -72,8 +73,8 @@ struct MartletReading {
     }
   }
 
-  /// The head as it came. The parser makes Host agree with an absolute target: then the one that
-  /// was sent is marked as removed, and ours stands behind all others.
+  /// The head as received. The parser replaces Host if an absolute target has another authority:
+  /// then the received field is marked as removed, and ours is after all others.
   private static func describe(_ head: borrowing RequestHead) -> String {
     func text(_ slice: Slice) -> String { hex(head.fields.bytes(of: slice)) }
     func lower(_ slice: Slice) -> String {
@@ -86,14 +87,14 @@ struct MartletReading {
     var pairs: [String] = []
     for index in 0..<(head.fields.count - (isRewritten ? 1 : 0)) {
       let field = head.fields[index]
-      // Codings have no case (RFC 9112 7), and one of the peers says them in lower case.
+      // Codings have no case (RFC 9112 7), and one of the peers prints them in lower case.
       let value = field.known == .transferEncoding ? lower(field.value) : text(field.value)
       pairs.append("\(lower(field.name))=\(value)")
     }
     return "\(text(head.methodName))/\(text(head.target))/\(pairs.joined(separator: "&"))"
   }
 
-  /// The head as a backend gets it from a client at 192.0.2.1.
+  /// The head as a backend gets it for a client at 192.0.2.1.
   private static func encode(
     _ head: inout RequestHead, _ framing: BodyFraming, into output: inout ByteBuffer
   ) -> BodyEncoder {
@@ -104,7 +105,7 @@ struct MartletReading {
       head.encode(body: framing.bodyLength, connection: .keepAlive, into: &output))
   }
 
-  /// The payload, which also goes out encoded; nil when it isn't all there.
+  /// The payload, which is also encoded again; nil when it is incomplete.
   private static func body(
     _ framing: BodyFraming, of bytes: [UInt8], from position: inout Int, _ encoder: BodyEncoder,
     into output: inout ByteBuffer, _ trailers: inout FieldBlock

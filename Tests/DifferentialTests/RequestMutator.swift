@@ -1,7 +1,7 @@
-// Requests that are nearly right, from a seed: built of parts, with the faults that parsers are
-// known to differ about in one or two places.
+// Nearly valid requests from a seed: built from parts, with one or two of the errors that parsers
+// are known to treat differently.
 //
-// Random bytes alone fail in the first line of every parser and tell nothing.
+// Random bytes would fail in the first line of every parser and test nothing.
 
 import Primitives
 
@@ -82,11 +82,11 @@ struct RequestMutator {
       lines.insert(pick(Self.faultyLines), at: random.next(below: lines.count + 1))
     }
     let head = ([pick(Self.starts)] + lines).map { $0 + "\r\n" }.joined() + "\r\n"
-    // One scalar is one byte here, so that a byte above 0x7F can be written.
+    // One scalar is one byte here, so that bytes above 0x7F can be written.
     return (head + body).unicodeScalars.map { UInt8(truncatingIfNeeded: $0.value) }
   }
 
-  /// Changes a byte or two, most of them near what parsers look at.
+  /// Changes a byte or two, mostly near characters that matter to parsers.
   private mutating func damage(_ bytes: inout [UInt8]) {
     let replacements: [UInt8] = [0x0A, 0x0D, 0x20, 0x09, 0x3A, 0x00, 0x2C, 0x3B, 0x30, 0x35, 0x80]
     for _ in 0...random.next(below: 2) where !bytes.isEmpty {

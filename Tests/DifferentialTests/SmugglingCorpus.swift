@@ -1,15 +1,15 @@
-// Known classes of request smuggling, each as the bytes of an attack and what Martlet answers.
+// Known classes of request smuggling: the bytes of each attack, and Martlet's reaction.
 //
-// docs/SECURITY.md has the same list for readers. Behind every attack comes `/smuggled` or another
-// request, so that a reader who finds another boundary is seen to.
+// docs/SECURITY.md has the same list. After every attack there is `/smuggled` or another request,
+// so that a parser that finds another boundary is detected.
 
 import Testing
 
-/// What Martlet makes of the bytes.
+/// Martlet's reaction to the bytes.
 enum Verdict: Equatable, Sendable {
-  /// Refused by this name; nothing of it is forwarded.
+  /// Refused with this name; nothing is forwarded.
   case refused(String)
-  /// Read as so many requests, and by all others alike.
+  /// Read as this number of requests, in the same way by all parsers.
   case read(Int)
 }
 
@@ -34,14 +34,14 @@ struct Attack: Sendable, CustomTestStringConvertible {
   private static let smuggled = "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"
   private static let chunks = "0\r\n\r\n\(smuggled)"
 
-  /// A fault, the bytes that have it, and the name by which they are refused.
+  /// The name of an error, bytes that contain it, and the reason of the refusal.
   private typealias Row = (name: String, text: String, reason: String)
 
   static let all: [Attack] = [
     framing, obfuscations, lines, chunked, chunkedAndFine, targets, sequences,
   ].flatMap { $0 }
 
-  /// Two statements about one length.
+  /// Contradicting statements about a length.
   private static let framing: [Attack] = [
     Attack(
       "CL.TE", "Content-Length: 6\r\nTransfer-Encoding: chunked\r\n", body: chunks,
@@ -84,7 +84,7 @@ struct Attack: Sendable, CustomTestStringConvertible {
     Attack("CL.0", "Content-Length: 0\r\n", body: smuggled, .read(2)),
   ]
 
-  /// Ways to write Transfer-Encoding that one server reads and another doesn't.
+  /// Spellings of Transfer-Encoding that one server accepts and another doesn't.
   private static let codings: [Row] = [
     ("xchunked", "Transfer-Encoding: xchunked", "transfer-encoding-not-chunked"),
     ("space before the colon", "Transfer-Encoding : chunked", "space-before-colon"),
@@ -117,7 +117,7 @@ struct Attack: Sendable, CustomTestStringConvertible {
 
   /// Line ends, folds, blanks and names.
   private static let lines: [Attack] = [
-    // No server takes this name for the other, except behind CGI; it goes on as it is.
+    // Servers don't confuse these names, except behind CGI; it is forwarded unchanged.
     Attack("TE.TE, underscore", "Transfer_Encoding: chunked\r\n", body: "", .read(1)),
     Attack("bare LF", "X: y\nContent-Length: 44\r\n", body: smuggled, .refused("bare-line-feed")),
     Attack("bare LF at the end", "X: y\r\n\n", body: smuggled, .refused("bare-line-feed")),
@@ -177,7 +177,7 @@ struct Attack: Sendable, CustomTestStringConvertible {
       body: "1;a=\"\\\"b\"\r\nx\r\n0;c\r\n\r\n\(smuggled)", .read(2)),
   ]
 
-  /// Which site the request is for, and what is asked of it.
+  /// The site and the target of the request.
   private static let targets: [Attack] = [
     Attack("two hosts", "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", .refused("duplicate-host")),
     Attack("a list of hosts", "GET / HTTP/1.1\r\nHost: a, b\r\n\r\n", .refused("bad-host")),
@@ -199,7 +199,7 @@ struct Attack: Sendable, CustomTestStringConvertible {
     Attack("HTTP/2 in clear", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", .refused("bad-version")),
   ]
 
-  /// What comes behind what.
+  /// Sequences of requests.
   private static let sequences: [Attack] = [
     Attack("pipelining", smuggled + smuggled, .read(2)),
     Attack(

@@ -1,4 +1,4 @@
-// What the log of the real binary says, in each format, and which ids travel with a request.
+// The access log of the real binary in each format, and the ids of requests.
 
 import Foundation
 import Testing
@@ -25,7 +25,7 @@ import Testing
 
   // MARK: Formats
 
-  @Test func `combined is the format that programs for nginx's logs read`() throws {
+  @Test func `the combined format can be read by programs for nginx's logs`() throws {
     let martlet = try martlet(try StubBackend("hello"), log: #""access": "combined""#)
     _ = try martlet.get("/a?b=\"c\\d", "User-Agent: x\"\u{e9}\r\nReferer: http://r/\r\n")
     let line = try #require(lines(martlet, atLeast: 1).first)
@@ -37,7 +37,7 @@ import Testing
         == #""GET /a?b=\x22c\x5Cd HTTP/1.1" 200 5 "http://r/" "x\x22\xC3\xA9""#)
   }
 
-  @Test func `a template of one's own is filled in, and what isn't known is a dash`() throws {
+  @Test func `a custom template is filled in, with a dash for unknown values`() throws {
     let stub = try StubBackend("hello")
     let martlet = try martlet(
       stub, log: #""access": "${method}_$target $status $backend/$attempts $failure $$ $tls""#)
@@ -56,7 +56,7 @@ import Testing
     #expect(check.errors.contains("(did you mean $status?)"))
   }
 
-  @Test func `another format is taken up by a reload`() throws {
+  @Test func `a reload changes the format`() throws {
     let stub = try StubBackend("hello")
     let martlet = try martlet(stub, log: #""access": "$status""#)
     _ = try martlet.get("/")
@@ -66,7 +66,7 @@ import Testing
       { "listeners": [{ "listen": "127.0.0.1:0" }], "pools": [{ "backends": [\(stub.json)] }],
         "log": { "access": "now $status", "target": "access.log" } }
       """)
-    // Workers take it up between two turns.
+    // Workers apply it between two loop iterations.
     try eventually("the new format is used") {
       _ = try martlet.get("/")
       return martlet.folder.read("access.log").contains("now 200")
@@ -75,7 +75,7 @@ import Testing
 
   // MARK: What is logged
 
-  @Test func `of ordinary requests one in so many is logged, of bad ones all`() throws {
+  @Test func `successful requests are sampled, and all failed ones are logged`() throws {
     let martlet = try martlet(
       try StubBackend("hello"), log: #""access": "$target $status $sample", "sample": 5"#,
       rest: #""workers": 1, "routes": [{ "path": "/ok" }]"#)
@@ -96,7 +96,7 @@ import Testing
     try wire.send("GET /slow HTTP/1.1\r\nHost: localhost\r\n\r\n")
     _ = try wire.takeHead()
     let start = ContinuousClock.now
-    // Answered long before, and fast or not: it is the slow one that must have a line.
+    // The head arrives at once. A request is slow if its end is late, so wait before the end.
     eventually("two milliseconds have passed") {
       start.duration(to: .now) > .milliseconds(2)
     }
@@ -118,13 +118,13 @@ import Testing
       "/token=abc?tokens=1&token -",
     ]
     #expect(lines(martlet, atLeast: 2).sorted() == expected.sorted())
-    // The backend needs what it was sent.
+    // The backend gets the request unchanged.
     #expect(stub.requests.contains { $0.target.contains("TOKEN=abc&tok%65n=def;key=") })
   }
 
   // MARK: Ids
 
-  @Test func `each request gets an id of its own, which backend and log have`() throws {
+  @Test func `each request gets a unique id, for the backend and the log`() throws {
     let stub = try StubBackend("hello")
     let martlet = try MartletProcess(backends: [stub])
     let wire = try martlet.wire()
@@ -146,7 +146,7 @@ import Testing
     ("X-Request-ID: \(String(repeating: "x", count: 128))\r\n", true),
     ("X-Request-ID: abc\r\nConnection: X-Request-ID\r\n", true),
   ])
-  func `a client's own id is kept if it can be`(_ fields: String, isKept: Bool) throws {
+  func `a client's own id is kept if it is valid`(_ fields: String, isKept: Bool) throws {
     let stub = try StubBackend("hello")
     let martlet = try MartletProcess(
       backends: [stub], rest: #""request-id": "return""#)
@@ -160,7 +160,7 @@ import Testing
     #expect(request[all: "X_Request_ID"] == [])
   }
 
-  @Test func `answers of ours return the id too`() throws {
+  @Test func `Martlet's own answers return the id too`() throws {
     let dead = "127.0.0.1:\(try freePort())"
     let martlet = try MartletProcess(
       MartletProcess.configuration(

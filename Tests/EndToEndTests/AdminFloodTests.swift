@@ -1,4 +1,4 @@
-// Clients of the admin address who want to take more than they may: memory, places, time, streams.
+// Clients of the admin address that try to exceed their limits: memory, connections, time, streams.
 
 import Foundation
 import Testing
@@ -18,13 +18,14 @@ import Testing
 
   private var key: String { "Authorization: Bearer \(token)\r\n" }
 
-  /// The admin thread has done what the others wanted of it: each of these takes a turn.
+  /// Waits until the admin thread has handled the other clients: each of these requests takes one
+  /// turn.
   private func takeTurns(_ martlet: MartletProcess, _ count: Int = 20) throws {
     let wire = try Wire(port: martlet.adminPort())
     for _ in 0..<count { #expect(try wire.exchange(request("/healthz")).text == "ok\n") }
   }
 
-  @Test func `answers that nobody reads don't pile up`() throws {
+  @Test func `unread answers don't use unlimited memory`() throws {
     let martlet = try start()
     let flood = String(repeating: request("/"), count: 1000)
     let deaf = try (0..<16).map { _ in
@@ -33,15 +34,15 @@ import Testing
       return wire
     }
     try takeTurns(martlet)
-    // The page has some 16 KiB, so that all of them would be 250 MiB.
+    // The page has about 16 KiB, so all of them together would be 250 MiB.
     let most = (Installation.isSanitized ? 200 : 80) << 20
     #expect(martlet.process.peakMemory < most, "\(martlet.process.peakMemory >> 20) MiB")
-    // Who begins to read gets all that was asked for, in order.
+    // A client that starts reading gets all responses, in order.
     for _ in 0..<50 { #expect(try deaf[0].takeResponse().status == 200) }
     #expect(try martlet.get().status == 200)
   }
 
-  @Test func `strangers who hold every place keep nobody out`() throws {
+  @Test func `unauthenticated clients on all connections don't lock others out`() throws {
     let martlet = try start()
     let strangers = try (0..<200).map { _ in
       let wire = try Wire(port: martlet.adminPort())
@@ -50,13 +51,13 @@ import Testing
     }
     let last = try Wire(port: martlet.adminPort())
     #expect(try last.exchange(request("/v1/state", key)).status == 200)
-    // Who has shown the token keeps the place.
+    // A client that has shown the token keeps its connection.
     let more = try (0..<200).map { _ in try Wire(port: martlet.adminPort()) }
     #expect(try last.exchange(request("/v1/state", key)).status == 200)
     withExtendedLifetime((strangers, more)) {}
   }
 
-  @Test func `a head that trickles has one deadline, however steadily it does`() throws {
+  @Test func `a head that arrives slowly has one deadline`() throws {
     let martlet = try start()
     let wire = try Wire(port: martlet.adminPort())
     eventually("it is closed", atMost: 30) {
@@ -66,12 +67,12 @@ import Testing
     try takeTurns(martlet, 1)
   }
 
-  @Test func `a stranger's body is refused before it is kept, and the answer arrives`() throws {
+  @Test func `an unauthenticated body is refused unread, and the answer arrives`() throws {
     let martlet = try start()
     let wire = try Wire(port: martlet.adminPort())
     let length = 4 << 20
     try wire.send(request("/v1/diff", "Content-Length: \(length)\r\n", method: "POST"))
-    // All of it before the first look at the answer, as many clients do.
+    // Send all of it before reading the response, as many clients do.
     try wire.send([UInt8](repeating: 0x20, count: length))
     let answer = try wire.takeResponse()
     #expect(answer.status == 401)
@@ -84,7 +85,7 @@ import Testing
     #expect(large.endsQuietly())
   }
 
-  @Test func `a client that shuts its side after the request gets the answer`() throws {
+  @Test func `a client that half-closes after the request gets the answer`() throws {
     let martlet = try start()
     for target in ["/healthz", "/", "/metrics"] {
       let wire = try Wire(port: martlet.adminPort())
@@ -99,7 +100,7 @@ import Testing
     #expect(try reload.takeResponse().status == 200)
   }
 
-  @Test func `there are only so many streams`() throws {
+  @Test func `the number of streams is limited`() throws {
     let martlet = try start()
     var streams: [Wire] = []
     for _ in 0..<24 {
@@ -112,7 +113,7 @@ import Testing
     try wire.send(request("/v1/events", key))
     let refused = try wire.takeHead()
     #expect(refused.status == 503 && refused["Retry-After"] == "10")
-    // The Unix socket has some of its own.
+    // The Unix socket has a separate limit.
     let local = try ChildProcess(
       [
         "curl", "-sN", "--unix-socket", martlet.folder.path("admin.sock"),
@@ -127,9 +128,9 @@ import Testing
     }
   }
 
-  // MARK: What RFC 9110 asks for
+  // MARK: Requirements of RFC 9110
 
-  @Test func `HEAD gets a head alone, also of a stream, and the connection goes on`() throws {
+  @Test func `HEAD gets only a head, also of a stream, and the connection stays open`() throws {
     let martlet = try start()
     let wire = try Wire(port: martlet.adminPort())
     for target in ["/v1/events", "/v1/tap", "/metrics", "/"] {
@@ -152,7 +153,7 @@ import Testing
     #expect(try kept.take(until: "\r\n\r\n").contains("Connection: keep-alive"))
   }
 
-  @Test func `a method that there isn't is told which there are`() throws {
+  @Test func `an unknown method gets a list of the allowed ones`() throws {
     let martlet = try start()
     for (method, target, allowed) in [
       ("GET", "/v1/reload", "POST"), ("POST", "/v1/state", "GET, HEAD"),

@@ -1,4 +1,4 @@
-// Who may come in by the admin interface, and where, changed by a reload.
+// Reloads that change access to the admin interface and its address.
 
 import Foundation
 import Testing
@@ -42,24 +42,24 @@ import Testing
     try martlet.reload(configuration(stub, listen + #", "token-file": "two""#))
     #expect(try status(port, second) == 200)
     #expect(try status(port, first) == 401)
-    // Nor does it keep what was opened with it.
+    // Connections opened with it are closed too.
     #expect((try? kept.exchange(request(first)).status) != 200)
     eventually("the stream ends") { (try? stream.receive()) != true }
 
-    // The same file with another content.
+    // The same file with other content.
     try martlet.folder.write("a-third-token-there-is\n", to: "two")
     try martlet.reload(configuration(stub, listen + #", "token-file": "two""#))
     #expect(try status(port, "a-third-token-there-is") == 200)
     #expect(try status(port, second) == 401)
 
-    // A file that is no token changes nothing.
+    // A file without a valid token changes nothing.
     try martlet.folder.write("short\n", to: "three")
     try martlet.reload(configuration(stub, listen + #", "token-file": "three""#))
     #expect(martlet.log.contains("admin.token-file"))
     #expect(try status(port, "a-third-token-there-is") == 200)
   }
 
-  @Test func `a token file that is watched is taken up when it changes`() throws {
+  @Test func `a watched token file is loaded when it changes`() throws {
     let stub = try StubBackend()
     let folder = TemporaryFolder()
     try folder.write(first + "\n", to: "token")
@@ -73,7 +73,7 @@ import Testing
     #expect(try status(port, first) == 401)
   }
 
-  @Test func `the one who asks for a reload that ends the own token gets the answer`() throws {
+  @Test func `a reload command that replaces its own token still gets its answer`() throws {
     let stub = try StubBackend()
     let listen = #""listen": "127.0.0.1:0""#
     let martlet = try start(stub, listen + #", "token-file": "one""#)
@@ -106,14 +106,14 @@ import Testing
     try martlet.reload(configuration(stub, #""listen": "127.0.0.1:\#(two)""#))
     try eventually("it is open to this machine") { try status(two, nil) == 200 }
 
-    // None, and one again.
+    // No address, and one again.
     try martlet.reload(configuration(stub, #""socket": "auto""#))
     eventually("it is closed") { (try? Wire(port: two)) == nil }
     try martlet.reload(configuration(stub, #""listen": "127.0.0.1:\#(one)""#))
     #expect(try status(one, nil) == 200)
   }
 
-  @Test func `an address that can't be had makes the configuration refused`() throws {
+  @Test func `a configuration with an unavailable address is refused`() throws {
     let stub = try StubBackend()
     let (one, taken) = (try freePort(), try Listening())
     let martlet = try start(stub, #""listen": "127.0.0.1:\#(one)""#)
@@ -144,7 +144,7 @@ import Testing
     #expect(try answers("three.sock"))
   }
 
-  @Test func `a socket file of another kind is left alone`() throws {
+  @Test func `a file that is no socket is not replaced`() throws {
     let stub = try StubBackend()
     let folder = TemporaryFolder()
     try folder.write("precious", to: "data")
@@ -181,7 +181,7 @@ import Testing
     eventually("it is plain again") { (try? status(port, nil)) == 200 }
   }
 
-  @Test func `what only a restart takes up is named by the reload`() throws {
+  @Test func `a reload names the keys that need a restart`() throws {
     let stub = try StubBackend()
     let martlet = try start(stub, #""socket": "auto""#)
     try martlet.folder.write(

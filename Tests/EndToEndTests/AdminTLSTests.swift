@@ -1,4 +1,4 @@
-// The admin interface over TLS: who is let in by which certificate, seen by curl and by our own
+// The admin interface over TLS: which client certificates have access, with curl and with our own
 // commands.
 
 import Foundation
@@ -32,7 +32,7 @@ import Testing
     try certificates.openssl(
       "x509", "-req", "-in", path("\(name).csr"), "-CA", path("\(authority).crt"),
       "-CAkey", path("\(authority).key"), "-set_serial", "7", "-out", path("\(name).crt"),
-      // An end before the beginning, which is now.
+      // The end of validity is before its beginning, which is now.
       "-days", expired ? "-1" : "30")
   }
 
@@ -53,7 +53,7 @@ import Testing
       + ["--key", certificates.folder.path("\(name).key")]
   }
 
-  /// The status that curl gets, 000 for none, and what it says.
+  /// The status that curl gets (000 for none), and its output.
   private func curl(_ martlet: MartletProcess, _ path: String, _ arguments: [String] = []) throws
     -> (status: String, errors: String)
   {
@@ -72,7 +72,7 @@ import Testing
         + ["--ca", certificates.authority] + (name.map(identity) ?? []))
   }
 
-  @Test func `who shows a certificate of the authority may look and change`() throws {
+  @Test func `a client with a certificate of the authority may read and change`() throws {
     let (one, two) = (try StubBackend("one"), try StubBackend("two"))
     let martlet = try start([one, two], clientsMustShow)
     #expect(martlet.log.contains("the admin interface is at https://127.0.0.1:"))
@@ -85,7 +85,7 @@ import Testing
   }
 
   @Test(arguments: [nil, "eve", "old"])
-  func `nobody else is let in, and learns why`(_ name: String?) throws {
+  func `other clients are refused, with the reason`(_ name: String?) throws {
     let martlet = try start([try StubBackend()], clientsMustShow)
     let seen = try curl(martlet, "/healthz", name.map(identity) ?? [])
     #expect(seen.status == "000", "\(seen)")
@@ -93,11 +93,11 @@ import Testing
     let reasons = ["eve": "unknown ca", "old": "certificate expired"]
     #expect(told.status == 70 && told.output.isEmpty)
     #expect(told.errors.contains(reasons[name ?? ""] ?? "certificate required"), "\(told.errors)")
-    // And the interface is still there for those who may.
+    // The interface still works for clients with access.
     #expect(try curl(martlet, "/readyz", identity("ann")).status == "200")
   }
 
-  @Test func `with a token file both are asked for`() throws {
+  @Test func `with a token file both are required`() throws {
     let martlet = try start(
       [try StubBackend()], clientsMustShow + #", "token-file": "token""#,
       token: "a-token-of-some-length")
@@ -109,23 +109,23 @@ import Testing
     #expect(try command(martlet, shown, as: "ann").status == 0)
   }
 
-  @Test func `without an authority it is encrypted, and only shows`() throws {
+  @Test func `without an authority it is encrypted and read-only`() throws {
     let stub = try StubBackend()
     let martlet = try start([stub], "")
     #expect(try curl(martlet, "/metrics").status == "200")
     let drained = try command(martlet, ["drain", "default/\(stub.address)"])
     #expect(drained.status == 70 && drained.errors.contains("only shows"), "\(drained.errors)")
-    // Whoever speaks plain HTTP there is told so.
+    // A client that sends plain HTTP gets an explanation.
     let plain = try Wire(port: martlet.adminPort()).exchange("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
     #expect(plain.status == 400 && plain.text.contains("speaks https"))
-    // A command trusts nobody whom it wasn't told to.
+    // A command trusts only the configured authorities.
     let distrusted = try run(
       [Installation.binary, "status", "--admin", "https://localhost:\(martlet.adminPort())"])
     #expect(distrusted.status == 70)
     #expect(distrusted.errors.contains("isn't trusted"), "\(distrusted.errors)")
   }
 
-  /// A browser shows its certificate on behalf of every page.
+  /// A browser presents its certificate for every page.
   @Test func `a page of another site changes nothing through a browser with a certificate`() throws
   {
     let martlet = try start([try StubBackend()], clientsMustShow)
@@ -137,7 +137,7 @@ import Testing
     #expect(try curl(martlet, "/v1/reload", reload + own).status == "200")
   }
 
-  @Test func `a renewed certificate is taken up by a reload`() throws {
+  @Test func `a reload loads a renewed certificate`() throws {
     let martlet = try start([try StubBackend()], "")
     let port = try martlet.adminPort()
     func served() throws -> String {
@@ -162,7 +162,7 @@ import Testing
     }
   }
 
-  @Test func `an address for everybody needs a token or client certificates`() throws {
+  @Test func `an address for all networks needs a token or client certificates`() throws {
     let folder = TemporaryFolder()
     func check(_ admin: String) throws -> CommandResult {
       try folder.write(

@@ -1,10 +1,10 @@
-// The admin interface: seen and steered through the socket, the commands and the address.
+// The admin interface: state and changes through the socket, the commands and the address.
 
 import Foundation
 import Testing
 
 @Suite struct AdminTests {
-  /// A command asked of this process's socket.
+  /// Runs a command with this process's socket.
   private func command(_ martlet: MartletProcess, _ arguments: String...) throws -> CommandResult {
     try run(
       [Installation.binary] + arguments + ["--socket", martlet.folder.path("admin.sock")],
@@ -32,9 +32,9 @@ import Testing
     return try #require(pools[0]["backends"] as? [[String: Any]])
   }
 
-  // MARK: Steering
+  // MARK: Changes
 
-  @Test func `a drained backend gets nothing until it is enabled`() throws {
+  @Test func `a drained backend gets no requests until it is enabled`() throws {
     let (one, two) = (try StubBackend("one"), try StubBackend("two"))
     let martlet = try MartletProcess(backends: [one, two])
     #expect(try command(martlet, "drain", "default/\(one.address)").status == 0)
@@ -46,7 +46,7 @@ import Testing
     #expect(seen == ["one", "two"])
   }
 
-  @Test func `a drain outlives a reload`() throws {
+  @Test func `a drain is kept by a reload`() throws {
     let (one, two) = (try StubBackend("one"), try StubBackend("two"))
     let martlet = try MartletProcess(backends: [one, two])
     #expect(try command(martlet, "drain", "default/\(one.address)").status == 0)
@@ -54,7 +54,7 @@ import Testing
     for _ in 0..<6 { #expect(try martlet.get().text == "two") }
   }
 
-  @Test func `draining can wait for what is under way`() throws {
+  @Test func `draining can wait for current exchanges`() throws {
     let folder = TemporaryFolder()
     let (slow, other) = (try StubBackend.halving(until: folder.path("go")), try StubBackend("x"))
     let martlet = try MartletProcess(backends: [slow, other])
@@ -75,7 +75,7 @@ import Testing
     #expect(waiting.outputText.contains("0 active exchanges"))
   }
 
-  @Test func `a weight set by hand counts at once`() throws {
+  @Test func `a weight set by a command is used at once`() throws {
     let (one, two) = (try StubBackend("one"), try StubBackend("two"))
     let martlet = try MartletProcess(
       backends: [one, two], pool: #""strategy": "weighted-round-robin""#)
@@ -111,7 +111,7 @@ import Testing
     #expect(bad.status == 400 && bad.text.contains("is not the address of a backend"))
   }
 
-  @Test func `where nobody answers, the command says what to look at`() throws {
+  @Test func `without an answer, the command says what to check`() throws {
     let folder = TemporaryFolder()
     let result = try run([Installation.binary, "status", "--socket", folder.path("none.sock")])
     #expect(result.status == 70)
@@ -124,7 +124,7 @@ import Testing
     #expect(odd.status == 70 && odd.errors.contains("is no address; write one such as https://"))
   }
 
-  @Test func `what doesn't exist is named`() throws {
+  @Test func `errors name what doesn't exist`() throws {
     let stub = try StubBackend()
     let martlet = try MartletProcess(backends: [stub])
     let result = try command(martlet, "drain", "default/nobody:1")
@@ -133,7 +133,7 @@ import Testing
     #expect(try command(martlet, "drain", "nowhere/x:1").errors.contains("no pool nowhere"))
   }
 
-  @Test func `a refused reload says so, and the state goes on saying it`() throws {
+  @Test func `a refused reload is reported, and stays in the state`() throws {
     let stub = try StubBackend("still here")
     let martlet = try MartletProcess(
       backends: [stub], rest: #""admin": { "listen": "127.0.0.1:0" }"#)
@@ -150,9 +150,9 @@ import Testing
     #expect(try command(martlet, "status").output.contains("refused   the last reload"))
   }
 
-  // MARK: Looking
+  // MARK: State
 
-  @Test func `explain tells the route and why each backend may be chosen`() throws {
+  @Test func `explain prints the route and why each backend can be selected`() throws {
     let (one, two) = (try StubBackend("one"), try StubBackend("two"))
     let martlet = try MartletProcess(backends: [one, two])
     #expect(try command(martlet, "drain", "default/\(one.address)").status == 0)
@@ -181,7 +181,7 @@ import Testing
       [Installation.binary, "tap", "--json", "--status", "500", "--socket", socket])
     let readable = try ChildProcess(
       [Installation.binary, "tap", "--status", "500", "--socket", socket])
-    // Whether it taps already shows by what it says, so it is asked again until it does.
+    // It doesn't show when tapping has started, so send requests until a line appears.
     try eventually("a line is shown") {
       _ = try martlet.get("/good")
       _ = try martlet.get("/bad")
@@ -198,7 +198,7 @@ import Testing
     }
   }
 
-  @Test func `failed exchanges are remembered with their attempts`() throws {
+  @Test func `failed exchanges are kept with their attempts`() throws {
     let dead = "127.0.0.1:\(try freePort())"
     let martlet = try MartletProcess(
       backends: [dead], pool: #""health": "off""#,
@@ -208,7 +208,7 @@ import Testing
     #expect(answer.text.contains(#""target":"/gone""#) && answer.text.contains("connect-refused"))
   }
 
-  @Test func `metrics tell traffic by listener, route and backend, and promtool is content`() throws
+  @Test func `metrics count traffic by listener, route and backend; promtool accepts them`() throws
   {
     let (one, dead) = (try StubBackend("one"), "127.0.0.1:\(try freePort())")
     let martlet = try MartletProcess(
@@ -234,7 +234,7 @@ import Testing
     #expect(check.status == 0, "\(check.output)\(check.errors)")
   }
 
-  // MARK: Who may
+  // MARK: Access
 
   @Test func `only its own user can open the socket`() throws {
     let martlet = try MartletProcess(backends: [try StubBackend()])
@@ -245,7 +245,7 @@ import Testing
     #expect(stat(martlet.folder.path("admin.sock"), &status) != 0)
   }
 
-  @Test func `a socket in use is left alone`() throws {
+  @Test func `a socket in use is not replaced`() throws {
     let stub = try StubBackend()
     let first = try MartletProcess(backends: [stub])
     let path = first.folder.path("admin.sock")
@@ -259,7 +259,7 @@ import Testing
     #expect(try state(first)["state"] as? String == "serving")
   }
 
-  @Test func `an address without a token only shows, and only to this machine's names`() throws {
+  @Test func `an address without a token is read-only, and only for local host names`() throws {
     let stub = try StubBackend()
     let martlet = try MartletProcess(
       backends: [stub], rest: #""admin": { "listen": "127.0.0.1:0" }"#)
@@ -273,7 +273,7 @@ import Testing
     #expect(try martlet.get().status == 200)
   }
 
-  @Test func `with a token nothing is shown without it`() throws {
+  @Test func `with a token every request needs it`() throws {
     let stub = try StubBackend()
     let martlet = try MartletProcess(
       backends: [stub], rest: #""admin": { "listen": "127.0.0.1:0", "token-file": "token" }"#,
@@ -291,7 +291,7 @@ import Testing
     }
   }
 
-  @Test func `after an upgrade the new process is the one that is asked`() throws {
+  @Test func `after an upgrade the new process answers`() throws {
     let stub = try StubBackend()
     let installed = try Installed()
     let port = try freePort()
@@ -310,7 +310,7 @@ import Testing
     #expect(asked.text.contains("\"admin\":\"draining\""))
   }
 
-  @Test func `who fills the address keeps nobody from steering by the socket`() throws {
+  @Test func `clients that fill the address don't block the socket`() throws {
     let martlet = try MartletProcess(
       backends: [try StubBackend()], rest: #""admin": { "listen": "127.0.0.1:0" }"#)
     let idle = try (0..<200).map { _ in try Wire(port: martlet.adminPort()) }
@@ -318,7 +318,7 @@ import Testing
     withExtendedLifetime(idle) {}
   }
 
-  @Test func `garbage and idle clients don't hold it up`() throws {
+  @Test func `invalid and idle clients don't block it`() throws {
     let martlet = try MartletProcess(
       backends: [try StubBackend()], rest: #""admin": { "listen": "127.0.0.1:0" }"#)
     let idle = try (0..<20).map { _ in try Wire(port: martlet.adminPort()) }

@@ -1,11 +1,11 @@
-// How TLS sessions end that a client breaks: by an alert that reaches it, whatever it has sent
-// behind, and without harm to others.
+// TLS sessions with an error of the client: they end with an alert that reaches the client, even if
+// it has sent more data, and other clients are not affected.
 
 import Foundation
 import Testing
 
 @Suite(.serialized) struct AlertTests {
-  /// What is sent behind the handshake, and the alert for it (RFC 8446 6.2).
+  /// Data that is sent after the handshake, and the alert for it (RFC 8446 6.2).
   enum Fault: String, Sendable, CaseIterable {
     case forged, changeCipherSpec, emptyAlert, zeroType, badKeyUpdate, unknownType
 
@@ -38,7 +38,7 @@ import Testing
 
   init() throws { certificates = try Certificates() }
 
-  /// More than a socket is read in one go: an end of the connection with this unread is a reset.
+  /// More than one read of a socket: closing the connection with this unread would cause a reset.
   private let more = [UInt8](repeating: 23, count: 300_000)
 
   private func metrics(_ martlet: MartletProcess) throws -> String {
@@ -54,7 +54,7 @@ import Testing
     return result.output + result.errors
   }
 
-  @Test func `a fault in a record is answered with its alert, between requests and within one`()
+  @Test func `an invalid record is answered with its alert, between requests and within one`()
     throws
   {
     let martlet = try MartletProcess(backends: [try StubBackend("hello")], listener: tls)
@@ -78,13 +78,13 @@ import Testing
     }
   }
 
-  @Test func `under TLS 1.2 as well`() throws {
+  @Test func `an invalid record is answered with its alert under TLS 1.2 as well`() throws {
     let martlet = try MartletProcess(backends: [try StubBackend("hello")], listener: tls)
     for fault in [Fault.forged, .changeCipherSpec] {
       let client = try HostileTLS(martlet.wire(), .tls12)
       try client.wire.send(fault.bytes(client) + more)
       let ending = client.ending()
-      // There a ChangeCipherSpec is taken for one under the keys, for which it is too short.
+      // There, a ChangeCipherSpec counts as an encrypted record, for which it is too short.
       let alert = fault == .forged ? 20 : 80
       #expect(ending.isOrderly && ending.alert == alert, "\(fault): \(ending)")
     }
@@ -112,7 +112,7 @@ import Testing
     let martlet = try MartletProcess(backends: [try StubBackend("hello")], listener: tls)
     for _ in 0..<20 {
       let wire = try martlet.wire()
-      // A ClientHello of nonsense.
+      // An invalid ClientHello.
       try wire.send([22, 3, 1, 0, 8, 1, 0, 0, 4, 9, 9, 9, 9] + more)
       let said = try wire.takeRest()
       #expect(said.count == 7 && said.prefix(1) == [21] && said[5] == 2, "\(said)")

@@ -1,4 +1,4 @@
-// Answers that Martlet gives itself: errors, redirects, fixed responses, and what routes change.
+// Martlet's own answers: errors, redirects, fixed responses, and field edits of routes.
 
 import Foundation
 import Testing
@@ -6,7 +6,7 @@ import Testing
 @Suite(.serialized) struct AnswerTests {
   // MARK: Backends that fail
 
-  @Test func `502 when all refuse, and the answer doesn't say where they are`() throws {
+  @Test func `502 when all refuse, without their addresses in the answer`() throws {
     let dead = try (0..<2).map { _ in "127.0.0.1:\(try freePort())" }
     let martlet = try MartletProcess(backends: dead, pool: #""health": "off""#)
     let answer = try martlet.get()
@@ -31,14 +31,14 @@ import Testing
     #expect(!"\(String(describing: answer))".contains("127.0.0.1"))
   }
 
-  @Test func `503 when no backend has been found up yet`() throws {
+  @Test func `503 when no backend has passed a check yet`() throws {
     let stub = try StubBackend()
     let martlet = try MartletProcess(
       backends: [stub], pool: #""health": { "initially": "down", "interval": "1h" }"#)
     #expect(try martlet.get().status == 503)
   }
 
-  @Test func `all down may fail open`() throws {
+  @Test func `a pool without healthy backends may fail open`() throws {
     let stub = try StubBackend("open")
     let martlet = try MartletProcess(
       backends: [stub],
@@ -67,7 +67,7 @@ import Testing
     "HTTP/1.1 200 OK\r\nBad Name: x\r\nContent-Length: 0\r\n\r\n",
     "HTTP/2.0 200 OK\r\nContent-Length: 0\r\n\r\n",
   ])
-  func `502 when what the backend says isn't HTTP or is ambiguous`(_ bytes: String) throws {
+  func `502 when the backend's response isn't HTTP or is ambiguous`(_ bytes: String) throws {
     let stub = try StubBackend { _, wire in
       try wire.send(bytes)
       return false
@@ -109,7 +109,7 @@ import Testing
     ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
     ("\u{16}\u{03}\u{01}\u{00}\u{10}garbage\r\n\r\n", 400),
   ])
-  func `a request that can't be taken as it is gets the status for it and the end`(
+  func `an invalid request gets its status, and the connection closes`(
     _ request: String, _ status: Int
   ) throws {
     let stub = try StubBackend()
@@ -120,7 +120,7 @@ import Testing
     #expect(answer.status == status)
     #expect(answer["Connection"] == "close")
     #expect(wire.endsQuietly())
-    // Framing that breaks only in the body is seen after the head went on.
+    // Invalid framing within the body is found after the head was forwarded.
     if !request.contains("xyz") { #expect(stub.requests.isEmpty) }
     let line = try #require(try martlet.accessLines(atLeast: 1).first)
     #expect(line["status"] as? Int == status)
@@ -128,7 +128,7 @@ import Testing
     #expect(try martlet.get().status == 200)
   }
 
-  @Test func `408 for a head that doesn't come to its end in time`() throws {
+  @Test func `408 for a head that isn't complete in time`() throws {
     let martlet = try MartletProcess(
       backends: ["127.0.0.1:1"], rest: #""limits": { "head": "200ms" }"#)
     let wire = try martlet.wire()
@@ -148,7 +148,7 @@ import Testing
     #expect(answer.status == 408)
   }
 
-  @Test func `an idle connection is closed without a word`() throws {
+  @Test func `an idle connection is closed without an answer`() throws {
     let stub = try StubBackend()
     let martlet = try MartletProcess(
       backends: [stub], rest: #""limits": { "keep-alive": "100ms" }"#)
@@ -251,7 +251,7 @@ import Testing
     #expect(moved["Location"] == "http://site.example/new?x")
   }
 
-  @Test func `encoded slashes are kept, and forwarded as they came`() throws {
+  @Test func `encoded slashes are kept, and forwarded unchanged`() throws {
     let (martlet, web, _) = try Self.start()
     #expect(try Self.get(martlet, "site.example", "/api%2Fx").text == "web")
     #expect(web.lastRequest?.target == "/api%2Fx")
@@ -269,7 +269,7 @@ import Testing
     #expect(try Self.get(martlet, "site.example", "/a..b").status == 200)
   }
 
-  @Test func `encoded slashes can be decoded for the choice of a route`() throws {
+  @Test func `encoded slashes can be decoded before a route is selected`() throws {
     let (martlet, _, api) = try Self.start {
       $0.replacingOccurrences(
         of: #""log""#, with: #""paths": { "encoded-slashes": "decode" }, "log""#)
@@ -282,7 +282,7 @@ import Testing
     let (martlet, web, _) = try Self.start()
     #expect(try Self.get(martlet, "site.example", "/a/%2e%2e/x/../b/./c?d=../e").status == 200)
     #expect(web.lastRequest?.target == "/b/c?d=../e")
-    // Above the root there is nothing that anybody could mean.
+    // A path above the root has no meaning.
     #expect(try Self.get(martlet, "site.example", "/a/%2e%2e/../b").status == 400)
   }
 

@@ -1,11 +1,11 @@
-// Responses that HTTP/1.1 doesn't allow, or that are larger than Martlet takes: what the client
-// gets, what the log and the metrics say, and who is blamed.
+// Responses that HTTP/1.1 doesn't allow, or that exceed Martlet's limits: what the client gets,
+// what the log and the metrics contain, and which side is blamed.
 
 import Foundation
 import Testing
 
 @Suite(.serialized) struct BackendFaultTests {
-  /// Answers with these bytes, whatever the request.
+  /// Responds with these bytes to every request.
   private func answering(_ bytes: String, closes: Bool = false) throws -> StubBackend {
     try StubBackend { request, wire in
       try wire.takeBody(of: &request, isResponse: false)
@@ -31,12 +31,12 @@ import Testing
   ]
 
   @Test(arguments: faults)
-  func `strict refuses and says why`(_ fault: (String, String, Bool)) throws {
+  func `strict refuses, with the reason`(_ fault: (String, String, Bool)) throws {
     let stub = try answering(fault.0, closes: fault.2)
     let martlet = try MartletProcess(backends: [stub])
     let wire = try martlet.wire()
     try wire.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-    // A fault within the body shows only when the head has gone on already.
+    // An error within the body is found after the head was forwarded.
     let head = try wire.takeHead()
     #expect(head.status == (fault.1 == "blank-after-chunk-size" ? 200 : 502))
     let line = try #require(try martlet.accessLines(atLeast: 1).first)
@@ -45,7 +45,7 @@ import Testing
   }
 
   @Test(arguments: faults)
-  func `tolerant repairs, counts, names, and doesn't use the connection again`(
+  func `tolerant repairs, counts and logs, and doesn't reuse the connection`(
     _ fault: (String, String, Bool)
   ) throws {
     let stub = try answering(fault.0, closes: fault.2)
@@ -76,7 +76,7 @@ import Testing
     ),
     ("HTTP/1.1 200 OK\r\nContent-Length 2\r\n\r\nok", "missing-colon"),
   ])
-  func `what could move a boundary gets 502 from a tolerant pool too`(
+  func `an error that could move a message boundary gets 502 from a tolerant pool too`(
     _ bytes: String, _ reason: String
   ) throws {
     let stub = try answering(bytes)
@@ -86,7 +86,7 @@ import Testing
     #expect(line["reason"] as? String == reason)
   }
 
-  @Test func `a check puts up with what the pool does`() throws {
+  @Test func `a health check tolerates what the pool tolerates`() throws {
     let stub = try answering("HTTP/1.0 200 OK\nContent-Length: 2\n\nok", closes: true)
     let martlet = try MartletProcess(
       backends: [stub],
@@ -108,14 +108,14 @@ import Testing
   }
 
   @Test(arguments: [(500, 10), (1, 60_000)])
-  func `heads larger than those of requests may be pass`(_ fields: Int, _ size: Int) throws {
+  func `response heads may be larger than request heads`(_ fields: Int, _ size: Int) throws {
     let stub = try answering(Self.head(fields: fields, size: size))
     let martlet = try MartletProcess(backends: [stub])
     let answer = try martlet.get()
     #expect(answer.status == 200 && answer[all: "Set-Cookie"].count == fields)
   }
 
-  /// A page that puts what a client asked for into a field, as it is.
+  /// A page that copies the client's input into a field.
   static let reflections = [
     ("x", 70_000, "head-too-large"), ("x\r\nA: ", 1001, "too-many-fields"),
     ("\u{1}", 1, "control-character"), ("a\nb", 1, "bare-line-feed"),
@@ -124,7 +124,7 @@ import Testing
   ]
 
   @Test(arguments: reflections)
-  func `what a client can make a page answer isn't blamed on the backend, and is named`(
+  func `an error that a client can cause isn't blamed on the backend, and is logged by name`(
     _ piece: String, _ count: Int, _ reason: String
   ) throws {
     let value = String(repeating: piece, count: count)
@@ -136,7 +136,7 @@ import Testing
       #expect(try martlet.get().status == 502)
       let line = try #require(try martlet.accessLines(atLeast: number).last)
       let attempts = try #require(line["attempts"] as? [[String: Any]])
-      // The other one is dead, and is ejected for it.
+      // The other one is dead, and is ejected.
       if attempts.contains(where: { $0["backend"] as? String == stub.address }) {
         #expect(line["reason"] as? String == reason)
       }
@@ -145,7 +145,7 @@ import Testing
   }
 
   @Test(arguments: ["\u{16}\u{3}\u{1}garbage", "SSH-2.0-x\r\n\r\n", "HTTP/3.0 200 OK\r\n\r\n"])
-  func `a backend that speaks something else is ejected`(_ bytes: String) throws {
+  func `a backend that doesn't speak HTTP is ejected`(_ bytes: String) throws {
     let stub = try answering(bytes, closes: true)
     let other = try StubBackend("ok")
     let martlet = try MartletProcess(
@@ -166,7 +166,7 @@ import Testing
     let wire = try martlet.wire()
     #expect(try wire.get().status == 200)
     try martlet.reload(configuration(20))
-    // The backend's connection has been kept since.
+    // The connection to the backend was kept in between.
     #expect(try wire.get().status == 502)
     let line = try #require(try martlet.accessLines(atLeast: 2).last)
     #expect(line["reason"] as? String == "too-many-fields")

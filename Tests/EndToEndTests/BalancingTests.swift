@@ -1,11 +1,11 @@
-// Who gets the next request: the strategies over the whole process, whatever worker serves.
+// The strategies over the whole process, whichever worker serves the request.
 
 import Foundation
 import Synchronization
 import Testing
 
 @Suite(.serialized) struct BalancingTests {
-  /// Answers at `/hold` only when told to, and at once elsewhere.
+  /// Responds to `/hold` only when the test releases it, and to other targets at once.
   private final class Holding: Sendable {
     let stub: StubBackend
     private let gate: Gate
@@ -37,14 +37,14 @@ import Testing
     let martlet = try MartletProcess(
       backends: [Detailed(backend: stubs[0], keys: #""weight": 5"#), stubs[1], stubs[2]],
       pool: #""strategy": "weighted-round-robin""#, flags: ["--workers", "\(workers)"])
-    // Each on a connection of its own, which the kernel gives to one worker or another.
+    // Each on a separate connection, which the kernel assigns to any worker.
     let answers = try (0..<70).map { _ in try martlet.get().text }
     for start in 0...(answers.count - 7) {
       let window = answers[start..<(start + 7)]
       #expect(window.count { $0 == "a" } == 5)
       #expect(window.count { $0 == "b" } == 1)
       #expect(window.count { $0 == "c" } == 1)
-      // Smooth: the heavy one never comes as a block of five.
+      // Smooth: the heavy one never gets a block of five.
       #expect(!window.joined().contains("aaaaa") || start % 7 != 0)
     }
   }
@@ -86,14 +86,14 @@ import Testing
     for wire in held { #expect(try wire.takeResponse().status == 200) }
   }
 
-  @Test func `random uses all`() throws {
+  @Test func `random uses all backends`() throws {
     let stubs = try ["a", "b", "c"].map { try StubBackend($0) }
     let martlet = try MartletProcess(backends: stubs, pool: #""strategy": "random""#)
     let wire = try martlet.wire()
     let answers = try (0..<300).map { _ in try wire.get().text }
-    // Twelve standard deviations either way.
+    // Twelve standard deviations in both directions.
     for name in ["a", "b", "c"] { #expect((20...200).contains(answers.count { $0 == name })) }
-    // Not in turn.
+    // Not in a fixed order.
     #expect(zip(answers, answers.dropFirst(3)).contains { $0 != $1 })
   }
 
@@ -120,7 +120,7 @@ import Testing
     for (old, new) in zip(before, during) {
       if old == "b\n" { #expect(new != "b\n") } else { #expect(new == old) }
     }
-    // Those who had to move are spread over both others.
+    // The clients that had to move are spread over both others.
     #expect(Set(zip(before, during).filter { $0.0 == "b\n" }.map(\.1)) == ["a\n", "c\n"])
     try nginxes[1].start()
     try eventually("everybody is back") { try backends() == before }
@@ -143,11 +143,11 @@ import Testing
     small.letGo()
     large.letGo()
     for wire in held { #expect(try wire.takeResponse().status == 200) }
-    // The places are free again.
+    // The slots are free again.
     #expect(Set(try (0..<4).map { _ in try martlet.get().text }) == ["small", "large"])
   }
 
-  @Test func `503 when every backend has as many requests as it may`() throws {
+  @Test func `503 when every backend is at its limit`() throws {
     let only = try Holding("only")
     let martlet = try MartletProcess(
       backends: [Detailed(backend: only.stub, keys: #""max-connections": 1"#)])
@@ -162,7 +162,7 @@ import Testing
     #expect(try martlet.get().text == "only")
   }
 
-  @Test func `a backup serves only while nobody else does`() throws {
+  @Test func `a backup serves only while no other backend is available`() throws {
     let main = try Nginx("main")
     let backup = try StubBackend("backup")
     let martlet = try MartletProcess(

@@ -1,10 +1,10 @@
-// Nothing is felt of what an operator changes: the whole of Chaos/changes.py, on the real binary.
+// Clients don't notice an operator's changes: the whole of Chaos/changes.py, on the real binary.
 
 import Foundation
 import Testing
 
 @Suite struct ChangesTests {
-  @Test func `reloads, renewals and drains under load are felt by nobody`() throws {
+  @Test func `reloads, renewals and drains under load cause no errors`() throws {
     let result = try run(
       ["python3", Installation.root + "/Chaos/changes.py", "--binary", Installation.binary],
       atMost: 240)

@@ -1,4 +1,4 @@
-// `martlet check` beside a process that runs: what a reload would change there.
+// `martlet check` with a running process: what a reload would change there.
 
 import Foundation
 import Testing
@@ -14,7 +14,7 @@ import Testing
 
   private let unchanged = "a reload would change nothing in the Martlet that runs\n"
 
-  @Test func `it says what a reload would change, flags included`() throws {
+  @Test func `it prints what a reload would change, including flags`() throws {
     let stub = try StubBackend()
     let martlet = try MartletProcess(
       backends: [stub], rest: #""watch": false"#, flags: ["--workers", "1"])
@@ -38,7 +38,7 @@ import Testing
 
     try martlet.reload(fresh)
     #expect(try check(martlet, "new.json").output.hasSuffix(unchanged))
-    // What was changed by hand is undone by a reload.
+    // A reload undoes changes that were made by hand.
     let added = try run(
       [
         "curl", "-s", "--unix-socket", martlet.folder.path("admin.sock"), "-d",
@@ -49,7 +49,7 @@ import Testing
     #expect(back.contains("- pools[default].backends[127.0.0.1:8]"), "\(back)")
   }
 
-  @Test func `a large file is no reason to be silent`() throws {
+  @Test func `a large file is compared too`() throws {
     let martlet = try MartletProcess(backends: ["127.0.0.1:9"], rest: #""watch": false"#)
     let many = (1...9000).map { "127.1.\($0 / 250).\($0 % 250):9" }
     try martlet.folder.write(MartletProcess.configuration(backends: many), to: "many.json")
@@ -57,7 +57,7 @@ import Testing
     #expect(result.contains("  + pools[default].backends[127.1.36.0:9]: "))
   }
 
-  @Test func `where none runs, or none answers, nothing is said of it`() throws {
+  @Test func `without a running or responding process nothing is printed about changes`() throws {
     let martlet = try MartletProcess(backends: ["127.0.0.1:9"])
     martlet.signal(SIGSTOP)
     let frozen = try check(martlet, "config.json")
@@ -71,7 +71,7 @@ import Testing
     #expect(none.output == frozen.output && none.errors.isEmpty)
   }
 
-  // MARK: Everything at once
+  // MARK: All errors at once
 
   private func check(_ folder: TemporaryFolder, _ flags: String...) throws -> CommandResult {
     try run([Installation.binary, "check"] + flags, in: folder.path)
@@ -131,7 +131,7 @@ import Testing
     #""process": { "user": "no-such-user" }"#,
     #""error-pages": { "503": "gone.html" }"#,
   ])
-  func `what keeps run from starting is refused by check`(_ section: String) throws {
+  func `check refuses what prevents run from starting`(_ section: String) throws {
     let folder = TemporaryFolder()
     try folder.write(
       """
@@ -146,7 +146,7 @@ import Testing
     #expect(try check(folder, "--as-run").status == 1)
   }
 
-  @Test func `a certificate out of date is an error, and with as-run a warning`() throws {
+  @Test func `an expired certificate is an error, and with as-run a warning`() throws {
     let certificates = try Certificates()
     try certificates.makeExpired("expired")
     let folder = TemporaryFolder()
@@ -169,7 +169,7 @@ import Testing
     }
   }
 
-  /// What systemd runs before the start, and Martlet itself, must agree.
+  /// The check that systemd runs before the start must agree with Martlet itself.
   @Test func `the packaged unit checks as run does`() throws {
     let unit = try String(
       contentsOfFile: Installation.root + "/packaging/martlet.service", encoding: .utf8)

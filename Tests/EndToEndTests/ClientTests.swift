@@ -1,4 +1,4 @@
-// The clients that people have: each works with what it sends by itself.
+// Common clients with their default behaviour.
 
 import Foundation
 import Testing
@@ -14,7 +14,7 @@ import Testing
       listener: #""tls": { "certificates": [\#(certificates.entry())] }"#)
   }
 
-  @Test func `wrk gets good answers alone`() throws {
+  @Test func `wrk gets only good answers`() throws {
     let result = try run(
       ["wrk", "-t", "2", "-c", "20", "-d", "1s", "https://127.0.0.1:\(martlet.port)/"])
     #expect(result.status == 0)
@@ -23,7 +23,7 @@ import Testing
     #expect(!result.output.contains("Socket errors"), "\(result.output)")
   }
 
-  @Test func `h2load gets good answers alone by HTTP 1.1`() throws {
+  @Test func `h2load gets only good answers with HTTP 1.1`() throws {
     let result = try run(
       ["h2load", "--h1", "-n", "2000", "-c", "20", "https://127.0.0.1:\(martlet.port)/"])
     #expect(result.status == 0)

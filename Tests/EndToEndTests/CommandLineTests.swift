@@ -1,4 +1,4 @@
-// The command line: what it prints, and how it ends.
+// The command line: its output and exit status.
 
 import Foundation
 import Testing
@@ -46,7 +46,7 @@ import Testing
     #expect(result.errors.contains("error"))
   }
 
-  @Test func `a file that isn't there is named`() throws {
+  @Test func `an error names a file that doesn't exist`() throws {
     for arguments in [["check", "none.json"], ["run", "--config", "none.json"]] {
       let child = try MartletProcess.start(arguments, in: folder)
       #expect(try child.waitForExit() == 1)
@@ -54,7 +54,7 @@ import Testing
     }
   }
 
-  @Test func `diff says what a reload would change, wherever the new file stands`() throws {
+  @Test func `diff prints what a reload would change, wherever the new file is`() throws {
     try folder.write(
       #"{ "pools": [{ "backends": ["a:1", "b:1"] }], "log": { "target": "x.log" } }"#,
       to: "old.json")
@@ -116,13 +116,13 @@ import Testing
     #expect(try martlet("run", "--help").output.contains("--plain-http"))
   }
 
-  @Test func `a wrong command line ends with 64`() throws {
+  @Test func `a wrong command line exits with status 64`() throws {
     let result = try martlet("run", "--nonsense")
     #expect(result.status == 64)
     #expect(result.errors.contains("--nonsense"))
   }
 
-  @Test func `a mistyped command, value or backend gets the form that is expected`() throws {
+  @Test func `a mistyped command, value or backend gets the expected form`() throws {
     for (arguments, wanted) in [
       (["statsu"], "there is no command 'statsu'; did you mean 'status'?"),
       (["log-level", "warn"], "Did you mean 'warning'?"),
@@ -203,7 +203,7 @@ import Testing
     #expect(try demo.waitForExit() == 0)
   }
 
-  @Test func `the backend command answers with its name`() throws {
+  @Test func `the backend command runs a server that responds with its name`() throws {
     let port = try freePort()
     let backend = try MartletProcess.start(
       ["backend", "--name", "one", "--listen", "127.0.0.1:\(port)"], in: folder)

@@ -1,13 +1,13 @@
-// Logins that a backend binds to its connection, as NTLM does: whoever uses the connection next is
-// taken for the one who logged in. So nobody else may.
+// Logins that a backend binds to its connection, as NTLM does: later requests on the connection
+// count as the same user. So no other client may use it.
 
 import Foundation
 import Synchronization
 import Testing
 
 @Suite(.serialized) struct ConnectionLoginTests {
-  /// A backend that knows its users by their connections, and asks others to log in by NTLM, which
-  /// takes two requests on one connection. It answers with the user's name.
+  /// A backend that knows its users by their connections. It asks other clients to log in by NTLM,
+  /// which takes two requests on one connection, and responds with the user's name.
   private final class Site: Sendable {
     private struct Login {
       let wire: Wire
@@ -24,7 +24,7 @@ import Testing
       /// The first of the two messages.
       func begin(_ wire: Wire) { all.withLock { $0.append(Login(wire: wire)) } }
 
-      /// The second one; it counts only where the first one came.
+      /// The second message; it only counts on the connection of the first one.
       func end(_ wire: Wire, _ user: String) {
         all.withLock { logins in
           guard let index = logins.firstIndex(where: { $0.wire === wire }) else { return }
@@ -41,7 +41,7 @@ import Testing
       self.logins = logins
       stub = try StubBackend { request, wire in
         try wire.takeBody(of: &request, isResponse: false)
-        // Dies under the request, as a server does that has just closed an idle connection.
+        // Closes during the request, as a server does that has just closed an idle connection.
         if request.target == "/die" { return false }
         var challenge =
           "WWW-Authenticate: Basic realm=\"x\", negotiate\r\nWWW-Authenticate: NTLM\r\n"
@@ -62,7 +62,7 @@ import Testing
       }
     }
 
-    /// Closes every connection on which somebody has logged in.
+    /// Closes every connection with a login.
     func hangUp() { logins.all.withLock { for login in $0 { login.wire.end() } } }
 
     private static func message(_ credentials: String?) -> [UInt8]? {
@@ -75,12 +75,12 @@ import Testing
     private static func user(in message: [UInt8]) -> String {
       let count = Int(message[36])
       let start = Int(message[40])
-      // UTF-16 of ASCII.
+      // ASCII in UTF-16.
       let name = message[start..<(start + count)].filter { $0 != 0 }
       return String(decoding: name, as: UTF8.self)
     }
 
-    /// The answer to the first message: Unicode, NTLM, and eight bytes to sign.
+    /// The response to the first message: Unicode, NTLM, and eight bytes to sign.
     private static let challenge = Data(
       Array("NTLMSSP\0".utf8) + [2, 0, 0, 0] + Array(repeating: 0, count: 4) + [48, 0, 0, 0]
         + [1, 2, 0, 0] + Array(1...8) + Array(repeating: 0, count: 16)
@@ -100,13 +100,13 @@ import Testing
     #expect(try wire.get("/", Self.credentials(3, user: user)).text == user)
   }
 
-  /// One worker, so that all clients would share its stock of connections.
+  /// One worker, so that all clients would share its pooled connections.
   private func martlet(_ sites: [Site], rest: String = "") throws -> MartletProcess {
     try MartletProcess(
       backends: sites.map(\.stub), pool: #""health": "off""#, rest: rest, flags: ["--workers", "1"])
   }
 
-  @Test func `nobody else gets the connection by which a client has logged in`() throws {
+  @Test func `no other client gets the connection on which a client has logged in`() throws {
     let sites = [try Site(), try Site()]
     let martlet = try martlet(sites)
     let alice = try martlet.wire()
@@ -125,18 +125,18 @@ import Testing
     #expect(try bob.get().text == "bob")
   }
 
-  @Test func `curl logs in by NTLM and stays logged in, and its connections end with it`() throws {
+  @Test func `curl logs in by NTLM and stays logged in; both connections end together`() throws {
     let site = try Site()
     let martlet = try martlet([site])
     let address = "http://127.0.0.1:\(martlet.port)/"
     let result = try run(["curl", "-s", "--ntlm", "-u", "carol:secret", address, address, address])
     #expect(result.output == "carolcarolcarol", "\(result.errors)")
     #expect(try martlet.get().text == "nobody")
-    // All that is left is the stranger's, if it was kept at all.
+    // If a connection is left at all, it is the other client's.
     eventually("the connection has ended") { !hasEstablishedConnection(toPort: site.stub.port) }
   }
 
-  @Test func `when the backend hangs up, the client's connection ends too`() throws {
+  @Test func `when the backend closes the connection, the client's ends too`() throws {
     let site = try Site()
     let martlet = try martlet([site])
     let alice = try martlet.wire()
@@ -155,7 +155,7 @@ import Testing
     #expect(alice.endsQuietly())
   }
 
-  @Test func `a request of somebody who is logged in is never tried again as nobody`() throws {
+  @Test func `a request on a logged-in connection is never retried on another one`() throws {
     let sites = [try Site(), try Site()]
     let martlet = try martlet(sites)
     let alice = try martlet.wire()
@@ -166,7 +166,7 @@ import Testing
     #expect(sites.flatMap { $0.stub.requests }.count { $0.target == "/die" } == 1)
   }
 
-  @Test func `a client who is logged in stays with its backend when that one is drained`() throws {
+  @Test func `a logged-in client stays with its backend when that one is drained`() throws {
     let sites = [try Site(), try Site()]
     let martlet = try martlet(sites)
     let alice = try martlet.wire()
@@ -180,7 +180,7 @@ import Testing
     #expect(try alice.get().text == "alice")
   }
 
-  @Test func `a client whose backend is taken away hears it, and begins anew`() throws {
+  @Test func `a logged-in client whose backend is removed gets 503 and a close`() throws {
     let sites = [try Site(), try Site()]
     let martlet = try MartletProcess(
       MartletProcess.configuration(backends: [sites[0].stub]), ["--workers", "1"], keeping: sites)
@@ -196,7 +196,7 @@ import Testing
     #expect(alice.endsQuietly())
   }
 
-  @Test func `a client's connection has eight logins at most`() throws {
+  @Test func `a client's connection has at most eight logins`() throws {
     let sites = try (0..<9).map { _ in try Site() }
     let pools = sites.indices.map {
       #"{ "name": "p\#($0)", "backends": [\#(sites[$0].stub.json)], "health": "off" }"#

@@ -1,11 +1,11 @@
-// The page for people, in a real browser: it loads without an error, its numbers move, and its
-// buttons do what they say.
+// The dashboard in a real browser: it loads without an error, its numbers change, and its buttons
+// work.
 
 import Foundation
 import Testing
 
 @Suite(.serialized) struct DashboardTests {
-  /// Lets a browser carry out `commands` (Browser/browser.py), and returns what each gave.
+  /// Runs `commands` in a browser (Browser/browser.py), and returns their results.
   private func browse(_ commands: [[Any]]) throws -> [Any] {
     let lines = try commands.map { command in
       String(decoding: try JSONSerialization.data(withJSONObject: command), as: UTF8.self)
@@ -29,7 +29,7 @@ import Testing
   private static let requestsMove =
     #"Number(document.getElementById("requests")?.textContent.replaceAll(",", "")) > 0"#
 
-  @Test func `it loads without an error, and its numbers move under load`() throws {
+  @Test func `it loads without an error, and its numbers change under load`() throws {
     let stub = try StubBackend()
     let martlet = try MartletProcess(
       backends: [stub], rest: #""admin": { "listen": "127.0.0.1:0" }"#)
@@ -45,12 +45,12 @@ import Testing
     #expect(load.stop().errors.isEmpty)
     #expect(results[1] as? Bool == true && results[2] as? Bool == true)
     #expect((results[3] as? String)?.contains(stub.address) == true)
-    // Nobody can change anything here, and the one button that is enabled belongs to the login.
+    // Nothing can be changed here; the only enabled button is the login's.
     #expect(results[4] as? Int == 1)
     #expect((results[5] as? [Any])?.isEmpty == true, "\(results[5])")
   }
 
-  @Test func `behind a token it drains a backend at the press of a button`() throws {
+  @Test func `with a token, its button drains a backend`() throws {
     let (one, two) = (try StubBackend("one"), try StubBackend("two"))
     let martlet = try MartletProcess(
       backends: [one, two],

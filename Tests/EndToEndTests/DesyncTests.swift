@@ -1,10 +1,10 @@
-// The desync modes as a client, a backend and the access log see them, through the real binary.
+// The desync modes of the real binary: what a client, a backend and the access log get.
 
 import Foundation
 import Testing
 
 @Suite(.serialized) struct DesyncTests {
-  /// A fault, and what the backend gets in its place.
+  /// An error in a request, and what the backend gets instead of it.
   static let faults = [
     ("X : y\r\n", "space-before-colon"), ("X: a\r\n b\r\n", "obs-fold"),
     ("X(y): z\r\n", "bad-field-name"),
@@ -35,7 +35,7 @@ import Testing
   }
 
   @Test(arguments: faults, ["defensive", "monitor"])
-  func `the other modes repair, answer, and close before a request that follows`(
+  func `the other modes repair, answer, and close before the next request`(
     _ fault: (String, String), _ mode: String
   ) throws {
     let stub = try StubBackend()
@@ -62,7 +62,7 @@ import Testing
     ("Transfer-Encoding: chunked\r\n", "content-length-with-transfer-encoding"),
     ("X: y\n", "bare-line-feed"),
   ])
-  func `what could move a boundary is refused in monitor mode too`(
+  func `an error that could move a message boundary is refused in monitor mode too`(
     _ fault: String, _ reason: String
   ) throws {
     let stub = try StubBackend()
@@ -88,7 +88,7 @@ import Testing
     #expect(wire.endsQuietly())
   }
 
-  @Test func `a request without fault keeps its connection in every mode`() throws {
+  @Test func `a valid request keeps its connection in every mode`() throws {
     let stub = try StubBackend("ok")
     let martlet = try MartletProcess(backends: [stub], listener: #""desync": "monitor""#)
     let wire = try martlet.wire()
@@ -122,7 +122,7 @@ import Testing
     #expect(line["reason"] as? String == "target-not-ascii")
   }
 
-  @Test func `the reason for which a chunked body is refused stands in the log`() throws {
+  @Test func `the log contains the reason why a chunked body is refused`() throws {
     let stub = try StubBackend()
     let martlet = try MartletProcess(backends: [stub])
     let answer = try martlet.answer(

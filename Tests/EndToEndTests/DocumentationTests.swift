@@ -1,5 +1,5 @@
-// What the pages for operators show is true: each command runs and prints what the page says, and
-// each configuration is accepted, ours by Martlet and those of others by them.
+// The pages for operators are correct: each command runs and prints what the page shows. Each
+// configuration is accepted, Martlet's by Martlet, and those of other programs by these.
 
 import Foundation
 import Testing
@@ -13,7 +13,7 @@ import Testing
     return ["README.md", "docs/ADMIN.md"] + pages.map { "\(folder)/\($0)" }
   }()
 
-  /// Blocks that no test can run, by the reason that stands before them.
+  /// Blocks that can't be tested, with the reason in the page.
   static let notRun = [
     "builds everything": 1,
     "installs packages": 3,
@@ -22,11 +22,11 @@ import Testing
   ]
 
   @Test(arguments: paths)
-  func `every command and configuration of a page does what it says`(_ path: String) throws {
+  func `every command and configuration of a page works as described`(_ path: String) throws {
     try Rehearsal(DocumentedPage(path)).carryOut()
   }
 
-  @Test func `what isn't run is known, and why`() throws {
+  @Test func `the blocks that are not run are listed, with the reason`() throws {
     var counts: [String: Int] = [:]
     for path in Self.paths {
       for case .notRun(let reason) in try DocumentedPage(path).steps.map(\.kind) {

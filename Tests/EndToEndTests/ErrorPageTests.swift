@@ -1,4 +1,4 @@
-// What people, programs and command lines are told when Martlet has to answer itself.
+// Martlet's own error responses for browsers, programs and command-line clients.
 
 import Foundation
 import Testing
@@ -11,10 +11,10 @@ import Testing
   private func dead() throws -> String { "127.0.0.1:\(try freePort())" }
 
   @Test(arguments: ["/", "/none"])
-  func `the form is the client's, and the request is found in the log by what it says`(
+  func `the form is the one that the client prefers, and its id leads to the log line`(
     _ path: String
   ) throws {
-    // One is answered within an exchange, the other before there is one.
+    // One is answered within an exchange, the other before there is an exchange.
     let martlet = try MartletProcess(
       backends: [try dead()], pool: #""health": "off""#,
       rest: #""routes": [{ "match": "exact" }]"#)
@@ -36,7 +36,7 @@ import Testing
     for answer in [text, page, object, problem] {
       #expect(answer.status == status)
       #expect(answer["Vary"] == "Accept" && answer["Cache-Control"] == "no-store")
-      // The workers' lines may stand in any order.
+      // The workers' lines may be in any order.
       let line = try #require(
         lines.first { answer.text.contains($0["request_id"] as? String ?? "none") })
       #expect((line["request_id"] as? String)?.count == 32)
@@ -47,7 +47,7 @@ import Testing
   }
 
   @Test(arguments: ["/", "/none"])
-  func `HEAD is told how long the page would be`(_ path: String) throws {
+  func `HEAD gets the length of the page`(_ path: String) throws {
     let martlet = try MartletProcess(
       backends: [try dead()], pool: #""health": "off""#,
       rest: #""routes": [{ "match": "exact" }]"#)
@@ -58,7 +58,7 @@ import Testing
     #expect(get.body.count > 1000)
     #expect(head["Content-Length"] == "\(get.body.count)")
     #expect(head["Content-Type"] == get["Content-Type"])
-    // If a body had come, this would not be an answer.
+    // If there were a body, parsing this response would fail.
     #expect(try wire.exchange("GET \(path) HTTP/1.1\r\n\(fields)").status == get.status)
     let lines = try martlet.accessLines(atLeast: 3)
     #expect(lines.map { $0["sent"] as? Int } == [get.body.count, 0, get.body.count])
@@ -79,7 +79,7 @@ import Testing
     #expect(answer.text == "400 Bad Request\nThe request was not understood.\n")
   }
 
-  // MARK: Pages of the operator's
+  // MARK: Custom pages
 
   private func paged(_ rest: String = "", route: String = "") throws -> MartletProcess {
     let folder = TemporaryFolder()
@@ -107,7 +107,7 @@ import Testing
       """, in: folder, keeping: [stub])
   }
 
-  @Test func `the operator's pages stand in for ours, never for a backend's`() throws {
+  @Test func `the operator's pages replace ours, and never a backend's`() throws {
     let martlet = try paged()
     let page = try martlet.get("/dead", "X-Request-ID: <1>\r\n")
     #expect(page.status == 502 && page.text == "<p>502 sorry &lt;1&gt;</p>")
@@ -130,7 +130,7 @@ import Testing
     #expect(try martlet.get("/dead").text == "502 anew")
   }
 
-  @Test func `check finds pages that are none`() throws {
+  @Test func `check finds invalid pages`() throws {
     let folder = TemporaryFolder()
     try Data([0xFF]).write(to: URL(filePath: folder.path("latin.html")))
     try folder.write(String(repeating: "{status}", count: 33), to: "many.txt")

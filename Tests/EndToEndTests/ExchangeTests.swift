@@ -1,4 +1,4 @@
-// Single exchanges over plain HTTP, byte for byte: what the client gets and what the backend gets.
+// Single exchanges over plain HTTP, to the byte: what the client gets and what the backend gets.
 
 import Foundation
 import Testing
@@ -12,7 +12,7 @@ import Testing
     #expect(answers[0..<3] == answers[3..<6] && answers[3..<6] == answers[6..<9])
   }
 
-  @Test func `an HTTP 1.0 client gets an answer that it understands, and the end`() throws {
+  @Test func `an HTTP 1.0 client gets an answer that it understands, and a close`() throws {
     let stub = try StubBackend { _, wire in
       try wire.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n")
       return true
@@ -46,12 +46,12 @@ import Testing
     let head = try wire.exchange("HEAD / HTTP/1.1\r\nHost: localhost\r\n\r\n")
     #expect(head.status == 200)
     #expect(head["Content-Length"] == "5")
-    // Were a body sent, the next answer would begin with it.
+    // If a body were sent, the next response would begin with it.
     #expect(try wire.get().text == "hello")
   }
 
   @Test(arguments: [204, 304])
-  func `a response that has no body by its status keeps the connection in step`(
+  func `after a response without a body by its status the connection is in sync`(
     _ status: Int
   ) throws {
     let stub = try StubBackend { request, wire in
@@ -69,7 +69,7 @@ import Testing
     #expect(none.status == status)
     #expect(none["ETag"] == "\"x\"")
     #expect(try wire.get().text == "next")
-    // Not by the number of connections, since a health check makes one as well.
+    // The number of connections would not show it, since a health check opens one too.
     let attempts = try martlet.accessLines(atLeast: 2)[1]["attempts"] as? [[String: Any]]
     #expect(attempts?.first?["reused"] as? Bool == true)
   }
@@ -155,7 +155,7 @@ import Testing
     #expect(stub.lastRequest?.text == "body")
   }
 
-  @Test func `a final answer in place of 100 reaches a client that still waits`() throws {
+  @Test func `a final answer instead of a 100 reaches a client that still waits`() throws {
     let stub = try StubBackend { _, wire in
       try wire.send("HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno")
       return false
@@ -188,7 +188,7 @@ import Testing
     #expect(answer.status == 413)
   }
 
-  @Test func `an answer before the end of the upload reaches a client that goes on`() throws {
+  @Test func `an answer before the end of the upload reaches a client that still sends`() throws {
     let stub = try StubBackend { _, wire in
       try wire.send("HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\nno")
       _ = try wire.takeRest()
@@ -198,17 +198,17 @@ import Testing
     let wire = try martlet.wire()
     try wire.send("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4000000\r\n\r\n")
     let piece = [UInt8](repeating: 120, count: 100_000)
-    // Were the connection reset under these, the answer would be lost.
+    // If Martlet reset the connection here, the response would be lost.
     for _ in 0..<5 { try wire.send(piece) }
     let answer = try wire.takeResponse()
     #expect(answer.status == 401)
     #expect(answer["Connection"] == "close")
   }
 
-  /// The answer before it is over for the backend, but its end doesn't fit into the kernel yet, at
-  /// least for some of these sizes.
+  /// The response is complete for the backend, but its end doesn't fit into the kernel's buffers
+  /// yet, at least for some of these sizes.
   @Test(arguments: [150_000, 160_000, 170_000, 180_000, 190_000])
-  func `a request that comes while its client takes the last answer is not forgotten`(
+  func `a request that arrives while its client still reads the last answer is not lost`(
     _ size: Int
   ) throws {
     let body = String(repeating: "x", count: size)
@@ -222,7 +222,7 @@ import Testing
     try wire.send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
     _ = poll(atMost: 1) { !martlet.accessLog.isEmpty }
     try wire.send("GET /next HTTP/1.1\r\nHost: localhost\r\n\r\n")
-    // Whoever has answered this has seen that.
+    // When this is answered, Martlet has handled the event before.
     #expect(try martlet.get("/next").text == "next")
     #expect(try wire.takeResponse().body.count == size)
     #expect(try wire.takeResponse().text == "next")
@@ -279,7 +279,7 @@ import Testing
     #expect(wire.endsQuietly())
   }
 
-  @Test func `connections to backends are used again`() throws {
+  @Test func `connections to backends are reused`() throws {
     let stub = try StubBackend()
     let martlet = try MartletProcess(
       backends: [stub], pool: #""health": "off""#, flags: ["--workers", "1"])
@@ -287,8 +287,8 @@ import Testing
     #expect(stub.connectionCount == 1)
   }
 
-  @Test func `a stale connection to a backend costs the client nothing`() throws {
-    // Closes after each answer without having said so.
+  @Test func `a stale connection to a backend causes no error for the client`() throws {
+    // Closes after each response without announcing it.
     let stub = try StubBackend { _, wire in
       try wire.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
       return false
@@ -296,15 +296,15 @@ import Testing
     let martlet = try MartletProcess(
       backends: [stub], pool: #""health": "off""#, flags: ["--workers", "1"])
     for _ in 0..<20 { #expect(try martlet.get().text == "ok") }
-    // A POST that crosses the end of its connection may have arrived, and must not be sent again.
-    // What is promised is that an end which has come by then costs nothing.
+    // A POST that is sent while the connection closes may have arrived, and must not be sent again.
+    // But a close that has already arrived must not cause an error.
     #expect(poll { !hasEstablishedConnection(toPort: stub.port) })
     #expect(
       try martlet.answer(
         "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n").text == "ok")
   }
 
-  @Test func `a slow sender is answered as well as a fast one`() throws {
+  @Test func `a slow sender gets the same answer as a fast one`() throws {
     let stub = try StubBackend()
     let martlet = try MartletProcess(backends: [stub])
     let wire = try martlet.wire()

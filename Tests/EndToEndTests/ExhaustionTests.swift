@@ -1,10 +1,10 @@
-// Running out of file descriptors: no spin, no death, and whoever is served stays served.
+// No file descriptors left: Martlet neither spins nor ends, and current clients stay connected.
 
 import Foundation
 import Testing
 
 @Suite(.serialized) struct ExhaustionTests {
-  @Test func `without a free descriptor it waits idle, serves whom it has, and recovers`() throws {
+  @Test func `without a free descriptor it doesn't spin, serves on, and recovers`() throws {
     let stub = try StubBackend("hello")
     let martlet = try MartletProcess(
       backends: [stub], pool: #""health": "off", "keep-alive": { "idle": "300s" }"#,
@@ -34,7 +34,7 @@ import Testing
     #expect(try martlet.get().text == "hello")
   }
 
-  @Test func `without a free descriptor the admin interface waits idle too, and recovers`() throws {
+  @Test func `without a free descriptor the admin interface doesn't spin either`() throws {
     let martlet = try MartletProcess(
       backends: [try StubBackend()], rest: #""admin": { "listen": "127.0.0.1:0" }"#,
       flags: ["--workers", "1"])
@@ -68,11 +68,11 @@ import Testing
     for wire in wires { #expect(try wire.takeResponse().text == "firstother") }
     let metrics = try Wire(port: martlet.adminPort()).exchange(
       "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
-    // An eighth of the 60 descriptors that are left for connections.
+    // An eighth of the 60 descriptors for connections.
     #expect(metrics.text.contains("\nmartlet_upstream_connections_idle 7\n"))
   }
 
-  @Test func `few descriptors mean fewer clients, so that backends can still be dialled`() throws {
+  @Test func `with few descriptors fewer clients are accepted, to keep some for backends`() throws {
     let stub = try StubBackend("hello")
     let martlet = try MartletProcess(
       backends: [stub], flags: ["--workers", "2"], wrapper: ["prlimit", "--nofile=100:100"])
@@ -82,7 +82,8 @@ import Testing
       let wire = try martlet.wire()
       if (try? wire.get().text) == "hello" { served.append(wire) }
     }
-    // Of 52 beyond its own needs a share is for idle connections to backends and for steering.
+    // Of the 52 beyond its own needs, some are for idle connections to backends and for the admin
+    // interface.
     #expect(served.count == 20)
     for wire in served { #expect(try wire.get().text == "hello") }
     #expect(!martlet.log.contains("out of descriptors"), "\(martlet.log)")

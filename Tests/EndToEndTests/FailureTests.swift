@@ -1,4 +1,4 @@
-// Backends that die, freeze and come back under load: clients notice nothing.
+// Backends that die, freeze and come back under load, without an error for clients.
 
 import Foundation
 import Synchronization
@@ -10,14 +10,14 @@ import Testing
     return total == 0 ? 0 : Double(answers[name] ?? 0) / Double(total)
   }
 
-  /// Are these answers spread evenly over these backends alone?
+  /// Whether these responses are spread evenly over exactly these backends.
   private func isEven(_ answers: [String: Int], over names: [String]) -> Bool {
     Set(answers.keys) == Set(names)
       && names.allSatisfy { abs(share($0, of: answers) - 1 / Double(names.count)) < 0.02 }
   }
 
   @Test(arguments: [true, false])
-  func `a killed backend costs no answer, and comes back into rotation`(
+  func `a killed backend causes no error, and comes back into rotation`(
     _ keepsAlive: Bool
   ) throws {
     let nginxes = try ["a", "b", "c"].map { try Nginx($0) }
@@ -34,7 +34,7 @@ import Testing
     nginxes[1].kill()
     let killed = seconds()
     eventually("it leaves the rotation") { martlet.log.contains("backend down") }
-    // fall x interval is 0.6 s, give or take a tenth; passive ejection may be faster.
+    // fall x interval is 0.6 s, plus or minus a tenth; passive ejection may be faster.
     #expect(seconds() - killed < 3)
     eventually("the other two share evenly") {
       isEven(load.nextAnswers(600), over: ["a\n", "c\n"])
@@ -50,8 +50,8 @@ import Testing
     #expect(load.stop().errors == [])
   }
 
-  /// Else the client may take the connection for one that was closed while idle, and ask again.
-  @Test func `an answer that is cut off shows what there was of it`() throws {
+  /// Otherwise the client may assume that the connection was closed while idle, and send it again.
+  @Test func `an answer that is cut off is delivered as far as it came`() throws {
     let folder = TemporaryFolder()
     let dying = try StubBackend { _, wire in
       _ = poll { FileManager.default.fileExists(atPath: folder.path("go")) }
@@ -64,7 +64,7 @@ import Testing
     let wire = try martlet.wire()
     try wire.send("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n")
     eventually("it is under way") { dying.lastRequestNow != nil }
-    // So that it meets the answer and its end in the same turn.
+    // So that Martlet reads the response and its end in the same loop iteration.
     martlet.signal(SIGSTOP)
     defer { martlet.signal(SIGCONT) }
     try folder.write("", to: "go")
@@ -75,7 +75,7 @@ import Testing
     #expect(wire.endsQuietly())
   }
 
-  @Test func `an answer that is cut off takes nothing along of the one before it`() throws {
+  @Test func `an answer that is cut off doesn't damage the one before it`() throws {
     let whole = String(repeating: "x", count: 100_000)
     let stub = try StubBackend { request, wire in
       if request.target == "/whole" {
@@ -86,7 +86,7 @@ import Testing
       return false
     }
     let martlet = try MartletProcess(backends: [stub])
-    // It takes next to nothing until all is over, so that most of it is still with Martlet then.
+    // It reads very little until the end, so Martlet still holds most of the response then.
     let wire = try Wire(port: martlet.port, receiveBuffer: 4096)
     try wire.send(
       "GET /whole HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -98,8 +98,8 @@ import Testing
     #expect(wire.endsQuietly())
   }
 
-  /// Of an answer to HTTP/1.0 without a length the end of the connection says that it is whole.
-  @Test func `an answer that the second signal cuts off does not look whole`() throws {
+  /// An HTTP/1.0 response without a length is complete when the connection ends.
+  @Test func `an answer that the second signal cuts off does not look complete`() throws {
     let whole = String(repeating: "x", count: 160_000)
     let stub = try StubBackend { _, wire in
       try wire.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
@@ -109,7 +109,7 @@ import Testing
     let martlet = try MartletProcess(backends: [stub])
     let wire = try Wire(port: martlet.port, receiveBuffer: 4096)
     try wire.send("GET / HTTP/1.0\r\nHost: localhost\r\n\r\n")
-    // The exchange is over, but not all of it fits into the kernel's buffers.
+    // The exchange is complete, but the kernel's buffers can't hold all of it.
     _ = try martlet.accessLines(atLeast: 1)
     martlet.signal(SIGTERM)
     eventually("it drains") { martlet.log.contains("draining") }
@@ -118,7 +118,7 @@ import Testing
     #expect(throws: HarnessError.self) { try wire.takeRest() }
   }
 
-  @Test func `a backend that dies in the middle of an answer costs that answer only`() throws {
+  @Test func `a backend that dies in the middle of an answer breaks only that answer`() throws {
     let whole = try StubBackend("whole")
     let dying = try StubBackend { _, wire in
       try wire.send("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nshort")
@@ -133,7 +133,7 @@ import Testing
         failures += 1
       }
     }
-    // Nothing is retried once the client has seen a byte of the answer.
+    // Nothing is retried after the client has received a byte of the response.
     #expect(failures == 5)
     #expect(dying.requests.count == 5)
   }
@@ -156,11 +156,11 @@ import Testing
 
     nginxes[1].signal(SIGSTOP)
     eventually("it is ejected") { martlet.log.contains("backend down: ejected") }
-    // One trial request now and then may still find it frozen, but none is answered by it.
+    // Occasional trial requests may still go to the frozen backend, but it answers none.
     eventually("the other two share evenly") {
       isEven(load.nextAnswers(600), over: ["a\n", "c\n"])
     }
-    // Its dials pass all the time, and must not bring it back.
+    // Its connect checks always pass, and must not bring it back.
     let down = martlet.log.components(separatedBy: "backend up").count
     #expect(down == 1, "\(martlet.log)")
 
@@ -187,7 +187,7 @@ import Testing
     #expect(statuses.sorted() == [200, 200, 200, 502, 502, 502])
     #expect(dying.requests.count == 3)
     #expect(whole.requests.count == 3)
-    // Idempotent ones are, and nobody notices.
+    // Idempotent requests are retried, and the client gets no error.
     for _ in 0..<6 {
       #expect(
         try martlet.answer(
@@ -229,7 +229,7 @@ import Testing
     #expect(attempts.contains { $0.first?["status"] as? Int == 503 && $0.count == 2 })
   }
 
-  @Test func `a backend that took too long isn't asked again`() throws {
+  @Test func `a backend that was too slow isn't tried again`() throws {
     let silent = try StubBackend { _, wire in
       _ = try wire.takeRest()
       return false
@@ -243,7 +243,7 @@ import Testing
           "health": "off", "ejection": "off", "timeouts": { "response": "200ms", "request": "1h" }
           """#)
       let status = try martlet.get().status
-      // The last attempt is at the one that refuses connections, if there is one.
+      // The last attempt goes to a backend that refuses connections, if there is one.
       #expect(status == (backends.count == 1 ? 504 : 502))
       #expect(silent.requests.count == 1)
     }
@@ -263,12 +263,12 @@ import Testing
     #expect(line["retry"] == nil)
   }
 
-  @Test func `a client that goes away ends the request at the backend, and is no failure of it`()
+  @Test func `a client that leaves ends the request at the backend, without blame`()
     throws
   {
     let cancelled = Mutex(0)
     let slow = try StubBackend { _, wire in
-      // Nothing more is sent, so this returns when Martlet ends the connection.
+      // No more bytes follow, so this returns when Martlet closes the connection.
       _ = try wire.takeRest()
       cancelled.withLock { $0 += 1 }
       return false

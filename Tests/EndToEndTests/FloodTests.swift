@@ -1,10 +1,10 @@
-// More of everything than is healthy: handshakes, connections, requests on one connection.
+// Floods of handshakes, connections, and requests on one connection.
 
 import Foundation
 import Testing
 
 @Suite(.serialized) struct FloodTests {
-  @Test func `silent handshakes beyond the limit give way to clients that mean it`() throws {
+  @Test func `idle handshakes beyond the limit are closed for real clients`() throws {
     let certificates = try Certificates()
     let martlet = try MartletProcess(
       backends: [try StubBackend("hello")],
@@ -12,7 +12,7 @@ import Testing
       rest: #""limits": { "handshakes": 4, "handshake": "300s" }"#, flags: ["--workers", "1"])
     var silent: [Wire] = []
     for round in 0..<3 {
-      // As many as there may be; a client's handshake takes the place of the oldest.
+      // Up to the limit; the handshake of a real client then replaces the oldest.
       while silent.count < 4 + round { silent.append(try martlet.wire()) }
       let result = try run(
         [
@@ -25,7 +25,7 @@ import Testing
     for wire in silent[3...] { #expect(wire.isOpen) }
   }
 
-  @Test func `one address has so many connections, whichever workers they meet`() throws {
+  @Test func `the number of connections per address is limited over all workers`() throws {
     let martlet = try MartletProcess(
       backends: [try StubBackend("hello")], rest: #""limits": { "connections-per-address": 5 }"#,
       flags: ["--workers", "4"])
@@ -37,7 +37,7 @@ import Testing
     }
     for _ in 0..<3 { #expect(try martlet.wire().endsQuietly()) }
     #expect(try wires[4].get().text == "hello")
-    // Another address is another client.
+    // Another address counts as another client.
     let other = try run(
       ["curl", "-sS", "--interface", "127.0.0.2", "http://127.0.0.1:\(martlet.port)/"])
     #expect(other.output == "hello", "\(other.errors)")
@@ -45,7 +45,7 @@ import Testing
     eventually("a place is free again") { (try? martlet.get().text) == "hello" }
   }
 
-  @Test func `a trusted proxy may have as many connections as it likes`() throws {
+  @Test func `a trusted proxy has no limit of connections`() throws {
     let martlet = try MartletProcess(
       backends: [try StubBackend("hello")],
       rest: #""limits": { "connections-per-address": 1 }, "trusted-proxies": ["127.0.0.1"]"#)
@@ -53,7 +53,7 @@ import Testing
     for wire in wires { #expect(try wire.get().text == "hello") }
   }
 
-  @Test func `there are so many connections in all, whichever workers they meet`() throws {
+  @Test func `the total number of connections is limited over all workers`() throws {
     let martlet = try MartletProcess(
       backends: [try StubBackend("hello")], rest: #""limits": { "connections": 6 }"#,
       flags: ["--workers", "4"])
@@ -103,7 +103,7 @@ import Testing
     #expect(try post("A: " + String(repeating: "b", count: 60)) == 400)
   }
 
-  @Test func `a connection has so many requests, and the last is told so`() throws {
+  @Test func `requests per connection are limited; the last answer announces the close`() throws {
     let martlet = try MartletProcess(
       backends: [try StubBackend("hello")],
       rest: #""limits": { "requests-per-connection": 3 }"#)
@@ -118,7 +118,7 @@ import Testing
 }
 
 extension Wire {
-  /// Has neither an end nor a byte come?
+  /// Whether the connection is open and no byte has arrived.
   fileprivate var isOpen: Bool {
     var byte: UInt8 = 0
     return recv(descriptor, &byte, 1, Int32(MSG_PEEK | MSG_DONTWAIT)) < 0 && errno == EAGAIN

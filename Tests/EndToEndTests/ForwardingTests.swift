@@ -1,10 +1,10 @@
-// What a backend is told about the client, what is kept from it, and upgrades.
+// Forwarding fields for backends, fields that are removed, and upgrades.
 
 import Foundation
 import Testing
 
 @Suite(.serialized) struct ForwardingTests {
-  @Test func `a backend learns who asked, for which host, and how`() throws {
+  @Test func `a backend gets the client, the host and the protocol`() throws {
     let stub = try StubBackend()
     let martlet = try MartletProcess(backends: [stub])
     _ = try martlet.answer("GET / HTTP/1.1\r\nHost: Example.com:8080\r\n\r\n")
@@ -17,7 +17,7 @@ import Testing
     #expect(request["Via"] == nil)
   }
 
-  @Test func `what a client says of itself is dropped, also in look-alikes`() throws {
+  @Test func `a client's own forwarding fields are dropped, also with similar names`() throws {
     let stub = try StubBackend()
     let martlet = try MartletProcess(backends: [stub])
     _ = try martlet.get(
@@ -44,7 +44,7 @@ import Testing
     #expect(request["X-Forwarded-Port"] == nil)
   }
 
-  @Test func `a trusted proxy is believed, and the client behind it is logged`() throws {
+  @Test func `a trusted proxy's fields are used, and the client behind it is logged`() throws {
     let stub = try StubBackend()
     let martlet = try MartletProcess(
       backends: [stub], rest: #""trusted-proxies": ["127.0.0.0/8", "10.0.0.0/8"]"#)
@@ -55,11 +55,11 @@ import Testing
     #expect(request["X-Forwarded-For"] == "6.6.6.6, 203.0.113.9, 10.1.2.3, 127.0.0.1")
     #expect(request["X-Forwarded-Proto"] == "https")
     let line = try #require(try martlet.accessLines(atLeast: 1).first)
-    // The last one that no trusted proxy is: what stands before it anybody can have written.
+    // The last address that is no trusted proxy: clients can fake everything before it.
     #expect(line["client"] as? String == "203.0.113.9")
   }
 
-  @Test func `hop-by-hop fields end here in both directions`() throws {
+  @Test func `hop-by-hop fields are removed in both directions`() throws {
     let stub = try StubBackend { _, wire in
       try wire.send(
         """
@@ -113,7 +113,7 @@ import Testing
     #expect(stub.lastRequest?["Via"] == "1.1 martlet")
   }
 
-  @Test func `nginx compresses as it does without a proxy`() throws {
+  @Test func `nginx compresses as it does without Martlet`() throws {
     let nginx = try Nginx(
       String(repeating: "hello ", count: 500), directives: "gzip on; gzip_types *;")
     let martlet = try MartletProcess(backends: [nginx])
@@ -123,7 +123,7 @@ import Testing
 
   // MARK: Trusted proxies
 
-  @Test func `where trusted proxies write Forwarded, X-Forwarded-For counts for nothing`() throws {
+  @Test func `if trusted proxies write Forwarded, X-Forwarded-For is ignored`() throws {
     let stub = try StubBackend()
     let martlet = try MartletProcess(
       backends: [stub],
@@ -144,7 +144,7 @@ import Testing
     ("x-forwarded-for", "X-Forwarded-Proto: https\r\n"),
     ("forwarded", "Forwarded: for=203.0.113.9;proto=https\r\n"),
   ])
-  func `behind a trusted proxy that speaks TLS nobody is sent round in circles`(
+  func `behind a trusted proxy with TLS there is no redirect loop`(
     _ field: String, _ said: String
   ) throws {
     let stub = try StubBackend("served")
@@ -168,7 +168,7 @@ import Testing
     }
   }
 
-  @Test func `a stranger's word on https is not taken`() throws {
+  @Test func `an untrusted client's claim of https is ignored`() throws {
     let martlet = try MartletProcess(
       backends: [try StubBackend()], listener: #""redirect-to-https": 443"#,
       rest: #""trusted-proxies": ["10.0.0.0/8"]"#)
@@ -178,7 +178,7 @@ import Testing
 
   // MARK: Routes
 
-  @Test func `what a route sets or removes is not brought by a look-alike`() throws {
+  @Test func `a client can't bypass a route's field edits with similar names`() throws {
     let stub = try StubBackend()
     let martlet = try MartletProcess(
       backends: [stub],
@@ -194,7 +194,7 @@ import Testing
     #expect(request["X-Auth-User"] == "me" && request["X_Other"] == "1")
   }
 
-  @Test func `a host with dots at its end comes to the route of its name`() throws {
+  @Test func `a host with trailing dots gets the route of its name`() throws {
     let martlet = try MartletProcess(
       backends: [try StubBackend("open")],
       rest: """
@@ -206,10 +206,10 @@ import Testing
     #expect(try martlet.answer("GET / HTTP/1.1\r\nHost: xintern.test..\r\n\r\n").text == "open")
   }
 
-  // MARK: The end of the way
+  // MARK: Max-Forwards
 
   @Test(arguments: ["TRACE", "OPTIONS"])
-  func `Max-Forwards is counted down, and ends the way at nothing left`(_ method: String) throws {
+  func `Max-Forwards is decremented, and 0 is answered here`(_ method: String) throws {
     let stub = try StubBackend()
     let martlet = try MartletProcess(backends: [stub])
     func ask(_ forwards: Int) throws -> Message {
@@ -224,7 +224,7 @@ import Testing
 
   // MARK: Trailers
 
-  @Test func `trailers go by the rules for heads, in both directions`() throws {
+  @Test func `trailers follow the rules for heads, in both directions`() throws {
     let trailers =
       "X-Forwarded-For: 6.6.6.6\r\nX-Auth-User: you\r\nX_Auth_User: you\r\nVia: 1.1 you\r\n"
       + "X-Request-ID: you\r\nServer-Timing: a\r\nSet-Cookie: you\r\nServer: you\r\n\r\n"
@@ -251,7 +251,7 @@ import Testing
 
   // MARK: Dates
 
-  @Test func `an answer without Date is dated, and one with Date keeps it`() throws {
+  @Test func `an answer without Date gets one, and one with Date keeps it`() throws {
     let stub = try StubBackend { request, wire in
       let date = request.target == "/dated" ? "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n" : ""
       try wire.send("HTTP/1.1 200 OK\r\n\(date)Content-Length: 2\r\n\r\nok")
@@ -279,7 +279,7 @@ import Testing
       try wire.send(
         "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: \(protocolName)\r\n"
           + "Sec-WebSocket-Accept: x\r\n\r\nfirst")
-      // An echo from here on.
+      // From here on it echoes.
       while try wire.receive() || !wire.buffer.isEmpty {
         if wire.buffer.isEmpty { break }
         try wire.send(wire.take(wire.buffer.count))
@@ -318,7 +318,7 @@ import Testing
     #expect(line["sent"] as? Int == 3005)
   }
 
-  @Test func `a relay on which nobody says anything ends after its idle time`() throws {
+  @Test func `a relay without data ends after its idle timeout`() throws {
     let stub = try Self.upgrading("websocket")
     let martlet = try MartletProcess(
       backends: [stub], pool: #""timeouts": { "relay-idle": "1s" }"#)
@@ -326,16 +326,16 @@ import Testing
     try wire.send(Self.upgrade)
     #expect(try wire.takeHead().status == 101)
     #expect(try wire.take(5) == Array("first".utf8))
-    // It throws when the end doesn't come.
+    // It throws if the connection doesn't end.
     #expect(try !wire.receive())
   }
 
-  @Test func `a relay waits for a slow client, and passes all on before it ends`() throws {
+  @Test func `a relay waits for a slow client, and delivers everything before it ends`() throws {
     let block = (0..<16_000_000).map { UInt8(truncatingIfNeeded: $0 &* 31 &+ $0 >> 8) }
     let stub = try StubBackend { _, wire in
       try wire.send(
         "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
-      // More than all buffers on the way hold, then what the client said, up to its end.
+      // More than all buffers in between hold, then everything that the client sent.
       try wire.send(block)
       let said = try wire.takeRest()
       try wire.send("\(said.count)")
@@ -351,7 +351,7 @@ import Testing
     #expect(String(decoding: try wire.takeRest(), as: UTF8.self) == "3000000")
   }
 
-  @Test func `bytes that a client sends right behind its upgrade aren't lost`() throws {
+  @Test func `bytes that a client sends right after its upgrade request aren't lost`() throws {
     let stub = try Self.upgrading("websocket")
     let martlet = try MartletProcess(backends: [stub])
     let wire = try martlet.wire()
@@ -379,7 +379,7 @@ import Testing
     #expect(check.errorText.contains("h2c"))
   }
 
-  @Test func `an answer to another protocol than was asked for gets 502`() throws {
+  @Test func `a 101 for another protocol than the requested one becomes 502`() throws {
     let stub = try Self.upgrading("something-else")
     let martlet = try MartletProcess(backends: [stub])
     let wire = try martlet.wire()
@@ -387,7 +387,7 @@ import Testing
     #expect(try wire.takeHead().status == 502)
   }
 
-  @Test func `a 101 that nobody asked for gets 502`() throws {
+  @Test func `a 101 without an upgrade request becomes 502`() throws {
     let stub = try StubBackend { _, wire in
       try wire.send(
         "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")

@@ -1,4 +1,4 @@
-// What active checks ask, where they ask it, and what they take for an answer.
+// Active checks: what they send, where, and which responses pass.
 
 import Foundation
 import Testing
@@ -6,7 +6,7 @@ import Testing
 @Suite(.serialized) struct HealthCheckTests {
   private static let pace = #""interval": "100ms", "fast-interval": "100ms", "rise": 1, "fall": 1"#
 
-  /// A pool that serves only after a passed check, with these further keys of `health`.
+  /// A pool that serves only after a passed check, with these additional keys of `health`.
   private func pool(_ keys: String) -> String {
     #""health": { "check": "http", "initially": "down", \#(Self.pace), \#(keys) }"#
   }
@@ -18,7 +18,7 @@ import Testing
   @Test func `a check of a Unix socket names localhost`() throws {
     let folder = TemporaryFolder()
     let stub = try StubBackend(socket: folder.path("app.sock")) { request, wire in
-      // As servers refuse a Host that names no host (RFC 9112 3.2).
+      // As servers refuse a Host without a valid host (RFC 9112 3.2).
       let isValid = request.target != "/health" || request["Host"] == "localhost"
       let status = isValid ? "200 OK" : "400 Bad Request"
       try wire.send("HTTP/1.1 \(status)\r\nContent-Length: 0\r\n\r\n")
@@ -35,7 +35,7 @@ import Testing
       "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
     ],
   ])
-  func `interim answers before the answer don't fail a check, be they in one segment with it`(
+  func `interim answers don't fail a check, even in one segment with the final one`(
     _ segments: [String]
   ) throws {
     let stub = try StubBackend { _, wire in
@@ -46,12 +46,12 @@ import Testing
     eventually("it is up") { serves(martlet) }
   }
 
-  @Test func `a flood of interim answers fails the check, and keeps nobody from being served`()
+  @Test func `a flood of interim answers fails the check, and doesn't disturb other clients`()
     throws
   {
     let interim = String(repeating: "HTTP/1.1 102 Processing\r\n\r\n", count: 1000)
     let stub = try StubBackend { request, wire in
-      // Until Martlet has had enough.
+      // Until Martlet closes the connection.
       while (try? wire.send(interim)) != nil {}
       return false
     }
@@ -64,7 +64,7 @@ import Testing
     #expect(try martlet.get("/ping").status == 200)
   }
 
-  @Test func `backends are checked at the port that is given for it`() throws {
+  @Test func `backends are checked at the configured port`() throws {
     let app = try StubBackend("app")
     let management = try StubBackend("healthy")
     let martlet = try MartletProcess(

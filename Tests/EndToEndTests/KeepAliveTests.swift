@@ -1,4 +1,4 @@
-// Probes of the kernel's on quiet connections: which connections have them, by the kernel's table.
+// TCP keep-alive on idle connections: which ones have it, according to the kernel's table.
 
 import Foundation
 import Testing
@@ -7,7 +7,7 @@ import Testing
   private static let upgrade =
     "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
 
-  /// Agrees to every upgrade and is quiet from then on.
+  /// Accepts every upgrade and then sends nothing.
   private func quietBackend() throws -> StubBackend {
     try StubBackend { _, wire in
       try wire.send(
@@ -17,13 +17,13 @@ import Testing
     }
   }
 
-  /// The timer of the established connection from a port to another, as its side that has `local`
-  /// keeps it: 0 for none, 1 while something isn't acknowledged, 2 for the next probe.
+  /// The timer of the established connection between two ports, on the side with port `local`: 0
+  /// for none, 1 while data is unacknowledged, 2 for the next probe.
   private func timer(from local: Int?, to remote: Int?) -> Substring? {
     func matches(_ column: Substring, _ port: Int?) -> Bool {
       port.map { column.hasSuffix(":" + String(format: "%04X", $0)) } ?? true
     }
-    // Columns: number, local address, remote address, state, queues, timer and when it is due.
+    // Columns: number, local address, remote address, state, queues, timer and its time.
     for line in connectionTable().split(separator: "\n").dropFirst() {
       let columns = line.split(separator: " ")
       if columns.count > 5, columns[3] == "01", matches(columns[1], local),
@@ -35,7 +35,7 @@ import Testing
     return nil
   }
 
-  /// Whether a WebSocket's connections are probed: the client's, and the backend's.
+  /// Whether keep-alive is on for a WebSocket's connections: the client's, and the backend's.
   private func probed(_ martlet: MartletProcess, _ stub: StubBackend) throws -> [Bool] {
     let wire = try martlet.wire()
     try wire.send(Self.upgrade)
@@ -54,7 +54,7 @@ import Testing
 
   @Test func `connections on both sides are probed, unless a reload turns that off`() throws {
     let stub = try quietBackend()
-    // A port that stays the same, and with it the listening sockets.
+    // A fixed port, so that the listening sockets stay the same.
     let port = try freePort()
     func configuration(_ listener: String, _ pool: String) -> String {
       """

@@ -1,4 +1,4 @@
-// The logs of a running process, changed: by a reload, and the level of its messages by hand.
+// Log changes in a running process: by a reload, and the level of the process log by a command.
 
 import Foundation
 import Testing
@@ -17,7 +17,8 @@ import Testing
       in: martlet.folder.path)
   }
 
-  /// Asks until the log at `name` has a line with that path: workers hear of a reload one by one.
+  /// Sends requests until the log at `name` has a line with that path: workers apply a reload one
+  /// by one.
   private func logs(_ martlet: MartletProcess, _ name: String, _ path: String) throws -> String {
     try eventually("\(path) is logged in \(name)") {
       _ = try martlet.get(path)
@@ -93,7 +94,7 @@ import Testing
       return (try? FileManager.default.contentsOfDirectory(atPath: folder))?.count ?? 0
     }
     _ = try martlet.get("/")
-    // Both once, so that whatever is made at the first need is there.
+    // Use both once, so that everything that is created on first use exists.
     try martlet.reload(file("two", other))
     try martlet.reload(file("one", port))
     eventually("the other listener is closed") { (try? Wire(port: other)) == nil }
@@ -107,7 +108,7 @@ import Testing
   }
 
   /// As under systemd, where /dev/stdout is a socket and can't be opened.
-  @Test func `the log goes to the standard output where that is a socket, whatever it is called`()
+  @Test func `the log goes to the standard output if that is a socket, with any of its names`()
     throws
   {
     let stub = try StubBackend()
@@ -158,7 +159,7 @@ import Testing
         .contains("log       messages from info (configured: warning)\n"))
     #expect(martlet.log.contains("the log level is info"))
 
-    // A reload puts the file's into force, and so does being asked for it.
+    // A reload sets the level of the file, and so does the command that restores it.
     #expect(try reload() == 0)
     #expect(try command(martlet, "log-level").output == "warning\n")
     #expect(!martlet.log.contains("in force"))

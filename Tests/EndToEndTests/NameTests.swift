@@ -1,4 +1,4 @@
-// Backends that are given by name, while name servers are silent, wrong, or back again.
+// Backends with names, while name servers don't answer, are wrong, or answer again.
 
 import Foundation
 import Testing
@@ -12,7 +12,7 @@ import Testing
     plain = try StubBackend("plain")
   }
 
-  /// A pool with a plain address, and one with a name for each of `names`.
+  /// A pool with an IP address, and one with a name for each of `names`.
   private func configuration(_ names: String..., rest: String = "") -> String {
     let port = plain.port
     let named = names.map { "\"\($0):\(port)\"" }.joined(separator: ", ")
@@ -45,11 +45,11 @@ import Testing
     (try? martlet.get("/named").status) == 200
   }
 
-  @Test func `a silent name server keeps neither the start nor other pools waiting`() throws {
+  @Test func `a name server that doesn't answer delays neither the start nor other pools`() throws {
     let martlet = try start(configuration("one.test", "two.test"))
     #expect(try martlet.get().text == "plain")
     #expect(try martlet.get("/named").status == 503)
-    // Side by side, and not one after the other.
+    // In parallel, not one after the other.
     eventually("both are looked up") {
       resolver.count("one.test") == 1 && resolver.count("two.test") == 1
     }
@@ -58,12 +58,12 @@ import Testing
     #expect(resolver.count("one.test") == 1)
   }
 
-  @Test func `a silent name server keeps no signal from being heeded`() throws {
+  @Test func `a name server that doesn't answer delays no signal`() throws {
     let martlet = try start(configuration("one.test"))
     #expect(try martlet.terminate() == 0)
   }
 
-  @Test func `SIGTERM within the start ends it`() throws {
+  @Test func `SIGTERM during the start ends it`() throws {
     let folder = TemporaryFolder()
     try folder.write(configuration("one.test"), to: "config.json")
     let child = try MartletProcess.start(
@@ -73,7 +73,7 @@ import Testing
     #expect(try child.waitForExit() == 0)
   }
 
-  @Test func `a reload goes by the last addresses while a name server is silent`() throws {
+  @Test func `a reload uses the last addresses while a name server doesn't answer`() throws {
     try resolver.answer("one.test", "127.0.0.1")
     let martlet = try start(configuration("one.test"))
     #expect(isServed(martlet))
@@ -84,14 +84,14 @@ import Testing
     let reload = try command(martlet, "reload")
     #expect(reload.status == 0, "\(reload.errors)")
     #expect(isServed(martlet))
-    // The new name follows.
+    // The change of the new name is also noticed.
     try resolver.answer("two.test", "127.0.0.2")
     try eventually("it is there") {
       try command(martlet, "status").output.contains("127.0.0.2:\(plain.port)")
     }
   }
 
-  @Test func `an upgrade hands the last addresses over`() throws {
+  @Test func `an upgrade passes the last addresses on`() throws {
     let installed = try Installed()
     try resolver.answer("one.test", "127.0.0.1")
     let text = configuration("one.test", rest: #""process": { "pid-file": "pid" }"#)
@@ -129,13 +129,13 @@ import Testing
         #/config\.json:5:\d+: warning: pools\[1\]\.backends\[0\]: one\.test:\d+ can't be/#),
       "\(check.errors)")
 
-    // Told once, and again when it is over.
+    // Logged once, and again when it ends.
     try resolver.answer("one.test", "127.0.0.1")
     eventually("it serves") { isServed(martlet) }
     #expect(martlet.log.components(separatedBy: reason).count == 2)
     #expect(martlet.log.contains("a backend is looked up again: one.test"))
     #expect(try !command(martlet, "status").output.contains("unresolved"))
-    // Its addresses are kept, and that it can't be looked up is told all the same.
+    // Its addresses are kept, and the failed lookup is still logged.
     try resolver.fail("one.test")
     try eventually("status says so") {
       try command(martlet, "status").output.contains("one.test can't be looked up, and its last")

@@ -1,5 +1,5 @@
-// docs/openapi.json against the real interface: each operation is there, answers with a status and
-// a type that are described, and with all members that are promised.
+// docs/openapi.json compared with the real interface: each operation exists, responds with a
+// documented status and type, and includes all documented members.
 
 import Foundation
 import Testing
@@ -15,7 +15,7 @@ import Testing
     document = try #require(try JSONSerialization.jsonObject(with: data) as? Object)
   }
 
-  /// Follows `$ref`, which only ever points into the document.
+  /// Follows `$ref`, which always points into the document.
   private func resolved(_ value: Any?) -> Object? {
     guard let object = value as? Object else { return nil }
     guard let reference = object["$ref"] as? String else { return object }
@@ -57,7 +57,7 @@ import Testing
     }
   }
 
-  @Test func `every operation answers as it is described`() throws {
+  @Test func `every operation responds as described`() throws {
     let (one, two) = (try StubBackend("one"), try StubBackend("two"))
     let martlet = try MartletProcess(
       backends: [one, two],

@@ -1,16 +1,16 @@
-// Memory and connections running short: what is under way is finished, the rest is told to wait.
+// Shortage of memory and connections: current exchanges finish, other clients are told to wait.
 
 import Foundation
 import Synchronization
 import Testing
 
-/// Holds a backend's answer back until a test lets it go.
+/// Holds a backend's response until a test releases it.
 private final class Gate: Sendable {
   let isOpen = Atomic(false)
 }
 
 @Suite(.serialized) struct OverloadTests {
-  @Test func `without memory new requests get 503, and what is in progress goes on`() throws {
+  @Test func `without memory new requests get 503, and current ones continue`() throws {
     let gate = Gate()
     let stub = try StubBackend { request, wire in
       try wire.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello")
@@ -32,7 +32,7 @@ private final class Gate: Sendable {
     // Less than the process has at its start.
     try martlet.reload(configuration("1MiB"))
     eventually("it says so") { martlet.log.contains("overload: shedding-requests") }
-    // The log speaks of it before the workers have heard.
+    // The log reports it before the workers apply it.
     try eventually("it does so") { try martlet.get().status == 503 }
     let answers = try (0..<3).map { _ in try martlet.get() }
     for answer in answers {
@@ -51,7 +51,7 @@ private final class Gate: Sendable {
     try eventually("all is well") { try martlet.get().text == "helloworld" }
   }
 
-  @Test func `many connections make idle ones end, and cost nobody an answer`() throws {
+  @Test func `with many connections idle ones are closed, and no answer is lost`() throws {
     let martlet = try MartletProcess(
       backends: [try StubBackend("hello")], rest: #""limits": { "connections": 20 }"#)
     let wires = try (0..<18).map { _ in

@@ -1,7 +1,7 @@
-// What is handed out: the Debian package, the systemd units, the logrotate rule, the image and the
-// manifests for Kubernetes, each read by the tools that its users have.
+// The released files: Debian package, systemd units, logrotate rule, image and Kubernetes
+// manifests, each checked by its users' tools.
 //
-// The package is made of the binary that the tests run, since a release takes minutes to build.
+// The package contains the binary under test, since a release takes minutes to build.
 
 import Foundation
 import Testing
@@ -43,7 +43,7 @@ import Testing
       environment: ["DPKG_DEB_COMPRESSOR_LEVEL": "0"])
     let names = try FileManager.default.contentsOfDirectory(atPath: folder.path)
     let package = folder.path(try #require(names.first { $0.hasSuffix(".deb") }))
-    // A release has no rpath, which scripts/release makes sure of.
+    // A release has no rpath; scripts/release checks that.
     let complaints = try output([
       "lintian", "--fail-on", "error,warning", "--no-cfg", "--allow-root",
       "--suppress-tags", "custom-library-search-path", package,
@@ -68,7 +68,7 @@ import Testing
     #expect(unit.hasPrefix("[Unit]") && unit.contains("\nExecReload=/usr/bin/martlet reload"))
     #expect(!unit.contains("/usr/local"))
     #expect(!exists("etc/systemd/system/multi-user.target.wants/martlet.service"))
-    // Its log lies in a folder that only the real system has.
+    // Its log is in a directory that only the real system has.
     try FileManager.default.createDirectory(
       atPath: folder.path("log"), withIntermediateDirectories: true)
     let shipped = folder.read("etc/martlet/config.json")
@@ -87,7 +87,7 @@ import Testing
 
   // MARK: systemd and logrotate
 
-  @Test func `systemd finds nothing wrong with the units, and little that they expose`() throws {
+  @Test func `systemd accepts the units, and finds little exposure`() throws {
     for name in ["martlet.service", "martlet.socket"] {
       let unit = try text("packaging/\(name)")
       try folder.write(
@@ -117,7 +117,7 @@ import Testing
       rule = rule.replacingOccurrences(of: part, with: here)
     }
     let path = try folder.write(rule, to: "rule")
-    // In the place of systemd. Written by another process, as `Installed` explains.
+    // Replaces systemd. Another process writes it, as `Installed` explains.
     try run(
       ["sh", "-c", "mkdir bin && cat > bin/systemctl && chmod 755 bin/systemctl"], in: folder.path,
       input: """
@@ -152,7 +152,7 @@ import Testing
 
   // MARK: Image and Kubernetes
 
-  @Test func `the image is built as a release is, and its health check asks the process`() throws {
+  @Test func `the image is built like a release; its health check queries the process`() throws {
     let image = try text("Dockerfile")
     func words(_ text: Substring) -> [Substring] {
       text.split { $0 == " " || $0 == "\n" || $0 == "\\" }
@@ -176,7 +176,7 @@ import Testing
     #expect(try !isHealthy())
   }
 
-  /// What is there by these names and numbers.
+  /// The value at these names and indices.
   private func find(_ value: Any?, _ path: String) -> Any? {
     path.split(separator: " ").reduce(value) { value, step in
       if let index = Int(step), let list = value as? [Any], list.indices.contains(index) {
@@ -223,7 +223,7 @@ import Testing
     }
   }
 
-  @Test func `what the manifests configure answers their probes, and scrapes with the token`()
+  @Test func `the configuration in the manifests answers their probes, and scrapes with the token`()
     throws
   {
     let stub = try StubBackend("hello")
@@ -258,7 +258,7 @@ import Testing
 
   @Test func `Prometheus accepts the configuration for Kubernetes`() throws {
     let text = try text("packaging/prometheus/kubernetes.yml")
-    // Debian's is built without the discovery of Kubernetes.
+    // Debian's promtool is built without Kubernetes discovery.
     let discovery = "kubernetes_sd_configs: [{ role: pod }]"
     #expect(text.contains(discovery))
     let path = try folder.write(

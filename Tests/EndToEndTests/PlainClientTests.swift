@@ -1,13 +1,13 @@
-// Clients and backends that are simpler than HTTP/1.1 wants them: those that write all before they
-// read, that name no host, that end their side behind a request, and servers that read no chunks.
+// Clients and backends that don't support all of HTTP/1.1: they write everything before they read,
+// send no Host, half-close after a request, or (servers) read no chunks.
 
 import Foundation
 import Testing
 
 @Suite(.serialized) struct PlainClientTests {
-  // MARK: All is written before anything is read
+  // MARK: Writing everything before reading
 
-  /// Sends `size` bytes by Python's own client, which reads when it has written all.
+  /// Sends `size` bytes with Python's client, which reads only after it has written everything.
   private func upload(_ size: Int, to martlet: MartletProcess) throws -> String {
     let script = """
       import http.client
@@ -20,7 +20,7 @@ import Testing
     return result.output + result.errors
   }
 
-  @Test func `a client that sends far more than it may reads the 413`() throws {
+  @Test func `a client that sends far more than the limit reads the 413`() throws {
     let stub = try StubBackend()
     let martlet = try MartletProcess(
       backends: [stub], rest: #""limits": { "body-size": "1MiB" }"#)
@@ -37,9 +37,9 @@ import Testing
     #expect(try upload(48 << 20, to: martlet) == "401 True\n")
   }
 
-  // MARK: No host
+  // MARK: No Host
 
-  @Test func `HTTP 1.0 without Host gets the pool's address for it, which nginx takes`() throws {
+  @Test func `HTTP 1.0 without Host is forwarded with the backend's address as Host`() throws {
     let nginx = try Nginx("a")
     let stub = try StubBackend()
     let martlet = try MartletProcess(backends: [nginx])
@@ -48,15 +48,15 @@ import Testing
     #expect(try other.answer("GET / HTTP/1.0\r\n\r\n").status == 200)
     let request = try #require(stub.lastRequest)
     #expect(request["Host"] == stub.address)
-    // It isn't what the client asked for.
+    // The client did not send this host.
     #expect(request["X-Forwarded-Host"] == nil && request["Forwarded"]?.contains("host=") == false)
     #expect(try other.answer("GET / HTTP/1.0\r\nHost: mine\r\n\r\n").status == 200)
     #expect(stub.lastRequest?["Host"] == "mine")
   }
 
-  // MARK: The client's end
+  // MARK: Half-close
 
-  @Test func `a client that ends its side behind a POST gets its answer where that is wanted`()
+  @Test func `a client that half-closes after a POST gets its answer if that is configured`()
     throws
   {
     let stub = try StubBackend("done")
@@ -69,7 +69,7 @@ import Testing
     #expect(answer.status == 200 && answer.text == "done")
     #expect(wire.endsQuietly())
     #expect(stub.lastRequest?.text == "hello")
-    // Pipelined ones too, each in its turn.
+    // The same for pipelined requests, in their order.
     let second = try martlet.wire()
     try second.send(
       "GET /1 HTTP/1.1\r\nHost: a\r\n\r\nGET /2 HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -79,7 +79,7 @@ import Testing
     #expect(second.endsQuietly())
   }
 
-  @Test func `by default such a client is taken for gone`() throws {
+  @Test func `by default a client that half-closes counts as gone`() throws {
     let folder = TemporaryFolder()
     let stub = try StubBackend.halving(until: folder.path + "/go")
     let martlet = try MartletProcess(backends: [stub])
@@ -91,7 +91,7 @@ import Testing
     try folder.write("", to: "go")
   }
 
-  @Test func `half a request and an end is an abort in either mode`() throws {
+  @Test func `half a request and a close is an abort in both modes`() throws {
     let stub = try StubBackend()
     let martlet = try MartletProcess(
       backends: [stub], listener: #""half-close": "answer""#,
@@ -104,7 +104,7 @@ import Testing
     #expect(line["failure"] as? String == "client-aborted")
   }
 
-  @Test func `a client that is gone altogether ends the exchange where ends are answered`() throws {
+  @Test func `a client that has closed fully ends the exchange, even with half-closes on`() throws {
     let stub = try StubBackend { _, wire in
       try wire.send("HTTP/1.1 200 OK\r\nContent-Length: 999999999999\r\n\r\n")
       while true { try wire.send([UInt8](repeating: 0x78, count: 65536)) }
@@ -120,7 +120,7 @@ import Testing
     #expect(line["failure"] as? String == "client-aborted")
   }
 
-  @Test func `an upgraded client that has finished is passed on as such`() throws {
+  @Test func `an upgraded client's half-close is passed on`() throws {
     let stub = try StubBackend { _, wire in
       try wire.send(
         "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
@@ -146,12 +146,12 @@ import Testing
   }
 
   @Test(arguments: [["hello ", "world"], [], [String(repeating: "x", count: 16384)]])
-  func `a small chunked body is collected and has a length`(_ pieces: [String]) throws {
+  func `a small chunked body is collected and forwarded with a length`(_ pieces: [String]) throws {
     let stub = try StubBackend("ok")
     let martlet = try MartletProcess(
       backends: [stub], rest: #""limits": { "collect-wait": "30s" }"#)
     let wire = try martlet.wire()
-    // Again and again on one connection, so that the next head is where it should be.
+    // Several times on one connection, so that a wrong end of the body breaks the next head.
     for _ in 1...3 {
       #expect(try wire.exchange(Self.chunked(pieces)).text == "ok")
       let request = try #require(stub.lastRequest)
@@ -163,7 +163,7 @@ import Testing
     #expect(line["received"] as? Int == pieces.joined().utf8.count)
   }
 
-  @Test func `a body that is longer, has trailers, or comes slowly stays chunked`() throws {
+  @Test func `a body that is longer, has trailers, or arrives slowly stays chunked`() throws {
     let stub = try StubBackend("ok")
     let martlet = try MartletProcess(
       backends: [stub], rest: #""limits": { "collect-wait": "30s" }"#)

@@ -1,6 +1,6 @@
-// As whom it runs, what it may do then, and who may look at its keys.
+// The user that Martlet runs as, its privileges, and access to its keys.
 //
-// Changing to another user needs root, as in a container; started by anybody else, these tests see
+// Only root can change to another user, as in a container. Run by other users, these tests check
 // that it is refused.
 
 import Foundation
@@ -10,7 +10,7 @@ import Testing
   private static let user = "nobody"
   private let isRoot = geteuid() == 0
 
-  /// A field of /proc/PID/status of every thread.
+  /// A field of /proc/PID/status for every thread.
   private func field(_ name: String, of id: pid_t) -> Set<String> {
     let tasks = (try? FileManager.default.contentsOfDirectory(atPath: "/proc/\(id)/task")) ?? []
     return Set(
@@ -21,12 +21,12 @@ import Testing
       })
   }
 
-  /// A folder that the user may write to, with the binary in it.
+  /// A folder that the user can write to, with the binary in it.
   private func installedForUser() throws -> Installed {
     let installed = try Installed()
     installed.remove()
-    // By another process: a child that was just being started here could have the copy open for
-    // writing, and then it can't be run.
+    // Copied by another process: a child that is being started here at the same time could have the
+    // copy open for writing, and then it can't be executed.
     try run(["cp", Installation.binary, installed.binary])
     let entry = try #require(getpwnam(Self.user)).pointee
     chmod(installed.binary, 0o755)
@@ -42,7 +42,7 @@ import Testing
     """
   }
 
-  /// A port below 1024 that is free.
+  /// A free port below 1024.
   private func lowPort() throws -> Int {
     for port in (600..<1024).shuffled() {
       let probe = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
@@ -58,7 +58,7 @@ import Testing
     chown(certificates.folder.path("server.key"), entry.pw_uid, entry.pw_gid)
   }
 
-  @Test func `root becomes the user with every thread, and keeps low ports alone`() throws {
+  @Test func `root becomes the user in every thread, and can still bind low ports`() throws {
     let stub = try StubBackend("hello")
     guard isRoot else { return try refusedToOthers(stub) }
     let installed = try installedForUser()
@@ -68,7 +68,7 @@ import Testing
     let id = String(try #require(getpwnam(Self.user)).pointee.pw_uid)
     func check(_ process: pid_t) {
       #expect(field("Uid", of: process) == ["\(id)\t\(id)\t\(id)\t\(id)"])
-      // CAP_NET_BIND_SERVICE is number 10.
+      // CAP_NET_BIND_SERVICE has number 10.
       for set in ["CapEff", "CapPrm"] {
         #expect(field(set, of: process) == ["0000000000000400"], "\(set)")
       }
@@ -80,7 +80,7 @@ import Testing
     }
     check(martlet.process.id)
     #expect(try martlet.get().text == "hello")
-    // A reload binds a low port, and so does the process that takes over.
+    // A reload can bind a low port, and so can the new process after an upgrade.
     try martlet.reload(configuration(stub, first + #", { "listen": "127.0.0.1:\#(low)" }"#))
     try eventually("the low port serves") { try Wire(port: low).get().text == "hello" }
     try martlet.reload(configuration(stub, first))
@@ -129,7 +129,7 @@ import Testing
     #expect(said.output == "hello", "\(said.errors)")
   }
 
-  @Test func `a user that isn't there is named`() throws {
+  @Test func `an error names a user that doesn't exist`() throws {
     let stub = try StubBackend("hello")
     let folder = TemporaryFolder()
     try folder.write(

@@ -1,4 +1,4 @@
-// A real Prometheus scrapes Martlet, and a query answers right while a backend dies.
+// A real Prometheus scrapes Martlet, and a query has the right result while a backend dies.
 
 import Foundation
 import Testing
@@ -27,7 +27,7 @@ import Testing
       try query("up{job=\"martlet\"}", port).first?.value == 1
     }
     #expect(try failures(port).values.allSatisfy { $0 == 0 })
-    // It asked for OpenMetrics, since the text format knows no units.
+    // It requested OpenMetrics, since the text format has no units.
     try eventually("the unit is known") {
       let found = try ask("metadata?metric=martlet_received_bytes", port)?["data"]
       let family = (found as? [String: [[String: Any]]])?["martlet_received_bytes"]?.first
@@ -49,7 +49,7 @@ import Testing
       "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\(accept)\r\n")
   }
 
-  @Test func `who asks for OpenMetrics gets it as it is specified, with the same series`() throws {
+  @Test func `a client that asks for OpenMetrics gets it, with the same series`() throws {
     let martlet = try MartletProcess(
       backends: [try StubBackend(), "127.0.0.1:1"], pool: #""name": "app", "health": "off""#,
       rest: #""admin": { "listen": "127.0.0.1:0" }"#)
@@ -94,7 +94,7 @@ import Testing
     #expect(faults.contains { $0.contains(fault) }, "\(faults)")
   }
 
-  @Test func `alerts and dashboard ask for metrics that there are`() throws {
+  @Test func `alerts and dashboard use existing metrics`() throws {
     let martlet = try MartletProcess(
       backends: [try StubBackend()], rest: #""admin": { "listen": "127.0.0.1:0" }"#)
     let port = try martlet.adminPort()
@@ -110,7 +110,7 @@ import Testing
       let asked = try String(contentsOfFile: "\(folder)/\(file)", encoding: .utf8)
       let names = Set(asked.matches(of: /(martlet|process)_[a-z0-9_]+/).map { String($0.0) })
       #expect(names.count > 5)
-      // A family of something that this process has none of stands there without a series.
+      // A family without any series in this process is present without a series.
       for name in names {
         let isThere = text.contains("\n\(name)") || text.contains("# TYPE \(name) ")
         #expect(isThere, "\(file): \(name)")
@@ -137,7 +137,7 @@ import Testing
     }
   }
 
-  /// What its interface answers; nil before it listens.
+  /// The response of its HTTP API; nil before it listens.
   private func ask(_ target: String, _ port: Int) throws -> [String: Any]? {
     guard let wire = try? Wire(port: port),
       let answer = try? wire.exchange(

@@ -1,11 +1,11 @@
-// Upgrades of clients that say more than a browser does: a length of zero (the JDK's WebSocket
-// client), a body (docker exec and attach), a protocol with a version (kubectl exec).
+// Upgrade requests with more than a browser sends: a length of zero (the JDK's WebSocket client), a
+// body (docker exec and attach), a protocol with a version (kubectl exec).
 
 import Foundation
 import Testing
 
 @Suite(.serialized) struct ProtocolUpgradeTests {
-  /// Reads the whole request, switches, and answers what it gets from then on in capitals.
+  /// Reads the whole request, switches, and then returns all input in capital letters.
   private static func switching(to name: String) throws -> StubBackend {
     try StubBackend { request, wire in
       try wire.takeBody(of: &request, isResponse: false)
@@ -87,7 +87,7 @@ import Testing
     #expect(!martlet.log.contains("ejected"))
   }
 
-  @Test func `what follows the body of an upgrade that is refused is the next request`() throws {
+  @Test func `bytes after the body of a refused upgrade are the next request`() throws {
     let stub = try StubBackend("ok")
     let martlet = try MartletProcess(backends: [stub])
     let wire = try martlet.wire()

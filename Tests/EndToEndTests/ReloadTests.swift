@@ -1,4 +1,4 @@
-// Changes while it runs: reload, the end, the access log.
+// Changes while it runs: reload, shutdown, access log.
 
 import Foundation
 import Testing
@@ -21,7 +21,7 @@ import Testing
     func isServed(at address: String) -> Bool {
       (try? run(["curl", "-s", "http://\(address):\(port)/"]))?.output == "hello"
     }
-    // The kernel gives the whole of 127.0.0.0/8 to this machine.
+    // The kernel accepts all of 127.0.0.0/8 on this machine.
     #expect(!isServed(at: "127.0.0.2"))
     for _ in 0..<2 {
       try martlet.reload(configuration("*"))
@@ -35,7 +35,7 @@ import Testing
     #expect(load.stop().errors == [])
   }
 
-  @Test func `a port that another process has is refused at a reload, whatever is open here`()
+  @Test func `a reload refuses a port of another process, whatever is open here`()
     throws
   {
     let stub = try StubBackend("hello")
@@ -52,7 +52,7 @@ import Testing
     #expect(try Wire(port: port).get().text == "hello")
   }
 
-  @Test func `a reload under load drops nothing, and new backends are used`() throws {
+  @Test func `a reload under load drops no request, and new backends are used`() throws {
     let old = try StubBackend("old")
     let new = try StubBackend("new")
     let martlet = try MartletProcess(backends: [old])
@@ -90,7 +90,7 @@ import Testing
     #expect(try wire.get().text == "new")
   }
 
-  @Test func `an answer gets the fields that its request's configuration wants`() throws {
+  @Test func `an answer gets the fields of its request's configuration`() throws {
     let folder = TemporaryFolder()
     let stub = try StubBackend { request, wire in
       if request.target == "/slow" {
@@ -107,7 +107,7 @@ import Testing
     try wire.send("GET /slow HTTP/1.1\r\nHost: localhost\r\n\r\n")
     eventually("it has reached the backend") { stub.requests.count == 1 }
     try martlet.reload(configuration(false))
-    // The log speaks of the reload before the workers have heard of it.
+    // The log reports the reload before the workers apply it.
     try eventually("the new one is in force") { try martlet.get()["Via"] == nil }
     try folder.write("", to: "go")
     #expect(try wire.takeResponse()["Via"] != nil)
@@ -123,7 +123,7 @@ import Testing
       "pools": [{ "backends": ["127.0.0.1:1"] }] }
     """#,
   ])
-  func `a broken file is refused, with the reason, and the old one goes on`(
+  func `an invalid file is refused with the reason, and the old one stays in force`(
     _ broken: String
   ) throws {
     let stub = try StubBackend("old")
@@ -149,7 +149,7 @@ import Testing
       """
     }
     let martlet = try MartletProcess(configuration("\"127.0.0.1:\(kept)\""), keeping: [stub])
-    // Only the certificate is wrong, which shows when everything else has been looked at.
+    // Only the certificate is wrong, which is checked last.
     let tls = #""tls": { "certificates": [{ "chain": "none.crt", "key": "none.key" }] }"#
     try martlet.reload(configuration("\"127.0.0.1:\(added)\", \(tls)"))
     #expect(martlet.log.contains("the new configuration is refused"))
@@ -171,7 +171,7 @@ import Testing
     }
     let martlet = try MartletProcess(configuration(["127.0.0.1:0"]), keeping: [stub])
     try martlet.reload(configuration(["127.0.0.1:0", "127.0.0.1:\(added)"]))
-    // The sockets reach the workers by their inboxes.
+    // The sockets reach the workers through their inboxes.
     try eventually("the new one serves") { try Wire(port: added).get().text == "hello" }
     #expect(try martlet.get().text == "hello")
     let kept = try Wire(port: added)
@@ -181,7 +181,7 @@ import Testing
     try martlet.reload(configuration(["127.0.0.1:0"]))
     eventually("the old one is closed") { (try? Wire(port: added)) == nil }
     #expect(try martlet.get().text == "hello")
-    // Nothing says any more how to serve those who are still connected.
+    // No configuration is left for the clients that are still connected.
     let last = try kept.get()
     #expect(last.status == 421)
     #expect(last["Connection"] == "close")
@@ -252,7 +252,7 @@ import Testing
     eventually("it is plain again") { (try? martlet.get()) != nil }
   }
 
-  @Test func `a reload keeps what is known of backends`() throws {
+  @Test func `a reload keeps the state of backends`() throws {
     let stub = try StubBackend("up")
     let dead = "127.0.0.1:\(try freePort())"
     let pool = #""health": { "interval": "100ms", "fast-interval": "100ms", "fall": 1 }"#
@@ -267,7 +267,7 @@ import Testing
     }
   }
 
-  // MARK: The end
+  // MARK: Shutdown
 
   @Test func `after SIGTERM an exchange under way is finished, and the exit status is 0`() throws {
     let folder = TemporaryFolder()
@@ -281,12 +281,13 @@ import Testing
     martlet.signal(SIGTERM)
     eventually("it accepts nothing more") { (try? Wire(port: martlet.port)) == nil }
     #expect(martlet.process.isRunning)
-    // A request on an idle connection that crosses with the end is still answered, as the last.
+    // A request that arrives on an idle connection during the shutdown is still answered, as the
+    // last.
     let last = try idle.get()
     #expect(last.text == "ok")
     #expect(last["Connection"] == "close")
     #expect(idle.endsQuietly())
-    // Else it would wait for this client to end its side as well.
+    // Otherwise it would wait for this client to close its side too.
     idle.end()
     try folder.write("", to: "go")
     #expect(try wire.take(10) == Array("firstother".utf8))
@@ -294,7 +295,7 @@ import Testing
     #expect(try martlet.accessLines().count == 3)
   }
 
-  @Test func `in its lame-duck time Martlet serves on, and says that it ends where it is asked`()
+  @Test func `during lame duck Martlet still serves, and draining-status reports the shutdown`()
     throws
   {
     let martlet = try MartletProcess(
@@ -316,18 +317,18 @@ import Testing
     _ = try martlet.process.waitForExit()
   }
 
-  @Test func `SIGTERM under load costs no answer that was begun`() throws {
+  @Test func `SIGTERM under load breaks no answer that has begun`() throws {
     let stub = try StubBackend("ok")
     let martlet = try MartletProcess(backends: [stub])
     let load = Load(martlet, clients: 4)
     _ = load.nextAnswers(100)
     #expect(try martlet.terminate() == 0)
     let errors = load.stop().errors
-    // Then nobody listens any more: new connections are refused, and nothing else is wrong.
+    // After that there is no listener: connects are refused, and there are no other errors.
     #expect(errors.allSatisfy { $0.contains("can't connect") }, "\(Set(errors))")
   }
 
-  @Test func `a second signal ends at once, and the exit status says what was cut`() throws {
+  @Test func `a second signal ends at once, and the exit status reports cut connections`() throws {
     let folder = TemporaryFolder()
     let stub = try StubBackend.halving(until: folder.path("never"))
     let martlet = try MartletProcess(backends: [stub])
@@ -341,7 +342,7 @@ import Testing
     try folder.write("", to: "never")
   }
 
-  @Test func `draining ends at its limit`() throws {
+  @Test func `draining ends at its timeout`() throws {
     let folder = TemporaryFolder()
     let stub = try StubBackend.halving(until: folder.path("never"))
     let martlet = try MartletProcess(backends: [stub], rest: #""limits": { "drain": "300ms" }"#)
@@ -362,7 +363,7 @@ import Testing
       backends: [dead, stub], pool: #""health": "off", "ejection": "off""#)
     _ = try martlet.get(
       "/first?a=\"b\\c", "User-Agent: \"x\r\nReferer: http://a/\r\n")
-    // Another worker's line could overtake it.
+    // Another worker's line could come first.
     _ = try martlet.accessLines(atLeast: 1)
     _ = try martlet.get("/%0a\u{e9}")
     _ = try martlet.get("/")
@@ -403,7 +404,7 @@ import Testing
     #expect(lines.allSatisfy { $0["status"] as? Int == 200 })
   }
 
-  @Test func `SIGUSR1 opens the access log anew`() throws {
+  @Test func `SIGUSR1 reopens the access log`() throws {
     let stub = try StubBackend("hello")
     let martlet = try MartletProcess(backends: [stub])
     _ = try martlet.get("/before")
@@ -420,7 +421,7 @@ import Testing
     #expect(martlet.folder.read("access.log.1").contains("/before"))
   }
 
-  @Test func `a full disk under the access log keeps nobody from being served`() throws {
+  @Test func `a full disk of the access log doesn't stop the service`() throws {
     let stub = try StubBackend("hello")
     let martlet = try MartletProcess(
       """
@@ -434,14 +435,14 @@ import Testing
     #expect(try martlet.terminate() == 0)
   }
 
-  @Test func `nobody who reads the standard output is no reason to end`() throws {
+  @Test func `a standard output without a reader doesn't stop the service`() throws {
     let stub = try StubBackend("hello")
     let folder = TemporaryFolder()
     try folder.write(
       """
       { "listeners": [{ "listen": "127.0.0.1:0" }], "pools": [{ "backends": [\(stub.json)] }] }
       """, to: "config.json")
-    // `true` ends at once, and leaves a pipe that nobody reads.
+    // `true` ends at once, and leaves a pipe without a reader.
     let shell = try ChildProcess(
       [
         "bash", "-c",

@@ -1,12 +1,12 @@
-// What keeps a site up while its backends are full, ill, or just back: the line for a place, slow
-// start, stickiness, ejection by share, failing open, the retry budget.
+// What keeps a site available while its backends are full, failing, or just back: the queue, slow
+// start, stickiness, ejection by failure rate, failing open, the retry budget.
 
 import Foundation
 import Synchronization
 import Testing
 
 @Suite(.serialized) struct ResilienceTests {
-  /// Answers a request when its target was let go, and notes how many it had at a time.
+  /// Responds to a request when the test releases its target, and counts concurrent requests.
   private final class Gated: Sendable {
     private final class State: Sendable {
       let open = Mutex(Set<String>())
@@ -31,13 +31,13 @@ import Testing
       }
     }
 
-    /// `*` lets everything go.
+    /// `*` releases everything.
     func letGo(_ target: String) { _ = state.open.withLock { $0.insert(target) } }
     var targets: [String] { stub.requests.map(\.target) }
     var most: Int { state.most.load(ordering: .relaxed) }
   }
 
-  /// One worker before one backend with one place.
+  /// One worker and one backend with one slot.
   private func narrow(_ gated: Gated, queue: String) throws -> MartletProcess {
     try MartletProcess(
       backends: [Detailed(backend: gated.stub, keys: #""max-connections": 1"#)],
@@ -46,11 +46,12 @@ import Testing
       flags: ["--workers", "1"])
   }
 
-  /// Sends a request without waiting for its answer; when it returns, the only worker has seen it.
+  /// Sends a request without waiting for its response; when it returns, the only worker has handled
+  /// it.
   private func begin(_ target: String, _ martlet: MartletProcess) throws -> Wire {
     let wire = try martlet.wire()
     try wire.send("GET \(target) HTTP/1.1\r\nHost: localhost\r\n\r\n")
-    // What arrived before is driven before this is answered.
+    // Earlier requests are handled before this one is answered.
     #expect(try martlet.get("/ping").status == 200)
     return wire
   }
@@ -59,7 +60,7 @@ import Testing
     try martlet.accessLines().filter { $0["failure"] as? String == name }
   }
 
-  // MARK: The line
+  // MARK: The queue
 
   @Test func `requests that find every backend full are served in the order of their arrival`()
     throws
@@ -77,12 +78,12 @@ import Testing
     }
     #expect(gated.targets == targets)
     #expect(gated.most == 1)
-    // The first one didn't wait; of the others it is told how long they did.
+    // The first one didn't wait; for the others, the log contains the time.
     let lines = try martlet.accessLines(atLeast: 8).filter { $0["target"] as? String != "/ping" }
     #expect(lines.map { $0["queued_ms"] != nil } == [false, true, true, true])
   }
 
-  @Test func `a full line is answered with 503 and named in the log`() throws {
+  @Test func `a full queue is answered with 503 and named in the log`() throws {
     let gated = try Gated()
     let martlet = try narrow(gated, queue: #"{ "size": 1, "timeout": "1h" }"#)
     let first = try begin("/0", martlet)
@@ -95,7 +96,7 @@ import Testing
     try eventually("it is named") { try lines(martlet, failing: "queue-full").count == 1 }
   }
 
-  @Test func `a wait in vain is answered with 503 and named in the log`() throws {
+  @Test func `a queue timeout is answered with 503 and named in the log`() throws {
     let gated = try Gated()
     let martlet = try narrow(gated, queue: #"{ "timeout": "300ms" }"#)
     let first = try begin("/0", martlet)
@@ -119,7 +120,7 @@ import Testing
     try eventually("it is named") { try lines(martlet, failing: "all-full").count == 1 }
   }
 
-  @Test func `a client that goes away leaves the line`() throws {
+  @Test func `a client that goes away leaves the queue`() throws {
     let gated = try Gated()
     let martlet = try narrow(gated, queue: #"{ "size": 1, "timeout": "1h" }"#)
     let first = try begin("/0", martlet)
@@ -136,14 +137,14 @@ import Testing
     #expect((line["attempts"] as? [Any])?.isEmpty == true)
   }
 
-  @Test func `requests that wait for a backend which goes down don't wait on`() throws {
+  @Test func `requests that wait for a backend are answered when it goes down`() throws {
     let isIll = Switch()
     let checked = try StubBackend { request, wire in
       if request.target == "/health" {
         let status = isIll.isOn ? "500 Ill" : "200 OK"
         try wire.send("HTTP/1.1 \(status)\r\nContent-Length: 0\r\n\r\n")
       } else {
-        // Answers nothing for as long as it is waited for.
+        // Doesn't respond until Martlet closes the connection.
         _ = try wire.takeRest()
       }
       return false
@@ -171,7 +172,7 @@ import Testing
     func turnOn() { state.store(true, ordering: .releasing) }
   }
 
-  @Test func `a place that one worker gives back goes to whoever waits on another`() throws {
+  @Test func `a slot that one worker releases goes to a request that waits on another`() throws {
     let gated = try Gated()
     gated.letGo("*")
     let martlet = try MartletProcess(
@@ -183,7 +184,7 @@ import Testing
     #expect(count.errors == [])
     #expect(gated.most == 2)
     #expect(try martlet.accessLines().contains { $0["queued_ms"] != nil })
-    // With the load gone, both places are free again.
+    // After the load, both slots are free again.
     #expect(try martlet.get("/after").text == "/after")
   }
 
@@ -199,7 +200,7 @@ import Testing
         """#)
     let load = Load(martlet)
     defer { load.stop() }
-    // Not at the start.
+    // Not at process start.
     let first = load.nextAnswers(400)
     #expect(abs(first["a\n", default: 0] - first["b\n", default: 0]) < 40, "\(first)")
     nginxes[1].kill()
@@ -219,7 +220,7 @@ import Testing
     answer["Set-Cookie"].map { String($0.prefix(while: { $0 != ";" })) }
   }
 
-  @Test func `a cookie keeps a client with its backend, until that one dies`() throws {
+  @Test func `a cookie keeps a client on its backend, until that one dies`() throws {
     let nginxes = try ["a", "b", "c"].map { try Nginx($0) }
     let martlet = try MartletProcess(
       backends: nginxes, pool: #""stickiness": "home", "health": "off""#)
@@ -233,7 +234,7 @@ import Testing
       #expect(answer.text == home)
       #expect(answer["Set-Cookie"] == nil)
     }
-    // Others are dealt out as ever, each with a cookie of its own backend's.
+    // Other clients are balanced as usual; each gets the cookie of its backend.
     let others = try (0..<6).map { _ in try martlet.get() }
     #expect(Set(others.map(\.text)) == ["a\n", "b\n", "c\n"])
     #expect(Set(others.compactMap { self.cookie($0) }).count == 3)
@@ -249,7 +250,7 @@ import Testing
     }
   }
 
-  @Test func `of several cookies the one that leads to a living backend counts`() throws {
+  @Test func `of several cookies the one of an available backend is used`() throws {
     let stubs = try (0..<3).map { try StubBackend("\($0)") }
     let martlet = try MartletProcess(
       backends: stubs, pool: #""stickiness": "home", "health": "off""#)
@@ -264,7 +265,7 @@ import Testing
     }
   }
 
-  @Test func `curl with a cookie jar stays, and over TLS the cookie is kept to HTTPS`() throws {
+  @Test func `curl with a cookie jar stays, and over TLS the cookie is Secure`() throws {
     let stubs = try ["a", "b", "c"].map { try StubBackend($0) }
     let certificates = try Certificates()
     let martlet = try MartletProcess(
@@ -304,7 +305,7 @@ import Testing
       pool: #"""
         "health": "off", "ejection": { "window": "1h", "minimum-requests": 10, "base": "5m" }
         """#)
-    // No client notices.
+    // Clients get no error.
     for _ in 0..<60 { #expect(try martlet.get().status == 200) }
     eventually("it is ejected") { martlet.log.contains("backend down: ejected") }
     let before = lame.requests.count
@@ -312,9 +313,9 @@ import Testing
     #expect(lame.requests.count == before)
   }
 
-  // MARK: What is said
+  // MARK: Logs
 
-  @Test func `a pool that fails open says so`() throws {
+  @Test func `a pool that fails open logs it`() throws {
     let stub = try StubBackend { request, wire in
       let status = request.target == "/health" ? "500 Ill" : "200 OK"
       try wire.send("HTTP/1.1 \(status)\r\nContent-Length: 0\r\n\r\n")
@@ -333,7 +334,7 @@ import Testing
     #expect(attempts.last?["fail_open"] as? Bool == true)
   }
 
-  @Test func `a retry that the budget refuses stands in the log`() throws {
+  @Test func `a retry that the budget refuses is logged`() throws {
     let stubs = try (0..<2).map { _ in
       try StubBackend { _, wire in
         try wire.send("HTTP/1.1 503 Ill\r\nContent-Length: 3\r\n\r\nill")

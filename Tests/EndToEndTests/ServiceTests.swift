@@ -1,12 +1,12 @@
-// Running under systemd: what it is told (sd_notify), and the sockets that it opens.
+// Running under systemd: notifications (sd_notify) and socket activation.
 
 import Foundation
 import Testing
 
 @Suite(.serialized) struct ServiceTests {
-  // MARK: Telling
+  // MARK: Notifications
 
-  @Test func `systemd is told when it serves, reloads and stops`() throws {
+  @Test func `systemd is notified when Martlet serves, reloads and stops`() throws {
     let stub = try StubBackend("hello")
     let folder = TemporaryFolder()
     let supervisor = try Supervisor(folder.path("notify"))
@@ -30,7 +30,7 @@ import Testing
     #expect(supervisor.isQuiet)
   }
 
-  @Test func `at an upgrade the old process names the new one, which tells the rest`() throws {
+  @Test func `at an upgrade the old process names the new one, which notifies later`() throws {
     let stub = try StubBackend("hello")
     let installed = try Installed()
     let supervisor = try Supervisor("@martlet-\(UInt64.random(in: 0 ... .max))")
@@ -42,14 +42,14 @@ import Testing
     let successor = installed.servingProcess
     #expect(supervisor.next() == ["MAINPID=\(successor)", "READY=1"])
     #expect(try martlet.process.waitForExit() == 0)
-    // For systemd the service goes on, so the end of the old process is nothing to tell.
+    // For systemd the service continues, so the end of the old process is not reported.
     #expect(supervisor.isQuiet)
     kill(successor, SIGTERM)
     #expect(supervisor.next() == ["STOPPING=1"])
     eventually("it ends") { !isAlive(successor) }
   }
 
-  @Test func `a failed upgrade is nothing to tell`() throws {
+  @Test func `a failed upgrade is not notified`() throws {
     let stub = try StubBackend("hello")
     let installed = try Installed()
     let supervisor = try Supervisor(installed.folder.path("notify"))
@@ -64,7 +64,7 @@ import Testing
     #expect(supervisor.next() == ["STOPPING=1"])
   }
 
-  @Test func `a supervisor that is gone is no reason not to serve`() throws {
+  @Test func `Martlet serves even if its supervisor is gone`() throws {
     let stub = try StubBackend("hello")
     let folder = TemporaryFolder()
     let martlet = try MartletProcess(
@@ -74,7 +74,7 @@ import Testing
     #expect(martlet.log.contains("can't tell the supervisor (NOTIFY_SOCKET)"))
   }
 
-  /// Microseconds on the clock that systemd compares with.
+  /// Microseconds of the clock that systemd compares with.
   private func clock() -> UInt64 {
     var time = timespec()
     clock_gettime(CLOCK_MONOTONIC, &time)
@@ -96,7 +96,7 @@ import Testing
     folder.read("ports").split(separator: "\n").compactMap { Int($0) }
   }
 
-  /// More workers than sockets: they share.
+  /// More workers than sockets: they share sockets.
   @Test func `sockets from systemd are found by address or by the listener's name`() throws {
     let stub = try StubBackend("hello")
     let folder = TemporaryFolder()
@@ -107,7 +107,7 @@ import Testing
         "pools": [{ "backends": [\(stub.json)] }], "workers": 3, "log": { "access": "off" } }
       """, to: "config.json")
     let martlet = try launch("martlet.socket:web:other", "v4,v4,v4", in: folder)
-    // They wait in the queue until it is there, which is what such sockets are for.
+    // Clients wait in the sockets' queue until the service runs: that is their purpose.
     eventually("the sockets are open") { self.ports(in: folder).count == 3 }
     let ports = self.ports(in: folder)
     for port in ports[..<2] {
@@ -122,7 +122,7 @@ import Testing
     #expect(try martlet.waitForExit() == 0)
   }
 
-  @Test func `sockets that are meant for another process are left alone`() throws {
+  @Test func `sockets that are meant for another process are ignored`() throws {
     let stub = try StubBackend("hello")
     let folder = TemporaryFolder()
     try folder.write(
@@ -135,7 +135,7 @@ import Testing
     #expect(martlet.errorText.contains("Address already in use"))
   }
 
-  @Test func `a socket for both protocols is refused with what to do about it`() throws {
+  @Test func `a socket for both IP versions is refused with advice`() throws {
     let folder = TemporaryFolder()
     try folder.write(
       """

@@ -1,10 +1,10 @@
-// Clients that send or take next to nothing, to hold what others need.
+// Clients that send or read very slowly, to occupy resources.
 
 import Foundation
 import Testing
 
 @Suite(.serialized) struct SlowClientTests {
-  /// Sends `bytes` one at a time with pauses, until something comes back or the connection breaks.
+  /// Sends single bytes with pauses, until there is a response or the connection breaks.
   private func drip(_ byte: String, into wire: Wire) -> Bool {
     poll {
       guard (try? wire.send(byte)) != nil else { return true }
@@ -14,7 +14,7 @@ import Testing
     }
   }
 
-  @Test func `408 for a head that comes byte by byte, however steadily`() throws {
+  @Test func `408 for a head that arrives byte by byte`() throws {
     let stub = try StubBackend()
     let martlet = try MartletProcess(backends: [stub], rest: #""limits": { "head": "500ms" }"#)
     let wire = try martlet.wire()
@@ -41,7 +41,7 @@ import Testing
     #expect(try martlet.get().status == 200)
   }
 
-  @Test func `a slow body is nobody's fault when no minimum is set`() throws {
+  @Test func `a slow body is accepted when no minimum is set`() throws {
     let stub = try StubBackend()
     let martlet = try MartletProcess(
       backends: [stub],
@@ -55,7 +55,7 @@ import Testing
     #expect(try wire.takeResponse().status == 200)
   }
 
-  @Test func `a client that takes its answer below the minimum rate is cut off`() throws {
+  @Test func `a client that reads its answer below the minimum rate is cut off`() throws {
     let nginx = try Nginx("a")
     let size = 30_000_000
     try nginx.folder.write(String(repeating: "x", count: size), to: "root/files/large")
@@ -66,7 +66,7 @@ import Testing
         """#)
     let wire = try Wire(port: martlet.port, receiveBuffer: 4096)
     try wire.send("GET /files/large HTTP/1.1\r\nHost: localhost\r\n\r\n")
-    // Reads a little now and then, so that the connection is never idle for long.
+    // Reads a little from time to time, so that the connection is never idle for long.
     var taken = 0
     #expect(
       poll {
@@ -77,11 +77,11 @@ import Testing
         return martlet.accessLog.contains("client-stalled")
       })
     #expect(taken < size)
-    // Others get all of it meanwhile, at their own speed.
+    // Meanwhile, other clients get all of it at their own speed.
     #expect(try martlet.get("/files/large").body.count == size)
   }
 
-  @Test func `a client that takes its answer slowly but steadily is given all of it`() throws {
+  @Test func `a client that reads its answer slowly but steadily gets all of it`() throws {
     let nginx = try Nginx("a")
     let size = 3_000_000
     try nginx.folder.write(String(repeating: "x", count: size), to: "root/files/large")
@@ -92,8 +92,8 @@ import Testing
         """#)
     let wire = try Wire(port: martlet.port, receiveBuffer: 4096)
     try wire.send("GET /files/large HTTP/1.1\r\nHost: localhost\r\n\r\n")
-    // At this rate Martlet's kernel has no room for more within the idle time, so that only what
-    // the client has acknowledged shows that it is still there.
+    // At this rate Martlet's kernel buffer stays full for longer than the idle timeout. Only the
+    // bytes that the client has acknowledged show that it still reads.
     var taken = 0
     var piece = [UInt8](repeating: 0, count: 1000)
     let end = seconds() + 5
@@ -102,12 +102,12 @@ import Testing
       usleep(50_000)
     }
     #expect(taken < 200_000)
-    // The last byte of the body; the head is beyond.
+    // The last byte of the body; the head comes in addition.
     #expect(try wire.take(size - taken).count == size - taken)
     #expect(!martlet.accessLog.contains("client-stalled"))
   }
 
-  @Test func `a quiet WebSocket has no minimum rate`() throws {
+  @Test func `an idle WebSocket has no minimum rate`() throws {
     let stub = try StubBackend { _, wire in
       try wire.send(
         "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")

@@ -1,5 +1,5 @@
-// Attacks on the real binary: whatever the client sends, no backend gets a request that Martlet
-// didn't mean to send, and nobody gets another's answer.
+// Attacks on the real binary: no backend gets a request that Martlet didn't intend to send, and no
+// client gets another's response.
 
 import Foundation
 import Testing
@@ -16,7 +16,7 @@ import Testing
     post("Transfer-Encoding: chunked\r\n", body + smuggled)
   }
 
-  /// Each is refused as a whole, in every mode.
+  /// Each is refused completely, in every mode.
   private static let attacks: [(String, String)] = [
     (
       post("Content-Length: 6\r\nTransfer-Encoding: chunked\r\n", chunks),
@@ -54,7 +54,7 @@ import Testing
   ]
 
   @Test(arguments: ["strict", "defensive", "monitor"])
-  func `an attack is refused by name, and what follows is never read`(_ mode: String) throws {
+  func `an attack is refused by name, and nothing after it is read`(_ mode: String) throws {
     let stub = try StubBackend()
     let martlet = try MartletProcess(backends: [stub], listener: #""desync": "\#(mode)""#)
     for (attack, _) in Self.attacks {
@@ -63,18 +63,18 @@ import Testing
       let answer = try wire.takeResponse()
       #expect([400, 501].contains(answer.status), "\(attack.debugDescription)")
       #expect(answer["Connection"] == "close", "\(attack.debugDescription)")
-      // A second answer would be one to what was smuggled.
+      // A second response would be for the smuggled request.
       #expect(wire.endsQuietly(), "\(attack.debugDescription)")
     }
     let lines = try martlet.accessLines(atLeast: Self.attacks.count)
     // Workers write independently of each other.
     let reasons = lines.compactMap { $0["reason"] as? String }
     #expect(reasons.sorted() == Self.attacks.map(\.1).sorted())
-    // The heads of chunked bodies may have been forwarded; the requests behind them never are.
+    // Heads with chunked bodies may have been forwarded; the requests after them never are.
     #expect(stub.requests.allSatisfy { $0.target == "/" && $0.method == "POST" })
   }
 
-  @Test func `a body where a request could stand is forwarded as a body`() throws {
+  @Test func `a body that looks like a request is forwarded as a body`() throws {
     let stub = try StubBackend("ok")
     let martlet = try MartletProcess(backends: [stub])
     let wire = try martlet.wire()
@@ -90,8 +90,8 @@ import Testing
     #expect(stub.requests[0]["Content-Length"] == "\(count)")
   }
 
-  @Test func `a second answer to one request is given to nobody`() throws {
-    // What a backend does that takes a body for a request of its own (CL.0).
+  @Test func `a second answer to one request is sent to no client`() throws {
+    // A backend that takes a body for a separate request (CL.0).
     let stub = try StubBackend { request, wire in
       try wire.takeBody(of: &request, isResponse: false)
       let answer = "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n"
@@ -109,7 +109,7 @@ import Testing
     }
   }
 
-  @Test func `what a client pipelines behind a close is never read`() throws {
+  @Test func `requests pipelined after a close are never read`() throws {
     let stub = try StubBackend("ok")
     let martlet = try MartletProcess(backends: [stub])
     let wire = try martlet.wire()

@@ -1,12 +1,12 @@
-// The load generator of the benchmark, `steady`: what it sees of a server that stalls, fails or
-// closes. Bounds are such that a slower machine only gets farther away from them.
+// The load generator of the benchmark, `steady`: its results for a server that stalls, fails or
+// closes. On a slower machine the results are only farther from the bounds.
 
 import Foundation
 import Synchronization
 import Testing
 
 @Suite struct SteadyTests {
-  /// What it prints.
+  /// Its output.
   private struct Report: Decodable {
     struct Latency: Decodable {
       let p50, p90, p99, thousandth, max: Double?
@@ -29,13 +29,13 @@ import Testing
     return try JSONDecoder().decode(Report.self, from: Data(result.output.utf8))
   }
 
-  @Test func `a stall shows in every request that was due meanwhile`() throws {
+  @Test func `a stall shows in the latency of every request that was due during it`() throws {
     let stalled = 0.3
     let state = Mutex((count: 0, end: 0.0))
     let server = try StubBackend { request, wire in
       let end = state.withLock { state in
         state.count += 1
-        // In the middle: 250 belong to the warm-up.
+        // In the middle: the warm-up has 250 requests.
         if state.count == 750 { state.end = seconds() + stalled }
         return state.end
       }
@@ -48,8 +48,8 @@ import Testing
     #expect(report.requests == 1000)
     #expect(report.errors == 0)
     #expect(report.rate == 500)
-    // 150 fall due during the stall, one every 2 ms, of which only 4 find a connection. Whoever
-    // waits for answers before asking again sees those 4.
+    // 150 become due during the stall, one every 2 ms, and only 4 of them find a free connection. A
+    // generator that waits for responses would only see those 4.
     #expect(report.late >= 100)
     let latency = report.microseconds
     #expect(try #require(latency.max) >= 300_000)
@@ -57,11 +57,11 @@ import Testing
     #expect(try #require(latency.p99) >= 200_000)
     #expect(try #require(latency.p90) >= 50_000)
     #expect(try #require(latency.p50) < (try #require(latency.max)))
-    // The answers that were held up came later, and none was lost.
+    // The delayed responses came later, and none was lost.
     #expect(report.achieved > 100 && report.achieved <= 500)
   }
 
-  @Test func `an answer in chunks, in pieces and behind an interim one is whole`() throws {
+  @Test func `an answer in chunks, in pieces and after an interim one counts as complete`() throws {
     let server = try StubBackend { request, wire in
       try wire.send("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-")
       try wire.send("Encoding: chunked\r\n\r\n5\r\nfirst\r\n")
@@ -76,13 +76,13 @@ import Testing
   }
 
   @Test(arguments: [
-    // Nothing at all, half an answer, no HTTP, another status, and an announced end.
+    // No response, half a response, no HTTP, another status, and an announced close.
     ("", false), ("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nok", false), ("hello\r\n\r\n", true),
     ("HTTP/1.1 503 Busy\r\nContent-Length: 2\r\n\r\nno", true),
     ("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok", false),
     ("HTTP/1.0 200 OK\r\n\r\nok", false),
   ])
-  func `whatever is no whole 200 is an error`(answer: String, goesOn: Bool) throws {
+  func `everything but a complete 200 is an error`(answer: String, goesOn: Bool) throws {
     let server = try StubBackend { request, wire in
       if !answer.isEmpty { try wire.send(answer) }
       return goesOn
@@ -94,14 +94,14 @@ import Testing
     #expect(report.microseconds.max == nil)
   }
 
-  @Test func `a connection that ends between two requests is an error and is opened anew`() throws {
+  @Test func `a connection that ends between two requests is an error and is reopened`() throws {
     let server = try StubBackend { request, wire in
       try wire.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
       return false
     }
     let report = try Self.load(server, rate: 200, seconds: 1, connections: 3)
     #expect(report.requests == 200)
-    // Each answer is followed by a close: in between, or under the next request.
+    // The server closes after each response: between two requests, or during the next one.
     #expect(report.errors >= 90)
     #expect(report.microseconds.max != nil)
     #expect(server.connectionCount > 100)
@@ -122,7 +122,7 @@ import Testing
     #expect(result.output.isEmpty)
   }
 
-  @Test func `nobody who listens is said, and ends it`() throws {
+  @Test func `a server that doesn't listen is reported, and ends the run`() throws {
     let port = try freePort()
     let result = try run([Installation.steady, "--port", "\(port)"])
     #expect(result.status == 1)

@@ -1,4 +1,4 @@
-// TLS as real clients see it: curl and openssl s_client against the real binary.
+// TLS with real clients: curl and openssl s_client with the real binary.
 
 import Foundation
 import Testing
@@ -23,7 +23,7 @@ import Testing
         + ["https://localhost:\(martlet.port)/"])
   }
 
-  /// What s_client says of a connection that sends `input`.
+  /// The output of s_client for a connection that sends `input`.
   private func client(
     _ martlet: MartletProcess, _ arguments: [String] = [], input: String = ""
   ) throws -> String {
@@ -63,7 +63,7 @@ import Testing
   }
 
   @Test(arguments: [("1.2", "TLSv1.2"), ("1.3", "TLSv1.3")])
-  func `TLS 1.2 and 1.3 are spoken, with http 1.1 by ALPN`(
+  func `TLS 1.2 and 1.3 are supported, with http 1.1 by ALPN`(
     _ version: String, _ name: String
   ) throws {
     let martlet = try start()
@@ -93,7 +93,7 @@ import Testing
   func `a session is resumed by its ticket, also on another worker`(_ version: String) throws {
     let martlet = try start()
     let folder = TemporaryFolder()
-    // The ticket of TLS 1.3 comes behind the handshake, so an answer is waited for.
+    // The ticket of TLS 1.3 follows the handshake, so wait for a response.
     let saving = try Pipe(
       ["-connect", "127.0.0.1:\(martlet.port)", version, "-sess_out", folder.path("session")])
     try saving.exchange()
@@ -104,7 +104,7 @@ import Testing
   }
 
   @Test(arguments: ["-tls1_2", "-tls1_3"])
-  func `each listener seals with its own key files, which other machines may share`(
+  func `each listener encrypts tickets with its own key files, which other machines may share`(
     _ version: String
   ) throws {
     let folder = TemporaryFolder()
@@ -148,12 +148,12 @@ import Testing
       ["-connect", "127.0.0.1:\(martlet.port)", version, "-sess_out", folder.path("session")])
     try saving.exchange()
     #expect(!saving.said.contains("TLS session ticket:"))
-    // With 1.3 nothing was saved, and the client says that it finds no file.
+    // With TLS 1.3 no session was saved, and the client reports that the file doesn't exist.
     let said = try client(martlet, [version, "-sess_in", folder.path("session")])
     #expect(!said.contains("Reused, "))
   }
 
-  @Test func `the asked name picks the certificate, wildcards after exact names`() throws {
+  @Test func `the server name selects the certificate, exact names before wildcards`() throws {
     try certificates.make("wild", names: ["*.site.example"])
     try certificates.make("exact", names: ["www.site.example"])
     let martlet = try start([
@@ -184,7 +184,8 @@ import Testing
     #expect(try curl(martlet).output == "hello")
   }
 
-  /// RFC 8446 6.1: close_notify says that all has been sent. Without a length it alone does.
+  /// RFC 8446 6.1: close_notify means that everything was sent. Without a length, nothing else
+  /// does.
   @Test(arguments: [("1.1", "unexpected eof"), ("1.0", "errno=104")])
   func `an answer that is cut off ends without close_notify`(
     _ version: String, _ end: String
@@ -217,7 +218,7 @@ import Testing
     #expect(line["status"] as? Int == 400)
   }
 
-  @Test func `garbage ends its connection and nothing else`() throws {
+  @Test func `invalid bytes end only their connection`() throws {
     let martlet = try start()
     var generator = SystemRandomNumberGenerator()
     for count in [1, 5, 100, 3000] {
@@ -232,7 +233,7 @@ import Testing
     #expect(try curl(martlet).output == "hello")
   }
 
-  @Test func `a handshake that doesn't come to its end in time ends the connection`() throws {
+  @Test func `a handshake that doesn't complete in time ends the connection`() throws {
     let martlet = try start(rest: #""limits": { "handshake": "200ms" }"#)
     let quiet = try martlet.wire()
     let half = try martlet.wire()
@@ -241,7 +242,7 @@ import Testing
     #expect(half.endsQuietly())
   }
 
-  @Test func `the access log tells version, cipher and resumption`() throws {
+  @Test func `the access log contains version, cipher and resumption`() throws {
     let martlet = try start()
     _ = try curl(martlet, "--tls-max", "1.2")
     let line = try #require(try martlet.accessLines(atLeast: 1).first)
@@ -261,7 +262,7 @@ import Testing
     ("a chain without certificates", "holds no certificate"),
     ("a chain that isn't text", "is not in PEM form"),
   ])
-  func `what can't be served stops the start, by file name and reason`(
+  func `certificates that can't be served stop the start, with file name and reason`(
     _ what: String, _ reason: String
   ) throws {
     let folder = certificates.folder
@@ -314,9 +315,10 @@ import Testing
     #expect(check.errorText.contains("expired.crt: the certificate has expired"))
   }
 
-  @Test func `a chain that clients can't follow is served with a warning`() throws {
+  @Test func `a chain that clients can't verify is served with a warning`() throws {
     let folder = certificates.folder
-    // An authority, an intermediate one below it, and a certificate that says where to find that.
+    // An authority, an intermediate one, and a certificate that contains the intermediate's
+    // location.
     for (name, signer, more) in [
       ("top", nil, "basicConstraints=critical,CA:TRUE"),
       ("middle", "top", "basicConstraints=critical,CA:TRUE"),
@@ -372,7 +374,7 @@ import Testing
   }
 }
 
-/// An s_client whose standard input stays open, to be written to.
+/// An s_client whose standard input stays open for writing.
 private final class Pipe {
   let process: ChildProcess
   private let folder = TemporaryFolder()
@@ -381,7 +383,7 @@ private final class Pipe {
   init(_ arguments: [String]) throws {
     let path = folder.path("input")
     guard mkfifo(path, 0o600) == 0 else { throw HarnessError("no fifo") }
-    // For both directions, so that nobody waits for the other end.
+    // For both directions, so that open doesn't wait for the other end.
     input = open(path, O_RDWR | O_CLOEXEC)
     process = try ChildProcess(["openssl", "s_client"] + arguments, input: path)
   }
@@ -404,7 +406,7 @@ private final class Pipe {
     eventually("the handshake ends") { said.contains("SSL handshake has read") }
   }
 
-  /// One request on a connection that ends after it.
+  /// One request on a connection that closes after it.
   func exchange() throws {
     try waitForHandshake()
     try write("GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")

@@ -1,10 +1,10 @@
-// Traces as a collector gets them: one in Python, which takes the JSON apart as collectors do.
+// Traces for a collector, which is a Python program that parses the JSON as collectors do.
 
 import Foundation
 import Testing
 
 @Suite(.serialized) struct TracingTests {
-  /// Writes each request that it takes to `requests`, a line each; with a file `busy` it answers
+  /// Writes each received request as one line to `requests`. If there is a file `busy`, it responds
   /// with the status in it instead.
   private static let script = """
     import http.server, json, os, sys
@@ -43,7 +43,7 @@ import Testing
         "\(process.errorText)")
     }
 
-    /// What it took.
+    /// The requests that it received.
     func requests() throws -> [[String: Any]] {
       try folder.read("requests").split(separator: "\n").compactMap { line in
         try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any]
@@ -58,7 +58,7 @@ import Testing
       }
     }
 
-    /// The spans once there are so many.
+    /// The spans when there are at least `count`.
     func spans(atLeast count: Int) throws -> [Span] {
       try eventually("\(count) spans have come") { try spans().count >= count }
       return try spans()
@@ -107,7 +107,7 @@ import Testing
         \(tracing(collector, #", "sample": 0, "service-name": "edge \"one\"""#))
       }
       """, keeping: [stub])
-    // Round robin: a request that meets the dead backend first takes the turn of the other too.
+    // Round robin: a request that tries the dead backend first also uses the other one's turn.
     for _ in 0..<2 {
       #expect(
         try martlet.get("/shop/a?x=\"&token=secret", "User-Agent: tester\r\n" + Self.sampled).text
@@ -142,7 +142,7 @@ import Testing
       #expect(abs(Double(server.end) / 1e9 - Date().timeIntervalSince1970) < 60)
     }
     #expect(spans.filter { $0.kind == 3 && $0.isError }.count == 2)
-    // The backend is told of the server's span, and so is the log of the trace.
+    // The backend gets the server's span, and the log contains the trace.
     let told = stub.requests.map { $0["traceparent"] ?? "" }
     #expect(Set(told) == Set(servers.map { "00-\(Self.trace)-\($0.id)-01" }))
     #expect(
@@ -156,7 +156,7 @@ import Testing
     #expect(resource["service.name"] == "edge \"one\"")
   }
 
-  @Test func `who begins no trace, or one that isn't sampled, leaves no span`() throws {
+  @Test func `requests without a trace, or with one that isn't sampled, cause no span`() throws {
     let (collector, stub) = (try Collector(), try StubBackend())
     let martlet = try MartletProcess(
       backends: [stub], rest: tracing(collector, #", "sample": 0"#), flags: ["--workers", "1"])
@@ -170,14 +170,14 @@ import Testing
     #expect(try collector.spans().count == 2)
   }
 
-  @Test func `all who bring no trace begin one, and answers of our own are spans too`() throws {
+  @Test func `requests without a trace begin one, and our own answers are spans too`() throws {
     let collector = try Collector()
     let martlet = try MartletProcess(
       backends: ["127.0.0.1:\(try freePort())"], pool: #""health": "off""#,
       rest: tracing(collector) + #", "routes": [{ "path": "/a" }]"#, flags: ["--workers", "1"])
     #expect(try martlet.answer("FROB /none HTTP/1.1\r\nHost: h\r\n\r\n").status == 404)
     #expect(try martlet.get("/a").status == 502)
-    // Nobody knows what this was.
+    // The request could not be parsed.
     #expect(try martlet.answer("GET / HTTP/1.1\r\n\r\n").status == 400)
     let attempts = 3
     let spans = try collector.spans(atLeast: 2 + attempts)
@@ -200,7 +200,7 @@ import Testing
     return line.flatMap { Int($0.split(separator: " ")[1]) } ?? -1
   }
 
-  @Test func `a collector that doesn't answer costs spans and never an answer`() throws {
+  @Test func `a collector that doesn't answer causes lost spans and never a lost answer`() throws {
     let (collector, stub) = (try Collector(), try StubBackend())
     try collector.folder.write("503", to: "busy")
     let martlet = try MartletProcess(
@@ -228,7 +228,7 @@ import Testing
       try metric("martlet_spans_sent_total", martlet) == 2 * 102 - dropped
     }
 
-    // What it never takes is given up.
+    // Spans that it never accepts are dropped.
     try collector.folder.write("400", to: "busy")
     _ = try martlet.get("/refused")
     try eventually("it is counted") { try metric("martlet_spans_refused_total", martlet) == 2 }
@@ -250,7 +250,7 @@ import Testing
       _ = try martlet.get("/on")
       return try !collector.spans().isEmpty
     }
-    // The same thread goes on when only the sample is another one.
+    // If only the sample changes, the same thread continues.
     try martlet.reload(configuration(", " + tracing(collector, #", "sample": 0.5"#)))
     #expect(threads(of: martlet).filter { $0 == "traces" }.count == 1)
 

@@ -1,6 +1,6 @@
-// Large bodies and many connections through TLS: whole to the byte, in bounded memory.
+// Large bodies and many connections over TLS: complete, and in bounded memory.
 //
-// The size is 256 MiB unless the environment says otherwise, as in
+// The default size is 256 MiB. An environment variable changes it, as in
 //
 //   MARTLET_TRANSFER_MIB=1024 scripts/test --filter TransferTests
 
@@ -10,7 +10,7 @@ import Testing
 @Suite(.serialized) struct TransferTests {
   private static let mebibytes =
     ProcessInfo.processInfo.environment["MARTLET_TRANSFER_MIB"].flatMap { Int($0) } ?? 256
-  /// A sanitizer keeps several bytes for each one, and what was freed for a while.
+  /// A sanitizer uses several bytes for each one, and keeps freed memory for a while.
   private static let memoryLimit = (Installation.isSanitized ? 384 : 64) << 20
 
   private let certificates: Certificates
@@ -33,7 +33,7 @@ import Testing
     guard made.status == 0 else { throw HarnessError(made.errors) }
   }
 
-  @Test func `a large download and a large upload arrive whole, in little memory`() throws {
+  @Test func `a large download and a large upload arrive complete, in little memory`() throws {
     let nginx = try Nginx("files")
     let martlet = try MartletProcess(
       backends: [nginx], listener: listener, rest: #""limits": { "body-size": "2GiB" }"#)
@@ -52,13 +52,13 @@ import Testing
     #expect(try digest(nginx.folder.path("root/files/up")) == expected)
     #expect(martlet.process.peakMemory < Self.memoryLimit, "\(martlet.process.peakMemory)")
 
-    // Without a length, and without a byte.
+    // Without a length, and an empty body.
     let chunked = try run(
       curl(martlet, "/files/chunked", "-T", "-"), atMost: 60)
     #expect(chunked.status == 0)
   }
 
-  @Test func `a slow client of a fast backend costs little memory`() throws {
+  @Test func `a slow client of a fast backend needs little memory`() throws {
     let nginx = try Nginx("files")
     let martlet = try MartletProcess(backends: [nginx], listener: listener)
     try makeFile(nginx.folder.path("root/files/big"), mebibytes: 64)
@@ -71,8 +71,8 @@ import Testing
     #expect(martlet.process.peakMemory < Self.memoryLimit, "\(martlet.process.peakMemory)")
   }
 
-  @Test func `a fast client of a slow backend costs little memory`() throws {
-    // Reads a little, and then nothing more until it is told to.
+  @Test func `a fast client of a slow backend needs little memory`() throws {
+    // Reads a little, and then nothing until the test continues.
     let folder = TemporaryFolder()
     let stub = try StubBackend { request, wire in
       _ = poll { FileManager.default.fileExists(atPath: folder.path("go")) }

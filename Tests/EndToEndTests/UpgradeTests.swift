@@ -1,4 +1,4 @@
-// Replacing the running binary: who serves, what goes along, and what happens when it fails.
+// Replacing the running binary: which process serves, what is passed on, and failures.
 
 import Foundation
 import Testing
@@ -6,9 +6,9 @@ import Testing
 @Suite(.serialized) struct UpgradeTests {
   // MARK: Taking over
 
-  /// More workers have to join the group of sockets, and fewer have to serve several each.
+  /// More workers must join the group of sockets; fewer workers must serve several sockets each.
   @Test(arguments: [[2, 2], [1, 3, 1]])
-  func `binaries replaced under load drop nothing, however many workers they have`(
+  func `binaries replaced under load drop no request, with any number of workers`(
     _ workers: [Int]
   ) throws {
     let stub = try StubBackend("hello")
@@ -45,7 +45,7 @@ import Testing
     #expect(fresh.stop().errors == [])
   }
 
-  @Test func `the file that is installed now runs, and takes the configuration that is there now`()
+  @Test func `the new process uses the installed binary and the current configuration file`()
     throws
   {
     let old = try StubBackend("old")
@@ -72,7 +72,7 @@ import Testing
     _ = try wire.takeHead()
     #expect(try installed.upgrade().status == 0, "\(martlet.log)")
     for _ in 0..<20 { #expect(try martlet.get().text == "ok") }
-    // It isn't asked a second time: that one meant the old process as it served.
+    // This isn't the second SIGTERM that ends a process at once, since the upgrade began the drain.
     martlet.signal(SIGTERM)
     eventually("it says so") { martlet.log.contains("draining already") }
     #expect(martlet.process.isRunning)
@@ -106,9 +106,9 @@ import Testing
     #expect(try martlet.get().text == "hello")
   }
 
-  // MARK: What goes along
+  // MARK: State that is passed on
 
-  @Test func `health goes along: an ejected backend isn't tried by the new process`() throws {
+  @Test func `health is passed on: the new process doesn't try an ejected backend`() throws {
     let stub = try StubBackend("up")
     let dead = "127.0.0.1:\(try freePort())"
     let installed = try Installed()
@@ -129,7 +129,7 @@ import Testing
     }
   }
 
-  @Test func `tickets go along: the new process resumes the old one's sessions`() throws {
+  @Test func `ticket keys are passed on: the new process resumes the old one's sessions`() throws {
     let stub = try StubBackend("hello")
     let certificates = try Certificates()
     let installed = try Installed()
@@ -154,14 +154,14 @@ import Testing
   @Test(arguments: [
     ("exit 3", "the new process ended (exit status 3) before it served"),
     ("kill -SEGV $$", "the new process ended (signal 11) before it served"),
-    // The channel is closed, but it goes on.
+    // The channel is closed, but the process continues.
     (
       #"IFS=: read -r _ _ end <<< "$MARTLET_HANDOVER"; eval "exec $end>&-"; exec sleep 600"#,
       "the new process ended (signal 9) before it served"
     ),
     ("exec sleep 600", "the new process did not serve in time, and was ended"),
     (#"exec "$real" run --config none.json"#, "does not serve: the configuration is refused"),
-    // It has the sockets, but what goes with them is of a version from the future.
+    // It has the sockets, but their description has a newer version.
     (
       #"IFS=: read -r _ memory _ <<< "$MARTLET_HANDOVER"; "#
         + #"printf 'martlet-handover\t99\n' > /proc/$$/fd/$memory; exec "$real" "$@""#,
@@ -211,7 +211,7 @@ import Testing
     withExtendedLifetime(taken) {}
   }
 
-  @Test func `a binary that is gone is named`() throws {
+  @Test func `a binary that can't be started is reported with the reason`() throws {
     let stub = try StubBackend("hello")
     let installed = try Installed()
     let martlet = try installed.start(installed.configuration(backends: [stub]), keeping: [stub])
@@ -222,7 +222,7 @@ import Testing
     #expect(try martlet.get().text == "hello")
   }
 
-  // MARK: Signals meanwhile
+  // MARK: Signals during an upgrade
 
   @Test func `a second upgrade is refused and a reload waits while one is under way`() throws {
     let stub = try StubBackend("hello")
@@ -238,7 +238,7 @@ import Testing
     eventually("it says so") { martlet.log.contains("is under way already") }
     try installed.folder.write(installed.configuration(backends: [new]), to: "config.json")
     martlet.signal(SIGHUP)
-    // A signal that comes later is taken later, so the first has been seen once this has.
+    // Signals are handled in order: once this one has been handled, so has the first.
     martlet.signal(SIGUSR2)
     eventually("it says so again") {
       martlet.log.components(separatedBy: "is under way already").count == 3
@@ -270,7 +270,7 @@ import Testing
 
   // MARK: The command
 
-  @Test func `the command says when there is nobody to upgrade`() throws {
+  @Test func `the command reports that no process is running`() throws {
     let folder = TemporaryFolder()
     try folder.write(
       #"{ "pools": [{ "backends": ["127.0.0.1:1"] }] }"#, to: "config.json")
@@ -281,7 +281,7 @@ import Testing
     }
     #expect(try said().contains("the configuration has no process.pid-file"))
     #expect(try said("--pid-file", "pid").contains("pid holds no process id"))
-    // Beyond the largest id that Linux gives.
+    // Above the largest process id on Linux.
     try folder.write("4194305\n", to: "pid")
     #expect(try said("--pid-file", "pid").contains("No such process"))
     #expect(try said("4194305").contains("can't signal process 4194305"))

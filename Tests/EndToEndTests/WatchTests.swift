@@ -1,4 +1,4 @@
-// Changed files are taken up without being asked for.
+// Changed files are reloaded automatically.
 
 import Foundation
 import Testing
@@ -8,7 +8,7 @@ import Testing
     martlet.log.components(separatedBy: text).count - 1
   }
 
-  @Test func `another configuration is taken up, and a broken one is refused once`() throws {
+  @Test func `a changed configuration is loaded, and an invalid one is refused once`() throws {
     let (one, two) = (try StubBackend("one"), try StubBackend("two"))
     let martlet = try MartletProcess(backends: [one])
     #expect(try martlet.get().text == "one")
@@ -21,16 +21,16 @@ import Testing
     #expect(martlet.log.contains("did you mean \"backends\"?"))
     #expect(try martlet.get().text == "two")
 
-    // A good one after it: whatever the broken one would have said again, it has said by then.
+    // A valid file follows: if the invalid one were reported again, it would be by now.
     try martlet.folder.write(
       MartletProcess.configuration(backends: [one]), to: "config.json")
     try eventually("the first backend serves again") { try martlet.get().text == "one" }
     #expect(count("the new configuration is refused", martlet) == 1)
-    // Workers go by it a moment before that is logged.
+    // Workers apply it a moment before it is logged.
     eventually("both are logged") { count("the new configuration is in force", martlet) == 2 }
   }
 
-  @Test func `a renewed certificate is served without being asked for`() throws {
+  @Test func `a renewed certificate is served without a reload command`() throws {
     let certificates = try Certificates()
     try certificates.make("site", names: ["localhost"])
     let martlet = try MartletProcess(
@@ -44,7 +44,7 @@ import Testing
     }
     let second = try martlet.servedSerial()
 
-    // A key that doesn't belong to it: the pair in force serves on.
+    // The key doesn't belong to the certificate: the old pair stays in use.
     try certificates.make("other", names: ["localhost"])
     try FileManager.default.removeItem(atPath: certificates.folder.path("site.key"))
     try FileManager.default.copyItem(
@@ -55,7 +55,7 @@ import Testing
     #expect(try martlet.servedSerial() == second)
   }
 
-  @Test func `a file that is written in pieces is taken as a whole`() throws {
+  @Test func `a file that is written in pieces is loaded once it is complete`() throws {
     let (one, two) = (try StubBackend("one"), try StubBackend("two"))
     let martlet = try MartletProcess(backends: [one])
     let bytes = Data(MartletProcess.configuration(backends: [two]).utf8)
@@ -71,8 +71,8 @@ import Testing
     #expect(count("the new configuration is in force", martlet) == 1)
   }
 
-  /// As Kubernetes mounts a ConfigMap: the file itself never changes, nor does its folder's entry.
-  @Test func `a folder that is swapped behind a link is seen`() throws {
+  /// As Kubernetes mounts a ConfigMap: the file itself never changes, nor does its directory entry.
+  @Test func `a folder that is replaced behind a link is noticed`() throws {
     let (one, two) = (try StubBackend("one"), try StubBackend("two"))
     let folder = TemporaryFolder()
     let files = FileManager.default
@@ -95,14 +95,14 @@ import Testing
     #expect(count("changed: mounted.json", martlet) == 1)
   }
 
-  @Test func `a file that is only touched is not reloaded, beside one that has changed`() throws {
+  @Test func `a file that is only touched is not reloaded; a changed one is`() throws {
     let certificates = try Certificates()
     try certificates.make("site", names: ["localhost"])
     let martlet = try MartletProcess(
       backends: [try StubBackend("hello")],
       listener: #""tls": { "certificates": [\#(certificates.entry("site"))] }"#)
-    // Written anew, with the same in it, and before the others, so that whoever sees those has
-    // seen this.
+    // Written with the same content before the other files, so that a process that has noticed
+    // those has noticed this one.
     try martlet.folder.write(martlet.folder.read("config.json"), to: "config.json")
     try certificates.make("site", names: ["localhost"])
     eventually("the certificate is taken up") {
@@ -113,7 +113,7 @@ import Testing
     #expect(!changes.isEmpty && !changes.contains { $0.contains("config.json") }, "\(changes)")
   }
 
-  @Test func `without watch nothing happens until it is asked for`() throws {
+  @Test func `without watch only a reload command loads changes`() throws {
     let (one, two) = (try StubBackend("one"), try StubBackend("two"))
     let martlet = try MartletProcess(backends: [one], rest: #""watch": false"#)
     let watching = try MartletProcess(backends: [one])
@@ -122,7 +122,7 @@ import Testing
         MartletProcess.configuration(backends: [two], rest: #""watch": false"#),
         to: "config.json")
     }
-    // By the time that one which watches has taken it up, the other would have, too.
+    // By now, the other process would have noticed the change too.
     try eventually("the other has taken it up") { try watching.get().text == "two" }
     #expect(try martlet.get().text == "one")
     try martlet.reload(MartletProcess.configuration(backends: [two]))

@@ -1,4 +1,4 @@
-// Bodies of every framing, cut everywhere.
+// Bodies with every framing, split at every position.
 
 import HTTP
 import HTTP1
@@ -72,7 +72,7 @@ struct BodyDecoderTests {
   @Test func extensionsOfManySmallChunksAddUp() {
     let limits = BodyLimits(extensionByteCount: 100)
     let chunk = "1;0123456789\r\nx\r\n"
-    // Each has ten bytes of extension and one of payload, so nine more than payload.
+    // Each has ten bytes of extension and one of payload, so an excess of nine.
     #expect(outcome(String(repeating: chunk, count: 11), limits) == "open")
     #expect(outcome(String(repeating: chunk, count: 12), limits) == "chunkExtensionTooLong")
   }
@@ -142,7 +142,7 @@ struct BodyDecoderTests {
     #expect(bodyOutcome(text, framing, closes: true) == expected)
   }
 
-  @Test func tellsWhatRemains() throws {
+  @Test func reportsTheRemainingBytes() throws {
     var trailers = FieldBlock()
     var decoder = BodyDecoder(.length(5))
     #expect(decoder.remaining == 5 && !decoder.isComplete)

@@ -1,4 +1,4 @@
-// What the encoder puts around pieces, the decoder takes off again.
+// The decoder removes exactly what the encoder adds.
 
 import HTTP
 import HTTP1

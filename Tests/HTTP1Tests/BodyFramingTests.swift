@@ -1,4 +1,4 @@
-// Where messages end, and every known way to make two readers disagree about it.
+// Where messages end, and every known way to make two servers disagree about it.
 
 import HTTP
 import HTTP1
@@ -6,7 +6,7 @@ import Primitives
 import Testing
 
 struct BodyFramingTests {
-  /// What the framing rule says about a request with these lines.
+  /// The framing of a request with these lines.
   private func framing(_ lines: String, version: String = "1.1") throws -> String {
     try withRequest("POST / HTTP/\(version)\r\nHost: a\r\n\(lines)\r\n") { head in
       do throws(HTTP1Error) { return "\(try head.framing())" } catch { return "\(error)" }

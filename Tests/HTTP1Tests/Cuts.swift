@@ -1,13 +1,13 @@
-// The harness of every parser test: however the bytes are cut, the outcome is the same.
+// The harness of every parser test: the outcome must not depend on how the bytes are split.
 
 import HTTP
 import HTTP1
 import Primitives
 import Testing
 
-/// Runs `body` with every way to let `input` arrive that we look at: whole, in two parts cut at
-/// each position, and byte by byte. `body` gets how many bytes are there at each step, and tells
-/// what came of it; all must tell the same, which is returned.
+/// Runs `body` with several ways of arrival of `input`: whole, split at each position, and byte by
+/// byte. `body` gets the number of available bytes at each step and returns the outcome. All
+/// outcomes must be the same; it is returned.
 func everyWay(
   _ input: [UInt8], sourceLocation: SourceLocation = #_sourceLocation,
   _ body: (_ arrivals: [Int]) -> String
@@ -22,7 +22,7 @@ func everyWay(
   return whole
 }
 
-/// What a request parser makes of `text`: the error's case, `incomplete`, or a description.
+/// The result of a request parser for `text`: the error's case, `incomplete`, or a description.
 func requestOutcome(
   _ text: String, limits: HeadLimits = HeadLimits(),
   sourceLocation: SourceLocation = #_sourceLocation,
@@ -39,7 +39,7 @@ func requestOutcome(
   _ describe: (borrowing RequestHead) -> String
 ) -> String {
   var parser = RequestParser(limits: limits)
-  // Rests of another message must not show.
+  // Data of an earlier message must not be visible.
   var head = RequestHead()
   head.fields.append(.host, "stale")
   do {
@@ -86,7 +86,7 @@ func responseOutcome(
   }
 }
 
-/// What a body decoder makes of `text`: the payload, the trailers behind ` + `, and how it ended.
+/// The result of a body decoder for `text`: the payload, the trailers after ` + `, and the ending.
 func bodyOutcome(
   _ text: String, _ framing: BodyFraming, closes: Bool = false,
   sourceLocation: SourceLocation = #_sourceLocation
@@ -133,7 +133,7 @@ func bodyOutcome(
   }
 }
 
-/// The fields that are left, ` + name=value` each.
+/// The remaining fields, as ` + name=value` each.
 func describeFields(_ fields: borrowing FieldBlock) -> String {
   var text = ""
   for index in 0..<fields.count where !fields[index].isRemoved {
@@ -144,7 +144,7 @@ func describeFields(_ fields: borrowing FieldBlock) -> String {
   return text
 }
 
-/// `text` as a head for an encoder or a framing rule; it must be valid.
+/// Parses `text`, which must be valid, for an encoder or a framing rule.
 func withRequest<Result>(
   _ text: String, _ body: (inout RequestHead) throws -> Result
 ) throws -> Result {

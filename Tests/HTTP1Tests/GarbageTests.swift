@@ -1,7 +1,7 @@
-// Seeded garbage: nothing traps, and cutting never changes the outcome.
+// Random damaged input from a seed: nothing traps, and the outcome doesn't depend on splits.
 //
-// Inputs are made by damaging valid messages and by throwing the words of the grammar together,
-// since plain random bytes fail at the first one.
+// The inputs are damaged valid messages and random sequences of the grammar's words, since random
+// bytes would already fail at the first one.
 
 import HTTP
 import HTTP1
@@ -52,7 +52,7 @@ struct GarbageTests {
     return input
   }
 
-  /// Everything that can be asked of a head, so that all of it runs on garbage.
+  /// Uses every function of a head, so that all of them run on damaged input.
   private static func describe(_ head: borrowing RequestHead) -> String {
     let framing: String
     do throws(HTTP1Error) { framing = "\(try head.framing())" } catch { framing = "\(error)" }
@@ -90,7 +90,7 @@ struct GarbageTests {
         if outcomes[0].contains("HTTP/1.1") || outcomes[0].contains("end, ") { completeCount += 1 }
       }
     }
-    // The inputs are worth something: many get all the way through.
+    // Check the quality of the inputs: many are parsed completely.
     #expect(completeCount > 300)
   }
 
@@ -106,7 +106,7 @@ struct GarbageTests {
       var output = ByteBuffer()
       head.encode(body: .none, connection: .keepAlive, into: &output)
       let once = String(decoding: output)
-      // Only a host that HTTP/1.0 left out can't be parsed again.
+      // Only a missing host, which HTTP/1.0 allows, prevents parsing the head again.
       if head.authority.isEmpty { continue }
       var second = RequestHead()
       let again = try parser.parse(output.bytes, into: &second)

@@ -1,4 +1,4 @@
-// What goes out, and that it means what came in.
+// Encoded heads, and that they have the same meaning as the parsed ones.
 
 import HTTP
 import HTTP1
@@ -140,7 +140,7 @@ struct HeadEncoderTests {
     (200, "9", "Content-Length: 9\r\n"), (304, "9", "Content-Length: 9\r\n"), (204, "9", ""),
     (101, "9", ""), (200, "x", ""), (200, "9\r\nContent-Length: 9", "Content-Length: 9\r\n"),
   ])
-  func aLengthWithoutABodyIsKeptWhereItTellsSomething(
+  func aLengthWithoutABodyIsKeptWhereItHasAMeaning(
     status: Int, value: String, expected: String
   ) throws {
     let text = "HTTP/1.1 \(status) X\r\nContent-Length: \(value)\r\n\r\n"
@@ -150,7 +150,7 @@ struct HeadEncoderTests {
   @Test(arguments: [
     (200, "OK"), (413, "Content Too Large"), (431, "Request Header Fields Too Large"), (599, ""),
   ])
-  func aMissingReasonIsPutIn(status: UInt16, reason: String) {
+  func aMissingReasonIsFilledIn(status: UInt16, reason: String) {
     var head = ResponseHead()
     head.status = status
     var output = ByteBuffer()

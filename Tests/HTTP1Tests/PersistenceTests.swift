@@ -1,4 +1,4 @@
-// Which messages leave their connection usable.
+// After which messages the connection can be reused.
 
 import HTTP
 import HTTP1
@@ -25,7 +25,7 @@ struct PersistenceTests {
     #expect(response == expected)
   }
 
-  @Test func aBodyThatEndsWithTheConnectionTakesItAlong() throws {
+  @Test func aBodyUntilCloseEndsTheConnection() throws {
     let persists = try withResponse("HTTP/1.1 200 OK\r\nConnection: keep-alive\r\n\r\n") {
       $0.persists(framing: .untilClose)
     }

@@ -1,4 +1,4 @@
-// Request heads: what is taken, how it is cut into parts, and what is refused by which name.
+// Request heads: which are accepted, their parts, and the error for each invalid one.
 
 import HTTP
 import HTTP1
@@ -58,7 +58,7 @@ struct RequestParserTests {
   }
 
   @Test(arguments: [
-    // The target's authority wins over Host, which then follows it.
+    // The target's authority replaces the one in Host.
     (
       "GET http://b:81/x?y HTTP/1.1\r\nHost: a\r\nX: 1\r\n\r\n",
       "HTTP/1.1 GET absolute /x ?y scheme http host b port 81 + X=1 + Host=b:81"
@@ -168,7 +168,7 @@ struct RequestParserTests {
     #expect(outcome(text) == "incomplete")
   }
 
-  @Test func whatFollowsTheHeadIsLeftAlone() {
+  @Test func bytesAfterTheHeadAreNotConsumed() {
     let head = "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
     #expect(requestOutcome(head + "\n\u{0}rest") == "\(head.utf8.count) bytes complete")
   }
@@ -214,7 +214,7 @@ struct RequestParserTests {
   }
 
   @Test func bytesThatWereCheckedAreNotLookedAtAgain() throws {
-    // What a rescan would stumble over is put in after the first look.
+    // After the first scan, insert bytes that a second scan of the same range would refuse.
     var input = Array("GET / HTTP/1.1\r\nHost: a\r\nX: yyy".utf8)
     var parser = RequestParser()
     var head = RequestHead()
@@ -230,7 +230,7 @@ struct RequestParserTests {
 
   @Test func aHeadMayHaveExactlyItsLimitOfBytes() {
     let text = "GET / HTTP/1.1\r\nHost: a\r\nX: yyyyyyyyyy\r\n\r\n"
-    // Each of the two fields counts for 32 bytes more than it has.
+    // Each of the two fields counts 32 bytes more than its text.
     let count = text.utf8.count + 2 * 32
     #expect(requestOutcome(text, limits: HeadLimits(headByteCount: count)) == "complete")
     for limit in 1..<count {
@@ -264,7 +264,7 @@ struct RequestParserTests {
     let limits = HeadLimits(targetByteCount: 20)
     let text = "GET /" + String(repeating: "x", count: 60)
     #expect(requestOutcome(text, limits: limits) == "targetTooLong")
-    // A control behind the limit comes too late to be the reason.
+    // A control after the limit must not be the reported reason.
     #expect(requestOutcome(text + "\n", limits: limits) == "targetTooLong")
   }
 

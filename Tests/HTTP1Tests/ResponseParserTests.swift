@@ -1,4 +1,4 @@
-// Response heads, and where they are treated more mildly than requests.
+// Response heads, and where their rules are less strict than for requests.
 
 import HTTP
 import HTTP1
@@ -56,7 +56,7 @@ struct ResponseParserTests {
     let final = Array("HTTP/1.1 200 OK\r\n\r\n".utf8)
     var parser = ResponseParser()
     var head = ResponseHead()
-    // Each final head allows as many again.
+    // After each final head, the count restarts.
     for _ in 0..<3 {
       for _ in 0..<256 { _ = try parser.parse(interim.span, into: &head) }
       _ = try parser.parse(final.span, into: &head)

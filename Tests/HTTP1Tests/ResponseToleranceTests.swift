@@ -1,9 +1,8 @@
-// What a tolerant pool puts up with in responses, what it makes of it, and what it refuses all the
-// same.
+// What a tolerant pool accepts in responses, how it repairs it, and what it still refuses.
 //
-// Each case is read whole, cut at each position and byte by byte, by a strict and by a tolerant
-// parser; and what a tolerant one lets through goes out as something that a strict one takes,
-// framed in the same way.
+// Each case goes through a strict and a tolerant parser: whole, split at each position, and byte by
+// byte. What the tolerant parser accepts is encoded so that a strict parser accepts it with the
+// same framing.
 
 import HTTP
 import HTTP1
@@ -42,7 +41,7 @@ struct ResponseToleranceTests {
       "HTTP/1.1 200 OK\r\nX: a\r\n b\r\nContent-Length: 2\r\n\r\n", .obsFold,
       "obsFold + X=a   b + Content-Length=2 length(2)"
     ),
-    // A line without a colon goes, and so does a field with an odd name.
+    // A line without a colon is dropped, and so is a field with an invalid name.
     (
       "HTTP/1.1 200 OK\r\nhello there\r\nContent-Length: 2\r\n\r\n", .missingColon,
       "missingColon + Content-Length=2 length(2)"
@@ -51,14 +50,14 @@ struct ResponseToleranceTests {
       "HTTP/1.1 200 OK\r\nX(y): z\r\nContent-Length: 2\r\n\r\n", .badFieldName,
       "badFieldName + Content-Length=2 length(2)"
     ),
-    // A head of which every line ends in LF.
+    // A head whose lines all end in LF.
     ("HTTP/1.0 200 OK\nA: b\nC: d\n\n", .bareLineFeed, "bareLineFeed + A=b + C=d untilClose"),
     ("HTTP/1.1 204\n\n", .bareLineFeed, "bareLineFeed none"),
     (
       "HTTP/1.1 200 OK\nA: b\nContent-Length: 2\n\nhi", .bareLineFeed,
       "bareLineFeed + A=b + Content-Length=2 length(2) 2 left"
     ),
-    // One chunked coding, however often it is named.
+    // The same chunked coding, stated several times.
     (
       "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked, Chunked\r\n\r\n", .repeatedChunked,
       "repeatedChunked + Transfer-Encoding=chunked chunked"
@@ -67,7 +66,7 @@ struct ResponseToleranceTests {
       "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nA: b\r\ntransfer-encoding: chunked\r\n\r\n",
       .repeatedChunked, "repeatedChunked + A=b + Transfer-Encoding=chunked chunked"
     ),
-    // No coding and no length: the body ends with the connection, whoever reads it.
+    // No coding and no length: for every reader the body ends with the connection.
     (
       "HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\n\r\n", .identityCoding,
       "identityCoding untilClose"
@@ -76,7 +75,7 @@ struct ResponseToleranceTests {
       "HTTP/1.1 200 OK\r\nTransfer-Encoding: Identity, identity\r\n\r\n", .identityCoding,
       "identityCoding untilClose"
     ),
-    // Several at once: strict names the first.
+    // Several errors: the strict parser reports the first.
     (
       "HTTP/1.1 200 OK\r\nstray\r\nX: a\r\n b\r\nTransfer-Encoding: identity\r\n\r\n",
       .missingColon, "obsFold missingColon identityCoding + X=a   b untilClose"
@@ -90,14 +89,14 @@ struct ResponseToleranceTests {
   }
 
   @Test(arguments: [
-    // Line ends in both ways: LF may be a part of a value, and then the head ends elsewhere.
+    // Both kinds of line end: LF may be part of a value, and then the head ends elsewhere.
     ("HTTP/1.1 200 OK\r\nA: b\nC: d\r\n\r\n", HTTP1Error.bareLineFeed),
     ("HTTP/1.1 200 OK\r\nA: b\n\nC: d\r\n\r\n", .bareLineFeed),
     ("HTTP/1.1 200 OK\nA: b\r\n\n", .bareLineFeed),
     ("HTTP/1.1 200 OK\nA: b\n\r\n", .bareLineFeed),
     ("\nHTTP/1.1 200 OK\n\n", .bareLineFeed), ("\r\nHTTP/1.1 200 OK\r\n\r\n", .badStatusLine),
     ("HTTP/1.1 200 OK\nA: b\n  c\n : d\n\n", .obsFold),
-    // Codings that another reader may take for another end, with or without a length.
+    // Codings for which another reader may find another end, with or without a length.
     (
       "HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\nContent-Length: 2\r\n\r\n",
       .contentLengthWithTransferEncoding
@@ -117,7 +116,7 @@ struct ResponseToleranceTests {
     ("HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked, chunked\r\n\r\n", .transferEncodingInHTTP10),
     ("HTTP/1.0 200 OK\r\nTransfer-Encoding: identity\r\n\r\n", .transferEncodingInHTTP10),
     ("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", .differingContentLengths),
-    // Folds and lines that frame, or that read as something else.
+    // Folded lines and stray lines that affect framing or have another reading.
     ("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n 2\r\n\r\n", .obsFold),
     ("HTTP/1.1 200 OK\r\nTransfer-Encoding:\r\n chunked\r\n\r\n", .obsFold),
     ("HTTP/1.1 200 OK\r\n A: b\r\n\r\n", .obsFold),
@@ -127,7 +126,7 @@ struct ResponseToleranceTests {
     ("HTTP/1.1 200 OK\r\nContent-Length\r\n\r\n", .missingColon),
     ("HTTP/1.1 200 OK\r\nthe transfer encoding is chunked\r\n\r\n", .missingColon),
     ("HTTP/1.1 200 OK\r\n\"Content-Length\": 2\r\n\r\n", .badFieldName),
-    // The head before it was never closed: it may be an interim one.
+    // The head before it did not end: it may be an interim one.
     ("HTTP/1.1 100 Continue\r\nHTTP/1.1 200 OK\r\n\r\n", .missingColon),
     ("HTTP/1.1 200 OK\r\nA: b\r\nhttp/1.1 302 Found\r\n\r\n", .missingColon),
     // Octets.
@@ -149,7 +148,7 @@ struct ResponseToleranceTests {
 
   @Test(
     arguments: [Method.head, .get, .connect], ["204 No Content", "304 Not Modified", "200 OK"])
-  func whatHasNoBodyHasNoneAfterARepairEither(method: Method, status: String) {
+  func aResponseWithoutABodyHasNoneAfterARepair(method: Method, status: String) {
     let text = "HTTP/1.1 \(status)\r\nTransfer-Encoding: identity\r\n\r\n"
     let isBodiless = method != .get || !status.hasPrefix("200")
     #expect(
@@ -228,7 +227,7 @@ struct ResponseToleranceTests {
     #expect(body(text, .tolerant) == "\(error)")
   }
 
-  @Test func aWellFormedResponseIsForgivenNothing() {
+  @Test func aValidResponseHasNoToleratedErrors() {
     #expect(outcome("HTTP/1.1 200 OK\r\nA : b\r\n\r\n", .tolerant) == " + A=b untilClose")
     #expect(body("2\r\nab\r\n0\r\n\r\n", .tolerant) == "ab false 0")
   }

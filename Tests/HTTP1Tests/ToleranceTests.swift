@@ -1,7 +1,7 @@
-// What a tolerant parser puts up with, what it makes of it, and what it refuses all the same.
+// What a tolerant parser accepts, how it repairs it, and what it still refuses.
 //
-// Each case is read whole, cut at each position and byte by byte, by a strict and by a tolerant
-// parser; and what a tolerant one lets through goes out as something that a strict one takes.
+// Each case goes through a strict and a tolerant parser: whole, split at each position, and byte by
+// byte. What the tolerant parser accepts is encoded so that a strict parser accepts it.
 
 import HTTP
 import HTTP1
@@ -33,7 +33,7 @@ struct ToleranceTests {
   }
 
   @Test(arguments: [
-    // The same length more than once becomes one field.
+    // Several identical lengths become one field.
     (
       "Content-Length: 5\r\nContent-Length: 5\r\n", HTTP1Error.repeatedContentLength,
       "repeatedContentLength + Host=a + Content-Length=5"
@@ -52,14 +52,14 @@ struct ToleranceTests {
     ("X:\r\n a\r\n", .obsFold, "obsFold + Host=a + X=a"),
     ("X: a\r\n b c:d\r\n", .obsFold, "obsFold + Host=a + X=a   b c:d"),
     ("X: a\r\n \"b\": c\r\n", .obsFold, "obsFold + Host=a + X=a   \"b\": c"),
-    // A space before the colon goes.
+    // A space before the colon is removed.
     ("X : y\r\n", .spaceBeforeColon, "spaceBeforeColon + Host=a + X=y"),
     ("X \t: \r\n", .spaceBeforeColon, "spaceBeforeColon + Host=a + X="),
-    // A field with an odd name goes as a whole.
+    // A field with an invalid name is dropped.
     ("X(y): z\r\nA: b\r\n", .badFieldName, "badFieldName + Host=a + A=b"),
     ("X[0]: z: w\r\n", .badFieldName, "badFieldName + Host=a"),
     ("@: \r\n", .badFieldName, "badFieldName + Host=a"),
-    // Several at once: strict names the first.
+    // Several errors: the strict parser reports the first.
     (
       "X : y\r\nB: 1\r\n 2\r\nC{}: 3\r\nContent-Length: 0\r\nContent-Length: 0\r\n",
       .spaceBeforeColon,
@@ -73,7 +73,7 @@ struct ToleranceTests {
   }
 
   @Test(arguments: [
-    // Lengths that differ, or that are no lengths.
+    // Different lengths, or invalid ones.
     ("Content-Length: 5\r\nContent-Length: 6\r\n", HTTP1Error.differingContentLengths),
     ("Content-Length: 5, 6\r\n", .differingContentLengths),
     ("Content-Length: 5,\r\n", .badContentLength),
@@ -93,7 +93,7 @@ struct ToleranceTests {
     ("X: y\n", .bareLineFeed), ("X: a\n b\r\n", .bareLineFeed),
     ("X: a\rb\r\n", .bareCarriageReturn), ("X: a\u{0}b\r\n", .controlCharacter),
     ("X\u{B}: a\r\n", .controlCharacter),
-    // Folds that frame, that look like a field, or like the end of the head.
+    // Folds in framing fields, or that look like a field or like the end of the head.
     ("Content-Length:\r\n 5\r\n", .obsFold), ("Content-Length: 5\r\n 0\r\n", .obsFold),
     ("Transfer-Encoding:\r\n chunked\r\n", .obsFold),
     ("Transfer-Encoding: chunked\r\n , identity\r\n", .obsFold),
@@ -101,12 +101,12 @@ struct ToleranceTests {
     ("X: a\r\n : c\r\n", .obsFold), ("X: a\r\n \r\n", .obsFold),
     ("X: a\r\n \t\r\n b\r\n", .obsFold),
     ("Transfer_Encoding: a\r\n b\r\n", .obsFold), ("Connection: a\r\n b\r\n", .obsFold),
-    // Spaces behind names that frame or route, or look like it.
+    // Spaces after names that affect framing or routing, or are similar to such names.
     ("Content-Length : 5\r\n", .spaceBeforeColon), ("content-length\t: 5\r\n", .spaceBeforeColon),
     ("Transfer-Encoding : chunked\r\n", .spaceBeforeColon), ("Host : b\r\n", .spaceBeforeColon),
     ("Transfer_Encoding : chunked\r\n", .spaceBeforeColon), ("TE : x\r\n", .spaceBeforeColon),
     ("X-Content-Length : 5\r\n", .spaceBeforeColon), ("Connection : x\r\n", .spaceBeforeColon),
-    // Names that look like framing, that are no names, or not visible.
+    // Names that look like framing, that are invalid, or that are not visible.
     ("\"Content-Length\": 5\r\n", .badFieldName), ("Content-Length[]: 5\r\n", .badFieldName),
     ("(Transfer-Encoding): chunked\r\n", .badFieldName),
     ("Transfer@Encoding: x\r\n", .badFieldName),
@@ -124,7 +124,7 @@ struct ToleranceTests {
     #expect(outcome(lines, tolerates: true) == "\(error)")
   }
 
-  @Test func aFoldBehindAFieldThatIsLeftOutIsNeverTolerated() {
+  @Test func aFoldAfterADroppedFieldIsNeverTolerated() {
     #expect(outcome("X(y): z\r\n w\r\n", tolerates: false) == "badFieldName")
     #expect(outcome("X(y): z\r\n w\r\n", tolerates: true) == "obsFold")
   }
@@ -133,7 +133,7 @@ struct ToleranceTests {
     " X: a\r\n", "\tContent-Length: 5\r\n",
   ])
   func aFoldedFirstLineIsNeverTolerated(lines: String) {
-    // Some readers take it for a part of the request line, some skip it.
+    // Some parsers take it for a part of the request line, some skip it.
     let text = "GET / HTTP/1.1\r\n\(lines)Host: a\r\n\r\n"
     let input = Array(text.utf8)
     var parser = RequestParser(tolerates: true)
@@ -162,7 +162,7 @@ struct ToleranceTests {
     #expect(!fields.contains("\r") && !fields.contains("\n"))
   }
 
-  /// The parts of a target as a parser reads it; the bytes from 0x80 on stand for themselves.
+  /// The parts of a parsed target; bytes from 0x80 on are single characters.
   private func target(_ target: String, tolerates: Bool = true, max: Int = 8192) -> String {
     let bytes = target.unicodeScalars.flatMap { scalar in
       scalar.value < 0x100 ? [UInt8(scalar.value)] : Array(String(scalar).utf8)
@@ -213,7 +213,7 @@ struct ToleranceTests {
     #expect(target("/%E4%E4", max: 7) == "/%E4%E4")
   }
 
-  @Test func whatOneHeadWasForgivenIsForgottenByTheNext() throws {
+  @Test func toleratedErrorsAreResetForTheNextHead() throws {
     let first = Array("GET / HTTP/1.1\r\nHost: a\r\nX : y\r\n\r\n".utf8)
     let second = Array("GET / HTTP/1.1\r\nHost: a\r\nX: y\r\n\r\n".utf8)
     var parser = RequestParser(tolerates: true)
@@ -225,7 +225,7 @@ struct ToleranceTests {
   }
 
   @Test func trailersAreReadStrictlyWhateverTheMode() {
-    // There is no tolerant decoder: a body has no mode.
+    // There is no tolerant decoder for request bodies.
     #expect(bodyOutcome("0\r\nX : y\r\n\r\n", .chunked) == "spaceBeforeColon")
     #expect(bodyOutcome("0\r\nX: a\r\n b\r\n\r\n", .chunked) == "obsFold")
   }

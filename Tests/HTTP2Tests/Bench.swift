@@ -1,7 +1,7 @@
-// A connection on the bench: bytes go in, what happens comes out as lines.
+// A test harness for one connection: bytes in, events as lines of text out.
 //
-// Pieces of a stream that follow one another are one line, so that however the bytes were cut, the
-// lines are the same.
+// Consecutive pieces of a stream become one line, so that the lines don't depend on how the bytes
+// were split.
 
 import HTTP
 import Primitives
@@ -14,15 +14,15 @@ final class Bench {
   var workspace = HTTP2Workspace()
   var output = ByteBuffer()
   var now = Instant(nanoseconds: 1_000_000_000)
-  /// What happened, oldest first.
+  /// All events, oldest first.
   var events: [String] = []
-  /// What came and is not taken yet.
+  /// Received bytes that are not consumed yet.
   private var waiting: [UInt8] = []
-  /// What the peer's decoder knows of our compression state.
+  /// The peer's decoder, with our compression state.
   private var decoder = DecoderBench()
   /// Whether pieces are consumed as they come.
   var consumes = true
-  /// Streams are released when they are closed or reset, as an owner would.
+  /// Streams are released when they are closed or reset, as an owner does.
   var releases = true
   private(set) var steps = 0
 
@@ -31,7 +31,7 @@ final class Bench {
     connection.start(at: now, into: &output)
   }
 
-  /// A server whose client has said what it says first.
+  /// A server whose client has sent its preface and SETTINGS.
   static func server(
     _ limits: HTTP2Limits = HTTP2Limits(), settings: [(UInt16, UInt32)] = []
   ) -> Bench {
@@ -77,7 +77,7 @@ final class Bench {
   }
 
   private func note(_ event: HTTP2Event, _ consumed: [UInt8]) {
-    // Every call tells that the connection is over; once is enough.
+    // Every call reports that the connection is broken; once is enough.
     if case .broken = event, events.last?.hasPrefix("broken") == true { return }
     if let line = describe(event, consumed) {
       if case .piece(let stream, _, _) = event, let last = events.last,
@@ -238,8 +238,8 @@ final class Bench {
   }
 }
 
-/// What a connection makes of these bytes: events, then frames. It is the same whole, cut in two at
-/// each place, and byte by byte; otherwise the test fails.
+/// The events and then the frames of a connection that receives these bytes. They must be the same
+/// when the bytes arrive whole, split at each position, and byte by byte; otherwise the test fails.
 func outcome(
   _ input: [UInt8], with bench: @autoclosure () -> Bench = .server(),
   sourceLocation: SourceLocation = #_sourceLocation
@@ -250,7 +250,7 @@ func outcome(
     return bench.events + bench.frames()
   }
   let whole = run([input[...]])
-  // Large inputs are cut where frames begin and end, and at some other places.
+  // Large inputs are split at the borders of frames, and at some other positions.
   let step = max(1, input.count / 400)
   for cut in stride(from: 0, to: input.count, by: step) {
     let parted = run([input[..<cut], input[cut...]])

@@ -1,8 +1,8 @@
-// How tests write bytes, frames and field blocks, without a line of the code under test.
+// Writes bytes, frames and field blocks for tests, without any of the code under test.
 
 import Primitives
 
-/// Bytes from hexadecimal digits, blanks left out.
+/// Bytes from hexadecimal digits; blanks are ignored.
 func bytes(hex text: String) -> [UInt8] {
   var digits = text.filter { !$0.isWhitespace }[...]
   var result: [UInt8] = []
@@ -83,7 +83,7 @@ enum Wire {
     frame(headers, endHeaders | (ends ? endStream : 0), stream, block(fields))
   }
 
-  /// Literals without indexing, nothing encoded.
+  /// Literals without indexing and without Huffman encoding.
   static func block(_ fields: [(String, String)]) -> [UInt8] {
     fields.flatMap { [0] + string($0.0) + string($0.1) }
   }
@@ -105,7 +105,7 @@ enum Wire {
     return result + [UInt8(rest)]
   }
 
-  /// The pseudo-fields of a plain request, and what else is given.
+  /// The pseudo-fields of a plain request, and additional fields.
   static func request(
     _ more: [(String, String)] = [], method: String = "GET", path: String = "/"
   ) -> [(String, String)] {

@@ -1,7 +1,7 @@
-// Our client and our server on one wire, driven by a seed: cuts, windows, settings, resets, drains.
+// Our client and our server, connected to each other and driven by a seed: splits, windows,
+// settings, resets, drains.
 //
-// Both owners keep what they sent and got for each stream, so that it can be said afterwards what
-// must have been the same on both sides.
+// Both owners record what they sent and received on each stream, for a comparison at the end.
 
 import HTTP
 import Primitives
@@ -30,10 +30,10 @@ final class Endpoint {
   var connection: HTTP2Connection
   var workspace = HTTP2Workspace()
   var output = ByteBuffer()
-  /// On its way to this side.
+  /// Bytes for this side.
   var input: [UInt8] = []
   var exchanges: [UInt32: Exchange] = [:]
-  /// Streams that have been released, with what they were at the end.
+  /// Released streams, with their final state.
   var ended: [UInt32: Exchange] = [:]
   var broken: HTTP2Error?
   var problems: [String] = []
@@ -49,7 +49,7 @@ final class Endpoint {
     UInt8(truncatingIfNeeded: Int(stream) &* 31 &+ index &* 7 &+ (role == .server ? 101 : 0))
   }
 
-  /// Takes what came, as far as it goes.
+  /// Handles the received bytes, as far as possible.
   func receive(at now: Instant) {
     var position = 0
     while broken == nil {
@@ -142,7 +142,7 @@ final class Endpoint {
     connection.setWantsToSend(!isEmpty, on: stream)
   }
 
-  /// One turn of sending, of at most `limit` bytes. Whether there was one.
+  /// One turn of sending at most `limit` bytes. Returns whether there was a turn.
   @discardableResult
   func sendTurn(limit: Int) -> Bool {
     for (stream, exchange) in exchanges
@@ -193,7 +193,7 @@ final class Endpoint {
     exchanges[stream]?.isReset = true
   }
 
-  /// Lets go of what is over.
+  /// Releases streams that have ended.
   func releaseEnded() {
     for (stream, exchange) in exchanges
     where exchange.isReset || (exchange.gotEnd && exchange.sentEnd && exchange.unconsumed == 0) {

@@ -7,7 +7,7 @@ import Testing
 @testable import HTTP2
 
 @Suite struct ConversationTests {
-  /// MARTLET_HTTP2_SEEDS and MARTLET_HTTP2_FROM ask for others.
+  /// MARTLET_HTTP2_SEEDS and MARTLET_HTTP2_FROM change the seeds.
   private static let seedCount = setting("MARTLET_HTTP2_SEEDS") ?? 60
   private static let firstSeed = setting("MARTLET_HTTP2_FROM") ?? 1
 
@@ -21,7 +21,7 @@ import Testing
     let client: Endpoint
     let server: Endpoint
     private var hasDrained = false
-    /// What each side has been told behind our connection's back about initial windows.
+    /// Whether each side was sent initial windows that our connection doesn't know of.
     private var hasInjected = [false, false]
 
     init(seed: UInt64) {
@@ -34,7 +34,7 @@ import Testing
         limits.decoderTableByteCount = [0, 100, 4096][random.next(below: 3)]
         limits.encoderTableByteCount = [0, 100, 4096][random.next(below: 3)]
         limits.frameByteCount = [1, 50, 16_384][random.next(below: 3)]
-        // Tiny windows need very many updates, and seeds reset more than people do.
+        // Tiny windows need many updates, and seeds cause more resets than real clients do.
         let all = FloodLimit(burst: 1 << 30, perSecond: 1)
         limits.floods.windowUpdate = all
         limits.floods.reset = all
@@ -59,7 +59,7 @@ import Testing
       return streams.isEmpty ? nil : streams[random.next(below: streams.count)]
     }
 
-    /// Moves some of what waits from one side to the other.
+    /// Moves some of the output of one side to the other.
     func move(_ from: Endpoint, _ to: Endpoint, _ limit: Int) {
       let count = min(limit, from.output.count)
       if count > 0 {
@@ -103,7 +103,8 @@ import Testing
       }
     }
 
-    /// Settings in mid-flight, between two frames: a window of 0, 1 or many, and tables.
+    /// New settings during the conversation, between two frames: a window of 0, 1 or many, and
+    /// tables.
     private func inject() {
       let index = random.next(below: 2)
       let side = index == 0 ? client : server
@@ -111,18 +112,18 @@ import Testing
       hasInjected[index] = true
       let window = [0, 1, 50][random.next(below: 3)]
       let table = UInt32([0, 64][random.next(below: 2)])
-      // Never more than the side itself believes to have given.
+      // Never more than the side itself has granted.
       let value = UInt32(min(window, side.connection.limits.streamWindow))
-      // A smaller table than our decoder's limit is fine, too.
+      // A table smaller than our decoder's limit is valid, too.
       let limit = UInt32(side.connection.limits.decoderTableByteCount)
       side.output.append(Wire.settings([(4, value), (1, min(table, limit))]).span)
     }
 
-    /// Ends all that is under way, without another fault.
+    /// Ends everything that is in progress, without further faults.
     func finish() {
       for (index, side) in [client, server].enumerated() where hasInjected[index] {
         let window = UInt32(side.connection.limits.streamWindow)
-        // Behind whole frames: the other side has got all of the others before.
+        // After complete frames: the other side has received all earlier ones.
         move(side, index == 0 ? server : client, 1 << 30)
         side.output.append(Wire.settings([(4, window)]).span)
       }
@@ -181,7 +182,7 @@ import Testing
     }
     for (stream, sent) in client.ended {
       guard let got = server.ended[stream] else {
-        // Refused, left out by GOAWAY, or reset before it came.
+        // Refused, excluded by GOAWAY, or reset before it arrived.
         if !sent.isReset { return "\(stream) was lost" }
         continue
       }
@@ -204,13 +205,13 @@ import Testing
 
   @Test(arguments: [true, false])
   func aResetAtEachPointLeavesNothingBehind(byClient: Bool) {
-    // A conversation of one exchange, step by step; each run is cut short at another step.
+    // A conversation of one exchange, step by step; each run is interrupted at another step.
     for point in 0..<40 {
       let now = Instant(nanoseconds: 1_000_000_000)
       let client = Endpoint(.client, HTTP2Limits(), at: now)
       let server = Endpoint(.server, HTTP2Limits(), at: now)
       func move(_ from: Endpoint, _ to: Endpoint) {
-        // Half of what waits, so that frames are cut.
+        // Half of the output, so that frames are split.
         let count = (from.output.count + 1) / 2
         to.input += from.output.array(0..<count)
         from.output.consume(count)

@@ -1,4 +1,4 @@
-// PING, GOAWAY in both roles, and drains: a request is never lost and never executed twice.
+// PING, GOAWAY in both roles, and drains: no request is lost or executed twice.
 
 import HTTP
 import Primitives
@@ -20,14 +20,14 @@ import Testing
     bench.feed(Self.get(1))
     bench.connection.beginDrain(at: bench.now, into: &bench.output)
     #expect(bench.frames() == ["GOAWAY 2147483647 no-error", "PING 1"])
-    // What was on its way is still taken.
+    // A request that was already on its way is still accepted.
     bench.feed(Self.get(3))
     bench.clear()
     bench.now = bench.now + .milliseconds(30)
     bench.feed(Self.pong(1))
     #expect(bench.events == ["pong 30 ms"])
     #expect(bench.frames() == ["GOAWAY 3 no-error"])
-    // Later requests are not processed, and neither answered nor refused: the client knows.
+    // Later requests are ignored without an answer or a refusal: the client knows from the GOAWAY.
     bench.feed(Wire.headers(5, Wire.request(method: "POST")) + Wire.data(5, "x", ends: true))
     #expect(bench.events == ["pong 30 ms"])
     #expect(bench.frames() == [])
@@ -49,8 +49,8 @@ import Testing
     #expect(bench.connection.isFinished == true)
   }
 
-  @Test func compressionGoesOnBehindAGoAway() {
-    // A block that is ignored must still be decoded (RFC 9113 6.8).
+  @Test func compressionContinuesAfterAGoAway() {
+    // An ignored block must still be decoded (RFC 9113 6.8).
     let bench = Bench.server()
     bench.feed(Self.get(1))
     bench.connection.beginDrain(at: bench.now, into: &bench.output)
@@ -60,7 +60,7 @@ import Testing
     #expect(bench.connection.decoder.tableCount == 1)
   }
 
-  @Test func aClientToldToGoLearnsWhatWasNotProcessed() {
+  @Test func aGoAwayReportsUnprocessedStreamsToTheClient() {
     let bench = Bench.client()
     for _ in 0..<4 { bench.request() }
     bench.clear()
@@ -81,7 +81,7 @@ import Testing
     #expect(bench.connection.isFinished == true)
   }
 
-  @Test func aSecondGoAwayMayNameLess() {
+  @Test func aSecondGoAwayMayHaveALowerStream() {
     let bench = Bench.client()
     for _ in 0..<2 { bench.request() }
     bench.clear()
@@ -104,7 +104,7 @@ import Testing
   @Test(arguments: [
     (UInt32(11), "enhance-your-calm"), (13, "http-1-1-required"), (2, "internal-error"),
   ])
-  func theReasonsOfAServerAreTold(code: UInt32, name: String) {
+  func theReasonsOfAServerAreReported(code: UInt32, name: String) {
     let bench = Bench.client()
     bench.request()
     bench.feed(Wire.reset(1, code) + Wire.goAway(1, code))
@@ -131,7 +131,7 @@ import Testing
     #expect(bench.connection.sendPing(at: bench.now, into: &bench.output) == false)
     #expect(bench.frames() == ["PING 1"])
     bench.now = bench.now + .milliseconds(12)
-    // Another's answer is nothing to us.
+    // Answers to other PINGs are ignored.
     bench.feed(Self.pong(9) + Self.pong(1))
     #expect(bench.events == ["pong 12 ms"])
   }

@@ -1,11 +1,11 @@
-// Field lists through the HPACK decoder and encoder, as text.
+// Sends field lists through the HPACK decoder and encoder, as text.
 
 import HTTP
 import Primitives
 
 @testable import HTTP2
 
-/// One scalar for each byte, so that no byte is lost.
+/// One scalar per byte, so that no byte is lost.
 func latin1(_ span: Span<UInt8>) -> String {
   var scalars = String.UnicodeScalarView()
   for index in span.indices { scalars.append(Unicode.Scalar(span[index])) }
@@ -16,7 +16,7 @@ func bytes(latin1 text: String) -> [UInt8] {
   text.unicodeScalars.map { UInt8(truncatingIfNeeded: $0.value) }
 }
 
-/// What a decoder hands out.
+/// Collects the decoded fields.
 struct FieldList: FieldSink {
   struct Entry: Equatable, CustomStringConvertible {
     var name: String
@@ -35,7 +35,7 @@ struct FieldList: FieldSink {
   }
 }
 
-/// A decoder with what it needs around it.
+/// A decoder with its surroundings.
 struct DecoderBench: ~Copyable {
   var decoder: HPACKDecoder
   var scratch = ByteBuffer()

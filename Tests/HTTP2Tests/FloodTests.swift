@@ -1,5 +1,5 @@
-// Every attack that HTTP/2 is known for, run against its limit: at the limit the connection lives,
-// one more ends it by the attack's name, and what was counted is right.
+// Every known attack on HTTP/2, against its limit: at the limit the connection stays open, one more
+// event ends it with the attack's name, and the count is right.
 
 import HTTP
 import Primitives
@@ -10,7 +10,7 @@ import Testing
 struct Attack: CustomTestStringConvertible, Sendable {
   let flood: Flood
   let error: HTTP2Error
-  /// The frames of one event, for the streams that it needs.
+  /// The frames of one event, for the streams that it uses.
   let once: @Sendable (_ number: UInt32) -> [UInt8]
   let limit: @Sendable (HTTP2Limits) -> FloodLimit
 
@@ -24,7 +24,7 @@ struct Attack: CustomTestStringConvertible, Sendable {
       flood: .reset, error: .resetFlood,
       once: { Wire.headers(2 * $0 + 1, get, ends: true) + Wire.reset(2 * $0 + 1, 8) },
       limit: { $0.floods.reset }),
-    // CVE-2025-8671, by four of its ways.
+    // CVE-2025-8671, in four of its variants.
     Attack(
       flood: .causedReset, error: .causedResetFlood,
       once: {
@@ -87,7 +87,7 @@ struct Attack: CustomTestStringConvertible, Sendable {
   @Test(arguments: Attack.all)
   func aFloodEndsTheConnectionByName(attack: Attack) {
     let bench = Bench.server()
-    // What the first SETTINGS and honest parts of the attack have taken or earned.
+    // The tokens that the first SETTINGS and the normal part of the attack have taken or earned.
     let limit = attack.limit(HTTP2Limits())
     var count: UInt32 = 0
     while !bench.connection.isBroken && count < 100_000 {
@@ -102,7 +102,7 @@ struct Attack: CustomTestStringConvertible, Sendable {
   }
 
   @Test(arguments: Attack.all)
-  func thePaceThatTheLimitAllowsGoesOn(attack: Attack) {
+  func theRateThatTheLimitAllowsContinues(attack: Attack) {
     let bench = Bench.server()
     let limit = attack.limit(HTTP2Limits())
     let pause = TimeSpan.nanoseconds(1_000_000_000 / Int64(limit.perSecond) + 2_000_000)
@@ -131,7 +131,7 @@ struct Attack: CustomTestStringConvertible, Sendable {
 
   // MARK: Streams
 
-  @Test func aResetStreamHoldsItsPlaceUntilItsOwnerLetsGo() {
+  @Test func aResetStreamCountsUntilItsOwnerReleasesIt() {
     let bench = Bench.server()
     bench.releases = false
     for number in UInt32(0)..<100 {
@@ -216,7 +216,7 @@ struct Attack: CustomTestStringConvertible, Sendable {
   }
 
   @Test func manySmallFieldsCountForMoreThanTheirBytes() {
-    // By reference: 16,000 fields in 16 KiB.
+    // 16,000 indexed fields in 16 KiB.
     let bench = Bench.server()
     let fields = Wire.block(Wire.request()) + [UInt8](repeating: 0x90, count: 2000)
     bench.feed(Wire.frame(Wire.headers, 5, 1, fields))
@@ -256,14 +256,14 @@ struct Attack: CustomTestStringConvertible, Sendable {
     #expect(bench.events == ["broken frame-timeout"])
   }
 
-  @Test func aBodyTakesItsTime() {
+  @Test func aBodyHasNoFrameDeadline() {
     let bench = Bench.server()
     let frame = Wire.data(1, "hello")
     bench.feed(Wire.headers(1, Wire.request(method: "POST")) + frame[..<11])
     #expect(bench.connection.deadline(at: bench.now) == .never)
   }
 
-  @Test func aPeerThatDoesNotReadAcknowledgementsIsLeft() {
+  @Test func aPeerThatDoesNotReadAcknowledgementsIsDisconnected() {
     var limits = HTTP2Limits()
     limits.controlBacklogCount = 50
     let bench = Bench.server(limits)
@@ -292,7 +292,7 @@ struct Attack: CustomTestStringConvertible, Sendable {
     for _ in 0..<200 {
       _ = bench.connection.beginPiece(100, ends: false, on: 1, into: &bench.output)
       bench.output.append([UInt8](repeating: 0, count: 100).span)
-      // A peer that reads slowly, but reads: half of it is always waiting.
+      // A peer that reads slowly: half of the output is always waiting.
       bench.output.consume(bench.output.count / 2)
       bench.feed(Wire.frame(Wire.ping, 0, 0, [UInt8](repeating: 0, count: 8)))
     }
@@ -300,7 +300,7 @@ struct Attack: CustomTestStringConvertible, Sendable {
   }
 
   @Test func aBacklogIsWhatHasNotLeftYet() throws {
-    // Half of the output leaves each time, so that it is never empty.
+    // Half of the output is sent each time, so that it is never empty.
     var backlog = ControlBacklog()
     var waiting = 0
     for _ in 0..<1000 {
@@ -313,7 +313,7 @@ struct Attack: CustomTestStringConvertible, Sendable {
   }
 
   @Test(arguments: [true, false])
-  func aStreamWithoutAWindowIsGivenUp(ofStream: Bool) {
+  func aStreamWithoutAWindowIsReset(ofStream: Bool) {
     let bench = Bench.server(settings: ofStream ? [(4, 0)] : [])
     bench.feed(Wire.headers(1, Wire.request(), ends: true))
     bench.respond(body: .streamed, on: 1)
@@ -336,7 +336,7 @@ struct Attack: CustomTestStringConvertible, Sendable {
     #expect(bench.connection.deadline(at: bench.now) == .never)
   }
 
-  @Test func aStreamThatMovesIsNotGivenUp() {
+  @Test func aStreamWithProgressIsNotReset() {
     let bench = Bench.server(settings: [(4, 0)])
     bench.feed(Wire.headers(1, Wire.request(), ends: true))
     bench.respond(body: .streamed, on: 1)

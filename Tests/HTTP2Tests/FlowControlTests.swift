@@ -28,13 +28,14 @@ import Testing
     bench.feed(Self.post)
     bench.clear()
     bench.feed(data(1, 65_536))
-    // Nothing for the stream: its owner holds all of it.
+    // The stream gets no credit: its owner has consumed nothing.
     #expect(bench.frames() == [])
     bench.connection.consumed(20_000, of: 1, workspace: &bench.workspace, into: &bench.output)
     #expect(bench.frames() == [])
     bench.connection.consumed(20_000, of: 1, workspace: &bench.workspace, into: &bench.output)
     #expect(bench.frames() == ["WINDOW_UPDATE 1 +40000"])
-    // Another stream fills the connection's window, which is credited although none of it is read.
+    // Other streams use up the connection's window, which is credited although none of it is
+    // consumed.
     for stream in UInt32(1)..<9 {
       bench.feed(Wire.headers(2 * stream + 1, Wire.request(method: "POST")))
       bench.feed(data(2 * stream + 1, 65_536))
@@ -59,7 +60,8 @@ import Testing
     let bench = Bench.server(limits)
     bench.consumes = false
     bench.feed(Self.post)
-    // The window is credited when half of it is used, so one frame more than fits is refused.
+    // The window is credited when half of it is used. So set it directly, and exceed it with one
+    // frame.
     bench.connection.receiveWindow = 100
     bench.feed(data(1, 101))
     #expect(bench.events.last == "broken connection-window-exceeded")
@@ -79,7 +81,7 @@ import Testing
     #expect(!updates.isEmpty)
   }
 
-  @Test func aWindowGrowsWhereItsConsumerKeepsUpAndNoFurtherThanItMay() {
+  @Test func aWindowGrowsUpToItsLimitIfItsConsumerKeepsUp() {
     let bench = Bench.server()
     bench.feed(Self.post)
     let budget = bench.workspace.windowBudget
@@ -92,7 +94,7 @@ import Testing
     bench.release(1)
     #expect(bench.workspace.windowBudget == budget)
 
-    // Without a budget it stays.
+    // Without a budget it doesn't grow.
     bench.workspace.windowBudget = 0
     bench.feed(Wire.headers(3, Wire.request(method: "POST")))
     for _ in 0..<1000 { bench.feed(data(3, 16_384)) }
@@ -113,7 +115,7 @@ import Testing
     #expect(bench.connection.streams[slot].windowSize == 65_536)
   }
 
-  @Test func whatAConnectionTookFromTheBudgetComesBackAtItsEnd() {
+  @Test func aConnectionReturnsItsBudgetAtItsEnd() {
     let bench = Bench.server()
     let budget = bench.workspace.windowBudget
     bench.feed(Self.post)
@@ -123,17 +125,17 @@ import Testing
     #expect(bench.workspace.windowBudget == budget)
   }
 
-  @Test func aWindowThatIsSmallerThanThePeerKnewHoldsFromItsAcknowledgement() {
+  @Test func aSmallerWindowAppliesFromItsAcknowledgement() {
     var limits = HTTP2Limits()
     limits.streamWindow = 10
     let bench = Bench(.server, limits)
     bench.feed(Wire.preface + Wire.settings() + Self.post)
     bench.clear()
-    // Sent before the settings came.
+    // Sent before the settings arrived.
     bench.feed(data(1, 100))
     #expect(bench.events.first?.hasPrefix("piece 1 xxx") == true)
     #expect(bench.frames() == [])
-    // All of it is consumed, so what is owed must come at once: the peer's window is -90.
+    // All of it is consumed, so the credit must be sent at once: the peer's window is -90.
     bench.feed(Wire.settingsAck)
     #expect(bench.frames() == ["WINDOW_UPDATE 1 +100"])
     bench.feed(data(1, 11))
@@ -198,7 +200,7 @@ import Testing
     #expect(bench.connection.nextTurn() == SendTurn(stream: 1, byteCount: 1))
   }
 
-  @Test func theConnectionsWindowHoldsForAllStreams() {
+  @Test func theConnectionsWindowLimitsAllStreams() {
     let bench = Bench.server(settings: [(4, 1 << 20)])
     for stream in [UInt32(1), 3] {
       bench.feed(Wire.headers(stream, Wire.request(), ends: true))

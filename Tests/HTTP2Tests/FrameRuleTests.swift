@@ -1,5 +1,5 @@
-// Frames, streams and settings as RFC 9113 has them, by its sections, in the order in which h2spec
-// covers them: what each case must be answered with.
+// The rules of RFC 9113 for frames, streams and settings, by section, in the order of h2spec: the
+// required reaction for each case.
 
 import HTTP
 import Primitives
@@ -39,7 +39,7 @@ struct FrameRule: CustomTestStringConvertible, Sendable {
     self.lines = lines
   }
 
-  /// After the client's preface and SETTINGS.
+  /// Cases after the client's preface and SETTINGS.
   static let all: [FrameRule] = [
     // 4.1
     FrameRule("4.1 a frame of an unknown type is ignored", Wire.frame(0x16, 0, 0, [1, 2, 3])),
@@ -292,7 +292,7 @@ struct FrameRule: CustomTestStringConvertible, Sendable {
       broken("bad-priority-update", "protocol-error")),
   ]
 
-  /// From the first byte on (3.4).
+  /// Cases from the first byte on (3.4).
   static let beginnings: [FrameRule] = [
     rule(
       "3.4 another preface", Array("GET / HTTP/1.1\r\nHost: a\r\n\r\n".utf8),
@@ -323,7 +323,7 @@ struct FrameRule: CustomTestStringConvertible, Sendable {
     #expect(outcome(rule.input, with: bench()) == rule.lines)
   }
 
-  @Test func whatIsToldFirstIsAsSmallAsItCanBe() {
+  @Test func theFirstSettingsAreAsShortAsPossible() {
     let server = Bench(.server)
     #expect(
       server.frames() == [
@@ -386,7 +386,7 @@ struct FrameRule: CustomTestStringConvertible, Sendable {
     bench.feed(Wire.headers(1, [(":status", "200")], ends: true))
     bench.release(1)
     #expect(bench.request() == .opened(stream: 5))
-    // A lower limit only pauses.
+    // A lower limit only pauses new streams.
     bench.feed(Wire.settings([(3, 1)]))
     bench.feed(Wire.headers(3, [(":status", "200")], ends: true))
     bench.release(3)
@@ -409,7 +409,7 @@ struct FrameRule: CustomTestStringConvertible, Sendable {
     #expect(bench.connection.takesNoMoreStreams == true)
   }
 
-  @Test func aServerMayStopARequestBehindItsResponse() {
+  @Test func aServerMayResetARequestAfterItsResponse() {
     let bench = Bench.client()
     bench.request("POST", body: .streamed)
     bench.feed(Wire.headers(1, [(":status", "413")], ends: true) + Wire.reset(1, 0))

@@ -1,6 +1,5 @@
-// Whole conversations with Python's h2 on the other side, in both roles: what each side sent is
-// what the other got, with padding, settings in mid-flight, small windows, interim heads, trailers
-// and resets.
+// Whole conversations with Python's h2, in both roles: each side receives what the other sent, with
+// padding, changing settings, small windows, interim heads, trailers and resets.
 
 import Foundation
 import Primitives
@@ -68,7 +67,7 @@ import Testing
     try compare(ours, talk.exchange([]))
   }
 
-  /// `summary` is what the other side says about each stream.
+  /// `summary` is the other side's description of each stream.
   private func compare(_ ours: Endpoint, _ summary: [UInt8]) {
     let lines = String(decoding: summary, as: UTF8.self).split(separator: "\n")
     #expect(lines.count >= 10)
@@ -76,7 +75,7 @@ import Testing
     for line in lines {
       let numbers = line.split(separator: " ").compactMap { Int($0) }
       guard numbers.count == 5, let exchange = ours.ended[UInt32(numbers[0])] else {
-        // One that the peer reset before we heard of it.
+        // The peer reset it before we received its head.
         continue
       }
       let (received, isRight, hasEnded) = (numbers[1], numbers[2] == 1, numbers[3] == 1)

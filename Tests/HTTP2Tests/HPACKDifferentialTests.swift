@@ -1,5 +1,5 @@
-// HPACK against Python's hpack, in both directions: random lists, lists as browsers, curl, gRPC and
-// servers send them, and blocks with faults.
+// HPACK against Python's hpack, in both directions: random lists, typical lists of browsers, curl,
+// gRPC and servers, and blocks with faults.
 
 import Foundation
 import Primitives
@@ -10,7 +10,7 @@ import Testing
 @Suite struct HPACKDifferentialTests {
   private static let sequenceCount = 400
 
-  /// Lists of the form that browsers, curl, gRPC and servers send; written down by hand.
+  /// Lists as browsers, curl, gRPC and servers send them, written by hand.
   private static let typical: [[(String, String)]] = [
     [
       (":method", "GET"), (":authority", "www.example.com"), (":scheme", "https"),
@@ -95,14 +95,14 @@ import Testing
       var lists: [String] = []
       for fields in Self.lists(&random) {
         if random.chance(1, in: 4) {
-          // A decoder that lowered its setting demands that the next block says so.
+          // After its setting was lowered, a decoder requires a size update in the next block.
           let size = [0, 100, 4096][random.next(below: 3)]
           bench.encoder.setTableByteCountMax(size)
           line += " T\(size)"
         }
         let block = bench.encode(fields)
         line += block.isEmpty ? " -" : " \(hex(block))"
-        // Our encoder marks secrets by itself, so marks are not compared here.
+        // Our encoder marks secrets itself, so marks are not compared here.
         lists.append(Self.line(fields).replacingOccurrences(of: "!", with: ""))
       }
       lines.append(line)
@@ -138,7 +138,7 @@ import Testing
     }
   }
 
-  @Test func blocksWithFaultsAreReadAlikeOrRefused() throws {
+  @Test func blocksWithFaultsAreDecodedAlikeOrRefused() throws {
     var random = RandomGenerator(seed: 4)
     var cases: [[[UInt8]]] = []
     for _ in 0..<(Self.sequenceCount * 4) {
@@ -170,7 +170,7 @@ import Testing
           #expect(!theyRefuse && fields == their, "\(lines[index]): \(their)")
           bothCount += 1
         } catch {
-          // Being stricter is never wrong here: only integers beyond 32 bits may be.
+          // Only integers beyond 32 bits may be refused by us alone.
           #expect(theyRefuse || error == .badHPACKInteger, "\(lines[index]): \(error), \(their)")
           break
         }

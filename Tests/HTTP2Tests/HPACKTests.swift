@@ -1,4 +1,4 @@
-// HPACK beyond the RFC's examples: what is refused, what the tables do, and what is never indexed.
+// HPACK beyond the RFC's examples: refused input, the tables, and what is never indexed.
 
 import HTTP
 import Primitives
@@ -15,9 +15,9 @@ import Testing
     ("ff8080808080", "badHPACKInteger"), ("ffffffffff7f", "badHPACKInteger"),
     ("40", "truncatedFieldBlock"), ("4003", "truncatedFieldBlock"),
     ("400161", "truncatedFieldBlock"), ("40016105616263", "truncatedFieldBlock"),
-    // Huffman: a whole byte of padding, padding of zeros, and the end of the string within it.
+    // Huffman: a whole byte of padding, padding of zeros, and a code for the end of the string.
     ("04821fff", "badHuffman"), ("048118", "badHuffman"), ("0484ffffffff", "badHuffman"),
-    // Size updates: above our setting, and behind a field.
+    // Size updates: above our setting, and after a field.
     ("3fe21f", "badTableSizeUpdate"), ("823f01", "badTableSizeUpdate"),
   ])
   func whatBreaksTheCompressionIsRefusedByName(block: String, error: String) {
@@ -155,7 +155,7 @@ import Testing
     #expect(bench.encoder.tableCount == 0)
   }
 
-  @Test func whatCameAsNeverIndexedGoesOnSo() throws {
+  @Test func neverIndexedFieldsAreForwardedAsSuch() throws {
     var bench = EncoderBench()
     let field = FieldList.Entry(name: "x-token", value: "secret", isNeverIndexed: true)
     let block = bench.encode([field])

@@ -1,4 +1,4 @@
-// The examples of RFC 7541 appendix C, to the byte and to the size of the table.
+// The examples of RFC 7541 appendix C: every byte, and the size of the table.
 
 import Testing
 

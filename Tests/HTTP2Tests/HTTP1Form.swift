@@ -1,4 +1,4 @@
-// A request that came by HTTP/2, as HTTP/1 writes it.
+// An HTTP/2 request, written as HTTP/1.
 
 import HTTP
 import HTTP1

@@ -1,5 +1,5 @@
-// Every rule about messages (RFC 9113 8), one table for each direction: what is refused, by which
-// name, and what is taken.
+// Every rule about messages (RFC 9113 8), one table per direction: what is accepted, and the error
+// for what isn't.
 
 import HTTP
 import Primitives
@@ -10,7 +10,7 @@ import Testing
 struct MessageRule: CustomTestStringConvertible, Sendable {
   let name: String
   let fields: [(String, String)]
-  /// The error's name, or nil when the message is taken.
+  /// The error's name, or nil when the message is accepted.
   let error: String?
 
   init(_ name: String, _ fields: [(String, String)], _ error: String?) {
@@ -30,7 +30,7 @@ struct MessageRule: CustomTestStringConvertible, Sendable {
   }
 
   static let requests: [MessageRule] = [
-    // 8.3.1: what must be there.
+    // 8.3.1: required pseudo-fields.
     MessageRule("plain", Wire.request(), nil),
     MessageRule("no :method", without(":method"), "missing-pseudo-field"),
     MessageRule("no :scheme", without(":scheme"), "missing-pseudo-field"),
@@ -125,7 +125,7 @@ struct MessageRule: CustomTestStringConvertible, Sendable {
       "bad-content-length"),
   ]
 
-  /// 8.2, which holds for both directions.
+  /// 8.2, which applies to both directions.
   static let fields: [MessageRule] = [
     MessageRule("a field", [("name", "value")], nil),
     MessageRule("an empty value", [("name", "")], nil),
@@ -361,7 +361,7 @@ struct MessageRule: CustomTestStringConvertible, Sendable {
       ])
   }
 
-  @Test func theLengthOfABodyIsTold() {
+  @Test func theLengthOfABodyIsReported() {
     func body(_ fields: [(String, String)], ends: Bool) -> String {
       let input = Wire.headers(1, Wire.request(fields, method: "POST"), ends: ends)
       let line = outcome(input).first ?? ""

@@ -1,4 +1,4 @@
-// Priorities (RFC 9218): what a client may say, and whose turn it is.
+// Priorities (RFC 9218): parsing them, and which stream sends next.
 
 import HTTP
 import Primitives
@@ -22,7 +22,7 @@ import Testing
     #expect(StreamPriority(Array(text.utf8).span) == nil)
   }
 
-  /// A server with these requests, answered with bodies that never end.
+  /// A server with these requests and responses with endless bodies.
   private func bench(_ priorities: [String?]) -> Bench {
     let bench = Bench.server(settings: [(4, 1 << 30)])
     bench.feed(Wire.windowUpdate(0, 1 << 30))

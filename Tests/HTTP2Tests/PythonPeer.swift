@@ -1,4 +1,4 @@
-// Implementations by others, Python's hpack and h2, run as processes.
+// Independent implementations, Python's hpack and h2, run as processes.
 
 import Foundation
 
@@ -33,7 +33,7 @@ enum PythonPeer {
     return answers.dropLast()
   }
 
-  /// A process with which messages are exchanged in turn, each with its length before it.
+  /// A process with which messages are exchanged in turn, each preceded by its length.
   final class Talk {
     private let process: Process
     private let toPeer = Pipe()

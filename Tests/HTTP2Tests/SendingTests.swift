@@ -1,4 +1,4 @@
-// Heads and trailers that go out, and what an owner does with streams.
+// Outgoing heads and trailers, and how an owner uses streams.
 
 import HTTP
 import Primitives
@@ -124,7 +124,7 @@ import Testing
     bench.respond(413, on: 1)
     bench.connection.abortStream(1, .noError, into: &bench.output)
     #expect(bench.frames() == ["HEADERS 1 :status: 413 end", "RST 1 no-error"])
-    // What was on its way is ignored.
+    // Frames that were already on their way are ignored.
     bench.feed(Wire.data(1, "late") + Wire.headers(1, [("a", "b")], ends: true))
     #expect(bench.events == [])
     bench.release(1)
@@ -133,7 +133,7 @@ import Testing
     #expect(bench.frames() == [])
   }
 
-  @Test func aReleasedStreamThatIsOpenIsGivenUp() {
+  @Test func aReleasedStreamThatIsOpenIsReset() {
     let bench = bench("POST")
     bench.release(1)
     #expect(bench.frames() == ["RST 1 cancel"])
@@ -153,7 +153,7 @@ import Testing
     #expect(bench.frames() == ["RST 1 cancel", "PING ack 0"])
   }
 
-  @Test func nothingGoesOutOnAStreamThatIsGone() {
+  @Test func nothingIsSentOnAStreamThatIsGone() {
     let bench = bench("POST")
     bench.releases = false
     bench.feed(Wire.reset(1, 8))
@@ -176,7 +176,7 @@ import Testing
     #expect(client.connection.owner(of: 3) == nil)
   }
 
-  /// Every state, and what each event makes of it (RFC 9113 5.1).
+  /// Every event in every state (RFC 9113 5.1).
   @Test func theStatesOfAStreamAreTotal() {
     var states: [StreamState] = [.resetByUs, .resetByPeer]
     for incoming in IncomingHalf.allCases {

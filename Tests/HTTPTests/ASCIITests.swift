@@ -1,4 +1,4 @@
-// The octet classes, held byte by byte to their definitions in the RFCs.
+// The character classes, compared with their definitions in the RFCs for every byte.
 
 import HTTP
 import Testing
@@ -75,7 +75,7 @@ struct ASCIITests {
       let isEqualInUpperCase = text.span.equalsIgnoringCase(upper.span)
       #expect(isEqual && isEqualInUpperCase)
       for position in 0..<count {
-        // Only the case of a letter may differ: 0x5B differs from 0x7B by the same bit.
+        // Only the case of letters may differ: 0x5B and 0x7B also differ by that bit.
         for other in [text[position] ^ 1, text[position] == 0x7B ? 0x5B : 0x00] {
           var changed = text
           changed[position] = other

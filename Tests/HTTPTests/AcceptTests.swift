@@ -1,4 +1,4 @@
-// Accept as one media range at a time.
+// Weights of single media ranges in Accept.
 
 import HTTP
 import Primitives
@@ -16,7 +16,7 @@ struct AcceptTests {
     ("text/html;level=1;q=0.125", 125), ("text/html;Q=1.000", 1000), ("text/html;q=0", 0),
     ("a/b, text/html;q=0.7", 700), ("text/html;q=0.1, text/html;q=0.2", 200),
     ("text/html;level=1", 1000),
-    // What isn't a weight is none.
+    // Invalid weights count as 0.
     ("text/html;q=", 0), ("text/html;q=2", 0), ("text/html;q=1.001", 0), ("text/html;q=0.1234", 0),
     ("text/html;q=x", 0), ("text/html;q=0,5", 0), ("text/html;q=-1", 0), ("text/html;q=.5", 0),
     // Other ranges.

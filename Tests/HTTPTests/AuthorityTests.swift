@@ -1,4 +1,4 @@
-// Hosts and ports that are taken, and those that are not.
+// Valid and invalid hosts and ports.
 
 import HTTP
 import Testing

@@ -1,4 +1,4 @@
-// Finding the cookies of one name among those that a client sends.
+// Finds the cookies with one name among those of a client.
 
 import HTTP
 import Primitives
@@ -24,16 +24,16 @@ struct CookiesTests {
     ("b=1", "1"), ("a=0; b=1; c=2", "1"), ("a=0;b=1", "1"), ("  b=1  ; c=2", "1"),
     ("b=", ""), ("b=1; b=2", "1"), ("b=x=y", "x=y"), ("b=\"1\"", "\"1\""),
   ])
-  func itIsFoundWhereverItStands(field: String, expected: String) {
+  func itIsFoundInAnyPosition(field: String, expected: String) {
     #expect(value(of: "b", in: [field]) == expected)
   }
 
   @Test(arguments: ["", "b", ";", "bb=1", "ab=1", "B=1", "a=b=1", "a=0; =1", "b =1", "a=; b;"])
-  func whatOnlyLooksLikeItIsPassedOver(field: String) {
+  func similarNamesAreSkipped(field: String) {
     #expect(value(of: "b", in: [field]) == nil)
   }
 
-  @Test func itMayStandInAnyOfSeveralFields() {
+  @Test func itMayBeInAnyOfSeveralFields() {
     #expect(value(of: "b", in: ["a=0", "c=2; b=1", "b=3"]) == "1")
     #expect(value(of: "b", in: []) == nil)
   }

@@ -5,12 +5,12 @@ import Primitives
 import Testing
 
 struct FieldBlockTests {
-  /// `#expect` takes its expression apart, which a value that can't be copied doesn't permit.
+  /// `#expect` splits its expression, which doesn't work with values that can't be copied.
   private func expect(_ holds: Bool, sourceLocation: SourceLocation = #_sourceLocation) {
     #expect(holds, sourceLocation: sourceLocation)
   }
 
-  /// The fields that are left, as text.
+  /// The remaining fields, as text.
   private func lines(_ block: borrowing FieldBlock) -> [String] {
     var lines: [String] = []
     for index in 0..<block.count where !block[index].isRemoved {
@@ -105,7 +105,7 @@ struct FieldBlockTests {
     expect(block.first(named: name.span) == nil)
   }
 
-  @Test func whatAListNamesIsRemovedWhereverItStands() {
+  @Test func fieldsThatAListNamesAreRemovedInAnyPosition() {
     var block = block([
       ("X-HOP", "0"), ("Connection", "close, X-Hop,x-long-enough-for-two-words, host,TE"),
       ("x-hop", "1"), ("X-End", "2"), ("X-Long-Enough-For-Two-Words", "3"), ("Host", "4"),
@@ -135,7 +135,7 @@ struct FieldBlockTests {
     expect(lines(block) == [])
   }
 
-  @Test func removingByNameTakesTheLookalikesOfTheFirstFieldsAlong() {
+  @Test func removingByNameAlsoRemovesSimilarNamesAmongTheFirstFields() {
     var block = block([
       ("X_User", "a"), ("x-user", "b"), ("X-Users", "c"), ("X.USER", "d"), ("X_User", "e"),
       ("X-USER", "f"),

@@ -1,4 +1,4 @@
-// Heads are scratch memory: nothing of one message may reach the next.
+// Heads are reused, so no data of one message may reach the next.
 
 import HTTP
 import Primitives

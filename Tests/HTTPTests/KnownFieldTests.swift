@@ -1,4 +1,4 @@
-// Every known name is found, in any case, and nothing near it is.
+// Every known name is found, in any case, and similar names are not.
 
 import HTTP
 import Primitives

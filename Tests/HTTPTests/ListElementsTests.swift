@@ -1,4 +1,4 @@
-// Both directions of the walk find the same elements.
+// Iteration from either end finds the same elements.
 
 import HTTP
 import Primitives
@@ -11,7 +11,7 @@ struct ListElementsTests {
   ])
   func elementsComeTrimmedAndWithoutEmptyOnes(value: String, expected: [String]) {
     var block = FieldBlock()
-    // Stored text, since a field's own value would be trimmed by its codec already.
+    // Stored text, since a codec would have trimmed the value of a field.
     _ = block.store(("x," as StaticString).bytes)
     let slice = block.store(Array(value.utf8).span)
     _ = block.store((",y" as StaticString).bytes)

@@ -1,4 +1,4 @@
-// Recognition of methods, and the tables of RFC 9110 9.2.
+// Parsing of methods, and the tables of RFC 9110 9.2.
 
 import HTTP
 import Primitives
@@ -20,7 +20,7 @@ struct MethodTests {
     }
   }
 
-  @Test func nothingIsKnownOfOtherMethods() {
+  @Test func otherMethodsAreNeitherSafeNorIdempotent() {
     #expect(parse("PROPFIND") == .other)
     #expect(parse("") == .other)
     #expect(!Method.other.isSafe && !Method.other.isIdempotent)

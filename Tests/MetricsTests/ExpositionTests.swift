@@ -80,7 +80,7 @@ import Testing
     #expect(name.allSatisfy { $0 == "_" || ("a"..."z").contains($0) })
     #expect(name.hasSuffix("_total") == (entry.kind == .counter))
     #expect(entry.help.description.hasSuffix("."))
-    // Nothing that one of the formats wants escaped.
+    // No character that must be escaped in one of the formats.
     #expect(!entry.help.description.contains { "\"\\\n".contains($0) })
   }
 }

@@ -1,4 +1,4 @@
-// Durations: the buckets that Prometheus gets, and quantiles that are right within 1 %.
+// Durations: the buckets for Prometheus, and quantiles with an error of at most 1 %.
 
 import Primitives
 import Testing

@@ -1,4 +1,4 @@
-// Traffic by whom it concerns: found again by name, summed over workers, shown with labels.
+// Traffic by listener, route, pool and backend: found by name, summed over workers, with labels.
 
 import Primitives
 import Testing

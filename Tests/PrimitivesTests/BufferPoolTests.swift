@@ -1,4 +1,4 @@
-// BufferPool: whoever takes a buffer gets an empty one, whatever its last owner left in it.
+// BufferPool: a buffer from the pool is empty, whatever its last user left in it.
 
 import Primitives
 import Testing
@@ -55,7 +55,7 @@ import Testing
     #expect(count == 0)
   }
 
-  @Test func settlingLeavesAWellFilledBufferAlone() {
+  @Test func settlingKeepsAWellFilledBuffer() {
     var pool = BufferPool()
     var buffer = pool.takeLarge()
     for _ in 0...BufferPool.smallByteCount { buffer.append(0x2A) }
@@ -64,7 +64,7 @@ import Testing
     #expect(capacity == BufferPool.largeByteCount && count == BufferPool.smallByteCount + 1)
   }
 
-  @Test func enlargingKeepsTheBytesAndLeavesNoneBehind() {
+  @Test func enlargingKeepsAllBytes() {
     var pool = BufferPool()
     var buffer = pool.takeSmall()
     buffer.append("head so far")

@@ -1,4 +1,4 @@
-// ByteBuffer: a byte queue that moves and grows without losing or inventing a byte.
+// ByteBuffer: a byte queue that moves and grows without losing or adding bytes.
 
 import Primitives
 import Testing

@@ -1,4 +1,4 @@
-// The ring between one writer and one reader: whole lines or nothing, in order, across the seam.
+// The ring between one writer and one reader: whole lines or nothing, in order, across the end.
 
 import Primitives
 import Testing

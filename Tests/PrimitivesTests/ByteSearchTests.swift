@@ -1,4 +1,4 @@
-// Every position of every interesting byte, in spans around the width of one SIMD block.
+// Every special byte at every position, in spans around the width of one SIMD block.
 
 import Primitives
 import Testing
@@ -36,7 +36,7 @@ struct ByteSearchTests {
     }
   }
 
-  @Test func everyByteIsPlainOrNotWhereverItStands() {
+  @Test func everyByteIsClassifiedInAnyPosition() {
     for byte in UInt8.min...UInt8.max {
       let isPlain = (0x20..<0x7F).contains(byte) && byte != 0x22 && byte != 0x5C
       for position in [0, 15, 16, 20] {

@@ -1,4 +1,4 @@
-// IPAddress and AddressRange: tables of text that is read, text that is refused, and text written.
+// IPAddress and AddressRange: tables of valid text, invalid text, and printed text.
 
 import Primitives
 import Testing
@@ -13,8 +13,8 @@ import Testing
     ("1::", "1::"),
     ("2001:db8::1", "2001:db8::1"),
     ("2001:DB8:0:0:8:800:200C:417A", "2001:db8::8:800:200c:417a"),
-    // RFC 5952 4.2.2: one zero group alone isn't shortened; 4.2.3: the longest run is, the first
-    // of equals.
+    // RFC 5952 4.2.2: a single zero group isn't shortened; 4.2.3: the longest run is, and the first
+    // of equal ones.
     ("2001:db8:0:1:1:1:1:1", "2001:db8:0:1:1:1:1:1"),
     ("1:2:3:4:5:6:7::", "1:2:3:4:5:6:7:0"),
     ("::2:3:4:5:6:7:8", "0:2:3:4:5:6:7:8"),
@@ -24,7 +24,7 @@ import Testing
     ("fe80:0000:0000:0000:0204:61ff:fe9d:f156", "fe80::204:61ff:fe9d:f156"),
     ("64:ff9b::192.0.2.33", "64:ff9b::c000:221"),
     ("1:2:3:4:5:6:1.2.3.4", "1:2:3:4:5:6:102:304"),
-    // One client, one identity.
+    // A client has only one identity.
     ("::ffff:192.0.2.1", "192.0.2.1"),
     ("::FFFF:c000:0201", "192.0.2.1"),
   ])
@@ -48,7 +48,7 @@ import Testing
   @Test func anyAddressSurvivesWritingAndReading() {
     var generator = RandomGenerator(seed: 3)
     for _ in 0..<2_000 {
-      // Many zero groups, so that runs of each length and place occur.
+      // Many zero groups, so that runs of each length and position occur.
       var halves: [UInt64] = []
       for _ in 0..<2 {
         var half: UInt64 = 0

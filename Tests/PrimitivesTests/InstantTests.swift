@@ -1,4 +1,4 @@
-// Instant and TimeSpan: arithmetic that saturates instead of trapping, since spans are configured.
+// Instant and TimeSpan: arithmetic saturates and doesn't trap, since spans come from configuration.
 
 import Primitives
 import Testing

@@ -1,4 +1,4 @@
-// Queue: what goes in first comes out first, however it is used.
+// Queue: first in, first out, for every sequence of operations.
 
 import Primitives
 import Testing
@@ -14,7 +14,7 @@ import Testing
     var queue = Queue<Int>()
     var model: [Int] = []
     for step in 0..<50_000 {
-      // Long runs of either kind, so that the queue grows to hundreds and shrinks to nothing.
+      // Long runs of both operations, so that the queue grows to hundreds and shrinks to zero.
       if generator.chance(step / 1000 % 2 == 0 ? 3 : 1, in: 4) {
         queue.append(step)
         model.append(step)

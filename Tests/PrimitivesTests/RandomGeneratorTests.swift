@@ -1,4 +1,4 @@
-// RandomGenerator: repeatable from its seed, within its bounds, and spread over them.
+// RandomGenerator: repeatable from its seed, within its bounds, and evenly distributed.
 
 import Primitives
 import Testing

@@ -1,10 +1,10 @@
-// Slab and Handle: a handle reaches its own tenant or nobody.
+// Slab and Handle: a handle finds its own element or nothing.
 
 import Primitives
 import Testing
 
 @Suite struct SlabTests {
-  /// A tenant that counts how many of its kind were destroyed.
+  /// An element that counts destroyed elements.
   struct Tenant: ~Copyable {
     final class Tally {
       var destroyed = 0
@@ -37,7 +37,7 @@ import Testing
     #expect(!knowsFirst && knowsSecond)
   }
 
-  @Test func theNamelessHandleAndOneOfAnotherSlabReachNobody() {
+  @Test func theEmptyHandleAndOneOfAnotherSlabFindNothing() {
     let slab = Slab<Tenant>(capacity: 2)
     let (none, foreign) = (
       slab.contains(.none), slab.contains(Handle(index: 0, generation: 1))

@@ -1,5 +1,5 @@
-// TimerWheel against a plain list of deadlines: nothing fires early or stays beyond its tick,
-// and nextDeadline never lets a sleeper oversleep.
+// TimerWheel compared with a plain list of deadlines: no timer fires early or more than a tick
+// late, and nextDeadline is never too late.
 
 import Primitives
 import Testing
@@ -52,7 +52,7 @@ import Testing
     #expect(fired == nil && wake != nil)
   }
 
-  /// Deadlines at and around the borders of each level, as seen from different places of the wheel.
+  /// Deadlines at and around the borders of each level, from different positions of the wheel.
   @Test func deadlinesAtTheBordersOfLevelsFireOnTheirTick() {
     for start: UInt64 in [0, 1, 63, 64, 100, 4_095, 4_096, 262_143] {
       for span: UInt64 in [0, 1, 62, 63, 64, 65, 127, 128, 4_031, 4_095, 4_096, 4_097, 262_144] {
@@ -81,7 +81,7 @@ import Testing
     }
   }
 
-  /// Sleeps from one nextDeadline to the next; returns when the first timer fired.
+  /// Sleeps from one nextDeadline to the next; returns when the first timer fires.
   private static func sleepUntilFired(_ wheel: inout TimerWheel) -> (Instant?, steps: Int) {
     var steps = 0
     while let wake = wheel.nextDeadline {
@@ -129,7 +129,7 @@ import Testing
     }
   }
 
-  /// From milliseconds to more than the wheel's 18 hours, now and then in the past.
+  /// From milliseconds to more than the wheel's 18 hours, sometimes in the past.
   private static func span(_ generator: inout RandomGenerator) -> TimeSpan {
     let limits = [10_000_000, 300_000_000, 20_000_000_000, 1_200_000_000_000, 100_000_000_000_000]
     let magnitude = generator.chance(1, in: 20) ? 4 : generator.next(below: 4)

@@ -1,4 +1,4 @@
-// AttemptList: what is remembered, and what counts.
+// AttemptList: the stored attempts, and which of them count.
 
 import Balancing
 import Primitives
@@ -19,7 +19,7 @@ import Testing
     #expect(list.count == 0 && !list.lastBackendHadFreshConnection)
   }
 
-  @Test func aForgivenAttemptStaysInTheListAndDoesNotCount() {
+  @Test func aStaleAttemptStaysInTheListAndDoesNotCount() {
     var list = AttemptList()
     list.append(attempt(1, isReused: true))
     list.forgiveLast()

@@ -1,4 +1,4 @@
-// ClientAddress: from our own peer leftwards, as far as each proxy is trusted.
+// ClientAddress: from our own peer to the left, as long as each proxy is trusted.
 
 import HTTP
 import Primitives
@@ -59,7 +59,7 @@ import Testing
     ("for=1.2.3.4, for=unknown, for=10.0.0.2", "10.0.0.2"),
     ("for=1.2.3.4, proto=https", "10.0.0.1"), ("for=", "10.0.0.1"), ("before=1.2.3.4", "10.0.0.1"),
     ("for=1.2.3.4;", "1.2.3.4"), (";;for=1.2.3.4", "1.2.3.4"),
-    // A client chose what stands within the quotes.
+    // A client chose the text within the quotes.
     ("for=1.2.3.4;host=\"a;for=6.6.6.6;b\"", "1.2.3.4"),
     ("for=1.2.3.4;host=\"a, for=6.6.6.6;b\"", "10.0.0.1"),
     ("for=1.2.3.4;host=\"a, for=6.6.6.6;b=\\\"c\\\"\"", "10.0.0.1"),
@@ -74,7 +74,7 @@ import Testing
     #expect(client(both) == "9.9.9.9" && client(both, .both) == "9.9.9.9")
   }
 
-  @Test func theOtherFieldIsNotReadEvenWhereItIsAlone() {
+  @Test func theOtherFieldIsNotReadEvenIfItIsTheOnlyOne() {
     #expect(client([("Forwarded", "for=6.6.6.6")]) == "10.0.0.1")
     #expect(client([("X-Forwarded-For", "6.6.6.6")], .forwarded) == "10.0.0.1")
   }
@@ -93,7 +93,7 @@ import Testing
   @Test(arguments: [
     ("for=1.2.3.4;proto=https", true), ("for=1.2.3.4;proto=\"HTTPS\"", true),
     ("for=1.2.3.4;proto=http", false), ("for=1.2.3.4", nil), ("proto=https", true),
-    // The protocol of the client's own hop counts, as far as trusted proxies tell.
+    // The protocol of the client's own hop counts, if trusted proxies state it.
     ("for=1.2.3.4;proto=https, for=10.0.0.2;proto=http", true),
     ("for=6.6.6.6;proto=https, for=1.2.3.4;proto=http", false),
     ("for=6.6.6.6;proto=https, for=_hidden;proto=http", false),

@@ -1,4 +1,4 @@
-// Which challenges and credentials are those of a connection.
+// Which challenges and credentials are bound to a connection.
 
 import HTTP
 import Primitives

@@ -1,4 +1,4 @@
-// Errors as they are told: in which form, in which words, and as the operator's pages have it.
+// Error responses: their form, their text, and the operator's pages.
 
 import HTTP
 import Primitives
@@ -32,7 +32,7 @@ import Testing
     ("application/json, text/plain, */*", .json), ("text/html, application/json", .html),
     ("application/json, text/html;q=0.9", .json),
     ("image/avif,image/webp,image/*,*/*;q=0.8", .text),
-    // Whoever would rather have something else gets it.
+    // Clients that prefer another type get it.
     ("text/html;q=0.5, text/plain", .text), ("text/html;q=0.5, */*", .text),
     ("text/html;q=0, application/json;q=0", .text),
   ])
@@ -71,7 +71,7 @@ import Testing
     #expect(explain(status, .json).body.contains("\"status\":\(status),"))
   }
 
-  @Test func aStatusThatNobodyNamedHasWordsToo() {
+  @Test func aStatusWithoutAPhraseHasATextToo() {
     #expect(explain(599, .text).body.hasPrefix("599 Error\nThe site is not working"))
     #expect(explain(499, .text).body.hasPrefix("499 Error\nThe request cannot"))
   }

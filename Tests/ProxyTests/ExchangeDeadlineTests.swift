@@ -1,4 +1,4 @@
-// Exchange: how long each phase is waited for, and who is at fault when nothing happens.
+// Exchange: the timeout of each phase, and which side is at fault when it expires.
 
 import Balancing
 import Primitives
@@ -118,7 +118,7 @@ import Testing
   ]
 
   @Test(arguments: [Exchange.Side.client, .backend])
-  func nothingIsAwaitedBetweenAttemptsAndBehindTheEnd(_ side: Exchange.Side) {
+  func thereIsNoDeadlineBetweenAttemptsAndAfterTheEnd(_ side: Exchange.Side) {
     var exchange = Exchange(startedAt: .origin, isIdempotent: true)
     func deadline() -> Instant { exchange.deadline(Script.limits, awaiting: side) }
     _ = exchange.begin(collectsUntil: nil)

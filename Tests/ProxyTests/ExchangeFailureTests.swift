@@ -1,4 +1,4 @@
-// ExchangeFailure: each has its own name and the status that the client sees.
+// ExchangeFailure: each case has its own name and the right status.
 
 import Balancing
 import Proxy

@@ -1,7 +1,7 @@
-// A small language for the tables about exchanges: events in, actions out.
+// A small language for tables of exchanges: events in, actions out.
 //
-// The script does what a worker does around an exchange, and nothing more: it asks the retry
-// policy before it reports a failure, and asks for the expiry when it lets a deadline pass.
+// The script does only what a worker does around an exchange: it asks the retry policy before it
+// reports a failure, and calls `expiry` when a deadline passes.
 
 import Balancing
 import Primitives
@@ -10,29 +10,29 @@ import Testing
 
 enum Event: Sendable {
   case begin
-  /// Begins with the body to be collected, for so many milliseconds.
+  /// Begins, and collects the body for this number of milliseconds.
   case collect(Int64)
   case progress
   case requestEnds
   case refuse(ExchangeFailure)
   case clientGone
   case nobody(Unavailability)
-  /// All members are full, and it stands in line.
+  /// All members are full, and the exchange is queued.
   case queue
   case dial(Int)
   case reuse(Int)
   case connected
   case fails(FailureCause, sent: Int)
   case interim(UInt16)
-  /// A final head; tried elsewhere if the policy says so.
+  /// A final head; retried elsewhere if the policy says so.
   case head(UInt16)
   case upgraded
   case responseEnds
-  /// Nobody does anything: time is up, and this side was waited for.
+  /// Nothing happens until the deadline, while this side is waited for.
   case expires(Exchange.Side)
 }
 
-/// An event at a time, and the action that it leads to; nil where the exchange has no say.
+/// One event and the resulting action; nil if the event has none.
 struct Step: Sendable {
   let milliseconds: Int64
   let event: Event
@@ -54,7 +54,7 @@ struct Script: Sendable, CustomTestStringConvertible {
   /// The results of the attempts, by name.
   var attempts: [String] = []
 
-  /// Every limit differs, so that a wrong one shows.
+  /// All limits differ, so that using the wrong one fails a test.
   static let limits = ExchangeLimits(
     queue: .milliseconds(400), connect: .milliseconds(100), response: .milliseconds(1000),
     total: .milliseconds(2500), clientIdle: .milliseconds(300), idle: .milliseconds(500),

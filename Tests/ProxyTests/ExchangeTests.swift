@@ -1,6 +1,6 @@
-// Exchange: the way of a request through its phases, as a table of events and actions.
+// Exchange: the phases of a request, as a table of events and actions.
 //
-// The rows follow the rules of what may be tried again; the deadlines have a table of their own.
+// The rows follow the retry rules; the deadlines have a separate table.
 
 import Balancing
 import Primitives
@@ -16,7 +16,7 @@ import Testing
     queued, refused,
   ].flatMap { $0 }
 
-  /// A request without a body has begun and its first attempt was dialled.
+  /// A request without a body has begun, and its first attempt is connecting.
   private static let dialled: [Step] = [
     Step(0, .requestEnds, .wait), Step(0, .begin, .attempt), Step(0, .dial(1)),
   ]
@@ -362,7 +362,7 @@ import Testing
     #expect(phase == .ended(nil))
   }
 
-  @Test func anAttemptLastsUntilItsEndWhoeverEndsIt() {
+  @Test func anAttemptLastsUntilItsEndWhateverEndsIt() {
     let ends: [(inout Exchange, Instant) -> Exchange.Action] = [
       { $0.clientGone(at: $1) }, { $0.refuse(.bodyTooLarge, at: $1) },
       { $0.responseEnded(at: $1) },

@@ -1,4 +1,4 @@
-// Forwarding: what a backend and a client get to see of the other's head.
+// Forwarding: which fields a backend and a client receive.
 
 import HTTP
 import Primitives
@@ -10,7 +10,7 @@ import Testing
   private static let trusting = ForwardingPolicy(
     trustedProxies: [AddressRange("10.0.0.0/8")].compactMap { $0 })
 
-  /// The fields of a request as they are forwarded, without those that every request gets.
+  /// The fields of a request after forwarding, without those that every request gets.
   private func kept(_ fields: [(String, String)]) -> [String] {
     let added = ["Forwarded: ", "X-Forwarded-For: ", "X-Forwarded-Proto: "]
     return forwarded(fields).filter { line in !added.contains { line.hasPrefix($0) } }
@@ -85,7 +85,7 @@ import Testing
     #expect(lines(quiet.fields).isEmpty)
   }
 
-  // MARK: Who asked
+  // MARK: The client
 
   @Test func aClientsOwnForwardingFieldsAreReplaced() {
     let lines = forwarded(
@@ -162,7 +162,7 @@ import Testing
     #expect(lines.values(of: "X-Real-IP") == (stays ? [address] : []))
   }
 
-  @Test func whetherTheClientCameByTLSIsTheTrustedProxysWord() {
+  @Test func theTrustedProxyStatesWhetherTheClientUsesTLS() {
     func isTLS(_ fields: [(String, String)], peer: String, _ isTLS: Bool = false) -> Bool {
       var head = request(fields)
       return prepareRequest(
@@ -191,7 +191,7 @@ import Testing
     "X_Forwarded_For", "X-Forwarded_Proto", "x_real_ip", "X_FORWARDED_HOST", "X_Forwarded-Port",
     "X.Forwarded.For", "x~real.ip",
   ])
-  func whatCGITakesForAForwardingFieldIsRemovedFromWhomeverItComes(name: String) {
+  func fieldsThatCGITakesForForwardingFieldsAreAlwaysRemoved(name: String) {
     for peer in ["192.0.2.1", "10.0.0.1"] {
       let lines = forwarded([(name, "6.6.6.6"), ("X_Other", "1")], peer: peer)
       #expect(lines.values(of: name).isEmpty && lines.values(of: "X_Other") == ["1"])
@@ -264,7 +264,7 @@ import Testing
     #expect(isAccepted == accepts)
   }
 
-  @Test func a101WithoutUpgradeIsNone() {
+  @Test func a101WithoutUpgradeIsInvalid() {
     let head = response([("Connection", "upgrade")])
     let isAccepted = acceptsUpgrade(head, token: Array("websocket".utf8).span)
     #expect(!isAccepted)
@@ -282,7 +282,7 @@ import Testing
   }
 
   @Test(arguments: ["X_Auth_User", "x-auth_user", "X_AUTH-USER", "X.Auth.User", "X!auth'user"])
-  func anEditTakesWhatABackendMayTakeForItsFieldAlong(name: String) {
+  func anEditAlsoRemovesSimilarNames(name: String) {
     for edit in [
       FieldEdit.set(name: Array("X-Auth-User".utf8), value: Array("me".utf8)),
       .remove(name: Array("X-Auth-User".utf8)), .remove(name: Array("x_auth_user".utf8)),
@@ -294,7 +294,7 @@ import Testing
     }
   }
 
-  @Test func whatEditsSetThemselvesIsNoLookalikeOfOneAnother() {
+  @Test func fieldsThatEditsSetAreReplacedOnlyByTheirExactName() {
     var head = request([("X-A", "0")])
     head.fields.apply([
       .set(name: Array("X-A".utf8), value: Array("1".utf8)),

@@ -1,4 +1,4 @@
-// How the tests of this target put heads together and look at them; no codec is needed for that.
+// Builds and reads heads for the tests of this target, without a codec.
 
 import HTTP
 import Primitives

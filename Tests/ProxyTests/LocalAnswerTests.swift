@@ -1,4 +1,4 @@
-// LocalAnswer: what Martlet says itself, and where it sends people.
+// LocalAnswer: Martlet's own answers and redirects.
 
 import HTTP
 import Primitives
@@ -43,7 +43,7 @@ import Testing
     #expect(written(empty) == (200, []))
   }
 
-  @Test func whoeverSpeaksPlainlyToATLSPortIsTold() {
+  @Test func plainHTTPOnATLSPortGetsAnExplanation() {
     #expect(LocalAnswer.plaintextOnTLSPort.status == 400)
     #expect(body(.plaintextOnTLSPort).contains("https"))
   }
@@ -82,7 +82,7 @@ import Testing
     #expect(location("https", of: request(host: "[::1]:80")) == "https://[::1]/")
   }
 
-  @Test func theServerAsAWholeIsItsRoot() {
+  @Test func anAsteriskIsRedirectedAsTheRoot() {
     var head = request(host: "a", path: "*")
     head.targetForm = .asterisk
     #expect(location(of: head) == "http://a/")

@@ -1,4 +1,4 @@
-// Max-Forwards: counted down for TRACE and OPTIONS, and the end of the way at 0.
+// Max-Forwards: decremented for TRACE and OPTIONS, and answered here at 0.
 
 import HTTP
 import Primitives
@@ -43,7 +43,7 @@ import Testing
     (["0"], true), (["00"], true), (["1"], false), ([], false), (["-1"], false), ([""], false),
     (["x"], false), (["3", "0"], true), (["x, 0"], true), (["0.5"], false),
   ])
-  func atNothingLeftTheWayEnds(values: [String], ends: Bool) {
+  func atZeroTheRequestIsAnsweredHere(values: [String], ends: Bool) {
     for method in [HTTP.Method.trace, .options] {
       let head = head(method, values)
       let isEnd = head.endsHere

@@ -1,10 +1,10 @@
-// NormalisedPath: one normal form for every spelling of a path, and no way around it.
+// NormalisedPath: one normal form for every spelling of a path, which can't be bypassed.
 
 import Primitives
 import Proxy
 import Testing
 
-/// The path that is matched, followed by an arrow if it is forwarded too; nil when it is refused.
+/// The path to match, followed by an arrow if it is also forwarded; nil when it is refused.
 private func normal(_ path: String, _ policy: PathPolicy = PathPolicy()) -> String? {
   var output = ByteBuffer()
   output.append("stale")
@@ -51,7 +51,7 @@ private func normal(_ path: String, _ policy: PathPolicy = PathPolicy()) -> Stri
   @Test(arguments: [
     "/..", "/../", "/a/../..", "/a/../../b", "/%2e%2e/etc", "//..", "/./..", "/a/%2e%2E/../b",
   ])
-  func nobodyClimbsAboveTheRoot(path: String) {
+  func aPathCanNotLeaveTheRoot(path: String) {
     #expect(normal(path) == nil)
   }
 
@@ -121,7 +121,7 @@ private func normal(_ path: String, _ policy: PathPolicy = PathPolicy()) -> Stri
     }
   }
 
-  /// Writes some characters of a path otherwise, in ways that mean the same to any backend.
+  /// Respells some characters of a path, in ways that have the same meaning for every backend.
   private static func respelt(_ path: String, _ generator: inout RandomGenerator) -> String {
     var result = ""
     for byte in path.utf8 {
@@ -136,8 +136,8 @@ private func normal(_ path: String, _ policy: PathPolicy = PathPolicy()) -> Stri
     return result
   }
 
-  /// What protects a path must protect every spelling of it, and what doesn't match it must match
-  /// none.
+  /// A route that matches a path must match every spelling of it. A route that doesn't match the
+  /// path must match none of them.
   @Test(arguments: ["/admin", "/api/v1", "/@fs", "/a:b", "/a(b)!$&'*+,;="])
   func matchingAgreesOnEverySpelling(prefix: String) {
     let table = RouteTable([RouteMatch(path: .prefix(prefix)), RouteMatch(path: .prefix("/"))])

@@ -1,4 +1,4 @@
-// The minimal rate of clients: what a byte is worth, when the clock runs, and when time is up.
+// The minimum rate of clients: the time per byte, when time counts, and when it is used up.
 
 import Balancing
 import Primitives
@@ -7,10 +7,10 @@ import Testing
 @testable import Proxy
 
 @Suite struct PaceTests {
-  /// 1000 bytes a second: a byte is worth a millisecond.
+  /// 1000 bytes per second: one millisecond per byte.
   private static let rate = MinimumRate(bytesPerSecond: 1000, grace: .milliseconds(500))
 
-  /// A pace with its client, in milliseconds.
+  /// A pace and its client; times are in milliseconds.
   private struct Bench {
     var pace = Pace()
 
@@ -56,7 +56,7 @@ import Testing
     #expect(bench.lateAt == 510)
   }
 
-  @Test func theClockStandsStillWhileSomebodyElseIsWaitedFor() {
+  @Test func theClockStopsWhileAnotherSideIsWaitedFor() {
     var bench = Bench()
     bench.update(0, 0)
     bench.update(300, 0, awaited: false)
@@ -120,7 +120,7 @@ import Testing
     #expect(expiry == .client(.requestTimeout))
   }
 
-  @Test func aWholeBodyHasNoRateAnyMore() {
+  @Test func aCompleteBodyHasNoMinimumRate() {
     var exchange = uploading()
     exchange.bodyReceived(0, awaitsMore: true, Self.limits, at: Script.at(0))
     _ = exchange.requestEnded(at: Script.at(100))

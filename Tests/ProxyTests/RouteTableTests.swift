@@ -1,4 +1,4 @@
-// RouteTable: which of the routes that match comes first, by host and path.
+// RouteTable: the first matching route by host and path.
 
 import Primitives
 import Proxy
@@ -13,7 +13,7 @@ import Testing
     #expect(match(RouteTable([]), "example.org", "/") == nil)
   }
 
-  @Test func theFirstThatMatchesWinsWhateverItsKindOfHost() {
+  @Test func theFirstMatchWinsWithAnyKindOfHost() {
     let hosts: [RouteMatch.Host] = [.any, .exact("a.example.org"), .below("example.org")]
     for first in 0..<3 {
       for second in 0..<3 where first != second {
@@ -71,7 +71,7 @@ import Testing
     }
   }
 
-  @Test func anExactPathMatchesItselfAlone() {
+  @Test func anExactPathMatchesOnlyItself() {
     let table = RouteTable([
       RouteMatch(path: .exact("/a/")), RouteMatch(path: .exact("/")),
       RouteMatch(path: .exact("/b")),

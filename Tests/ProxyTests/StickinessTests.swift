@@ -1,4 +1,4 @@
-// The cookie of a pool: what is read of it, and how it is set.
+// A pool's sticky cookie: how it is read and set.
 
 import HTTP
 import Primitives
@@ -53,7 +53,7 @@ import Testing
     "", "shop=", "shop=ff", "shop=00000000000000FF", "shop=g000000000000000",
     "other=00000000000000ff", "shop=00000000000000ff0", "shop=\"0000000000000ff\"",
   ])
-  func whatAClientMakesUpNamesNobody(cookie: String) {
+  func aMadeUpTokenIsIgnored(cookie: String) {
     let head = request(cookie.isEmpty ? [] : [("Cookie", cookie)])
     #expect(tokens(head) == [])
   }

@@ -1,4 +1,4 @@
-// Continuing a trace, and beginning one.
+// Continuing a trace, and beginning a new one.
 
 import HTTP
 import Primitives
@@ -36,7 +36,7 @@ import Testing
       ])
   }
 
-  @Test func whatTheClientDoesNotRecordIsPassedOnAsItIs() {
+  @Test func aTraceThatIsNotSampledIsPassedOnUnchanged() {
     let fields = [("traceparent", "00-\(Self.trace)-00f067aa0ba902b7-02"), ("tracestate", "a=b")]
     let (context, lines) = continued(fields, sampleMax: .max)
     #expect(context == nil)
@@ -58,13 +58,13 @@ import Testing
     let id = hexadecimal(context.high) + hexadecimal(context.low)
     #expect(lines == ["traceparent: 00-\(id)-\(hexadecimal(context.span))-01"])
 
-    // Who isn't among the sample says so to the next server.
+    // A trace that isn't sampled passes this on to the next server.
     let (none, others) = continued(fields, sampleMax: nil)
     #expect(none == nil)
     #expect(others == ["traceparent: 00-\(id)-\(hexadecimal(context.span))-00"])
   }
 
-  @Test func theSampleIsAsLargeAsItIsSaid() {
+  @Test func theSampleHasTheConfiguredSize() {
     var generator = RandomGenerator(seed: 2)
     var count = 0
     for _ in 0..<4000 {

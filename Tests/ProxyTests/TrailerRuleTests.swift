@@ -1,4 +1,4 @@
-// What of a trailer section goes on, by the rules for heads.
+// Which trailers are forwarded, by the rules for heads.
 
 import HTTP
 import Primitives
@@ -14,7 +14,7 @@ import Testing
     return lines(block)
   }
 
-  @Test func whatIsMeantForTrailersGoesOn() {
+  @Test func trailerFieldsAreForwarded() {
     let names = [
       "ETag", "Server-Timing", "grpc-status", "grpc-message", "Digest", "Content-Digest",
       "Repr-Digest", "Signature", "X-Amz-Trailer-Signature", "X-Checksum", "X_Checksum",
@@ -31,13 +31,13 @@ import Testing
     "X_Forwarded_For", "x.forwarded.for", "X_Request_ID", "Set_Cookie", "If_Match",
     "x-forwarded_user",
   ])
-  func whatBelongsIntoAHeadDoesNot(name: String) {
+  func headFieldsAreRemovedFromTrailers(name: String) {
     let fields = [("A", "1"), (name, "2"), (name.lowercased(), "3"), ("B", "4")]
     #expect(kept(fields) == ["A: 1", "B: 4"])
   }
 
   @Test(arguments: ["X-Auth-User", "x-auth-user", "X_Auth_User", "X.Auth.User"])
-  func whatARouteEditsDoesNotComeBackBehindTheBody(name: String) {
+  func fieldsThatARouteEditsAreRemovedFromTrailers(name: String) {
     let user = Array("X-Auth-User".utf8)
     let edits = [FieldEdit.set(name: user, value: Array("me".utf8)), .remove(name: user)]
     for edit in edits {

@@ -1,4 +1,4 @@
-// Starting another process: what it gets, what it doesn't, and how its end is told.
+// Starting another process: what it inherits, what it doesn't, and how its end is reported.
 
 import Glibc
 import Reactor
@@ -12,7 +12,7 @@ import Testing
       ["/bin/bash", "-c", script], environment: environment, descriptors: descriptors)
   }
 
-  @Test func itsEndIsToldByStatusOrSignal() throws {
+  @Test func itsEndIsReportedAsStatusOrSignal() throws {
     #expect(try shell("exit 7").wait() == .exited(status: 7))
     #expect(try shell("kill -9 $$").wait() == .killed(signal: 9))
     let sleeping = try shell("exec sleep 600")
@@ -32,7 +32,7 @@ import Testing
   }
 
   @Test func itHasTheDescriptorsThatItWasGivenAndNoOthers() throws {
-    // Asked of /proc, since a redirection of the shell takes descriptors of its own.
+    // Read from /proc, since a redirection in the shell would open descriptors itself.
     let (ours, theirs) = try Descriptor.pair()
     let memory = try Descriptor.memory(Array("told in memory".utf8))
     let secret = try Descriptor.memory(Array("not told".utf8))

@@ -1,4 +1,4 @@
-// The kernel behind the I/O seam, over real sockets on loopback.
+// EpollIO on the kernel, with real sockets on loopback.
 
 import Glibc
 import Primitives
@@ -55,7 +55,7 @@ import Testing
       var limit = rlimit()
       getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
       let before = limit
-      // Descriptors are given out lowest first: with this limit no other is left.
+      // The kernel uses the lowest free descriptor: with this limit there is no other.
       let next = dup(0)
       close(next)
       limit.rlim_cur = rlim_t(next)
@@ -84,7 +84,7 @@ import Testing
 
   @Test func aRefusedDialIsReportedAsFailedByName() throws {
     let net = try Loopback()
-    // A port that is taken, so that nobody else gets it, but where nobody listens.
+    // A bound port, so that no other process can use it, without a listener.
     let blocker = Glibc.socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
     defer { close(blocker) }
     var address = sockaddr_in()
@@ -134,7 +134,8 @@ import Testing
     #expect(net.connectionResult(of: client) == nil)
     #expect(net.send("hello", to: client) == .sent(5))
 
-    // The queue of a Unix listener with a backlog of 0 holds one; a second has nowhere to wait.
+    // The queue of a Unix listener with a backlog of 0 holds one connection; a second one can't
+    // wait.
     guard case .failed(let error) = net.io.connect(to: .unix(path), token: 8) else {
       Issue.record("dialled into a full queue")
       return
@@ -242,7 +243,7 @@ import Testing
     net.io.close(server, reset: false)
   }
 
-  @Test func registeringAnewReportsWhatIsReadyUnderTheNewToken() throws {
+  @Test func reregisteringReportsReadinessUnderTheNewToken() throws {
     let net = try Loopback()
     let (client, server) = try net.pair()
     #expect(net.reportCount(3) == 0)
@@ -254,7 +255,7 @@ import Testing
     net.io.close(server, reset: false)
   }
 
-  @Test func aPeerThatFinishesBehindItsBytesIsReportedAndReadToTheEnd() throws {
+  @Test func aPeerThatFinishesAfterItsBytesIsReportedAndReadToTheEnd() throws {
     let net = try Loopback()
     let (client, server) = try net.pair()
     #expect(net.send("bye", to: client) == .sent(3))
@@ -267,7 +268,7 @@ import Testing
     #expect(net.next(2).contains(.readable))
     #expect(net.receive(from: client) == (.received(6), "answer"))
 
-    // An orderly end of both directions is no failure.
+    // A clean end of both directions is no failure.
     net.io.shutdownSending(server)
     let readiness = net.next(2)
     #expect(readiness.contains(.peerFinished))

@@ -1,4 +1,4 @@
-// Reading whole files, up to a limit.
+// Reading whole files up to a limit.
 
 import Glibc
 import Reactor

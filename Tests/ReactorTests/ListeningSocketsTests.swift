@@ -1,4 +1,4 @@
-// Groups of listening sockets: shared among workers, refused to a second instance.
+// Groups of listening sockets: shared by workers, and refused to a second instance.
 
 import Glibc
 import Primitives
@@ -40,7 +40,7 @@ import Testing
     }
     var accepted = [0, 0]
     var clients: [Socket] = []
-    // Which socket a connection lands on is a hash; 64 of them miss one with 2^-63.
+    // A hash selects the socket of a connection; all 64 miss one socket with probability 2^-63.
     for _ in 0..<64 {
       guard case .started(let client) = io.connect(to: group.address, token: 100) else { continue }
       clients.append(client)
@@ -60,7 +60,7 @@ import Testing
     #expect(accepted[0] + accepted[1] == 64)
   }
 
-  @Test func theKernelProbesQuietConnectionsAsItIsTold() throws {
+  @Test func theKernelProbesIdleConnectionsAsConfigured() throws {
     func options(_ socket: Socket) -> [Int32] {
       [(SOL_SOCKET, SO_KEEPALIVE)].map { option(socket, $0, $1) }
         + [TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT].map {
@@ -104,7 +104,7 @@ import Testing
   @Test func theSamePortCanBeListenedOnAgainWhileOldConnectionsLinger() throws {
     var net: Loopback? = try Loopback()
     let (client, server) = try #require(try net?.pair())
-    // The side that ends first stays in TIME_WAIT, with the listener's port.
+    // The side that closes first stays in TIME_WAIT, with the listener's port.
     net?.io.close(server, reset: false)
     #expect(net?.next(2).contains(.peerFinished) == true)
     net?.io.close(client, reset: false)
@@ -127,16 +127,16 @@ import Testing
       case .failed(let error): throw error
       }
     }
-    // What the client's window takes, and what may wait behind it; megabytes without a limit.
+    // The client's window, and the limited buffer after it; megabytes without a limit.
     #expect(taken > 64 * 1024 && taken < 1 << 20)
-    // Much of it has no room at the client, and is known not to have arrived.
+    // Much of it doesn't fit at the client, and is known to be unacknowledged.
     let waiting = net.io.unacknowledgedByteCount(of: server)
     #expect(waiting > 32 * 1024 && waiting <= taken)
     net.io.close(client, reset: true)
     net.io.close(server, reset: true)
   }
 
-  @Test func anAddressOfAnotherMachineFailsByNameAndLeavesNothingOpen() throws {
+  @Test func anAddressOfAnotherMachineFailsAndLeavesNothingOpen() throws {
     // RFC 5737: an address for documentation, which no machine has.
     let foreign = SocketAddress.ip(try #require(IPAddress("192.0.2.1")), port: 0)
     #expect(throws: SystemError.addressNotAvailable) {
@@ -192,7 +192,7 @@ import Testing
     #expect(larger.address == group.address)
     #expect(larger.sockets.first == group.sockets.first)
     #expect(Set(larger.sockets).count == 3)
-    // Each has a queue of its own: a file of its own in the kernel.
+    // Each has a separate queue, which is a separate inode in the kernel.
     #expect(Set(larger.sockets.map(inode)).count == 3)
     #expect(try larger.extended(to: 2).sockets == larger.sockets)
     #expect(larger.share(ofWorker: 0, of: 2) == [larger.sockets[0], larger.sockets[2]])
@@ -200,7 +200,7 @@ import Testing
     #expect(larger.share(ofWorker: 3, of: 4) == [])
   }
 
-  @Test func aSocketThatNobodyMayJoinIsShared() throws {
+  @Test func aSocketWithoutAGroupIsShared() throws {
     let single = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
     #expect(listen(single, 8) == 0)
     let group = try #require(try ListeningSockets.adopt([single]).first)

@@ -1,4 +1,4 @@
-// The Unix socket of the admin interface: whose name may be taken, and whose not.
+// The Unix socket of the admin interface: which existing files are replaced, and which are not.
 
 import Glibc
 import Primitives
@@ -11,8 +11,8 @@ import Testing
 
   private func exists() -> Bool { access(path, F_OK) == 0 }
 
-  /// A process that is gone leaves its name behind.
-  @Test func `the name of a process that is gone is taken`() throws {
+  /// A process that has ended leaves its socket file.
+  @Test func `the socket of a process that is gone is replaced`() throws {
     let gone = try LocalListener(path: path)
     close(gone.socket.descriptor)
     #expect(exists())
@@ -21,14 +21,14 @@ import Testing
     #expect(try connects())
   }
 
-  @Test func `a process that listens keeps its name`() throws {
+  @Test func `the socket of a process that listens is not replaced`() throws {
     let listener = try LocalListener(path: path)
     defer { listener.close() }
     #expect(throws: SystemError.addressInUse) { try LocalListener(path: path) }
     #expect(try connects())
   }
 
-  @Test func `so does one whose queue is full`() throws {
+  @Test func `nor is the socket of one whose queue is full`() throws {
     let listener = try LocalListener(path: path)
     defer { listener.close() }
     var waiting: [Int32] = []
@@ -45,13 +45,13 @@ import Testing
     #expect(exists())
   }
 
-  @Test func `only the predecessor's name is taken while it listens`() throws {
+  @Test func `of listening processes only the predecessor's socket is replaced`() throws {
     let old = try LocalListener(path: path)
     #expect(throws: SystemError.addressInUse) {
       try LocalListener(path: path, predecessor: getpid() + 1)
     }
     let new = try LocalListener(path: path, predecessor: getpid())
-    // The old one doesn't take the name of the new one along.
+    // The old one doesn't remove the new one's file.
     old.close()
     #expect(exists())
     #expect(try connects())
@@ -59,7 +59,7 @@ import Testing
     #expect(!exists())
   }
 
-  @Test func `a file that is no socket is left alone`() throws {
+  @Test func `a file that is no socket is not replaced`() throws {
     let descriptor = open(path, O_CREAT | O_WRONLY, 0o600)
     #expect(write(descriptor, "data", 4) == 4)
     close(descriptor)
@@ -70,7 +70,7 @@ import Testing
       }
     }
     #expect(try File.read(path, limit: 10) == Array("data".utf8))
-    // Nor is a link followed to be replaced.
+    // A link is not followed and replaced either.
     let link = path + ".link"
     #expect(symlink(path, link) == 0)
     defer { unlink(link) }

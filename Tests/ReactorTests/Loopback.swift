@@ -1,5 +1,5 @@
-// What the tests of this target share: an EpollIO with one listener on loopback, and blocking
-// steps with a generous limit, so that a missing event fails a test instead of hanging it.
+// Shared by the tests of this target: an EpollIO with one listener on loopback, and blocking steps
+// with a generous timeout, so that a missing event fails a test instead of hanging it.
 
 import Glibc
 import Primitives
@@ -7,7 +7,7 @@ import Reactor
 
 let loopback = SocketAddress.ip(.loopbackV4, port: 0)
 
-/// A class, because `#expect` can't take apart calls on a value that can't be copied.
+/// A class, because `#expect` can't split calls on a value that can't be copied.
 final class Loopback {
   static let listenerToken: UInt64 = 1
   static let clientToken: UInt64 = 2
@@ -27,7 +27,7 @@ final class Loopback {
 
   deinit { _ = Glibc.close(listener.descriptor) }
 
-  /// What is reported about `token` next, or nothing after 5 seconds.
+  /// The next report about `token`, or nothing after 5 seconds.
   func next(_ token: UInt64) -> Readiness {
     let limit = SystemClock.monotonic() + .seconds(5)
     while SystemClock.monotonic() < limit {
@@ -39,13 +39,13 @@ final class Loopback {
     return []
   }
 
-  /// How many reports about `token` there are at this moment.
+  /// The number of reports about `token` now.
   func reportCount(_ token: UInt64) -> Int {
     let count = io.wait(until: io.now)
     return (0..<count).count { io.event($0).token == token }
   }
 
-  /// A connection with both its ends, and nothing left to report.
+  /// A connection with both its ends, and no pending reports.
   func pair() throws -> (client: Socket, server: Socket) {
     guard case .started(let client) = io.connect(to: address, token: Self.clientToken) else {
       throw Failure.noConnection

@@ -1,4 +1,4 @@
-// Memory: what the process uses, and what it may use as the kernel's files tell.
+// Memory: what the process uses, and its limit according to the kernel's files.
 
 import Testing
 

@@ -1,4 +1,4 @@
-// What a thread is given at its start, and doesn't keep.
+// A value that a thread gets at its start and doesn't keep.
 
 import Testing
 
@@ -7,7 +7,7 @@ import Testing
 @Suite struct ParcelTests {
   private final class Content: Sendable {}
 
-  @Test func `a thread that has taken what it was given doesn't keep it`() throws {
+  @Test func `a thread doesn't keep a value after it has taken it`() throws {
     let (taken, end) = (try WakeUp(), try WakeUp())
     weak var kept: Content?
     let thread: Thread
@@ -27,7 +27,7 @@ import Testing
     thread.join()
   }
 
-  @Test func `what was taken is there no more`() {
+  @Test func `a value can be taken only once`() {
     let parcel = Parcel(7)
     #expect(parcel.take() == 7)
     #expect(parcel.take() == nil)

@@ -1,4 +1,4 @@
-// How many processors may be used: affinity and the quotas of containers.
+// The number of usable processors: affinity, and the quotas of containers.
 
 import Glibc
 import Testing

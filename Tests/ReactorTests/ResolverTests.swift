@@ -1,4 +1,4 @@
-// Looking up names, without a network.
+// Resolving names, without a network.
 
 import Primitives
 import Reactor
@@ -14,7 +14,7 @@ import Testing
   }
 
   @Test func aNameWithoutAnAddressFailsWithTheNameAndAReason() {
-    // Longer than DNS allows, so that nobody is asked.
+    // Longer than DNS allows, so that no server is asked.
     let name = String(repeating: "a", count: 300)
     let error = #expect(throws: ResolverError.self) { try Resolver.addresses(of: name) }
     #expect(error?.name == name)

@@ -1,4 +1,4 @@
-// Signals as a queue, in a process of their own.
+// Signals as a queue, in a separate process.
 
 import Glibc
 import Reactor
@@ -12,8 +12,8 @@ import Testing
         (SIGHUP, Signal.hangUp), (SIGUSR1, .user1), (SIGUSR2, .user2), (SIGINT, .interrupt),
         (SIGTERM, .terminate),
       ]
-      // A thread that blocks nothing would take the signal and die of it, so threads that run
-      // already are not for this test: it is sent to this one.
+      // A thread that doesn't block the signal would be killed by it. Other threads are already
+      // running, so the signal is sent to this thread.
       for (number, signal) in numbers {
         pthread_kill(pthread_self(), number)
         if Signals.wait() != signal { exit(1) }

@@ -1,4 +1,4 @@
-// Waking a thread: at once, once, and at no cost when it is awake.
+// Waking a thread: at once, only once, and without cost if it is already awake.
 
 import Primitives
 import Testing
@@ -20,7 +20,7 @@ import Testing
       #expect(wakeUp.take())
       #expect(!wakeUp.take())
     }
-    // All is heard: the next wait runs its full time.
+    // No signal is pending: the next wait takes its full time.
     let before = io.now
     let count = io.wait(until: before + .milliseconds(20))
     #expect(count == 0)
@@ -40,12 +40,12 @@ import Testing
     #expect(took < .seconds(10))
   }
 
-  @Test func theWakeUpTakesNoPlaceAmongTheEvents() throws {
+  @Test func theWakeUpIsNotAmongTheEvents() throws {
     let wakeUp = try WakeUp()
     var io = try EpollIO(wakeUp: wakeUp)
     let group = try ListeningSockets.open(on: loopback, count: 1)
     io.watch(listener: group.sockets[0], token: 5)
-    // It is the first to be ready, so its place has to be filled by another.
+    // It is the first ready event, so another one must take its position.
     wakeUp.signal()
     guard case .started(let client) = io.connect(to: group.address, token: 6) else { return }
     var tokens: Set<UInt64> = []
@@ -59,7 +59,7 @@ import Testing
     io.close(group.sockets[0], reset: false)
   }
 
-  @Test func anOwnWaitEndsBySignalAndBeginsAnew() throws {
+  @Test func anOwnWaitEndsBySignalAndCanBeRepeated() throws {
     let wakeUp = try WakeUp()
     let thread = try Thread(name: "signaller") { wakeUp.signal() }
     wakeUp.wait()

@@ -1,4 +1,4 @@
-// AccessLog: each exchange is one line, whatever its client sent.
+// AccessLog: each exchange is one line, whatever the client sent.
 
 import Balancing
 import Foundation
@@ -13,7 +13,7 @@ import Testing
 @testable import Server
 
 @Suite struct AccessLogTests {
-  /// What is in a line of the tests below unless they say otherwise.
+  /// The default content of a line in the tests below.
   private struct Entry {
     var facts = AccessLogFacts(
       client: IPAddress("192.0.2.7"), status: 200, failure: nil, reason: nil,
@@ -33,7 +33,7 @@ import Testing
     return settings
   }
 
-  /// The lines that `entries` lead to.
+  /// The lines for `entries`.
   private func written(_ entries: [Entry], _ format: AccessLog.Format) throws -> [String] {
     let path = "/tmp/martlet-\(getpid())-\(UInt32.random(in: 0 ... .max)).log"
     defer { unlink(path) }
@@ -58,7 +58,7 @@ import Testing
       .split(separator: "\n", omittingEmptySubsequences: false).dropLast().map(String.init)
   }
 
-  /// A head as no parser would let it through.
+  /// A head that no parser would accept.
   private func head(_ entry: Entry) -> RequestHead {
     var head = RequestHead()
     let fields = [("User-Agent", entry.userAgent), ("Referer", entry.referer)]
@@ -97,7 +97,7 @@ import Testing
 
   // MARK: JSON
 
-  @Test func whatIsOutOfTheOrdinaryStandsInTheLine() throws {
+  @Test func unusualEventsAreInTheLine() throws {
     var entry = Entry()
     entry.facts.queueTime = .microseconds(12_345)
     entry.facts.wasBudgetSpent = true
@@ -224,7 +224,7 @@ import Testing
     entry.host = text
     let lines = try written([entry, Entry()], .text)
     #expect(lines.count == 2)
-    // Nobody can close the quotes, and so pretend to be another column.
+    // A client can't close the quotes and add a fake column.
     let quotes = try #require(lines.first).replacing(/\\./, with: "").filter { $0 == "\"" }
     #expect(quotes.count == 4)
   }

@@ -1,5 +1,4 @@
-// How long a client of the admin interface may take for what: each wait has one deadline, which
-// runs from its beginning.
+// Timeouts of admin clients: each wait has one deadline, which starts when the wait begins.
 
 import HTTP
 import HTTP1
@@ -16,7 +15,7 @@ import Testing
     AdminConnection(Transport(Socket(descriptor: -1)), access, version: 0, at: begin)
   }
 
-  @Test func `the first head has one deadline from the connection on, whatever trickles`() {
+  @Test func `the first head has one deadline from the accept on, however slowly it arrives`() {
     var connection = connection()
     let deadline = connection.deadline
     #expect(deadline == begin + .seconds(10))
@@ -27,7 +26,7 @@ import Testing
     }
   }
 
-  @Test func `a later head has it from its first byte on, and idle time before`() throws {
+  @Test func `a later head has a deadline from its first byte, an idle timeout before`() throws {
     var connection = connection()
     connection.requestBegan()
     connection.updateDeadline(at: begin)
@@ -45,7 +44,7 @@ import Testing
     #expect(connection.deadline == later + .seconds(10))
   }
 
-  @Test func `a body has its own time, and a command as long as it takes`() {
+  @Test func `a body has its own deadline, and a command has none`() {
     var connection = connection()
     connection.requestBegan()
     let request = AdminRequest(RequestHead(), persists: true)

@@ -1,4 +1,4 @@
-// Admission: exact limits, over however many threads.
+// Admission: exact limits with any number of threads.
 
 import Dispatch
 import Primitives
@@ -11,7 +11,7 @@ import Testing
   private let first = IPAddress(v4: 1)
   private let second = IPAddress(v4: 2)
 
-  @Test func thereAreAsManyAsThereMayBeAndOneMoreWhenOneLeaves() {
+  @Test func theLimitIsExactAlsoAfterOneLeaves() {
     let admission = Admission()
     for _ in 0..<3 {
       #expect(admission.enter(nil, max: 3, maxPerAddress: nil) == .admitted)
@@ -29,13 +29,13 @@ import Testing
     }
     #expect(admission.enter(first, max: 10, maxPerAddress: 2) == .addressFull)
     #expect(admission.enter(second, max: 10, maxPerAddress: 2) == .admitted)
-    // Who was turned away took no place of the others'.
+    // Refused clients don't count.
     #expect(admission.count == 3)
     admission.leave(first)
     #expect(admission.enter(first, max: 10, maxPerAddress: 2) == .admitted)
   }
 
-  @Test func aLimitThatCameLaterKnowsWhoIsThere() {
+  @Test func aLaterLimitCountsExistingClients() {
     let admission = Admission()
     for _ in 0..<5 {
       #expect(admission.enter(first, max: 10, maxPerAddress: nil) == .admitted)
@@ -76,7 +76,7 @@ import Testing
     #expect(admission.count == 0)
     #expect(mostInAll.load(ordering: .relaxed) <= 6)
     #expect(mostOfOne.load(ordering: .relaxed) <= 3)
-    // No trace is left of anybody.
+    // Nothing is left of any client.
     #expect(admission.enter(first, max: 1, maxPerAddress: 1) == .admitted)
   }
 }

@@ -1,4 +1,4 @@
-// How many records without data a client may send in a second.
+// How many records without data a client may send per second.
 
 import Primitives
 import Testing
@@ -8,7 +8,7 @@ import Testing
 @Suite struct ControlRecordRateTests {
   private let start = Instant(nanoseconds: 5_000_000_000)
 
-  @Test func `a hundred in a second are let pass, and one more isn't`() {
+  @Test func `a hundred per second are allowed, and one more isn't`() {
     var rate = ControlRecordRate()
     let verdicts = (0...100 as ClosedRange<Int64>).map {
       rate.isTooHigh(with: 1, at: start + .milliseconds($0 * 9))
@@ -18,7 +18,7 @@ import Testing
     #expect(atOnce)
   }
 
-  @Test func `each second counts anew`() {
+  @Test func `the count restarts each second`() {
     var rate = ControlRecordRate()
     let verdicts = (0..<10 as Range<Int64>).map {
       rate.isTooHigh(with: 100, at: start + .seconds($0))

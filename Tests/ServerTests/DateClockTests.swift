@@ -1,4 +1,4 @@
-// DateClock: one text a second.
+// DateClock: one text per second.
 
 import Testing
 

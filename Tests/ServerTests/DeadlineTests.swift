@@ -1,4 +1,4 @@
-// Deadline: moved as often as one likes, it fires once, never early and never late.
+// Deadline: moved any number of times, it fires once, never early and never late.
 
 import Primitives
 import Testing
@@ -6,12 +6,12 @@ import Testing
 @testable import Server
 
 @Suite struct DeadlineTests {
-  /// A deadline with its wheel, and the times at which it fired, in milliseconds.
+  /// A deadline with its wheel, and the times in milliseconds at which it fired.
   private struct Bench: ~Copyable {
     var deadline = Deadline()
     var timers = TimerWheel(now: .origin)
     var fired: [Int64] = []
-    /// How often the wheel has reported, due or not.
+    /// How often the wheel has reported, expired or not.
     var reports = 0
 
     mutating func set(_ milliseconds: Int64?) {
@@ -32,7 +32,7 @@ import Testing
     }
   }
 
-  /// The wheel's tick: so late a deadline may be.
+  /// The wheel's tick: a deadline may be this late.
   private static let tick: Int64 = 4
 
   @Test func itFiresOnceInItsTime() {
@@ -77,7 +77,7 @@ import Testing
     #expect(fired.count == 1 && (60...(60 + Self.tick)).contains(fired[0]))
   }
 
-  @Test func whatIsNeverDueDoesNotFireAndCanBeSetAnew() {
+  @Test func aDeadlineOfNeverDoesNotFireAndCanBeSetAgain() {
     var bench = Bench()
     bench.set(100)
     bench.set(nil)

@@ -1,19 +1,18 @@
-// How descriptors are shared out: whatever everybody may take together, it is never more than there
-// are.
+// The shares of descriptors: their sum never exceeds the limit of the process.
 
 import Testing
 
 @testable import Server
 
 @Suite struct DescriptorBudgetTests {
-  @Test func `clients, their backends, idle connections and the interface fit together`() {
+  @Test func `clients, backends, idle connections and the admin interface fit together`() {
     for workers in [1, 2, 3, 8, 64, 128] {
       for descriptors in [64, 100, 256, 1024, 4096, 65_536, 1_048_576] {
         let budget = DescriptorBudget(descriptors: descriptors, workers: workers)
         let ours = 32 + 8 * workers
         let all =
           2 * budget.clientMax + budget.idleUpstreamMax * workers + budget.adminMax + ours
-        // With hardly any the least that makes sense is allowed.
+        // With very few descriptors, the minimum that makes sense is allowed.
         if descriptors >= ours + 8 { #expect(all <= descriptors, "\(descriptors), \(workers)") }
         #expect(budget.clientMax > 0 && budget.adminMax > 1)
       }

@@ -1,5 +1,5 @@
-// What is handed over to a new process comes out as it went in, and what a reader can't understand
-// is passed over or refused.
+// The state for a new process is read as it was written. Parts that a reader doesn't understand are
+// ignored or refused.
 
 import Balancing
 import Primitives
@@ -29,7 +29,7 @@ import Testing
     return handover
   }
 
-  @Test func `everything comes out as it went in`() throws {
+  @Test func `everything is read as it was written`() throws {
     let read = try #require(Handover(full().bytes))
     #expect(read.sockets.map(\.place) == ["127.0.0.1:443", "[::]:0 web"])
     #expect(read.sockets.map(\.descriptors) == [[5, 6], [7]])
@@ -38,7 +38,7 @@ import Testing
     #expect(read.backends == full().backends)
   }
 
-  @Test func `kinds and fields of a later version are passed over`() throws {
+  @Test func `kinds and fields of a later version are ignored`() throws {
     let text = String(decoding: full().bytes, as: UTF8.self)
     let later = text.split(separator: "\n").map { $0.hasPrefix("backend") ? $0 + "\tx" : $0 }
       .joined(separator: "\n")
@@ -46,11 +46,11 @@ import Testing
   }
 
   @Test(arguments: ["", "\n", "martlet-handover\t2\n", "martlet-handover\n", "sockets\ta\t1\n"])
-  func `what is no handover of this version is refused`(_ text: String) {
+  func `a handover of another version, or invalid bytes, are refused`(_ text: String) {
     #expect(Handover(Array(text.utf8)) == nil)
   }
 
-  @Test func `no cut of it makes the reader stumble`() {
+  @Test func `the reader doesn't fail at any truncation`() {
     let bytes = full().bytes
     for end in bytes.indices { _ = Handover(Array(bytes[..<end])) }
   }

@@ -1,6 +1,6 @@
-// A flood of TLS handshakes and one established connection: whose turn it is.
+// A flood of TLS handshakes and one established connection: the order in which they are served.
 //
-// The worker stands on an I/O of arrays, so that it can be seen which sockets were read in a turn.
+// The worker runs on an I/O of arrays, so the test can see which sockets were read in an iteration.
 
 import Foundation
 import HTTP1
@@ -12,20 +12,20 @@ import Testing
 
 @testable import Server
 
-/// What a `FloodIO` is told and what it has seen; shared with the test.
+/// What a `FloodIO` must report and what it has recorded; shared with the test.
 private final class Flood {
   var waiting: [Int32: [Int32]] = [:]
   var incoming: [Int32: [UInt8]] = [:]
   var events: [ReadinessEvent] = []
   var tokens: [Int32: UInt64] = [:]
-  /// The sockets that were read in this turn, and those that something was sent to.
+  /// The sockets that were read in this iteration, and those that were written.
   var reads: [Int32] = []
   var sends: [Int32] = []
   var closed: Set<Int32> = []
-  /// Did the last wait just look, because work was left over?
+  /// Whether the last wait was only a poll, because work was left.
   var polled = false
 
-  /// Every socket of these has become readable.
+  /// Reports each of these sockets as readable.
   func report(_ sockets: [Int32]) {
     events = sockets.compactMap { socket in
       tokens[socket].map { ReadinessEvent(token: $0, readiness: .readable) }
@@ -93,7 +93,7 @@ private struct FloodIO: QuietIO {
       on: FloodIO(flood: flood), snapshot, listeners: [Self.plainListener, Self.tlsListener])
   }
 
-  @Test func aTurnTakesSoManyHandshakesAndEveryoneWhoIsEstablished() throws {
+  @Test func aTurnTakesSomeHandshakesAndAllEstablishedConnections() throws {
     let flood = Flood()
     var worker = try worker(flood)
     let established: Int32 = 1000
@@ -103,18 +103,18 @@ private struct FloodIO: QuietIO {
     worker.turn()
     #expect(flood.tokens[established] != nil && shaking.allSatisfy { flood.tokens[$0] != nil })
 
-    // The handshakes come first in the list of what is ready.
+    // The handshakes are first in the list of ready sockets.
     for socket in shaking { flood.incoming[socket] = [22, 3, 1, 0, 200, 1] }
     flood.incoming[established] = Array("GET / HTTP/1.1\r\nHost: a\r\n\r\n".utf8)
     flood.report(shaking + [established])
     worker.turn()
     let share = HandshakeQueue.stepsPerTurn
     #expect(Set(flood.reads.filter { $0 >= 2000 }).count == share)
-    // Before the first of them the request was read, and in the same turn it was answered.
+    // The request was read before the first handshake, and answered in the same iteration.
     #expect(flood.reads.first == established)
     #expect(flood.sends == [established])
 
-    // The others follow without being reported again, a share in each turn.
+    // The others follow without another report, some in each iteration.
     var turns = 1
     var seen = Set(flood.reads)
     flood.report([])

@@ -1,4 +1,4 @@
-// HandshakeQueue: how many are in progress, who is oldest, who comes next.
+// HandshakeQueue: the number in progress, the oldest, and the next.
 
 import Primitives
 import Testing
@@ -24,7 +24,7 @@ import Testing
     #expect(queue.count == 0 && queue.oldest == nil)
   }
 
-  @Test func whoWaitsFirstIsDrivenFirst() {
+  @Test func theFirstToWaitIsServedFirst() {
     var queue = HandshakeQueue()
     #expect(!queue.hasReady && queue.popReady() == nil)
     queue.wait(handle(7))

@@ -1,6 +1,6 @@
-// When backends are checked: ten thousand of them spread over the interval, and over reloads.
+// When backends are checked: ten thousand of them are spread over the interval, also after reloads.
 //
-// The worker stands on an I/O with a clock of the test's own, on which every dial fails at once.
+// The worker runs on an I/O with a clock of the test, on which every connect fails at once.
 
 import Balancing
 import Primitives
@@ -10,7 +10,7 @@ import Testing
 
 @testable import Server
 
-/// The time, and who was dialled when, by port; shared with the test.
+/// The time, and the times of connects by port; shared with the test.
 private final class Dials {
   var now = Instant.origin + .seconds(1)
   var times = [[Instant]](repeating: [], count: 65_536)
@@ -69,8 +69,9 @@ private struct DialIO: QuietIO {
     for round in 1...rounds {
       run(&worker, until: start + .milliseconds(Self.interval.milliseconds * Int64(round)))
     }
-    // With every interval cut in 50. Jitter alone makes the second interval's first checks overlap
-    // with the first one's last; five standard deviations above that don't come by chance.
+    // Every interval is divided into 50 pieces. Because of jitter, the first checks of the second
+    // interval overlap with the last of the first one. Counts that exceed this by five standard
+    // deviations are no coincidence.
     let piece = Self.interval.nanoseconds / 50
     var counts = [Int](repeating: 0, count: 50 * rounds + 1)
     for time in dials.times.joined() { counts[Int((time - start).nanoseconds / piece)] += 1 }
@@ -78,12 +79,12 @@ private struct DialIO: QuietIO {
     let most = 1.5 * mean + 5 * mean.squareRoot()
     #expect(counts.allSatisfy { Double($0) <= most }, "\(counts)")
     for times in dials.times.prefix(Int(count)) {
-      // The last of them may have to wait for its turn in the interval after.
+      // The last check may fall into the next interval.
       #expect((rounds - 1...rounds + 1).contains(times.count))
     }
   }
 
-  @Test func reloadsNeitherPutChecksOffNorBringThemForward() throws {
+  @Test func reloadsNeitherDelayNorAdvanceChecks() throws {
     let count: UInt16 = 10_000
     var worker = try worker(snapshot(ports: 0..<count))
     let start = dials.now

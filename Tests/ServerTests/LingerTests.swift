@@ -1,6 +1,7 @@
-// A client that goes on sending after its last answer, as many do that write all before they read.
+// A client that continues to send after its last response, as many do that write everything before
+// they read.
 //
-// The worker stands on an I/O with one client, which asks to send more than it may, and does.
+// The worker runs on an I/O with one client, which sends more than the limit.
 
 import HTTP
 import Primitives
@@ -10,7 +11,7 @@ import Testing
 
 @testable import Server
 
-/// What the client does, and what became of it; shared with the test.
+/// The client's actions, and how its connection ended; shared with the test.
 private final class Upload {
   static let listener = Socket(descriptor: 9)
   static let client = Socket(descriptor: 10)

@@ -1,21 +1,21 @@
-// The I/O seam over a few arrays, for tests of one connection.
+// `InputOutput` over arrays, for tests of one connection.
 
 import Primitives
 import Reactor
 
-/// What one socket receives and how much it takes are set by the test.
+/// The test sets what one socket receives and how much it accepts.
 struct MemoryIO: QuietIO {
   let now = Instant.origin
-  /// What arrives, in pieces: no call returns bytes of two.
+  /// The input, in pieces: no call returns bytes of two pieces.
   var incoming: [[UInt8]] = []
-  /// What a receive says once all has been taken.
+  /// The result of a receive when all input has been taken.
   var ending = ReceiveResult.wouldBlock
-  /// How many bytes the socket takes before it is full.
+  /// How many bytes the socket accepts before it is full.
   var capacity = Int.max
   var sendFailure: SystemError?
 
   private(set) var sent: [UInt8] = []
-  /// The sizes of what each call offered.
+  /// The number of bytes that each call offered.
   private(set) var offers: [Int] = []
   private(set) var receiveCount = 0
 

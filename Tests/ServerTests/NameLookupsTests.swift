@@ -1,6 +1,6 @@
-// Looking names up: side by side, again when it is time, and what is kept meanwhile.
+// Name lookups: in parallel, repeated at the right time, and the results kept in between.
 //
-// The lookups are the test's own, which answer when it lets them.
+// The lookups are the test's own, which return when the test allows it.
 
 import Configuration
 import Foundation
@@ -12,7 +12,7 @@ import Testing
 @testable import Server
 
 @Suite struct NameLookupsTests {
-  /// What lookups find, and who waits for it.
+  /// The results of lookups, and who waits for them.
   private final class Zone: Sendable {
     struct State {
       var answers: [String: Result<[IPAddress], ResolverError>] = [:]
@@ -23,7 +23,7 @@ import Testing
 
     let state = Mutex(State())
 
-    /// Waits until there is an answer.
+    /// Waits until there is a result.
     func lookUp(_ name: String) throws(ResolverError) -> [IPAddress] {
       state.withLock {
         $0.asked.append(name)
@@ -70,7 +70,7 @@ import Testing
     return false
   }
 
-  @Test func aNameThatIsNotAnsweredKeepsNoOtherWaiting() throws {
+  @Test func anUnansweredNameDoesNotDelayOthers() throws {
     let silent = (1...20).map { "silent\($0)" }
     table.watch(Self.configuration(silent + ["well"]))
     zone.answer("well", .loopbackV4)
@@ -84,7 +84,7 @@ import Testing
     #expect(table.unanswered == [])
   }
 
-  @Test func soManyAreLookedUpAtATimeAndTheOthersFollow() throws {
+  @Test func lookupsRunAtALimitedNumberAndTheOthersFollow() throws {
     let names = (0..<NameLookups.lookupMax + 10).map { "name\($0)" }
     table.watch(Self.configuration(names))
     let lookups = try lookups()
@@ -96,7 +96,7 @@ import Testing
     #expect(zone.state.withLock { Set($0.asked) } == Set(names))
   }
 
-  @Test func whatIsFoundIsReportedOnce() throws {
+  @Test func aResultIsReportedOnce() throws {
     let news = Mutex<[String]>([])
     table.watch(Self.configuration(["a"]))
     zone.answer("a", .loopbackV4)
@@ -114,7 +114,7 @@ import Testing
     ResolverError(name: "a", reason: "no answer"))
   private let other = IPAddress(v4: 7)
 
-  @Test func aFailureKeepsTheLastAddressesAndIsNewsOnce() {
+  @Test func aFailureKeepsTheLastAddressesAndIsReportedOnce() {
     table.watch(Self.configuration(["a"]))
     #expect(table.note("a", .success([.loopbackV4]), at: .origin).hasChanged)
     #expect(table.note("a", failure, at: .origin) == NameTable.News(hasFailed: true))
@@ -139,19 +139,19 @@ import Testing
     #expect(table.nextDue == .origin + configuration.pools[0].resolveInterval)
   }
 
-  @Test func theOrderOfTheAddressesIsNoNews() {
+  @Test func theOrderOfTheAddressesIsNoChange() {
     table.watch(Self.configuration(["a"]))
     _ = table.note("a", .success([other, .loopbackV4]), at: .origin)
     #expect(table.note("a", .success([.loopbackV4, other]), at: .origin) == NameTable.News())
   }
 
-  @Test func aConfigurationThatIsRefusedCostsNoAddress() {
+  @Test func aRefusedConfigurationLosesNoAddress() {
     table.watch(Self.configuration(["a"]))
     _ = table.note("a", .success([other]), at: .origin)
     table.watch(Self.configuration(["b"]))
     table.watch(Self.configuration(["a"]))
     #expect(table["a"].addresses == [other])
-    // What no configuration has named for two of them is forgotten.
+    // A name that is in neither of the last two configurations is removed.
     table.watch(Self.configuration(["b"]))
     table.watch(Self.configuration(["c"]))
     #expect(table["a"].addresses == [])

@@ -1,11 +1,11 @@
-// Overload: which stage holds at which share, and when it is left.
+// Overload: the stage for each share, and when it ends.
 
 import Testing
 
 @testable import Server
 
 @Suite struct OverloadTests {
-  /// The stages after each pair of shares, one after the other.
+  /// The stages after each pair of shares, in order.
   private func stages(_ shares: [(memory: Int, connections: Int)]) -> [OverloadStage] {
     var overload = Overload()
     return shares.map { share in
@@ -38,7 +38,7 @@ import Testing
       ])
   }
 
-  @Test func itGoesByWhicheverIsShorter() {
+  @Test func theScarcerResourceDecides() {
     #expect(
       stages([(85, 0), (0, 80), (95, 80), (80, 80), (74, 74)]) == [
         .endingConnections, .endingConnections, .sheddingRequests, .endingConnections, .normal,

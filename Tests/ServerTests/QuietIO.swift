@@ -1,5 +1,5 @@
-// The I/O seam where nothing happens, for tests that stand a worker or a connection on a part of
-// it: each says only what its own world does.
+// An `InputOutput` without any events, for tests of a worker or connection: each test only
+// implements the part it needs.
 
 import Logging
 import Metrics
@@ -8,7 +8,7 @@ import Reactor
 
 @testable import Server
 
-/// Nobody dials in, no dial succeeds, nothing arrives and no socket takes anything.
+/// No client connects, every connect fails, no bytes arrive, and no socket accepts bytes.
 protocol QuietIO: InputOutput {}
 
 extension QuietIO {
@@ -36,8 +36,8 @@ extension QuietIO {
   mutating func close(_ socket: Socket, reset: Bool) {}
 }
 
-/// The only worker, which says nothing to anybody, with `snapshot` in force and a socket for each
-/// of its listeners.
+/// The only worker, without logging, with `snapshot` in force and a socket for each of its
+/// listeners.
 func loneWorker<IO: QuietIO>(
   on io: IO, _ snapshot: Snapshot, listeners: [Socket] = []
 ) throws -> Worker<IO> {

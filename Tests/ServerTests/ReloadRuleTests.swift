@@ -1,5 +1,5 @@
-// What becomes of each key of the configuration at a reload: it is put into force, or the reload
-// names it. A key without a rule here fails: give it one, and what shows it.
+// The effect of a reload on each key of the configuration: either the new value is applied, or the
+// reload names the key. Each new key needs a rule here, with its proof.
 
 import Balancing
 import Foundation
@@ -10,25 +10,25 @@ import Testing
 @testable import Configuration
 @testable import Server
 
-/// How a changed key takes effect, and what proves it.
+/// How a changed key takes effect, and the proof.
 private enum ReloadRule {
-  /// Workers go by it, and get it with the snapshot: it isn't the same for these two values, which
-  /// stand beside other keys of their section.
+  /// It reaches the workers in the snapshot, which differs for these two values. They are tested
+  /// together with other keys of their section.
   case snapshot(String, String, beside: String = "")
-  /// A test of that name shows it.
+  /// A test with this name proves it.
   case shown(by: String)
-  /// The control thread reads it whenever it is needed: this text stands in the sources.
+  /// The control thread reads it when it is needed: the sources contain this text.
   case read(String)
-  /// Only an upgrade or a restart takes it up; the reload names it.
+  /// Only an upgrade or a restart applies it; the reload names it.
   case start(String, String)
-  /// An object, or a list of them, whose keys have rules of their own.
+  /// An object, or a list of objects, whose keys have their own rules.
   case parts
   /// It has no effect.
   case nothing
 }
 
 @Suite struct ReloadRuleTests {
-  /// A file for each section, where `KEYS` stands for the keys of the rule.
+  /// A file for each section; `KEYS` is replaced by the keys of the rule.
   private static let templates = [
     "configuration": "{ LISTENERS, POOLS, KEYS }",
     "listener": #"{ "listeners": [{ KEYS }], POOLS }"#,
@@ -294,7 +294,7 @@ private enum ReloadRule {
   private static let http = #""check": "http""#
   private static let cookie = #""cookie": "c""#
 
-  /// A secret that is long enough.
+  /// A secret of sufficient length.
   private static func key(_ end: String) -> String { "\"0123456789abcdef0123456789abcdef\(end)\"" }
 
   @Test func `each key is put into force by a reload, or named by it`() throws {

@@ -1,11 +1,11 @@
-// The simulated network by itself: it must do what the kernel does, or simulating proves nothing.
+// The simulated network itself: it must behave like the kernel, or the simulation proves nothing.
 
 import Glibc
 import Primitives
 import Reactor
 import Testing
 
-/// An actor without a script, whose end the test moves.
+/// An actor without a script, controlled by the test.
 private final class Puppet: SimulatedActor {}
 
 private final class PuppetService: SimulatedService {
@@ -45,7 +45,8 @@ private struct Fixture {
     return (socket, client)
   }
 
-  /// What is reported until nothing is for a second: tokens with all that was said of them.
+  /// Collects reports until there are none for a second: tokens with everything reported about
+  /// them.
   func reports() -> [UInt64: Readiness] {
     var reports: [UInt64: Readiness] = [:]
     while true {
@@ -82,7 +83,7 @@ private struct Fixture {
 }
 
 struct SimulatedNetworkTests {
-  @Test func anOrderlyEndComesBehindTheBytes() throws {
+  @Test func aCleanEndArrivesAfterTheBytes() throws {
     let fixture = Fixture()
     let (socket, client) = try #require(fixture.connection())
     #expect(fixture.write("hello", from: client) == 5)
@@ -98,7 +99,7 @@ struct SimulatedNetworkTests {
     #expect(fixture.network.faults == [])
   }
 
-  @Test func aResetMayDestroyBytesAndIsToldOnce() throws {
+  @Test func aResetMayDestroyBytesAndIsReportedOnce() throws {
     var seen: Set<String> = []
     let fixture = Fixture()
     for _ in 0..<40 {
@@ -111,7 +112,7 @@ struct SimulatedNetworkTests {
       seen.insert(text)
       if text != "" { #expect(fixture.receive(socket).result == .failed(.init(code: ECONNRESET))) }
       if text == "" { #expect(result == .failed(.init(code: ECONNRESET))) }
-      // As on Linux, an error that was told looks like an end afterwards.
+      // As on Linux, after its report an error looks like a clean end.
       #expect(fixture.receive(socket).result == .finished)
       #expect(fixture.send(socket, "x") == .failed(.init(code: EPIPE)))
       fixture.network.close(socket, reset: false)
@@ -164,7 +165,7 @@ struct SimulatedNetworkTests {
     #expect(fixture.network.wait(until: nil) == 1)
     #expect(fixture.network.event(0).token == 7)
     #expect(fixture.network.event(0).readiness == .readable)
-    // Unread bytes alone are no news.
+    // Unread bytes alone cause no report.
     #expect(fixture.reports() == [:])
     _ = fixture.write("two", from: client)
     #expect(fixture.reports() == [7: .readable])
@@ -190,7 +191,7 @@ struct SimulatedNetworkTests {
     #expect(arrived == text)
   }
 
-  @Test func aListenerIsReportedAsLongAsSomebodyWaits() throws {
+  @Test func aListenerIsReportedAsLongAsAConnectionIsQueued() throws {
     let fixture = Fixture()
     let client = fixture.network.dial(0, by: fixture.puppet, from: Fixture.address)
     while client.phase == .connecting { _ = fixture.network.wait(until: nil) }
@@ -220,7 +221,7 @@ struct SimulatedNetworkTests {
     #expect(fixture.send(socket, text) == .wouldBlock)
     #expect(fixture.reports() == [:])
     #expect(fixture.read(client).read == .bytes(1024))
-    // A little room isn't worth a report.
+    // A little room causes no report.
     #expect(fixture.reports() == [:])
     for _ in 0..<30 { _ = fixture.read(client) }
     #expect(fixture.reports() == [7: .writable])
@@ -269,7 +270,7 @@ struct SimulatedNetworkTests {
     #expect(queue.count == 0)
   }
 
-  @Test func dialsAreAnsweredRefusedOrSwallowed() throws {
+  @Test func connectsAreAcceptedRefusedOrUnanswered() throws {
     let fixture = Fixture()
     let network = fixture.network
     let service = PuppetService(fixture.puppet)

@@ -1,10 +1,11 @@
-// The actors' own writer and parser: what one produces the other reads back, however it is cut.
+// The actors' own writer and parser: the parser reads what the writer produces, however it is
+// split.
 
 import Primitives
 import Testing
 
 struct SimulationMessageTests {
-  /// Everything the parser says about `bytes`, given in pieces of `piece`.
+  /// All steps of the parser for `bytes`, in pieces of `piece` bytes.
   private func steps(
     _ kind: MessageParser.Kind, _ bytes: [UInt8], piece: Int, answersHead: Bool = false
   ) -> [String] {

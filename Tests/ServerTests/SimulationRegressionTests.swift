@@ -1,11 +1,11 @@
-// Bugs that the simulation has found, each in the smallest world in which it shows, and worlds that
-// its seeds seldom come to.
+// Bugs that the simulation has found, each in the smallest world that shows it, and situations that
+// seeds rarely produce.
 
 import Primitives
 import Testing
 
 struct SimulationRegressionTests {
-  /// One client that takes long over everything, and one request.
+  /// One client that is slow in everything, and one request.
   private func slowWorld(
     seed: UInt64, level: SimulationLevel = .calm, _ change: (inout SimulationPlan) -> Void
   ) -> [String] {
@@ -28,7 +28,7 @@ struct SimulationRegressionTests {
   @Test func aDrainWaitsForAClientThatTakesItsLastAnswer() {
     for seed: UInt64 in 1...150 {
       let faults = slowWorld(seed: seed) { plan in
-        // In some of these the server has the whole answer soon, and only the client is slow.
+        // In some of these the server soon has the whole response, and only the client is slow.
         plan.conditions.capacityBits = 8...17
         plan.events = [WorldEvent(time: .milliseconds(1_000), kind: .drain)]
       }
@@ -53,9 +53,9 @@ struct SimulationRegressionTests {
     }
   }
 
-  /// The configuration is installed while the only backend is down, so that its return is what the
-  /// workers have to hear of.
-  @Test(arguments: 1...3) func aReturnAfterAReloadIsHeardOf(_ workerCount: Int) {
+  /// The configuration is installed while the only backend is down, so the workers must learn of
+  /// its return.
+  @Test(arguments: 1...3) func workersNoticeAReturnAfterAReload(_ workerCount: Int) {
     for seed: UInt64 in 1...10 {
       let faults = slowWorld(seed: seed) { plan in
         plan.workerCount = workerCount
@@ -75,13 +75,13 @@ struct SimulationRegressionTests {
     }
   }
 
-  /// With more of a body than fits anywhere, it is the backend that is waited for, not the client.
+  /// With a body larger than all buffers, the server waits for the backend, not for the client.
   @Test func aBackendThatStopsReadingIsGivenItsTime() {
     for seed: UInt64 in 1...300 {
       let faults = slowWorld(seed: seed, level: .storm) { plan in
         plan.conditions.capacityBits = 16...16
         plan.conditions.latency = 100...100
-        // Odd numbers meet backends that stop reading.
+        // Requests with odd numbers meet backends that stop reading.
         plan.requests = [RequestPlan(id: 0), RequestPlan(id: 1)]
         plan.requests[1].method = .PUT
         plan.requests[1].framing = .length
@@ -92,23 +92,23 @@ struct SimulationRegressionTests {
     }
   }
 
-  /// The backend has begun, so that nobody else may be asked, and it is 504 all the same.
+  /// The backend has begun to respond, so no other may be tried, and the answer is still 504.
   @Test func aTimeOutWithinAHeadIsATimeOut() {
     for seed: UInt64 in 1...50 {
       let faults = slowWorld(seed: seed) { plan in
-        // The request takes some four seconds to get there, and the head comes in two parts.
+        // The request takes about four seconds to arrive, and the head comes in two parts.
         plan.conditions.capacityBits = 6...6
         plan.conditions.latency = 500_000...500_000
         plan.configurations[0].responseLimit = .seconds(5)
-        // A body would come too slowly for the client's part.
+        // A body would be too slow on the client's side.
         plan.requests[0].method = .HEAD
       }
       #expect(faults == [], "seed \(seed)")
     }
   }
 
-  /// What the backend does to the connection afterwards is not why the request failed.
-  @Test func aResetBehindATimeOutIsNotItsCause() {
+  /// A later reset by the backend is not the reason why the request failed.
+  @Test func aResetAfterATimeOutIsNotItsCause() {
     for seed: UInt64 in 1...400 {
       let faults = slowWorld(seed: seed, level: .stale) { plan in
         plan.conditions.capacityBits = 16...16
@@ -123,7 +123,7 @@ struct SimulationRegressionTests {
     }
   }
 
-  @Test func whatIsToldToAWorkerThatHasEndedIsNotHeard() {
+  @Test func messagesForAWorkerThatHasEndedAreIgnored() {
     for seed: UInt64 in 1...10 {
       let faults = slowWorld(seed: seed) { plan in
         plan.policy.checks = .dials
@@ -136,7 +136,7 @@ struct SimulationRegressionTests {
     }
   }
 
-  @Test func aReloadLeavesTheBodyLimitOfARequestUnderWayAlone() {
+  @Test func aReloadKeepsTheBodyLimitOfACurrentRequest() {
     for seed: UInt64 in 1...10 {
       let faults = slowWorld(seed: seed) { plan in
         plan.requests[0].method = .PUT

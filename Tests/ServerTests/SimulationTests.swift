@@ -1,7 +1,7 @@
-// The simulation: the server under seeds by the thousand.
+// The simulation: the server with thousands of seeds.
 //
-// scripts/simulate runs it at release speed. That the simulated world itself is sound, and that its
-// verdicts see what they are there for, is tested with a byte relay in SimulationVerdictTests.
+// scripts/simulate runs it at release speed. SimulationVerdictTests uses a byte relay to test that
+// the simulated world itself is correct and that its checks find bugs.
 
 import Primitives
 import Reactor
@@ -13,7 +13,7 @@ struct SimulationTests {
     for failure in failures { Issue.record(Comment(rawValue: failure)) }
   }
 
-  /// Runs one seed; nil, or what was wrong with it, and the shortest way there that was found.
+  /// Runs one seed; nil, or its faults and the shortest failing run that was found.
   @Sendable static func failure(ofSeed seed: UInt64) -> String? {
     let plan = SimulationPlan(seed: seed, role: .proxy)
     let (faults, log) = run(plan, isLogging: SeedRange.wantsLog)

@@ -1,5 +1,5 @@
-// The verdicts by themselves: each fault built into the relay must be found within a few seeds, and
-// for the right reason.
+// The checks themselves: each bug of the relay must be found within a few seeds, and for the right
+// reason.
 
 import Primitives
 import Reactor
@@ -20,7 +20,7 @@ struct SimulationVerdictTests {
     #expect(isRight, "\(fault) gave \(found)")
   }
 
-  /// Seen as a proxy, a relay breaks every rule that only HTTP knows.
+  /// Checked as a proxy, a relay violates every rule that is specific to HTTP.
   @Test(arguments: [
     "a hop-by-hop field of the client's", "a hop-by-hop field of the backend's",
     "malformed, and delivered", "malformed answer", "nobody asked for", "sent before the answer",
@@ -38,7 +38,7 @@ struct SimulationVerdictTests {
     #expect(isFound)
   }
 
-  /// What is left of a failing run still fails in the same way, and is less.
+  /// A shrunk run still fails in the same way, and is smaller.
   @Test func aFailingRunIsMadeShorter() throws {
     func fails(_ plan: SimulationPlan) -> [String] {
       let run = SimulationRun(plan)

@@ -1,4 +1,4 @@
-// SnapshotBuilder: what is configured reaches what the request path reads.
+// SnapshotBuilder: configured values reach the settings that the request path reads.
 
 import Balancing
 import Configuration
@@ -11,7 +11,7 @@ import Testing
 @testable import Server
 
 @Suite struct SnapshotBuilderTests {
-  /// One changed key, and the place where its value has to show.
+  /// One changed key, and where its value must appear.
   struct Row: Sendable, CustomTestStringConvertible {
     let testDescription: String
     let change: @Sendable (inout Configuration) -> Void
@@ -333,8 +333,8 @@ import Testing
       (Configuration.Paths(), Self.paths),
     ]
     for (value, rows) in sections {
-      // How a process ends, and what memory it has, are the control thread's affair, which reads
-      // the configuration itself.
+      // The control thread reads the settings for shutdown and memory from the configuration
+      // itself.
       let keys = Set(Mirror(reflecting: value).children.compactMap(\.label))
         .subtracting(["lameDuck", "drain", "upgrade", "memory"])
       #expect(keys == Set(rows.map(\.testDescription)), "\(type(of: value))")
@@ -431,7 +431,7 @@ import Testing
     return snapshot.pools[0].pool.membership.members[0].stickyToken
   }
 
-  @Test func aTokenIsTheSameForAllWhoShareTheKeyAndForNobodyElse() throws {
+  @Test func aTokenIsTheSameOnlyForNodesThatShareTheKey() throws {
     let shared = try token(key: "k")
     #expect(shared != 0)
     #expect(try token(key: "k") == shared)

@@ -1,5 +1,5 @@
-// One ring of ticket keys for each listener: whose keys they are, when they rotate, and what of
-// them outlives a reload and an upgrade.
+// One ring of ticket keys per listener: the source of its keys, their rotation, and what is kept
+// over a reload and an upgrade.
 
 import Primitives
 import Testing
@@ -26,7 +26,8 @@ import Testing
     rings.takeUp(["a": plan(1), "b": plan(2), "c": plan()], at: start)
     #expect(try sealing(rings, "a") == TicketKey(secret: [UInt8](repeating: 1, count: 48))?.bytes)
     #expect(try sealing(rings, "b") == TicketKey(secret: [UInt8](repeating: 2, count: 48))?.bytes)
-    // Only those that are made here go to another process: files are read there.
+    // Only keys that were generated here are passed to another process, which reads the files
+    // itself.
     #expect(rings.states.map(\.listener) == ["c"])
   }
 
@@ -35,7 +36,7 @@ import Testing
     #expect(try sealing(rings, "a") != sealing(rings, "b"))
   }
 
-  @Test func `a ring is the same after a reload, and is forgotten with its listener`() throws {
+  @Test func `a ring is the same after a reload, and is removed with its listener`() throws {
     let rings = TicketRings()
     let keys = try rings.keys(of: "a")
     let other = try rings.keys(of: "b")
@@ -45,7 +46,7 @@ import Testing
     #expect(try rings.keys(of: "b") !== other)
   }
 
-  @Test func `each ring rotates in its own time, however often the configuration is reloaded`()
+  @Test func `each ring rotates at its own time, however often the configuration is reloaded`()
     throws
   {
     let rings = TicketRings()
@@ -75,7 +76,7 @@ import Testing
     new.takeUp(plans, at: start + .seconds(1800))
     for name in plans.keys { #expect(try sealing(new, name) == sealing(old, name)) }
     #expect(new.rotatesAt == old.rotatesAt)
-    // What can't be used is passed over, and a new ring is made when it is asked for.
+    // Invalid keys are ignored, and a new ring is made on demand.
     new.restore(TicketRings.State(listener: "x", keys: [[1, 2, 3]], rotatesAt: start))
     #expect(try new.keys(of: "x").count == 1)
   }

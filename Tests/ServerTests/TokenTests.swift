@@ -1,4 +1,4 @@
-// Token: a kind and a handle survive their way through 64 bits.
+// Token: a kind and a handle are the same after packing into 64 bits.
 
 import Primitives
 import Testing
@@ -33,7 +33,7 @@ import Testing
     #expect(Token(packed: 7 << 56) == nil && Token(packed: .max) == nil)
   }
 
-  @Test func theTimersOfAWorkerAreToldApart() {
+  @Test func theTimersOfAWorkerAreDistinguished() {
     let timers: [WorkerTimer] = [.resumeAccepting, .endStage, .checkHealth]
     for timer in timers {
       let token = Token(packed: timer.payload)

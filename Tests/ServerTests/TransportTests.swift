@@ -1,4 +1,4 @@
-// Transport without TLS: what is received, what waits, and what is given back.
+// Transport without TLS: received bytes, pending bytes, and released buffers.
 
 import Primitives
 import Reactor
@@ -7,7 +7,7 @@ import Testing
 @testable import Server
 
 @Suite struct TransportTests {
-  /// A transport with the I/O under it and the buffers that it borrows.
+  /// A transport with its I/O and the buffers that it borrows.
   private struct Bench: ~Copyable {
     var io = MemoryIO()
     var buffers = BufferPool()
@@ -18,7 +18,7 @@ import Testing
     mutating func flush() { transport.flush(&io, &buffers) }
     mutating func settle() { transport.settle(&buffers) }
 
-    /// All that has arrived and was not taken.
+    /// Everything that has arrived and was not taken.
     mutating func take() -> [UInt8] {
       let bytes = transport.inbound.array(0..<transport.inbound.count)
       transport.inbound.removeAll()
@@ -52,7 +52,7 @@ import Testing
 
   // MARK: Receiving
 
-  @Test func nothingIsAskedOfASocketThatReportedNothing() {
+  @Test func aSocketWithoutReportIsNotRead() {
     var bench = Bench()
     bench.io.incoming = [[1]]
     #expect(bench.receive() == .nothing)
@@ -83,7 +83,7 @@ import Testing
     #expect(received == 100_000)
   }
 
-  @Test func theEndIsSeenBehindAShortReceive() {
+  @Test func theEndIsSeenAfterAShortReceive() {
     var bench = Bench()
     bench.io.incoming = [[1]]
     bench.io.ending = .finished
@@ -95,7 +95,7 @@ import Testing
     #expect(!state.isReusable)
   }
 
-  @Test func aResetIsToldAgainAndAgain() {
+  @Test func aResetIsReportedByEveryCall() {
     var bench = Bench()
     bench.io.ending = .failed(.connectionReset)
     bench.transport.note(.failed)
@@ -104,7 +104,7 @@ import Testing
     #expect(state.isBroken && state.room == 0 && !state.isReusable && count == 1)
   }
 
-  @Test func whatNobodyTakesStopsTheReceiving() {
+  @Test func receivingStopsWhileBytesAreNotTaken() {
     var bench = Bench()
     bench.io.incoming = [pattern(300_000)]
     bench.transport.note(.readable)
@@ -141,7 +141,7 @@ import Testing
     #expect(state == .atRest)
   }
 
-  @Test func aLargePieceLeavesAtOnceBehindWhatWaits() {
+  @Test func aLargePieceIsSentAtOnceAfterPendingBytes() {
     var bench = Bench()
     let large = pattern(40_000)
     bench.write([9, 9])
@@ -162,7 +162,7 @@ import Testing
     var state = bench.state
     #expect(state.isBlocked && !state.isFlushed && !state.isReusable)
     #expect(state.room == BufferPool.largeByteCount - (40_002 - capacity))
-    // Until the socket is writable again, it is left alone.
+    // It makes no call on the socket until that is writable again.
     bench.write([7])
     bench.flush()
     let offers = bench.io.offers.count
@@ -176,7 +176,7 @@ import Testing
     #expect(state == .atRest)
   }
 
-  @Test func theRoomIsNeverExceededAndNeverLies() {
+  @Test func theReportedRoomIsCorrectAndNeverExceeded() {
     var generator = RandomGenerator(seed: 5)
     var bench = Bench()
     bench.io.capacity = 0
@@ -220,7 +220,7 @@ import Testing
     #expect(held == 0 && sent.isEmpty)
   }
 
-  @Test func whatWasSaidBeforeTheDoorClosedIsStillHeard() {
+  @Test func receivedBytesAreReturnedAfterABrokenPipe() {
     var bench = Bench()
     bench.io.incoming = [[1, 2]]
     bench.io.sendFailure = .brokenPipe

@@ -1,8 +1,8 @@
-// One connection has its share of a turn and no more, however much its peers have to say, and in
-// however small pieces.
+// One connection gets its share of an iteration and no more, however much its peers send, and in
+// pieces of any size.
 //
-// The worker stands on an I/O on which one client and one backend have more to say than any turn
-// should hear, and take whatever they are told.
+// The worker runs on an I/O with one client and one backend that send more than any iteration
+// should read, and accept everything.
 
 import Balancing
 import HTTP
@@ -14,7 +14,7 @@ import Testing
 
 @testable import Server
 
-/// What both sides say first, which of them goes on, and with what; shared with the test.
+/// What both sides send first, which of them continues, and with what; shared with the test.
 private final class Flood {
   static let byteCount = 32 << 20
   static let listener = Socket(descriptor: 9)
@@ -23,7 +23,7 @@ private final class Flood {
 
   var heads: [Socket: [UInt8]]
   let endless: Socket
-  /// What it says again and again.
+  /// What it sends repeatedly.
   let refrain: [UInt8]
   private var position = 0
   var events: [ReadinessEvent] = []
@@ -85,7 +85,7 @@ private struct FloodIO: QuietIO {
     return .received(output.count)
   }
   mutating func send(to socket: Socket, _ first: Span<UInt8>, _ second: Span<UInt8>) -> SendResult {
-    // The backend answers the first that it hears.
+    // The backend answers the first request that it receives.
     if socket == Flood.backend, let token = flood.backendToken {
       flood.backendToken = nil
       flood.report(token)
@@ -96,7 +96,7 @@ private struct FloodIO: QuietIO {
 }
 
 @Suite struct TurnShareTests {
-  /// A block in each of the four rounds of a turn, and the one that came with the head.
+  /// A block in each of the four rounds of an iteration, and the one that came with the head.
   private static let shareMax = 5 * BufferPool.largeByteCount
 
   private func worker(_ flood: Flood, collects: Bool = true) throws -> Worker<FloodIO> {
@@ -164,13 +164,13 @@ private struct FloodIO: QuietIO {
       worker.turn()
       #expect(flood.receivedCount - before <= Self.shareMax)
     }
-    // And each has some.
+    // And each gets some.
     #expect(flood.receivedCount > 10 * BufferPool.largeByteCount)
   }
 
   @Test(arguments: [
     "GET /here HTTP/1.1\r\nHost: a\r\n\r\n",
-    // Whose body is waited for, and then there is no backend.
+    // Its body is waited for, and then there is no backend.
     "POST /gone HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nm",
   ])
   func aTurnAnswersOneRequestOfAConnection(refrain: String) throws {
@@ -199,7 +199,7 @@ private struct FloodIO: QuietIO {
       request: endless == Flood.client ? request + framing : request,
       response: response + framing, endless: endless, refrain: chunk)
     if response.isEmpty { flood.heads[Flood.backend] = nil }
-    // The body is sent on as it comes.
+    // The body is forwarded as it arrives.
     var worker = try worker(flood, collects: false)
     for _ in 0..<20 {
       let before = flood.sentCounts[other, default: 0]
@@ -211,7 +211,7 @@ private struct FloodIO: QuietIO {
   }
 }
 
-/// So many clients that dial in at once and say nothing, until their time is up.
+/// Many clients that connect at once and send nothing, until their timeout.
 private final class Crowd {
   static let count = 2_000
   var waiting = count

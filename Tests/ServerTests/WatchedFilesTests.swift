@@ -1,4 +1,4 @@
-// WatchedFiles: when a change of a file counts, by looks at times that the test chooses.
+// WatchedFiles: when a changed file is noticed, with checks at times that the test chooses.
 
 import Foundation
 import Primitives
@@ -21,7 +21,7 @@ import Testing
   private func path(_ name: String) -> String { "\(folder)/\(name)" }
 
   private func write(_ text: String, _ name: String) throws {
-    // In place, as a careless program would.
+    // Written in place, as a careless program would do it.
     if !FileManager.default.fileExists(atPath: path(name)) {
       _ = FileManager.default.createFile(atPath: path(name), contents: nil)
     }
@@ -74,7 +74,7 @@ import Testing
   }
 
   @Test func aLinkThatLeadsElsewhereIsSeen() throws {
-    // As Kubernetes mounts a ConfigMap: the files are links through a link that is swapped.
+    // As Kubernetes mounts a ConfigMap: the files are links through a link that is replaced.
     for version in ["1", "2"] {
       try FileManager.default.createDirectory(
         atPath: path(version), withIntermediateDirectories: false)
@@ -88,7 +88,7 @@ import Testing
     #expect(look() == ["x"])
   }
 
-  @Test func whatWasTakenUpIsKnownAndWhatComesAfterIsNot() throws {
+  @Test func loadedChangesAreKnownAndLaterOnesAreNot() throws {
     try write("a", "x")
     watch("x")
     try write("b", "x")

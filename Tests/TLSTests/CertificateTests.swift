@@ -1,4 +1,4 @@
-// Loading certificates and keys: what is read, and every way in which it is refused.
+// Loading certificates and keys: valid files, and every reason for a refusal.
 
 import Foundation
 import Primitives
@@ -13,7 +13,7 @@ import Testing
     #expect(throws: CertificateFailure.self) { try Certificate(chainPath: chain, keyPath: key) }
   }
 
-  @Test("It tells names in lower case, addresses, key type and period")
+  @Test("It has names in lower case, addresses, key type and period")
   func facts() throws {
     let certificate = try authority.certificate(
       .p256, names: "DNS:Facts.Test,DNS:*.facts.test,IP:127.0.0.1,IP:::1")
@@ -58,7 +58,7 @@ import Testing
     #expect(try Certificate(chainPath: files.chain, keyPath: open).isKeyWorldReadable)
   }
 
-  @Test("Chain and key may lie in one file")
+  @Test("Chain and key may be in one file")
   func oneFile() throws {
     let files = authority.files(.p256, names: "DNS:a.test")
     let both = authority.file(
@@ -82,13 +82,13 @@ import Testing
 
   @Test("A file without permission is reported with that reason")
   func forbidden() {
-    // Asked directly, since whoever runs the tests may be allowed everything.
+    // Tests the error directly, since the user who runs the tests may have all permissions.
     #expect(
       PEMFile.failure(path: "/x", code: EACCES)
         == .unreadableFile(path: "/x", reason: "Permission denied"))
   }
 
-  @Test("Contents that are no PEM, no certificate, no key or damaged are told apart")
+  @Test("No PEM, no certificate, no key and damaged content are different errors")
   func contents() {
     let files = authority.files(.p256, names: "DNS:a.test")
     let empty = authority.file("empty.pem", "")
@@ -110,7 +110,7 @@ import Testing
     #expect(failure(files.chain, damagedKey) == .malformed(path: damagedKey))
   }
 
-  @Test("An encrypted key is refused without asking", arguments: ["pkcs8", "traditional"])
+  @Test("An encrypted key is refused without a prompt", arguments: ["pkcs8", "traditional"])
   func encrypted(form: String) {
     let files = authority.files(.rsa2048, names: "DNS:a.test")
     let locked = authority.path("encrypted-\(form).key")

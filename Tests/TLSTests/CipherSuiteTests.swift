@@ -1,4 +1,4 @@
-// Names of cipher suites, as logs show them.
+// Names of cipher suites, as in logs.
 
 import COpenSSL
 import Testing
@@ -6,7 +6,7 @@ import Testing
 @testable import TLS
 
 @Suite("CipherSuite") struct CipherSuiteTests {
-  @Test("Every suite of a policy is negotiable and named as OpenSSL names it")
+  @Test("Every suite of a policy can be negotiated and has OpenSSL's name")
   func names() throws {
     let authority = TestAuthority.shared
     let context = try makeContext([

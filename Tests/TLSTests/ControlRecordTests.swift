@@ -1,5 +1,5 @@
-// Records without data: they are counted, and a session gives way after a few of them; and what
-// other sessions leave behind on the thread is none of a session's business.
+// Records without data: they are counted, and a session yields after a few of them. Also, errors
+// that other sessions leave on the thread don't affect a session.
 
 import COpenSSL
 import Testing
@@ -13,7 +13,7 @@ import Testing
     return pair
   }
 
-  /// So many KeyUpdate records (RFC 8446 4.6.3), of 27 bytes each.
+  /// `count` KeyUpdate records (RFC 8446 4.6.3) of 27 bytes each.
   private func updateKeys(_ pair: SessionPair, _ count: Int) {
     for _ in 0..<count {
       precondition(SSL_key_update(pair.client.ssl, SSL_KEY_UPDATE_NOT_REQUESTED) == 1)
@@ -22,7 +22,7 @@ import Testing
     pair.inbound += pair.client.take()
   }
 
-  @Test("One read takes so many KeyUpdates, however many there are", arguments: [40, 1000])
+  @Test("One read handles a limited number of KeyUpdates", arguments: [40, 1000])
   func keyUpdates(count: Int) throws {
     let pair = try established()
     updateKeys(pair, count)
@@ -43,7 +43,7 @@ import Testing
     #expect(pair.takeControlRecordCount() == 0)
   }
 
-  @Test("KeyUpdates that come one by one, or cut anywhere, are counted each")
+  @Test("Each KeyUpdate is counted, however the bytes are split")
   func pieces() throws {
     for pieceByteCount in [1, 5, 7, 27] {
       let pair = try established()
@@ -54,7 +54,7 @@ import Testing
     }
   }
 
-  @Test("Records with data aren't counted, wherever they are cut", arguments: TLSVersion.allCases)
+  @Test("Records with data aren't counted, however they are split", arguments: TLSVersion.allCases)
   func data(version: TLSVersion) throws {
     let message = pattern(40_000)
     for pieceByteCount in [3, 1000, 16_389, 16_400, 100_000] {
@@ -75,7 +75,7 @@ import Testing
     #expect(pair.takeControlRecordCount() == 1)
   }
 
-  @Test("A handshake cut into records of one byte gives way, and ends well")
+  @Test("A handshake in records of one byte yields to others, and completes")
   func shreddedHello() throws {
     let pair = try SessionPair(makeContext())
     _ = try pair.client.step()
@@ -88,14 +88,14 @@ import Testing
     #expect(pair.turnCount == (hello.count - 5 - 1) / TLSSession.recordsPerTurn)
   }
 
-  /// Leaves an error as an unreadable ticket or a foreign caller of OpenSSL does.
+  /// Leaves an error, as an unreadable ticket or another user of OpenSSL does.
   private func leaveError() {
     let empty = BIO_new(BIO_s_mem())
     defer { BIO_free(empty) }
     precondition(PEM_read_bio_X509(empty, nil, nil, nil) == nil && ERR_peek_error() != 0)
   }
 
-  @Test("An error that others have left on the thread ends no session")
+  @Test("An error that other code left on the thread doesn't end a session")
   func foreignErrors() throws {
     let pair = try SessionPair(makeContext())
     _ = try pair.client.step()

@@ -1,4 +1,4 @@
-// scripts/make-certs, since what it makes is for this target to load.
+// scripts/make-certs: this target must be able to load its output.
 
 import Foundation
 import Primitives
@@ -24,7 +24,7 @@ import Testing
     TestAuthority.shared.contents(folder + "/" + name)
   }
 
-  @Test("It makes a certificate that a strict verifying client takes")
+  @Test("It makes a certificate that a strictly verifying client accepts")
   func makes() throws {
     let output = run()
     #expect(output.contains("made") && !output.contains("kept"))
@@ -43,7 +43,7 @@ import Testing
     #expect(attributes[.posixPermissions] as? Int == 0o600)
   }
 
-  @Test("Run again it keeps what is good, and leaves nothing else behind")
+  @Test("A second run keeps valid files, and leaves no other files")
   func keeps() throws {
     _ = run()
     let before = contents("server.crt") + contents("ca.crt")
@@ -55,7 +55,7 @@ import Testing
         == ["ca.crt", "ca.key", "server.crt", "server.key"])
   }
 
-  @Test("A key that doesn't match is replaced with its certificate, the authority kept")
+  @Test("A key that doesn't match is replaced together with its certificate; the authority is kept")
   func mismatch() throws {
     _ = run()
     let authority = contents("ca.crt")
@@ -84,7 +84,7 @@ import Testing
     #expect((final.notAfter - final.notBefore > 300 * 86_400) == (days < 7))
   }
 
-  @Test("A lost authority is made anew, and the server certificate with it")
+  @Test("A lost authority is replaced together with the server certificate")
   func lostAuthority() throws {
     _ = run()
     let before = contents("server.crt")
@@ -93,7 +93,7 @@ import Testing
     #expect(contents("server.crt") != before)
   }
 
-  @Test("A wrong call is answered with the usage and status 2")
+  @Test("A wrong command line prints the usage and exits with status 2")
   func usage() {
     #expect(TestAuthority.run([script, "--help"]).status == 2)
     #expect(TestAuthority.run([script, "a", "b"]).status == 2)

@@ -1,4 +1,4 @@
-// Seeds that differ.
+// Seeds are different each time.
 
 import Testing
 

@@ -1,11 +1,11 @@
-// Which certificate a server name gets.
+// The certificate for each server name.
 
 import Testing
 
 @testable import TLS
 
 @Suite("ServerNameTable") struct ServerNameTableTests {
-  @Test("An exact name goes before a wildcard, whatever the order")
+  @Test("An exact name takes precedence over a wildcard, in any order")
   func exactFirst() {
     let table = ServerNameTable([
       (names: ["*.a.test"], algorithm: 0), (names: ["x.a.test"], algorithm: 0),
@@ -14,7 +14,7 @@ import Testing
     #expect(table.groups[table.group(for: "y.a.test")] == [0])
   }
 
-  @Test("A wildcard stands for one label, no more and no less")
+  @Test("A wildcard matches exactly one label")
   func oneLabel() {
     let table = ServerNameTable([
       (names: ["default.test"], algorithm: 0), (names: ["*.a.test"], algorithm: 0),

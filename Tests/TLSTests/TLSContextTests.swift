@@ -1,4 +1,4 @@
-// What a listener agrees to: versions, ALPN, names, tickets.
+// What a listener negotiates: versions, ALPN, names, tickets.
 
 import COpenSSL
 import Synchronization
@@ -47,7 +47,7 @@ import Testing
     #expect(ecdsa.client.peerKeyName == "EC")
   }
 
-  @Test("ALPN selects http/1.1 among others, and is silent when not offered")
+  @Test("ALPN selects http/1.1 among others, and sends nothing if the client offers none")
   func alpn() throws {
     let context = try makeContext()
     let both = try SessionPair(context, ClientOffer(protocols: ["h2", "http/1.1"]))
@@ -64,7 +64,7 @@ import Testing
     #expect(none.client.selectedProtocol == nil)
   }
 
-  @Test("ALPN works behind a name that isn't the default's")
+  @Test("ALPN works for a server name other than the default")
   func alpnOfSecondName() throws {
     let context = try makeContext([
       authority.certificate(), authority.certificate(.p256, names: "DNS:b.test"),
@@ -75,7 +75,7 @@ import Testing
     #expect(pair.client.selectedProtocol == "http/1.1")
   }
 
-  @Test("A client with unknown protocols only gets the alert for that (RFC 7301 3.2)")
+  @Test("A client with only unknown protocols gets no_application_protocol (RFC 7301 3.2)")
   func alpnMismatch() throws {
     let pair = try SessionPair(makeContext(), ClientOffer(protocols: ["h2", "http/1.10"]))
     _ = try pair.client.step()
@@ -109,7 +109,7 @@ import Testing
     #expect(throws: TLSFailure.unsupportedProtocol) { try pair.handshake() }
   }
 
-  @Test("Clients without a common suite or group are told so")
+  @Test("Clients without a common suite or group get an alert")
   func nothingShared() throws {
     let offers = [
       ClientOffer(maximum: TLS1_2_VERSION, tls12Suites: "AES256-SHA"),
@@ -124,7 +124,7 @@ import Testing
     }
   }
 
-  @Test("The server's order of suites holds, but ChaCha20 first is the client's to ask")
+  @Test("The server's order of suites applies, except for clients that prefer ChaCha20")
   func preference() throws {
     let context = try makeContext()
     let strong = try SessionPair(
@@ -137,7 +137,7 @@ import Testing
     #expect(mobile.cipherSuite.code == 0x1303)
   }
 
-  @Test("A client whose first share is for P-384 gets there by a retry request")
+  @Test("A client whose first key share is for P-384 completes after a HelloRetryRequest")
   func helloRetry() throws {
     let context = try makeContext([
       authority.certificate(), authority.certificate(.p256, names: "DNS:b.test"),
@@ -149,7 +149,7 @@ import Testing
   }
 }
 
-/// A clock that the test moves.
+/// A clock set by the test.
 private final class TestClock: Sendable {
   private let seconds: Mutex<Int64>
   init(_ seconds: Int64) { self.seconds = Mutex(seconds) }
@@ -162,7 +162,7 @@ private final class TestClock: Sendable {
 @Suite("TLSContext: tickets") struct TicketTests {
   let authority = TestAuthority.shared
 
-  /// Shakes hands and returns whether the session was resumed, and a ticket for the next time.
+  /// Runs a handshake and returns whether the session was resumed, and a ticket for the next one.
   private func connect(
     _ context: TLSContext, _ version: TLSVersion, name: String? = "a.test",
     ticket: ClientTicket? = nil
@@ -172,7 +172,7 @@ private final class TestClock: Sendable {
     try pair.shakeHands()
     #expect((SSL_session_reused(pair.client.ssl) == 1) == pair.isResumed)
     #expect(pair.serverName == name ?? "")
-    // Data after the handshake shows that both sides hold the same keys.
+    // Data after the handshake proves that both sides have the same keys.
     try pair.writeAll([7])
     #expect(try pair.client.read() == [7])
     let next = pair.client.ticket
@@ -180,19 +180,19 @@ private final class TestClock: Sendable {
     return (pair.isResumed, next)
   }
 
-  @Test("A ticket resumes, and so does the one it is replaced by", arguments: TLSVersion.allCases)
+  @Test("A ticket resumes, and so does the ticket that replaces it", arguments: TLSVersion.allCases)
   func resumes(version: TLSVersion) throws {
     let context = try makeContext()
     let first = try connect(context, version)
     #expect(!first.isResumed)
     let second = try connect(context, version, ticket: first.ticket)
     #expect(second.isResumed)
-    // Under 1.3 clients use a ticket once, so that there must be another for the next time.
+    // With TLS 1.3 clients use a ticket only once, so there must be another one for the next time.
     #expect((second.ticket.bytes != first.ticket.bytes) == (version == .tls13))
     #expect(try connect(context, version, ticket: second.ticket).isResumed)
   }
 
-  @Test("Resumption after resumption, a session lives two hours from its full handshake",
+  @Test("However often it is resumed, a session ends two hours after its full handshake",
     arguments: TLSVersion.allCases)
   func sessionLife(version: TLSVersion) throws {
     let start: Int64 = 1_000_000
@@ -202,17 +202,17 @@ private final class TestClock: Sendable {
     var ticket = try connect(context, version).ticket
     for age in [1000, 4000, 7000, 7199] as [Int64] {
       clock.now = start + age
-      // So that there is a new ticket under TLS 1.2 too.
+      // So that there is a new ticket with TLS 1.2 too.
       try keys.rotate()
       let next = try connect(context, version, ticket: ticket)
       #expect(next.isResumed)
-      // The client is told the rest of the life, not a new one.
+      // The client is told the remaining lifetime, not a new one.
       if version == .tls13 {
         #expect(Int64(SSL_SESSION_get_ticket_lifetime_hint(next.ticket.session)) == 7200 - age)
       }
       ticket = next.ticket
     }
-    // The ticket is a second old, and the session two hours.
+    // The ticket is one second old, and the session two hours.
     clock.now = start + 7200
     let fresh = try connect(context, version, ticket: ticket)
     #expect(!fresh.isResumed)
@@ -220,7 +220,7 @@ private final class TestClock: Sendable {
     #expect(try connect(context, version, ticket: fresh.ticket).isResumed)
   }
 
-  @Test("A ticket from a clock that runs ahead is good within a minute of ours",
+  @Test("A ticket from a clock that is ahead is valid within a minute of ours",
     arguments: TLSVersion.allCases)
   func skew(version: TLSVersion) throws {
     let clock = TestClock(1_000_000)
@@ -232,14 +232,14 @@ private final class TestClock: Sendable {
     #expect(try !connect(context, version, ticket: ticket).isResumed)
   }
 
-  @Test("Another worker's context resumes too", arguments: TLSVersion.allCases)
+  @Test("Another worker's context resumes the session too", arguments: TLSVersion.allCases)
   func acrossContexts(version: TLSVersion) throws {
     let keys = try TicketKeys()
     let ticket = try connect(makeContext(keys: keys), version).ticket
     #expect(try connect(makeContext(keys: keys), version, ticket: ticket).isResumed)
   }
 
-  @Test("A ticket survives rotation, is renewed by it, and dies with its key",
+  @Test("A ticket is valid after a rotation, is replaced then, and ends with its key",
     arguments: TLSVersion.allCases)
   func rotation(version: TLSVersion) throws {
     let keys = try TicketKeys()

@@ -1,4 +1,4 @@
-// Sessions from memory to memory, against a client of OpenSSL.
+// Sessions over memory, with an OpenSSL client.
 
 import COpenSSL
 import Testing
@@ -24,7 +24,7 @@ import Testing
     #expect(try pair.client.read() == Array("pong".utf8))
   }
 
-  @Test("A session fed byte by byte behaves as one fed whole", arguments: TLSVersion.allCases)
+  @Test("A session that gets single bytes behaves in the same way", arguments: TLSVersion.allCases)
   func byteByByte(version: TLSVersion) throws {
     let pair = try SessionPair(makeContext(), ClientOffer(maximum: version.code))
     pair.pieceByteCount = 1
@@ -34,7 +34,7 @@ import Testing
     #expect(try pair.readAll().bytes == message)
   }
 
-  @Test("A handshake goes on through an output that is much too small")
+  @Test("A handshake completes with an output that is much too small")
   func smallOutput() throws {
     let pair = try SessionPair(makeContext([TestAuthority.shared.certificate(.rsa2048)]))
     pair.outputCapacity = 100
@@ -42,7 +42,7 @@ import Testing
     #expect(pair.fullOutputCount >= 10)
   }
 
-  @Test("The flight with a chain of four RSA certificates fits the advised output")
+  @Test("The flight with a chain of four RSA certificates fits the recommended output")
   func longFlight() throws {
     let authority = TestAuthority.shared
     let files = authority.files(.rsa2048, names: "DNS:a.test")
@@ -70,7 +70,7 @@ import Testing
     #expect(try pair.client.read() == message)
   }
 
-  @Test("Data that comes with the last handshake bytes is left for reading")
+  @Test("Data that arrives with the last handshake bytes can be read afterwards")
   func dataBehindHandshake() throws {
     let pair = try SessionPair(makeContext())
     _ = try pair.client.step()
@@ -84,7 +84,7 @@ import Testing
     #expect(try pair.readAll().bytes == Array("early bird".utf8))
   }
 
-  @Test("Plaintext without room stays pending and comes later without input")
+  @Test("Plaintext that doesn't fit stays pending and is returned later without input")
   func pendingPlaintext() throws {
     let pair = try SessionPair(makeContext())
     try pair.shakeHands()
@@ -103,7 +103,7 @@ import Testing
     #expect(pair.pendingByteCount == 0)
   }
 
-  @Test("Ciphertext behind a full plaintext buffer stays with the caller")
+  @Test("Ciphertext after a full plaintext buffer stays with the caller")
   func inputIsNotSwallowed() throws {
     let pair = try SessionPair(makeContext())
     try pair.shakeHands()
@@ -115,7 +115,7 @@ import Testing
     #expect(pair.inbound.count == 1_000 + 22)
   }
 
-  @Test("A write takes what surely fits and never overflows", arguments: TLSVersion.allCases)
+  @Test("A write encrypts what is sure to fit and never overflows", arguments: TLSVersion.allCases)
   func writeFits(version: TLSVersion) throws {
     let pair = try SessionPair(makeContext(), ClientOffer(maximum: version.code))
     try pair.shakeHands()
@@ -147,7 +147,7 @@ import Testing
     }
   }
 
-  @Test("A limited write ends with a whole record instead of a crumb")
+  @Test("A limited write ends with a full record and not with a small one")
   func wholeRecords() {
     let fitting = TLSSession.fittingByteCount(
       of: 100_000, into: 2 * (16_384 + 29) + 64 + 500, recordByteCount: 16_384)
@@ -206,7 +206,7 @@ import Testing
     #expect(try pair.readAll().bytes == Array("late".utf8))
   }
 
-  @Test("The client's close_notify ends reading, behind its data", arguments: TLSVersion.allCases)
+  @Test("The client's close_notify ends reading, after its data", arguments: TLSVersion.allCases)
   func peerCloses(version: TLSVersion) throws {
     let pair = try SessionPair(makeContext(), ClientOffer(maximum: version.code))
     try pair.shakeHands()
@@ -219,7 +219,7 @@ import Testing
     #expect(!pair.close().isEmpty)
   }
 
-  @Test("Closing before the handshake is done is quiet")
+  @Test("Closing before the handshake is complete sends nothing")
   func earlyClose() throws {
     let pair = try SessionPair(makeContext())
     #expect(pair.close().isEmpty)
@@ -264,7 +264,7 @@ import Testing
     #expect(pair.longestFlight == 0)
   }
 
-  @Test("A handshake record full of nonsense gets an alert, not a crash")
+  @Test("An invalid handshake record gets an alert and doesn't crash")
   func nonsenseHello() throws {
     let pair = try SessionPair(makeContext())
     pair.inbound = [0x16, 3, 1, 0, 8, 1, 0, 0, 4, 9, 9, 9, 9]

@@ -1,4 +1,4 @@
-// Real certificate files for the tests, made by the `openssl` command in a folder of their own,
+// Real certificate files for the tests, made by the `openssl` command in a separate directory,
 // which is removed when the process ends. Every file is made at most once.
 
 import Foundation
@@ -72,7 +72,7 @@ final class TestAuthority: Sendable {
     return try Certificate(chainPath: files.chain, keyPath: files.key)
   }
 
-  /// Writes `contents` to a file of that name and returns its path.
+  /// Writes `contents` to a file with this name and returns its path.
   func file(_ name: String, _ contents: String) -> String {
     _ = FileManager.default.createFile(atPath: path(name), contents: Data(contents.utf8))
     return path(name)

@@ -1,11 +1,11 @@
-// An OpenSSL client over memory, and the pair of it with a session under test.
+// An OpenSSL client over memory, and a pair of it with a session under test.
 
 import COpenSSL
 import Primitives
 
 @testable import TLS
 
-/// What a test client offers.
+/// What a test client offers to the server.
 struct ClientOffer {
   var serverName: String? = "a.test"
   var protocols: [String] = []
@@ -86,14 +86,14 @@ final class TestClient {
   }
 
   deinit {
-    // A session that ends without close_notify would not be offered again.
+    // OpenSSL doesn't resume a session that ended without close_notify.
     SSL_set_shutdown(ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN)
     SSL_free(ssl)
     SSL_CTX_free(context)
     ERR_clear_error()
   }
 
-  /// Advances the handshake; true when it is done.
+  /// Continues the handshake; true when it is complete.
   func step() throws -> Bool {
     let status = SSL_do_handshake(ssl)
     if status == 1 { return true }
@@ -120,7 +120,7 @@ final class TestClient {
     precondition(SSL_write_ex(ssl, bytes, bytes.count, &written) == 1)
   }
 
-  /// All plaintext that has arrived; also takes in tickets.
+  /// All plaintext that has arrived; also handles tickets.
   func read() throws -> [UInt8] {
     var all: [UInt8] = []
     var block = [UInt8](repeating: 0, count: 16 * 1024)
@@ -143,7 +143,7 @@ final class TestClient {
   var sawCloseNotify: Bool { SSL_get_shutdown(ssl) & SSL_RECEIVED_SHUTDOWN != 0 }
   var ticket: ClientTicket { ClientTicket(SSL_get1_session(ssl)) }
 
-  /// The first DNS name of the certificate that the server showed.
+  /// The first DNS name of the server's certificate.
   var peerName: String? {
     guard let certificate = SSL_get0_peer_certificate(ssl),
       let names = X509_get_ext_d2i(certificate, NID_subject_alt_name, nil, nil)
@@ -176,21 +176,21 @@ struct ClientFailure: Error {
   var text: String
 }
 
-/// A client and the session under test, joined by memory.
+/// A client and the session under test, connected by memory.
 final class SessionPair {
   let client: TestClient
   private var session: TLSSession
-  /// Ciphertext on its way to the session.
+  /// Ciphertext for the session.
   var inbound: [UInt8] = []
-  /// The free capacity that the session finds in its output each time.
+  /// The free capacity of the session's output in each call.
   var outputCapacity = 64 * 1024
-  /// How many bytes the session gets at once.
+  /// How many bytes the session gets per call.
   var pieceByteCount = Int.max
-  /// How often a handshake call found its output full.
+  /// How often a handshake call filled its output.
   private(set) var fullOutputCount = 0
-  /// How often a handshake call gave way to others.
+  /// How often a handshake call yielded to others.
   private(set) var turnCount = 0
-  /// The most that one handshake call has appended.
+  /// The most bytes that one handshake call has appended.
   private(set) var longestFlight = 0
 
   init(_ context: TLSContext, _ offer: ClientOffer = ClientOffer()) throws {
@@ -198,7 +198,7 @@ final class SessionPair {
     session = try TLSSession(accepting: context)
   }
 
-  /// Runs the handshake to its end on both sides and takes in the tickets.
+  /// Completes the handshake on both sides and receives the tickets.
   func shakeHands() throws {
     var serverIsDone = false
     var clientIsDone = false
@@ -214,7 +214,7 @@ final class SessionPair {
     _ = try client.read()
   }
 
-  /// Gives the session all of `inbound`; its answers go to the client, also those of a failure.
+  /// Passes all of `inbound` to the session; its output goes to the client, also after a failure.
   func handshake() throws(TLSFailure) -> HandshakeStep {
     var step = HandshakeStep.wantsInput
     repeat {
@@ -242,7 +242,7 @@ final class SessionPair {
     return step
   }
 
-  /// One `read` with so much room for plaintext.
+  /// One `read` with `room` bytes for plaintext.
   func read(room: Int) throws(TLSFailure) -> (bytes: [UInt8], step: ReadStep) {
     let piece = Array(inbound.prefix(pieceByteCount))
     inbound.removeFirst(piece.count)
@@ -261,7 +261,7 @@ final class SessionPair {
     return (plaintext, try result.get())
   }
 
-  /// Reads until the session wants more than there is, or the client has closed.
+  /// Reads until the session needs more input, or the client has closed.
   func readAll(room: Int = 64 * 1024) throws(TLSFailure) -> (bytes: [UInt8], step: ReadStep) {
     inbound += client.take()
     var all: [UInt8] = []
@@ -272,7 +272,7 @@ final class SessionPair {
     }
   }
 
-  /// One `write`; returns how much was taken and the ciphertext.
+  /// One `write`; returns how much was encrypted, and the ciphertext.
   func write(_ bytes: [UInt8], capacity: Int) throws(TLSFailure) -> (taken: Int, output: [UInt8]) {
     var result = Result<Int, TLSFailure>.failure(.ended)
     let output = [UInt8](capacity: capacity) { output in
@@ -283,7 +283,7 @@ final class SessionPair {
     return (try result.get(), output)
   }
 
-  /// Writes all of `bytes` and lets the client have them.
+  /// Writes all of `bytes` and passes them to the client.
   func writeAll(_ bytes: [UInt8]) throws {
     var rest = bytes
     while !rest.isEmpty {
@@ -311,7 +311,7 @@ final class SessionPair {
   }
 }
 
-/// A context with default policy, keys and name.
+/// A context with the default policy, keys and name.
 func makeContext(
   _ certificates: [Certificate]? = nil, policy: TLSPolicy = TLSPolicy(), keys: TicketKeys? = nil,
   listener: String = "public", clock: (@Sendable () -> Int64)? = nil
@@ -321,7 +321,7 @@ func makeContext(
     ticketKeys: try keys ?? TicketKeys(), listenerName: listener, clock: clock)
 }
 
-/// `count` bytes that don't repeat soon.
+/// `count` bytes without short repetitions.
 func pattern(_ count: Int) -> [UInt8] {
   (0..<count).map { UInt8(truncatingIfNeeded: $0 &* 31 ^ $0 >> 8) }
 }

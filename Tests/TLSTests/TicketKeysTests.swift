@@ -1,11 +1,11 @@
-// The ring of ticket keys: rotation, shared secrets, and who can open what.
+// The ring of ticket keys: rotation, shared secrets, and which keys can decrypt which tickets.
 
 import Testing
 
 @testable import TLS
 
 @Suite("TicketKeys") struct TicketKeysTests {
-  @Test("Rotation keeps a bounded number of keys and seals with the newest")
+  @Test("Rotation keeps a bounded number of keys and encrypts with the newest")
   func rotation() throws {
     let keys = try TicketKeys()
     let first = try #require(keys.sealing)
@@ -40,7 +40,7 @@ import Testing
     #expect(keys.opening(name)?.isPresent == true)
   }
 
-  @Test("Shared keys that came later don't rotate either, until they are given up")
+  @Test("Shared keys that were set later don't rotate either, until sharing stops")
   func sharedLater() throws {
     let keys = try TicketKeys()
     #expect(keys.replace(secrets: [pattern(48)]))
@@ -53,7 +53,7 @@ import Testing
     #expect(keys.opening(name)?.isPresent == false)
   }
 
-  @Test("Another process opens what was sealed under any exported key, and seals under the same")
+  @Test("Another process decrypts with every exported key, and encrypts with the same one")
   func handedOver() throws {
     let old = try TicketKeys()
     try old.rotate()

@@ -1,9 +1,9 @@
-// Tells the thread sanitizer about Swift's Mutex, for as long as nothing else does.
+// Tells the thread sanitizer about Swift's Mutex, which doesn't do it itself yet.
 //
-// The quick way of a lock is compiled into our code, and the sanitizer sees it. When threads meet,
-// Synchronization waits in the kernel, in functions of its library that aren't instrumented: then
-// two threads seem to be in the lock at once, and whatever it protects is reported. A program of
-// one Mutex and nothing else does (build it with -sanitize=thread, and run it a few times):
+// The fast path of a lock is compiled into our code, so the sanitizer sees it. In the slow path,
+// Synchronization waits in the kernel, in library functions that aren't instrumented. Then two
+// threads seem to hold the lock at once, and the sanitizer reports everything that it protects. A
+// program with one Mutex shows it (build with -sanitize=thread, and run it a few times):
 //
 //   import Foundation
 //   import Synchronization
@@ -12,8 +12,8 @@
 //     for _ in 0..<50_000 { numbers.withLock { $0[0] += 1 } }
 //   }
 //
-// scripts/test preloads these three functions in place of the library's. They call those and tell
-// the sanitizer what it missed, which hides nothing: no report is suppressed.
+// scripts/test preloads these three functions in place of the library's. They call the originals
+// and tell the sanitizer what it missed. This hides nothing: no report is suppressed.
 
 #include <dlfcn.h>
 #include <stdbool.h>
@@ -26,7 +26,7 @@
 #define TRY_LOCK "$s15Synchronization12_MutexHandleV12_tryLockSlowSbyF"
 #define UNLOCK "$s15Synchronization12_MutexHandleV11_unlockSlowyyF"
 
-// Not there in other programs that tests start with the same environment.
+// Missing in other programs that tests start with the same environment.
 __attribute__((weak)) void __tsan_acquire(void *address);
 __attribute__((weak)) void __tsan_release(void *address);
 

@@ -1,12 +1,12 @@
-// Holds every import line to one table, which is the architecture (docs/ARCHITECTURE.md).
+// Checks every import line against one table, which is the architecture (docs/ARCHITECTURE.md).
 //
-// The compiler refuses a target that Package.swift doesn't name, but it lets a file import what is
-// merely reachable through another target, and it sees no difference between a pure target and one
-// that may call the C library. This table does.
+// The compiler refuses a target that Package.swift doesn't declare, but a file can import targets
+// that are only reachable through another one. The compiler also doesn't know pure targets, which
+// may not call the C library. This table does.
 
 import Testing
 
-/// What each target may import. A target that is missing here may not exist.
+/// The allowed imports of each target. Every target must be listed here.
 private let allowedImports: [String: Set<String>] = [
   // Pure: no C library, no Foundation, no clock, no randomness. Synchronization is atomics.
   "Primitives": ["Synchronization"],
@@ -27,11 +27,11 @@ private let allowedImports: [String: Set<String>] = [
   "martlet": [
     "ArgumentParser", "Configuration", "Glibc", "Logging", "Primitives", "Reactor", "Server",
   ],
-  // The load generator of the benchmark, which stands beside the product.
+  // The load generator of the benchmark, which isn't part of the product.
   "Steady": ["ArgumentParser", "HTTP", "HTTP1", "Metrics", "Primitives", "Reactor"],
 ]
 
-/// The module that an import line names, or nil for any other line.
+/// The module in an import line, or nil for any other line.
 func importedModule(_ line: String) -> String? {
   guard line.contains("import") else { return nil }
   var words = line.split(whereSeparator: \.isWhitespace)
@@ -40,7 +40,7 @@ func importedModule(_ line: String) -> String? {
     words.removeFirst()
   }
   guard words.first == "import", words.count > 1 else { return nil }
-  // `import struct Module.Name` names a kind first.
+  // `import struct Module.Name` contains a kind first.
   let kinds: Set<Substring> = [
     "struct", "class", "enum", "protocol", "typealias", "func", "let", "var",
   ]

@@ -1,13 +1,14 @@
-// How files look: their header, their length, and what no line may hold.
+// The layout of files: their header, their length, and what no line may contain.
 //
-// Markdown is free in its line length, because of tables; the rest holds for every text file.
+// The length of lines is not limited in Markdown, because of tables. All other rules apply to every
+// text file.
 
 import Testing
 
 private let lineMax = 100
 private let fileMax = 500
 private let headerMax = 14
-/// What the header of a longer file says, followed by the reason.
+/// The header of a longer file must contain this text, followed by the reason.
 private let lengthReason = "is long because"
 
 @Suite struct LayoutTests {
@@ -29,7 +30,7 @@ private let lengthReason = "is long because"
 
   @Test func aLongFileSaysWhyItIsLong() {
     let broken = SourceTree.swift.compactMap { file -> String? in
-      // The last line end makes one empty line more.
+      // The last line end adds one empty line.
       let count = file.lines.count - 1
       let header = file.header.joined(separator: " ")
       return count <= fileMax || header.contains(lengthReason) ? nil : "\(file.path): \(count)"
@@ -45,7 +46,7 @@ private let lengthReason = "is long because"
     expectNone(
       "At most \(lineMax) columns.",
       places(in: measured) { line in
-        // Bytes are quick to count, and never fewer than characters.
+        // Counting bytes is fast, and there are never fewer bytes than characters.
         guard line.utf8.count > lineMax, line.count > lineMax else { return nil }
         return "\(line.count) columns"
       })
@@ -69,21 +70,21 @@ private let lengthReason = "is long because"
   }
 
   @Test func nothingIsLeftToDo() {
-    // Put together here, so that this file doesn't break its own rule.
+    // Concatenated here, so that this file doesn't break its own rule.
     let marks = ["TO" + "DO", "FIX" + "ME", "XX" + "X", "HA" + "CK"]
     expectNone(
       "Unfinished work is an issue, not a comment.",
       places(in: SourceTree.files) { line in marks.first { contains(word: $0, in: line) } })
   }
 
-  @Test func noFileNamesAPlaceOnSomebodysMachine() {
+  @Test func noFileContainsAPathOfOneMachine() {
     let folders = ["work", "root", "home", "Users"].map { "/\($0)/" }
     expectNone(
       "A path of one machine means nothing on another.",
       places(in: SourceTree.files) { line in
         folders.first { folder in
           line.contains(folder) && line.ranges(of: folder).contains { range in
-            // `$base/home/` and `a/home/b` go on from something; an absolute path begins here.
+            // `$base/home/` and `a/home/b` continue another path; an absolute path begins here.
             guard range.lowerBound != line.startIndex else { return true }
             return " \"'`=:(,".contains(line[line.index(before: range.lowerBound)])
           }

@@ -1,5 +1,5 @@
-// The links between the pages of the documentation lead somewhere: to a file of the project, and to
-// a heading of it where they name one.
+// The links in the documentation work: they lead to a file of the project and, if they name one, to
+// a heading in it.
 
 import Foundation
 import Testing
@@ -7,15 +7,15 @@ import Testing
 @Suite struct LinkTests {
   private static let pages = SourceTree.files.filter { $0.path.hasSuffix(".md") }
 
-  /// The text without what is shown as code.
+  /// The text without code.
   private static func prose(_ page: SourceFile) -> String {
     page.text.replacing(#/(?ms)^```.*?^```/#, with: "").replacing(#/`[^`\n]*`/#) { match in
-      // A heading may hold code, and a link's text too.
+      // A heading may contain code, and so may the text of a link.
       match.0.filter { !"[]()`".contains($0) }
     }
   }
 
-  /// As GitHub makes a heading's anchor.
+  /// The anchor that GitHub generates for a heading.
   private static func anchors(of page: SourceFile) -> Set<String> {
     Set(
       page.text.matches(of: #/(?m)^#+ (.+)$/#).map { match in

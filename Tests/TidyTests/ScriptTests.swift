@@ -1,7 +1,7 @@
-// The scripts that a person and continuous integration start.
+// The scripts that users and continuous integration run.
 //
-// Every file in scripts/ is one. They are held to strict mode, a header comment, and to being what
-// the README and .ci/run say they are.
+// Every file in scripts/ is one. They must use strict mode, have a header comment, and be as the
+// README and .ci/run describe them.
 
 import Foundation
 import Testing

@@ -1,20 +1,20 @@
-// The project's own files as the tidy tests see them: text by line, and Swift without its comments
-// and string literals.
+// The project's files for the tidy tests: text by line, and Swift code without comments and string
+// literals.
 //
-// The tree is found from this file's place, so the tests need no working directory. Build folders,
-// generated certificates, input of fuzz targets and hidden folders other than .ci are no part of
-// it.
+// The tree is found from the path of this file, so the tests don't depend on the working directory.
+// It excludes build directories, generated certificates, fuzz inputs, and hidden directories other
+// than .ci.
 
 import Foundation
 import Testing
 
 /// A text file of the project.
 struct SourceFile: CustomTestStringConvertible {
-  /// From the top of the project, with slashes.
+  /// Relative to the root of the project, with slashes.
   let path: String
   let text: String
   let lines: [String]
-  /// The same for the Swift code alone; empty for other files.
+  /// The lines of Swift code without comments and strings; empty for other files.
   let codeLines: [String]
 
   init(path: String, text: String) {
@@ -29,7 +29,7 @@ struct SourceFile: CustomTestStringConvertible {
   var name: String { String(path.split(separator: "/").last ?? "") }
   var isSwift: Bool { path.hasSuffix(".swift") }
 
-  /// The target that the file belongs to: its folder under Sources or Benchmarks.
+  /// The target of the file: its directory under Sources or Benchmarks.
   var target: String? {
     let parts = path.split(separator: "/")
     return parts.count > 2 && Self.homes.contains(parts[0]) ? String(parts[1]) : nil
@@ -37,7 +37,7 @@ struct SourceFile: CustomTestStringConvertible {
 
   private static let homes: Set<Substring> = ["Sources", "Benchmarks"]
 
-  /// The comment at the top, without its slashes, up to the first line that is no comment.
+  /// The comment at the top, without slashes, up to the first line that is no comment.
   var header: [String] {
     lines.prefix { $0.hasPrefix("//") && !$0.hasPrefix("///") }
       .map { String($0.dropFirst(2)).trimmingCharacters(in: .whitespaces) }
@@ -61,7 +61,7 @@ enum SourceTree {
 
   private static let hiddenButOurs: Set = [".ci", ".gitignore", ".dockerignore"]
   private static let leftOut: Set = ["__pycache__", "Package.resolved"]
-  /// Input of fuzz targets: bytes, even where they look like text.
+  /// Fuzz inputs are bytes, even if they look like text.
   private static let fuzzInput: Set = ["Fuzz/Seeds", "Fuzz/Regressions"]
   private static let generated = [".crt", ".key", ".csr", ".srl", ".o", ".pyc"]
 

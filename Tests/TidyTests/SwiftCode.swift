@@ -1,8 +1,8 @@
-// Blanks out what is not code in Swift text, so that a rule about code doesn't trip over prose.
+// Blanks everything that isn't code in Swift text, so that a rule about code doesn't match text.
 //
-// Comments (nested ones too) and string literals (multi-line and raw ones too) become spaces, line
-// ends stay, so that line numbers stay true. What is interpolated into a string is code and stays.
-// Regex literals are not known; the project has none. It works on bytes, because a debug build
+// Comments (also nested ones) and string literals (also multi-line and raw ones) become spaces.
+// Line ends stay, so line numbers stay correct. Code that is interpolated into a string stays.
+// Regex literals are not supported; the project has none. It works on bytes, because a debug build
 // takes minutes for the same over characters.
 
 /// `text` with every byte of every comment and string literal blanked.
@@ -30,7 +30,7 @@ private struct CodeScanner {
     }
   }
 
-  /// Passes over code up to the end, or past the parenthesis that closes an interpolation.
+  /// Scans code up to the end, or past the parenthesis that closes an interpolation.
   mutating func scanCode(untilParenthesis: Bool) {
     var depth = 1
     while let next = byte(0) {

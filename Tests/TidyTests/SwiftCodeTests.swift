@@ -1,4 +1,4 @@
-// The scanner that the rules rely on, held to the ways in which Swift can hide text from code.
+// The scanner that the rules use, tested with every Swift syntax that can hide text from it.
 
 import Testing
 
@@ -16,7 +16,7 @@ import Testing
   func commentsAndStringsBecomeBlanksAndCodeStays(text: String, code: String) {
     let result = swiftCode(of: text)
     #expect(result.count == text.count)
-    // Blanks at the end don't matter, and are tedious to write down.
+    // Blanks at the end don't matter, and the table doesn't contain them.
     var trimmed = result[...]
     while trimmed.last == " " { trimmed = trimmed.dropLast() }
     #expect(trimmed == code)

@@ -1,13 +1,13 @@
-// Rules about Swift code that the compiler doesn't have.
+// Rules for Swift code that the compiler doesn't check.
 //
-// They are word matches on code without comments and strings: crude, and hard to break by accident.
+// They match words in code without comments and strings: simple, and hard to bypass by accident.
 
 import Testing
 
-/// Where memory may be touched without the compiler's checks.
+/// The targets that may use unsafe memory access.
 private let unsafeTargets: Set = ["Reactor", "TLS", "Primitives"]
 
-/// Whether `word` stands in `line` on its own, not as part of a longer name.
+/// Whether `word` is in `line` as a whole word, not as part of a longer name.
 func contains(word: String, in line: String) -> Bool {
   var rest = line[...]
   while let range = rest.firstRange(of: word) {
@@ -62,7 +62,7 @@ func forces(_ line: String) -> Bool {
   }
 
   @Test func onlyTheReactorEndsTheProcessOnPurpose() {
-    // It does where a system call fails that can fail only by a mistake of our own.
+    // Reactor may: a system call that can only fail because of our own bug ends the process.
     let others = SourceTree.sources.filter { $0.target != "Reactor" }
     expectNone(
       "Errors are values; a broken invariant is a `precondition`.",
@@ -85,7 +85,7 @@ func forces(_ line: String) -> Bool {
     expectNone("A comment next to it says \"Sendable because\".", broken)
   }
 
-  @Test func noFileIsNamedForWhatItIsNot() {
+  @Test func noFileHasAVagueName() {
     let vague = ["Manager", "Helper", "Util", "Misc", "Common"]
     expectNone(
       "A file carries its main type's name, and a type its field's own term.",

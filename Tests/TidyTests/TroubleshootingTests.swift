@@ -1,5 +1,5 @@
-// docs/TROUBLESHOOTING.md has a place for every word that the logs, and the count of failed
-// handshakes, use for what went wrong, and for no other.
+// docs/TROUBLESHOOTING.md describes every name of a failure in the logs and in the count of failed
+// handshakes, and no other.
 
 import Foundation
 import Testing
@@ -7,7 +7,7 @@ import Testing
 @Suite struct TroubleshootingTests {
   private static let page = SourceTree.file("docs/TROUBLESHOOTING.md")?.text ?? ""
 
-  /// The names that a table of `case .one: "its-name"` in these files gives.
+  /// The names in a table of `case .one: "its-name"` in these files.
   private static func names(in paths: [String]) throws -> Set<String> {
     var names: Set<String> = []
     for path in paths {

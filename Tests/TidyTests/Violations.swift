@@ -1,8 +1,8 @@
-// How a tidy test speaks: one issue that lists every place where its rule is broken.
+// How a tidy test reports: one issue that lists every violation of its rule.
 
 import Testing
 
-/// Fails once, with all of `places`, if there are any; each is "path:line: what".
+/// Fails once, with all `places` if there are any; each is "path:line: what".
 func expectNone(
   _ rule: String, _ places: [String], sourceLocation: SourceLocation = #_sourceLocation
 ) {
@@ -11,7 +11,7 @@ func expectNone(
     "\(rule)\n\(places.joined(separator: "\n"))", sourceLocation: sourceLocation)
 }
 
-/// Every line for which `breaks` gives a complaint. Line numbers start at 1.
+/// Every line for which `breaks` returns a message. Line numbers start at 1.
 func places(
   in files: [SourceFile], of lines: (SourceFile) -> [String] = { $0.lines },
   where breaks: (String) -> String?

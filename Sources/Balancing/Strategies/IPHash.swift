@@ -1,15 +1,16 @@
-// Source-IP hash: a client's address leads to a place in a table over all *configured* members,
-// where each stands as often as its weight says.
+// Source-IP hash: a client's address selects a position in a table of all *configured* members, in
+// which each occurs as often as its weight.
 //
-// The table knows nothing of health. When the member at a place is unavailable the address is
-// hashed again, to another place; so only that member's clients move, they spread over all others,
-// and they return when it does. A change of the members themselves moves many clients (a ring or
-// Maglev table, a later strategy, moves few).
+// The table ignores health. When the member at a position is unavailable, the address is hashed
+// again, to another position. So only that member's clients move, they spread over all others, and
+// they return when it comes back. A change of the members themselves moves many clients (a ring or
+// Maglev table would move few).
 
 import Primitives
 
 enum IPHash {
-  /// Rehashes before the members are gone through one by one, from the last hash on.
+  /// How often an address is rehashed before the members are tried one by one, from the last hash
+  /// on.
   private static let rehashMax = 20
 
   static func table(_ indices: [Int], of members: [Member]) -> [Int] {
@@ -33,7 +34,7 @@ enum IPHash {
     return tier.configured[(first + offset) % count]
   }
 
-  /// IPv6 clients count by their /64: the lower half is the host's own to choose, and changes.
+  /// IPv6 clients count by their /64: the host chooses the lower half itself, and changes it.
   private static func place(_ client: IPAddress, round: Int, of count: Int) -> Int {
     let key = client.isV4 ? UInt64(client.v4) : client.high
     let hash = mix(mix(key) &+ UInt64(round) &* 0x9E37_79B9_7F4A_7C15)

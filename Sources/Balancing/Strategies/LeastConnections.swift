@@ -1,21 +1,20 @@
-// Least connections: the member with the smallest number of exchanges under way per weight, over
-// the whole process.
+// Least connections: the member with the fewest current exchanges per weight, in the whole process.
 //
-// Of a few members all are looked at. Of many only some are, so that a pick costs the same in a
-// pool of ten thousand: the one whose turn it is by weighted round robin, and four by chance. Who
-// is much busier than the others hardly ever wins against four (Mitzenmacher, The Power of Two
-// Choices in Randomized Load Balancing, 2001). Equals take turns by their weights either way, so an
-// idle pool is used evenly instead of always from the top. What it doesn't do: count how long
-// exchanges last, or queue.
+// In a small pool all members are compared. In a large pool only five are, so that a pick costs the
+// same with ten thousand members: the next one by weighted round robin, and four random ones. A
+// member that is much busier than the others is then hardly ever picked (Mitzenmacher, The Power of
+// Two Choices in Randomized Load Balancing, 2001). Equals take turns by weight, so an idle pool is
+// used evenly and not always from the top. It doesn't consider how long exchanges last.
 
 import Primitives
 
 enum LeastConnections {
-  /// The most eligible members of which all are looked at.
+  /// The maximum of eligible members up to which all are compared.
   static let scannedMax = 16
-  /// How many are drawn by chance in larger pools.
+  /// How many random members are compared in larger pools.
   private static let drawnCount = 4
-  /// The counts may have moved between looking and reserving; then it looks again, so often.
+  /// Counts may change between comparing and reserving. The comparison is repeated at most this
+  /// often.
   private static let scanMax = 4
 
   static func propose(
@@ -26,8 +25,8 @@ enum LeastConnections {
       : draw(step: step, tier, excluding: tried, &generator)
   }
 
-  /// The least of a few. When all of those are full or were tried, the one whose turn it is, to be
-  /// turned down.
+  /// The least busy of a few. If all of those are full or were tried, the next one by round robin;
+  /// selection then turns it down.
   private static func draw(
     step: Int, _ tier: Tier, excluding tried: TriedSet, _ generator: inout RandomGenerator
   ) -> Int? {
@@ -73,8 +72,8 @@ enum LeastConnections {
     return first
   }
 
-  /// Nil when it is full or was tried. It reaches through the array each time, since naming the
-  /// record first costs a retain and release for each of perhaps ten thousand members.
+  /// Nil when it is full or was tried. It accesses the record through the array each time: a local
+  /// variable would cost a retain and a release for each of perhaps ten thousand members.
   private static func load(
     of candidate: Candidate, in tier: Tier, excluding tried: TriedSet
   ) -> Load? {

@@ -1,5 +1,5 @@
-// Weighted random: a place of the tier's sequence by chance, where each member stands as often as
-// its weight says.
+// Weighted random: a random position in the tier's sequence, which contains each member as often as
+// its weight.
 
 import Primitives
 

@@ -1,9 +1,9 @@
 // Round robin, plain and weighted: one atomic cursor for the whole process runs over the tier's
-// sequence, so the shares are exact over all workers in the order of their picks.
+// sequence, so the shares are exact over all workers.
 //
-// A proposal that is turned down (full, or tried already) takes the next turn of the cursor rather
-// than the next place of the sequence. So its share goes evenly to all others: handing it to the
-// neighbour would double that one's load.
+// If a proposal is turned down (full, or already tried), the pick takes the next turn of the cursor
+// and not the next position of the sequence. So the load of that member goes to all others evenly.
+// The next position would double the load of the neighbour.
 
 import Primitives
 

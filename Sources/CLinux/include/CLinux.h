@@ -1,9 +1,9 @@
-// What Swift's Glibc module leaves out: epoll, eventfd, timerfd, and calls that glibc shows only to
+// What Swift's Glibc module lacks: epoll, eventfd, timerfd, and calls that glibc declares only with
 // _GNU_SOURCE. Only Reactor imports it; there is no logic here.
 //
-// It includes as little as it can, and never with _GNU_SOURCE: what two modules both define belongs
-// to whichever the compiler loads first, and under _GNU_SOURCE they would even define it in
-// different ways (the members of fd_set, for one). Hence the plain types below.
+// It includes as little as possible, and never with _GNU_SOURCE. If two modules define the same
+// thing, the compiler uses the one that it loads first, and with _GNU_SOURCE the definitions would
+// even differ (the members of fd_set, for example). That is why there are plain types below.
 
 #ifndef CLINUX_H
 #define CLINUX_H
@@ -19,29 +19,29 @@ int clinux_accept4(int listener, void *address, unsigned int *length, int flags)
 int clinux_set_thread_name(const char *name);
 
 /// How many processors the calling thread may run on, or -1 with errno set: EINVAL when the kernel
-/// counts more processors than `cpu_set_t` has bits (1024).
+/// has more processors than `cpu_set_t` has bits (1024).
 int clinux_affinity_count(void);
 
-/// malloc_trim(3): gives memory that was freed back to the kernel.
+/// malloc_trim(3): returns freed memory to the kernel.
 void clinux_trim_memory(void);
 
-/// `ECONNREFUSED` for its number; null when there is no such error.
+/// The name of an error number, such as `ECONNREFUSED`; null when it is unknown.
 const char *clinux_error_name(int code);
 
-/// `Connection refused` for the number of ECONNREFUSED; null when there is no such error.
+/// The text of an error number, such as `Connection refused`; null when it is unknown.
 const char *clinux_error_phrase(int code);
 
 /// memfd_create(2), close-on-exec.
 int clinux_memory_file(void);
 
-/// The variables of the environment, up to a null.
+/// The variables of the environment, terminated by a null.
 char **clinux_environment(void);
 
-/// PR_SET_KEEPCAPS: a change of user ids leaves the permitted capabilities.
+/// PR_SET_KEEPCAPS: a change of user ids keeps the permitted capabilities.
 int clinux_keep_capabilities(void);
 
-/// Gives up every capability of the calling thread but CAP_NET_BIND_SERVICE, which programs that it
-/// starts get too; that one as well when the thread doesn't have it.
+/// Drops every capability of the calling thread except CAP_NET_BIND_SERVICE, which child programs
+/// inherit. Drops that one too if the thread doesn't have it.
 int clinux_keep_only_bind_capability(void);
 
 /// PR_SET_NO_NEW_PRIVS

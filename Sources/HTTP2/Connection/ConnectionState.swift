@@ -1,27 +1,27 @@
-// The states of a connection: where it stands in what comes, and how it ends.
+// The states of a connection: what it expects to receive, and how it ends.
 
 import Primitives
 
 public enum HTTP2Role: Sendable {
-  /// Of a connection that a client opened to us.
+  /// A connection that a client opened to us.
   case server
-  /// Of a connection that we opened to a backend.
+  /// A connection that we opened to a backend.
   case client
 }
 
-/// What may come next.
+/// What may be received next.
 enum ReadingPhase: Equatable {
-  /// As a server: so many bytes of the client's preface have come (RFC 9113 3.4).
+  /// As a server: this many bytes of the client's preface have arrived (RFC 9113 3.4).
   case preface(matched: Int)
   /// The first frame must be SETTINGS (RFC 9113 3.4).
   case settings
   /// Any frame.
   case frames
-  /// CONTINUATION of this block and nothing else (RFC 9113 6.10).
+  /// Only CONTINUATION of this block (RFC 9113 6.10).
   case block(BlockInProgress)
   /// Payload of a DATA frame.
   case data(DataInProgress)
-  /// GOAWAY was sent for this reason; whatever comes is ignored.
+  /// GOAWAY was sent for this reason; all further input is ignored.
   case failed(HTTP2Error)
 }
 
@@ -35,18 +35,18 @@ struct DataInProgress: Equatable {
   let stream: UInt32
   /// Body bytes that are still to come.
   var remaining: Int
-  /// Bytes of padding behind them.
+  /// Bytes of padding after them.
   var padding: Int
   let ends: Bool
 }
 
-/// How far we are with ending the connection (RFC 9113 6.8).
+/// How far the shutdown of the connection is (RFC 9113 6.8).
 enum DrainState: Equatable {
   case none
-  /// GOAWAY with the largest identifier was sent, and a PING behind it: streams that were on their
-  /// way are still taken.
+  /// GOAWAY with the largest identifier was sent, followed by a PING: streams that were already on
+  /// their way are still accepted.
   case announced(deadline: Instant)
-  /// GOAWAY with the last stream that is processed was sent; later ones are ignored.
+  /// GOAWAY with the last accepted stream was sent; later streams are ignored.
   case final(last: UInt32)
 
   var hasEnded: Bool {
@@ -54,24 +54,25 @@ enum DrainState: Equatable {
   }
 }
 
-/// PINGs of ours. One is on its way at a time.
+/// Our PINGs; at most one is waiting for its answer.
 enum PingState: Equatable {
   case none
   case waiting(number: UInt64, sent: Instant, deadline: Instant)
 }
 
-/// What a GOAWAY of the peer's said.
+/// The content of the peer's GOAWAY.
 struct PeerGoAway: Equatable {
   var last: UInt32
   var code: ErrorCode
 }
 
-/// Frames that answer the peer and wait in the output. The output is one queue, so what was taken
-/// out of it tells which of them have left; they are counted in two generations.
+/// Counts the frames in the output that answer the peer (acknowledgements, resets). The output is
+/// one queue, so its length tells which bytes have been sent. The frames are counted in two
+/// generations.
 struct ControlBacklog {
-  /// Bytes that were ever put into the output.
+  /// All bytes written to the output so far.
   private var written: UInt64 = 0
-  /// When so many have left, the older generation has.
+  /// The older generation has been sent when this number of bytes has.
   private var mark: UInt64 = 0
   private var older = 0
   private var newer = 0
@@ -85,7 +86,7 @@ struct ControlBacklog {
     older = newer
     newer = 0
     mark = written
-    // Nothing waits, so nothing is left of either.
+    // The output is empty, so both generations have been sent.
     if waiting == 0 { older = 0 }
   }
 

@@ -1,15 +1,15 @@
-// DATA that comes in (RFC 9113 6.1), and the receive windows (6.9).
+// Incoming DATA (RFC 9113 6.1), and the receive windows (6.9).
 //
-// The connection's window is credited on receipt, so that a stream that isn't read stalls no
-// other; a stream's window is credited as its consumer takes the bytes. A window grows where the
-// sender had to wait for it and the consumer didn't: twice as large each time, as long as the
-// connection and the worker have budget left.
+// The connection's window is credited on receipt, so that an unread stream doesn't block others. A
+// stream's window is credited when its consumer has taken the bytes. A window that limits the
+// sender while the consumer keeps up is doubled, as long as the budgets of the connection and the
+// worker allow it.
 
 import HTTP
 public import Primitives
 
 extension HTTP2Connection {
-  /// Takes the header of a DATA frame, and the length of its padding.
+  /// Handles the header of a DATA frame, and the length of its padding.
   mutating func beginData(
     _ header: FrameHeader, _ input: Span<UInt8>, at now: Instant, _ output: inout ByteBuffer
   ) throws(HTTP2Error) -> HTTP2Step {
@@ -45,7 +45,7 @@ extension HTTP2Connection {
     return HTTP2Step(consumed: consumed, event: event)
   }
 
-  /// What a DATA frame does to its stream.
+  /// The effect of a DATA frame on its stream.
   private mutating func beginData(
     _ slot: UInt16, _ data: DataInProgress, _ length: Int, at now: Instant,
     _ output: inout ByteBuffer
@@ -79,7 +79,7 @@ extension HTTP2Connection {
     return .progress
   }
 
-  /// Whether a frame disagrees with content-length (RFC 9113 8.1.1).
+  /// Whether a frame contradicts content-length (RFC 9113 8.1.1).
   private mutating func lengthViolation(
     _ slot: UInt16, _ data: DataInProgress
   ) -> HTTP2Error? {
@@ -90,7 +90,7 @@ extension HTTP2Connection {
     return rest < 0 || (data.ends && rest > 0) ? .contentLengthMismatch : nil
   }
 
-  /// Takes what is there of a DATA frame's payload.
+  /// Handles the part of a DATA frame's payload that has arrived.
   mutating func takePiece(_ input: Span<UInt8>, _ data: DataInProgress) -> HTTP2Step {
     var data = data
     if input.count == 0 { return HTTP2Step(consumed: 0, event: .needsInput) }
@@ -122,7 +122,8 @@ extension HTTP2Connection {
     }
   }
 
-  /// The owner is done with `count` bytes of pieces of this stream, so that as many more may come.
+  /// The owner has processed `count` bytes of this stream's pieces, so the peer may send as many
+  /// more.
   public mutating func consumed(
     _ count: Int, of stream: UInt32, workspace: inout HTTP2Workspace, into output: inout ByteBuffer
   ) {
@@ -134,10 +135,10 @@ extension HTTP2Connection {
     backlog.wrote(output.count - before)
   }
 
-  /// Fills a stream's window up as far as nothing of it is held by the consumer, when that is worth
-  /// a frame.
+  /// Refills a stream's window, except for the bytes that the consumer still holds, if the
+  /// increment is large enough to be worth a frame.
   mutating func creditStream(_ slot: UInt16, budget: inout Int, into output: inout ByteBuffer) {
-    // Without more to come there is nothing to credit.
+    // A stream that receives no more data needs no credit.
     guard streams[slot].state.dataMeaning == .piece else { return }
     let size = streams[slot].windowSize
     let increment = size - streams[slot].receiveWindow - streams[slot].unconsumedCount
@@ -151,8 +152,8 @@ extension HTTP2Connection {
     FrameWriter.windowUpdate(streams[slot].id, by: increment + growth, into: &output)
   }
 
-  /// By how much a window grows: a whole window came since the last time, and nearly all of it is
-  /// consumed already, so that the window is what holds the sender back.
+  /// How much a window grows: only if a whole window arrived since the last time, and nearly all of
+  /// it is already consumed. Then the window limits the sender.
   private mutating func growth(_ slot: UInt16, budget: Int) -> Int {
     let size = streams[slot].windowSize
     guard streams[slot].receivedSinceGrowth >= size, streams[slot].unconsumedCount <= size / 4

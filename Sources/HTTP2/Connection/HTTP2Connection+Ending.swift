@@ -1,9 +1,9 @@
-// PING, GOAWAY (RFC 9113 6.7, 6.8), and what comes due.
+// PING, GOAWAY (RFC 9113 6.7, 6.8), and deadlines.
 //
-// A drain has two steps, so that no request is lost or executed twice: GOAWAY with the largest
-// identifier asks for no new streams; when a PING has come back, or after a while, GOAWAY names the
-// last stream that was taken. It is written when it is decided, and from then on later streams are
-// ignored: so it never names a stream that is done all the same, nor leaves one out that was.
+// A drain has two steps, so that no request is lost or executed twice. First, GOAWAY with the
+// largest identifier asks for no new streams. After the answer to a PING or a timeout, a second
+// GOAWAY names the last stream that was accepted. From the moment it is written, later streams are
+// ignored: so it never excludes a stream that is executed, and never includes one that is not.
 
 import HTTP
 public import Primitives
@@ -11,8 +11,8 @@ public import Primitives
 extension HTTP2Connection {
   // MARK: Draining
 
-  /// Begins to end the connection: no new streams, those that are there go on. As a client it only
-  /// stops to open streams.
+  /// Begins to drain the connection: no new streams; current ones continue. As a client, we only
+  /// stop opening streams.
   public mutating func beginDrain(at now: Instant, into output: inout ByteBuffer) {
     guard drain == .none, !isBroken else { return }
     let before = output.count
@@ -23,13 +23,13 @@ extension HTTP2Connection {
     case .server:
       FrameWriter.goAway(last: Self.streamIDMax, .noError, into: &output)
       drain = .announced(deadline: now + limits.drainTimeout)
-      // If one is on its way already, the deadline has to do.
+      // If a PING is already waiting for its answer, only the deadline applies.
       if ping == .none { sendPing(at: now, into: &output) }
     }
     backlog.wrote(output.count - before)
   }
 
-  /// Names the last stream that is processed, at once. What is taken goes on.
+  /// Sends the GOAWAY with the last accepted stream at once. Accepted streams continue.
   public mutating func endDrain(
     _ code: ErrorCode = .noError, into output: inout ByteBuffer
   ) {
@@ -48,7 +48,8 @@ extension HTTP2Connection {
     guard payload.count >= 8 else { throw .badFrameSize }
     let last = payload.bigEndian(at: 0) & Self.streamIDMax
     let code = ErrorCode(wire: payload.bigEndian(at: 4))
-    // As a server we opened no streams that it could be about; some clients send odd numbers.
+    // As a server we open no streams, so the identifier is meaningless. Some clients send odd
+    // numbers.
     guard role == .client else { return .goAway(last: last, code: code) }
     if let peerGoAway, last > peerGoAway.last { throw .risingGoAway }
     peerGoAway = PeerGoAway(last: last, code: code)
@@ -56,7 +57,7 @@ extension HTTP2Connection {
     return .goAway(last: last, code: code)
   }
 
-  /// The next stream that a GOAWAY left out, which was surely not processed.
+  /// The next stream that the peer's GOAWAY excludes. The peer did not process it.
   mutating func nextUnprocessed() -> HTTP2Event? {
     guard var slot = sweep, let last = peerGoAway?.last else { return nil }
     while slot < streams.slotCount {
@@ -74,8 +75,8 @@ extension HTTP2Connection {
 
   // MARK: PING
 
-  /// Asks whether the peer is there. The answer comes as an event; without one the connection fails
-  /// after `pingTimeout`. One at a time: false when another is on its way.
+  /// Checks with a PING whether the peer is alive. The answer is an event; without one the
+  /// connection fails after `pingTimeout`. Returns false if another PING is waiting for its answer.
   @discardableResult
   public mutating func sendPing(at now: Instant, into output: inout ByteBuffer) -> Bool {
     guard ping == .none, !isBroken else { return false }
@@ -107,7 +108,7 @@ extension HTTP2Connection {
 
   // MARK: Deadlines
 
-  /// When `expire` should be called next.
+  /// When to call `expire` next.
   public mutating func deadline(at now: Instant) -> Instant {
     if isBroken { return .never }
     if wantingCount == 0 {
@@ -125,7 +126,7 @@ extension HTTP2Connection {
     return earliest
   }
 
-  /// Does what is due. Call it until it returns nil.
+  /// Handles one deadline that has passed. Call it until it returns nil.
   public mutating func expire(at now: Instant, into output: inout ByteBuffer) -> HTTP2Event? {
     if isBroken { return nil }
     if settingsDeadline <= now { return fail(.settingsTimeout, into: &output) }
@@ -144,8 +145,8 @@ extension HTTP2Connection {
     return nil
   }
 
-  /// Gives up one stream whose peer has opened no window for too long, and notes since when others
-  /// wait. A stream is looked at four times in its time.
+  /// Resets one stream whose peer has opened no window for too long, and records when others began
+  /// to wait. Each stream is checked four times within the timeout.
   private mutating func nextStalled(
     at now: Instant, into output: inout ByteBuffer
   ) -> HTTP2Event? {

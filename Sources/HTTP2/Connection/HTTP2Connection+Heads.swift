@@ -1,8 +1,8 @@
-// HEADERS and CONTINUATION that come in (RFC 9113 6.2, 6.10, 8.1): new requests, responses and
+// Incoming HEADERS and CONTINUATION (RFC 9113 6.2, 6.10, 8.1): new requests, responses and
 // trailers.
 //
-// Every block is decoded, whatever becomes of its stream, since the compression state belongs to
-// the connection (RFC 9113 4.3).
+// Every block is decoded, even if its stream is refused, since the compression state belongs to the
+// connection (RFC 9113 4.3).
 
 import HTTP
 import Primitives
@@ -27,7 +27,7 @@ extension HTTP2Connection {
     return .progress
   }
 
-  /// Where the fragment of a block lies in HEADERS, between padding and the priority of RFC 7540.
+  /// The position of the block fragment in HEADERS, between padding and the priority of RFC 7540.
   private func fragmentRange(
     _ header: FrameHeader, _ payload: Span<UInt8>
   ) throws(HTTP2Error) -> Range<Int> {
@@ -57,7 +57,7 @@ extension HTTP2Connection {
       phase = .block(progress)
       return .progress
     }
-    // The whole block is taken out, so that the connection is free to work on it.
+    // The block is moved out of the connection, so that methods of the connection can be called.
     var whole = ByteBuffer()
     swap(&whole, &block)
     phase = .frames
@@ -95,12 +95,12 @@ extension HTTP2Connection {
       try floods.take(.closedStreamFrame, limits.floods, at: now)
       return .progress
     case .ended, .resetByPeer: throw .headersOnClosedStream
-    // Skipped, or closed so long ago that nothing can still be on its way (RFC 9113 5.1.1).
+    // Never used, or closed so long ago that nothing can still be on its way (RFC 9113 5.1.1).
     case nil: throw .badStreamID
     }
   }
 
-  /// Keeps the compression state only.
+  /// Decodes the block only for the compression state.
   private mutating func discard(
     _ block: Span<UInt8>, _ workspace: inout HTTP2Workspace
   ) throws(HTTP2Error) {
@@ -119,7 +119,7 @@ extension HTTP2Connection {
   ) throws(HTTP2Error) -> HTTP2Event {
     peerLastStream = stream
     if drain.hasEnded {
-      // The peer knows by our GOAWAY that it was not processed.
+      // Our GOAWAY tells the peer that it was not processed.
       try discard(block, &workspace)
       closed.add(stream, .resetByUs)
       return .progress
@@ -190,7 +190,7 @@ extension HTTP2Connection {
     if streams[slot].isWithoutBody {
       return .response(stream: stream, body: .none, ends: ends)
     }
-    // RFC 9110 8.6: a 2xx to CONNECT has no content-length that means anything.
+    // RFC 9110 8.6: content-length has no meaning in a 2xx to CONNECT.
     let isTunnel = streams[slot].isConnect && status < 300
     if !isTunnel { streams[slot].expectedCount = length ?? -1 }
     let stated = isTunnel ? nil : length

@@ -1,8 +1,8 @@
-// What comes in: the preface, frames, and which frame may come when.
+// Input: the preface, frames, and which frame is allowed when.
 //
-// A frame is taken when all of it is there, which is at most 16 KiB; only DATA is taken in pieces.
-// The bytes stay the caller's until then, so that nothing is copied. Each call does a bounded step:
-// one frame, or one piece of one.
+// A frame is handled when all of it has arrived, which is at most 16 KiB; only DATA is handled in
+// pieces. The bytes stay in the caller's buffer until then, so nothing is copied. Each call is one
+// bounded step: one frame, or one piece of one.
 
 import HTTP
 public import Primitives
@@ -10,8 +10,8 @@ public import Primitives
 extension HTTP2Connection {
   private static var preface: StaticString { "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" }
 
-  /// Takes one step over what came. `input` begins behind what earlier calls consumed. Call it
-  /// until the event is `needsInput`; it may have events to tell that consume nothing.
+  /// Handles one step of the input. `input` begins after the bytes that earlier calls consumed.
+  /// Call it until the event is `needsInput`; some events consume nothing.
   public mutating func receive(
     _ input: Span<UInt8>, at now: Instant, workspace: inout HTTP2Workspace,
     into output: inout ByteBuffer
@@ -53,7 +53,7 @@ extension HTTP2Connection {
     let payload = input.extracting(FrameHeader.byteCount..<end)
     let event = try take(header, payload, at: now, &workspace, &output)
     if case .block = phase {
-      // The whole block has the time of one frame.
+      // The deadline of a single frame applies to the whole block.
       if frameDeadline == .never { frameDeadline = now + limits.frameTimeout }
     } else {
       frameDeadline = .never
@@ -77,7 +77,7 @@ extension HTTP2Connection {
     return HTTP2Step(consumed: count, event: .progress)
   }
 
-  /// What can be said of a frame before its payload is there.
+  /// Checks a frame before its payload has arrived.
   private func check(_ header: FrameHeader) throws(HTTP2Error) {
     if header.length > FrameHeader.payloadByteCountMax { throw .frameTooLarge }
     switch phase {
@@ -149,7 +149,7 @@ extension HTTP2Connection {
       isUnprocessed: role == .client && code == .refusedStream)
   }
 
-  /// RFC 7540's priorities were given up (RFC 9113 5.3.2): the frame is checked and ignored.
+  /// RFC 9113 5.3.2 deprecates the priorities of RFC 7540: the frame is checked and ignored.
   private mutating func takePriority(
     _ header: FrameHeader, _ payload: Span<UInt8>, at now: Instant
   ) throws(HTTP2Error) -> HTTP2Event {

@@ -1,30 +1,30 @@
-// What goes out: heads, bodies, trailers (RFC 9113 8.1), and whose turn it is to send a body.
+// Output: heads, bodies, trailers (RFC 9113 8.1), and which stream may send its body next.
 //
-// Heads are small and leave at once. Bodies leave by turns: the owner says which streams have bytes
-// to send, asks for the next turn, and sends what the turn allows. A piece's bytes are copied once,
-// into the output, or are put there by the owner itself behind `beginPiece`.
+// Heads are small and are sent at once. Bodies are sent in turns: the owner marks the streams that
+// have bytes to send, asks for the next turn, and sends what the turn allows. A piece is copied
+// once, into the output; or the owner appends it there itself, after `beginPiece`.
 
 public import HTTP
 public import Primitives
 
-/// What became of a head or of trailers.
+/// The result of sending a head or trailers.
 public enum SendOutcome: Equatable, Sendable {
   case sent
-  /// The stream is closed, or not in a state for it; nothing was sent.
+  /// The stream is closed, or its state doesn't allow this; nothing was sent.
   case gone
-  /// It can't be said in HTTP/2, or the peer doesn't take it; nothing was sent.
+  /// HTTP/2 can't express it, or the peer doesn't accept it; nothing was sent.
   case refused(HTTP2Error)
 }
 
-/// What became of a request.
+/// The result of opening a request.
 public enum OpenOutcome: Equatable, Sendable {
   case opened(stream: UInt32)
-  /// The peer takes no more streams at the moment, or never again: see `takesNoMoreStreams`.
+  /// The peer accepts no more streams now, or none at all: see `takesNoMoreStreams`.
   case full
   case refused(HTTP2Error)
 }
 
-/// Whose turn it is, and how many bytes it may send in one frame.
+/// The stream that may send, and how many bytes in one frame.
 public struct SendTurn: Equatable, Sendable {
   public let stream: UInt32
   public let byteCount: Int
@@ -66,9 +66,9 @@ extension HTTP2Connection {
     return .opened(stream: id)
   }
 
-  /// As a server: sends a response's head. An interim one may be followed by others; a final one
-  /// ends the stream's outgoing half when `body` is empty. Without a body a valid Content-Length of
-  /// the head is kept, except with 1xx and 204 (RFC 9110 8.6).
+  /// As a server: sends the head of a response. Others may follow an interim head. A final head
+  /// ends the stream's outgoing half when `body` is empty. Without a body, a valid Content-Length
+  /// of the head is kept, except with 1xx and 204 (RFC 9110 8.6).
   public mutating func send(
     _ head: borrowing ResponseHead, body: BodyLength, on stream: UInt32,
     workspace: inout HTTP2Workspace, into output: inout ByteBuffer
@@ -94,8 +94,8 @@ extension HTTP2Connection {
     return .sent
   }
 
-  /// Sends trailers, which end the stream's outgoing half. What must not stand in trailers is left
-  /// out (RFC 9110 6.5.1).
+  /// Sends trailers, which end the stream's outgoing half. Forbidden trailers are left out (RFC
+  /// 9110 6.5.1).
   public mutating func send(
     trailers: borrowing FieldBlock, on stream: UInt32, workspace: inout HTTP2Workspace,
     into output: inout ByteBuffer
@@ -127,7 +127,7 @@ extension HTTP2Connection {
     }
   }
 
-  /// RFC 9113 6.5.2: the peer's limit is advice, but what is larger would be refused there.
+  /// RFC 9113 6.5.2: the peer's limit is advisory, but the peer would refuse a larger head.
   private func fitsPeer(
     _ fields: borrowing FieldBlock, pseudoFields: Int, extra: Int
   ) -> Bool {
@@ -136,7 +136,7 @@ extension HTTP2Connection {
     return FieldWriter.listByteCount(fields) + pseudoFields * overhead + extra <= limit
   }
 
-  /// Completes a HEADERS frame; a block that is larger than a frame goes on in CONTINUATION.
+  /// Completes a HEADERS frame; a block larger than a frame continues in CONTINUATION.
   private mutating func endBlock(
     at start: Int, _ workspace: inout HTTP2Workspace, _ output: inout ByteBuffer
   ) {
@@ -166,13 +166,13 @@ extension HTTP2Connection {
 
   // MARK: Bodies
 
-  /// How many bytes of body this stream may send: what its own window and the connection's allow.
+  /// How many body bytes this stream may send: what its window and the connection's window allow.
   public func room(on stream: UInt32) -> Int {
     guard let slot = sendable(stream), streams[slot].state.maySendBody else { return 0 }
     return max(0, min(streams[slot].sendWindow, sendWindow))
   }
 
-  /// How many bytes of this stream's body were sent, all of which the peer's windows had room for.
+  /// How many bytes of this stream's body were sent within the peer's windows.
   public func sentByteCount(of stream: UInt32) -> UInt64 {
     streams.find(stream).map { streams[$0].sentByteCount } ?? 0
   }
@@ -180,7 +180,7 @@ extension HTTP2Connection {
   /// Whether any stream could send body bytes now.
   public var hasTurn: Bool { !queue.isEmpty && sendWindow > 0 && !isBroken }
 
-  /// Tells whether the stream has body bytes to send.
+  /// Sets whether the stream has body bytes to send.
   public mutating func setWantsToSend(_ wants: Bool, on stream: UInt32) {
     guard let slot = sendable(stream), streams[slot].state.maySendBody,
       streams[slot].wantsToSend != wants
@@ -194,16 +194,16 @@ extension HTTP2Connection {
     }
   }
 
-  /// Whose turn it is to send, by priority (RFC 9218 10). The owner sends on this stream, or tells
-  /// that it has nothing to send.
+  /// The stream that may send next, by priority (RFC 9218 10). The owner sends on it, or says with
+  /// `setWantsToSend` that it has nothing to send.
   public func nextTurn() -> SendTurn? {
     guard hasTurn, let slot = queue.first() else { return nil }
     let count = min(streams[slot].sendWindow, sendWindow, frameMax)
     return SendTurn(stream: streams[slot].id, byteCount: count)
   }
 
-  /// Sends as much of `piece` as windows allow, in frames, and returns how much that was. `ends`
-  /// ends the stream's outgoing half if all of it was sent.
+  /// Sends as much of `piece` as the windows allow, in frames, and returns the number of bytes.
+  /// `ends` ends the stream's outgoing half if all of it was sent.
   public mutating func send(
     _ piece: Span<UInt8>, ends: Bool, on stream: UInt32, into output: inout ByteBuffer
   ) -> Int {
@@ -223,8 +223,9 @@ extension HTTP2Connection {
     return sent
   }
 
-  /// Writes the header of a DATA frame; the caller appends its `count` bytes to the output. At most
-  /// `room` and one frame's worth. False, and nothing is to be appended, when the stream is gone.
+  /// Writes the header of a DATA frame; the caller appends its `count` bytes to the output. `count`
+  /// is at most `room` and at most one frame. False, and nothing may be appended, when the stream
+  /// is closed.
   public mutating func beginPiece(
     _ count: Int, ends: Bool, on stream: UInt32, into output: inout ByteBuffer
   ) -> Bool {
@@ -248,7 +249,7 @@ extension HTTP2Connection {
     return true
   }
 
-  /// Ends the stream's outgoing half without another byte. No window is needed for it.
+  /// Ends the stream's outgoing half without another byte. This needs no window.
   public mutating func sendEnd(on stream: UInt32, into output: inout ByteBuffer) {
     guard let slot = sendable(stream), streams[slot].state.maySendBody else { return }
     FrameWriter.dataHeader(count: 0, ends: true, stream: stream, into: &output)
@@ -273,7 +274,7 @@ extension HTTP2Connection {
     queue.append(slot, &streams)
   }
 
-  /// The stream has nothing to send any more.
+  /// The stream has nothing more to send.
   mutating func dequeue(_ slot: UInt16) {
     queue.remove(slot, &streams)
     streams[slot].stalledSince = .never

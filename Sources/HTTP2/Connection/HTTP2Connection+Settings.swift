@@ -1,10 +1,10 @@
-// SETTINGS and WINDOW_UPDATE (RFC 9113 6.5, 6.9): what each side allows the other.
+// SETTINGS and WINDOW_UPDATE (RFC 9113 6.5, 6.9): the limits that each side sets for the other.
 
 import HTTP
 public import Primitives
 
 extension HTTP2Connection {
-  /// Writes what a connection begins with: as a client the preface, then SETTINGS, and the rest of
+  /// Writes the start of a connection: as a client the preface, then SETTINGS, and the increment of
   /// the connection's window.
   public mutating func start(at now: Instant, into output: inout ByteBuffer) {
     let before = output.count
@@ -34,7 +34,8 @@ extension HTTP2Connection {
     backlog.wrote(output.count - before)
   }
 
-  /// As a server: changes how many streams a client may have at once. Those that it has stay.
+  /// As a server: changes how many concurrent streams a client may have. Open streams are not
+  /// affected.
   public mutating func setStreamCountMax(
     _ count: Int, at now: Instant, into output: inout ByteBuffer
   ) {
@@ -62,7 +63,7 @@ extension HTTP2Connection {
     if settingsDeadline == .never { settingsDeadline = now + limits.settingsTimeout }
   }
 
-  // MARK: What comes
+  // MARK: Incoming
 
   mutating func takeSettings(
     _ header: FrameHeader, _ payload: Span<UInt8>, at now: Instant, _ output: inout ByteBuffer
@@ -98,8 +99,8 @@ extension HTTP2Connection {
     return .settingsChanged
   }
 
-  /// The peer knows what we told it first; what is smaller than the initial values holds from now
-  /// on, for streams that are open as well (RFC 9113 6.9.2).
+  /// The peer has acknowledged our first settings. Values below the initial ones apply from now on,
+  /// also to open streams (RFC 9113 6.9.2).
   private mutating func enforceSettings(into output: inout ByteBuffer) {
     settingsAreInForce = true
     decoder.setTableByteCountMax(limits.decoderTableByteCount)
@@ -109,14 +110,13 @@ extension HTTP2Connection {
     for slot in 0..<streams.slotCount where streams.isTaken(slot) {
       streams[slot].receiveWindow -= excess
       streams[slot].windowSize -= excess
-      // What was consumed already is owed now: nothing else may come to bring it about.
+      // Credit what is already consumed now, since there may be no other event that does it.
       var none = 0
       creditStream(slot, budget: &none, into: &output)
     }
   }
 
-  /// A new initial window moves the windows of all streams, below zero if need be
-  /// (RFC 9113 6.9.2).
+  /// A new initial window changes the windows of all streams, possibly below zero (RFC 9113 6.9.2).
   private mutating func moveWindows(by difference: Int) throws(HTTP2Error) {
     if difference == 0 { return }
     for slot in 0..<streams.slotCount where streams.isTaken(slot) {

@@ -1,10 +1,10 @@
 // One HTTP/2 connection (RFC 9113), as a server or as a client: bytes in, events and bytes out.
 //
-// It reads no clock and moves no bytes itself. Its owner gives it what came (`receive`), the time
-// (`expire`), and the one output queue to which it appends frames; it tells what happened by
-// events. It alone knows framing, windows, settings and GOAWAY. It doesn't buffer bodies: pieces
-// are lent, and what the owner doesn't pass on is bounded by the streams' windows. Receiving,
-// sending, settings, draining and deadlines are in extensions of their own.
+// It reads no clock and moves no bytes itself. Its owner passes input (`receive`), the time
+// (`expire`), and the one output queue to which it appends frames; it reports what happened as
+// events. All of framing, windows, settings and GOAWAY is in here. It doesn't buffer bodies: pieces
+// are borrowed, and the streams' windows limit how much the owner must hold. Extensions contain
+// receiving, sending, settings, draining and deadlines.
 
 import HTTP
 public import Primitives
@@ -13,23 +13,23 @@ public struct HTTP2Connection: ~Copyable {
   public let role: HTTP2Role
   let limits: HTTP2Limits
 
-  // What comes.
+  // Receiving.
   var phase: ReadingPhase
   var decoder: HPACKDecoder
-  /// The frames of a block in progress.
+  /// The frames of an incomplete block.
   var block = ByteBuffer()
-  /// The largest identifier of a stream of the peer's.
+  /// The largest identifier of a stream that the peer opened.
   var peerLastStream: UInt32 = 0
   var receiveWindow = PeerSettings.initialWindow
-  /// What a new stream's receive window is.
+  /// The receive window of a new stream.
   var firstWindow: Int
-  /// By when a frame or block that has begun to come has to be complete. DATA has no such deadline:
-  /// the pace of a body is its owner's matter.
+  /// The deadline for the rest of a frame or block. DATA has none: the owner decides how slow a
+  /// body may be.
   var frameDeadline = Instant.never
-  /// When the last byte came.
+  /// When the last byte was received.
   var lastReceived: Instant
 
-  // What goes.
+  // Sending.
   var encoder: HPACKEncoder
   /// The identifier of the next stream that we open.
   var nextStream: UInt32 = 1
@@ -46,31 +46,32 @@ public struct HTTP2Connection: ~Copyable {
 
   // The connection as a whole.
   var peer = PeerSettings()
-  /// Our SETTINGS that are not acknowledged, and by when the first has to be.
+  /// Our SETTINGS without acknowledgement, and the deadline for the first of them.
   var unacknowledgedSettings = 0
   var settingsDeadline = Instant.never
-  /// The first SETTINGS of ours have been acknowledged.
+  /// Our first SETTINGS have been acknowledged.
   var settingsAreInForce = false
-  /// What the last SETTINGS of ours told.
+  /// The value in our last SETTINGS.
   var streamCountMax: Int
   var ping = PingState.none
   var pingNumber: UInt64 = 0
   var drain = DrainState.none
   var peerGoAway: PeerGoAway? = nil
-  /// Streams above the peer's GOAWAY are still to be told about, from this slot on.
+  /// Streams above the last one in the peer's GOAWAY are still to be reported, from this slot on.
   var sweep: UInt16? = nil
   var stallCheck = Instant.never
   var floods = FloodGuard()
   var backlog = ControlBacklog()
 
-  /// Call `start` next.
+  /// The caller must call `start` next.
   public init(role: HTTP2Role, limits: HTTP2Limits = HTTP2Limits(), at now: Instant) {
     precondition(limits.streamCount <= StreamTable.countMax)
     precondition(limits.streamWindow > 0 && limits.frameByteCount > 0)
     self.role = role
     self.limits = limits
     phase = role == .server ? .preface(matched: 0) : .settings
-    // Until the peer has acknowledged our settings, it may use what RFC 9113 6.5.2 begins with.
+    // Until the peer has acknowledged our settings, it may use the initial values of RFC 9113
+    // 6.5.2.
     decoder = HPACKDecoder(
       tableByteCountMax: max(limits.decoderTableByteCount, HPACKDecoder.defaultTableByteCount))
     firstWindow = max(limits.streamWindow, PeerSettings.initialWindow)
@@ -80,7 +81,7 @@ public struct HTTP2Connection: ~Copyable {
     lastReceived = now
   }
 
-  // MARK: What is known of it
+  // MARK: State
 
   /// Streams that the owner has not released.
   public var streamCount: Int { streams.count }
@@ -93,16 +94,16 @@ public struct HTTP2Connection: ~Copyable {
     return max(0, min(limits.streamCount, peer.maxConcurrentStreams ?? 100) - streams.count)
   }
 
-  /// As a client: no stream will be opened any more, whatever ends.
+  /// As a client: no more streams can be opened, even after others end.
   public var takesNoMoreStreams: Bool {
     peerGoAway != nil || drain != .none || isBroken || nextStream > Self.streamIDMax
   }
 
-  /// As a client: whether the server takes extended CONNECT (RFC 8441).
+  /// As a client: whether the server accepts extended CONNECT (RFC 8441).
   public var offersExtendedConnect: Bool { peer.takesExtendedConnect }
 
-  /// The connection can be closed as soon as the output has been sent: it failed, or it is drained
-  /// and no stream is left.
+  /// Whether the connection can be closed once the output has been sent: it failed, or it is
+  /// drained and has no streams left.
   public var isFinished: Bool {
     if isBroken { return true }
     guard streams.count == 0 else { return false }
@@ -113,10 +114,10 @@ public struct HTTP2Connection: ~Copyable {
     if case .failed = phase { true } else { false }
   }
 
-  /// How often the peer did what a flood is made of.
+  /// How often the peer sent each kind of frame that floods consist of.
   public var floodCounts: FloodCounts { floods.counts }
 
-  /// Memory beside the value itself, in bytes.
+  /// Memory in bytes, in addition to the value itself.
   public var storedByteCount: Int {
     decoder.storedByteCount + encoder.storedByteCount + streams.storedByteCount + block.capacity
   }
@@ -125,7 +126,7 @@ public struct HTTP2Connection: ~Copyable {
 
   // MARK: Streams
 
-  /// The owner's own number for a stream. `stream` must not have been released.
+  /// The owner's number for a stream. `stream` must not have been released.
   public func owner(of stream: UInt32) -> UInt64? {
     streams.find(stream).map { streams[$0].owner }
   }
@@ -134,8 +135,8 @@ public struct HTTP2Connection: ~Copyable {
     if let slot = streams.find(stream) { streams[slot].owner = owner }
   }
 
-  /// Gives the stream up with this code, unless it is closed already. What is in the output before
-  /// stays there, so that a complete response reaches the client before its RST_STREAM.
+  /// Resets the stream with this code, unless it is already closed. Earlier output is still sent,
+  /// so a complete response reaches the client before its RST_STREAM.
   public mutating func abortStream(
     _ stream: UInt32, _ code: ErrorCode, into output: inout ByteBuffer
   ) {
@@ -145,9 +146,9 @@ public struct HTTP2Connection: ~Copyable {
     backlog.wrote(output.count - before)
   }
 
-  /// The owner is done with the stream, and will not hear of it again; one that isn't closed is
-  /// given up. Until then it counts against the limit of streams, so that a client that resets
-  /// streams doesn't get ahead of the work that they caused.
+  /// The owner no longer needs the stream, and gets no more events for it. A stream that isn't
+  /// closed is reset. Until its release a stream counts against the limit of streams, so a client
+  /// that resets streams can't cause more work than the limit allows.
   public mutating func release(
     _ stream: UInt32, workspace: inout HTTP2Workspace, into output: inout ByteBuffer
   ) {
@@ -160,26 +161,26 @@ public struct HTTP2Connection: ~Copyable {
     streams.remove(slot)
   }
 
-  /// Gives back what the connection took from the workspace's budget. The last call.
+  /// Returns what the connection took from the workspace's budget. Must be the last call.
   public mutating func end(workspace: inout HTTP2Workspace) {
     workspace.windowBudget += windowGrowth
     windowGrowth = 0
   }
 
-  /// Gives memory back that an idle connection doesn't need. Call it when it comes to rest.
+  /// Frees memory that an idle connection doesn't need. Call it when the connection becomes idle.
   public mutating func settle() {
     streams.settle()
     if block.isEmpty && block.hasStorage { block = ByteBuffer() }
   }
 
-  /// Sends RST_STREAM. The stream stays until its owner releases it.
+  /// Sends RST_STREAM. The stream stays in the table until its owner releases it.
   mutating func reset(_ slot: UInt16, _ code: ErrorCode, into output: inout ByteBuffer) {
     FrameWriter.resetStream(streams[slot].id, code, into: &output)
     streams[slot].state = .resetByUs
     dequeue(slot)
   }
 
-  /// Resets a stream by the peer's fault.
+  /// Resets a stream because of an error of the peer.
   mutating func fail(
     _ slot: UInt16, _ error: HTTP2Error, at now: Instant, into output: inout ByteBuffer
   ) throws(HTTP2Error) -> HTTP2Event {
@@ -201,14 +202,14 @@ public struct HTTP2Connection: ~Copyable {
     try floods.take(.causedReset, limits.floods, at: now)
   }
 
-  /// Ends the connection by an error of the peer's (RFC 9113 5.4.1).
+  /// Ends the connection because of an error of the peer (RFC 9113 5.4.1).
   mutating func fail(_ error: HTTP2Error, into output: inout ByteBuffer) -> HTTP2Event {
     FrameWriter.goAway(last: lastProcessed, error.code, into: &output)
     phase = .failed(error)
     return .broken(error)
   }
 
-  /// The last stream of the peer's that we may have done something with.
+  /// The last of the peer's streams that we may have processed.
   var lastProcessed: UInt32 {
     if case .final(let last) = drain { last } else { peerLastStream }
   }

@@ -1,4 +1,4 @@
-// What RST_STREAM and GOAWAY say (RFC 9113 7).
+// Error codes of RST_STREAM and GOAWAY (RFC 9113 7).
 
 public enum ErrorCode: UInt32, Sendable, CaseIterable {
   case noError = 0x0
@@ -6,7 +6,7 @@ public enum ErrorCode: UInt32, Sendable, CaseIterable {
   case frameSizeError, refusedStream, cancel, compressionError, connectError, enhanceYourCalm
   case inadequateSecurity, http11Required
 
-  /// A code that is not defined counts as an internal error (RFC 9113 7).
+  /// An undefined code counts as an internal error (RFC 9113 7).
   public init(wire: UInt32) { self = ErrorCode(rawValue: wire) ?? .internalError }
 
   /// For logs and metrics.

@@ -1,4 +1,4 @@
-// The nine bytes in front of every frame (RFC 9113 4.1).
+// The nine bytes before the payload of every frame (RFC 9113 4.1).
 
 import Primitives
 
@@ -32,10 +32,10 @@ enum FrameFlag {
 
 struct FrameHeader: Equatable {
   static let byteCount = 9
-  /// What every peer takes, and what we take (RFC 9113 4.2).
+  /// The largest payload that every peer accepts, and that we accept (RFC 9113 4.2).
   static let payloadByteCountMax = 16_384
 
-  /// Of the payload, in bytes.
+  /// The length of the payload in bytes.
   var length: Int
   var type: UInt8
   var flags: UInt8
@@ -49,7 +49,7 @@ struct FrameHeader: Equatable {
     self.stream = stream
   }
 
-  /// The header at the front of `input`, or nil when it is not all there.
+  /// The header at the front of `input`, or nil while it is incomplete.
   init?(_ input: Span<UInt8>) {
     guard input.count >= Self.byteCount else { return nil }
     length = Int(input[0]) << 16 | Int(input[1]) << 8 | Int(input[2])
@@ -70,7 +70,7 @@ struct FrameHeader: Equatable {
 }
 
 extension Span where Element == UInt8 {
-  /// Four bytes from `index` on as a number, the most significant first.
+  /// Four bytes from `index` on as a number, most significant first.
   func bigEndian(at index: Int) -> UInt32 {
     UInt32(bigEndian: halfWord(at: index))
   }

@@ -1,10 +1,9 @@
-// Writes frames (RFC 9113 6). They are appended one behind the other, so that many leave in one
-// send.
+// Writes frames (RFC 9113 6). They are appended to one output, so that one send call can send many.
 
 import Primitives
 
 enum FrameWriter {
-  /// DATA without padding; the caller appends `count` bytes behind it.
+  /// DATA without padding; the caller appends `count` bytes after it.
   static func dataHeader(
     count: Int, ends: Bool, stream: UInt32, into output: inout ByteBuffer
   ) {
@@ -52,7 +51,7 @@ enum FrameWriter {
 }
 
 extension ByteBuffer {
-  /// Writes into the frame header at `start` how many bytes stand behind it.
+  /// Sets the length in the frame header at `start` to the number of bytes after the header.
   mutating func setFrameLength(at start: Int) {
     let length = count - start - FrameHeader.byteCount
     var bytes = mutableBytes

@@ -1,8 +1,8 @@
-// The dynamic table of RFC 7541 2.3.2: the fields that a connection sent lately, newest first.
+// The dynamic table of RFC 7541 2.3.2: the fields that a connection sent recently, newest first.
 //
-// Text goes into one queue of bytes, in at its end and out at its front; a ring of small entries
-// says where each field lies in it. Both have no storage before the first insertion and grow with
-// what is inserted, so that a connection that never used its table pays nothing for it.
+// The text is one queue of bytes; a ring of small entries stores where each field is in it. Both
+// allocate nothing before the first insertion and grow with their content, so a connection that
+// doesn't use its table needs no memory for it.
 
 import HTTP
 import Primitives
@@ -14,12 +14,12 @@ struct DynamicTable: ~Copyable {
     fileprivate(set) var nameCount: UInt16
     fileprivate(set) var valueCount: UInt16
     fileprivate(set) var kind: FieldKind
-    /// What an encoder compares before it looks at the text; 0 in a decoder.
+    /// An encoder compares this before the text; 0 in a decoder.
     fileprivate(set) var hash: UInt32
 
     fileprivate var byteCount: Int { Int(nameCount) + Int(valueCount) + Self.overhead }
 
-    /// What each entry counts for beside its text (RFC 7541 4.1).
+    /// What each entry counts in addition to its text (RFC 7541 4.1).
     static let overhead = 32
   }
 
@@ -31,17 +31,17 @@ struct DynamicTable: ~Copyable {
   /// The sum of the entries' sizes as RFC 7541 4.1 counts.
   private(set) var byteCount = 0
   private(set) var byteCountMax: Int
-  /// How many bytes of text have been taken off the front.
+  /// How many bytes of text were removed from the front.
   private var evictedByteCount: UInt32 = 0
 
-  /// The most that a table can be given: sizes of entries have 16 bits.
+  /// The largest size of a table: sizes of entries have 16 bits.
   static let byteCountLimit = 65_535
 
   init(byteCountMax: Int) {
     self.byteCountMax = min(byteCountMax, Self.byteCountLimit)
   }
 
-  /// Memory that the table holds.
+  /// The memory of the table in bytes.
   var storedByteCount: Int { text.capacity + entries.count * MemoryLayout<Entry>.stride }
 
   mutating func resize(to byteCountMax: Int) {
@@ -73,8 +73,7 @@ struct DynamicTable: ~Copyable {
     return text.bytes.extracting(start..<(start + Int(entry.valueCount)))
   }
 
-  /// Inserts a field. One that is larger than the table empties it, which is no error
-  /// (RFC 7541 4.4).
+  /// Inserts a field. A field larger than the table empties it, which is no error (RFC 7541 4.4).
   mutating func insert(
     _ kind: FieldKind, name: Span<UInt8>, value: Span<UInt8>, hash: UInt32 = 0
   ) {
@@ -82,7 +81,7 @@ struct DynamicTable: ~Copyable {
     guard size <= byteCountMax else { return evict(until: 0) }
     evict(until: byteCountMax - size)
     if count == entries.count { grow() }
-    // Sizes fit, since the entry is no larger than the table.
+    // The sizes fit into 16 bits, since the entry is not larger than the table.
     let entry = Entry(
       start: evictedByteCount &+ UInt32(text.count), nameCount: UInt16(name.count),
       valueCount: UInt16(value.count), kind: kind, hash: hash)

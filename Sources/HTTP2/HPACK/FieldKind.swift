@@ -1,7 +1,7 @@
-// What a decoded name is: looked up and checked once, when it comes as a literal, and kept with the
-// name in the dynamic table.
+// The kind of a decoded field name. A literal name is looked up and checked once; the result is
+// stored with the name in the dynamic table.
 //
-// One byte: a known field's number, or one of the codes above those.
+// One byte: the number of a known field, or one of the codes above those.
 
 import HTTP
 import Primitives
@@ -17,9 +17,9 @@ struct FieldKind: Equatable {
   static let status = FieldKind(rawValue: 0xC4)
   static let `protocol` = FieldKind(rawValue: 0xC5)
   static let unknownPseudo = FieldKind(rawValue: 0xCF)
-  /// A valid name that is none of the known ones.
+  /// A valid name that is not a known field.
   static let other = FieldKind(rawValue: 0xF0)
-  // Names that a message must not hold (RFC 9113 8.2.1).
+  // Names that a message must not contain (RFC 9113 8.2.1).
   static let empty = FieldKind(rawValue: 0xF1)
   static let upperCase = FieldKind(rawValue: 0xF2)
   static let invalid = FieldKind(rawValue: 0xF3)
@@ -28,7 +28,7 @@ struct FieldKind: Equatable {
 
   init(_ known: KnownField) { rawValue = known.rawValue }
 
-  /// Classifies a name as it came.
+  /// Classifies a name as received.
   init(_ name: Span<UInt8>) {
     guard name.count > 0 else {
       self = .empty

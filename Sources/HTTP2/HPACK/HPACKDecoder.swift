@@ -1,29 +1,29 @@
-// Decodes field blocks (RFC 7541 6) into a sink, a field at a time.
+// Decodes field blocks (RFC 7541 6) into a sink, field by field.
 //
-// A block is decoded to its end also when its message is refused, since the table must stay what
-// the peer believes it to be; only what breaks the compression itself, or unpacks to a multiple of
-// what is allowed, ends the connection. A decoded field lies in a table, or in a
-// scratch buffer of the worker. The work for a block is linear in its
-// bytes plus what a sink takes.
+// A block is decoded to its end even if its message is refused, since the table must match the
+// peer's. Only errors in the compression itself, or a block that decompresses to a multiple of the
+// limit, end the connection. A decoded field is in a table, or in a scratch buffer of the worker.
+// The work for a block is linear in its bytes plus the bytes passed to the sink.
 
 import HTTP
 import Primitives
 
 /// Where decoded fields go.
 protocol FieldSink: ~Copyable {
-  /// `name` and `value` are lent for the call. A sink refuses what it must by remembering it.
+  /// `name` and `value` are borrowed for the call. A sink can't stop the decoder: it remembers an
+  /// error.
   mutating func take(
     _ kind: FieldKind, name: Span<UInt8>, value: Span<UInt8>, isNeverIndexed: Bool)
 }
 
 struct HPACKDecoder: ~Copyable {
   private var table: DynamicTable
-  /// The largest size that the peer may choose: what our settings say (RFC 7541 4.2).
+  /// The largest size that the peer may choose, from our settings (RFC 7541 4.2).
   private var tableByteCountMax: Int
-  /// The table was made smaller by our settings, and the next block must say so first.
+  /// Our settings made the table smaller, so the next block must begin with a size update.
   private var mustShrink = false
 
-  /// RFC 7541's own default, which holds until our settings are known to the peer.
+  /// The default of RFC 7541, which applies until the peer knows our settings.
   static let defaultTableByteCount = 4096
 
   /// `initial` is the table's size before the peer changes it.
@@ -36,13 +36,13 @@ struct HPACKDecoder: ~Copyable {
   var tableCount: Int { table.count }
   var tableByteCount: Int { table.byteCount }
 
-  /// Takes a setting of ours into force, which the peer has acknowledged.
+  /// Applies a setting of ours that the peer has acknowledged.
   mutating func setTableByteCountMax(_ byteCount: Int) {
     tableByteCountMax = min(byteCount, DynamicTable.byteCountLimit)
     if table.byteCountMax > tableByteCountMax { mustShrink = true }
   }
 
-  /// Decodes a whole block. `listByteCountMax` bounds what it may unpack to, names, values and 32
+  /// Decodes a whole block. `listByteCountMax` limits its decompressed size: names, values and 32
   /// for each field (RFC 9113 10.5.1). `scratch` is overwritten.
   mutating func decode<Sink: FieldSink & ~Copyable>(
     _ block: Span<UInt8>, listByteCountMax: Int, scratch: inout ByteBuffer, into sink: inout Sink
@@ -92,7 +92,7 @@ struct HPACKDecoder: ~Copyable {
     return Int(entry.nameCount) + Int(entry.valueCount) + DynamicTable.Entry.overhead
   }
 
-  /// A literal field: added to the table (6.2.1), not added (6.2.2), never to be (6.2.3).
+  /// A literal field: added to the table (6.2.1), not added (6.2.2), never indexed (6.2.3).
   private mutating func takeLiteral<Sink: FieldSink & ~Copyable>(
     _ block: Span<UInt8>, _ position: inout Int, _ pattern: UInt8, _ scratch: inout ByteBuffer,
     _ sink: inout Sink
@@ -101,8 +101,8 @@ struct HPACKDecoder: ~Copyable {
     let isNeverIndexed = pattern & 0xF0 == 0x10
     let index = try PrefixInteger.decode(block, &position, prefixBits: isIndexed ? 6 : 4)
     scratch.removeAll()
-    // Name and value are put together in the scratch buffer. An entry's name as well: an insertion
-    // may evict the very entry that it comes from (RFC 7541 4.4).
+    // Name and value are copied to the scratch buffer, even if the name is from an entry: an
+    // insertion may evict the entry that the name comes from (RFC 7541 4.4).
     let kind: FieldKind
     if index == 0 {
       try Self.appendString(block, &position, to: &scratch)

@@ -1,35 +1,36 @@
 // Encodes fields (RFC 7541 6) with a small dynamic table.
 //
-// What goes into the table is chosen by how likely the same value comes again, and by who could
-// learn something from it: one who can put fields of his own into a block, and sees its size, can
-// guess at what the table holds (RFC 7541 7.1). So secrets are never indexed anywhere, and on a
-// connection that several clients share, which is every one to a backend, only fields that carry no
-// secret are. Names always go by index where one exists.
+// Two things decide what goes into the table: how likely the same value is sent again, and who
+// could learn something from it. An attacker who can add fields to a block and sees its size can
+// guess the table's content (RFC 7541 7.1). So secrets are never indexed. Connections to backends
+// are shared by several clients; there, only fields without secrets are indexed. Names are always
+// sent as an index if there is one.
 
 import HTTP
 import Primitives
 
-/// What may be done with a field's value.
+/// How a field's value may be encoded.
 enum IndexingRule {
-  /// Kept in the table, so that the next one costs a byte.
+  /// Stored in the table, so that the next occurrence costs one byte.
   case indexed
-  /// Written as it is.
+  /// Written as a literal.
   case literal
-  /// The same, and no hop behind may index it either (RFC 7541 6.2.3).
+  /// A literal that no later hop may index either (RFC 7541 6.2.3).
   case never
 }
 
 struct HPACKEncoder: ~Copyable {
   private var table: DynamicTable
-  /// What we use at most, whatever the peer offers.
+  /// The largest table that we use, whatever the peer offers.
   private let tableByteCountCap: Int
-  /// Every client behind a connection to a backend shares it.
+  /// Whether several clients share the connection, as all connections to backends are.
   private let isShared: Bool
-  /// The smallest size that was set since the last block, and whether the next block must tell.
+  /// The smallest size that was set since the last block, and whether the next block must announce
+  /// it.
   private var smallest: Int
   private var mustAnnounce: Bool
 
-  /// RFC 7541's own default is in force until settings say otherwise.
+  /// The default of RFC 7541, which applies until settings change it.
   private static let defaultTableByteCount = 4096
 
   init(tableByteCountCap: Int, isShared: Bool) {
@@ -44,7 +45,7 @@ struct HPACKEncoder: ~Copyable {
   var tableCount: Int { table.count }
   var tableByteCount: Int { table.byteCount }
 
-  /// Takes the peer's SETTINGS_HEADER_TABLE_SIZE into force.
+  /// Applies the peer's SETTINGS_HEADER_TABLE_SIZE.
   mutating func setTableByteCountMax(_ byteCount: Int) {
     let wanted = min(byteCount, tableByteCountCap)
     guard wanted != table.byteCountMax else { return }
@@ -64,13 +65,13 @@ struct HPACKEncoder: ~Copyable {
     mustAnnounce = false
   }
 
-  /// A field that the static table holds whole.
+  /// A field whose name and value are in the static table.
   func encode(staticIndex index: Int, into output: inout ByteBuffer) {
     PrefixInteger.encode(index, prefixBits: 7, pattern: 0x80, into: &output)
   }
 
-  /// A field whose name the static table holds, such as `:path`. Exact matches of the static table
-  /// are the caller's.
+  /// A field whose name is in the static table, such as `:path`. The caller handles exact matches
+  /// of the static table.
   mutating func encode(
     nameIndex: Int, value: Span<UInt8>, _ rule: IndexingRule, into output: inout ByteBuffer
   ) {
@@ -122,7 +123,7 @@ struct HPACKEncoder: ~Copyable {
     }
   }
 
-  /// Whichever form is shorter.
+  /// Writes the shorter of the two forms.
   private static func encode(string: Span<UInt8>, into output: inout ByteBuffer) {
     let huffmanCount = HuffmanCode.encodedByteCount(string)
     if huffmanCount < string.count {
@@ -147,7 +148,7 @@ struct HPACKEncoder: ~Copyable {
     return nil
   }
 
-  /// The index of an entry with this name, which is none of the static table.
+  /// The index of an entry of the dynamic table with this name.
   private func find(name: Span<UInt8>) -> Int? {
     for place in 0..<table.count {
       let entry = table[place]
@@ -174,13 +175,13 @@ struct HPACKEncoder: ~Copyable {
     return UInt32(truncatingIfNeeded: state >> 32)
   }
 
-  // MARK: What is indexed
+  // MARK: Indexing
 
-  /// Values below this length can be guessed a part at a time (RFC 7541 7.1.3).
+  /// Shorter values can be guessed piece by piece (RFC 7541 7.1.3).
   private static let shortSecretByteCount = 20
 
   private func rule(_ known: KnownField?, _ value: Span<UInt8>) -> IndexingRule {
-    // An entry that takes much of the table pushes out what is more useful.
+    // A large entry would evict more useful ones.
     let isLarge = value.count > table.byteCountMax / 4
     guard let known else { return isShared || isLarge ? .literal : .indexed }
     switch known {
@@ -195,14 +196,14 @@ struct HPACKEncoder: ~Copyable {
     }
   }
 
-  /// What differs from message to message.
+  /// Fields whose values differ in each message.
   private static let changing: KnownFieldSet = [
     .contentLength, .age, .etag, .ifNoneMatch, .ifModifiedSince, .lastModified, .location, .range,
     .retryAfter, .xRequestID, .traceparent, .tracestate, .xForwardedFor, .xRealIP, .forwarded,
     .secWebSocketKey, .secWebSocketAccept, .referer,
   ]
 
-  /// What may be indexed on a connection that clients share: the same for very many of them.
+  /// Fields that may be indexed on shared connections: most clients send the same values.
   private static let harmless: KnownFieldSet = [
     .accept, .acceptEncoding, .userAgent, .te, .contentType, .cacheControl, .xForwardedProto,
     .xForwardedPort, .xForwardedHost, .via, .maxForwards, .secWebSocketVersion,

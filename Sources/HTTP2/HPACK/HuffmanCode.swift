@@ -1,10 +1,10 @@
 // The Huffman code of RFC 7541 appendix B, both ways.
 //
-// The code is canonical: of the same length, codes grow with the symbols. So the lengths say it
-// all, and the tables below are made of them at first use. What occurs in fields has codes of five
-// to eight bits, which one look at a table of 256 entries decodes; longer codes are found by their
-// length, in at most 22 steps. A code word that is not complete can only be the padding at the end:
-// at most seven bits, all of them ones (RFC 7541 5.2).
+// The code is canonical: codes of equal length are in the order of their symbols. So the lengths
+// define the whole code, and the tables below are computed from them at first use. Common
+// characters have codes of five to eight bits, which one lookup in a table of 256 entries decodes.
+// Longer codes are found by their length, in at most 22 steps. An incomplete code can only be the
+// padding at the end: at most seven bits, all ones (RFC 7541 5.2).
 
 import Primitives
 
@@ -34,14 +34,14 @@ enum HuffmanCode {
 
   private static let lengthMax = 30
 
-  /// A class, because a borrowed array of this size is copied where a reference is not.
+  /// A class, because a borrowed array of this size would be copied, and a reference is not.
   private final class Tables: Sendable {
-    /// By symbol, its code in the low bits, and its length above.
+    /// By symbol: its code in the low bits, its length above.
     let codes: InlineArray<257, UInt64>
     /// By the next eight bits: the symbol in the low byte, its length above; 0 for a longer code.
     let short: InlineArray<256, UInt16>
-    /// By length: the first code of that length, how many there are, and where the symbols of that
-    /// length begin in `symbols`.
+    /// By length: the first code of that length, their number, and where the symbols of that length
+    /// begin in `symbols`.
     let first: InlineArray<31, UInt32>
     let counts: InlineArray<31, UInt32>
     let starts: InlineArray<31, Int>
@@ -85,20 +85,20 @@ enum HuffmanCode {
 
   private static let tables = Tables()
 
-  /// How many bytes `text` takes when it is encoded.
+  /// The length of `text` in bytes after encoding.
   static func encodedByteCount(_ text: Span<UInt8>) -> Int {
     var bits = 0
     for index in 0..<text.count { bits += Int(lengths[Int(text[index])]) }
     return (bits + 7) / 8
   }
 
-  /// Appends `text` encoded; `byteCount` is what `encodedByteCount` says of it.
+  /// Appends `text` encoded; `byteCount` is the result of `encodedByteCount`.
   static func encode(_ text: Span<UInt8>, byteCount: Int, into output: inout ByteBuffer) {
     output.reserve(byteCount)
     output.fill { room in encode(text, into: &room, tables) }
   }
 
-  /// `tables` comes as an argument, since a look at a global costs a check each time.
+  /// `tables` is an argument, since each access to a global costs a check.
   private static func encode(
     _ text: Span<UInt8>, into output: inout OutputSpan<UInt8>, _ tables: Tables
   ) {
@@ -107,7 +107,7 @@ enum HuffmanCode {
     for index in 0..<text.count {
       let entry = tables.codes[Int(text[index])]
       let length = Int(entry >> 32)
-      // At most 31 bits wait, so that 30 more fit.
+      // At most 31 bits are pending, so 30 more fit.
       bits = bits << UInt64(length) | (entry & 0xFFFF_FFFF)
       count += length
       while count >= 8 {
@@ -121,7 +121,7 @@ enum HuffmanCode {
     }
   }
 
-  /// Appends what `input` encodes.
+  /// Appends the decoded `input`.
   static func decode(_ input: Span<UInt8>, into output: inout ByteBuffer) throws(HTTP2Error) {
     // No code is shorter than five bits.
     output.reserve(input.count * 8 / 5 + 1)
@@ -134,12 +134,12 @@ enum HuffmanCode {
     _ input: Span<UInt8>, into output: inout OutputSpan<UInt8>, _ tables: Tables
   ) throws(HTTP2Error) {
     var bits: UInt64 = 0
-    /// How many of the low bits of `bits` wait to be decoded.
+    /// How many of the low bits of `bits` are not yet decoded.
     var count = 0
     var position = 0
     while true {
       if count < 32 {
-        // Four bytes at a time, and one by one at the end.
+        // Four bytes at a time, and single bytes at the end.
         if input.count - position >= 4 {
           bits = bits << 32 | UInt64(input.bigEndian(at: position))
           count += 32
@@ -152,7 +152,7 @@ enum HuffmanCode {
           }
         }
       }
-      // As long as no code can be cut off, nothing but the next code has to be looked at.
+      // With 30 bits the next code is complete, so no other check is needed.
       while count >= 30 {
         let next = UInt8(truncatingIfNeeded: bits >> UInt64(count - 8))
         let entry = tables.short[Int(next)]
@@ -168,7 +168,7 @@ enum HuffmanCode {
       if position == input.count { break }
     }
     while count > 0 {
-      // Beyond the end stand ones, as in the padding.
+      // Ones follow the end, as in the padding.
       let next =
         count >= 8
         ? UInt8(truncatingIfNeeded: bits >> UInt64(count - 8))
@@ -190,8 +190,8 @@ enum HuffmanCode {
     }
   }
 
-  /// The symbol whose code of nine bits or more stands at the top of the `count` low bits of
-  /// `bits`; nil when there is none, or it is the end of the string.
+  /// The symbol whose code of nine bits or more is at the top of the `count` low bits of `bits`;
+  /// nil when there is none, or when it is the end of the string.
   private static func longCode(
     _ bits: UInt64, _ count: Int, _ tables: Tables
   ) -> (UInt8, Int)? {

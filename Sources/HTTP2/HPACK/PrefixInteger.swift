@@ -1,8 +1,8 @@
-// Integers with a prefix (RFC 7541 5.1): as many as fit stand in the low bits of a byte that they
-// share with something else, larger ones go on in the bytes behind it.
+// Integers with a prefix (RFC 7541 5.1): small ones fit into the low bits of a byte, larger ones
+// continue in the bytes after it.
 //
-// Nothing in HTTP/2 needs more than 32 bits, so an integer that takes more than five further bytes
-// is refused, also where its leading zeros would make it a small one.
+// Nothing in HTTP/2 needs more than 32 bits. So an integer with more than five further bytes is
+// refused, even if it is small and has leading zeros.
 
 import Primitives
 
@@ -10,7 +10,7 @@ enum PrefixInteger {
   private static let furtherByteMax = 5
 
   /// The integer whose prefix is the low `prefixBits` bits of `input[position]`, which must exist.
-  /// `position` moves behind it.
+  /// Moves `position` to the byte after the integer.
   @inline(__always)
   static func decode(
     _ input: Span<UInt8>, _ position: inout Int, prefixBits: UInt8
@@ -39,7 +39,7 @@ enum PrefixInteger {
     throw .badHPACKInteger
   }
 
-  /// Appends `value`; `pattern` holds the bits above the prefix.
+  /// Appends `value`; `pattern` contains the bits above the prefix.
   @inline(__always)
   static func encode(
     _ value: Int, prefixBits: UInt8, pattern: UInt8, into output: inout ByteBuffer

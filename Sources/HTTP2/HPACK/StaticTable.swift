@@ -1,7 +1,7 @@
 // The static table of RFC 7541 appendix A.
 //
-// Indexes run from 1 to 61, as on the wire. The encoder asks the other way round: by a known field,
-// or by a name's text through a small hash.
+// Indexes run from 1 to 61, as on the wire. The encoder searches in the other direction: by a known
+// field, or by a name's text through a small hash table.
 
 import HTTP
 import Primitives
@@ -87,7 +87,7 @@ enum StaticTable {
     }
   }
 
-  /// What kind of name stands at `index`.
+  /// The kind of the name at `index`.
   static func kind(_ index: Int) -> FieldKind { FieldKind(rawValue: tables.kinds[index]) }
 
   /// The index of a known field's name, or 0.
@@ -108,7 +108,7 @@ enum StaticTable {
   private struct Tables {
     var kinds = InlineArray<62, UInt8>(repeating: 0)
     var indexes = InlineArray<64, UInt8>(repeating: 0)
-    /// The first index of each name, by `slot` or the next free one behind.
+    /// The first index of each name, at `slot` or at the next free slot after it.
     var slots = InlineArray<256, UInt8>(repeating: 0)
 
     init() {

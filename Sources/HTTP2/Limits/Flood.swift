@@ -1,33 +1,33 @@
-// What a peer can send at little cost to itself and much to us (RFC 9113 10.5), how often it may,
-// and how often it did.
+// Frames that cost a peer little and us much (RFC 9113 10.5), how often they may occur, and how
+// often they did.
 //
-// Each kind has a bucket of tokens of its own, which refills with time; kinds that are a part of
-// honest traffic also earn tokens by it. An empty bucket ends the connection, by the kind's own
-// name. The counts say what came in all, for metrics.
+// Each kind has its own token bucket, which refills with time. Kinds that are a part of normal
+// traffic also earn tokens from it. An empty bucket ends the connection with an error named after
+// the kind. The counts are totals, for metrics.
 
 import Primitives
 
-/// A kind of event that is harmless alone.
+/// A kind of event that is harmless when it is rare.
 public enum Flood: UInt8, Sendable, CaseIterable {
-  /// RST_STREAM before the answer was complete: rapid reset, CVE-2023-44487.
+  /// RST_STREAM before the response was complete: rapid reset, CVE-2023-44487.
   case reset
-  /// A stream that we had to reset by the peer's fault: MadeYouReset, CVE-2025-8671.
+  /// A stream that we had to reset because of the peer: MadeYouReset, CVE-2025-8671.
   case causedReset
   /// A stream beyond SETTINGS_MAX_CONCURRENT_STREAMS, whether or not that was acknowledged.
   case refusal
   /// SETTINGS: CVE-2019-9515.
   case settings
-  /// PING: CVE-2019-9512. Traffic earns them, since gRPC measures paths so.
+  /// PING: CVE-2019-9512. Traffic earns tokens, since gRPC uses PINGs to measure bandwidth.
   case ping
-  /// PRIORITY and PRIORITY_UPDATE: CVE-2019-9513. Streams earn them.
+  /// PRIORITY and PRIORITY_UPDATE: CVE-2019-9513. Streams earn tokens.
   case priority
-  /// DATA that carries nothing and ends nothing: CVE-2019-9518.
+  /// DATA without a byte and without END_STREAM: CVE-2019-9518.
   case emptyData
-  /// WINDOW_UPDATE. DATA that we send earns them.
+  /// WINDOW_UPDATE. DATA that we send earns tokens.
   case windowUpdate
-  /// Frames of types that we don't know.
+  /// Frames of unknown types.
   case unknownFrame
-  /// Frames on streams that are closed: those that crossed our RST_STREAM, and what comes after.
+  /// Frames on closed streams, including those sent before the peer received our RST_STREAM.
   case closedStreamFrame
 
   var error: HTTP2Error {
@@ -46,7 +46,7 @@ public enum Flood: UInt8, Sendable, CaseIterable {
   }
 }
 
-/// So many at once, and so many more in each second.
+/// A burst, and a number per second after it.
 public struct FloodLimit: Equatable, Sendable {
   public var burst: UInt32
   public var perSecond: UInt32
@@ -62,16 +62,16 @@ public struct FloodLimits: Equatable, Sendable {
   // A browser that leaves a page resets at most its streams, a hundred.
   public var reset = FloodLimit(burst: 200, perSecond: 33)
   public var causedReset = FloodLimit(burst: 100, perSecond: 10)
-  // As many as a client may have on its way before it reads our SETTINGS; nginx allows 128.
+  // A client may send this many before it has read our SETTINGS; nginx allows 128.
   public var refusal = FloodLimit(burst: 100, perSecond: 10)
   public var settings = FloodLimit(burst: 32, perSecond: 1)
   public var ping = FloodLimit(burst: 100, perSecond: 10)
-  // Envoy allows 100 and 100 more for each stream.
+  // Envoy allows 100, plus 100 for each stream.
   public var priority = FloodLimit(burst: 100, perSecond: 10)
   public var emptyData = FloodLimit(burst: 100, perSecond: 10)
   public var windowUpdate = FloodLimit(burst: 200, perSecond: 10)
   public var unknownFrame = FloodLimit(burst: 100, perSecond: 10)
-  // What may be on its way when we reset a stream: its window in full frames, many times over.
+  // More than enough for what may be on its way when we reset a stream: its window in full frames.
   public var closedStreamFrame = FloodLimit(burst: 1000, perSecond: 100)
 
   public init() {}
@@ -92,7 +92,7 @@ public struct FloodLimits: Equatable, Sendable {
   }
 }
 
-/// How often each kind came on one connection.
+/// How often each kind occurred on one connection.
 public struct FloodCounts: Sendable {
   private var values = InlineArray<10, UInt32>(repeating: 0)
 
@@ -104,15 +104,15 @@ public struct FloodCounts: Sendable {
 /// The buckets of one connection.
 struct FloodGuard {
   private(set) var counts = FloodCounts()
-  /// What was taken and has not been refilled. Negative where traffic has earned more.
+  /// Used tokens that are not refilled yet. Negative if traffic has earned more.
   private var spent = InlineArray<10, Int32>(repeating: 0)
   /// When each bucket was last refilled, in milliseconds.
   private var refilled = InlineArray<10, UInt32>(repeating: 0)
 
-  /// The most that can be earned beyond the burst.
+  /// The most tokens that can be earned beyond the burst.
   private static let earnedMax: Int32 = 10_000
 
-  /// Counts one, and throws when that was one too many.
+  /// Takes one token, and throws when there is none left.
   mutating func take(
     _ kind: Flood, _ limits: FloodLimits, at now: Instant
   ) throws(HTTP2Error) {
@@ -131,7 +131,7 @@ struct FloodGuard {
     if spent[index] > Int64(limit.burst) { throw kind.error }
   }
 
-  /// Honest traffic pays for `count` of a kind.
+  /// Normal traffic earns `count` tokens for this kind.
   mutating func earn(_ kind: Flood, _ count: Int32) {
     let index = Int(kind.rawValue)
     spent[index] = max(spent[index] - count, -Self.earnedMax)

@@ -1,21 +1,21 @@
-// What holds for the fields of every message (RFC 9113 8.2), whichever side sends it.
+// Rules for the fields of every message (RFC 9113 8.2), sent or received.
 
 import HTTP
 import Primitives
 
 enum FieldRules {
-  /// Fields of the connection (RFC 9113 8.2.2), HTTP2-Settings among them (RFC 7540 3.2.1).
+  /// Fields that apply to a connection (RFC 9113 8.2.2), including HTTP2-Settings (RFC 7540 3.2.1).
   static let connectionFields: KnownFieldSet = [
     .connection, .proxyConnection, .keepAlive, .transferEncoding, .upgrade, .http2Settings,
   ]
 
-  /// What would frame, route or authorise a message after it was framed, routed and authorised. The
-  /// rest of what must not stand in trailers is left out when they are sent on.
+  /// Trailers that would frame, route or authorise a message after that has already happened. Other
+  /// forbidden trailers are left out when trailers are forwarded.
   static let refusedInTrailers: KnownFieldSet = [
     .host, .contentLength, .cookie, .setCookie, .authorization, .proxyAuthorization, .te, .expect,
   ]
 
-  /// What is wrong with a field that is no pseudo-field.
+  /// The error in a field that is no pseudo-field, if any.
   static func violation(
     _ kind: FieldKind, name: Span<UInt8>, value: Span<UInt8>
   ) -> HTTP2Error? {
@@ -39,7 +39,7 @@ enum FieldRules {
   }
 }
 
-/// How much a head may hold, and how much it held so far.
+/// The size limits of a head, and its size so far.
 struct HeadSize {
   private(set) var byteCount = 0
   private(set) var fieldCount = 0
@@ -65,7 +65,7 @@ struct HeadSize {
   }
 }
 
-/// What content-length says.
+/// The value of content-length.
 struct StatedLength {
   /// Nil without the field.
   private(set) var value: Int64? = nil

@@ -1,14 +1,14 @@
 // Encodes heads and trailers into field blocks (RFC 9113 8).
 //
-// The writer owns what HTTP/2 says otherwise than HTTP/1: pseudo-fields are made of the head's
-// parts, Host goes into `:authority`, names come in lower case, the fields of an HTTP/1 connection
-// stay behind (8.2.2), and content-length is written once, from an argument. A FieldBlock holds no
-// name that isn't a token and no value with a control, so nothing else can come out.
+// The writer owns what differs between HTTP/2 and HTTP/1: pseudo-fields come from the parts of the
+// head, Host becomes `:authority`, names are in lower case, connection fields are left out (8.2.2),
+// and content-length is written once, from an argument. Names in a FieldBlock are tokens and values
+// contain no controls, so the output is always valid.
 
 import HTTP
 import Primitives
 
-/// By which scheme a backend is asked.
+/// The scheme of requests to a backend.
 public enum RequestScheme: Sendable {
   case http, https
 }
@@ -19,7 +19,7 @@ struct FieldWriter: ~Copyable {
 
   init() {}
 
-  /// What the writer says itself, or HTTP/2 doesn't have.
+  /// Fields that the writer writes itself, or that HTTP/2 doesn't have.
   private static let owned: KnownFieldSet = [
     .connection, .proxyConnection, .keepAlive, .transferEncoding, .upgrade, .http2Settings,
     .contentLength, .host, .te,
@@ -61,7 +61,7 @@ struct FieldWriter: ~Copyable {
     if case .known(let count) = body { writeLength(count, &encoder, into: &output) }
   }
 
-  /// `length` is what content-length says, if anything.
+  /// `length` is the value of content-length, if there is one.
   mutating func write(
     _ head: borrowing ResponseHead, length: UInt64?, _ encoder: inout HPACKEncoder,
     into output: inout ByteBuffer
@@ -91,8 +91,8 @@ struct FieldWriter: ~Copyable {
     write(trailers, except: .forbiddenInTrailers, &encoder, into: &output)
   }
 
-  /// What a head's fields count for on the other side (RFC 9113 6.5.2), the pseudo-fields with as
-  /// much as they can be.
+  /// The size of a head's fields as the peer counts it (RFC 9113 6.5.2), with the maximum for the
+  /// pseudo-fields.
   static func listByteCount(_ fields: borrowing FieldBlock) -> Int {
     var count = 0
     for index in 0..<fields.count where !fields[index].isRemoved {
@@ -115,7 +115,7 @@ struct FieldWriter: ~Copyable {
     if name.count == 1 && name.bytes[0] == 0x2F {
       return encoder.encode(staticIndex: 4, into: &output)
     }
-    // Paths differ, and may hold secrets.
+    // Paths differ, and may contain secrets.
     encoder.encode(nameIndex: 4, value: name.bytes, .literal, into: &output)
   }
 
@@ -138,7 +138,7 @@ struct FieldWriter: ~Copyable {
       if field.isRemoved { continue }
       if let known = field.known, omitted.contains(known) { continue }
       let text = fields.bytes(of: field.name)
-      // RFC 9110 7.6.1: what Connection names is of the connection, too.
+      // RFC 9110 7.6.1: fields that Connection names also apply only to the connection.
       if namesOthers && fields.connectionNames(text) { continue }
       let value = fields.bytes(of: field.value).withoutBlanks
       if let known = field.known, StaticTable.index(known) > 0 {
@@ -168,7 +168,7 @@ extension FieldBlock {
 }
 
 extension Span where Element == UInt8 {
-  /// A value that stages built may have blanks around it, which RFC 9113 8.2.1 forbids.
+  /// Values that stages built may have blanks around them, which RFC 9113 8.2.1 forbids.
   fileprivate var withoutBlanks: Span<UInt8> {
     @_lifetime(copy self)
     get {

@@ -1,9 +1,8 @@
-// Makes a request head of decoded fields, and refuses what is malformed (RFC 9113 8.3.1).
+// Builds a request head from decoded fields, and refuses malformed ones (RFC 9113 8.3.1).
 //
-// The head comes out as HTTP/1's parser would have left it: pseudo-fields become its parts, Host is
-// there and agrees with `:authority`, cookie crumbs are one field again, and field lines have the
-// form of HTTP/1. After the first error nothing more is stored, but the block is decoded to its
-// end.
+// The head is the same as from HTTP/1's parser: pseudo-fields become its parts, Host exists and
+// equals `:authority`, cookie crumbs are joined to one field, and field lines have the form of
+// HTTP/1. After the first error nothing more is stored, but the block is decoded to its end.
 
 import HTTP
 import Primitives
@@ -71,7 +70,7 @@ struct RequestReader: ~Copyable, FieldSink {
     if error == nil { error = takeField(kind.known, name, value, isNeverIndexed) }
   }
 
-  /// Ends the head. Returns what is wrong with it; then the head is of no use.
+  /// Ends the head. Returns its error, if any; then the head must not be used.
   mutating func finish() -> HTTP2Error? {
     if error == nil && !pseudoFieldsAreOver { error = endPseudoFields() }
     if let error { return error }
@@ -108,7 +107,7 @@ struct RequestReader: ~Copyable, FieldSink {
     return nil
   }
 
-  /// Only what we could fetch by, so that nothing depends on what a backend makes of another.
+  /// Only http and https, so that nothing depends on what backends make of other schemes.
   private mutating func takeScheme(_ value: Span<UInt8>) -> HTTP2Error? {
     guard
       value.equalsIgnoringCase(("https" as StaticString).bytes)
@@ -118,7 +117,7 @@ struct RequestReader: ~Copyable, FieldSink {
     return nil
   }
 
-  /// Also for the Host of a request without `:authority`.
+  /// Also for the Host field of a request without `:authority`.
   private mutating func takeAuthority(_ value: Span<UInt8>) -> HTTP2Error? {
     guard let parts = Authority(value) else { return .badAuthority }
     head.authority = head.fields.store(value)
@@ -130,7 +129,7 @@ struct RequestReader: ~Copyable, FieldSink {
 
   private mutating func takePath(_ value: Span<UInt8>) -> HTTP2Error? {
     if value.count > targetByteCountMax { return .targetTooLong }
-    // Whether an asterisk may stand here is known with the method.
+    // Whether an asterisk is allowed depends on the method, which may not have arrived yet.
     let isAsterisk = value.count == 1 && value[0] == 0x2A
     guard value.count > 0, value[0] == 0x2F || isAsterisk else { return .badPath }
     for index in 0..<value.count where !value[index].isTargetByte { return .badPath }
@@ -143,7 +142,7 @@ struct RequestReader: ~Copyable, FieldSink {
   }
 
   private mutating func takeProtocol(_ value: Span<UInt8>) -> HTTP2Error? {
-    // HTTP/2 within HTTP/2 is no protocol to connect to (RFC 8441 4).
+    // Extended CONNECT to HTTP/2 itself makes no sense (RFC 8441 4).
     guard value.isToken, !value.equals(("h2" as StaticString).bytes),
       !value.equals(("h2c" as StaticString).bytes)
     else { return .badProtocol }
@@ -151,7 +150,7 @@ struct RequestReader: ~Copyable, FieldSink {
     return nil
   }
 
-  /// What has to be there, and together (RFC 9113 8.3.1 and 8.5, RFC 8441 4).
+  /// Checks which pseudo-fields must be present (RFC 9113 8.3.1 and 8.5, RFC 8441 4).
   private mutating func endPseudoFields() -> HTTP2Error? {
     pseudoFieldsAreOver = true
     guard seen.contains(.method) else { return .missingPseudoField }
@@ -173,7 +172,7 @@ struct RequestReader: ~Copyable, FieldSink {
     return nil
   }
 
-  /// Host first, as RFC 9110 7.2 advises.
+  /// Host first, as RFC 9110 7.2 recommends.
   private mutating func addHost() {
     head.fields.beginField(.host)
     head.fields.appendValue(head.authority)
@@ -202,7 +201,7 @@ struct RequestReader: ~Copyable, FieldSink {
     return nil
   }
 
-  /// It says the same as `:authority`, or stands in for it (RFC 9113 8.3.1).
+  /// It must equal `:authority`, or it replaces it (RFC 9113 8.3.1).
   private mutating func takeHost(_ value: Span<UInt8>) -> HTTP2Error? {
     if hasHost { return .repeatedHost }
     hasHost = true
@@ -232,7 +231,7 @@ struct RequestReader: ~Copyable, FieldSink {
     head.fields.add(
       .cookie, name: ("cookie" as StaticString).bytes, value: joined.bytes,
       isNeverIndexed: hasSecretCookie)
-    // The memory is for the next request.
+    // Keeps the memory for the next request.
     swap(&joined, &cookies)
   }
 }

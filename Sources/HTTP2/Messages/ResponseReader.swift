@@ -1,4 +1,4 @@
-// Makes a response head of decoded fields, and refuses what is malformed (RFC 9113 8.3.2).
+// Builds a response head from decoded fields, and refuses malformed ones (RFC 9113 8.3.2).
 
 import HTTP
 import Primitives
@@ -44,7 +44,7 @@ struct ResponseReader: ~Copyable, FieldSink {
     }
   }
 
-  /// Ends the head. Returns what is wrong with it; then the head is of no use.
+  /// Ends the head. Returns its error, if any; then the head must not be used.
   func finish() -> HTTP2Error? {
     if let error { return error }
     return hasStatus ? nil : .missingPseudoField

@@ -1,5 +1,5 @@
-// Makes a trailer section of decoded fields (RFC 9113 8.1), and what takes a block of which only
-// the compression state matters.
+// Builds a trailer section from decoded fields (RFC 9113 8.1). Also a sink for blocks that are
+// decoded only for the compression state.
 
 import HTTP
 import Primitives
@@ -39,7 +39,7 @@ struct TrailerReader: ~Copyable, FieldSink {
   func finish() -> HTTP2Error? { error }
 }
 
-/// Takes fields that are not wanted.
+/// Ignores all fields.
 struct DiscardedFields: FieldSink {
   mutating func take(
     _ kind: FieldKind, name: Span<UInt8>, value: Span<UInt8>, isNeverIndexed: Bool

@@ -1,4 +1,5 @@
-// PRIORITY_UPDATE frames for streams that are not open yet (RFC 9218 7.1): the last few are kept.
+// PRIORITY_UPDATE frames for streams that are not open yet (RFC 9218 7.1). Only the last few are
+// kept.
 
 struct EarlyPriorities {
   private static let capacity = 8
@@ -18,7 +19,7 @@ struct EarlyPriorities {
     urgencies[place] = priority.urgency | (priority.isIncremental ? 0x80 : 0)
   }
 
-  /// Takes the one for this stream out.
+  /// Removes and returns the one for this stream.
   mutating func take(_ stream: UInt32) -> StreamPriority? {
     for place in 0..<Self.capacity where streams[place] == stream {
       streams[place] = 0

@@ -1,17 +1,17 @@
-// Whose turn it is to send DATA (RFC 9218 10).
+// Which stream sends DATA next (RFC 9218 10).
 //
-// One list for each urgency holds the streams that have something to send and the window to send
-// it. The most urgent list goes first; within it, incremental streams take turns of one frame, and
-// the others of many, so that one is finished before the next but none is shut out. A list that was
-// passed over often enough gets a turn all the same: no stream starves.
+// There is one list per urgency with the streams that have something to send and a window for it.
+// The most urgent list goes first. Within a list, incremental streams take turns of one frame, and
+// the others of many: so each is nearly finished before the next, but none blocks the rest. A list
+// that was passed over often enough gets a turn, so that no stream starves.
 //
-// The lists are linked through the streams' own slots, so joining, leaving and choosing take
-// constant time and no memory.
+// The lists are linked through the streams' slots, so joining, leaving and choosing take constant
+// time and no memory.
 
 struct SendQueue {
   static let none = UInt16.max
 
-  /// Turns of one stream that is not incremental, before the next of its urgency gets one.
+  /// Turns of a stream that is not incremental, before the next one of its urgency gets one.
   static let turnCount: UInt8 = 16
   /// How often a list is passed over before it gets a turn.
   static let patience: UInt8 = 16
@@ -52,14 +52,14 @@ struct SendQueue {
     if heads[level] == Self.none { occupied &= ~(1 << UInt8(level)) }
   }
 
-  /// The stream whose turn it is, which stays queued.
+  /// The stream that sends next; it stays queued.
   func first() -> UInt16? {
     occupied == 0 ? nil : heads[level]
   }
 
   private var level: Int {
     let urgent = occupied.trailingZeroBitCount
-    // The least urgent of those that waited long enough, since it waits behind the others as well.
+    // The least urgent of those that waited long enough, since it also waits for all others.
     var candidate = 7
     while candidate > urgent {
       if occupied >> UInt8(candidate) & 1 == 1 && passed[candidate] >= Self.patience {
@@ -70,7 +70,7 @@ struct SendQueue {
     return urgent
   }
 
-  /// The stream that `first` named has had its turn.
+  /// The stream that `first` returned has had its turn.
   mutating func tookTurn(_ slot: UInt16, _ streams: inout StreamTable) {
     let level = Int(streams[slot].queueLevel)
     passed[level] = 0

@@ -1,7 +1,7 @@
-// The priority of a response as its client asks for it (RFC 9218 4 and 5): a structured field with
-// `u`, 0 to 7, and `i`.
+// The priority of a response, as requested by the client (RFC 9218 4 and 5): a structured field
+// with `u`, 0 to 7, and `i`.
 //
-// What can't be read is as if it had not been sent (RFC 9218 4): a priority is a wish.
+// An invalid field is ignored, since a priority is only a hint (RFC 9218 4).
 
 import HTTP
 import Primitives
@@ -9,11 +9,11 @@ import Primitives
 public struct StreamPriority: Equatable, Sendable {
   /// 0 first, 7 last.
   public var urgency: UInt8
-  /// The response is of use in parts, so it may share with others of its urgency.
+  /// The response is useful in parts, so it may share bandwidth with others of its urgency.
   public var isIncremental: Bool
 
-  /// Without a wish, responses share: the RFC's own default, one after the other, lets a long
-  /// download hold up everything else.
+  /// Without a hint, responses share bandwidth. With the RFC's default, one after the other, a long
+  /// download would block everything else.
   public static let unstated = StreamPriority(urgency: 3, isIncremental: true)
 
   public init(urgency: UInt8, isIncremental: Bool) {
@@ -21,7 +21,7 @@ public struct StreamPriority: Equatable, Sendable {
     self.isIncremental = isIncremental
   }
 
-  /// The value of a Priority field, or of a PRIORITY_UPDATE. Nil when it says neither `u` nor `i`.
+  /// Parses a Priority field, or a PRIORITY_UPDATE. Nil when it contains neither `u` nor `i`.
   public init?(_ text: Span<UInt8>) {
     var urgency: UInt8? = nil
     var isIncremental: Bool? = nil
@@ -34,7 +34,7 @@ public struct StreamPriority: Equatable, Sendable {
       while last > first && text[last - 1].isBlank { last -= 1 }
       let member = text.extracting(first..<last)
       start = end + 1
-      // Parameters of a member say nothing that we know.
+      // Parameters of a member are unknown, and ignored.
       let count = member.firstIndex(of: 0x3B, in: 0..<member.count)
       if count == 3 && member[0] == 0x75 && member[1] == 0x3D && member[2] &- 0x30 < 8 {
         urgency = member[2] &- 0x30
@@ -47,7 +47,7 @@ public struct StreamPriority: Equatable, Sendable {
       }
     }
     if urgency == nil && isIncremental == nil { return nil }
-    // With a part of it stated, the defaults of RFC 9218 hold for the rest.
+    // If one of both is given, the default of RFC 9218 applies to the other.
     self.init(urgency: urgency ?? 3, isIncremental: isIncremental ?? false)
   }
 }

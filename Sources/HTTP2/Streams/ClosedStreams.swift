@@ -1,8 +1,8 @@
-// The streams that were closed lately, and how.
+// The streams that were closed recently, and how.
 //
-// What comes on a closed stream is to be ignored if it may have crossed our RST_STREAM, and is an
-// error otherwise (RFC 9113 5.1). Only the last few are remembered; for an older one a DATA frame
-// is answered with RST_STREAM, which is right in either case.
+// A frame on a closed stream is ignored if the peer may have sent it before it received our
+// RST_STREAM; otherwise it is an error (RFC 9113 5.1). Only the last few streams are remembered.
+// DATA on an older one is answered with RST_STREAM, which is correct in both cases.
 
 struct ClosedStreams {
   enum How: UInt32 {

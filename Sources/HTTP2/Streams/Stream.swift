@@ -1,48 +1,48 @@
-// What a connection knows of one stream, from its head to the moment its owner lets it go.
+// The state of one stream, from its head until its owner releases it.
 
 import Primitives
 
 struct Stream {
   let id: UInt32
   var state: StreamState
-  /// What the owner wants to be told with each event; nothing to us.
+  /// The owner's number for the stream. It isn't used here.
   var owner: UInt64
   var priority: StreamPriority
 
   // Receiving.
-  /// What the peer may still send. Negative where it used more before it knew our settings.
+  /// What the peer may still send. Negative if it sent more before it knew our settings.
   var receiveWindow: Int
-  /// What the window is filled up to: it grows where the consumer keeps up.
+  /// The size to which the window is refilled. It grows if the consumer keeps up.
   var windowSize: Int
-  /// What of that came from the budgets.
+  /// The part of the size that came from the budgets.
   var growth = 0
-  /// Received, and not consumed yet: at most the window's size.
+  /// Received and not yet consumed: at most the window's size.
   var unconsumedCount = 0
   /// Received since the window last grew, or since the beginning.
   var receivedSinceGrowth = 0
-  /// Bytes of DATA that the content-length still announces; -1 without one.
+  /// Bytes of DATA still to come according to content-length; -1 without one.
   var expectedCount: Int64 = -1
   var interimCount: UInt16 = 0
-  /// No body may come: the response to HEAD, 204, 304.
+  /// No body may follow: the response to HEAD, 204, 304.
   var isWithoutBody = false
-  /// As a client: what the request was, which decides how its response ends.
+  /// As a client: the kind of request, which decides how its response ends.
   var isHead = false
   var isConnect = false
 
   // Sending.
   /// May be negative after the peer lowered SETTINGS_INITIAL_WINDOW_SIZE (RFC 9113 6.9.2).
   var sendWindow: Int
-  /// Bytes of DATA that the windows took.
+  /// Bytes of DATA sent within the windows.
   var sentByteCount: UInt64 = 0
   /// The owner has bytes to send.
   var wantsToSend = false
-  /// Since when it has, and the stream's or the connection's window has been closed.
+  /// Since when the owner has bytes to send and the stream's or the connection's window is closed.
   var stalledSince = Instant.never
 
-  // The place in the send queue.
+  // The position in the send queue.
   var isQueued = false
   var queueLevel: UInt8 = 0
-  /// Turns that it had since it came to the front.
+  /// Turns since it came to the front.
   var turns: UInt8 = 0
   var previous = SendQueue.none
   var next = SendQueue.none

@@ -1,12 +1,12 @@
-// The states of a stream (RFC 9113 5.1), by its two halves.
+// The states of a stream (RFC 9113 5.1), as two halves.
 //
-// Each half knows how far its message has come, since HEADERS mean a head, or trailers, by that
-// alone. Idle streams and those that are long closed have no state here: an identifier says which
-// they are. The functions are total: every event has an outcome in every state.
+// Each half stores how far its message is, since this decides whether HEADERS are a head or
+// trailers. Idle streams and long-closed ones have no state here: their identifier is enough. The
+// functions are total: every event has an outcome in every state.
 
 /// The message that the peer sends.
 enum IncomingHalf: Equatable, Sendable, CaseIterable {
-  /// A response's head is still to come; interim heads don't change that.
+  /// The head of a response is still to come, also after interim heads.
   case head
   /// Body pieces, then trailers or the end.
   case body
@@ -20,12 +20,13 @@ enum OutgoingHalf: Equatable, Sendable, CaseIterable {
 
 enum StreamState: Equatable, Sendable {
   case live(IncomingHalf, OutgoingHalf)
-  /// RST_STREAM was sent: what the peer sent before it knew is ignored.
+  /// RST_STREAM was sent: frames that the peer sent before it received that are ignored.
   case resetByUs
-  /// RST_STREAM came, or a GOAWAY that leaves the stream out: nothing may come or go any more.
+  /// The peer sent RST_STREAM, or a GOAWAY that excludes the stream: no more frames in either
+  /// direction.
   case resetByPeer
 
-  /// Neither side will send anything on it.
+  /// Neither side sends any more on it.
   var isClosed: Bool {
     switch self {
     case .live(.ended, .ended), .resetByUs, .resetByPeer: true
@@ -40,9 +41,9 @@ enum StreamState: Equatable, Sendable {
     }
   }
 
-  // MARK: What comes
+  // MARK: Incoming
 
-  /// What a field block is.
+  /// The meaning of a field block.
   enum FieldBlockMeaning: Equatable {
     case head, trailers
     case ignored
@@ -73,7 +74,7 @@ enum StreamState: Equatable, Sendable {
     }
   }
 
-  /// A head that was taken; `ends` when END_STREAM came with it.
+  /// A head was accepted; `ends` if it had END_STREAM.
   mutating func receivedHead(isInterim: Bool, ends: Bool) {
     guard case .live(.head, let outgoing) = self, !isInterim else { return }
     self = .live(ends ? .ended : .body, outgoing)
@@ -84,7 +85,7 @@ enum StreamState: Equatable, Sendable {
     self = .live(.ended, outgoing)
   }
 
-  // MARK: What goes
+  // MARK: Outgoing
 
   /// Whether a head, or an interim one, may be sent.
   var maySendHead: Bool {

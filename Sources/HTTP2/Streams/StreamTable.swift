@@ -1,25 +1,24 @@
-// The streams of one connection, found by their identifier.
+// The streams of one connection, by identifier.
 //
-// Slots lie in one array, which is used again and again; an index of open addressing leads to them.
-// Identifiers of one side are consecutive odd numbers, so that half of one is a hash without
-// collisions as long as no stream is much older than the others. Without streams nothing is
-// allocated.
+// Slots are in one array and are reused; an index with open addressing leads to them. The
+// identifiers of one side are consecutive odd numbers, so half an identifier is a hash without
+// collisions, unless a stream is much older than the others. Without streams nothing is allocated.
 
 struct StreamTable: ~Copyable {
   private var slots: [Stream] = []
   private var free: [UInt16] = []
-  /// Slots by identifier; `none` where there is nothing. Its size is a power of two and at least
-  /// twice that of `slots`.
+  /// Slots by identifier; `none` for an empty entry. The size is a power of two and at least twice
+  /// that of `slots`.
   private var index: [UInt16] = []
   private(set) var count = 0
 
   static let none = UInt16.max
-  /// The most streams that a table holds.
+  /// The maximum number of streams in a table.
   static let countMax = 16_384
 
   private static let firstCapacity = 8
 
-  /// Memory that the table holds.
+  /// The memory of the table in bytes.
   var storedByteCount: Int {
     slots.capacity * MemoryLayout<Stream>.stride + (free.capacity + index.capacity) * 2
   }
@@ -29,7 +28,7 @@ struct StreamTable: ~Copyable {
     _modify { yield &slots[Int(slot)] }
   }
 
-  /// Slots below this number may be taken; `isTaken` says which are.
+  /// Slots below this number may be in use; `isTaken` says which are.
   var slotCount: UInt16 { UInt16(slots.count) }
 
   func isTaken(_ slot: UInt16) -> Bool { find(slots[Int(slot)].id) == slot }
@@ -44,7 +43,7 @@ struct StreamTable: ~Copyable {
     return nil
   }
 
-  /// Inserts a stream, of which there must not be another with the same identifier.
+  /// Inserts a stream. There must not be another one with the same identifier.
   mutating func insert(_ stream: Stream) -> UInt16 {
     precondition(count < Self.countMax, "more streams than a table holds")
     if free.isEmpty && (slots.count + 1) * 2 > index.count { grow() }
@@ -64,7 +63,7 @@ struct StreamTable: ~Copyable {
   mutating func remove(_ slot: UInt16) {
     var place = Int(slots[Int(slot)].id >> 1) & (index.count - 1)
     while index[place] != slot { place = (place + 1) & (index.count - 1) }
-    // Closes the gap: whatever stands behind it and could stand nearer to its own place moves up.
+    // Closes the gap: later entries that could be nearer to their own position move up.
     var gap = place
     place = (place + 1) & (index.count - 1)
     while index[place] != Self.none {
@@ -80,7 +79,7 @@ struct StreamTable: ~Copyable {
     count -= 1
   }
 
-  /// Gives the memory back when there are no streams and there were many.
+  /// Frees the memory when there are no streams and there were many.
   mutating func settle() {
     guard count == 0, !slots.isEmpty else { return }
     slots = []

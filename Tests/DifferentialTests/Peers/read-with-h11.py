@@ -1,5 +1,5 @@
-# Reads requests with h11, the parser under several Python servers: one case a line in
-# hexadecimal, one line out for each (Reading.swift tells the form). Nothing here judges.
+# Reads requests with h11, the parser of several Python servers: one case per line in hexadecimal,
+# one line of output for each (Reading.swift describes the format).
 
 import sys
 
@@ -11,7 +11,7 @@ ANSWER = h11.Response(status_code=400, headers=[("Content-Length", "0")])
 def read(data):
     connection = h11.Connection(h11.SERVER, max_incomplete_event_size=1 << 20)
     connection.receive_data(data)
-    # What follows doesn't come: a body that is cut short is an error then, not a wait.
+    # No more bytes follow, so a truncated body is an error and not a wait.
     messages = []
     head, body = None, []
     try:
@@ -27,8 +27,8 @@ def read(data):
                 body.append(bytes(event.data))
             elif isinstance(event, h11.EndOfMessage):
                 messages.append(f"{head}/{b''.join(body).hex()}")
-                # h11 goes on to the next request when this one is answered. 400 also declines
-                # an upgrade and a tunnel.
+                # h11 reads the next request only after this one is answered. A 400 also declines an
+                # upgrade and a tunnel.
                 connection.send(ANSWER)
                 connection.send(h11.EndOfMessage())
                 if connection.our_state is not h11.DONE:

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Drives a real Chromium over its debugging pipe: what a test of the dashboard does by hand.
+"""Controls a real Chromium over its debugging pipe, for the tests of the dashboard.
 
-Reads commands from the standard input, one JSON list a line, and answers each with a line of JSON:
+Reads commands from the standard input, one JSON list per line, and answers each with a line of
+JSON:
   ["open", URL]  ["eval", EXPRESSION]  ["until", EXPRESSION, SECONDS]  ["shot", FILE, WIDTH, HEIGHT,
   "light" or "dark"]  ["errors"]
-It knows nothing of the page.
+It doesn't depend on the content of the page.
 """
 import base64
 import json
@@ -110,7 +111,7 @@ class Browser:
 
 
 def main():
-    # What its processes still write as they end is left to the system.
+    # Chromium's processes may still write files while they end; the system removes those later.
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         browser = Browser(profile)
         try:
@@ -126,7 +127,7 @@ def main():
                     elif name == "shot":
                         result = browser.shot(*arguments)
                     else:
-                        # What is on its way is read with the next answer.
+                        # The next answer also reads pending messages.
                         browser.evaluate("1")
                         result = browser.errors
                     print(json.dumps({"result": result}), flush=True)

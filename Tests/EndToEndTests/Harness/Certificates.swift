@@ -1,4 +1,4 @@
-// Certificates for one test: those of scripts/make-certs, and others that its authority signs.
+// Certificates for one test: those of scripts/make-certs, and others signed by its authority.
 
 import Foundation
 
@@ -12,7 +12,7 @@ struct Certificates {
     guard result.status == 0 else { throw HarnessError(result.errors) }
   }
 
-  /// The JSON of a certificate of the configuration.
+  /// The certificate as JSON for the configuration.
   func entry(_ name: String = "server") -> String {
     #"{ "chain": "\#(folder.path(name)).crt", "key": "\#(folder.path(name)).key" }"#
   }
@@ -27,7 +27,7 @@ struct Certificates {
     chmod(folder.path("\(name).key"), 0o600)
   }
 
-  /// Makes a certificate for localhost whose time is over.
+  /// Makes an expired certificate for localhost.
   func makeExpired(_ name: String) throws {
     try openssl(
       "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",

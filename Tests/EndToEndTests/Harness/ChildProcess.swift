@@ -1,7 +1,8 @@
-// A process that a test starts, with its output in files, ended by its id when the test is over.
+// A process that a test starts, with its output in files. It is ended by its id when the test is
+// over.
 //
-// Foundation's Process needs run loops and changes signal handling; these tests stop, kill and
-// count processes, so they use what the system offers for that.
+// Foundation's Process needs run loops and changes signal handling. These tests stop, kill and
+// count processes, so they use the system calls directly.
 
 import Foundation
 import Synchronization
@@ -13,13 +14,13 @@ final class ChildProcess: Sendable {
   private let folder: TemporaryFolder
   private let status = Mutex<Int32?>(nil)
 
-  /// Starts `arguments[0]`, found by PATH unless it is a path, in `directory`. Without `input` the
-  /// standard input is empty.
+  /// Starts `arguments[0]`, which is searched in PATH unless it is a path, in `directory`. Without
+  /// `input` the standard input is empty.
   init(
     _ arguments: [String], in directory: String? = nil, input: String? = nil,
     output: String? = nil, environment: [String: String] = [:]
   ) throws {
-    // `env` changes the directory and then becomes the command, under the same id.
+    // `env` changes the directory and then executes the command, with the same id.
     let arguments = (directory.map { ["env", "--chdir=\($0)"] } ?? []) + arguments
     folder = TemporaryFolder()
     self.output = output ?? folder.path("out")
@@ -34,7 +35,7 @@ final class ChildProcess: Sendable {
     var attributes = posix_spawnattr_t()
     posix_spawnattr_init(&attributes)
     defer { posix_spawnattr_destroy(&attributes) }
-    // The runner may block or ignore signals that the child is to obey.
+    // The test runner may block or ignore signals that the child needs.
     var none = sigset_t()
     var all = sigset_t()
     sigemptyset(&none)
@@ -91,7 +92,7 @@ final class ChildProcess: Sendable {
     return exitStatus
   }
 
-  /// Kills it if it still runs.
+  /// Kills the process if it still runs.
   func end() {
     guard isRunning else { return }
     signal(SIGKILL)
@@ -100,7 +101,7 @@ final class ChildProcess: Sendable {
 
   /// The processor time that it has used so far, in seconds.
   var processorTime: Double {
-    // Behind the name, which may hold blanks and brackets: utime and stime are fields 14 and 15.
+    // After the name, which may contain blanks and brackets: utime and stime are fields 14 and 15.
     guard let stat = try? String(contentsOfFile: "/proc/\(id)/stat", encoding: .utf8),
       let end = stat.lastIndex(of: ")")
     else { return .infinity }
@@ -111,14 +112,14 @@ final class ChildProcess: Sendable {
     return (user + system) / Double(sysconf(Int32(_SC_CLK_TCK)))
   }
 
-  /// The number that the next file it opens will get.
+  /// The number of the next descriptor that it will open.
   var lowestFreeDescriptor: Int {
     let names = (try? FileManager.default.contentsOfDirectory(atPath: "/proc/\(id)/fd")) ?? []
     let taken = Set(names.compactMap { Int($0) })
     return (0...taken.count).first { !taken.contains($0) } ?? 0
   }
 
-  /// The most resident memory that it ever had, in bytes.
+  /// Its peak resident memory, in bytes.
   var peakMemory: Int {
     guard let status = try? String(contentsOfFile: "/proc/\(id)/status", encoding: .utf8),
       let line = status.split(separator: "\n").first(where: { $0.hasPrefix("VmHWM:") }),
@@ -128,7 +129,7 @@ final class ChildProcess: Sendable {
   }
 }
 
-/// The processes that run, so that none outlives the tests.
+/// The running processes, so that all of them are ended with the tests.
 private final class Children: Sendable {
   static let shared = Children()
   private let ids = Mutex<Set<pid_t>>([])
@@ -141,14 +142,14 @@ private final class Children: Sendable {
   func remove(_ id: pid_t) { _ = ids.withLock { $0.remove(id) } }
 }
 
-/// What a command that ran to its end left behind.
+/// The result of a command that has ended.
 struct CommandResult {
   let status: Int32
   let output: String
   let errors: String
 }
 
-/// Runs a command to its end.
+/// Runs a command and waits until it ends.
 @discardableResult
 func run(
   _ arguments: [String], in directory: String? = nil, input: String? = nil,

@@ -1,5 +1,5 @@
-// Waiting for a condition with a limit, which is how these tests synchronise with other processes:
-// they never sleep and hope.
+// Waits for a condition with a timeout. These tests synchronise with other processes in this way
+// and never by sleeping.
 
 import Foundation
 import Testing
@@ -7,7 +7,7 @@ import Testing
 /// Monotonic seconds.
 func seconds() -> Double { ProcessInfo.processInfo.systemUptime }
 
-/// Asks every few milliseconds until `condition` holds; false when `limit` seconds went by first.
+/// Checks every few milliseconds until `condition` is true; false after `limit` seconds.
 func poll(atMost limit: Double = 20, _ condition: () throws -> Bool) rethrows -> Bool {
   let end = seconds() + limit
   while true {
@@ -17,7 +17,7 @@ func poll(atMost limit: Double = 20, _ condition: () throws -> Bool) rethrows ->
   }
 }
 
-/// As `poll`, and records an issue when the condition never held.
+/// Like `poll`, and records an issue if the condition didn't become true.
 func eventually(
   _ what: Comment, atMost limit: Double = 20, sourceLocation: SourceLocation = #_sourceLocation,
   _ condition: () throws -> Bool
@@ -26,7 +26,7 @@ func eventually(
   #expect(held, what, sourceLocation: sourceLocation)
 }
 
-/// What went wrong in the harness itself.
+/// An error in the harness itself.
 struct HarnessError: Error, CustomStringConvertible {
   let description: String
   init(_ description: String) { self.description = description }

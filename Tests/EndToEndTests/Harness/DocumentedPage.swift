@@ -1,11 +1,10 @@
-// A page of the documentation as a list of steps: its fenced blocks in their order, and what the
-// page asks of the test alone.
+// A page of the documentation as a list of steps: its fenced blocks in order, and instructions for
+// the test.
 //
-// What a block is stands behind its fence: `sh` (commands), `console` (commands behind "$ ", each
-// with what it prints), `json` (a configuration, or a part of one, and the name of its file), and
-// `nginx`, `haproxy` or `caddyfile`. `text` and `mermaid` are only to be read. A comment
-// `<!-- test: COMMAND -->` is a step that readers don't see; `<!-- not run: REASON -->` before a
-// block takes it out.
+// The text after the fence tells the kind of a block: `sh` (commands), `console` (commands after "$
+// ", each with its output), `json` (a configuration, or a part of one, and its file name), `nginx`,
+// `haproxy` or `caddyfile`. `text` and `mermaid` are ignored. A comment `<!-- test: COMMAND -->` is
+// a step that readers don't see; `<!-- not run: REASON -->` before a block skips it.
 
 import Foundation
 
@@ -13,7 +12,7 @@ struct DocumentedPage: CustomStringConvertible, Sendable {
   struct Step: Sendable {
     enum Kind: Sendable, Equatable {
       case commands
-      /// Commands and what each prints.
+      /// Commands, each with its output.
       case console
       case configuration
       case peer(String)
@@ -23,16 +22,16 @@ struct DocumentedPage: CustomStringConvertible, Sendable {
 
     let kind: Kind
     let text: String
-    /// The name of the file that the block is.
+    /// The file name of the block.
     let file: String?
     let line: Int
   }
 
   struct Command {
     let text: String
-    /// What the page shows that it prints; empty where it shows nothing.
+    /// The output in the page; empty if there is none.
     var output = ""
-    /// It doesn't end by itself.
+    /// Whether it runs until it is ended.
     var isLasting: Bool {
       text.contains(#/^martlet (run|backend|top|tap)\b/#) && !text.contains("--count")
     }
@@ -42,7 +41,7 @@ struct DocumentedPage: CustomStringConvertible, Sendable {
   let steps: [Step]
   var description: String { path }
 
-  /// `path` is relative to the top of the project.
+  /// `path` is relative to the root of the project.
   init(_ path: String) throws {
     self.path = path
     let whole = try String(contentsOfFile: "\(Installation.root)/\(path)", encoding: .utf8)
@@ -76,7 +75,7 @@ struct DocumentedPage: CustomStringConvertible, Sendable {
     return String(line.dropFirst(name.count + 7).dropLast(4))
   }
 
-  /// Nil for what is only to be read.
+  /// Nil for a block that is ignored.
   private static func kind(_ info: String) -> Step.Kind? {
     switch info {
     case "text", "mermaid": nil
@@ -90,8 +89,8 @@ struct DocumentedPage: CustomStringConvertible, Sendable {
 }
 
 extension DocumentedPage.Step {
-  /// The commands of a block, each in one piece. Those that nothing is shown of are one script, as
-  /// far as they end by themselves.
+  /// The commands of a block. Consecutive commands without output are one script, unless they run
+  /// until they are ended.
   var commands: [DocumentedPage.Command] {
     var result: [DocumentedPage.Command] = []
     var continues = false

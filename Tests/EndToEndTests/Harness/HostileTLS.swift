@@ -1,7 +1,8 @@
-// A TLS client that shakes hands like any other and then sends records that no client should: of
-// any content, sealed under its keys, forged, or in plain.
+// A TLS client that completes a normal handshake and then sends invalid records: with any content,
+// encrypted, forged, or as plaintext.
 //
-// OpenSSL shakes hands and reads; what it wouldn't write is sealed here (RFC 8446 5.2 and 7.3).
+// OpenSSL does the handshake and reads. Records that it would not write are encrypted here (RFC
+// 8446 5.2 and 7.3).
 
 import COpenSSL
 import Foundation
@@ -14,9 +15,9 @@ final class HostileTLS {
 
   /// How a connection ended.
   struct Ending: Equatable, CustomStringConvertible {
-    /// The fatal alert's number (RFC 8446 6), if there was one that could be read.
+    /// The number of the fatal alert (RFC 8446 6), if one could be read.
     var alert: Int?
-    /// By a FIN, and not by a reset.
+    /// It ended by a FIN and not by a reset.
     var isOrderly: Bool
     var description: String { "alert \(alert ?? -1), \(isOrderly ? "FIN" : "RST")" }
   }
@@ -26,7 +27,7 @@ final class HostileTLS {
   private let ssl: OpaquePointer
   private let incoming: OpaquePointer
   private let outgoing: OpaquePointer
-  /// The secret of what we send (CLIENT_TRAFFIC_SECRET_0), by the key log.
+  /// The secret of our direction (CLIENT_TRAFFIC_SECRET_0), from the key log.
   private var secret: [UInt8] = []
   private var sequence: UInt64 = 0
 
@@ -85,7 +86,7 @@ final class HostileTLS {
 
   // MARK: Records
 
-  /// What OpenSSL makes of data.
+  /// Data, encrypted by OpenSSL.
   func data(_ text: String) -> [UInt8] {
     var written = 0
     precondition(SSL_write_ex(ssl, Array(text.utf8), text.utf8.count, &written) == 1)
@@ -93,7 +94,7 @@ final class HostileTLS {
     return takeCiphertext()
   }
 
-  /// So many KeyUpdates. What is sealed here afterwards would be under the wrong key.
+  /// `count` KeyUpdates. Records that are encrypted here afterwards have the wrong key.
   func keyUpdates(_ count: Int) -> [UInt8] {
     for _ in 0..<count {
       precondition(SSL_key_update(ssl, SSL_KEY_UPDATE_NOT_REQUESTED) == 1)
@@ -102,7 +103,7 @@ final class HostileTLS {
     return takeCiphertext()
   }
 
-  /// A record of TLS 1.3 with this content and this type in it.
+  /// A TLS 1.3 record with this content and this inner type.
   func sealed(type: UInt8, _ content: [UInt8]) -> [UInt8] {
     let inner = content + [type]
     let header: [UInt8] = [23, 3, 3, UInt8((inner.count + 16) >> 8), UInt8(inner.count + 16 & 255)]
@@ -149,7 +150,7 @@ final class HostileTLS {
     }
   }
 
-  /// Reads to the end.
+  /// Reads until the connection ends.
   func ending() -> Ending {
     var isOrderly = true
     do {
@@ -164,7 +165,7 @@ final class HostileTLS {
     while SSL_read_ex(ssl, &block, block.count, &count) == 1 {}
     let reason = Int(ERR_GET_REASON(ERR_peek_error()))
     ERR_clear_error()
-    // A received alert is reported as this plus its number.
+    // The code of a received alert is this plus its number.
     return Ending(alert: reason > 1000 ? reason - 1000 : nil, isOrderly: isOrderly)
   }
 }

@@ -1,7 +1,6 @@
-// A binary at a place of its own, that is replaced while it runs: what an upgrade is for.
+// A copy of the binary that is replaced while it runs, for upgrades.
 //
-// The processes that take over are children of children, known by their id alone. They are ended
-// with this.
+// New processes are children of children, known only by their id. They are ended with this object.
 
 import Foundation
 import Synchronization
@@ -19,9 +18,9 @@ final class Installed: Sendable {
 
   deinit { successors.withLock { for id in $0 { kill(id, SIGKILL) } } }
 
-  /// Puts a shell script there; `$real` is the binary itself. It is written by another process: a
-  /// child that is started here meanwhile has this one's open files for a moment, and what anybody
-  /// has open for writing can't be run (ETXTBSY).
+  /// Installs a shell script instead; `$real` is the real binary. Another process writes it: a
+  /// child that is being started at the same time has copies of our open files for a moment, and a
+  /// file that is open for writing can't be executed (ETXTBSY).
   func replace(with script: String) throws {
     let result = try run(
       ["sh", "-c", "cat > fresh && chmod 755 fresh && mv fresh martlet"], in: folder.path,
@@ -31,7 +30,7 @@ final class Installed: Sendable {
 
   func remove() { unlink(binary) }
 
-  /// The configuration of a Martlet that leaves its id in this folder.
+  /// A configuration with which Martlet writes its id to this folder.
   func configuration(
     backends: [any ConfiguredBackend], pool: String = "", listener: String = "", rest: String = ""
   ) -> String {
@@ -48,12 +47,12 @@ final class Installed: Sendable {
       configuration, in: folder, binary: binary, environment: environment, keeping: kept + [self])
   }
 
-  /// The id in the file; 0 when there is none.
+  /// The process id in the file; 0 when there is none.
   var servingProcess: pid_t {
     pid_t(folder.read("pid").trimmingCharacters(in: .whitespacesAndNewlines)) ?? 0
   }
 
-  /// Runs `martlet upgrade`, and notes who serves then.
+  /// Runs `martlet upgrade`, and records the new process.
   @discardableResult
   func upgrade() throws -> CommandResult {
     let result = try run([Installation.binary, "upgrade"], in: folder.path)
@@ -64,7 +63,7 @@ final class Installed: Sendable {
   func note(_ id: pid_t) { successors.withLock { $0.append(id) } }
 }
 
-/// Whether a process is there and not merely waiting to be buried.
+/// Whether a process exists and is no zombie.
 func isAlive(_ id: pid_t) -> Bool {
   guard let text = try? String(contentsOfFile: "/proc/\(id)/stat", encoding: .utf8),
     let state = text.split(separator: ")").last?.split(separator: " ").first

@@ -1,11 +1,11 @@
-// Constant load by several clients, each on connections of its own, which check every answer.
+// Constant load by several clients, each on its own connections, which check every response.
 
 import Foundation
 import Synchronization
 
 final class Load: Sendable {
   struct Count {
-    /// Answers with 200 by their text.
+    /// 200 responses by their text.
     var answers: [String: Int] = [:]
     var errors: [String] = []
     var total: Int { answers.values.reduce(0, +) }
@@ -15,7 +15,7 @@ final class Load: Sendable {
   private let running: Atomic<Int>
   private let isEnding = Atomic(false)
 
-  /// `keepsAlive`: the next request takes the same connection.
+  /// `keepsAlive`: the next request uses the same connection.
   init(_ martlet: MartletProcess, clients: Int = 6, keepsAlive: Bool = true) {
     running = Atomic(clients)
     for _ in 0..<clients {
@@ -31,7 +31,7 @@ final class Load: Sendable {
               state.withLock { $0.errors.append(answer.line) }
             }
             if !keepsAlive || answer["Connection"] == "close" { wire = nil }
-            // A few thousand requests a second are plenty.
+            // A few thousand requests per second are enough.
             usleep(500)
           } catch {
             state.withLock { $0.errors.append("\(error)") }
@@ -46,7 +46,7 @@ final class Load: Sendable {
   var count: Count { state.withLock { $0 } }
   var errors: [String] { count.errors }
 
-  /// Takes the counts so far and begins anew with the answers.
+  /// Returns the counts so far and resets them.
   func takeAnswers() -> [String: Int] {
     state.withLock { count in
       defer { count.answers = [:] }
@@ -54,7 +54,7 @@ final class Load: Sendable {
     }
   }
 
-  /// Waits for so many more answers, and returns them by text.
+  /// Waits for this number of further responses, and returns them by text.
   func nextAnswers(_ wanted: Int) -> [String: Int] {
     _ = takeAnswers()
     _ = poll { count.total >= wanted }

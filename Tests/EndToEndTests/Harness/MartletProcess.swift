@@ -1,15 +1,15 @@
-// The real binary, run as its users run it: with a configuration file, on a port that the kernel
-// chose, which it prints on its standard error.
+// The real binary, run as users run it: with a configuration file, on a port that the kernel chose
+// and that Martlet prints on its standard error.
 
 import Foundation
 import Testing
 
-/// Where the files of this package lie.
+/// The locations of this package's files.
 enum Installation {
   static let binary = products + "/martlet"
   /// The load generator of the benchmark.
   static let steady = products + "/steady"
-  /// Where the test bundle lies, which this process runs, and what was built beside it.
+  /// The directory of the test bundle, with the other build products.
   private static let products: String = {
     let runner = try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
     let bundle = CommandLine.arguments.first { $0.hasSuffix(".xctest") } ?? runner ?? ""
@@ -17,11 +17,11 @@ enum Installation {
   }()
   static let root = (#filePath as NSString).deletingLastPathComponent + "/../../.."
   static let scripts = root + "/scripts"
-  /// Whether the binary was built with a sanitizer (scripts/test says so).
+  /// Whether the binary was built with a sanitizer (set by scripts/test).
   static let isSanitized = ProcessInfo.processInfo.environment["MARTLET_SANITIZER"] != nil
 }
 
-/// What can stand in a pool's list of backends.
+/// An entry in a pool's list of backends.
 protocol ConfiguredBackend: Sendable {
   var json: String { get }
 }
@@ -47,16 +47,16 @@ struct Detailed: ConfiguredBackend {
 
 final class MartletProcess: Sendable {
   let process: ChildProcess
-  /// Where the configuration lies, and the access log.
+  /// The directory of the configuration and the access log.
   let folder: TemporaryFolder
   /// The ports in the order of the listeners.
   let ports: [Int]
   var port: Int { ports[0] }
-  /// Whatever has to live as long as this.
+  /// Objects that must live as long as this one.
   private let kept: [any Sendable]
 
-  /// Starts with `configuration`, JSON whose access log goes to `access.log` unless it says
-  /// otherwise, and waits until it listens. `wrapper` is a command that becomes Martlet.
+  /// Starts with `configuration`, JSON whose access log goes to `access.log` by default, and waits
+  /// until it listens. `wrapper` is a command that executes Martlet.
   init(
     _ configuration: String, _ flags: [String] = [], in folder: TemporaryFolder? = nil,
     binary: String = Installation.binary, wrapper: [String] = [],
@@ -77,7 +77,7 @@ final class MartletProcess: Sendable {
     }
   }
 
-  /// One plain listener before one pool with these backends.
+  /// One plain listener and one pool with these backends.
   convenience init(
     backends: [any ConfiguredBackend], pool: String = "", listener: String = "", rest: String = "",
     flags: [String] = [], wrapper: [String] = [], token: String? = nil
@@ -102,7 +102,7 @@ final class MartletProcess: Sendable {
       """
   }
 
-  /// Starts the binary without waiting for anything.
+  /// Starts the binary without waiting.
   static func start(
     _ arguments: [String], in folder: TemporaryFolder, binary: String = Installation.binary,
     wrapper: [String] = [], environment: [String: String] = [:]
@@ -110,7 +110,7 @@ final class MartletProcess: Sendable {
     guard FileManager.default.isExecutableFile(atPath: binary) else {
       throw HarnessError("no martlet at \(binary)")
     }
-    // So that each process has an admin socket of its own.
+    // So that each process has a separate admin socket.
     let directory = ["RUNTIME_DIRECTORY": folder.path]
     return try ChildProcess(
       wrapper + [binary] + arguments, in: folder.path,
@@ -127,13 +127,13 @@ final class MartletProcess: Sendable {
   /// The process log.
   var log: String { process.errorText }
 
-  /// The port of `admin.listen` on 127.0.0.1, as the log says it.
+  /// The port of `admin.listen` on 127.0.0.1, from the log.
   func adminPort() throws -> Int {
     let said = log.firstMatch(of: #/admin interface is at https?:\/\/127\.0\.0\.1:(\d+)/#)
     return try #require(said.flatMap { Int($0.1) })
   }
 
-  /// The serial number of the certificate that a client without a name is shown.
+  /// The serial number of the certificate for a client without a server name.
   func servedSerial() throws -> String {
     try run(
       [
@@ -146,7 +146,7 @@ final class MartletProcess: Sendable {
 
   var accessLog: String { folder.read("access.log") }
 
-  /// The access log, one object for each line; a line that is no JSON object throws.
+  /// The access log, one object per line; throws for a line that is no JSON object.
   func accessLines() throws -> [[String: Any]] {
     try accessLog.split(separator: "\n").map { line in
       guard let object = try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any]
@@ -155,7 +155,7 @@ final class MartletProcess: Sendable {
     }
   }
 
-  /// Waits for so many lines in the access log.
+  /// Waits for this number of lines in the access log.
   func accessLines(atLeast count: Int) throws -> [[String: Any]] {
     _ = poll { accessLog.count { $0 == "\n" } >= count }
     let lines = try accessLines()
@@ -169,23 +169,23 @@ final class MartletProcess: Sendable {
     return wire
   }
 
-  /// One request on a connection of its own.
+  /// One request on a separate connection.
   func get(_ target: String = "/", _ fields: String = "", listener: Int = 0) throws -> Message {
     try wire(listener).get(target, fields)
   }
 
-  /// What Martlet answers to these bytes.
+  /// Martlet's response to these bytes.
   func answer(_ bytes: String) throws -> Message { try wire().exchange(bytes) }
 
   func signal(_ number: Int32) { process.signal(number) }
 
-  /// Asks it to end, and returns the exit status.
+  /// Sends SIGTERM, and returns the exit status.
   func terminate() throws -> Int32 {
     signal(SIGTERM)
     return try process.waitForExit()
   }
 
-  /// Writes the configuration anew, and asks for a reload; returns when it is in force or refused.
+  /// Writes a new configuration and reloads it; returns when it is in force or refused.
   func reload(_ configuration: String) throws {
     try folder.write(configuration, to: "config.json")
     let before = reloadCount

@@ -1,4 +1,4 @@
-// HTTP/1 messages as tests look at them: deliberately simple, and nothing of Martlet's own code.
+// HTTP/1 messages for tests: deliberately simple, without any of Martlet's code.
 
 import Foundation
 
@@ -20,7 +20,7 @@ struct Message {
     fields.filter { $0.name.lowercased() == name.lowercased() }.map(\.value)
   }
 
-  /// The value of a field that is there once; several are joined so that a test sees it.
+  /// The value of a field that must occur once; several are joined, so that a test fails.
   subscript(name: String) -> String? {
     let values = self[all: name]
     return values.isEmpty ? nil : values.joined(separator: " <and> ")
@@ -38,7 +38,7 @@ extension Wire {
     return (String(parts[0]), parts.count > 1 ? parts[1].trimmingCharacters(in: .whitespaces) : "")
   }
 
-  /// The body that the head announces.
+  /// Reads the body that the head announces.
   func takeBody(of message: inout Message, isResponse: Bool) throws {
     if message["Transfer-Encoding"]?.lowercased() == "chunked" {
       while true {
@@ -61,7 +61,7 @@ extension Wire {
     }
   }
 
-  /// A whole response; interim ones before it are passed over.
+  /// A complete response; interim ones before it are skipped.
   func takeResponse(to method: String = "GET") throws -> Message {
     var head = try takeHead()
     while (100..<200).contains(head.status) && head.status != 101 { head = try takeHead() }
@@ -70,7 +70,7 @@ extension Wire {
     return head
   }
 
-  /// Sends a request and takes its response.
+  /// Sends a request and reads its response.
   func exchange(_ request: String) throws -> Message {
     try send(request)
     return try takeResponse(to: String(request.prefix(while: { $0 != " " })))

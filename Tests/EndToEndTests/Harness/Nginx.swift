@@ -1,4 +1,4 @@
-// A real nginx as backend: one process, in a folder of its own, which answers with its name.
+// A real nginx as backend: one process in a separate folder, which responds with its name.
 
 import Foundation
 
@@ -10,12 +10,12 @@ final class Nginx: Sendable {
   private let process: Running
 
   private final class Running: @unchecked Sendable {
-    // Replaced by the test's own thread only.
+    // Only the test's thread replaces it.
     var child: ChildProcess?
   }
 
-  /// `GET /` answers with the name; below `/files/` lies what was put there, by PUT or otherwise.
-  /// `directives` are more of them, for all of it.
+  /// `GET /` responds with the name; `/files/` contains files, uploaded by PUT or written directly.
+  /// `directives` are added at server level.
   init(_ name: String, directives: String = "") throws {
     self.name = name
     port = try freePort()

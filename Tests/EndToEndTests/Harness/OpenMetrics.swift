@@ -1,14 +1,14 @@
-// What the OpenMetrics 1.0 specification asks of an exposition, as far as ours could fall short of
-// it: how families are named and kept together, which series each kind has, how numbers look.
+// Checks the rules of the OpenMetrics 1.0 specification that our output could violate: names and
+// grouping of families, series of each kind, format of numbers.
 
 import Foundation
 
 struct OpenMetrics {
   private(set) var faults: [String] = []
-  /// The kinds of the families, by name.
+  /// The kind of each family, by name.
   private(set) var kinds: [String: String] = [:]
   private(set) var units: [String: String] = [:]
-  /// Values by series, as they are written.
+  /// The values by series, as text.
   private(set) var values: [String: String] = [:]
 
   private static let suffixes = [
@@ -18,7 +18,7 @@ struct OpenMetrics {
   private var family = ""
   private var helps: Set<String> = []
   private var hasSeries = false
-  /// Of the histogram under way: its labels without `le`, and its buckets so far.
+  /// The current histogram: its labels without `le`, and its buckets so far.
   private var histogram = ""
   private var buckets: [(bound: String, count: Double)] = []
   private var finishedHistograms: Set<String> = []
@@ -72,7 +72,7 @@ struct OpenMetrics {
     guard let number = Double(value), number.isFinite, kind == "gauge" || number >= 0 else {
       return "no value"
     }
-    // Each label once, its value escaped.
+    // Each label only once, its value escaped.
     var names: Set<String> = []
     var rest = labels[...]
     while !rest.isEmpty {
@@ -100,7 +100,7 @@ struct OpenMetrics {
       guard let bound = labels.firstMatch(of: /le="([^"]*)"/).map({ String($0.1) }),
         let limit = bound == "+Inf" ? .infinity : Double(bound)
       else { return "no bound" }
-      // Small numbers may be written in two ways.
+      // There are two valid formats for small numbers.
       if limit.isFinite && limit >= 0.001 && bound != "\(limit)" {
         return "a bound that isn't canonical"
       }

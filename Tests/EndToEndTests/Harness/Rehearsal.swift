@@ -1,8 +1,8 @@
-// Carries out a documented page as it stands, in a folder of its own.
+// Runs a documented page literally, in a separate folder.
 //
-// Only what would touch the machine is another: ports are free ones, 10.0.0.11:8080 and its like
-// are small backends on this machine, and /etc, /run and /var lie in the folder. The same is done
-// to what the page shows as output, so the two can be compared.
+// Only what would affect the machine is replaced: ports are free ones, small local backends replace
+// 10.0.0.11:8080 and the like, and /etc, /run and /var are in the folder. The output in the page is
+// changed in the same way, so the two can be compared.
 
 import Foundation
 import Synchronization
@@ -12,7 +12,7 @@ final class Rehearsal {
   private let page: DocumentedPage
   private let folder = TemporaryFolder()
   private var ports: [String: Int] = [:]
-  /// What goes on until the page is over, each leading a group of processes.
+  /// Processes that run until the end of the page; each leads a process group.
   private var lasting: [ChildProcess] = []
   private var serving: ChildProcess?
 
@@ -41,7 +41,7 @@ final class Rehearsal {
       let pair = folder.read("etc/martlet/\(name).crt") + folder.read("etc/martlet/\(name).key")
       try folder.write(pair, to: "etc/haproxy/\(name).pem")
     }
-    // Which is how it is in a terminal.
+    // As in a terminal.
     try folder.write("silent\nshow-error\n", to: ".curlrc")
     for name in ["ca.crt", "server.crt", "server.key"] {
       let path = try folder.write(certificates.folder.read(name), to: "certs/\(name)")
@@ -68,7 +68,7 @@ final class Rehearsal {
 
   private func place(_ step: DocumentedPage.Step) -> String { "\(page.path):\(step.line)" }
 
-  // MARK: What is another
+  // MARK: Replacements
 
   private func port(_ name: String) throws -> Int {
     if let port = ports[name] { return port }
@@ -77,9 +77,9 @@ final class Rehearsal {
     return port
   }
 
-  /// Addresses, ports and paths as they are here.
+  /// Replaces addresses, ports and paths.
   private func staged(_ text: String) throws -> String {
-    // A place in a file looks like a port.
+    // A position in a file looks like a port.
     let pattern = #/\.json:\d+:\d+|(10\.0\.0\.\d+):(\d+)|([\w\]*]):(\d{2,5})\b/#
     let whole = try text.replacing(pattern) { match in
       if let host = match.1, let port = match.2 {
@@ -93,7 +93,7 @@ final class Rehearsal {
     }.replacing(#/(^|[\s"'=(@])\/(etc|run|var)\//#) { "\($0.1)\(self.folder.path)/\($0.2)/" }
   }
 
-  /// A backend for each address that isn't of this machine.
+  /// Starts a backend for each address of another machine.
   private func startStandIns() throws {
     let text = page.steps.map(\.text).joined(separator: "\n")
     for match in Set(text.matches(of: #/10\.0\.0\.\d+:\d+/#).map { String($0.0) }) {
@@ -138,11 +138,11 @@ final class Rehearsal {
       "\(place(step)): \(command.text)\nprints \(output)\ninstead of \(expected)")
   }
 
-  /// Starts what goes on; a server is waited for until it listens.
+  /// Starts a command that runs until it is ended; waits until a server listens.
   @discardableResult
   private func start(_ text: String) throws -> ChildProcess {
     let command = text.hasSuffix("&") ? String(text.dropLast()) : text
-    // One serves at a time, as the next one is what the page is about from here on.
+    // Only one Martlet runs at a time: the page now describes the new one.
     if command.hasPrefix("martlet run"), let before = serving {
       kill(-before.id, SIGKILL)
       _ = try before.waitForExit()
@@ -158,7 +158,7 @@ final class Rehearsal {
     return child
   }
 
-  /// Blanks count as one, since columns are as wide as what is in them; `…` stands for anything.
+  /// Any number of blanks counts as one, since the width of columns varies; `…` matches anything.
   private static func matches(_ output: String, _ expected: String, isWhole: Bool) -> Bool {
     func plain(_ text: String) -> String {
       text.split(separator: "\n").map { line in
@@ -180,7 +180,7 @@ final class Rehearsal {
 
   private func check(_ step: DocumentedPage.Step) throws {
     var text = try staged(step.text)
-    // A part of a configuration is put into a whole one.
+    // A part of a configuration is inserted into a complete one.
     if !text.hasPrefix("{") {
       let pools = text.contains("\"pools\"") ? "" : #""pools": [{ "backends": ["127.0.0.1:1"] }],"#
       text = "{ \(pools) \(text) }"

@@ -1,19 +1,19 @@
-// A backend inside the test: it keeps every request that it got, and answers as the test says, byte
-// for byte. What a real server would do is asked of nginx instead.
+// A backend inside the test: it stores every request, and responds exactly as the test says. Tests
+// of realistic behaviour use nginx instead.
 
 import Foundation
 import Synchronization
 
 final class StubBackend: Sendable {
-  /// Answers one request, whose body may not have been read yet; false closes the connection.
+  /// Responds to one request, whose body may not have been read yet; false closes the connection.
   typealias Answer = @Sendable (inout Message, Wire) throws -> Bool
 
   let port: Int
-  /// As a configuration writes it.
+  /// As in a configuration.
   let address: String
   private let core: Core
 
-  /// Reads the whole request, and answers with 200 and `name`.
+  /// Reads the whole request, and responds with 200 and `name`.
   convenience init(_ name: String = "stub") throws {
     try self.init { request, wire in
       try wire.takeBody(of: &request, isResponse: false)
@@ -23,7 +23,8 @@ final class StubBackend: Sendable {
     }
   }
 
-  /// Answers `/slow` in two halves, the second when `file` is there, and everything else at once.
+  /// Responds to `/slow` in two halves, the second when `file` exists, and to other targets at
+  /// once.
   static func halving(until file: String) throws -> StubBackend {
     try StubBackend { request, wire in
       if request.target == "/slow" {
@@ -49,15 +50,15 @@ final class StubBackend: Sendable {
 
   deinit { core.end() }
 
-  /// The requests so far, with as much of the body as the answer read.
+  /// The requests so far, with the part of the body that the response has read.
   var requests: [Message] { core.state.withLock { $0.requests } }
-  /// The last request, with all that the answer read of it.
+  /// The last request, with everything that the response has read of it.
   var lastRequest: Message? {
-    // The client may have its answer before the request is noted down here.
+    // The client may have its response before the request is stored here.
     _ = poll(atMost: 2) { core.state.withLock { $0.unfinished == 0 } }
     return requests.last
   }
-  /// The last request, while its answer may still go on.
+  /// The last request, possibly while its response is in progress.
   var lastRequestNow: Message? { requests.last }
   var connectionCount: Int { core.state.withLock { $0.accepted } }
 

@@ -1,5 +1,5 @@
-// A stand-in for the system's resolver, loaded into the process under test: names are looked up in
-// a folder, and a name without a file is one that no name server answers.
+// Replaces the system's resolver in the process under test: names are looked up in a folder, and
+// name servers don't answer for a name without a file.
 //
 // It replaces getaddrinfo, since the resolver's own settings (/etc/resolv.conf, port 53) can't be
 // changed for one process.
@@ -16,23 +16,23 @@ final class StubResolver: Sendable {
     guard result.status == 0 else { throw HarnessError(result.errors) }
   }
 
-  /// For the process under test.
+  /// The environment for the process under test.
   var environment: [String: String] {
     ["LD_PRELOAD": folder.path("resolver.so"), "STUB_NAMES": folder.path]
   }
 
-  /// From now on the name has this address; those who wait get it.
+  /// Sets the address of the name; waiting lookups return it too.
   func answer(_ name: String, _ address: String) throws { try put(address, name) }
 
-  /// From now on every lookup of the name fails at once.
+  /// After this, every lookup of the name fails at once.
   func fail(_ name: String) throws { try put("fail", name) }
 
-  /// From now on lookups of the name wait.
+  /// After this, lookups of the name block.
   func silence(_ name: String) {
     try? FileManager.default.removeItem(atPath: folder.path("name-\(name)"))
   }
 
-  /// In one step, since somebody may be reading.
+  /// Atomically, since another process may be reading.
   private func put(_ text: String, _ name: String) throws {
     try folder.write(text, to: "fresh")
     guard rename(folder.path("fresh"), folder.path("name-\(name)")) == 0 else {
@@ -40,7 +40,7 @@ final class StubResolver: Sendable {
     }
   }
 
-  /// How many lookups of the name were begun.
+  /// The number of lookups of the name.
   func count(_ name: String) -> Int { folder.read("asked-\(name)").utf8.count }
 
   private static let source = #"""

@@ -1,14 +1,14 @@
-// What systemd is to a service: a datagram socket that is told how the service is, and listening
-// sockets that were opened before it.
+// Acts like systemd for a service: a datagram socket for its notifications, and listening sockets
+// that are opened before it starts.
 
 import Foundation
 
-/// The end of NOTIFY_SOCKET that systemd would have.
+/// systemd's end of NOTIFY_SOCKET.
 final class Supervisor: Sendable {
   let name: String
   private let descriptor: Int32
 
-  /// `name` is a path, or begins with "@" for a name in no directory.
+  /// `name` is a path, or begins with "@" for an abstract name.
   init(_ name: String) throws {
     self.name = name
     descriptor = socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue) | O_CLOEXEC, 0)
@@ -42,15 +42,15 @@ final class Supervisor: Sendable {
     return String(decoding: bytes[..<count], as: UTF8.self).split(separator: "\n").map(String.init)
   }
 
-  /// Whether nothing has been said that wasn't taken.
+  /// Whether there is no further datagram.
   var isQuiet: Bool {
     var byte: UInt8 = 0
     return recv(descriptor, &byte, 1, Int32(MSG_PEEK | MSG_DONTWAIT)) < 0
   }
 }
 
-/// Opens sockets as a socket unit of systemd does, and becomes a service that has them. The ports
-/// are written to the file `ports`, one a line.
+/// Opens sockets as a systemd socket unit does, and executes a service with them. The ports are
+/// written to the file `ports`, one per line.
 let activatingLauncher = """
   import fcntl, os, socket, sys
   names, families = sys.argv[1], sys.argv[2].split(",")

@@ -1,4 +1,4 @@
-// A folder of one test's own, removed with its last reference.
+// A folder for one test, removed with its last reference.
 
 import Foundation
 
@@ -20,7 +20,7 @@ final class TemporaryFolder: Sendable {
     return path(name)
   }
 
-  /// The file as text, or nothing when it isn't there (yet).
+  /// The file as text; empty when it doesn't exist (yet).
   func read(_ name: String) -> String {
     String(decoding: FileManager.default.contents(atPath: path(name)) ?? Data(), as: UTF8.self)
   }

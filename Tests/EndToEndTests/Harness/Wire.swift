@@ -1,5 +1,5 @@
-// A TCP connection on the loopback, blocking and with a time limit on each read and write: raw
-// bytes for those tests that are about bytes.
+// A blocking TCP connection on loopback with a timeout for each read and write, for tests that need
+// raw bytes.
 
 import CLinux
 import Foundation
@@ -9,7 +9,7 @@ final class Wire: @unchecked Sendable {
   let descriptor: Int32
   private(set) var buffer: [UInt8] = []
   private(set) var isFinished = false
-  /// Whoever is to live as long as this.
+  /// An object that must live as long as this one.
   var owner: AnyObject?
 
   init(descriptor: Int32, limit: Double = 30) {
@@ -65,7 +65,7 @@ final class Wire: @unchecked Sendable {
     return count > 0
   }
 
-  /// Takes `count` bytes; throws at an earlier end.
+  /// Takes `count` bytes; throws if the connection ends before.
   func take(_ count: Int) throws -> [UInt8] {
     while buffer.count < count {
       guard try receive() else { throw HarnessError("the connection ended too early") }
@@ -74,7 +74,7 @@ final class Wire: @unchecked Sendable {
     return Array(buffer[..<count])
   }
 
-  /// Takes what stands before the separator, and the separator.
+  /// Takes the bytes before the separator, and the separator.
   func take(until separator: String) throws -> String {
     let bytes = Array(separator.utf8)
     var from = 0
@@ -98,7 +98,7 @@ final class Wire: @unchecked Sendable {
     return buffer
   }
 
-  /// Whether the peer ended the connection, by FIN or by reset, without a further byte.
+  /// Whether the peer closed the connection, by FIN or reset, without another byte.
   func endsQuietly() -> Bool {
     while (try? receive()) == true {}
     return buffer.isEmpty
@@ -106,7 +106,7 @@ final class Wire: @unchecked Sendable {
 
   func finishSending() { shutdown(descriptor, Int32(SHUT_WR)) }
 
-  /// Makes a thread that waits in a read or write here go on.
+  /// Unblocks a thread that reads or writes here.
   func end() { shutdown(descriptor, Int32(SHUT_RDWR)) }
 }
 
@@ -179,10 +179,10 @@ final class Listening: Sendable {
   func end() { shutdown(descriptor, Int32(SHUT_RDWR)) }
 }
 
-/// A port on which nobody listens now.
+/// A port without a listener.
 func freePort() throws -> Int { try Listening().port }
 
-/// The kernel's table of connections. Foundation would read no more than the first page of it.
+/// The kernel's table of connections. Foundation would only read its first page.
 func connectionTable() -> String {
   let descriptor = open("/proc/net/tcp", O_RDONLY | O_CLOEXEC)
   defer { close(descriptor) }
@@ -194,9 +194,9 @@ func connectionTable() -> String {
   return String(decoding: bytes, as: UTF8.self)
 }
 
-/// Is there a connection to this port of this machine of which neither end has been closed? Seen
-/// from the side that dialled, and in the kernel's own table, so that an end which is still under
-/// way doesn't count.
+/// Whether there is an established connection to this local port that neither end has closed. It
+/// checks the connecting side, in the kernel's own table, so a close in progress doesn't count as
+/// established.
 func hasEstablishedConnection(toPort port: Int) -> Bool {
   let table = connectionTable()
   let established = ":" + String(format: "%04X", port) + " 01"

@@ -2,10 +2,10 @@
 
     h2-peer.py client|server SEED
 
-Messages go both ways in turn, each with its length in four bytes before it: in, the bytes that our
-side sends; out, one byte that tells whether this side is done, then the bytes that it sends. The
-last message in is empty and is answered with a line for each stream: identifier, how many bytes of
-body came, whether they were right, whether the stream ended, whether it was reset.
+Messages go both ways in turn, each preceded by its length in four bytes. Input: the bytes that our
+side sends. Output: one byte that tells whether this side is done, then the bytes that it sends. The
+last input message is empty. The answer to it has a line for each stream: identifier, received body
+bytes, whether they were right, whether the stream ended, whether it was reset.
 """
 
 import random
@@ -147,7 +147,7 @@ def write(data):
 
 connection.initiate_connection()
 while data := read():
-    # One byte tells that there is a turn, also where nothing was sent.
+    # One byte announces a turn, even if nothing was sent.
     try:
         for event in connection.receive_data(data[1:]) if len(data) > 1 else []:
             take(event)

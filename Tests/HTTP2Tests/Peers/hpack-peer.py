@@ -1,9 +1,9 @@
-"""What Python's hpack makes of field blocks and lists, a line of input for a line of output.
+"""Decodes and encodes field blocks with Python's hpack, one line of output per line of input.
 
-A line is a sequence that shares one table. `D block block …` decodes, `E list list …` encodes; a
+A line is a sequence that shares one table. `D block block …` decodes, `E list list …` encodes. A
 block is in hexadecimal, a list is `name=value&name=value`, each in hexadecimal, an empty one `-`.
-`T size` within a sequence is the peer's setting for the table. Output has the same form, or
-`!reason` where the sequence is refused, and then nothing more.
+`T size` within a sequence is the peer's setting for the table. Output has the same format, or
+`!reason` if the sequence is refused, and then nothing more.
 """
 
 import sys
@@ -46,7 +46,7 @@ def encode(words):
         fields = []
         for field in word.split("&") if word != "-" else []:
             name, value = field.lstrip("!").split("=")
-            # The third says whether the value is a secret.
+            # The third value tells whether the field is a secret.
             fields.append((bytes.fromhex(name), bytes.fromhex(value), field.startswith("!")))
         result.append(encoder.encode(fields).hex() or "-")
     return result

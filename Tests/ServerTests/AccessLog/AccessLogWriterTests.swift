@@ -1,4 +1,4 @@
-// The thread that writes the access log: nothing lost that fits, nobody kept waiting.
+// The thread that writes the access log: no line that fits is lost, and workers don't wait for it.
 
 import Glibc
 import Primitives
@@ -9,7 +9,7 @@ import Testing
 @testable import Server
 
 @Suite struct AccessLogWriterTests {
-  /// What the writer reported, and a bell for it.
+  /// The writer's reports, and a signal for each.
   private final class Reports: Sendable {
     let events = Mutex<[AccessLogWriter.Event]>([])
     let wakeUp: WakeUp
@@ -20,7 +20,7 @@ import Testing
       wakeUp.signal()
     }
 
-    /// The events once there are `count` of them, or what there is after 10 seconds.
+    /// The events when there are `count` of them, or those after 10 seconds.
     func first(_ count: Int) -> [AccessLogWriter.Event] {
       let limit = SystemClock.monotonic() + .seconds(10)
       while events.withLock({ $0.count }) < count, SystemClock.monotonic() < limit {
@@ -53,7 +53,7 @@ import Testing
       let producer = writer.producer(worker)
       return try Thread(name: "worker") {
         for number in 0..<5000 {
-          // The ring is much smaller than what goes through it.
+          // The ring is much smaller than the lines together.
           while !producer.append(Array("\(worker) \(number)\n".utf8).span) { sched_yield() }
         }
       }
@@ -93,7 +93,7 @@ import Testing
     #expect(writer.stop())
   }
 
-  @Test func aTargetThatBlocksCostsLinesAndNeverTime() throws {
+  @Test func aTargetThatBlocksLosesLinesAndDelaysNothing() throws {
     let path = scratchPath()
     #expect(mkfifo(path, 0o600) == 0)
     defer { unlink(path) }
@@ -102,13 +102,13 @@ import Testing
       OutputFile(.file(path: path)), producerCount: 1, ringByteCount: 1 << 17
     ) { _ in }
     let line = [UInt8](repeating: 0x78, count: 999) + [0x0A]
-    // Nobody reads: the pipe holds 64 KiB and the ring twice as much.
+    // There is no reader: the pipe holds 64 KiB and the ring twice as much.
     var kept = 0
     for _ in 0..<1000 where writer.producer(0).append(line.span) { kept += 1 }
     #expect(kept >= 131)
     #expect(kept <= 197)
     #expect(!writer.stop(atMost: .milliseconds(20)))
-    // What was kept comes out once the reader is back.
+    // The kept lines are written when the reader is back.
     var received = 0
     var buffer = [UInt8](repeating: 0, count: 1 << 16)
     while received < kept * 1000 {
@@ -172,8 +172,8 @@ import Testing
     #expect(writer.stop())
   }
 
-  /// The file of a reload may be moved away before the writer has taken it up.
-  @Test func `opening anew isn't lost behind another file`() throws {
+  /// The file of a reload may be moved away before the writer has opened it.
+  @Test func `a request to reopen isn't lost when another file is opened`() throws {
     let path = scratchPath()
     defer { for name in [path, path + ".1"] { unlink(name) } }
     let file = try OutputFile(.file(path: path))
@@ -187,7 +187,7 @@ import Testing
     #expect(try lines(path) == ["new"])
   }
 
-  @Test func aFileThatCannotBeOpenedAnewStaysInUse() throws {
+  @Test func aFileThatCannotBeReopenedStaysInUse() throws {
     let folder = scratchPath()
     let path = folder + "/log"
     #expect(mkdir(folder, 0o700) == 0)
@@ -213,7 +213,7 @@ import Testing
     writer.write(to: try OutputFile(.file(path: path)))
     #expect(append("first", writer, 0))
     while try lines(path).isEmpty { sched_yield() }
-    // What was appended before the end is written, and then the file is closed.
+    // Lines appended before the end are written, and then the file is closed.
     #expect(append("last", writer, 0))
     writer.write(to: nil)
     while isOpen(path) { sched_yield() }
@@ -226,7 +226,7 @@ import Testing
     #expect(try lines(path).last == "again")
   }
 
-  /// Does this process have the file open?
+  /// Whether this process has the file open.
   private func isOpen(_ path: String) -> Bool {
     (0..<256).contains { descriptor in
       var target = [CChar](repeating: 0, count: 256)

@@ -1,4 +1,4 @@
-// Any bytes at all become a valid JSON string.
+// Any bytes become a valid JSON string.
 
 import Foundation
 import Primitives
@@ -28,7 +28,7 @@ import Testing
   @Test(
     arguments: [
       ([0xFC], #""\u00fc""#),
-      // Cut short.
+      // Truncated.
       ([0x61, 0xE2, 0x82], #""a\u00e2\u0082""#), ([0xC3], #""\u00c3""#), ([0xC2], #""\u00c2""#),
       // Overlong, surrogate, above U+10FFFF.
       ([0xC0, 0xAF], #""\u00c0\u00af""#), ([0xE0, 0x80, 0xAF], #""\u00e0\u0080\u00af""#),
@@ -42,7 +42,7 @@ import Testing
 
   @Test func whateverTheBytesAreTheLineIsValidJSON() throws {
     var random = RandomGenerator(seed: 7)
-    // Bytes that begin, continue or end something are more likely than the rest.
+    // Bytes with a special meaning are more likely than the rest.
     let likely: [UInt8] = [
       0x22, 0x5C, 0x0A, 0x7F, 0x80, 0x9F, 0xA0, 0xBF, 0xC2, 0xE0, 0xED, 0xF0, 0xF4, 0xFF, 0x41,
     ]

@@ -1,4 +1,4 @@
-// The time in a log's lines, on both sides of a second, a day and a year.
+// The time in log lines, around the borders of a second, a day and a year.
 
 import Primitives
 import Testing
@@ -19,7 +19,7 @@ import Testing
   }
 
   @Test func aNewSecondIsSeenByBothTexts() {
-    // What `date -u -d @1798761599` says.
+    // The output of `date -u -d @1798761599`.
     let lastOfTheYear: UInt64 = 1_798_761_599_000
     var clock = LogClock()
     var text = time(&clock, lastOfTheYear + 7)
@@ -32,7 +32,7 @@ import Testing
     #expect(text == "01/Jan/2027:00:00:00 +0000")
     text = time(&clock, lastOfTheYear + 1000)
     #expect(text == "2027-01-01T00:00:00.000Z")
-    // The clock of the machine may be set back.
+    // The machine's clock may be set back.
     text = time(&clock, 0)
     #expect(text == "1970-01-01T00:00:00.000Z")
   }

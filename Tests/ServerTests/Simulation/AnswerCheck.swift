@@ -1,12 +1,12 @@
-// Checks one final answer, as a client sees it, to the byte.
+// Checks one final response as a client receives it, to the byte.
 
 import Primitives
 
 struct AnswerCheck {
   let status: Int
-  /// The backend that it says it comes from; nil when the server answered by itself.
+  /// The backend that the response names; nil when the server answered itself.
   let backend: Int?
-  /// Whether the connection ends behind it.
+  /// Whether the connection closes after it.
   let closes: Bool
 
   private let id: Int
@@ -17,7 +17,7 @@ struct AnswerCheck {
   private var offset = 0
   private var isWrong = false
 
-  /// What a server may answer by itself (design: bad input, limits, time-outs).
+  /// The statuses of the server's own answers (invalid input, limits, timeouts).
   private static let ownStatuses: Set<Int> = [
     400, 404, 408, 413, 414, 417, 421, 429, 431, 501, 502, 503, 504, 505,
     ConfigurationPlan.fixedStatus, ConfigurationPlan.movedStatus,
@@ -36,7 +36,7 @@ struct AnswerCheck {
     guard let backend else {
       pattern = nil
       plan = nil
-      // A backend's status stands for it when no other backend is left to ask.
+      // A backend's status may be passed on when no other backend is left to try.
       let isKnown = Self.ownStatuses.contains(status) || ledger.retryStatuses.contains(status)
       if !isKnown { ledger.fault(id, "own answer \(status)") }
       return

@@ -1,38 +1,38 @@
-// What a simulated backend will answer to one delivery of one request, and how it may fail: drawn
-// from the seed, the request, the backend and the number of the delivery.
+// How a simulated backend responds to one delivery of one request, and how it may fail: determined
+// by the seed, the request, the backend and the number of the delivery.
 
 import Primitives
 
 struct AnswerPlan {
   enum Conduct {
     case answer
-    /// The answer begins before the request body has ended.
+    /// The response begins before the request body has ended.
     case answerEarly
-    /// Nothing is ever answered.
+    /// It never responds.
     case silence
-    /// Nothing more is even read.
+    /// It doesn't even read any more.
     case deafness
-    /// Before a byte was answered.
+    /// It closes before the first byte of the response.
     case die(reset: Bool)
-    /// After so many bytes of the head of the final answer.
+    /// It closes after this number of bytes of the final response's head.
     case dieInHead(Int, reset: Bool)
-    /// After the head and so many bytes of the body with its framing.
+    /// It closes after the head and this number of bytes of the framed body.
     case dieInBody(Int, reset: Bool)
-    /// Bytes that are no HTTP answer.
+    /// Bytes that are no HTTP response.
     case garbage(String)
-    /// The chunked body turns to nonsense after so many bytes of it.
+    /// The chunked body becomes invalid after this number of bytes.
     case nonsenseAt(Int)
     /// A 101, and bytes both ways.
     case switchProtocols
-    /// Unasked bytes in the same segment as the end.
+    /// Additional bytes in the same segment as the end.
     case excess
   }
 
   enum Afterwards {
     case stay
-    /// Says `Connection: close` and does it.
+    /// It sends `Connection: close` and closes.
     case close
-    /// Closes without a word, after a while: the race that a reused connection may lose.
+    /// It closes without announcing it, after a while: a reused connection may meet this race.
     case closeSilently(TimeSpan)
   }
 
@@ -45,7 +45,7 @@ struct AnswerPlan {
   var size = 0
   var framing = BodyFraming.length
   var hasTrailer = false
-  /// Statuses of interim answers.
+  /// Statuses of interim responses.
   var interims: [Int] = []
   var sendsContinue = true
   var delay = TimeSpan.zero
@@ -94,16 +94,16 @@ struct AnswerPlan {
     let bodiless = hasNoBody(request)
     switch random.next(below: 10) {
     case 0: conduct = id.isMultiple(of: 2) ? .silence : .deafness
-    // Longer than some are waited for.
+    // Longer than some timeouts.
     case 9: delay = .milliseconds(Int64(1_000 + random.next(below: 40_000)))
     case 1: conduct = .die(reset: random.chance(1, in: 2))
     case 2: conduct = .dieInHead(1 + random.next(below: 60), reset: random.chance(1, in: 2))
     case 3, 4:
       if bodiless || size == 0 { break }
-      // A body that ends with the connection can't be told from one that an orderly end cut short.
+      // A clean close can't be detected as a truncation when the body ends with the connection.
       let reset = framing == .untilClose || random.chance(1, in: 2)
       conduct = .dieInBody(random.next(below: size), reset: reset)
-    // What is against the rules of HTTP would pass through a relay.
+    // Violations of HTTP would pass through a relay.
     case 5 where role == .proxy:
       conduct = .garbage(random.pick(Self.garbage))
       interims = []
@@ -113,7 +113,7 @@ struct AnswerPlan {
       conduct = .nonsenseAt(random.skewed(upTo: size))
     case 7: conduct = .answerEarly
     default:
-      // HEAD and its like are spared: their framing fields alone make the bytes excessive.
+      // Not for HEAD and the like: with their framing fields, the bytes would already be excess.
       if framing == .length && !bodiless && role == .proxy {
         afterwards = .stay
         conduct = .excess
@@ -130,10 +130,10 @@ struct AnswerPlan {
   ]
   private static let huge = String(repeating: "x", count: 300_000) + "\r\n\r\n"
 
-  /// What is put behind an answer that is already complete.
+  /// Bytes after a response that is already complete.
   static let excessBytes = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\nX-Id: 0\r\n\r\npoison"
 
-  /// Closes behind the answer, because the request asked for it.
+  /// Closes after the response, because the request asked for it.
   mutating func closeAsAsked() { afterwards = .close }
 
   func hasNoBody(_ request: RequestPlan) -> Bool {
@@ -196,7 +196,7 @@ struct AnswerPlan {
       stopsBetweenChunks: stopsBetweenChunks, random: random)
   }
 
-  /// Whether the whole of the answer will be sent.
+  /// Whether the whole response will be sent.
   var isWhole: Bool {
     switch conduct {
     case .answer, .answerEarly, .excess, .switchProtocols: true

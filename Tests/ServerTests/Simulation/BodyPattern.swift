@@ -1,8 +1,7 @@
-// Bodies whose every byte says whose they are.
+// Bodies in which every byte identifies its message.
 //
-// A byte depends on the message's key and on its own position, so a byte of another message, a
-// lost one, a repeated one or two that changed places are all seen, and nothing has to be kept to
-// compare with.
+// A byte depends on the message's key and on its own position. So bytes of another message, and
+// lost, repeated or swapped bytes, are all detected, without a stored copy.
 
 import Primitives
 
@@ -25,7 +24,7 @@ struct BodyPattern {
       output.withUnsafeMutableBufferPointer { target, filled in
         var position = range.lowerBound
         while position < range.upperBound {
-          // Whole words where they fit, because this is where a run's time goes.
+          // Whole words where possible, since a run spends most of its time here.
           if position & 7 == 0 && range.upperBound - position >= 8 {
             UnsafeMutableRawPointer(target.baseAddress! + filled)
               .storeBytes(of: word(at: position).littleEndian, as: UInt64.self)
@@ -41,8 +40,8 @@ struct BodyPattern {
     }
   }
 
-  /// The position of the first byte of `bytes` that isn't the pattern's, when they begin at
-  /// `offset`; nil when all are.
+  /// The position of the first byte of `bytes` that differs from the pattern, when they begin at
+  /// `offset`; nil if there is none.
   func mismatch(in bytes: Span<UInt8>, at offset: Int) -> Int? {
     bytes.withUnsafeBytes { source in
       var position = offset

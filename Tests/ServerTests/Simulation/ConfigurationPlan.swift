@@ -1,8 +1,8 @@
-// The configurations that a simulated server is given: pools, routes and limits, drawn from the
-// seed, and the snapshots made of them.
+// The configurations of a simulated server: pools, routes and limits, drawn from the seed, and the
+// snapshots made from them.
 //
-// SnapshotBuilder isn't used: it reads files and resolves names. What is varied is what exchanges
-// under way could mix up at a reload.
+// SnapshotBuilder isn't used, since it reads files and resolves names. Only settings are varied
+// that running exchanges could confuse during a reload.
 
 import Balancing
 import Primitives
@@ -10,10 +10,10 @@ import Proxy
 
 @testable import Server
 
-/// What a request's path begins with, and so its route.
+/// The first segment of a request's path, which selects its route.
 enum RoutePrefix: String, CaseIterable { case a, b, fixed, moved, nowhere }
 
-/// What a route leads to.
+/// The target of a route.
 enum RouteTarget: Equatable {
   case pool(Int)
   case fixed
@@ -29,9 +29,9 @@ struct ConfigurationPlan {
   var b = RouteTarget.pool(1)
   var responseLimit = TimeSpan.seconds(30)
   var totalLimit = TimeSpan.seconds(60)
-  /// Of each backend.
+  /// The limit of each backend.
   var maxConnections: Int?
-  /// Exchanges that may wait for a place at a backend.
+  /// How many exchanges may queue for a slot at a backend.
   var queueMax = 0
   var retryStatuses: [Int] = []
   var connectionMax = 10_000
@@ -79,7 +79,7 @@ struct ConfigurationPlan {
     }
   }
 
-  /// The backends that a request of this prefix may go to; nil when it isn't forwarded.
+  /// The backends for requests with this prefix; nil when they are not forwarded.
   func members(for prefix: RoutePrefix) -> [Int]? {
     if case .pool(let pool) = target(of: prefix) { pools[pool] } else { nil }
   }
@@ -143,7 +143,7 @@ struct ConfigurationPlan {
   }
 }
 
-/// What stays the same over the reloads of a run.
+/// Settings that are the same after all reloads of a run.
 struct PolicyPlan {
   enum Checks { case none, dials, requests }
 

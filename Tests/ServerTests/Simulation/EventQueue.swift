@@ -1,24 +1,24 @@
-// What will happen in a simulated world, in the order of virtual time.
+// Future events of a simulated world, in the order of virtual time.
 //
-// A binary heap. Events of the same instant come out in an order drawn from the seed, because the
-// real world promises none either. Events name their subject by number: no closures, so a run
-// allocates little and the queue can be hashed and printed.
+// A binary heap. Events of the same instant have an order drawn from the seed, because reality
+// promises no order either. Events name their subject by number and use no closures, so a run
+// allocates little, and the queue can be hashed and printed.
 
 import Primitives
 
-/// Something due at a point of virtual time; the numbers are endpoint or actor numbers.
+/// An event at a point of virtual time; the numbers identify endpoints or actors.
 enum SimulatedEvent {
-  /// The foremost bytes, end or reset in flight to this endpoint may have arrived.
+  /// The first bytes, end or reset in flight to this endpoint may have arrived.
   case delivery(Int)
   /// This endpoint may send again.
   case room(Int)
-  /// The dial of this endpoint reaches the other side.
+  /// The connect of this endpoint reaches the other side.
   case dial(Int)
-  /// The answer to this endpoint's dial comes back.
+  /// The result of this endpoint's connect comes back.
   case establishment(Int)
-  /// This endpoint's dial fails, with an errno.
+  /// This endpoint's connect fails with an errno.
   case dialFailure(Int, Int32)
-  /// This actor's turn.
+  /// This actor runs.
   case act(Int)
 }
 
@@ -49,7 +49,7 @@ struct EventQueue {
     }
   }
 
-  /// Takes out the earliest event if it is due at `now`.
+  /// Removes and returns the earliest event if its time is at most `now`.
   mutating func next(at now: Instant) -> (time: Instant, event: SimulatedEvent)? {
     guard let first = heap.first, first.time <= now else { return nil }
     let last = heap.removeLast()

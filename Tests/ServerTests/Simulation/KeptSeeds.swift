@@ -1,7 +1,6 @@
-// Seeds that once found a fault, oldest first, with what it was. Each stays for good.
+// Seeds that once found a bug, oldest first, with a description. They are never removed.
 //
-// A seed means another run once the drawing of plans has changed, so what it found is pinned by a
-// test of its own as well.
+// When the drawing of plans changes, a seed means another run. So each bug also has its own test.
 
 struct KeptSeed {
   let seed: UInt64

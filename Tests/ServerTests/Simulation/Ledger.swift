@@ -1,48 +1,49 @@
-// What was asked, delivered and answered in one run, as the actors saw it.
+// The requests, deliveries and responses of one run, as recorded by the actors.
 //
-// The actors write it down; faults that show at once are noted at once, with the request's number.
-// What only shows when all is over is judged in Verdicts.swift.
+// Faults that are visible at once are recorded at once, with the request's number. Verdicts.swift
+// checks what is only visible at the end.
 
 import Primitives
 
-/// How hard the world is in a run, and so what must hold in it.
+/// How difficult the world of a run is, which decides what must be true at the end.
 enum SimulationLevel: CaseIterable {
-  /// Everybody behaves, if slowly and in odd pieces: every request is answered by a backend.
+  /// All actors behave, but may be slow or split data: a backend answers every request.
   case calm
-  /// Some backends refuse or swallow dials: every request is still answered by another.
+  /// Some backends refuse or ignore connects: another backend still answers every request.
   case refusing
-  /// Backends close idle connections without a word: idempotent requests are still answered.
+  /// Backends close idle connections without notice: idempotent requests are still answered.
   case stale
   /// Everything may happen.
   case storm
 }
 
-/// What stands between clients and backends.
+/// What runs between clients and backends.
 enum SimulatedRole {
-  /// A byte relay, for testing the simulation itself: backends see what clients sent, unchanged.
+  /// A byte relay, for testing the simulation itself: backends get what clients sent, unchanged.
   case relay
-  /// An HTTP proxy that keeps design rules: it retries, and takes hop-by-hop fields away.
+  /// An HTTP proxy that retries and removes hop-by-hop fields.
   case proxy
 }
 
-/// One request as a backend got it, wholly or in part.
+/// One request as a backend received it, completely or in part.
 struct Delivery {
   let backend: Int
   /// The backend's end of the connection, and where in its stream the request began.
   let endpoint: SimulatedEndpoint
   let start: Int
-  /// When the worker began: with its dial for this request, or its first byte.
+  /// When the worker began: with the connect for this request, or with its first byte.
   let begunAt: Instant
-  /// The bytes were lost on the way, though the worker's send had taken them.
+  /// The bytes were lost, although the worker's send had accepted them.
   let isLost: Bool
   /// Whether the backend may take long pauses.
   let mayStall: Bool
-  /// When the backend had produced the whole of its answer.
+  /// When the backend had produced the whole response.
   var answeredAt: Instant?
-  /// Where in the stream to the worker the final answer begins and ends.
+  /// Where in the stream to the worker the interim responses begin, or the final one without any.
   var interimStart: Int?
-  /// Where interim answers end.
+  /// Where interim responses end.
   var interimEnds: Set<Int> = []
+  /// Where the final response begins and ends.
   var answerStart: Int?
   var answerEnd: Int?
   var answer: AnswerPlan?
@@ -53,15 +54,15 @@ enum Outcome: Equatable {
   case begun
   /// By a backend, or by the server itself when `backend` is nil.
   case answered(status: Int, backend: Int?)
-  /// The connection ended within the answer.
+  /// The connection ended within the response.
   case truncated
-  /// The connection ended before a byte of the answer.
+  /// The connection ended before the first byte of the response.
   case unanswered
-  /// Like unanswered, but an earlier answer had announced it.
+  /// Like unanswered, but an earlier response had announced it.
   case announced
-  /// The client went away itself.
+  /// The client left.
   case abandoned
-  /// A 101, and what came behind it from this backend; nil for the part that was missing.
+  /// A 101, and the relayed bytes of this backend; nil if they are incomplete.
   case switched(backend: Int?, isWhole: Bool)
 }
 
@@ -75,9 +76,9 @@ struct RequestRecord {
   /// When its first byte was to be sent, and when its outcome was known.
   var begunAt = Instant.origin
   var endedAt = Instant.origin
-  /// When the server had taken all of it and had not answered yet.
+  /// When the server had received all of it and had not answered yet.
   var takenAt: Instant?
-  /// Where in the stream to the worker it ends, once that is known.
+  /// Where in the stream to the worker it ends, when that is known.
   var end: Int?
   var clientMayStall = false
   var isHalfClosed = false
@@ -90,16 +91,16 @@ final class Ledger {
   let network: SimulatedNetwork
   let level: SimulationLevel
   let role: SimulatedRole
-  /// Those that any configuration of the run names.
+  /// The retry statuses in all configurations of the run.
   var retryStatuses: Set<Int> = []
   var records: [RequestRecord] = []
   var history = History()
-  /// Dials that came to nothing, by backend.
+  /// Failed connects, by backend.
   var failedDials: [(time: Instant, backend: Int, trouble: SimulatedBackend.Trouble)] = []
-  /// When requests began to be sent of which too little was for anybody to tell whose they were.
+  /// The start times of requests of which too few bytes were sent to identify them.
   var lostBeginnings: [Instant] = []
 
-  /// A fresh connection for a stale one isn't an attempt of its own, so twice the attempts.
+  /// A new connection after a stale one doesn't count as an attempt, so twice the attempts.
   private static let deliveryMax = 6
 
   init(network: SimulatedNetwork, level: SimulationLevel, role: SimulatedRole) {
@@ -119,7 +120,7 @@ final class Ledger {
     records[id].endedAt = network.now
   }
 
-  /// A backend found the request `id` in its stream; returns the number of the delivery.
+  /// A backend received the request `id`; returns the number of the delivery.
   func deliver(
     _ id: Int, to backend: Int, _ endpoint: SimulatedEndpoint, at start: Int, isLost: Bool,
     mayStall: Bool
@@ -132,7 +133,7 @@ final class Ledger {
       fault(id, "\(record.plan.method) delivered twice")
     }
     if record.deliveries.count >= Self.deliveryMax { fault(id, "delivered too often") }
-    // Bytes of an attempt that was given up long ago may still arrive: they can't be recalled.
+    // Bytes of an abandoned attempt may still arrive, since they can't be recalled.
     let isAbandoned = network.peer(of: endpoint).phase == .closed
     if !isLost && !isAbandoned {
       if case .answered = record.outcome { fault(id, "delivered after it was answered") }
@@ -152,7 +153,7 @@ final class Ledger {
     return record.deliveries.count
   }
 
-  /// Whether a whole head came back whose status is one to be tried elsewhere.
+  /// Whether a complete head with a retried status was returned.
   func isRefused(_ delivery: Delivery, _ plan: RequestPlan) -> Bool {
     guard let status = delivery.answer?.status, let start = delivery.answerStart else {
       return false

@@ -1,8 +1,8 @@
-// A strict HTTP/1 parser for the actors, independent of the one that is tested.
+// A strict HTTP/1 parser for the actors, independent of the parser under test.
 //
-// RFC 9112 without any leniency: what an actor receives was written by the worker, which has no
-// excuse. It knows framing only; what fields mean is up to the actors. It is written to be
-// obviously right, not fast: heads become Strings.
+// It follows RFC 9112 without any tolerance, since the worker wrote what an actor receives. It only
+// knows framing; actors interpret fields. It is meant to be obviously correct and not fast: heads
+// become Strings.
 
 import Primitives
 
@@ -28,7 +28,7 @@ struct MessageHead {
     }
   }
 
-  /// The three parts of the start line; the last of a status line may hold spaces or be empty.
+  /// The three parts of the start line; the last of a status line may contain spaces or be empty.
   var parts: [String] {
     startLine.split(separator: " ", maxSplits: 2, omittingEmptySubsequences: false).map(String.init)
   }
@@ -43,7 +43,7 @@ struct MessageParser {
     /// More bytes are needed.
     case more
     case head(MessageHead)
-    /// So many bytes at the front of the input are body; the caller consumes them.
+    /// This number of bytes at the front of the input is body; the caller consumes them.
     case body(Int)
     case end(trailers: [(name: String, value: String)])
     case malformed(String)
@@ -62,7 +62,7 @@ struct MessageParser {
   }
 
   let kind: Kind
-  /// Of answers: whether the one that comes belongs to a HEAD request.
+  /// For responses: whether the next one is for a HEAD request.
   var answersHead = false
   private var state = State.head
   private var scanned = 0
@@ -71,12 +71,12 @@ struct MessageParser {
 
   init(_ kind: Kind) { self.kind = kind }
 
-  /// Whether no message has begun, apart from bytes in the input.
+  /// Whether no message has begun, not counting bytes in the input.
   var isBetweenMessages: Bool { if case .head = state { true } else { false } }
-  /// Whether the body that is being read ends with the connection.
+  /// Whether the current body ends with the connection.
   var isUntilClose: Bool { if case .untilClose = state { true } else { false } }
 
-  /// The next step. `atEnd`: nothing follows what is in `input`.
+  /// The next step. `atEnd`: no bytes follow those in `input`.
   mutating func next(_ input: inout ByteBuffer, atEnd: Bool = false) -> Step {
     switch state {
     case .head:
@@ -131,13 +131,13 @@ struct MessageParser {
 
   // MARK: Lines
 
-  /// What to say when there is no whole line, after `takeLine` may have found a bad one.
+  /// The step when there is no complete line, or when `takeLine` has found an invalid one.
   private var missingLine: Step {
     if case .broken = state { .malformed("bad or endless line") } else { .more }
   }
 
-  /// Takes a line that ends in CRLF off the input; nil when it is incomplete, or when it is bad,
-  /// and then the state is `broken`.
+  /// Takes a line that ends in CRLF from the input; nil when it is incomplete or invalid. If it is
+  /// invalid, the state becomes `broken`.
   private mutating func takeLine(_ input: inout ByteBuffer, limit: Int) -> String? {
     guard let end = lineEnd(input.bytes, limit) else { return nil }
     let line = String(decoding: input.bytes.extracting(first: end - 1))
@@ -145,7 +145,7 @@ struct MessageParser {
     return line
   }
 
-  /// Where the LF of the first line stands; nil as in `takeLine`.
+  /// The position of the first LF; nil as in `takeLine`.
   private mutating func lineEnd(_ bytes: Span<UInt8>, _ limit: Int) -> Int? {
     var index = scanned
     scanned = 0
@@ -212,7 +212,7 @@ struct MessageParser {
     return .head(head)
   }
 
-  /// Through the empty line, or nil while that is missing.
+  /// The length including the empty line, or nil while that is missing.
   private mutating func headLength(_ bytes: Span<UInt8>) -> Int? {
     var index = max(scanned, 3)
     while index < bytes.count {
@@ -241,7 +241,7 @@ struct MessageParser {
     return nil
   }
 
-  /// Decides how the body ends (RFC 9112 6.3), or says what is wrong.
+  /// Decides how the body ends (RFC 9112 6.3), or returns the error.
   private mutating func frame(_ head: MessageHead) -> String? {
     let lengths = head.values("content-length")
     let codings = head.values("transfer-encoding")
@@ -274,7 +274,7 @@ struct MessageParser {
   }
 
   private mutating func bodiless(_ status: Int) -> String? {
-    // An interim answer isn't a message of its own: no end is told.
+    // The end of an interim response is not reported.
     state = status < 200 ? .head : .ended
     return nil
   }
@@ -296,7 +296,7 @@ struct MessageParser {
 }
 
 extension Substring {
-  /// Without the optional white space around a field value.
+  /// Without optional white space around a field value.
   var trimmed: String {
     var rest = self
     while let first = rest.first, first == " " || first == "\t" { rest.removeFirst() }

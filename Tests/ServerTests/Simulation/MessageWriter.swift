@@ -1,5 +1,5 @@
-// Produces the bytes of a planned message piece by piece, so that an actor can send them at its own
-// pace, and stop in the middle.
+// Produces the bytes of a planned message in pieces, so that an actor can send them at its own pace
+// and stop in the middle.
 
 import Primitives
 
@@ -19,9 +19,9 @@ struct MessageWriter {
   private let framing: BodyFraming
   private let trailer: String?
   private let chunkMax: Int
-  /// The message breaks off after so many bytes; nil: it is sent whole.
+  /// The message is cut off after this number of bytes; nil: it is sent completely.
   private let stop: Int?
-  /// Rather than in its middle, a chunked body breaks off behind the chunk where the stop lies.
+  /// A chunked body is cut off after the chunk that contains the stop, not in its middle.
   private let stopsBetweenChunks: Bool
   private var random: RandomGenerator
 
@@ -29,7 +29,7 @@ struct MessageWriter {
   private var offset = 0
   private(set) var producedCount = 0
 
-  /// `trailer` is a whole field line with its CRLF.
+  /// `trailer` is a complete field line with its CRLF.
   init(
     head: String, pattern: BodyPattern, size: Int, framing: BodyFraming, trailer: String? = nil,
     chunkMax: Int = 4096, stop: Int? = nil,
@@ -59,7 +59,7 @@ struct MessageWriter {
       part = size == 0 ? .ending : .body
     case .body:
       appendBody(&output, min(max(count, 1), size - offset))
-      // Only chunks need an ending; without them the last byte is the end.
+      // Only chunks need an ending; other bodies end with their last byte.
       if offset == size { part = framing == .chunked ? .ending : .done }
     case .ending:
       if framing == .chunked { output.append(string: "0\r\n\(trailer ?? "")\r\n") }

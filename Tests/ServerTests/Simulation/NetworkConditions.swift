@@ -1,31 +1,32 @@
-// How kind the simulated network is: latencies, socket buffer sizes, and how often it does what it
-// may do but seldom does.
+// The conditions of the simulated network: latencies, socket buffer sizes, and the frequency of
+// rare but valid behaviour.
 
 import Primitives
 
 struct NetworkConditions {
-  /// How long a segment travels, in microseconds.
+  /// The travel time of a segment, in microseconds.
   var latency: ClosedRange<Int>
   /// Socket buffers hold about 2 to the power of one of these, in bytes.
   var capacityBits: ClosedRange<Int>
-  /// How often in 256 a send takes less than fits, or a receive gives less than there is.
+  /// How often in 256 a send accepts less than fits, or a receive returns less than there is.
   var partialCounts: Int
-  /// How often in 256 a wait reports something that didn't change.
+  /// How often in 256 a wait reports something that hasn't changed.
   var spuriousReports: Int
-  /// How often in 256 a wait ends for nothing, as if another thread had woken the worker.
+  /// How often in 256 a wait ends without an event, as if another thread had woken the worker.
   var wakeUps: Int
   /// How often in 4096 an accept or connect finds no descriptor left, for a while.
   var exhaustion: Int
   /// How often in 256 a connection in the accept queue is reported as aborted.
   var abortedAccepts: Int
-  /// How often in 256 a report names the changes only; else it names the whole state, like epoll.
+  /// How often in 256 a report contains only the changes; otherwise it has the whole state, like
+  /// epoll.
   var bareReports: Int
-  /// The most events one wait reports.
+  /// The maximum of events in one wait.
   var batchMax: Int
-  /// The longest time the worker's thread needs for a turn, in microseconds.
+  /// The longest time that the worker's thread needs for an iteration, in microseconds.
   var turnCost: Int
 
-  /// Nothing drawn by lot: for the tests of the network itself.
+  /// Nothing random, for tests of the network itself.
   static let smooth = NetworkConditions(
     latency: 100...100, capacityBits: 16...16, partialCounts: 0, spuriousReports: 0, wakeUps: 0,
     exhaustion: 0, abortedAccepts: 0, bareReports: 256, batchMax: 64, turnCost: 0)
@@ -47,11 +48,11 @@ struct NetworkConditions {
     self.turnCost = turnCost
   }
 
-  /// Conditions of a run; what loses connections (exhaustion, aborted accepts) in rough ones only.
+  /// Conditions of a run. Only rough ones lose connections (exhaustion, aborted accepts).
   init(drawnFrom random: inout RandomGenerator, isRough: Bool) {
     let kind = random.next(below: 10)
     let capacityBits = kind < 6 ? 12...17 : kind < 9 ? 8...12 : 2...6
-    // Few bytes at a time over a long way would take hours.
+    // Few bytes at a time with a high latency would take hours.
     let latencyMax = 20 << random.next(below: capacityBits.lowerBound)
     self.init(
       latency: 5...(5 + latencyMax), capacityBits: capacityBits,
@@ -65,7 +66,7 @@ struct NetworkConditions {
       turnCost: 1 << random.next(below: 10))
   }
 
-  /// The largest body that gets through such sockets in bearable time.
+  /// The largest body that such sockets transfer in acceptable time.
   var bodyMax: Int { [2: 2_000, 8: 20_000][capacityBits.lowerBound] ?? 200_000 }
 
   func drawLatency(_ random: inout RandomGenerator) -> TimeSpan {
@@ -81,7 +82,8 @@ struct NetworkConditions {
 }
 
 extension RandomGenerator {
-  /// At most `bound`, its size in bits drawn first: small numbers are as likely as large ones.
+  /// At most `bound`. The size in bits is drawn first, so small numbers are as likely as large
+  /// ones.
   mutating func skewed(upTo bound: Int) -> Int {
     if bound <= 0 { return 0 }
     let bits = Int.bitWidth - bound.leadingZeroBitCount

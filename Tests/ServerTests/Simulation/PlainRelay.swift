@@ -1,32 +1,32 @@
-// A byte relay written against InputOutput alone, by which the simulation tests itself.
+// A byte relay that uses only InputOutput, for tests of the simulation itself.
 //
-// Each client connection gets a connection to the next backend that takes one; bytes go both ways,
-// through one bounded buffer for each direction. It can be built with one of several faults, to see
-// that the simulation finds them. It knows nothing of HTTP and is no model for the worker.
+// Each client connection gets a connection to the next available backend; bytes go both ways,
+// through one bounded buffer per direction. The relay can have one of several bugs, to check that
+// the simulation finds them. It doesn't know HTTP, and is no model for the worker.
 
 import Primitives
 import Reactor
 
-/// What is wrong with a relay.
+/// The bug of a relay.
 enum RelayFault: CaseIterable {
   case flipsByte, dropsByte, repeatsByte
-  /// A broken backend connection looks like an orderly end.
+  /// A broken backend connection looks like a clean end.
   case hidesResets
-  /// Ignores how much it holds.
+  /// Ignores the limit of its buffers.
   case holdsEverything
   case leaksSocket
   case closesTwice
-  /// Doesn't send what is left when room comes.
+  /// Doesn't send the rest when there is room again.
   case ignoresWritable
-  /// Doesn't read on after a short count when it is told to.
+  /// Doesn't continue to read after a short count when there is a new report.
   case readsOncePerReport
-  /// Asks another backend when one has died.
+  /// Sends to another backend when one has died.
   case sendsTwice
-  /// Never gives up on a silent peer.
+  /// Never times out for a silent peer.
   case waitsForEver
-  /// Comes back at once, for nothing.
+  /// Polls without waiting.
   case spins
-  /// Sends the bytes of one client to another's backend, once in a while.
+  /// Sometimes sends one client's bytes to another's backend.
   case mixesUp
 }
 
@@ -34,7 +34,7 @@ struct PlainRelay<IO: InputOutput & ~Copyable>: ~Copyable, SimulatedServer {
   private struct Side {
     var socket: Socket?
     var isOpen = false
-    /// Nothing more comes from this side.
+    /// No more bytes come from this side.
     var isFinished = false
     var isFinishSent = false
     var mayRead = true
@@ -42,12 +42,12 @@ struct PlainRelay<IO: InputOutput & ~Copyable>: ~Copyable, SimulatedServer {
   }
 
   private struct Pair {
-    /// The client's, then the backend's.
+    /// The client's side, then the backend's.
     var sides = [Side(), Side()]
     var triesLeft = 0
     var nextBackend = 0
     var lastMove: Instant
-    /// What was sent to the backend, for the fault that sends it again.
+    /// The bytes sent to the backend, for the bug that sends them again.
     var history: [UInt8] = []
   }
 
@@ -191,7 +191,7 @@ struct PlainRelay<IO: InputOutput & ~Copyable>: ~Copyable, SimulatedServer {
 
   // MARK: Bytes
 
-  /// Moves what can be moved from one side to the other.
+  /// Moves as many bytes as possible from one side to the other.
   private mutating func move(
     _ number: Int, _ from: Int, _ to: Int
   ) {
@@ -280,7 +280,7 @@ struct PlainRelay<IO: InputOutput & ~Copyable>: ~Copyable, SimulatedServer {
     }
   }
 
-  /// One side is gone: the other is told by a reset.
+  /// One side has ended: reset the other.
   private mutating func end(_ number: Int, _ side: Int) {
     if fault == .sendsTwice, side == 1, !pairs[number]!.history.isEmpty {
       io.close(pairs[number]!.sides[1].socket!, reset: true)

@@ -1,20 +1,20 @@
-// What a correct proxy may have done with one request, given all that happened to it.
+// What a correct proxy may do with one request, given everything that happened to it.
 //
-// The run has written down every fault that was met: what became of each delivery, dials that came
-// to nothing, reloads, flips, drains, jumps of the clock, slow clients. From that, and from the
-// rules of retrying alone, the model tells which outcomes are allowed; it knows nothing of how the
-// server works. Where no fault explains anything else, the backend's own answer is demanded.
+// The run has recorded every fault: the fate of each delivery, failed connects, reloads, health
+// changes, drains, jumps of the clock, slow clients. From that and the retry rules, the model
+// computes the allowed outcomes. It doesn't know how the server works. If no fault explains another
+// outcome, the backend's own response is required.
 
 import Primitives
 
-/// The outcomes that are allowed.
+/// The allowed outcomes.
 struct AllowedOutcomes {
-  /// Statuses of answers by the server itself.
+  /// Statuses of the server's own answers.
   var statuses: Set<Int> = []
-  /// The connection may end before, or within, the answer.
+  /// The connection may end before or within the response.
   var mayEnd = false
   var mayBeTruncated = false
-  /// A backend may answer.
+  /// A backend may respond.
   var mayBeForwarded = true
 
   mutating func add(_ other: AllowedOutcomes) {
@@ -24,21 +24,21 @@ struct AllowedOutcomes {
   }
 }
 
-/// What became of one delivery.
+/// The fate of one delivery.
 enum DeliveryFate {
-  /// Answered, and the server took all of it.
+  /// Answered, and the server received all of it.
   case answered
-  /// The connection ended before a byte of an answer.
+  /// The connection ended before the first byte of a response.
   case dead
-  /// No answer in time.
+  /// No response in time.
   case silent
-  /// A part of a head when the time was up: it may have been carried out.
+  /// Part of a head when the time was up: the request may have been carried out.
   case stalled
-  /// No HTTP, or an end within the head or the body.
+  /// Invalid HTTP, or an end within the head or the body.
   case broken
-  /// The server threw a whole answer away for its status.
+  /// The server discarded a complete response because of its status.
   case refused
-  /// The backend was as it should be, but nobody waited for the rest.
+  /// The backend did nothing wrong, but the server didn't wait for the rest.
   case unfinished
 }
 
@@ -53,7 +53,7 @@ struct ReferenceModel {
   func judge(_ record: RequestRecord) {
     var record = record
     let id = record.plan.id
-    // Those of which only a beginning was sent were found when all was over.
+    // Incomplete deliveries were found only at the end.
     record.deliveries.sort { $0.begunAt < $1.begunAt }
     judgeDeliveries(record)
     let allowed = allowed(record)
@@ -86,9 +86,9 @@ struct ReferenceModel {
       : "\(record.plan.method) may be answered with \(allowed.statuses.sorted())"
   }
 
-  // MARK: Where it may go
+  // MARK: Where it may be sent
 
-  /// The configurations that the exchange may have begun under.
+  /// The configurations under which the exchange may have begun.
   private func configurations(_ record: RequestRecord) -> [ConfigurationPlan] {
     let known = record.deliveries.map(\.begunAt).min() ?? record.endedAt
     return history.configurations(from: record.begunAt, to: known)
@@ -108,30 +108,30 @@ struct ReferenceModel {
     for (index, delivery) in record.deliveries.enumerated() {
       // A stale connection is replaced by one to the same backend, under the same pick.
       let isRedial = record.deliveries[..<index].contains { $0.backend == delivery.backend }
-      // Whoever took too long, or answered with a status that is retried, would again.
+      // A backend that was too slow, or sent a retried status, isn't tried again.
       let isSpent = record.deliveries[..<index].contains {
         $0.backend == delivery.backend && hasSpent($0, record)
       }
       if isSpent { ledger.fault(id, "delivered again to backend \(delivery.backend)") }
-      // Of what was lost nobody can tell exactly when it was begun.
+      // The start time of a lost delivery isn't known exactly.
       if !isRedial && !delivery.isLost && history.isDown(delivery.backend, at: delivery.begunAt) {
         ledger.fault(id, "delivered to backend \(delivery.backend), which is down")
       }
     }
   }
 
-  /// Whether it is plain that this delivery ended by a time-out, or by a status that is retried.
+  /// Whether this delivery certainly ended by a timeout, or by a retried status.
   private func hasSpent(_ delivery: Delivery, _ record: RequestRecord) -> Bool {
     switch fate(delivery, record) {
     case .refused: true
     case .silent, .stalled:
-      // It may have gone before its time was over.
+      // The backend may have left before the timeout.
       !delivery.isLost && !delivery.endpoint.hasSentReset && !delivery.endpoint.hasSentFinish
     case .answered, .dead, .broken, .unfinished: false
     }
   }
 
-  // MARK: What may come of it
+  // MARK: Allowed outcomes
 
   private func allowed(_ record: RequestRecord) -> AllowedOutcomes {
     var allowed = AllowedOutcomes()
@@ -145,7 +145,7 @@ struct ReferenceModel {
       if targets.contains(.fixed) { allowed.statuses.insert(ConfigurationPlan.fixedStatus) }
       if targets.contains(.moved) { allowed.statuses.insert(ConfigurationPlan.movedStatus) }
       if targets.contains(.nothing) { allowed.statuses.insert(404) }
-      // A body without an announced length may be answered before it has grown too large.
+      // A body without an announced length may be answered before it has become too large.
       if possible.contains(where: { record.plan.size > $0.bodyMax }) {
         allowed.statuses.insert(413)
         allowed.mayBeTruncated = record.plan.framing == .chunked
@@ -159,7 +159,7 @@ struct ReferenceModel {
     return allowed
   }
 
-  /// What the client brings upon itself, or the clock upon everybody.
+  /// Outcomes caused by the client, or by the clock.
   private func byClient(_ record: RequestRecord) -> AllowedOutcomes {
     var allowed = AllowedOutcomes()
     let hasJump = history.hasJump(
@@ -173,7 +173,7 @@ struct ReferenceModel {
     return allowed
   }
 
-  /// What the server may do by order, or because its places for clients are taken.
+  /// Outcomes caused by commands, or by the limit of clients.
   private func byServer(
     _ record: RequestRecord, _ possible: [ConfigurationPlan]
   ) -> AllowedOutcomes {
@@ -183,7 +183,7 @@ struct ReferenceModel {
       allowed.mayBeTruncated = true
     }
     if let drained = history.drainedAt, drained <= record.endedAt {
-      // Only an exchange that was under way has a right to its end, and for so long.
+      // Only an exchange that had begun may finish, and only for a limited time.
       let first = record.deliveries.map(\.begunAt).min() ?? .never
       if first > drained { allowed.mayEnd = true }
       if record.endedAt >= drained + History.drainLimit {
@@ -205,8 +205,8 @@ struct ReferenceModel {
     return allowed
   }
 
-  /// What may become of requests under which memory ran short or the listener was taken away. Those
-  /// that are under way go on; idle connections are closed, which can cross with a request.
+  /// Allowed outcomes when memory is short or the listener was removed. Current exchanges continue;
+  /// idle connections are closed, possibly while a request is on its way.
   private func byShortage(_ record: RequestRecord) -> AllowedOutcomes {
     var allowed = AllowedOutcomes()
     if let removed = history.removedAt, removed <= record.endedAt {
@@ -219,8 +219,8 @@ struct ReferenceModel {
     return allowed
   }
 
-  /// What comes of others on the same connection, and of an answer that ends it while the client
-  /// still sends (RFC 9112 9.6).
+  /// Outcomes caused by other requests on the same connection, and by a response that closes it
+  /// while the client still sends (RFC 9112 9.6).
   private func byConnection(
     _ record: RequestRecord, _ soFar: AllowedOutcomes
   ) -> AllowedOutcomes {
@@ -232,7 +232,7 @@ struct ReferenceModel {
       }
     }
     guard let endpoint = record.endpoint else { return allowed }
-    // A reset takes along what still waited to be sent of earlier answers.
+    // A reset also discards unsent parts of earlier responses.
     if isResetLater(record) {
       allowed.mayEnd = true
       allowed.mayBeTruncated = true
@@ -249,8 +249,8 @@ struct ReferenceModel {
     return allowed
   }
 
-  /// Whether a later answer on the same connection broke off, of which nothing else shows that it
-  /// isn't whole.
+  /// Whether a later response on the same connection was truncated in a way that only a reset can
+  /// show.
   private func isResetLater(_ record: RequestRecord) -> Bool {
     ledger.records.contains { later in
       later.plan.id > record.plan.id && later.endpoint === record.endpoint && later.plan.isHTTP10
@@ -279,7 +279,7 @@ struct ReferenceModel {
       case .dead: allowed.statuses.insert(502)
       case .silent, .stalled:
         allowed.statuses.insert(504)
-        // It may have gone at last.
+        // It may have left in the end.
         if delivery.endpoint.hasSentReset || delivery.endpoint.hasSentFinish {
           allowed.statuses.insert(502)
         }
@@ -287,7 +287,7 @@ struct ReferenceModel {
       case .broken:
         allowed.statuses.insert(502)
         allowed.mayBeTruncated = true
-        // The head may have been waiting to be sent on.
+        // The head may still have been waiting to be sent on.
         allowed.mayEnd = true
       case .unfinished: break
       }
@@ -300,7 +300,7 @@ struct ReferenceModel {
     return allowed
   }
 
-  /// Whether, whatever was met, another attempt had to bring an answer.
+  /// Whether, with all faults, another attempt must have succeeded.
   private func mustSucceed(
     _ record: RequestRecord, _ fates: [DeliveryFate], _ faultCount: Int, _ isExcused: Bool
   ) -> Bool {
@@ -309,17 +309,18 @@ struct ReferenceModel {
     if record.deliveries.contains(where: { $0.mayStall }) { return false }
     if failures.count + faultCount >= ConfigurationPlan.attemptMax { return false }
     if failures.isEmpty { return true }
-    // What was sent may be sent again only so, and only while it is kept (design: replay).
+    // A request that was sent may only be repeated under these conditions, and while its body is
+    // buffered.
     guard record.plan.isIdempotent, record.plan.size < 4_000 else { return false }
-    // The budget has three places at least; two time-outs use the total time up.
+    // The budget allows at least three retries; two timeouts use up the total timeout.
     let charged = failures.count { $0 == .silent || $0 == .refused }
     if charged > 1 || (charged == 1 && chargedTotal > 3) { return false }
     if charged == 1 && !hasOther(record, fates) { return false }
     return !failures.contains(.broken) && !failures.contains(.stalled)
   }
 
-  /// Whether, besides those that took too long or answered with a status that is retried, there was
-  /// another member for certain.
+  /// Whether there certainly was another member, besides those that were too slow or sent a retried
+  /// status.
   private func hasOther(_ record: RequestRecord, _ fates: [DeliveryFate]) -> Bool {
     let spent = zip(record.deliveries, fates).filter { $1 == .silent || $1 == .refused }
     return configurations(record).allSatisfy { configuration in
@@ -330,13 +331,13 @@ struct ReferenceModel {
     }
   }
 
-  /// Whether a few bytes of it may have been sent, and lost, which can't be sent again.
+  /// Whether its first bytes may have been sent and lost; then it can't be repeated.
   private func lostItsBeginning(_ record: RequestRecord) -> Bool {
     !record.plan.isIdempotent
       && ledger.lostBeginnings.contains { $0 >= record.begunAt && $0 <= record.endedAt }
   }
 
-  /// Retries that the budget may have been asked for, in the whole run.
+  /// The maximum number of retries in the whole run that the budget may have counted.
   private var chargedTotal: Int {
     ledger.records.reduce(0) { sum, record in
       sum
@@ -352,7 +353,7 @@ struct ReferenceModel {
     let patience = workers.closedAt - delivery.begunAt
     let limit = configurations(record).map(\.responseLimit.nanoseconds).min() ?? 0
     guard !delivery.isLost, let plan = delivery.answer else {
-      // One that never read it, or one that was gone.
+      // It never read the request, or it was gone.
       return patience.nanoseconds >= limit ? .silent : .dead
     }
     let taken = workers.takenTotal
@@ -367,7 +368,7 @@ struct ReferenceModel {
       if !plan.isWhole || delivery.endpoint.hasSentReset { return .broken }
       return .unfinished
     }
-    // Of an interim answer a part only: nobody can tell what it was going to be.
+    // Only a part of an interim response: the rest is unknown.
     if let start = delivery.interimStart, taken > start, delivery.endpoint.hasSentReset,
       patience.nanoseconds < limit
     {
@@ -378,14 +379,14 @@ struct ReferenceModel {
     default: break
     }
     if plan.delay.nanoseconds > limit - History.slack.nanoseconds { return .silent }
-    // The time of the answer runs while a slow way takes the request there, or the answer back.
+    // The response timeout runs while a slow network transports the request or the response.
     let wasSentInTime = delivery.answeredAt.map { $0 + History.slack < workers.closedAt } ?? false
     if !wasSentInTime && patience.nanoseconds >= limit { return .silent }
     if delivery.endpoint.hasSentReset || delivery.endpoint.hasSentFinish { return .dead }
     return .unfinished
   }
 
-  /// Whether the server had taken the beginning of a head, interim or final, and not its end.
+  /// Whether the server had received the beginning of a head, interim or final, and not its end.
   private func hasPartOfHead(_ delivery: Delivery, _ record: RequestRecord) -> Bool {
     let taken = network.peer(of: delivery.endpoint).takenTotal
     guard let start = delivery.interimStart, taken > start else { return false }
@@ -396,7 +397,7 @@ struct ReferenceModel {
     return !delivery.interimEnds.contains(taken)
   }
 
-  /// Whether a status that may be tried elsewhere was passed on all the same.
+  /// Whether a status that may be retried was passed on.
   private func isForwarded(_ delivery: Delivery, _ record: RequestRecord) -> Bool {
     if delivery.endpoint !== record.deliveries.last?.endpoint { return false }
     switch record.outcome {
@@ -407,7 +408,7 @@ struct ReferenceModel {
     }
   }
 
-  /// Dials during the request's life that came to nothing, at backends that it may have tried.
+  /// Failed connects during the request's life, at backends that it may have tried.
   private func dialFaults(
     _ record: RequestRecord, _ possible: [ConfigurationPlan]
   ) -> [SimulatedBackend.Trouble] {
@@ -419,7 +420,7 @@ struct ReferenceModel {
     return dials.map(\.trouble) + shortages.map { _ in .refuses }
   }
 
-  /// Whether all members may have been out of use at some time of the request's life.
+  /// Whether all members may have been unavailable at some time of the request's life.
   private func mayBeUnavailable(
     _ configuration: ConfigurationPlan, _ record: RequestRecord
   ) -> Bool {
@@ -431,12 +432,12 @@ struct ReferenceModel {
     }
   }
 
-  /// Whether checks, or exchanges that failed, may have taken a backend out at any time.
+  /// Whether checks or failed exchanges may have taken a backend out at any time.
   private func mayBeOut(_ backend: Int) -> Bool {
     let plan = run.plan
     let hasTroubles = plan.backends.contains { $0.index == backend && !$0.isReliable }
     if plan.policy.checks != .none {
-      // Through the smallest sockets, or over a long way, not even a check is quick.
+      // With the smallest sockets, or a high latency, checks are slow too.
       let isSlow =
         plan.conditions.bodyMax < 200_000 || plan.conditions.latency.upperBound > 5_000
       if hasTroubles || isSlow || plan.level == .storm || !history.jumps.isEmpty { return true }
@@ -446,7 +447,7 @@ struct ReferenceModel {
 
   // MARK: Time
 
-  /// A backend that pauses within its answer is given its time.
+  /// A backend that pauses within its response gets its full timeout.
   private func judgePatience(_ record: RequestRecord) {
     let mayBeTooLarge = configurations(record).contains { record.plan.size > $0.bodyMax }
     guard let last = record.deliveries.last, !mayBeTooLarge,
@@ -466,7 +467,7 @@ struct ReferenceModel {
     let isDeaf = record.deliveries.contains {
       if case .deafness = $0.answer?.conduct { true } else { false }
     }
-    // The time of an answer begins when the whole request was passed on.
+    // The response timeout starts when the whole request was sent.
     if record.clientMayStall || isDeaf || record.deliveries.contains(where: \.mayStall)
       || history.hasJump(from: record.begunAt, to: record.endedAt)
     {
@@ -478,7 +479,7 @@ struct ReferenceModel {
     {
       ledger.fault(record.plan.id, "answered \(record.endedAt - taken) after its end")
     }
-    // A time-out before its time: somebody was given less than he was promised.
+    // A timeout before its time: the server waited for less than the configured time.
     if status == 504, let last = record.deliveries.last, fate(last, record) == .silent,
       let limit = possible.map({ min($0.responseLimit, $0.totalLimit) }).min(),
       record.endedAt < last.begunAt + limit,

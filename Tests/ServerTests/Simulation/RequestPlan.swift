@@ -1,5 +1,5 @@
-// What a simulated client will ask, and how it may misbehave: drawn before the run begins, so that
-// it depends on the seed alone and not on what the worker does.
+// A simulated client's request and misbehaviour. It is drawn before the run begins, so it depends
+// only on the seed and not on the worker.
 
 import Primitives
 
@@ -7,9 +7,9 @@ struct RequestPlan {
   enum Method: String { case GET, HEAD, OPTIONS, PUT, DELETE, POST, PATCH }
 
   enum Departure {
-    /// After so many bytes of the request were sent.
+    /// After this number of bytes of the request was sent.
     case requestByte(Int)
-    /// After so many bytes of the answer were read.
+    /// After this number of bytes of the response was read.
     case answerByte(Int)
   }
 
@@ -25,14 +25,13 @@ struct RequestPlan {
   /// The options of its Connection field.
   var connection: String?
   var hasTrailer = false
-  /// It asks to switch protocols; then so many bytes follow from the client, and as many from the
-  /// backend.
+  /// It asks to switch protocols; then the client and the backend each send this number of bytes.
   var relaySize: Int?
-  /// What is answered to it never misbehaves: only for making a run simpler.
+  /// Its response never misbehaves. Only used to make a run simpler.
   var isAnsweredKindly = false
-  /// The client goes away in the middle.
+  /// The client leaves in the middle.
   var departure: (moment: Departure, manner: Manner)?
-  /// The request breaks RFC 9112 in this way, and must never reach a backend.
+  /// The request violates RFC 9112 in this way, and must never reach a backend.
   var malformation: Malformation?
 
   init(id: Int) { self.id = id }
@@ -65,9 +64,9 @@ struct RequestPlan {
       }
     }
     if level == .storm && random.chance(1, in: 8) { depart(&random) }
-    // A relay passes everything on; nobody expects it to refuse.
+    // A relay forwards everything, so it can't refuse.
     if level == .storm && role == .proxy && random.chance(1, in: 24) {
-      // Nothing else is special about it.
+      // It has no other special property.
       self = RequestPlan(id: id)
       method = .POST
       malformation = random.pick(Malformation.allCases)
@@ -85,7 +84,7 @@ struct RequestPlan {
   /// RFC 9110 9.2.2.
   var isIdempotent: Bool { method != .POST && method != .PATCH }
 
-  /// Whether the client, by its own words, goes on after the answer.
+  /// Whether the client will keep the connection open after the response.
   var isPersistent: Bool {
     let options = connection?.lowercased() ?? ""
     return isHTTP10 ? options.contains("keep-alive") : !options.contains("close")
@@ -94,7 +93,7 @@ struct RequestPlan {
   var pattern: BodyPattern { BodyPattern(id) }
   var path: String { "/\(prefix.rawValue)/\(id)" }
 
-  /// What the client and the backend say after a switch of protocols.
+  /// The bytes of client and backend after a protocol switch.
   var relayedPattern: BodyPattern { BodyPattern(id, 1 << 20) }
   func relayedPattern(from backend: Int) -> BodyPattern { BodyPattern(id, 1 << 20, backend + 1) }
 
@@ -103,7 +102,7 @@ struct RequestPlan {
     path.split(separator: "/").last.flatMap { Int($0) }
   }
 
-  /// Through the empty line.
+  /// Including the empty line.
   var head: String {
     if let malformation { return malformation.head(path: path, id: id) }
     var text = "\(method.rawValue) \(path) HTTP/1.\(isHTTP10 ? 0 : 1)\r\n"
@@ -133,7 +132,7 @@ struct RequestPlan {
   }
 }
 
-/// Ways to write a request that two parsers may read differently, or that is plainly wrong.
+/// Requests that two parsers may read differently, or that are clearly invalid.
 enum Malformation: CaseIterable {
   case lengthAndCoding, twoLengths, bareLineFeed, spaceBeforeColon, foldedField, noHost, nul
   case unknownCoding, garbage, unknownExpectation, tunnel

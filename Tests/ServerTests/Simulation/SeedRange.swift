@@ -1,7 +1,7 @@
-// Which seeds are run, and what is said when a process dies in the middle of one.
+// Which seeds are run, and the message when the process dies during one.
 //
-// MARTLET_SEEDS and MARTLET_FIRST_SEED choose the range; MARTLET_SIMULATION_LOG asks for the event
-// log, MARTLET_SIMULATION_SHRINK=0 leaves failing seeds as they are. Seeds that ever found a fault
+// MARTLET_SEEDS and MARTLET_FIRST_SEED select the range. MARTLET_SIMULATION_LOG enables the event
+// log, MARTLET_SIMULATION_SHRINK=0 disables shrinking. Seeds that once found a bug
 // (KeptSeeds.swift) are run first.
 
 import Foundation
@@ -11,7 +11,7 @@ struct SeedRange {
   let first: UInt64
   let count: Int
 
-  /// From the environment.
+  /// The range from the environment.
   static var chosen: SeedRange {
     #if DEBUG
       let usual = 60
@@ -28,7 +28,7 @@ struct SeedRange {
     ProcessInfo.processInfo.environment["MARTLET_SIMULATION_LOG"] != nil
   }
 
-  /// Whether a failing seed is made shorter before it is shown.
+  /// Whether a failing run is shrunk before it is shown.
   static var shrinks: Bool {
     ProcessInfo.processInfo.environment["MARTLET_SIMULATION_SHRINK"] != "0"
   }
@@ -40,8 +40,8 @@ struct SeedRange {
 
   var seeds: [UInt64] { (0..<UInt64(count)).map { first &+ $0 } }
 
-  /// Runs `body` for every seed on two threads, until a few have failed; returns what it returned
-  /// for those that failed, in the order of seeds.
+  /// Runs `body` for every seed on two threads, until a few have failed; returns the results of the
+  /// failed ones, in the order of seeds.
   func failures(of body: @escaping @Sendable (UInt64) -> String?) async -> [String] {
     SeedInProgress.reportOnDeath()
     let seeds = (self.first == 1 ? KeptSeed.all.map(\.seed) : []) + seeds
@@ -64,7 +64,7 @@ struct SeedRange {
   }
 }
 
-/// Says which seeds were running when a trap ends the process, since no test can report that.
+/// Prints the current seeds when a trap ends the process, since no test can report that.
 private enum SeedInProgress {
   nonisolated(unsafe) private static let seeds: UnsafeMutablePointer<UInt64> = {
     let seeds = UnsafeMutablePointer<UInt64>.allocate(capacity: 2)
@@ -93,7 +93,7 @@ private enum SeedInProgress {
     _ = Glibc.write(2, text.utf8Start, text.utf8CodeUnitCount)
   }
 
-  /// Without allocating: it runs in a signal handler.
+  /// Doesn't allocate: it runs in a signal handler.
   private static func write(_ value: UInt64) {
     if value >= 10 { write(value / 10) }
     var digit = UInt8(value % 10) + 0x30

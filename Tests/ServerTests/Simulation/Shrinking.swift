@@ -1,9 +1,8 @@
-// Makes a run that fails shorter: takes parts out of its plan for as long as it fails in the same
-// way.
+// Shrinks a failing run: removes parts of its plan as long as it fails in the same way.
 //
-// Deterministic, since each try is a run of its own from the same seed, and bounded by a number of
-// tries. Without a part the luck of all the others is different too, so what is left isn't the
-// least there is, only much less.
+// It is deterministic, since each try is a run from the same seed, and it has a maximum number of
+// tries. Removing a part also changes the random choices of all others, so the result isn't
+// minimal, but much smaller.
 
 import Primitives
 
@@ -24,12 +23,12 @@ struct Shrinking {
     signatures = Set(faults.map(Self.signature))
   }
 
-  /// A fault without its numbers: what two runs that fail in the same way have in common.
+  /// A fault without its numbers: equal for two runs that fail in the same way.
   static func signature(_ fault: String) -> String {
     String(fault.filter { !$0.isNumber })
   }
 
-  /// The plan that is left.
+  /// The remaining plan.
   mutating func shrink() -> SimulationPlan {
     var before = -1
     while before != weight && triesLeft > 0 {
@@ -47,13 +46,13 @@ struct Shrinking {
     return plan
   }
 
-  /// How many parts there are.
+  /// The number of parts.
   private var weight: Int {
     plan.clients.reduce(0) { $0 + $1.ids.count } + plan.clients.count + plan.events.count
       + plan.crowds.count + plan.requests.reduce(0) { $0 + $1.size.bitWidth }
   }
 
-  /// Whether `candidate` still fails, and then it is the plan.
+  /// Whether `candidate` still fails; if so, it becomes the plan.
   private mutating func accept(_ candidate: SimulationPlan) -> Bool {
     if triesLeft == 0 { return false }
     triesLeft -= 1
@@ -69,7 +68,7 @@ struct Shrinking {
     _ = accept(candidate)
   }
 
-  /// Takes out halves, then quarters, and in the end single elements.
+  /// Removes halves, then quarters, and finally single elements.
   private mutating func removeEach<Element>(_ list: WritableKeyPath<SimulationPlan, [Element]>) {
     var size = (plan[keyPath: list].count + 1) / 2
     while size > 0 {

@@ -1,4 +1,4 @@
-// A simulated backend: where it listens, and how it takes dials at which time.
+// A simulated backend: where it listens, and how it reacts to connects at each time.
 
 import Primitives
 
@@ -14,7 +14,7 @@ final class SimulatedBackend: SimulatedService {
   let hasTroubles: Bool
   private(set) var connections: [SimulatedBackendConnection] = []
   private var random: RandomGenerator
-  /// Times at which it can't be reached.
+  /// Periods in which it is unreachable.
   private var troubles: [(from: Instant, to: Instant, kind: Trouble)] = []
 
   init(
@@ -48,7 +48,7 @@ final class SimulatedBackend: SimulatedService {
     }
   }
 
-  /// Whether it fails checks that ask, though it can be dialled.
+  /// Whether it fails HTTP checks, although it accepts connections.
   var isSick: Bool {
     let seconds = ledger.network.now.nanoseconds / 1_000_000_000
     return hasTroubles && mix(seed &+ seconds / 8) % 4 == 0

@@ -1,5 +1,5 @@
-// One connection of a simulated backend: it reads requests strictly, notes each delivery, checks
-// every byte of their bodies, and answers by plan, one after the other.
+// One connection of a simulated backend: it reads requests strictly, records each delivery, checks
+// every byte of the bodies, and responds by plan, in order.
 
 import Primitives
 
@@ -18,7 +18,7 @@ final class SimulatedBackendConnection: SimulatedActor {
     var writer: MessageWriter?
   }
 
-  /// What comes and goes behind a 101.
+  /// The relayed bytes after a 101.
   private struct Tunnel {
     let id: Int
     let size: Int
@@ -28,7 +28,7 @@ final class SimulatedBackendConnection: SimulatedActor {
 
   private enum Phase {
     case serving
-    /// The answers are over; what still comes is read for the audit only, until the worker ends.
+    /// All responses are sent; further input is only read for the audit, until the worker closes.
     case lingering(until: Instant)
     case gone
   }
@@ -83,7 +83,7 @@ final class SimulatedBackendConnection: SimulatedActor {
     network.hangUp(endpoint, reset: reset)
   }
 
-  /// Ends its own direction and waits for the worker, so that no reset overtakes the answer.
+  /// Closes its own direction and waits for the worker, so that no reset overtakes the response.
   private func linger() {
     network.sendFinish(from: endpoint)
     due = []
@@ -104,7 +104,7 @@ final class SimulatedBackendConnection: SimulatedActor {
         return
       case .finished:
         inputHasEnded = true
-        // With an answer to give, the worker may only have ended its own direction.
+        // If a response is due, the worker may only have closed its own direction.
         if due.isEmpty || incoming != nil { leave(reset: false) }
         return
       case .broken:
@@ -128,7 +128,7 @@ final class SimulatedBackendConnection: SimulatedActor {
       case .end(let trailers):
         requestEnded(trailers)
       case .malformed(let reason):
-        // Behind a body that was cut short nothing can be told, and nothing follows.
+        // After a truncated body nothing can be checked, and nothing follows.
         network.fault("backend \(backend.index): malformed request, \(reason)")
         return leave(reset: true)
       }
@@ -162,7 +162,7 @@ final class SimulatedBackendConnection: SimulatedActor {
     }
     let isAnswered: Bool
     if case .serving = phase { isAnswered = true } else { isAnswered = false }
-    // The first is what the connection was dialled for.
+    // The connection was opened for the first request.
     let delivery = ledger.deliver(
       id, to: backend.index, endpoint, at: hasSeenHead ? start : 0,
       isLost: bytesAreLost || !isAnswered, mayStall: pace.stalls > 0)
@@ -252,7 +252,7 @@ final class SimulatedBackendConnection: SimulatedActor {
     }
   }
 
-  /// Sends what is in `output`; false when that will take more than this turn.
+  /// Sends what is in `output`; returns false when that takes more than this turn.
   private func flushOutput() -> Bool {
     while !output.isEmpty {
       let piece = min(output.count, pace.piece)
@@ -267,7 +267,7 @@ final class SimulatedBackendConnection: SimulatedActor {
     return true
   }
 
-  /// Starts on an answer; false when there will be none.
+  /// Starts a response; returns false when there will be none.
   private func begin(_ current: inout Due) -> Bool {
     let id = current.plan.id
     switch current.plan.conduct {
@@ -298,7 +298,7 @@ final class SimulatedBackendConnection: SimulatedActor {
     return true
   }
 
-  /// How many bytes have been sent, or are about to be.
+  /// How many bytes have been sent, or are in the output.
   private var sentTotal: Int { network.peer(of: endpoint).sentTotal + output.count }
 
   private func markEnd(_ current: Due) {
@@ -306,7 +306,7 @@ final class SimulatedBackendConnection: SimulatedActor {
     ledger.records[current.plan.id].deliveries[current.delivery].answeredAt = network.now
   }
 
-  /// Only in one segment with the end of the answer: a later one could meet the next request.
+  /// Only in one segment with the end of the response: later, they could meet the next request.
   private func addExcess() {
     var all = ByteBuffer()
     all.append(output.bytes)
@@ -338,7 +338,7 @@ final class SimulatedBackendConnection: SimulatedActor {
     }
   }
 
-  /// Whether a byte of an answer to an earlier request is still to be sent.
+  /// Whether a part of the response to an earlier request is still to be sent.
   private var isAnswering: Bool {
     !due.isEmpty && (!output.isEmpty || due.contains { $0.writer?.isDone != true })
   }
@@ -352,15 +352,15 @@ final class SimulatedBackendConnection: SimulatedActor {
 
   // MARK: The audit
 
-  /// Bytes that nobody here will read, though the worker's send took them: a request in them counts
-  /// as delivered all the same, since the worker can't know that it wasn't.
+  /// Bytes that are never read here, although the worker's send has accepted them. A request in
+  /// them counts as delivered, since the worker can't know that it wasn't.
   override func discarded(_ bytes: Span<UInt8>) {
     bytesAreLost = true
     input.append(bytes)
     parseLost()
   }
 
-  /// Notes a request of which only the beginning of the head was sent. Called when a run is over.
+  /// Records a request of which only a part of the head was sent. Called at the end of a run.
   func auditRest() {
     if isAudited { return }
     isAudited = true

@@ -1,17 +1,17 @@
-// A simulated client: one connection at a time, a list of requests to send over it, its own pace.
+// A simulated client: one connection at a time, a list of requests, and its own pace.
 //
-// It writes planned requests in pieces with pauses, perhaps several ahead of the answers, checks
-// every byte that comes back, and goes away in the middle where its plan says so. It never asks
-// again for a request that failed: each has one number and one outcome.
+// It sends planned requests in pieces with pauses, possibly several before the first response,
+// checks every byte of the responses, and leaves in the middle if its plan says so. It never
+// repeats a failed request: each has one number and one outcome.
 
 import Primitives
 
 final class SimulatedClient: SimulatedActor {
-  /// How an actor moves its bytes.
+  /// How an actor sends and reads.
   struct Pace {
     var piece: Int
     var readLimit: Int
-    /// How often in 256 it pauses behind a piece, and how long at most.
+    /// How often in 256 it pauses after a piece, and the longest pause.
     var pauses: Int
     var pauseMax: TimeSpan
     /// How often in 64 a pause is a long one.
@@ -33,14 +33,14 @@ final class SimulatedClient: SimulatedActor {
     }
   }
 
-  /// A request on its way, and where it stands in the stream to the worker.
+  /// A pending request, and its position in the stream to the worker.
   struct Outstanding {
     let id: Int
     let start: Int
     var end: Int?
   }
 
-  /// What comes behind a 101.
+  /// The relayed bytes after a 101.
   private struct Tunnel {
     let id: Int
     let backend: Int?
@@ -59,7 +59,7 @@ final class SimulatedClient: SimulatedActor {
   private(set) var endpoint: SimulatedEndpoint?
   private(set) var outstanding: [Outstanding] = []
   private(set) var isDone = false
-  /// Where in the stream from the worker the next answer begins.
+  /// Where in the stream from the worker the next response begins.
   private(set) var answerStart = 0
 
   private var output = ByteBuffer()
@@ -70,9 +70,9 @@ final class SimulatedClient: SimulatedActor {
   private var heldUntil: Instant?
   private var answer: AnswerCheck?
   private var tunnel: Tunnel?
-  /// The request before on this connection.
+  /// The previous request on this connection.
   private var previous: Int?
-  /// No further request goes over this connection.
+  /// No further request is sent on this connection.
   private var isLast = false
   private var closeAnnounced = false
   private var leaving: Instant?
@@ -126,7 +126,7 @@ final class SimulatedClient: SimulatedActor {
     heldUntil = nil
   }
 
-  /// Closes this side, with what is outstanding getting `outcome`.
+  /// Closes this side; pending requests get `outcome`.
   private func hangUp(_ manner: RequestPlan.Manner, outcome: Outcome) {
     guard let endpoint else { return }
     network.note("client \(number) hangs up, \(manner)")
@@ -162,7 +162,7 @@ final class SimulatedClient: SimulatedActor {
       switch random.next(below: 3) {
       case 0: leaving = network.now
       case 1: leaving = network.now + .milliseconds(Int64(random.skewed(upTo: 20_000)))
-      // It leaves the end to the server's time-out, though not for ever.
+      // It waits for the server's timeout, but not forever.
       default: leaving = network.now + .seconds(600)
       }
     }
@@ -189,7 +189,7 @@ final class SimulatedClient: SimulatedActor {
     }
   }
 
-  /// Produces more bytes to send; false when there is nothing to send for now.
+  /// Produces more bytes to send; returns false when there is nothing to send now.
   private func refillOutput(_ endpoint: SimulatedEndpoint) -> Bool {
     if writer == nil {
       if isLast || closeAnnounced || outstanding.count >= depth || ids.isEmpty { return false }
@@ -203,7 +203,7 @@ final class SimulatedClient: SimulatedActor {
       self.heldUntil = nil
     }
     writer?.produce(into: &output, about: 16_384)
-    // Behind a 101 there is no head.
+    // There is no head after a 101.
     if output.isEmpty && writer?.isDone == false { writer?.produce(into: &output, about: 16_384) }
     guard let writer, let id = outstanding.last?.id else { return false }
     if writer.isDone {
@@ -211,7 +211,7 @@ final class SimulatedClient: SimulatedActor {
     } else if writer.isHeadDone && writer.producedCount == output.count
       && ledger.records[id].plan.expectsContinue && written == 0
     {
-      // RFC 9110 10.1.1: a client doesn't wait for ever.
+      // RFC 9110 10.1.1: a client doesn't wait forever.
       heldUntil = network.now + .seconds(1)
       if answer != nil { heldUntil = nil }
     }
@@ -245,9 +245,9 @@ final class SimulatedClient: SimulatedActor {
       }
     }
     if ids.isEmpty && ledger.level == .storm && random.chance(1, in: 8) {
-      // Half close: the last bytes go first.
+      // Half-close: the last bytes are sent first.
       isLast = true
-      // A proxy may take it for the client's leaving.
+      // A proxy may treat this as if the client had left.
       for request in outstanding { ledger.records[request.id].isHalfClosed = true }
       let sent = network.write(output.bytes, from: endpoint)
       output.consume(sent)
@@ -315,7 +315,7 @@ final class SimulatedClient: SimulatedActor {
       case .end(let trailers):
         guard let id = outstanding.first?.id, let answer else { return }
         answer.checkEnd(trailers)
-        // Where its next request begins would be anybody's guess.
+        // The start of its next request would be unknown.
         if !answer.closes && outstanding[0].end == nil {
           ledger.fault(id, "kept alive, though the request hadn't ended")
         }
@@ -373,7 +373,7 @@ final class SimulatedClient: SimulatedActor {
     self.tunnel = tunnel
   }
 
-  /// The answer that has just ended was the last of this connection.
+  /// The response that has just ended was the last on this connection.
   private func serverCloses(_ endpoint: SimulatedEndpoint) {
     closeAnnounced = true
     isLast = true

@@ -1,5 +1,5 @@
-// A crowd of clients that connect all at once and ask for nothing: they wait, or begin a head and
-// never end it, and leave.
+// Many clients that connect at once and request nothing: they wait, or begin a head and never
+// finish it, and leave.
 
 import Primitives
 

@@ -1,32 +1,32 @@
-// One end of a simulated connection, with the bytes that are on their way to it.
+// One end of a simulated connection, with the bytes on their way to it.
 //
-// Two endpoints make a connection: what one sends lies in the other's queue, first in flight, then
-// arrived. An end belongs to the worker, which sees it as a Socket, or to an actor.
+// Two endpoints are a connection: what one sends is in the other's queue, first in flight, then
+// arrived. An end belongs to the worker, for which it is a Socket, or to an actor.
 
 import Primitives
 import Reactor
 
 final class SimulatedEndpoint {
   enum Phase: Equatable {
-    /// Dialled, not answered.
+    /// Connecting, without a result.
     case connecting
     case open
-    /// By its owner; what still arrives is answered by a reset.
+    /// Closed by its owner; bytes that still arrive are answered by a reset.
     case closed
   }
 
-  /// What travels to an endpoint, in order.
+  /// An element that travels to an endpoint, in order.
   enum Parcel {
     case bytes(Int)
     case finish
-    /// With `discarding`, it overtakes and destroys all that wasn't read.
+    /// With `discarding`, it overtakes and destroys everything unread.
     case reset(discarding: Bool)
   }
 
   let number: Int
   let peerNumber: Int
   let isWorkers: Bool
-  /// Whom an actor's end belongs to; stays after closing, to be told of bytes that nobody reads.
+  /// The owner of an actor's end. It stays after closing, to be told of unread bytes.
   var actor: SimulatedActor?
   @exclusivity(unchecked) var phase: Phase
 
@@ -38,35 +38,35 @@ final class SimulatedEndpoint {
   @exclusivity(unchecked) private var flightStart = 0
   @exclusivity(unchecked) var lastArrival = Instant.origin
 
-  /// Whether the other side has heard of this dial, and took it.
+  /// Whether the connect has reached the other side, which accepted it.
   var dialArrived = false
   @exclusivity(unchecked) var hasSentFinish = false
   @exclusivity(unchecked) var finishArrived = false
-  /// Whether a reset arrived or the dial failed.
+  /// Whether a reset arrived or the connect failed.
   @exclusivity(unchecked) var isBroken = false
-  /// What broke it, until someone was told: the kernel says it once, and then speaks of an end.
+  /// The error, until it was reported: the kernel reports it once, and then an end.
   var error: Int32?
   /// Nothing arrives here any more, and the peer isn't told.
   @exclusivity(unchecked) var isCut = false
   /// Whether the peer found no room and waits for it.
   @exclusivity(unchecked) var senderIsStarved = false
 
-  /// Whether its owner's going was told by a reset.
+  /// Whether its owner closed it with a reset.
   var hasSentReset = false
 
-  /// When it was dialled, and of a backend's end: when the worker sent the byte at which offset.
+  /// When it connected, and for a backend's end: when the worker sent each byte.
   var dialledAt = Instant.origin
   @exclusivity(unchecked) private var sendings: [(offset: Int, time: Instant)] = []
 
-  /// When its owner last took a byte, and when it closed it.
+  /// When its owner last read a byte, and when it closed it.
   @exclusivity(unchecked) var takenAt = Instant.origin
   var closedAt = Instant.never
 
-  /// All bytes that were ever sent to this endpoint, and those that its owner has read.
+  /// All bytes ever sent to this endpoint, and those that its owner has read.
   @exclusivity(unchecked) var sentTotal = 0
   @exclusivity(unchecked) var takenTotal = 0
 
-  // Of the worker's ends only:
+  // Only for the worker's ends:
   @exclusivity(unchecked) var token: UInt64?
   @exclusivity(unchecked) var pending: Readiness = []
   var registeredIndex = -1
@@ -90,7 +90,7 @@ final class SimulatedEndpoint {
 
   var isConnected: Bool { phase == .open && !isBroken }
 
-  /// Notes that the worker sends the byte at `sentTotal` now.
+  /// Records that the worker sends the byte at `sentTotal` now.
   func noteSending(at now: Instant) {
     if sendings.last?.time != now { sendings.append((sentTotal, now)) }
   }
@@ -115,7 +115,7 @@ final class SimulatedEndpoint {
     return parcel
   }
 
-  /// Destroys all bytes that weren't read, telling the actor, whose audit must not miss any.
+  /// Destroys all unread bytes and tells the actor, whose audit needs all of them.
   func discardBytes() {
     if !bytes.isEmpty { actor?.discarded(bytes.bytes) }
     bytes = ByteBuffer()
@@ -125,11 +125,11 @@ final class SimulatedEndpoint {
   }
 }
 
-/// Someone of the scripted world: it acts when something changed, or when it asked to be woken.
+/// An actor of the scripted world: it runs when something has changed, or at the time it asked for.
 class SimulatedActor {
   unowned let network: SimulatedNetwork
   let number: Int
-  /// When its next turn is, if one is due; an event for another time is stale.
+  /// When it runs next, if planned; an event for another time is stale.
   var nextAct: Instant?
 
   init(network: SimulatedNetwork) {
@@ -143,7 +143,7 @@ class SimulatedActor {
   /// Bytes that the worker sent to this actor and that were lost, in order.
   func discarded(_ bytes: Span<UInt8>) {}
 
-  /// Asks for a turn after `delay`, unless an earlier one is due.
+  /// Asks to run after `delay`, unless it will run earlier anyway.
   final func wake(after delay: TimeSpan) {
     let time = network.now + delay
     if let nextAct, nextAct <= time { return }
@@ -152,13 +152,13 @@ class SimulatedActor {
   }
 }
 
-/// What listens where the worker dials.
+/// A listener to which the worker connects.
 class SimulatedService {
   enum DialOutcome {
-    /// With the actor that the end belongs to from now on.
+    /// With the actor that owns the end from now on.
     case accepted(SimulatedActor)
     case refused
-    /// No answer ever comes.
+    /// The connect is never answered.
     case swallowed
   }
 

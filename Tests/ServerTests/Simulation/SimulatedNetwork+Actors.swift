@@ -1,12 +1,12 @@
-// The simulated network as the actors see it: dialling the worker, answering its dials, and plain
-// level-style reads and writes. Actors need no edges: they are woken whenever something changed.
+// The simulated network for actors: connecting to the worker, accepting its connects, and plain
+// level-triggered reads and writes. Actors need no edges: they run whenever something has changed.
 
 import Glibc
 import Primitives
 import Reactor
 
 extension SimulatedNetwork {
-  // MARK: The worker's listeners, and the services that it dials
+  // MARK: The worker's listeners, and the services to which it connects
 
   /// Opens a listening socket for a worker.
   func listen(on address: SocketAddress, lane: Int = 0) -> Socket {
@@ -36,14 +36,14 @@ extension SimulatedNetwork {
     case .refused:
       schedule(.dialFailure(workers.number, ECONNREFUSED), after: back)
     case .swallowed:
-      // The kernel gives up after some two minutes.
+      // The kernel times out after about two minutes.
       schedule(.dialFailure(workers.number, ETIMEDOUT), after: .seconds(127))
     }
   }
 
   // MARK: Clients
 
-  /// Dials the worker's listener; the actor is woken when it is known how that ended.
+  /// Connects to the worker's listener; the actor runs when there is a result.
   func dial(
     _ listener: Int, by actor: SimulatedActor, from address: SocketAddress
   ) -> SimulatedEndpoint {
@@ -94,8 +94,8 @@ extension SimulatedNetwork {
     return endpoint.finishArrived ? .finished : .nothingYet
   }
 
-  /// Sends as many of `bytes` as there is room for and returns how many; the actor is woken when
-  /// there is room again. With `asOne` it sends all in one segment or nothing.
+  /// Sends as many of `bytes` as there is room for and returns how many; the actor runs when there
+  /// is room again. With `asOne` it sends everything in one segment or nothing.
   func write(_ bytes: Span<UInt8>, from endpoint: SimulatedEndpoint, asOne: Bool = false) -> Int {
     precondition(endpoint.phase != .closed, "an actor writes after it closed")
     if endpoint.isBroken || endpoint.phase == .connecting { return 0 }
@@ -107,7 +107,7 @@ extension SimulatedNetwork {
     return count
   }
 
-  /// The wire breaks without a word: neither side hears of the other again.
+  /// The link breaks silently: neither side hears from the other again.
   func cut(_ endpoint: SimulatedEndpoint) {
     let other = peer(of: endpoint)
     endpoint.isCut = true
@@ -116,7 +116,7 @@ extension SimulatedNetwork {
     note("endpoint \(endpoint.number) is cut off")
   }
 
-  /// Hands bytes that no actor will ever read to the actors' audits, once a run is over.
+  /// Passes bytes that no actor will read to the actors' audits, at the end of a run.
   func discardUnreadBytes() {
     for endpoint in endpoints where !endpoint.isWorkers { endpoint.discardBytes() }
   }

@@ -1,9 +1,9 @@
-// The simulated network as a worker sees it: what EpollIO is over the kernel.
+// The simulated network for a worker: the counterpart of EpollIO on the kernel.
 //
-// Where the kernel has a choice, this draws it: how many bytes a call takes, in which order events
-// are reported and how many at once, whether something unchanged is reported too. It never does
-// what the seam's contract rules out. Descriptors are never used twice, so every use of a closed
-// socket is seen.
+// Where the kernel has a choice, this makes a random one: how many bytes a call accepts, the order
+// and number of reported events, and whether unchanged sockets are reported too. It never violates
+// the contract of `InputOutput`. Descriptors are never reused, so every use of a closed socket is
+// detected.
 
 import Glibc
 import Primitives
@@ -11,7 +11,7 @@ import Reactor
 
 extension SimulatedNetwork: InputOutput {
   private static let firstDescriptor: Int32 = 1000
-  /// A turn with more calls than this spins, and would never come back to `wait`.
+  /// An iteration with more calls than this would spin forever and never return to `wait`.
   private static let callMax = 1_000_000
   private static let idlePollMax = 200
   private static let idleReportMax = 20_000
@@ -24,7 +24,7 @@ extension SimulatedNetwork: InputOutput {
     if conditions.turnCost > 0 {
       now = now + .nanoseconds(Int64(1 + random.next(below: conditions.turnCost) * 1_000))
     }
-    // Rarely the scheduler forgets this thread for a while.
+    // Rarely, the scheduler doesn't run this thread for a while.
     if conditions.turnCost > 0 && random.chance(1, in: 4096) {
       now = now + .milliseconds(Int64(random.next(below: 30)))
     }
@@ -34,7 +34,7 @@ extension SimulatedNetwork: InputOutput {
       collectReports()
       if !lane.batch.isEmpty || lane.isWoken { break }
       if random.chance(conditions.wakeUps, in: 256) { break }
-      // Time stands still while another worker has something to do: its turn comes first.
+      // Time doesn't advance while another worker has something to do: it runs first.
       if lanes.count > 1 && lanes.contains(where: { $0 !== lane && isReady($0) }) { break }
       guard let next = nextTime else {
         if let deadline, deadline != .never {
@@ -57,7 +57,7 @@ extension SimulatedNetwork: InputOutput {
     return lane.batch.count
   }
 
-  /// When something happens next, to this worker or by the deadline of another.
+  /// When something happens next, for this worker or by the deadline of another.
   private var nextTime: Instant? {
     var next = agenda.nextTime
     for other in lanes where other !== lane {
@@ -90,8 +90,8 @@ extension SimulatedNetwork: InputOutput {
     }
   }
 
-  /// Reports a random connection about which nothing is new. Never a dial under way: its first
-  /// report means that it ended.
+  /// Reports a random connection without any change. Never one that is connecting: its first report
+  /// means that the connect has ended.
   private func addSpuriousReport() {
     if lane.registered.isEmpty { return }
     let endpoint = endpoints[lane.registered[random.next(below: lane.registered.count)]]
@@ -127,7 +127,7 @@ extension SimulatedNetwork: InputOutput {
     if lane.batch.count > 1 { lane.batch.shuffle(using: &random) }
   }
 
-  /// What epoll's mask would say now.
+  /// What epoll's mask would contain now.
   private func state(of endpoint: SimulatedEndpoint) -> Readiness {
     if endpoint.isBroken { return [.readable, .writable, .peerFinished, .failed] }
     if endpoint.phase == .connecting { return [] }
@@ -217,7 +217,7 @@ extension SimulatedNetwork: InputOutput {
     return .started(socket(of: workers))
   }
 
-  /// No peer here goes away without a word for so long.
+  /// No peer here goes silent for so long.
   func keepAlive(_ socket: Socket, _ probes: TCPKeepAlive) {}
 
   func connectionResult(of socket: Socket) -> SystemError? {
@@ -271,7 +271,7 @@ extension SimulatedNetwork: InputOutput {
     if endpoint.arrivedCount == 0 { return endOfBytes(endpoint) }
     var count = min(endpoint.arrivedCount, output.freeCapacity)
     if count > 1 && random.chance(conditions.partialCounts, in: 256) {
-      // As if the rest had arrived only now, after this call: so it is reported once more.
+      // As if the rest had arrived after this call: so it is reported again.
       count = 1 + random.skewed(upTo: count - 2)
       changed(endpoint, .readable)
     }
@@ -284,8 +284,8 @@ extension SimulatedNetwork: InputOutput {
 
   private func endOfBytes(_ endpoint: SimulatedEndpoint) -> ReceiveResult {
     if let error = takeError(of: endpoint) { return .failed(error) }
-    // An error that was told once becomes an end, as on Linux: whoever relies on receive alone to
-    // tell a reset from an orderly end is wrong.
+    // After its report an error becomes an end, as on Linux: code that only uses receive to tell a
+    // reset from a clean end is wrong.
     if endpoint.finishArrived || endpoint.isBroken { return .finished }
     return .wouldBlock
   }
@@ -320,7 +320,7 @@ extension SimulatedNetwork: InputOutput {
     if count < offered {
       target.senderIsStarved = true
     } else if count > 1 && random.chance(conditions.partialCounts, in: 256) {
-      // As if the socket had been full and room had come right after.
+      // As if the socket had been full and had room again right after.
       count = 1 + random.skewed(upTo: count - 2)
       schedule(.room(endpoint.number), after: conditions.drawLatency(&random))
     }
@@ -333,7 +333,7 @@ extension SimulatedNetwork: InputOutput {
     return .sent(count)
   }
 
-  /// What is on its way, since the peer's kernel acknowledges what has arrived.
+  /// The bytes in flight, since the peer's kernel acknowledges what has arrived.
   func unacknowledgedByteCount(of socket: Socket) -> Int {
     guard let endpoint = endpoint(of: socket, "unacknowledgedByteCount") else { return 0 }
     let target = peer(of: endpoint)
@@ -377,7 +377,7 @@ extension SimulatedNetwork: InputOutput {
     return index
   }
 
-  /// The kernel tells an error once, to whoever asks first.
+  /// The kernel reports an error once, to the first call that asks.
   private func takeError(of endpoint: SimulatedEndpoint) -> SystemError? {
     guard let code = endpoint.error else { return nil }
     endpoint.error = nil

@@ -1,13 +1,13 @@
-// A network that exists only in memory, with its own clock and its own luck.
+// A network in memory with its own clock and its own randomness.
 //
-// The model is the kernel's TCP as epoll shows it: bounded queues of bytes in flight and arrived,
-// an orderly end behind the bytes, a reset that may destroy them, errors that are told once. Time
-// moves only while the worker waits. All chance comes from one seed, so a run is a pure function of
-// it. This file is the wire; what the worker sees is in SimulatedNetwork+InputOutput.swift, what
-// actors do is in SimulatedNetwork+Actors.swift. It loses no bytes of a living connection and knows
-// no congestion: those lie beneath what a stream socket shows. A run belongs to one thread and its
-// hot state is reached through a class, so the checks of exclusive access are off for it: they took
-// a quarter of the time.
+// It models the kernel's TCP as seen through epoll: bounded queues of bytes in flight and arrived,
+// a clean end after the bytes, a reset that may destroy them, errors that are reported once. Time
+// advances only while the worker waits. All randomness comes from one seed, so a run is a pure
+// function of it. This file is the link; the worker's side is in
+// SimulatedNetwork+InputOutput.swift, the actors' in SimulatedNetwork+Actors.swift. It loses no
+// bytes of a live connection and has no congestion, which stream sockets hide anyway. A run uses
+// one thread and accesses its hot state through a class, so exclusivity checks are off for it: they
+// took a quarter of the time.
 
 import Glibc
 import Primitives
@@ -23,25 +23,25 @@ final class SimulatedNetwork {
   var services: [SocketAddress: SimulatedService] = [:]
   var listeners: [SimulatedListener] = []
 
-  /// What each worker sees; `lane` is that of the worker whose turn it is.
+  /// Each worker's view; `lane` is the one of the current worker.
   private(set) var lanes = [SimulatedLane(number: 0)]
   @exclusivity(unchecked) private(set) var lane: SimulatedLane
 
-  /// Descriptors that the workers hold; listeners aren't counted.
+  /// Descriptors that the workers hold, without listeners.
   var openSocketCount = 0
   var openSocketPeak = 0
-  /// Until then there are no descriptors.
+  /// There are no free descriptors until then.
   var exhaustedUntil = Instant.origin
-  /// Dials that failed for want of a descriptor.
+  /// Connects that failed because there was no descriptor.
   var failedDials: [Instant] = []
 
-  /// Grows with everything that changes the state of a connection; without it a turn was idle.
+  /// Grows with every change of a connection's state; if it doesn't, an iteration was idle.
   @exclusivity(unchecked) var moves = 0
-  /// What the worker did that it must not do, and other things that must not happen.
+  /// Errors of the worker, and other things that must not happen.
   var faults: [String] = []
-  /// A hash of all that happened: equal for equal seeds.
+  /// A hash of all events: equal for equal seeds.
   @exclusivity(unchecked) var trace: UInt64
-  /// What happened, in words, when somebody wants to read it.
+  /// A log of all events, if enabled.
   @exclusivity(unchecked) var log: [String]?
 
   init(seed: UInt64, conditions: NetworkConditions, isLogging: Bool = false) {
@@ -53,7 +53,7 @@ final class SimulatedNetwork {
     log = isLogging ? [] : nil
   }
 
-  /// Whether the run should end because it can't go on sensibly.
+  /// Whether the run should end because it can't continue.
   var isStuck = false
 
   func fault(_ text: @autoclosure () -> String) {
@@ -79,7 +79,7 @@ final class SimulatedNetwork {
     schedule(event, at: now + span)
   }
 
-  /// Lets go of everybody when all is over, since they hold on to the network themselves.
+  /// Releases all actors at the end, since they hold references to the network.
   func dismiss() {
     actors = []
     services = [:]
@@ -94,7 +94,7 @@ final class SimulatedNetwork {
     while lanes.count < count { lanes.append(SimulatedLane(number: lanes.count)) }
   }
 
-  /// From here on the calls are those of this worker.
+  /// The following calls are from this worker.
   func give(turnTo number: Int) { lane = lanes[number] }
 
   /// Whether a wait of this worker would end at once.
@@ -108,7 +108,7 @@ final class SimulatedNetwork {
 
   // MARK: Connections
 
-  /// Two ends of a new connection: the worker's, and the other's.
+  /// The two ends of a new connection: the worker's, and the other one.
   func makeConnection(
     actor: SimulatedActor?, isDialledByWorker: Bool
   ) -> (workers: SimulatedEndpoint, other: SimulatedEndpoint) {
@@ -130,7 +130,7 @@ final class SimulatedNetwork {
 
   // MARK: Sending
 
-  /// Puts up to `count` bytes on their way, in one or more segments, unless `asOne`.
+  /// Sends up to `count` bytes, in one or more segments, unless `asOne`.
   func transmit(_ bytes: Span<UInt8>, to target: SimulatedEndpoint, asOne: Bool = false) {
     if bytes.isEmpty { return }
     target.bytes.append(bytes)
@@ -144,7 +144,7 @@ final class SimulatedNetwork {
     }
   }
 
-  /// Parcels to one endpoint never overtake each other.
+  /// Elements for one endpoint never overtake each other.
   func dispatch(_ parcel: SimulatedEndpoint.Parcel, to target: SimulatedEndpoint) {
     let arrival = max(target.lastArrival, now + conditions.drawLatency(&random))
     target.lastArrival = arrival
@@ -159,7 +159,7 @@ final class SimulatedNetwork {
     dispatch(.finish, to: peer(of: endpoint))
   }
 
-  /// Ends `endpoint` for its owner: orderly, or by a reset when bytes would stay unread.
+  /// Closes `endpoint` for its owner: cleanly, or by a reset if bytes stay unread.
   func hangUp(_ endpoint: SimulatedEndpoint, reset: Bool) {
     let wasConnecting = endpoint.phase == .connecting
     endpoint.phase = .closed
@@ -167,7 +167,7 @@ final class SimulatedNetwork {
     moves += 1
     let other = peer(of: endpoint)
     if endpoint.isBroken || (wasConnecting && !endpoint.dialArrived) {
-      // The other side has gone, or has never heard of this one.
+      // The other side has gone, or has never been told of this one.
     } else if reset || endpoint.arrivedCount > 0 {
       dispatch(.reset(discarding: random.chance(1, in: 2)), to: other)
       endpoint.hasSentFinish = true
@@ -178,7 +178,7 @@ final class SimulatedNetwork {
     if endpoint.isBroken { endpoint.discardBytes() } else { discardArrived(endpoint) }
   }
 
-  /// What has arrived at a closed endpoint is lost; what is in flight will be.
+  /// Bytes that have arrived at a closed endpoint are lost; those in flight will be.
   private func discardArrived(_ endpoint: SimulatedEndpoint) {
     let count = endpoint.arrivedCount
     if count == 0 { return }
@@ -187,7 +187,7 @@ final class SimulatedNetwork {
     endpoint.arrivedCount = 0
   }
 
-  /// The owner of `endpoint` has taken `count` bytes: there is room for the sender.
+  /// The owner of `endpoint` has read `count` bytes: there is room for the sender.
   func took(_ count: Int, from endpoint: SimulatedEndpoint) {
     endpoint.bytes.consume(count)
     endpoint.arrivedCount -= count
@@ -202,7 +202,7 @@ final class SimulatedNetwork {
 
   // MARK: Events
 
-  /// Runs everything that is due.
+  /// Runs all events whose time has come.
   func runDueEvents() {
     while let (_, event) = agenda.next(at: now) {
       switch event {
@@ -213,7 +213,7 @@ final class SimulatedNetwork {
       case .dialFailure(let number, let code): failDial(endpoints[number], code)
       case .act(let number):
         let actor = actors[number]
-        // A turn that was moved to an earlier time has been taken.
+        // A turn that was moved to an earlier time has already run.
         if let due = actor.nextAct, due <= now {
           actor.nextAct = nil
           actor.act()
@@ -240,7 +240,7 @@ final class SimulatedNetwork {
         endpoint.finishArrived = true
         changed(endpoint, [.readable, .peerFinished])
       case .reset(let discarding):
-        // The error differs once the peer has finished, as on Linux.
+        // The error differs when the peer has finished, as on Linux.
         breakDown(endpoint, code: endpoint.finishArrived ? EPIPE : ECONNRESET, discarding)
         if endpoint.isBroken && discarding { return }
       }
@@ -277,7 +277,7 @@ final class SimulatedNetwork {
     }
   }
 
-  /// The dial of the worker's `endpoint` reaches a service, or that of a client the listener.
+  /// The connect of the worker's `endpoint` reaches a service, or a client's the listener.
   private func arriveAtService(_ endpoint: SimulatedEndpoint) {
     if endpoint.isWorkers {
       dialService(from: endpoint)
@@ -286,7 +286,7 @@ final class SimulatedNetwork {
     }
   }
 
-  /// Tells the owner of `endpoint` that something changed.
+  /// Tells the owner of `endpoint` that something has changed.
   func changed(_ endpoint: SimulatedEndpoint, _ readiness: Readiness) {
     if endpoint.phase == .closed { return }
     if endpoint.isWorkers {
@@ -299,7 +299,7 @@ final class SimulatedNetwork {
   }
 }
 
-/// A listening socket of the worker, with the connections that wait to be accepted.
+/// A listening socket of the worker, with the connections in its queue.
 struct SimulatedListener {
   let address: SocketAddress
   let lane: Int
@@ -309,7 +309,7 @@ struct SimulatedListener {
   var isClosed = false
 }
 
-/// One worker's view: its sockets, and what it will be told.
+/// One worker's view: its sockets, and its pending reports.
 final class SimulatedLane {
   let number: Int
   /// Numbers of its registered endpoints, and of those with something to report.
@@ -317,20 +317,19 @@ final class SimulatedLane {
   @exclusivity(unchecked) var ready: [Int] = []
   @exclusivity(unchecked) var batch: [ReadinessEvent] = []
   @exclusivity(unchecked) var watch = TurnWatch()
-  /// How other threads say that they have left something for it.
+  /// Wakes it when other threads have sent a message.
   var wakeUp: WakeUp?
   var isWoken: Bool { wakeUp?.isSignalled == true }
-  /// Until when its next wait may block, as far as is known; only matters among several.
+  /// How long its next wait may block, if known; only matters with several workers.
   var deadline: Instant?
 
   init(number: Int) { self.number = number }
 }
 
-/// Watches that a worker's turns get somewhere.
+/// Checks that a worker's iterations make progress.
 struct TurnWatch {
   var callsInTurn = 0
-  /// How many waits in a row came without a move in between: polls that found nothing, and turns
-  /// that were told something and did nothing.
+  /// Consecutive waits without progress: polls without an event, and reports without any reaction.
   var idlePolls = 0
   var idleReports = 0
   var movesAtLastWait = 0

@@ -1,8 +1,8 @@
-// Whoever runs the simulated server: reloads, flips, drains, stops, at the times of the plan, from
-// outside of the workers as the control thread does.
+// The operator of the simulated server: reloads, health changes, drains and stops at the times of
+// the plan, from outside the workers as the control thread does.
 //
-// It also moves the clock, and keeps the history that a request is judged by: which configuration
-// was in force when, and which backend wasn't to be used.
+// It also moves the clock, and records the history by which requests are judged: the configuration
+// in force and the unavailable backends at each time.
 
 import Balancing
 import Primitives
@@ -36,7 +36,7 @@ final class SimulatedOperator: SimulatedActor {
     wakeForNext()
   }
 
-  /// The inbox of one more worker.
+  /// Adds the inbox of a worker.
   func attach(_ inbox: Inbox<WorkerMessage>) { inboxes.append(inbox) }
 
   func installation(for worker: Int) -> WorkerMessage {
@@ -44,7 +44,7 @@ final class SimulatedOperator: SimulatedActor {
     return .install(snapshot, listeners: ledger.history.removedAt == nil ? [assignment] : [])
   }
 
-  /// Places taken and retries charged, over all pools that ever were.
+  /// Reserved slots and counted retries, over all pools that ever existed.
   var gauges: [(name: String, value: Int)] {
     var places = 0
     var retries = 0
@@ -87,7 +87,7 @@ final class SimulatedOperator: SimulatedActor {
       ledger.history.install(configuration, at: network.now)
       for (worker, inbox) in inboxes.enumerated() { inbox.post(installation(for: worker)) }
     case .flip(let backend, let isUp):
-      // Checks that run would soon say otherwise.
+      // Running checks would soon change it back.
       if plan.policy.checks == .none { flip(backend, isUp: isUp) }
     case .admit(let backend, let isAdmitted):
       for pool in plan.configurations[0].pools.indices {
@@ -127,34 +127,34 @@ final class SimulatedOperator: SimulatedActor {
   }
 }
 
-/// What was in force when.
+/// What was in force at each time.
 struct History {
   static let drainLimit = TimeSpan.seconds(30)
 
   private var installations: [(time: Instant, configuration: ConfigurationPlan)] = []
   private var isChecked: [Int: Bool] = [:]
   private var isAdmitted: [Int: Bool] = [:]
-  /// Of each backend, by time, whether it could be used from then on.
+  /// For each backend, in order of time, whether it was usable from then on.
   private var changes: [Int: [(time: Instant, isUp: Bool)]] = [:]
   var jumps: [Instant] = []
   private var overloads: [(time: Instant, stage: OverloadStage)] = []
-  /// When the listener went.
+  /// When the listener was removed.
   var removedAt: Instant?
   var drainedAt: Instant?
   var stoppedAt: Instant?
 
-  /// How long it may take until all workers have taken something up.
+  /// The longest time until all workers have applied a change.
   static let slack = TimeSpan.seconds(1)
 
   mutating func install(_ configuration: ConfigurationPlan, at time: Instant) {
     installations.append((time, configuration))
   }
 
-  /// The configurations that some worker may have begun an exchange under.
+  /// The configurations under which a worker may have begun an exchange.
   func configurations(from begin: Instant, to end: Instant) -> [ConfigurationPlan] {
     installations.indices.compactMap { index in
       let next = index + 1 < installations.count ? installations[index + 1].time : .never
-      // A jump may lie between the message and its reading.
+      // The clock may jump between the message and its reading.
       let isOver = next + Self.slack < begin && !hasJump(from: next, to: begin)
       return installations[index].time <= end && !isOver ? installations[index].configuration : nil
     }
@@ -164,13 +164,13 @@ struct History {
     overloads.append((time, stage))
   }
 
-  /// Whether connections were ended for want of memory within the span. They are left a moment
-  /// longer than the want lasts, and it takes a while to arrive far away.
+  /// Whether connections were closed within the span because memory was short. This continues a
+  /// moment longer than the shortage, and it takes a while to arrive at a distant client.
   func isShort(from begin: Instant, to end: Instant) -> Bool {
     hasStage(from: begin, to: end, after: .seconds(5)) { $0 != .normal }
   }
 
-  /// Whether requests were turned away for want of memory within the span.
+  /// Whether requests were refused within the span because memory was short.
   func isShed(from begin: Instant, to end: Instant) -> Bool {
     hasStage(from: begin, to: end, after: Self.slack) { $0 == .sheddingRequests }
   }
@@ -199,8 +199,8 @@ struct History {
     changes[backend, default: []].append((time, isUp))
   }
 
-  /// Whether nobody was to begin anything at `backend` at this time; what changed in this very
-  /// instant may have come before or after.
+  /// Whether no exchange should have begun at `backend` at this time. A change in the same instant
+  /// may have come before or after.
   func isDown(_ backend: Int, at time: Instant) -> Bool {
     wasDown(backend, before: time) && changes[backend]?.last { $0.time <= time }?.isUp == false
   }
@@ -209,7 +209,7 @@ struct History {
     changes[backend]?.last { $0.time < time }?.isUp == false
   }
 
-  /// Whether it could not be used at some time of the span.
+  /// Whether it was unusable at some time of the span.
   func isDown(_ backend: Int, from begin: Instant, to end: Instant) -> Bool {
     wasDown(backend, before: begin)
       || changes[backend]?.contains { $0.time >= begin && $0.time <= end && !$0.isUp } == true

@@ -1,8 +1,8 @@
-// The real workers on the simulated network: the very code that serves, with plain HTTP, since
-// OpenSSL has a clock and randomness of its own.
+// The real workers on the simulated network: the production code, with plain HTTP, since OpenSSL
+// has its own clock and randomness.
 //
-// Several of them share the records of Balancing, as threads of one process do. A turn is whole:
-// what two threads could do to each other within one is left to the thread sanitizer.
+// Several workers share the records of Balancing, as threads of one process do. An iteration runs
+// without interruption: races between two threads within one are left to the thread sanitizer.
 
 import Logging
 import Metrics
@@ -56,7 +56,7 @@ struct SimulatedWorkers: SimulatedServer {
   }
 }
 
-/// One worker, by reference, since several are kept in one list.
+/// One worker. A class, since several are stored in one list.
 private final class SimulatedWorker {
   let index: Int
   private var worker: Worker<SimulatedNetwork>
@@ -80,12 +80,12 @@ private final class SimulatedWorker {
 
   func turn(_ network: SimulatedNetwork) {
     if worker.isFinished {
-      // The others, and the world, go on.
+      // The other workers and the world continue.
       _ = network.wait(until: nil)
     } else {
       worker.turn()
       network.lanes[index].deadline = worker.isFinished ? nil : worker.waitsUntil
-      // Nobody reads what is left for one that has ended.
+      // A worker that has ended doesn't read its messages.
       if worker.isFinished { network.lanes[index].wakeUp = nil }
     }
   }

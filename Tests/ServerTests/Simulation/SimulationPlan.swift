@@ -1,9 +1,9 @@
-// Everything that a run decides beforehand, drawn from its seed: the world, who is in it, what is
-// asked, and what happens to the server meanwhile.
+// Everything that is decided before a run, drawn from its seed: the world, its actors, the
+// requests, and the events at the server.
 //
-// It is a value made of parts that don't depend on each other, so that parts can be taken out of a
-// run that failed for as long as it goes on failing (Shrinking.swift). What a backend answers isn't
-// in here: it follows from the seed, the request, the backend and the number of the delivery.
+// It is a value of independent parts, so that parts of a failing run can be removed as long as it
+// still fails (Shrinking.swift). The responses of a backend are not in it: they follow from the
+// seed, the request, the backend and the number of the delivery.
 
 import Primitives
 
@@ -18,13 +18,13 @@ struct SimulationPlan {
   var policy = PolicyPlan()
   var backends: [BackendPlan] = []
   var clients: [ClientPlan] = []
-  /// By number; those that no client asks any more stay.
+  /// By number; requests that no client sends any more stay.
   var requests: [RequestPlan] = []
-  /// The first is in force at the start.
+  /// The first one is in force at the start.
   var configurations: [ConfigurationPlan] = []
-  /// In the order of time.
+  /// In order of time.
   var events: [WorldEvent] = []
-  /// Connections that ask for nothing, many at a time.
+  /// Connections without a request, many at a time.
   var crowds: [CrowdPlan] = []
 
   init(seed: UInt64, role: SimulatedRole, level chosen: SimulationLevel? = nil) {
@@ -53,7 +53,7 @@ struct SimulationPlan {
   }
 
   private mutating func drawBackends(_ random: inout RandomGenerator) {
-    // Few: a backend that can't be dialled takes one of three attempts.
+    // Few: a backend that refuses connects uses up one of three attempts.
     let unreliableMax = level == .refusing ? 2 : level == .storm ? 4 : 0
     let reliable = level == .storm ? random.next(below: 3) : 1 + random.next(below: 2)
     let unreliable = max(reliable == 0 ? 1 : 0, random.next(below: unreliableMax + 1))
@@ -66,7 +66,7 @@ struct SimulationPlan {
 
   private mutating func drawClients(_ random: inout RandomGenerator) {
     var bodyMax = conditions.bodyMax
-    // Now and then bodies that are larger than all buffers together.
+    // Sometimes bodies that are larger than all buffers together.
     if bodyMax == 200_000 && random.chance(1, in: 10) { bodyMax = 1_500_000 }
     for _ in 0..<1 + random.next(below: 6) {
       let first = requests.count
@@ -86,7 +86,7 @@ struct SimulationPlan {
       next.vary(&random, isFirst: false)
       configurations.append(next)
     }
-    // How long there is something going on differs much between runs.
+    // The duration differs much between runs.
     let span = random.pick([300_000, 3_000_000, 30_000_000])
     for _ in 0..<1 + random.next(below: 6) {
       let time = TimeSpan.microseconds(Int64(random.next(below: span)))
@@ -105,7 +105,7 @@ struct SimulationPlan {
     events.sort { $0.time < $1.time }
   }
 
-  /// In some runs many reloads, each to other members and limits, so that exchanges of all kinds
+  /// In some runs, many reloads with different members and limits, so that all kinds of exchanges
   /// meet them.
   private mutating func drawReloads() {
     var random = RandomGenerator(seed: mix(seed ^ 0x7265_6C6F_6164))
@@ -122,7 +122,7 @@ struct SimulationPlan {
       events.append(WorldEvent(time: time, kind: .reload(first + index % 2)))
     }
     if random.chance(1, in: 2) {
-      // A flip may be lost between one configuration and the next.
+      // A health change may be lost between one configuration and the next.
       for index in 0..<30 {
         let time = TimeSpan.microseconds(Int64(index * pause + random.next(below: pause)))
         let backend = random.next(below: backends.count)
@@ -135,7 +135,7 @@ struct SimulationPlan {
 }
 
 extension SimulationPlan {
-  /// Memory that runs short for a while, and a configuration without the listener.
+  /// A temporary shortage of memory, and a configuration without the listener.
   private mutating func drawShortages() {
     var random = RandomGenerator(seed: mix(seed ^ 0x7368_6F72_7461_6765))
     func time() -> TimeSpan { .microseconds(Int64(random.skewed(upTo: 10_000_000))) }
@@ -155,7 +155,7 @@ extension SimulationPlan {
 struct BackendPlan {
   let index: Int
   let seed: UInt64
-  /// Whether it can always be dialled.
+  /// Whether connects to it always succeed.
   var isReliable: Bool
 }
 
@@ -165,7 +165,7 @@ struct ClientPlan {
   let isSmall: Bool
 }
 
-/// Clients that only connect, and perhaps begin a head.
+/// Clients that only connect, and possibly begin a head.
 struct CrowdPlan {
   let time: TimeSpan
   let count: Int
@@ -180,19 +180,19 @@ struct CrowdPlan {
   }
 }
 
-/// Something that happens to the server, or to the time.
+/// An event at the server, or a change of the clock.
 struct WorldEvent {
   enum Kind {
     case reload(Int)
-    /// The checks' verdict on a backend, as if they had all come at once.
+    /// The result of the checks of a backend, as if they had all run at once.
     case flip(backend: Int, isUp: Bool)
-    /// By hand.
+    /// By an operator.
     case admit(backend: Int, isAdmitted: Bool)
-    /// Memory runs short, or no longer does.
+    /// Memory becomes short, or no longer is.
     case overload(OverloadStage)
-    /// No configuration has the listener from now on.
+    /// The configuration has no listener from now on.
     case removeListener
-    /// The clock, as after a machine was suspended.
+    /// The clock jumps, as after a suspend.
     case jump(TimeSpan)
     case drain
     case stop

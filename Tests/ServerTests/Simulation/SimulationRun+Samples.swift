@@ -1,19 +1,19 @@
-// What is looked at after every turn, because the end wouldn't tell it: how much of an exchange the
+// Checks after every iteration, since the end would not show it: how many bytes of an exchange the
 // server holds, and how long a client has waited.
 
 import Primitives
 
-/// How long the first of a client's requests has been waiting for a byte of its answer.
+/// How long the first of a client's requests has been waiting for a byte of its response.
 struct RequestWait {
   var id = -1
-  /// When the server had taken the whole of the request.
+  /// When the server had received the whole request.
   var since = Instant.never
-  /// Turns since it was overdue.
+  /// Iterations since it was overdue.
   var overdueTurns = 0
 }
 
 extension SimulationRun {
-  /// Another worker's turn may come first, seldom many times.
+  /// Other workers may run first, but rarely many times.
   private static let overdueTurnMax = 100
 
   func sample() {
@@ -31,7 +31,7 @@ extension SimulationRun {
     plan.role == .proxy && framing == .chunked
   }
 
-  /// What the server took from one side and hasn't passed to the other.
+  /// The bytes that the server received from one side and hasn't sent to the other.
   private func sampleHeldBytes(
     _ request: SimulatedClient.Outstanding, _ endpoint: SimulatedEndpoint, _ forwarded: Int
   ) {
@@ -54,7 +54,7 @@ extension SimulationRun {
     }
   }
 
-  /// From the end of a request, its answer begins within the total time-out, whatever happens.
+  /// The response must begin within the total timeout after the end of the request.
   private func sampleWait(
     _ index: Int, _ request: SimulatedClient.Outstanding, _ endpoint: SimulatedEndpoint,
     _ forwarded: Int
@@ -72,7 +72,7 @@ extension SimulationRun {
         ledger.records[request.id].takenAt = network.now
       }
     }
-    // One that is slow to take the body delays the end of the request.
+    // A backend that reads the body slowly delays the end of the request.
     if ledger.records[request.id].deliveries.contains(where: \.mayStall) { return }
     let begun = ledger.records[request.id].begunAt
     let limits = ledger.history.configurations(from: begun, to: network.now).map(\.totalLimit)

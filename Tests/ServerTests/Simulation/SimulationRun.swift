@@ -1,21 +1,21 @@
 // One run of the simulated world, from a plan to a verdict.
 //
-// The run makes the world of the plan, gives the server its turns until every client is done, lets
-// it drain, and judges. The server is anything that takes turns on the network: the workers, or the
-// byte relay by which the simulation itself is tested.
+// The run creates the world of the plan, runs the server until every client is done, drains it, and
+// checks the result. The server is anything that runs on the network: the workers, or the byte
+// relay with which the simulation itself is tested.
 
 import Primitives
 import Reactor
 
-/// What is simulated, as far as a run must know it.
+/// The server under simulation, as far as a run needs to know it.
 protocol SimulatedServer: ~Copyable {
-  /// One turn of a loop: one `wait`, and all that follows from it.
+  /// One iteration of the loop: one `wait`, and everything that follows from it.
   mutating func turn()
-  /// No connection is accepted from now on; what is under way goes on, the rest ends.
+  /// Stops accepting connections; current exchanges continue, idle connections are closed.
   mutating func drain()
-  /// Whether it has nothing left to do, once it was told to drain.
+  /// Whether it has nothing left to do after `drain`.
   var isFinished: Bool { get }
-  /// What must be nothing in the end, such as active exchanges, by name.
+  /// Values that must be zero in the end, such as active exchanges, by name.
   var gauges: [(name: String, value: Int)] { get }
 }
 
@@ -30,8 +30,8 @@ final class SimulationRun {
   private var crowds: [SimulatedCrowd] = []
   var waits: [RequestWait]
 
-  /// More than an exchange may keep in memory in one direction, and less than the largest bodies.
-  /// It is counted on the wire, so not where tiny chunks have 20 bytes beside each of payload.
+  /// More than an exchange may buffer in one direction, and less than the largest bodies. It counts
+  /// bytes on the wire, so it isn't checked with tiny chunks, whose framing is 20 bytes each.
   static let heldMax = 256 * 1024
   private static let turnMax = 2_000_000
   private static let timeMax = TimeSpan.seconds(12 * 3600)
@@ -76,7 +76,7 @@ final class SimulationRun {
     backends.sorted { $0.index < $1.index }.map(\.address)
   }
 
-  /// Lets the world run and returns what was wrong with it: nothing, hopefully.
+  /// Runs the world and returns the faults.
   func run<Server: SimulatedServer & ~Copyable>(_ server: inout Server) -> [String] {
     let end = network.now + Self.timeMax
     var turns = 0

@@ -1,8 +1,8 @@
-// What must hold when a run is over, whatever happened in it.
+// What must be true at the end of every run.
 //
-// Most faults were noted when they showed (Ledger, AnswerCheck, SimulatedBackendConnection,
-// SimulatedNetwork). Here is what only the end can tell: every request has an outcome that the
-// faults it met allow, and nothing is left over.
+// Most faults were recorded when they happened (Ledger, AnswerCheck, SimulatedBackendConnection,
+// SimulatedNetwork). This file checks the rest: every request has an outcome that its faults allow,
+// and nothing is left over.
 
 import Primitives
 
@@ -35,13 +35,13 @@ extension SimulationRun {
     }
   }
 
-  /// A byte relay can't ask again, and answers nothing itself.
+  /// A byte relay can't retry, and sends no answers of its own.
   private func judgeRelayed(_ record: RequestRecord) {
     let id = record.plan.id
     if record.outcome == .begun { ledger.fault(id, "no outcome") }
     guard plan.level == .calm || plan.level == .refusing else { return }
     switch record.outcome {
-    // The client would have had to ask again.
+    // The client would have had to repeat it.
     case .answered(_, .some), .announced, .switched(.some, isWhole: true): break
     default:
       ledger.fault(id, "\(record.plan.method) should have been answered: \(record.outcome)")
