@@ -65,7 +65,7 @@ extension FieldBlock {
 
   /// Removes what is meant for this connection only.
   fileprivate mutating func removeHopByHop() {
-    if connectionNamesFields {
+    if let index = firstIndex(of: .connection), connectionNamesFields(from: index) {
       // Naming a field that the message needs must not make it vanish for whoever is behind us.
       removeAll(namedIn: .connection, except: .endToEnd)
     }
@@ -74,15 +74,16 @@ extension FieldBlock {
 
   /// Is there a Connection field that says more than the two values that nearly everybody sends,
   /// and which name no field that isn't removed anyway?
-  private var connectionNamesFields: Bool {
-    guard contains(.connection) else { return false }
-    for index in 0..<count where self[index].known == .connection && !self[index].isRemoved {
+  private func connectionNamesFields(from first: Int) -> Bool {
+    var next: Int? = first
+    while let index = next {
       let value = bytes(of: self[index].value)
       if !value.equalsIgnoringCase(("keep-alive" as StaticString).bytes)
         && !value.equalsIgnoringCase(("close" as StaticString).bytes)
       {
         return true
       }
+      next = nextIndex(of: .connection, after: index)
     }
     return false
   }

@@ -7,23 +7,32 @@ import Primitives
 
 extension RequestHead {
   /// Nothing is left: the request must be answered here, as if this were the last server.
-  public var endsHere: Bool { forwardsLeft == 0 }
+  public var endsHere: Bool { countsForwards && forwardsLeft == 0 }
 
   /// Takes one off, on the way to a backend.
   mutating func countForward() {
-    guard let left = forwardsLeft, left > 0 else { return }
+    guard countsForwards, let left = forwardsLeft, left > 0 else { return }
     fields.removeAll(of: .maxForwards)
     fields.beginField(.maxForwards)
     fields.appendValue(decimal: left - 1)
     fields.endField()
   }
 
+  /// Does the field mean anything in this request?
+  @inline(__always)
+  private var countsForwards: Bool {
+    switch method {
+    case .trace, .options: true
+    case .get, .head, .post, .put, .delete, .connect, .patch, .other: false
+    }
+  }
+
   /// Nil where nothing is said, or nothing that is a number. Of several the smallest counts.
   private var forwardsLeft: UInt64? {
-    guard method == .trace || method == .options, fields.contains(.maxForwards) else { return nil }
+    var next = fields.firstIndex(of: .maxForwards)
     var left: UInt64?
-    for index in 0..<fields.count
-    where fields[index].known == .maxForwards && !fields[index].isRemoved {
+    while let index = next {
+      next = fields.nextIndex(of: .maxForwards, after: index)
       var elements = ListElements(fields[index].value)
       while let element = elements.next(in: fields) {
         guard let number = fields.bytes(of: element).forwards else { continue }
