@@ -55,7 +55,12 @@ public struct FieldBlock: ~Copyable {
   @usableFromInline internal var text = ByteBuffer()
   @usableFromInline internal var fields: [Field] = []
   /// Every known field that was ever listed. Removing a field doesn't clear its bit.
-  private var seen: KnownFieldSet = []
+  @usableFromInline internal var seen: KnownFieldSet = []
+  /// Those of `seen` that may be listed more than once.
+  private var repeated: KnownFieldSet = []
+  /// For each field of `seen`, the index of the first one that is listed. Where the name is not in
+  /// `repeated`, all others of this name are removed.
+  private var firstIndices = FixedTable<UInt32>(repeating: 0, count: KnownField.countMax)
   /// Whether a listed name contains more than letters, digits and hyphens. Hardly any client sends
   /// one.
   private var hasOddName = false
@@ -69,6 +74,7 @@ public struct FieldBlock: ~Copyable {
     text.removeAll()
     fields.removeAll(keepingCapacity: true)
     seen = []
+    repeated = []
     hasOddName = false
     open = nil
   }
@@ -91,11 +97,35 @@ public struct FieldBlock: ~Copyable {
   /// A copy, for rare cases: it allocates.
   public func array(_ slice: Slice) -> [UInt8] { text.array(slice.range) }
 
-  /// The value of the first field with this name.
-  public func first(_ known: KnownField) -> Slice? {
-    guard seen.contains(known) else { return nil }
-    for field in fields where field.known == known && !field.isRemoved { return field.value }
+  /// The index of the first field of this name. This costs the same however many fields there are,
+  /// as nearly every name occurs once.
+  @inlinable @inline(__always)
+  public func firstIndex(of known: KnownField) -> Int? {
+    seen.contains(known) ? firstListed(known) : nil
+  }
+
+  @usableFromInline
+  internal func firstListed(_ known: KnownField) -> Int? {
+    let index = Int(firstIndices[Int(known.rawValue)])
+    return fields[index].isRemoved ? nextIndex(of: known, after: index) : index
+  }
+
+  /// The index of the next field of this name. A walk from `firstIndex` to nil is linear.
+  public func nextIndex(of known: KnownField, after index: Int) -> Int? {
+    guard repeated.contains(known) else { return nil }
+    var next = index + 1
+    while next < fields.count {
+      if fields[next].known == known && !fields[next].isRemoved { return next }
+      next += 1
+    }
     return nil
+  }
+
+  /// The value of the first field with this name.
+  @inlinable @inline(__always)
+  public func first(_ known: KnownField) -> Slice? {
+    guard let index = firstIndex(of: known) else { return nil }
+    return fields[index].value
   }
 
   public func first(named name: Span<UInt8>) -> Slice? {
@@ -105,17 +135,19 @@ public struct FieldBlock: ~Copyable {
     return nil
   }
 
-  public func contains(_ known: KnownField) -> Bool { first(known) != nil }
+  @inlinable @inline(__always)
+  public func contains(_ known: KnownField) -> Bool { firstIndex(of: known) != nil }
 
   /// Whether a list field such as Connection contains this element, in any of its lines and in any
   /// letter case.
   public func contains(token: StaticString, in known: KnownField) -> Bool {
-    guard seen.contains(known) else { return false }
-    for field in fields where field.known == known && !field.isRemoved {
-      var elements = ListElements(field.value)
+    var next = firstIndex(of: known)
+    while let index = next {
+      var elements = ListElements(fields[index].value)
       while let element = elements.next(in: self) {
         if bytes(of: element).equalsIgnoringCase(token.bytes) { return true }
       }
+      next = nextIndex(of: known, after: index)
     }
     return false
   }
@@ -125,16 +157,23 @@ public struct FieldBlock: ~Copyable {
   public mutating func remove(at index: Int) { fields[index].isRemoved = true }
 
   public mutating func removeAll(of known: KnownField) {
-    guard seen.contains(known) else { return }
-    for index in fields.indices where fields[index].known == known {
+    var next = firstIndex(of: known)
+    while let index = next {
       fields[index].isRemoved = true
+      next = nextIndex(of: known, after: index)
     }
   }
 
   public mutating func removeAll(of known: KnownFieldSet) {
-    if seen.isDisjoint(with: known) { return }
-    for index in fields.indices {
-      if let field = fields[index].known, known.contains(field) { fields[index].isRemoved = true }
+    var present = seen.intersection(known)
+    if repeated.isDisjoint(with: present) {
+      while let field = present.popFirst() {
+        fields[Int(firstIndices[Int(field.rawValue)])].isRemoved = true
+      }
+    } else {
+      for index in fields.indices {
+        if let field = fields[index].known, known.contains(field) { fields[index].isRemoved = true }
+      }
     }
   }
 
@@ -150,7 +189,9 @@ public struct FieldBlock: ~Copyable {
     guard seen.contains(known) else { return }
     var named: KnownFieldSet = []
     var others: FieldsByName?
-    for index in fields.indices where fields[index].known == known && !fields[index].isRemoved {
+    var next = firstIndex(of: known)
+    while let index = next {
+      next = nextIndex(of: known, after: index)
       var elements = ListElements(fields[index].value)
       while let element = elements.next(in: self) {
         if let field = KnownField(bytes(of: element)) {
@@ -298,7 +339,7 @@ public struct FieldBlock: ~Copyable {
   /// `known` if the name is a known one.
   public mutating func list(_ known: KnownField?, name: Slice, value: Slice, lineEnd: Int) {
     if let known {
-      seen.insert(known)
+      note(known)
     } else if !hasOddName && Self.isOdd(name, in: text) {
       hasOddName = true
     }
@@ -344,6 +385,20 @@ public struct FieldBlock: ~Copyable {
     list(
       known, name: Slice(start..<(start + name.count)), value: Slice(valueStart..<valueEnd),
       lineEnd: text.count)
+  }
+
+  /// The next line that is listed holds this field.
+  @inline(__always)
+  private mutating func note(_ known: KnownField) {
+    let slot = Int(known.rawValue)
+    if seen.contains(known)
+      && (repeated.contains(known) || !fields[Int(firstIndices[slot])].isRemoved)
+    {
+      repeated.insert(known)
+    } else {
+      seen.insert(known)
+      firstIndices[slot] = UInt32(truncatingIfNeeded: fields.count)
+    }
   }
 
   private static func isOdd(_ name: Slice, in text: borrowing ByteBuffer) -> Bool {

@@ -25,6 +25,9 @@ public enum KnownField: UInt8, Sendable, CaseIterable {
   case secWebSocketKey, secWebSocketAccept, secWebSocketVersion, secWebSocketProtocol
   case secWebSocketExtensions
 
+  /// The most cases, because a set of them is one word.
+  static var countMax: Int { 64 }
+
   /// The case with this name, in any letter case.
   public init?(_ name: Span<UInt8>) {
     guard name.count > 0 else { return nil }
@@ -126,6 +129,7 @@ public enum KnownField: UInt8, Sendable, CaseIterable {
 public struct KnownFieldSet: Sendable, ExpressibleByArrayLiteral {
   @usableFromInline internal var bits: UInt64 = 0
 
+  @inlinable @inline(__always)
   public init(arrayLiteral fields: KnownField...) {
     for field in fields { insert(field) }
   }
@@ -138,6 +142,21 @@ public struct KnownFieldSet: Sendable, ExpressibleByArrayLiteral {
 
   @inlinable
   public func contains(_ field: KnownField) -> Bool { bits &>> UInt64(field.rawValue) & 1 == 1 }
+
+  @inlinable
+  func intersection(_ other: KnownFieldSet) -> KnownFieldSet {
+    var common = self
+    common.bits &= other.bits
+    return common
+  }
+
+  /// Takes a field out of the set; nil when it is empty.
+  mutating func popFirst() -> KnownField? {
+    if bits == 0 { return nil }
+    let field = KnownField(rawValue: UInt8(truncatingIfNeeded: bits.trailingZeroBitCount))
+    bits &= bits &- 1
+    return field
+  }
 
   @inlinable
   public func isDisjoint(with other: KnownFieldSet) -> Bool { bits & other.bits == 0 }

@@ -73,9 +73,10 @@ extension FieldBlock {
 
   private var codings: Codings {
     var codings = Codings()
-    for index in 0..<count where self[index].known == .transferEncoding {
-      if self[index].isRemoved { continue }
+    var next = firstIndex(of: .transferEncoding)
+    while let index = next {
       codings.take(bytes(of: self[index].value))
+      next = nextIndex(of: .transferEncoding, after: index)
     }
     return codings
   }
@@ -100,11 +101,11 @@ extension FieldBlock {
 
   /// The length that all Content-Length fields state, and whether they state it more than once.
   func statedContentLength() throws(HTTP1Error) -> (length: UInt64, repeats: Bool)? {
-    guard contains(.contentLength) else { return nil }
+    var next = firstIndex(of: .contentLength)
     var length: UInt64? = nil
     var repeats = false
-    for index in 0..<count where self[index].known == .contentLength {
-      if self[index].isRemoved { continue }
+    while let index = next {
+      next = nextIndex(of: .contentLength, after: index)
       let value = bytes(of: self[index].value)
       var start = 0
       while start <= value.count {

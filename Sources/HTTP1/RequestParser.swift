@@ -178,16 +178,13 @@ extension RequestHead {
 
   /// Checks Host (RFC 9112 3.2), and replaces it if the target contains another authority.
   fileprivate mutating func resolveHost(_ text: Span<UInt8>) throws(HTTP1Error) {
-    var value: Slice? = nil
-    for index in 0..<fields.count where fields[index].known == .host {
-      if value != nil { throw .duplicateHost }
-      value = fields[index].value
-    }
-    guard let value else {
+    guard let index = fields.firstIndex(of: .host) else {
       if version != .http10 { throw .missingHost }
       if !authority.isEmpty { fields.append(.host, text.extracting(authority.range)) }
       return
     }
+    if fields.nextIndex(of: .host, after: index) != nil { throw .duplicateHost }
+    let value = fields[index].value
     let stated = text.extracting(value.range)
     guard let parts = Authority(stated) else { throw .badHost }
     if authority.isEmpty {
@@ -201,9 +198,11 @@ extension RequestHead {
   }
 
   fileprivate var statedExpect: Expect {
-    guard version != .http10, fields.contains(.expect) else { return .none }
+    if version == .http10 { return .none }
     var stated = Expect.none
-    for index in 0..<fields.count where fields[index].known == .expect {
+    var next = fields.firstIndex(of: .expect)
+    while let index = next {
+      next = fields.nextIndex(of: .expect, after: index)
       var elements = ListElements(fields[index].value)
       while let element = elements.next(in: fields) {
         let text = fields.bytes(of: element)

@@ -12,6 +12,7 @@ public struct Handle: Hashable, Sendable {
   /// Odd while the slot is in use; only the low 24 bits are stored.
   public let generation: UInt32
 
+  @inlinable
   public init(index: UInt32, generation: UInt32) {
     self.index = index
     self.generation = generation & 0xFF_FFFF
@@ -26,7 +27,8 @@ public struct Handle: Hashable, Sendable {
   public var packed: UInt64 { UInt64(index) | UInt64(generation) << 32 }
 
   /// Matches no element in any slab.
-  public static let none = Handle(index: .max, generation: 0)
+  @inlinable
+  public static var none: Handle { Handle(index: .max, generation: 0) }
 }
 
 /// A growing block of slots for values that can't be copied, addressed by `Handle`.

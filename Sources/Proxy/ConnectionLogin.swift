@@ -22,9 +22,16 @@ extension ResponseHead {
 extension FieldBlock {
   /// Whether an element of a field with this name begins with such a scheme (RFC 9110 11.6.1). A
   /// comma within a quoted parameter separates here too: at worst, one connection is not shared.
+  @inline(__always)
   fileprivate func haveConnectionScheme(_ known: KnownField) -> Bool {
-    guard contains(known) else { return false }
-    for index in 0..<count where self[index].known == known && !self[index].isRemoved {
+    guard let index = firstIndex(of: known) else { return false }
+    return haveConnectionScheme(known, from: index)
+  }
+
+  private func haveConnectionScheme(_ known: KnownField, from first: Int) -> Bool {
+    var next: Int? = first
+    while let index = next {
+      next = nextIndex(of: known, after: index)
       var elements = ListElements(self[index].value)
       while let element = elements.next(in: self) {
         if bytes(of: element).beginsWithConnectionScheme { return true }

@@ -66,7 +66,7 @@ extension FieldBlock {
 
   /// Removes the fields that apply to this connection only.
   fileprivate mutating func removeHopByHop() {
-    if connectionNamesFields {
+    if let index = firstIndex(of: .connection), connectionNamesFields(from: index) {
       // Connection must not remove fields that the message needs at the backend.
       removeAll(namedIn: .connection, except: .endToEnd)
     }
@@ -75,15 +75,16 @@ extension FieldBlock {
 
   /// Whether a Connection field has another value than the two that nearly all clients send. Those
   /// two name no field that isn't removed anyway.
-  private var connectionNamesFields: Bool {
-    guard contains(.connection) else { return false }
-    for index in 0..<count where self[index].known == .connection && !self[index].isRemoved {
+  private func connectionNamesFields(from first: Int) -> Bool {
+    var next: Int? = first
+    while let index = next {
       let value = bytes(of: self[index].value)
       if !value.equalsIgnoringCase(("keep-alive" as StaticString).bytes)
         && !value.equalsIgnoringCase(("close" as StaticString).bytes)
       {
         return true
       }
+      next = nextIndex(of: .connection, after: index)
     }
     return false
   }

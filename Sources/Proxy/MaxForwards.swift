@@ -7,23 +7,32 @@ import Primitives
 
 extension RequestHead {
   /// The value is 0: answer the request here, as if this were the origin server.
-  public var endsHere: Bool { forwardsLeft == 0 }
+  public var endsHere: Bool { countsForwards && forwardsLeft == 0 }
 
   /// Subtracts one before the request goes to a backend.
   mutating func countForward() {
-    guard let left = forwardsLeft, left > 0 else { return }
+    guard countsForwards, let left = forwardsLeft, left > 0 else { return }
     fields.removeAll(of: .maxForwards)
     fields.beginField(.maxForwards)
     fields.appendValue(decimal: left - 1)
     fields.endField()
   }
 
+  /// Whether the field has a meaning for this method.
+  @inline(__always)
+  private var countsForwards: Bool {
+    switch method {
+    case .trace, .options: true
+    case .get, .head, .post, .put, .delete, .connect, .patch, .other: false
+    }
+  }
+
   /// Nil if there is no field with a valid number. Of several fields the smallest number counts.
   private var forwardsLeft: UInt64? {
-    guard method == .trace || method == .options, fields.contains(.maxForwards) else { return nil }
+    var next = fields.firstIndex(of: .maxForwards)
     var left: UInt64?
-    for index in 0..<fields.count
-    where fields[index].known == .maxForwards && !fields[index].isRemoved {
+    while let index = next {
+      next = fields.nextIndex(of: .maxForwards, after: index)
       var elements = ListElements(fields[index].value)
       while let element = elements.next(in: fields) {
         guard let number = fields.bytes(of: element).forwards else { continue }

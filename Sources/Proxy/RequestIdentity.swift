@@ -28,12 +28,9 @@ extension FieldBlock {
 
   /// Whether there is exactly one field, with a valid id.
   fileprivate var hasRequestID: Bool {
-    guard let value = first(.xRequestID), bytes(of: value).isRequestID else { return false }
-    var fieldCount = 0
-    for index in 0..<count where self[index].known == .xRequestID && !self[index].isRemoved {
-      fieldCount += 1
-    }
-    return fieldCount == 1
+    guard let index = firstIndex(of: .xRequestID) else { return false }
+    return bytes(of: self[index].value).isRequestID
+      && nextIndex(of: .xRequestID, after: index) == nil
   }
 }
 

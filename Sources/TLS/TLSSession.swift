@@ -184,8 +184,9 @@ public enum ReadStep: Equatable, Sendable {
     var none = Span<UInt8>()
     let written = unsafe withWire(&none, &output) { ssl, _ in
       unsafe plaintext.withUnsafeBufferPointer { source in
+        // Its status alone says whether it failed. An older error in the queue could only give a
+        // wrong reason, and clearing the queue here costs a large part of a small write.
         var written = 0
-        clearErrors()
         return unsafe SSL_write_ex(ssl, source.baseAddress, count, &written) == 1 ? written : 0
       }
     }

@@ -173,4 +173,36 @@ struct FieldBlockTests {
     expect(!block.contains(.host))
     expect(block.first(named: Array("host".utf8).span) == nil)
   }
+
+  /// The index by name must agree with a walk over all fields, whatever was removed or added.
+  @Test(arguments: 0..<200 as Range<UInt64>)
+  func findingByNameAgreesWithAWalkOverAllFields(seed: UInt64) {
+    var generator = RandomGenerator(seed: seed)
+    let names: [KnownField] = [.host, .cookie, .via, .connection]
+    var block = FieldBlock()
+    for _ in 0..<60 {
+      let name = names[Int(generator.next() % 4)]
+      switch generator.next() % 6 {
+      case 0...2: block.append(name, "v")
+      case 3: block.removeAll(of: name)
+      case 4: block.removeAll(of: [name, names[Int(generator.next() % 4)]])
+      default:
+        if block.count > 0 { block.remove(at: Int(generator.next() % UInt64(block.count))) }
+      }
+      if generator.next() % 40 == 0 { block.reset() }
+      for known in names {
+        var walked: [Int] = []
+        for index in 0..<block.count where block[index].known == known && !block[index].isRemoved {
+          walked.append(index)
+        }
+        var found: [Int] = []
+        var next = block.firstIndex(of: known)
+        while let index = next {
+          found.append(index)
+          next = block.nextIndex(of: known, after: index)
+        }
+        #expect(found == walked)
+      }
+    }
+  }
 }
