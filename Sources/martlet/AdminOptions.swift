@@ -108,7 +108,8 @@ struct AdminOptions: ParsableArguments {
     if let socket { return socket }
     guard let file = try ConfigurationFile.find(config) else { return AdminSocket.standardPath }
     let reading = Configuration.read(file.bytes, file: file.path)
-    let configuration = config == nil ? reading.configuration : try accept(reading)
+    // Use admin.socket even if the default file has other errors, so that `reload` can print them.
+    let configuration = config == nil ? reading.draft : try accept(reading)
     guard let configuration else { return AdminSocket.standardPath }
     guard let path = AdminSocket.path(in: configuration) else {
       throw fail("\(file.path): admin.socket is off; use --admin with the URL of admin.listen")
