@@ -1,9 +1,9 @@
-// Where the running process is watched and steered: the admin interface.
+// The admin interface: its addresses and who may use them.
 
 extension Configuration {
   public struct Admin: Hashable, Sendable {
     public enum SocketPath: Hashable, Sendable, CustomStringConvertible {
-      /// In the directory for sockets of running programs, if there is one that may be written.
+      /// In the runtime directory, if there is one and Martlet can write to it.
       case automatic
       case off
       case path(String)
@@ -18,13 +18,15 @@ extension Configuration {
     }
 
     public var socket = SocketPath.automatic
-    /// Over TCP, besides.
+    /// A TCP address, in addition to the socket.
     public var listen: ListenAddress?
-    /// With which `listen` speaks TLS; nil for plain HTTP.
+    /// The certificate of `listen`; nil for plain HTTP.
     public var certificate: CertificateFiles?
-    /// The file with the authorities of which clients of `listen` must show a certificate.
+    /// The file with the authorities that sign certificates of clients of `listen`; nil if clients
+    /// need no certificate.
     public var clientCA: String?
-    /// The file with the token that clients of `listen` show; nil for looking only.
+    /// The file with the token that clients of `listen` send; nil for none. Without token and
+    /// `clientCA`, `listen` is read-only.
     public var tokenFile: String?
 
     public init() {}
@@ -34,8 +36,8 @@ extension Configuration {
 extension Configuration.Admin: Section {
   static let title = "admin"
   static let about = """
-    Where the running process is watched and steered: metrics for Prometheus, a page for people, \
-    and the interface behind `martlet status` and its like. docs/ADMIN.md describes it.
+    The admin interface: metrics for Prometheus, a dashboard, and the API of `martlet status` and \
+    other commands. docs/ADMIN.md describes it.
     """
   static let keys: [Key<Self>] = {
     let file = Form<String>.file
@@ -50,11 +52,11 @@ extension Configuration.Admin: Section {
         guard let path = file.read(json, &decoder) else { return nil }
         if isSocketPath(path) { return .path(path) }
         decoder.report(
-          "\(json.brief): the path of a socket has 1 to 107 bytes, with its directory",
+          "\(json.brief): the path of a socket, with its directory, must have 1 to 107 bytes",
           at: json.origin)
         return nil
       default:
-        decoder.mismatch(json, description)
+        decoder.mismatch(json, description, suggestion: json.offForFalse)
         return nil
       }
     } write: {
@@ -63,27 +65,28 @@ extension Configuration.Admin: Section {
     return [
       Key(
         "socket", \.socket, socket,
-        "A Unix socket that only the user of the process can use. `auto` puts `admin.sock` into "
-          + "the directory that systemd gives the service, else `$XDG_RUNTIME_DIR/martlet`, else "
-          + "`/run/martlet`; where none can be written, or another process has the socket, there "
-          + "is none."),
+        "Unix socket for the admin interface. Only the user that Martlet runs as can use it. "
+          + "`auto`: `admin.sock` in the runtime directory that systemd gives the service, "
+          + "otherwise in `$XDG_RUNTIME_DIR/martlet`, otherwise in `/run/martlet`. If Martlet "
+          + "can't create the socket there, or another process uses it, there is no socket."),
       Key(
         "listen", optional: \.listen, .listenAddress,
-        "An address for the same over HTTP, such as `localhost:9091` for Prometheus and a "
-          + "browser. Without `client-ca` and `token-file` it must be on the loopback interface, "
-          + "and only shows."),
+        "Address for the admin interface over TCP, such as `localhost:9091` for Prometheus and "
+          + "browsers. Without `client-ca` and `token-file` it must be a loopback address, and "
+          + "it is read-only."),
       Key(
         "certificate", optional: \.certificate, .section,
-        "With it `listen` speaks HTTPS. A renewed one is taken up as those of listeners are."),
+        "Certificate with which `listen` serves HTTPS. Renewed files are reloaded as for "
+          + "listeners."),
       Key(
         "client-ca", optional: \.clientCA, .file,
-        "A file with the certificates of authorities (PEM). Clients of `listen` must show a "
-          + "certificate that one of them has signed, and may then look and change; with "
-          + "`token-file` they need both. It needs `certificate`."),
+        "File with certificates of authorities (PEM). Clients of `listen` must present a "
+          + "certificate signed by one of these. They can then read and make changes. With "
+          + "`token-file` they need both. Requires `certificate`."),
       Key(
         "token-file", optional: \.tokenFile, .file,
-        "A file with a secret of at least 16 characters, which clients of `listen` send as "
-          + "`Authorization: Bearer ...`, to look as well as to change."),
+        "File with a secret of at least 16 characters. Clients of `listen` must send it as "
+          + "`Authorization: Bearer ...`, to read and to make changes."),
     ]
   }()
 }

@@ -1,10 +1,10 @@
-// What the admin interface and its commands are given in the forms of the configuration: small JSON
-// objects, addresses of backends, and durations.
+// Input of the admin interface and of its commands that is written as in a configuration: small
+// JSON objects, addresses of backends, and durations.
 
 public import Primitives
 
 extension Configuration {
-  /// A value that isn't made of others.
+  /// A value that isn't a list or an object.
   public enum SimpleValue: Hashable, Sendable {
     case text(String)
     case number(Int)
@@ -33,13 +33,13 @@ extension Configuration {
     return result
   }
 
-  /// The texts of a list that is a member of a JSON object; none where there is no such list.
+  /// The strings of the list `name` in a JSON object; empty if there is no such list.
   public static func texts(ofJSON bytes: [UInt8], under name: String) -> [String] {
     let (document, problems) = JSONReader.read(bytes)
     return problems.isEmpty ? document[name]?.items?.compactMap(\.text) ?? [] : []
   }
 
-  /// A backend's address as a pool would have it; the error tells what is wrong with it.
+  /// Reads a backend's address as in a pool; the error says what is wrong with it.
   public static func endpoint(_ text: String) -> Result<Endpoint, InvalidEndpoint> {
     var decoder = Decoder(source: SourceText(file: "", bytes: []), isPartial: false)
     if let endpoint = Form<Endpoint>.endpoint.read(.string(text), &decoder) {
@@ -48,7 +48,7 @@ extension Configuration {
     return .failure(InvalidEndpoint(message: decoder.diagnostics.first?.message ?? text))
   }
 
-  /// A duration as configurations write it, such as "5m"; nil for anything else.
+  /// Reads a duration such as "5m"; nil for anything else.
   public static func duration(_ text: String) -> TimeSpan? { parseDuration(text) }
 
   public struct InvalidEndpoint: Error {

@@ -1,28 +1,28 @@
-// What the admin interface answers, as the commands read it: JSON values by name and place.
+// Reads the JSON responses of the admin interface, for the commands.
 //
-// It only reads; what the admin interface is given is in AdminInput.swift.
+// AdminInput.swift reads the requests to the admin interface.
 
-/// A JSON value of an answer of the admin interface.
+/// A JSON value in a response of the admin interface.
 public struct AdminReply: Sendable {
   private let json: JSON
 
   private init(json: JSON) { self.json = json }
 
-  /// Nil for what is not JSON.
+  /// Nil if the bytes are not JSON.
   public init?(_ bytes: [UInt8]) {
     let (document, problems) = JSONReader.read(bytes)
     if !problems.isEmpty { return nil }
     json = document
   }
 
-  /// The member of this name; nil where there is none.
+  /// The member of this name; nil if there is none.
   public subscript(name: String) -> AdminReply? { json[name].map(AdminReply.init(json:)) }
 
-  /// The items of a list; none for anything else.
+  /// The items of a list; empty for anything else.
   public var items: [AdminReply] { (json.items ?? []).map(AdminReply.init(json:)) }
 
-  /// A string, a number or a flag as text for a terminal; empty for null, lists and objects.
-  /// Controls are escaped, since a client chose many of these bytes.
+  /// A string, number or boolean as text for a terminal; empty for null, lists and objects.
+  /// Control characters are escaped, because clients chose many of these bytes.
   public var text: String {
     switch json.value {
     case .string(let text): Self.printable(text)

@@ -1,29 +1,29 @@
-// What Martlet is to do: one immutable value, complete and checked, made from a file, the flags of
-// the command line, and defaults.
+// The configuration: one immutable, validated value, made from a file, command line flags and
+// defaults.
 //
-// Everything that runs is made from this value and nothing else, and a value exists only when
-// there is no error. Nothing here reads files, clocks or the environment: bytes come in, a value or
-// diagnostics go out. What each key means to operators stands in the tables of keys, from which the
-// reference (docs/CONFIGURATION.md) is printed; the comments here are for programmers.
+// The server is built from this value only, and a value exists only if there was no error. Nothing
+// here reads files, clocks or the environment: bytes come in, a value or diagnostics go out. The
+// tables of keys describe each key for operators, and the reference (docs/CONFIGURATION.md) is
+// generated from them; the comments here are for programmers.
 
 public import Primitives
 
-/// A validated configuration. Its parts are nested types, so that `Configuration.Pool` and the
-/// balancer's own `Pool` can be told apart.
+/// A validated configuration. Its parts are nested types, to distinguish `Configuration.Pool` from
+/// the balancer's `Pool`.
 public struct Configuration: Hashable, Sendable {
   public var listeners = [Listener(listen: [.standard], tls: .standard)]
   public var pools: [Pool] = []
-  /// Complete after reading: where the file has none, one route forwards to the only pool. Ask
-  /// `routes(on:)` for what a listener does with requests.
+  /// If the file has no routes, this contains one that forwards to the only pool. `routes(on:)`
+  /// returns the routes of a listener.
   public var routes: [Route] = []
-  /// For all routes, and for requests that come to none.
+  /// For all routes, and for requests that match no route.
   public var errorPages: [ErrorPage] = []
   public var limits = Limits()
   public var paths = Paths()
   public var log = Log()
   /// Nil for none.
   public var tracing: Tracing?
-  /// Peers whose forwarding fields are believed.
+  /// Peers whose forwarding fields are accepted.
   public var trustedProxies: [AddressRange] = []
   public var forwardingField = ForwardingField.xForwardedFor
   public var via = true
@@ -31,11 +31,11 @@ public struct Configuration: Hashable, Sendable {
   public var requestID = RequestID.forward
   /// Protocols that a client may upgrade to, in lower case.
   public var upgrades = ["websocket"]
-  /// Threads; nil means one for each processor that the process may use.
+  /// Number of threads; nil means one per processor that the process may use.
   public var workers: Int?
   public var process = Process()
   public var admin = Admin()
-  /// Whether a change of the file, or of a certificate, is taken up by itself.
+  /// Reload automatically when the file or a certificate changes.
   public var watch = true
 
   public init() {}
@@ -45,82 +45,87 @@ public struct Configuration: Hashable, Sendable {
 
 extension Configuration: Section {
   static let title = "configuration"
-  static let about = "The file as a whole."
+  static let about = "The top level of the file."
   static let keys: [Key<Self>] = [
     Key(
       "$schema", .text(example: "docs/config.schema.json"),
-      "Where an editor finds the JSON Schema that completes and checks the file. Martlet itself "
-        + "ignores it.",
+      "The JSON Schema of this file. Editors use it to complete and check keys. Martlet ignores "
+        + "this key.",
       get: { _ in nil }, set: { _, _ in }),
     Key(
       "listeners", \.listeners, .list(of: .section, minimum: 1),
-      "Where clients connect. By default port 8443 of this machine, with TLS."),
+      "The addresses on which clients connect. Default: port 8443 of this machine, with TLS."),
     Key(
       "pools", \.pools, .list(of: .section),
-      "Groups of backends that serve the same thing."),
+      "Groups of backends. All backends of a pool serve the same content."),
     Key(
       "routes", \.routes, .list(of: .section),
-      "Which requests go where; the order doesn't matter, since the most specific route wins. "
-        + "With one pool it may be left out: then all requests go there."),
+      "Rules that select what happens to a request. Their order does not matter: the most "
+        + "specific route wins. With exactly one pool you can omit `routes`: then all requests "
+        + "go to that pool."),
     Key(
       "error-pages", \.errorPages, .errorPages,
-      "Files to send in place of Martlet's own pages for errors, by status (`\"503\"`) or for a "
-        + "class of them (`\"5xx\"`); the nearer one goes first. What a backend answers is never "
-        + "replaced. At most 64 KiB, HTML, text, JSON or XML by the end of the name (`.html`, "
-        + "`.txt`, `.json`, `.xml`), in UTF-8, read when the configuration is. In it `{status}`, "
-        + "`{reason}`, `{message}` (a sentence) and `{request-id}` are replaced. Programs that "
-        + "ask for JSON get JSON all the same."),
+      "Files that replace Martlet's own error pages. Each key is a status (`\"503\"`) or a class "
+        + "of statuses (`\"5xx\"`). A status takes precedence over its class. Responses from "
+        + "backends are never replaced. The name of the file must end in `.html`, `.txt`, "
+        + "`.json` or `.xml`. A file has at most 64 KiB of UTF-8 text; Martlet reads it at start "
+        + "and at each reload. It replaces `{status}`, `{reason}`, `{message}` (a sentence) and "
+        + "`{request-id}` in the file. Clients that ask for JSON (`Accept`) still get JSON."),
     Key(
       "limits", \.limits, .section,
-      "What clients may take: sizes, counts and times. Each one is there because without it a "
-        + "single client could hold as much as it likes."),
-    Key("paths", \.paths, .section, "How paths are normalised before routes are chosen."),
-    Key("log", \.log, .section, "What is logged, how, and where to."),
+      "Limits on what clients can use: sizes, counts and times. Without them, a single client "
+        + "could use up memory or connections."),
+    Key("paths", \.paths, .section, "How paths are normalised before a route is selected."),
+    Key("log", \.log, .section, "What is logged, in which format, and where."),
     Key(
-      "tracing", optional: \.tracing, .section, "OpenTelemetry traces. Off without this section."),
+      "tracing", optional: \.tracing, .section,
+      "OpenTelemetry traces. Without this section, tracing is off."),
     Key(
       "trusted-proxies", \.trustedProxies, .list(of: .addressRange),
-      "Proxies in front of Martlet. Only they are believed when they say, in X-Forwarded-For "
-        + "and its like, for whom they speak and whether it came by https; what others say there "
-        + "is replaced. Nobody by default, because whoever is believed can choose the address "
-        + "that is logged, limited and hashed."),
+      "Addresses of proxies in front of Martlet. Martlet accepts the client address and scheme "
+        + "in X-Forwarded-For and similar fields only from these addresses. In requests from "
+        + "other addresses it replaces these fields. Empty by default, because a trusted peer "
+        + "can choose the client address that Martlet logs, limits and hashes."),
     Key(
       "forwarding-field", \.forwardingField, .choice,
-      "The field that the trusted proxies write. The other one they pass on as the client sent "
-        + "it, so it isn't read, and backends don't get it. `x-forwarded-for`: that field, and "
-        + "X-Forwarded-Proto and -Host beside it, as nearly all proxies do. `forwarded`: Forwarded "
-        + "alone (RFC 7239). `both`: each of them in every request, as Martlet does itself; "
-        + "X-Forwarded-For is the one that is read."),
+      "The field in which the trusted proxies send the client address. Martlet ignores and "
+        + "removes the other field, because a proxy that does not write it may pass it on from "
+        + "the client. `x-forwarded-for`: X-Forwarded-For, with X-Forwarded-Proto and "
+        + "X-Forwarded-Host; most proxies send these. `forwarded`: only Forwarded (RFC 7239). "
+        + "`both`: the proxies write both in every request, as Martlet does; Martlet reads "
+        + "X-Forwarded-For."),
     Key(
       "via", \.via, .flag,
-      "Whether responses to clients get a Via field (RFC 9110 7.6.3)."),
+      "Add a Via field to responses to clients (RFC 9110, 7.6.3)."),
     Key(
       "via-to-backends", \.viaToBackends, .flag,
-      "Whether requests to backends get one too. RFC 9110 7.6.3 asks for it, but nginx and other "
-        + "servers don't compress what they answer to a request with Via, since the proxy might "
-        + "not understand it (`gzip_proxied`). So it is off by default; turn it on where several "
-        + "proxies stand in a row and loops have to be found."),
+      "Add a Via field to requests to backends. RFC 9110, 7.6.3 requires it, but nginx and other "
+        + "servers do not compress responses to requests with Via (`gzip_proxied` in nginx). So "
+        + "it is off by default. Turn it on to detect loops in a chain of proxies."),
     Key(
       "request-id", \.requestID, .choice,
-      "X-Request-ID, by which one request can be found in the logs of all who had part in it. A "
-        + "client's own is kept if it is one field of at most 128 visible characters; else a "
-        + "random one is set. `forward`: the backend gets it, and the access log has it. "
-        + "`return`: the client gets it as well, in the answer. `off`: it is passed on as it is."),
+      "How to handle X-Request-ID, which identifies a request in the logs of all servers. "
+        + "Martlet keeps the client's ID if it is a single field of at most 128 visible "
+        + "characters; otherwise it sets a random one. `forward`: send the ID to the backend, "
+        + "and log it. `return`: as `forward`, and also send the ID to the client in the "
+        + "response. `off`: pass the field on unchanged."),
     Key(
       "upgrades", \.upgrades, .list(of: .upgradeProtocol),
-      "Protocols for which an Upgrade is passed on; after the backend's 101 bytes flow both "
-        + "ways. A version belongs to the name, as in `SPDY/3.1` (kubectl); `tcp` serves "
-        + "`docker exec` and `docker attach`. An empty list allows none."),
+      "Protocols that a client may switch to with Upgrade (RFC 9110, 7.8). After the backend "
+        + "responds with 101, Martlet relays bytes in both directions. If a protocol has a "
+        + "version, it is part of the name, such as `SPDY/3.1` (kubectl). `docker exec` and "
+        + "`docker attach` need `tcp`. An empty list disables upgrades."),
     Key(
       "workers", optional: \.workers, .integer(1...1024),
-      "Threads that serve. By default one for each processor that the process may use, which "
-        + "respects affinity and the limits of a container."),
-    Key("process", \.process, .section, "How Martlet runs as a process."),
-    Key("admin", \.admin, .section, "Where the running process is watched and steered."),
+      "Number of worker threads. Default: one per processor that the process may use (CPU "
+        + "affinity and container limits count)."),
+    Key("process", \.process, .section, "User, group, PID file and security of the process."),
+    Key("admin", \.admin, .section, "The admin interface: metrics, dashboard and API."),
     Key(
       "watch", \.watch, .flag,
-      "Whether Martlet reloads by itself when this file, a certificate, a key, a ticket key, an "
-        + "error page or a file of `admin` changes, about a second after the last write. SIGHUP "
-        + "and `martlet reload` work either way. A file with a mistake changes nothing."),
+      "Reload automatically about a second after a change of this file, or of a certificate, "
+        + "key, ticket key, error page or file of `admin` that it names. If the new "
+        + "configuration has an error, the old one stays in force. SIGHUP and `martlet reload` "
+        + "work in either case."),
   ]
 }

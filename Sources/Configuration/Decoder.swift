@@ -1,19 +1,19 @@
-// The state of turning a document into a `Configuration`: where it is, and what it found wrong.
+// Decodes a document into a `Configuration`: keeps the current path, and collects diagnostics.
 //
-// It remembers the origin of every value by its path, so that checks which look at several values
-// at once (`Validation`) can point at the line they mean after decoding has finished.
+// It stores the origin of every value by its path, so that later checks of several values
+// (`Validation`) can report the right line.
 
 /// Walks through a document, collecting diagnostics.
 struct Decoder {
   let source: SourceText
-  /// Some of the text couldn't be read, so a missing key says nothing.
+  /// Part of the text couldn't be read, so a missing key is not reported.
   let isPartial: Bool
   private(set) var diagnostics: [Diagnostic] = []
   private(set) var path = ""
-  /// A list or an item of one couldn't be read, so that what is there says nothing of the whole.
+  /// A list or one of its items couldn't be read, so checks of the whole list are skipped.
   var hasGaps = false
   private(set) var origins: [String: JSON.Origin] = [:]
-  /// What the document names that lies outside of it, such as files, each with its key.
+  /// What the document refers to outside of itself, such as files, with the key of each.
   private(set) var references: [Configuration.Places.Reference] = []
 
   init(source: SourceText, isPartial: Bool) {
@@ -34,7 +34,7 @@ struct Decoder {
         severity, at: source.place(origin), key: key ?? path, message, suggestion: suggestion))
   }
 
-  /// Reports about the value at `path`, or where its nearest container stands.
+  /// Reports about the value at `path`, or at its nearest container in the text.
   mutating func report(
     key path: String, _ message: String, suggestion: String? = nil,
     severity: Diagnostic.Severity = .error
@@ -44,14 +44,14 @@ struct Decoder {
       severity: severity)
   }
 
-  /// Reports that a value isn't what `form` asks for.
+  /// Reports that a value doesn't have the form.
   mutating func mismatch(_ json: JSON, _ form: FormDescription, suggestion: String? = nil) {
     if case .unreadable = json.value { return }
     report("\(json.brief) is not \(form.noun); \(form.allowed)", at: json.origin,
       suggestion: suggestion)
   }
 
-  /// Remembers that the value at the present path names something outside of the document.
+  /// Stores that the value at the current path names something outside of the document.
   mutating func refer(to subject: String, at origin: JSON.Origin) {
     references.append(Configuration.Places.Reference(subject: subject, key: path, origin: origin))
   }
@@ -88,7 +88,7 @@ struct Decoder {
     for member in members {
       guard let key = keys.first(where: { $0.name == member.name }) else {
         let nearest = nearestName(to: member.name, among: keys.map(\.name))
-        // It is there, misspelt: one mistake, which is reported once.
+        // The key is present but misspelt: don't report it as missing too.
         if let nearest { present.insert(nearest) }
         let known = keys.map(\.name).filter { $0 != "$schema" }.joined(separator: ", ")
         report(

@@ -1,20 +1,20 @@
-// Demo backends: plain listeners that answer with their name. They are configuration like any
-// other, so that there is no second server to write.
+// Demo backends: plain listeners that respond with their name. They are ordinary configuration, so
+// they need no server of their own.
 
 import Primitives
 
 extension Configuration {
-  /// Where the demo backends of a run without any pool listen.
+  /// The ports of the demo backends if the configuration has no pool.
   static let demoPorts: [UInt16] = [9001, 9002, 9003]
 
-  /// A backend that answers every request with `Hello from NAME`. Nil when `listen` isn't an
+  /// A backend that responds to every request with `Hello from NAME`. Nil if `listen` isn't an
   /// address with a port.
   public static func demoBackend(name: String, listen: String) -> Configuration? {
     guard let address = ListenAddress(listen) else { return nil }
     var configuration = Configuration()
     configuration.listeners = []
     configuration.addDemoBackend(name, at: address)
-    // It is there to be balanced over; the balancer is who is watched and steered.
+    // The admin socket is for the load balancer, not for its demo backend.
     configuration.admin.socket = .off
     return configuration
   }
@@ -34,7 +34,7 @@ extension Configuration {
     }
     if addresses.isEmpty {
       decoder.report(
-        "no backend has an address of this machine, such as 127.0.0.1:9001, to serve", at: flag)
+        "no backend has a loopback address for a demo backend, such as 127.0.0.1:9001", at: flag)
     }
     for (index, address) in addresses.enumerated() {
       let name = "backend-\(index + 1)"
@@ -42,7 +42,7 @@ extension Configuration {
         listener.name == name || listener.addresses.contains { $0.overlaps(address) }
       }
       if let taken {
-        decoder.report("the listener \"\(taken.name)\" is in the way of \(address)", at: flag)
+        decoder.report("\(address) is already used by the listener \"\(taken.name)\"", at: flag)
       } else {
         addDemoBackend(name, at: ListenAddress(address))
       }

@@ -1,5 +1,5 @@
-// What is wrong with a configuration, and where: one value for each finding, printed as a compiler
-// prints its own, so that editors and people find the place at once.
+// An error or a warning about a configuration, with its place. It is printed in the format of
+// compilers, so that editors can jump to the place.
 //
 //   config.json:12:17: error: pools[0].strategy: "round-robbin" is not a strategy; one of
 //   round-robin, weighted-round-robin, ... (did you mean "round-robin"?)
@@ -7,19 +7,19 @@
 /// One finding about a configuration.
 public struct Diagnostic: Hashable, Sendable {
   public enum Severity: String, Sendable {
-    /// Nothing starts; at a reload, the old configuration goes on serving.
+    /// Martlet does not start; at a reload, the old configuration stays in force.
     case error
-    /// It would run, but one thing probably isn't meant so.
+    /// Martlet starts, but the value is probably a mistake.
     case warning
   }
 
-  /// Where the text stands that the finding is about.
+  /// The place of the text in question.
   public enum Place: Hashable, Sendable {
     /// Line and column count from 1; columns are characters (Unicode scalars), not bytes.
     case file(String, line: Int, column: Int)
     /// A flag of the command line, such as `--strategy`.
     case flag(String)
-    /// Nowhere in particular: the value isn't written down.
+    /// No place: the value isn't written anywhere.
     case nowhere
   }
 
@@ -29,7 +29,7 @@ public struct Diagnostic: Hashable, Sendable {
   public var key: String
   /// What was found, and what is allowed.
   public var message: String
-  /// The nearest thing that would be allowed, ready to be put in place of what was found.
+  /// The nearest valid value, ready to replace what was found.
   public var suggestion: String?
 
   public init(

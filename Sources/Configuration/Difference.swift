@@ -1,9 +1,9 @@
-// What is different between two configurations, one line for each change, as people who are about
-// to reload want to read it.
+// The differences between two configurations, one line per change, for `martlet diff`, `martlet
+// check` and the dashboard.
 //
-// Both are compared as they would be written, so that a default which is spelled out is no change.
-// What has a name is found again by it: listeners, pools and backends may be listed in another
-// order. Nothing here knows single keys, except what names an item, and what a reload can't change.
+// Both are compared in their written form, so a default that is written out is no change. Named
+// items (listeners, pools, backends) are matched by name, so their order doesn't matter. This file
+// knows no single keys, except those that name an item, and those that a reload can't change.
 
 extension Configuration {
   /// One difference.
@@ -13,20 +13,20 @@ extension Configuration {
     public let kind: Kind
     /// Such as `pools[app].backends[10.0.0.1:8080].weight`.
     public let what: String
-    /// As JSON; nil where there was none, or the default.
+    /// As JSON; nil if there was none, or the default.
     public let old: String?
     public let new: String?
-    /// A reload leaves it as it is; an upgrade or a restart takes it up.
+    /// A reload doesn't apply it; an upgrade or a restart does.
     public let needsRestart: Bool
   }
 
-  /// What a process takes up once, at its start. A reload names those that have changed; all other
-  /// keys it puts into force.
+  /// Keys that a process reads only at its start. A reload names those that have changed, and
+  /// applies all other keys.
   static let keysOfTheStart: Set<String> = [
     "workers", "process.user", "process.group", "process.core-dumps",
   ]
 
-  /// What is different in `other`, in the order of what it is about.
+  /// The differences of `other`, sorted by path.
   public func changes(to other: Configuration) -> [Change] {
     var comparison = Comparison()
     comparison.compare(json, other.json, at: "")
@@ -48,7 +48,7 @@ extension Configuration {
     ).formatted() + "\n"
   }
 
-  /// The changes that `json(of:)` wrote down; nil for any other text.
+  /// The changes that `json(of:)` wrote; nil for any other text.
   public static func changes(ofJSON bytes: [UInt8]) -> [Change]? {
     let (document, problems) = JSONReader.read(bytes)
     guard problems.isEmpty, let items = document.items else { return nil }
@@ -67,7 +67,7 @@ extension Configuration {
 
 extension Configuration.Change: CustomStringConvertible {
   public var description: String {
-    let tail = needsRestart ? "  (only an upgrade or a restart takes it up)" : ""
+    let tail = needsRestart ? "  (takes effect after an upgrade or a restart)" : ""
     switch kind {
     case .added: return "+ \(what)\(new.map { ": \($0)" } ?? "")\(tail)"
     case .removed: return "- \(what)\(old.map { ": \($0)" } ?? "")\(tail)"
@@ -79,7 +79,7 @@ extension Configuration.Change: CustomStringConvertible {
 private struct Comparison {
   var changes: [Configuration.Change] = []
 
-  /// Values that are nobody's business.
+  /// Never shown.
   private static let secret = "stickiness.key"
 
   mutating func compare(_ old: JSON?, _ new: JSON?, at path: String) {
@@ -112,7 +112,7 @@ private struct Comparison {
   private mutating func note(
     _ kind: Configuration.Change.Kind, _ path: String, _ name: String, _ item: JSON
   ) {
-    // What is only a name has been said.
+    // The path already contains an item that is only a name.
     let isPlain = item.compact == name || item.text == name
     note(
       kind, "\(path)[\(name)]", kind == .removed && !isPlain ? item : nil,
@@ -143,7 +143,7 @@ private struct Comparison {
     return result
   }
 
-  /// Both sides as lists, if they are; a side that isn't there counts as an empty one.
+  /// Both sides as lists, if they are; a missing side counts as an empty list.
   private func items(_ old: JSON?, _ new: JSON?) -> (old: [JSON], new: [JSON])? {
     switch (old?.items, new?.items) {
     case (let old?, let new?): (old, new)
@@ -209,7 +209,7 @@ private struct Comparison {
     return item.compact
   }
 
-  /// All by which a request finds its route, so that the order of routes doesn't matter.
+  /// Everything that selects a route, so that the order of routes doesn't matter.
   private func routeName(_ route: JSON) -> String {
     let hosts = texts(route["host"])
     let listeners = texts(route["listeners"])

@@ -1,10 +1,10 @@
-// Pages for errors that Martlet answers with itself: which file for which statuses.
+// Error pages: which file replaces Martlet's own page for which statuses.
 //
-// Reading the files is the server's part; here only their names are looked at.
+// This only checks the names; the server reads the files.
 
 extension Configuration {
   public struct ErrorPage: Hashable, Sendable {
-    /// What the file is, by the end of its name.
+    /// The type of the file, by the end of its name.
     public enum Kind: String, Sendable, CaseIterable {
       case html, text, json, xml
 
@@ -23,10 +23,10 @@ extension Configuration {
     public let path: String
     public let kind: Kind
 
-    /// Larger files are no pages for errors: each answer is in memory as a whole.
+    /// Larger files are refused, because a response is held in memory as a whole.
     public static let byteCountMax = 64 * 1024
 
-    /// As it is written: 503 or 5xx.
+    /// As written in the file: 503 or 5xx.
     public var statusText: String {
       statuses.count == 1 ? "\(statuses.lowerBound)" : "\(statuses.lowerBound / 100)xx"
     }
@@ -57,22 +57,22 @@ extension Form where Value == [Configuration.ErrorPage] {
         decoder.within(member.name, member.value) { decoder -> Configuration.ErrorPage? in
           guard let statuses = errorStatuses(member.name) else {
             decoder.report(
-              "\(JSON.quoted(member.name)) is not the status of an error; write one such as"
-                + " \"503\", from 400 to 599, or \"4xx\" or \"5xx\" for all of them",
+              "\(JSON.quoted(member.name)) is not the status of an error; write one from \"400\" to"
+                + " \"599\", or \"4xx\" or \"5xx\" for a class",
               at: member.nameOrigin)
             return nil
           }
           guard let path = Form<String>.file.read(member.value, &decoder) else { return nil }
           guard let kind = pageKind(path) else {
             decoder.report(
-              "\(member.value.brief): what it is can't be told from its name, which has to end in"
-                + " .html, .htm, .txt, .json or .xml", at: member.value.origin)
+              "\(member.value.brief): unknown file type; the name must end in .html, .htm, .txt,"
+                + " .json or .xml", at: member.value.origin)
             return nil
           }
           return Configuration.ErrorPage(statuses: statuses, path: path, kind: kind)
         }
       }
-      // In one order, whatever the order of the file.
+      // Sorted, so that the order of the file doesn't matter.
       return pages.sorted { $0.statusText < $1.statusText }
     } write: {
       .object($0.map { ($0.statusText, .string($0.path)) })

@@ -1,6 +1,6 @@
-// The values that have a grammar of their own: addresses, hosts, paths and fields.
+// Values with a grammar of their own: addresses, hosts, paths and fields.
 //
-// What isn't here: resolving a name. A backend's name stays a name, and the server looks it up.
+// Host names are not resolved here; the server does that.
 
 import Primitives
 
@@ -36,12 +36,12 @@ extension Form where Value == Configuration.Endpoint {
       schema: ["type": "string", "pattern": "^(http://.+|unix:.+|.+:[0-9]{1,5})$"])
     return Form(description) { json, decoder in
       guard let text = json.text else {
-        decoder.mismatch(json, description)
+        decoder.mismatch(json, description, suggestion: localEndpoint(json.integer))
         return nil
       }
       if text.lowercased().hasPrefix("https://") {
         decoder.report(
-          "\(json.brief): https to backends isn't offered yet; name a port that speaks http",
+          "\(json.brief): https to backends is not supported yet; use a port with plain http",
           at: json.origin)
         return nil
       }
@@ -49,7 +49,7 @@ extension Form where Value == Configuration.Endpoint {
         let path = text.dropFirst(5)
         if isSocketPath(path) { return .address(.unix(String(path))) }
         decoder.report(
-          "\(json.brief): the path of a socket has 1 to 107 bytes", at: json.origin)
+          "\(json.brief): the path of a socket must have 1 to 107 bytes", at: json.origin)
         return nil
       }
       if let endpoint = parseEndpoint(text) {
@@ -57,8 +57,10 @@ extension Form where Value == Configuration.Endpoint {
         return endpoint
       }
       let isBare = !text.contains(":") && parseEndpoint(text + ":80") != nil
-      let suggestion = isBare ? "\(text):80" : asciiEndpoint(text)
-      decoder.mismatch(json, description, suggestion: suggestion.map { JSON.quoted($0) })
+      let named = isBare ? "\(text):80" : asciiEndpoint(text)
+      let port = text.hasPrefix(":") ? text.dropFirst() : text[...]
+      let suggestion = named.map { JSON.quoted($0) } ?? localEndpoint(Int(port))
+      decoder.mismatch(json, description, suggestion: suggestion)
       return nil
     } write: {
       .string($0.description)
@@ -72,8 +74,8 @@ extension Form where Value == Configuration.HostPattern {
     Form(
       text: FormDescription(
         noun: "a host",
-        allowed: "write a name such as \"www.example.com\", \"*.example.com\" for all below it,"
-          + " or an address, without a port",
+        allowed: "write a name such as \"www.example.com\", \"*.example.com\" for all its"
+          + " subdomains, or an address, without a port",
         kind: "host", schema: ["type": "string", "minLength": 1])
     ) { text in
       let lower = text.lowercased()
@@ -86,6 +88,7 @@ extension Form where Value == Configuration.HostPattern {
       }
       return isHostName(lower) ? .exact(lower) : nil
     } suggest: { text in
+      if let host = withoutPort(text) { return host }
       let isPattern = text.hasPrefix("*.")
       return asciiHostName(isPattern ? text.dropFirst(2) : text[...]).map {
         isPattern ? "*.\($0)" : $0
@@ -102,10 +105,10 @@ extension Form where Value == AddressRange {
     Form(
       text: FormDescription(
         noun: "a block of addresses",
-        allowed: "write \"10.0.0.0/8\", \"2001:db8::/32\" or one address; no bit may be set"
-          + " behind the prefix",
+        allowed: "write \"10.0.0.0/8\", \"2001:db8::/32\" or one address; all bits after the"
+          + " prefix must be 0",
         kind: "address or CIDR block", schema: ["type": "string", "minLength": 2]),
-      parse: { AddressRange($0) }, write: { "\($0)" })
+      parse: { AddressRange($0) }, suggest: network, write: { "\($0)" })
   }
 }
 
@@ -115,19 +118,24 @@ extension Form where Value == String {
     Form(
       text: FormDescription(
         noun: "a path",
-        allowed: "write it as \"/api\": it starts with a slash, and has no query, no \"//\", no"
-          + " dot segments and no characters that need escapes",
+        allowed: "write it as \"/api\": it must start with a slash, and contain no query, no"
+          + " \"//\", no dot segments and no characters that need escapes",
         kind: "path", schema: ["type": "string", "pattern": "^/"])
     ) { text in
       guard text.hasPrefix("/"), text.utf8.allSatisfy(isPathByte) else { return nil }
       let segments = text.utf8.dropFirst().split(
         separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
       for (index, segment) in segments.enumerated() {
-        // Only the last one may be empty: the path ends with a slash.
+        // Only the last one may be empty: then the path ends with a slash.
         if segment.isEmpty && index < segments.count - 1 { return nil }
         if segment.elementsEqual(".".utf8) || segment.elementsEqual("..".utf8) { return nil }
       }
       return text
+    } suggest: { text in
+      // A prefix needs no wildcard.
+      let prefix = text.hasSuffix("/*") ? String(text.dropLast(2)) : text
+      let path = prefix.hasPrefix("/") ? prefix : "/" + prefix
+      return path != text && path.utf8.allSatisfy(isPathByte) && !path.contains("*") ? path : nil
     } write: {
       $0
     }
@@ -137,20 +145,22 @@ extension Form where Value == String {
   static var target: Form {
     Form(
       text: FormDescription(
-        noun: "a path", allowed: "write it as \"/status?full\": it starts with a slash, and"
-          + " everything but plain ASCII is escaped",
+        noun: "a path", allowed: "write it as \"/status?full\": it must start with a slash,"
+          + " and characters outside ASCII must be escaped",
         kind: "path", schema: ["type": "string", "pattern": "^/"])
     ) { text in
       let isVisible = text.utf8.allSatisfy {
         (0x21...0x7E).contains($0) && $0 != UInt8(ascii: "#") && $0 != UInt8(ascii: "\"")
       }
       return text.hasPrefix("/") && isVisible ? text : nil
+    } suggest: { text in
+      !text.isEmpty && text.utf8.allSatisfy(isPathByte) && !text.hasPrefix("/") ? "/" + text : nil
     } write: {
       $0
     }
   }
 
-  /// The name of a host as it stands in an address, without port.
+  /// A host name or an address, without port.
   static var hostName: Form {
     Form(
       text: FormDescription(
@@ -163,13 +173,13 @@ extension Form where Value == String {
       }
       return isHostName(lower) ? lower : nil
     } suggest: {
-      asciiHostName($0[...])
+      withoutPort($0) ?? asciiHostName($0[...])
     } write: {
       $0
     }
   }
 
-  /// A protocol to upgrade to: a name, and behind a slash a version (RFC 9110 7.8).
+  /// A protocol to upgrade to: a name, optionally with a slash and a version (RFC 9110 7.8).
   static var upgradeProtocol: Form {
     let description = FormDescription(
       noun: "a protocol", allowed: "write one such as \"websocket\" or \"SPDY/3.1\"",
@@ -182,16 +192,16 @@ extension Form where Value == String {
         decoder.mismatch(json, description)
         return nil
       }
-      // The asterisk is a token as well, and would wait for a protocol of that name.
+      // An asterisk is a valid token, but it is meant as a wildcard here.
       if text.utf8.contains(UInt8(ascii: "*")) {
         decoder.report(
-          "\(json.brief) stands for no other protocols; name each one, such as \"websocket\"",
+          "\(json.brief) is not a wildcard; list each protocol, such as \"websocket\"",
           at: json.origin)
         return nil
       }
       if httpNames.contains(name) {
         decoder.report(
-          "\(json.brief) is HTTP itself, whose requests would pass by routes, limits and logs",
+          "\(json.brief) is HTTP: its requests would bypass routes, limits and logs",
           at: json.origin)
         return nil
       }
@@ -226,7 +236,7 @@ extension Form where Value == String {
       }
       if framingFields.contains(text.lowercased()) {
         decoder.report(
-          "\(json.brief) frames or routes messages, so only Martlet itself sets it",
+          "\(json.brief) controls framing or routing, so only Martlet may set it",
           at: json.origin)
         return nil
       }
@@ -238,10 +248,10 @@ extension Form where Value == String {
 }
 
 extension Form where Value == [Configuration.Field] {
-  /// An object from names of fields to their values.
+  /// An object of field names and their values.
   static var fields: Form {
     let description = FormDescription(
-      noun: "an object", allowed: "each key is the name of a field, each value is text",
+      noun: "an object", allowed: "each key must be the name of a field, each value a string",
       kind: "object of texts",
       schema: ["type": "object", "additionalProperties": ["type": "string"]])
     let text = Form<String>.text(maxByteCount: 4096, example: "DENY")
@@ -260,7 +270,7 @@ extension Form where Value == [Configuration.Field] {
             return Configuration.Field(name: name, value: value)
           }
           decoder.report(
-            "\(member.value.brief) holds a control character, which no field may",
+            "\(member.value.brief) contains a control character, which is not allowed",
             at: member.value.origin)
           return nil
         }
@@ -273,7 +283,7 @@ extension Form where Value == [Configuration.Field] {
 
 // MARK: Grammar
 
-/// An address with its port, or nil. `http://` may stand in front, and makes the port optional.
+/// An address with its port, or nil. With `http://` in front, the port is optional.
 func parseEndpoint(_ text: String) -> Configuration.Endpoint? {
   var rest = text[...]
   var port: UInt16?
@@ -290,13 +300,13 @@ func parseEndpoint(_ text: String) -> Configuration.Endpoint? {
   guard let port, port > 0 else { return nil }
   if let address = parseHostAddress(host) { return .address(.ip(address, port: port)) }
   let name = host.lowercased()
-  // The dot of an absolute name (RFC 1034 3.1) goes along to whoever looks it up.
+  // Keep the final dot of an absolute name (RFC 1034 3.1) for the lookup.
   return isHostName(name.hasSuffix(".") ? String(name.dropLast()) : name)
     ? .name(name, port: port) : nil
 }
 
 extension Configuration.ListenAddress {
-  /// Nil when the text isn't an address with a port.
+  /// Nil if the text isn't an address with a port.
   public init?(_ text: String) {
     guard let colon = text.lastIndex(of: ":"),
       let port = parsePort(text[text.index(after: colon)...])
@@ -320,7 +330,7 @@ extension IPAddress {
   var isLoopback: Bool { isV4 ? v4 >> 24 == 127 : self == .loopbackV6 }
 }
 
-/// Whether a socket can have this path: sun_path holds 108 bytes with the zero at its end.
+/// Whether a socket can have this path: sun_path has 108 bytes, including a zero at the end.
 func isSocketPath(_ path: some StringProtocol) -> Bool {
   (1...107).contains(path.utf8.count) && !path.utf8.contains(0)
 }
@@ -339,8 +349,8 @@ private func parseHostAddress(_ text: Substring) -> IPAddress? {
   return IPAddress(String(text)).flatMap { $0.isV4 ? $0 : nil }
 }
 
-/// What the name of a host probably should have been: in the form that DNS and requests have for
-/// letters beyond ASCII, and without a dot at its end. Nil for a name that isn't mended by that.
+/// A suggestion for an invalid host name: letters beyond ASCII in Punycode, and no dot at the end.
+/// Nil if the result isn't valid either.
 private func asciiHostName(_ text: Substring) -> String? {
   let end = text.lastIndex { $0 != "." }.map { text.index(after: $0) } ?? text.startIndex
   let name = text[..<end].lowercased().split(separator: ".", omittingEmptySubsequences: false)
@@ -348,7 +358,33 @@ private func asciiHostName(_ text: Substring) -> String? {
   return isHostName(name) && name != text ? name : nil
 }
 
-/// The same for a name with its port.
+/// The address of a backend that was written as a port only; nil for what isn't a port.
+private func localEndpoint(_ port: Int?) -> String? {
+  port.flatMap { (1...65535).contains($0) ? "\"127.0.0.1:\($0)\"" : nil }
+}
+
+/// The block of addresses that `10.0.0.1/8` is in; nil for anything else.
+@Sendable private func network(_ text: String) -> String? {
+  let parts = text.split(separator: "/", omittingEmptySubsequences: false)
+  guard parts.count == 2, let address = IPAddress(String(parts[0])),
+    let length = UInt64(parts[1]), length <= (address.isV4 ? 32 : 128)
+  else { return nil }
+  // An IPv4 address has a prefix of 96 bits.
+  let bits = address.isV4 ? 96 + length : length
+  let high = bits >= 64 ? address.high : bits == 0 ? 0 : address.high & (.max << (64 - bits))
+  let low = bits <= 64 ? 0 : address.low & (.max << (128 - bits))
+  return AddressRange("\(IPAddress(high: high, low: low))/\(length)").map { "\($0)" }
+}
+
+/// The host of `example.com:443`; nil for anything else.
+private func withoutPort(_ text: String) -> String? {
+  guard let colon = text.lastIndex(of: ":"), parsePort(text[text.index(after: colon)...]) != nil
+  else { return nil }
+  let host = text[..<colon].lowercased()
+  return isHostName(host) ? host : nil
+}
+
+/// The same as `asciiHostName` for a name with its port.
 private func asciiEndpoint(_ text: String) -> String? {
   guard let colon = text.lastIndex(of: ":"), let name = asciiHostName(text[..<colon]) else {
     return nil
@@ -357,8 +393,8 @@ private func asciiEndpoint(_ text: String) -> String? {
   return parseEndpoint(endpoint) == nil ? nil : endpoint
 }
 
-/// Labels of letters, digits, hyphens and underscores, in lower case. What ends with a number can
-/// only be a mistyped address.
+/// Labels of letters, digits, hyphens and underscores, in lower case. A name whose last label is a
+/// number is a mistyped address.
 private func isHostName(_ text: String) -> Bool {
   let labels = text.utf8.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
   guard text.utf8.count <= 253, let last = labels.last else { return false }
@@ -387,10 +423,10 @@ func isPathByte(_ byte: UInt8) -> Bool {
     || Array("-._~!$&'()*+,;=:@/".utf8).contains(byte)
 }
 
-/// Protocols in which HTTP goes on; TLS does so after an upgrade (RFC 2817).
+/// Protocols that carry HTTP; TLS does so after an upgrade (RFC 2817).
 private let httpNames: Set<String> = ["h2", "h2c", "http", "https", "tls"]
 
-/// Fields that say where a message ends, what becomes of the connection, or for whom it is.
+/// Fields that control framing, the connection or routing.
 private let framingFields: Set<String> = [
   "connection", "content-length", "expect", "host", "keep-alive", "proxy-connection", "te",
   "trailer", "transfer-encoding", "upgrade",

@@ -1,15 +1,21 @@
-// The simple values: flags, numbers, durations, sizes, text, choices, and ranges of statuses.
+// Simple values: booleans, numbers, durations, sizes, text, choices, and ranges of statuses.
 
 import Primitives
 
 extension Form where Value == Bool {
   static var flag: Form {
     let description = FormDescription(
-      noun: "a flag", allowed: "write true or false", kind: "true or false",
+      noun: "a boolean", allowed: "write true or false", kind: "true or false",
       schema: ["type": "boolean"])
     return Form(description) { json, decoder in
       if case .bool(let flag) = json.value { return flag }
-      decoder.mismatch(json, description)
+      let suggestion: String? =
+        switch json.text?.lowercased() ?? json.scalarText {
+        case "true", "yes", "on", "1": "true"
+        case "false", "no", "off", "0": "false"
+        default: nil
+        }
+      decoder.mismatch(json, description, suggestion: suggestion)
       return nil
     } write: {
       JSON(.bool($0))
@@ -33,8 +39,8 @@ extension Form where Value == Int {
         decoder.report("\(json.brief) is out of range; \(bounds) is allowed", at: json.origin)
         return nil
       }
-      // A number between quotes is a number that lost its way.
-      let bare = json.text.flatMap(Int.init).map(String.init)
+      // A number in quotes.
+      let bare = json.text.flatMap(Int.init).flatMap { range.contains($0) ? "\($0)" : nil }
       decoder.mismatch(json, description, suggestion: bare)
       return nil
     } write: {
@@ -45,8 +51,9 @@ extension Form where Value == Int {
   /// A size in bytes, such as "64KiB".
   static func size(_ range: ClosedRange<Int>) -> Form {
     let bounds = "\(sizeText(range.lowerBound)) to \(sizeText(range.upperBound))"
+    let examples = examples([64 << 10, 10 << 20], in: range, sizeText)
     let description = FormDescription(
-      noun: "a size", allowed: "write one such as \"64KiB\" or \"10MiB\", \(bounds)",
+      noun: "a size", allowed: "write one such as \(examples), from \(bounds)",
       kind: "size, \(bounds)",
       schema: ["type": "string", "pattern": "^[0-9]+(B|KiB|MiB|GiB|TiB)$"])
     return Form(description) { json, decoder in
@@ -55,7 +62,7 @@ extension Form where Value == Int {
         decoder.report("\(json.brief) is out of range; \(bounds) is allowed", at: json.origin)
         return nil
       }
-      decoder.mismatch(json, description, suggestion: nearestSize(json))
+      decoder.mismatch(json, description, suggestion: nearestSize(json, in: range))
       return nil
     } write: {
       .string(sizeText($0))
@@ -78,8 +85,10 @@ extension Form where Value == TimeSpan {
   /// A length of time, such as "250ms".
   static func duration(_ range: ClosedRange<TimeSpan>) -> Form {
     let bounds = "\(durationText(range.lowerBound)) to \(durationText(range.upperBound))"
+    let examples = examples(
+      [.milliseconds(250), .seconds(5), .seconds(120)], in: range, durationText)
     let description = FormDescription(
-      noun: "a duration", allowed: "write one such as \"250ms\", \"5s\" or \"2m\", \(bounds)",
+      noun: "a duration", allowed: "write one such as \(examples), from \(bounds)",
       kind: "duration, \(bounds)",
       schema: ["type": "string", "pattern": "^[0-9]+(ms|s|m|h|d)$"])
     return Form(description) { json, decoder in
@@ -88,9 +97,7 @@ extension Form where Value == TimeSpan {
         decoder.report("\(json.brief) is out of range; \(bounds) is allowed", at: json.origin)
         return nil
       }
-      let seconds = json.integer ?? json.text.flatMap(Int.init)
-      let suggestion = seconds.flatMap { $0 >= 0 ? "\"\($0)s\"" : nil }
-      decoder.mismatch(json, description, suggestion: suggestion)
+      decoder.mismatch(json, description, suggestion: nearestDuration(json, in: range))
       return nil
     } write: {
       .string(durationText($0))
@@ -102,16 +109,18 @@ extension Form where Value == String {
   /// Any text of at most `maxByteCount` bytes.
   static func text(maxByteCount: Int = 64 * 1024, example: String) -> Form {
     let description = FormDescription(
-      noun: "text", allowed: "write it between double quotes, such as \(JSON.quoted(example))",
+      noun: "text", allowed: "write it in double quotes, such as \(JSON.quoted(example))",
       kind: "text", schema: ["type": "string"])
     return Form(description) { json, decoder in
       guard let text = json.text else {
-        decoder.mismatch(json, description)
+        let quoted = json.scalarText.map { JSON.quoted($0) }
+        decoder.mismatch(json, description, suggestion: quoted)
         return nil
       }
       if text.utf8.count <= maxByteCount { return text }
       decoder.report(
-        "\(text.utf8.count) bytes are too many; \(maxByteCount) are allowed", at: json.origin)
+        "the text has \(text.utf8.count) bytes; at most \(maxByteCount) are allowed",
+        at: json.origin)
       return nil
     } write: {
       .string($0)
@@ -126,7 +135,7 @@ extension Form where Value == String {
         allowed: "write letters, digits, \"-\", \"_\", \".\" and \":\", 1 to 64 of them",
         kind: "name", schema: ["type": "string", "pattern": "^[A-Za-z0-9_.:*\\[\\]-]{1,64}$"])
     ) { text in
-      // Brackets and the asterisk, because a listener without a name is called by its address.
+      // Brackets and the asterisk, because the default name of a listener is its address.
       let others = Array("-_.:[]*".utf8)
       let isName = text.utf8.allSatisfy { byte in
         byte < 0x80 && Character(Unicode.Scalar(byte)).isLetter || (0x30...0x39).contains(byte)
@@ -138,12 +147,12 @@ extension Form where Value == String {
     }
   }
 
-  /// The path of a file. A relative one starts at the directory of the configuration file, so that
-  /// it means the same wherever Martlet is started; from a flag it starts where the shell is.
+  /// The path of a file. A relative path in the file starts at the directory of the configuration
+  /// file; a relative path in a flag starts at the working directory.
   static var file: Form {
     let description = FormDescription(
       noun: "the path of a file",
-      allowed: "write it as text; a relative one starts at this file's directory", kind: "path",
+      allowed: "write a string; a relative path starts at this file's directory", kind: "path",
       schema: ["type": "string", "minLength": 1])
     return Form(description) { json, decoder in
       guard let text = json.text, !text.isEmpty, !text.utf8.contains(0) else {
@@ -152,7 +161,7 @@ extension Form where Value == String {
       }
       var path = text
       if case .flag = json.origin {
-        // As the shell means it.
+        // Relative to the working directory.
       } else if !text.hasPrefix("/") {
         path = decoder.source.directory + text
       }
@@ -173,13 +182,19 @@ protocol Choice: CaseIterable, RawRepresentable, Hashable, Sendable where RawVal
 extension Form where Value: Choice {
   static var choice: Form {
     let names = Value.allCases.map(\.rawValue)
+    // Without its quotes, a version would look like a number.
+    let listed = names.map { $0.first?.isNumber == true ? JSON.quoted($0) : $0 }
     let description = FormDescription(
-      noun: Value.noun, allowed: "one of \(names.joined(separator: ", "))",
+      noun: Value.noun, allowed: "one of \(listed.joined(separator: ", "))",
       kind: names.map { "`\"\($0)\"`" }.joined(separator: ", "),
       schema: ["enum": .list(names.map(JSON.string))])
     return Form(description) { json, decoder in
       if let value = json.text.flatMap(Value.init(rawValue:)) { return value }
-      let nearest = json.text.flatMap { nearestName(to: $0, among: names) }
+      // `"minimum-version": 1.3` lacks its quotes, and false means "off".
+      let unquoted = json.scalarText == "false" ? "off" : json.scalarText
+      let nearest =
+        json.text.flatMap { nearestName(to: $0, among: names) }
+        ?? unquoted.flatMap { names.contains($0) ? $0 : nil }
       decoder.mismatch(json, description, suggestion: nearest.map { JSON.quoted($0) })
       return nil
     } write: {
@@ -222,6 +237,16 @@ extension Form where Value == ClosedRange<Int> {
 
 // MARK: Units
 
+/// The candidates that are in range, for a message; the upper bound if none is.
+private func examples<Value>(
+  _ candidates: [Value], in range: ClosedRange<Value>, _ text: (Value) -> String
+) -> String {
+  let allowed = candidates.filter { range.contains($0) }
+  let texts = (allowed.isEmpty ? [range.upperBound] : allowed).map { JSON.quoted(text($0)) }
+  return texts.dropLast().joined(separator: ", ") + (texts.count > 1 ? " or " : "")
+    + (texts.last ?? "")
+}
+
 private let durationUnits = [
   ("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000),
 ]
@@ -245,12 +270,12 @@ func parseDuration(_ text: String) -> TimeSpan? {
   parseQuantity(text, units: durationUnits).map { .milliseconds(Int64($0)) }
 }
 
-/// A duration as a configuration writes it: in the largest unit that leaves no rest.
+/// A duration in the largest unit that gives a whole number.
 func durationText(_ span: TimeSpan) -> String {
   span == .zero ? "0s" : quantityText(Int(span.milliseconds), units: durationUnits)
 }
 
-/// A size as a configuration writes it.
+/// A size in the largest unit that gives a whole number.
 func sizeText(_ byteCount: Int) -> String { quantityText(byteCount, units: sizeUnits) }
 
 private func quantityText(_ count: Int, units: [(name: String, factor: Int)]) -> String {
@@ -258,17 +283,44 @@ private func quantityText(_ count: Int, units: [(name: String, factor: Int)]) ->
   return "\(count / unit.factor)\(unit.name)"
 }
 
-/// What "64K", "64KB", "64kib" and 65536 probably mean.
-private func nearestSize(_ json: JSON) -> String? {
-  if let number = json.integer { return number >= 0 ? "\"\(sizeText(number))\"" : nil }
-  guard let text = json.text else { return nil }
-  let digits = text.utf8.prefix { (0x30...0x39).contains($0) }.count
-  let unit = text.dropFirst(digits).lowercased().filter { $0 != " " }
-  guard digits > 0 else { return nil }
+/// What "64K", "64KB", "64kib" and 65536 probably mean; nil if that is out of range.
+private func nearestSize(_ json: JSON, in range: ClosedRange<Int>) -> String? {
+  if let number = json.integer {
+    return range.contains(number) ? JSON.quoted(sizeText(number)) : nil
+  }
+  guard let (digits, unit) = json.text.flatMap(quantityParts) else { return nil }
   let match = sizeUnits.first { name, _ in
     let lower = name.lowercased()
     let prefix = lower.prefix(1)
     return unit == lower || name.utf8.count == 3 && (unit == prefix || unit == prefix + "b")
   }
-  return match.map { "\"\(text.prefix(digits))\($0.0)\"" }
+  guard let match, let size = parseQuantity(digits + match.0, units: sizeUnits),
+    range.contains(size)
+  else { return nil }
+  return JSON.quoted(digits + match.0)
+}
+
+/// What 5, "5", "5 s" and "5sec" probably mean; nil if that is out of range.
+private func nearestDuration(_ json: JSON, in range: ClosedRange<TimeSpan>) -> String? {
+  var text = json.text
+  if case .number(let number) = json.value { text = number }
+  guard let (digits, unit) = text.flatMap(quantityParts) else { return nil }
+  let name: String? =
+    switch unit {
+    case "", "s", "sec", "secs", "second", "seconds": "s"
+    case "ms", "msec", "millisecond", "milliseconds": "ms"
+    case "m", "min", "mins", "minute", "minutes": "m"
+    case "h", "hr", "hrs", "hour", "hours": "h"
+    case "d", "day", "days": "d"
+    default: nil
+    }
+  guard let name, let span = parseDuration(digits + name), range.contains(span) else { return nil }
+  return JSON.quoted(digits + name)
+}
+
+/// The digits in front of a text, and the rest in lower case without spaces; nil without digits.
+private func quantityParts(_ text: String) -> (digits: String, unit: String)? {
+  let digits = String(text.prefix { $0.isASCII && $0.isNumber })
+  let unit = text.dropFirst(digits.count).lowercased().filter { $0 != " " }
+  return digits.isEmpty ? nil : (digits, unit)
 }

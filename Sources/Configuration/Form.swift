@@ -1,14 +1,14 @@
-// The form of a value: how it is read from JSON and written back, what the schema says of it, and
-// how messages and the reference describe it. Simple values are in `Form+Values`, addresses and
-// other text of HTTP in `Form+Addresses`; here is how they combine.
+// The form of a value: how to read it from JSON and write it, its JSON Schema, and its description
+// in messages and in the reference. `Form+Values` has simple values, `Form+Addresses` has addresses
+// and other text of HTTP; this file combines them.
 
-/// What a reader of messages, reference or schema needs to know about a form.
+/// How messages, the reference and the schema describe a form.
 struct FormDescription: Sendable {
   /// With its article, as in "5 is not a duration".
   let noun: String
-  /// Goes on from there: "write one such as ...".
+  /// The rest of the message: "write one such as ...".
   let allowed: String
-  /// One word or two in the table of the reference.
+  /// One or two words for the table in the reference.
   let kind: String
   let schema: JSON
 
@@ -22,8 +22,17 @@ struct FormDescription: Sendable {
 }
 
 extension String {
-  /// The title of a section as a fragment of an address.
+  /// The title of a section as the fragment of a URL.
   var anchor: String { lowercased().replacing(" ", with: "-") }
+}
+
+/// The suggestion for a value that is not in a list although its key requires one.
+private func asOnlyItem(_ json: JSON) -> String? {
+  switch json.value {
+  case .string, .number: "[\(json.compact)]"
+  case .object: "[{ ... }]"
+  case .null, .bool, .list, .unreadable: nil
+  }
 }
 
 /// How one kind of value is read and written.
@@ -42,8 +51,8 @@ struct Form<Value: Sendable>: Sendable {
     self.write = write
   }
 
-  /// A form whose values are what `parse` makes of text, with nothing more to say than that it
-  /// isn't one.
+  /// A form for text. `parse` returns nil for an invalid text; `suggest` returns a valid one to
+  /// propose instead.
   init(
     text description: FormDescription, parse: @escaping @Sendable (String) -> Value?,
     suggest: @escaping @Sendable (String) -> String? = { _ in nil },
@@ -51,7 +60,9 @@ struct Form<Value: Sendable>: Sendable {
   ) {
     self.init(description) { json, decoder in
       if let text = json.text, let value = parse(text) { return value }
-      let suggestion = json.text.flatMap(suggest)
+      // A number or a boolean lacks its quotes.
+      let unquoted = json.scalarText.flatMap { parse($0) == nil ? nil : $0 }
+      let suggestion = json.text.map(suggest) ?? unquoted
       decoder.mismatch(json, description, suggestion: suggestion.map { JSON.quoted($0) })
       return nil
     } write: {
@@ -65,16 +76,16 @@ struct Form<Value: Sendable>: Sendable {
     var schema: JSON = ["type": "array", "items": element.description.schema]
     if minimum > 0 { schema["minItems"] = .integer(minimum) }
     let description = FormDescription(
-      noun: "a list", allowed: "it stands in [ ], and each item is \(element.description.noun)",
+      noun: "a list", allowed: "write [ ... ], where each item is \(element.description.noun)",
       kind: "list of \(element.description.kind)", schema: schema)
     return Form(description) { json, decoder in
       guard let items = json.items else {
-        decoder.mismatch(json, description)
+        decoder.mismatch(json, description, suggestion: asOnlyItem(json))
         decoder.hasGaps = true
         return nil
       }
       if items.count < minimum && !decoder.isPartial {
-        decoder.report("the list is empty; at least one item is needed", at: json.origin)
+        decoder.report("the list is empty; at least one item is required", at: json.origin)
       }
       return items.enumerated().compactMap { index, item in
         decoder.within("[\(index)]", item) { decoder in
@@ -115,6 +126,10 @@ struct Form<Value: Sendable>: Sendable {
         schema: ["anyOf": [form.description.schema, ["const": "off"]]])
     ) { json, decoder in
       if json.text == "off" { return .some(.none) }
+      if let off = json.offForFalse {
+        decoder.mismatch(json, form.description, suggestion: off)
+        return nil
+      }
       return form.read(json, &decoder).map { .some($0) }
     } write: {
       $0.map(form.write) ?? "off"
@@ -132,7 +147,7 @@ extension Form where Value: Section {
     }
   }
 
-  /// An object with the keys of its section, or its most important value alone.
+  /// An object with the keys of its section, or only its most important value.
   static func section<Short: Sendable>(
     or short: Form<Short>, expand: @escaping @Sendable (Short) -> Value,
     shorten: @escaping @Sendable (Value) -> Short?
@@ -141,7 +156,7 @@ extension Form where Value: Section {
     return Form(
       FormDescription(
         noun: short.description.noun,
-        allowed: short.description.allowed + "; or an object for the other keys of a "
+        allowed: short.description.allowed + "; or write an object to set more keys of a "
           + Value.title,
         kind: short.description.kind + " or " + section.kind,
         schema: ["anyOf": [short.description.schema, section.schema]])

@@ -1,5 +1,5 @@
-// How a pool finds out which of its backends are up: by asking (health), and by what becomes of
-// real requests (ejection). A backend is used when both agree.
+// Health of backends: active checks (health), and the results of real requests (ejection). A
+// backend gets requests only if both agree.
 
 public import Primitives
 
@@ -11,7 +11,7 @@ extension Configuration {
       static var noun: String { "a health check" }
     }
 
-    /// What a backend is taken for before its first check.
+    /// The state of a backend before its first check.
     public enum Initial: String, Choice {
       case up, down
       static var noun: String { "an initial state" }
@@ -21,12 +21,12 @@ extension Configuration {
     public var path = "/"
     /// The Host of the check; nil for the backend's address as written.
     public var host: String?
-    /// Where backends are checked; nil for the port at which they serve.
+    /// The port of the checks; nil for the backend's own port.
     public var port: UInt16?
     /// Statuses that pass an HTTP check.
     public var expect = [200...399]
     public var interval = TimeSpan.seconds(5)
-    /// Between checks while the state is about to change; `interval` when that is shorter.
+    /// Between checks while the state is about to change; `interval` if that is shorter.
     public var fastInterval = TimeSpan.seconds(1)
     public var timeout = TimeSpan.seconds(2)
     public var rise = 2
@@ -43,12 +43,12 @@ extension Configuration {
     /// The n-th ejection in a row lasts n times as long, up to `max`.
     public var base = TimeSpan.seconds(10)
     public var max = TimeSpan.seconds(300)
-    /// The share of failed requests that ejects; nil for a row of failures alone.
+    /// The percentage of failed requests that ejects; nil if only failures in a row eject.
     public var failurePercent: Int? = 50
-    /// What that share is taken of.
+    /// Where the percentage is measured: over this time, from this many requests on.
     public var window = TimeSpan.seconds(10)
     public var minimumRequests = 20
-    /// Of the pool's backends, rounded up.
+    /// Percentage of the pool's backends, rounded up.
     public var maxEjectedPercent = 50
 
     public init() {}
@@ -57,79 +57,89 @@ extension Configuration {
 
 extension Configuration.Health: Section {
   static let title = "health"
-  static let about = "Active checks: every backend is asked regularly, once for the whole process."
+  static let about = """
+    Active health checks. Each backend is checked regularly, once for the whole process.
+    """
   static let keys: [Key<Self>] = [
     Key(
       "check", \.check, .choice,
-      "`tcp`: a connection can be made. `http`: a GET of `path` is answered with an expected "
-        + "status. TCP, because it is right for every backend; HTTP sees more."),
-    Key("path", \.path, .target, "What an HTTP check asks for."),
+      "Type of the check. `tcp`: the backend must accept a connection. `http`: a GET of `path` "
+        + "must return an expected status. Default: `tcp`, because it works with every backend; "
+        + "`http` detects more failures."),
+    Key("path", \.path, .target, "Path (and query) that an HTTP check requests."),
     Key(
       "host", optional: \.host, .hostName,
-      "The Host of an HTTP check. By default the backend's address as written, with the `port` of "
-        + "the checks, and `localhost` for a Unix socket."),
+      "Host field of an HTTP check. Default: the backend's address as written, with the `port` "
+        + "of the check; `localhost` for a Unix socket."),
     Key(
       "port", optional: \.port, .port(),
-      "The port at which backends are checked, where a sidecar or a management port answers for "
-        + "them. By default the one at which each serves. Unix sockets have none, and are checked "
-        + "where they are."),
+      "Port to check, if it is not the backend's own port: a sidecar or a management port. Not "
+        + "used for Unix sockets."),
     Key(
       "expect", \.expect, .oneOrMore(of: .statuses),
-      "Statuses that pass an HTTP check."),
+      "Statuses with which an HTTP check succeeds."),
     Key(
       "interval", \.interval, .duration(.milliseconds(100) ... .seconds(3600)),
-      "Time between two checks of one backend, give or take a tenth, so that checks spread out."),
+      "Time between two checks of a backend. It varies by 10 % in both directions, so that "
+        + "checks don't all run at once."),
     Key(
       "fast-interval", \.fastInterval, .duration(.milliseconds(100) ... .seconds(3600)),
-      "Time between checks while results differ from the state, so that a change is seen soon. "
-        + "Never longer than `interval`."),
+      "Time between two checks while a backend is about to change its state (see `rise` and "
+        + "`fall`), so that a change is detected sooner. If it is longer than `interval`, "
+        + "`interval` is used."),
     Key(
       "timeout", \.timeout, .duration(.milliseconds(10) ... .seconds(300)),
-      "A check that takes longer has failed."),
-    Key("rise", \.rise, .integer(1...255), "Passed checks in a row that bring a backend back."),
+      "Timeout of a check. A check that takes longer fails."),
+    Key(
+      "rise", \.rise, .integer(1...255),
+      "Number of successful checks in a row after which a backend is up again."),
     Key(
       "fall", \.fall, .integer(1...255),
-      "Failed checks in a row that take a backend out; 3, so that one pause of a garbage "
-        + "collector doesn't."),
+      "Number of failed checks in a row after which a backend is down. Default: 3, so that one "
+        + "garbage collection pause is not enough."),
     Key(
       "initially", \.initially, .choice,
-      "What a backend is taken for before its first check: `up` serves at once, `down` only "
-        + "after its first passed check. A reload keeps what is known."),
+      "State of a backend before its first check. `up`: it gets requests immediately. `down`: it "
+        + "gets requests after its first successful check. A reload keeps the known state."),
   ]
 }
 
 extension Configuration.Ejection: Section {
   static let title = "ejection"
   static let about = """
-    Passive health: a backend whose requests fail is ejected for a while, then tried with one \
-    request. The last available backend of a pool is never ejected, nor more of them at once than \
-    `max-ejected-percent` says: what takes most backends down together is rarely their own fault.
+    Passive health checks. A backend whose requests fail is ejected: it gets no requests for some \
+    time, then a single one as a trial. The last available backend of a pool is never ejected. At \
+    most `max-ejected-percent` of the backends are ejected at the same time, because a failure of \
+    most backends usually has a common cause.
     """
   static let keys: [Key<Self>] = [
     Key(
       "failures", \.failures, .integer(1...255),
-      "Failed requests in a row that eject a backend: refused or broken connections and "
-        + "time-outs. What clients break off isn't counted."),
+      "Number of failed requests in a row after which a backend is ejected. Refused or broken "
+        + "connections, timeouts and invalid responses are failures. Requests that the client "
+        + "aborts are not."),
     Key(
       "base", \.base, .duration(.milliseconds(100) ... .seconds(3600)),
-      "How long the first ejection lasts; the second in a row lasts twice as long, and so on."),
+      "Duration of the first ejection. The second one in a row lasts twice as long, the third "
+        + "one three times, and so on up to `max`."),
     Key(
       "max", \.max, .duration(.milliseconds(100) ... .seconds(86_400)),
-      "The longest ejection."),
+      "Maximum duration of an ejection."),
     Key(
       "failure-percent", \.failurePercent, .off(or: .integer(1...100)),
-      "A backend is ejected as well when so many in a hundred of its requests fail within the "
-        + "`window`, at least twice the share of all others together: one that fails every other "
-        + "request never fails five in a row."),
+      "Also eject a backend if this percentage of its requests fails within `window`, and if "
+        + "that is at least twice the percentage of all other backends together. Reason: a "
+        + "backend that fails every second request never fails five in a row."),
     Key(
       "window", \.window, .duration(.milliseconds(100) ... .seconds(3600)),
-      "Over how long that share is taken."),
+      "Time over which `failure-percent` is measured."),
     Key(
       "minimum-requests", \.minimumRequests, .integer(2...1_000_000),
-      "Fewer requests than these within the window say nothing about a share."),
+      "`failure-percent` applies only to a backend with at least this many requests within "
+        + "`window`."),
     Key(
       "max-ejected-percent", \.maxEjectedPercent, .integer(1...100),
-      "So many in a hundred of the pool's backends may be ejected at once, rounded up: with 50, "
-        + "one of two, two of three or four, three of five."),
+      "Maximum percentage of the pool's backends that are ejected at the same time, rounded up. "
+        + "With 50: one of two, two of three or four, three of five."),
   ]
 }

@@ -1,20 +1,20 @@
-// A JSON value that remembers where it was written, and how to write one.
+// A JSON value with its place in the text, and the code that writes JSON.
 //
-// The reader makes these values, the flags of the command line are put among them, the decoder
-// turns them into a `Configuration`. The schema and the defaults in the documentation are such
-// values as well, made from literals. Members keep their order; a duplicate never gets this far.
+// The reader makes these values, command line flags replace some of them, and the decoder turns
+// them into a `Configuration`. The schema and the defaults in the documentation are such values
+// too, made from literals. Members keep their order; the reader has removed duplicates.
 
 /// One JSON value with its origin.
 struct JSON: Sendable {
   indirect enum Content: Sendable {
     case null
     case bool(Bool)
-    /// As it was written: what was found must be shown unchanged.
+    /// As written, because messages show it unchanged.
     case number(String)
     case string(String)
     case list([JSON])
     case object([Member])
-    /// Something that isn't JSON stood here, which was reported already.
+    /// Invalid JSON, already reported.
     case unreadable
   }
 
@@ -24,7 +24,7 @@ struct JSON: Sendable {
     case offset(Int)
     /// The flag that gave it.
     case flag(String)
-    /// It is a default or part of the schema.
+    /// A default, or part of the schema.
     case none
   }
 
@@ -49,8 +49,8 @@ struct JSON: Sendable {
     JSON(.object(members.map { Member(name: $0, nameOrigin: .none, value: $1) }))
   }
 
-  /// The member of that name, where this is an object that has it. Setting nil takes it out;
-  /// setting does nothing to what isn't an object, which the decoder will complain about.
+  /// The member of that name, if this is an object that has it. Setting nil removes it. Setting
+  /// does nothing if this isn't an object; the decoder reports that.
   subscript(name: String) -> JSON? {
     get {
       guard case .object(let members) = value else { return nil }
@@ -79,6 +79,23 @@ struct JSON: Sendable {
     if case .string(let text) = value { text } else { nil }
   }
 
+  /// The text of a number or a boolean, as written; nil for anything else.
+  var scalarText: String? {
+    switch value {
+    case .number(let text): text
+    case .bool(let flag): "\(flag)"
+    case .null, .string, .list, .object, .unreadable: nil
+    }
+  }
+
+  /// The suggestion `"off"` for false and null; nil for anything else.
+  var offForFalse: String? {
+    switch value {
+    case .null, .bool(false): "\"off\""
+    case .bool, .number, .string, .list, .object, .unreadable: nil
+    }
+  }
+
   var integer: Int? {
     if case .number(let text) = value { Int(text) } else { nil }
   }
@@ -98,7 +115,7 @@ struct JSON: Sendable {
     }
   }
 
-  /// What a message calls it: short values as they are, the others by their kind.
+  /// For messages: short values as they are, others by their type.
   var brief: String {
     switch value {
     case .null: "null"
@@ -108,12 +125,12 @@ struct JSON: Sendable {
       Self.quoted(text.count <= 60 ? text : text.prefix(60) + "...")
     case .list: "a list"
     case .object: "an object"
-    case .unreadable: "what stands here"
+    case .unreadable: "this value"
     }
   }
 
   /// The value as JSON text: on one line if it fits into 100 columns, else indented by two.
-  /// `prefix` columns behind the indentation are taken.
+  /// `prefix` columns after the indentation are already used.
   func formatted(indent: String = "", prefix: Int = 0) -> String {
     let flat = compact
     // One column is for a comma.
@@ -150,7 +167,7 @@ struct JSON: Sendable {
     }
   }
 
-  /// `text` as a JSON string. Controls are escaped, so that a message can't disturb a terminal.
+  /// `text` as a JSON string. Control characters are escaped, to protect the terminal.
   static func quoted(_ text: some StringProtocol) -> String {
     var result = "\""
     for scalar in text.unicodeScalars {

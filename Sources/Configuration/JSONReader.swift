@@ -1,24 +1,24 @@
 // Reads JSON (RFC 8259) with comments, and keeps the place of every name and value.
 //
-// Recursive descent, no deeper than `maxDepth`. It goes on after an error, from the next comma or
-// closing bracket, to report several at once; what couldn't be read is left as `.unreadable`.
-// Beyond JSON it allows // and /* */ comments, and nothing else: a duplicate name, a trailing comma
-// and text without quotes are errors with messages of their own. It terminates on any input, since
-// every step takes at least one byte or leaves its container, and after too many errors it stops.
+// Recursive descent, at most `maxDepth` levels. After an error it continues at the next comma or
+// closing bracket, to report several errors at once; a value with an error becomes `.unreadable`.
+// Beyond JSON it only allows // and /* */ comments: a duplicate name, a trailing comma and text
+// without quotes are errors with their own messages. It terminates on any input, because every step
+// takes at least one byte or leaves its container, and it stops after too many errors.
 
 /// Reads one document.
 struct JSONReader {
-  /// Something that isn't JSON, by its offset.
+  /// An error in the JSON, at an offset.
   struct Problem: Equatable, Sendable {
     var offset: Int
     var message: String
   }
 
-  /// A file larger than this is hardly a configuration.
+  /// No configuration needs a larger file.
   static let maxByteCount = 4 * 1024 * 1024
-  /// More than any configuration needs, and little enough for the smallest stack.
+  /// More than any configuration needs, and safe on a small stack.
   static let maxDepth = 32
-  /// The rest would mostly be consequences of these.
+  /// Further errors are mostly consequences of these.
   static let maxProblemCount = 20
 
   private let bytes: [UInt8]
@@ -27,26 +27,26 @@ struct JSONReader {
 
   private init(_ bytes: [UInt8]) { self.bytes = bytes }
 
-  /// The document, as far as it could be read, and what is wrong with it.
+  /// The part of the document that could be read, and the errors in it.
   static func read(_ bytes: [UInt8]) -> (document: JSON, problems: [Problem]) {
     if bytes.count > maxByteCount {
-      let message = "\(bytes.count) bytes are too many; at most \(maxByteCount) are read"
+      let message = "the file has \(bytes.count) bytes; at most \(maxByteCount) are allowed"
       return (JSON(.unreadable), [Problem(offset: 0, message: message)])
     }
     do throws(UTF8.ValidationError) {
       _ = try UTF8Span(validating: bytes.span)
     } catch {
       let offset = error.byteOffsets.lowerBound
-      let message = "this is not UTF-8 text"
+      let message = "this is not valid UTF-8"
       return (JSON(.unreadable), [Problem(offset: offset, message: message)])
     }
     var reader = JSONReader(bytes)
-    // A byte order mark may be ignored (RFC 8259 8.1), and some editors write one.
+    // Some editors write a byte order mark; readers may ignore it (RFC 8259 8.1).
     if bytes.starts(with: [0xEF, 0xBB, 0xBF]) { reader.position = 3 }
     let document = reader.value(depth: 1)
     reader.skipSpace()
     if reader.problems.isEmpty && reader.next != nil {
-      reader.report("nothing may follow the value that the file holds")
+      reader.report("unexpected text after the end of the configuration")
     }
     return (document, reader.problems)
   }
@@ -67,11 +67,11 @@ struct JSONReader {
     let value: JSON.Content
     switch next {
     case nil:
-      report("the file ends where a value should stand")
+      report("the file ends where a value is expected")
       value = .unreadable
     case UInt8(ascii: "{"), UInt8(ascii: "["):
       if depth > Self.maxDepth {
-        report("this is nested too deeply; at most \(Self.maxDepth) levels are read")
+        report("this is nested too deeply; at most \(Self.maxDepth) levels are allowed")
         skipToSeparator()
         value = .unreadable
       } else {
@@ -80,11 +80,11 @@ struct JSONReader {
     case UInt8(ascii: "\""): value = string().map(JSON.Content.string) ?? .unreadable
     case let byte? where isWordByte(byte) || byte == UInt8(ascii: "+"): value = word()
     case UInt8(ascii: "'"):
-      report("text stands between double quotes")
+      report("use double quotes for text")
       skipToSeparator()
       value = .unreadable
     case let byte?:
-      report("\(shown(byte)) stands where a value should")
+      report("unexpected \(shown(byte)); a value is expected here")
       skipToSeparator()
       value = .unreadable
     }
@@ -100,7 +100,7 @@ struct JSONReader {
       skipSpace()
       switch next {
       case nil:
-        report("this \"[\" is never closed", at: start)
+        report("this \"[\" is not closed", at: start)
         return .list(items)
       case UInt8(ascii: "]"), UInt8(ascii: "}"):
         closes(with: UInt8(ascii: "]"), openedAt: start, comma)
@@ -126,7 +126,7 @@ struct JSONReader {
       skipSpace()
       switch next {
       case nil:
-        report("this \"{\" is never closed", at: start)
+        report("this \"{\" is not closed", at: start)
         return .object(members)
       case UInt8(ascii: "}"), UInt8(ascii: "]"):
         closes(with: UInt8(ascii: "}"), openedAt: start, comma)
@@ -145,7 +145,7 @@ struct JSONReader {
       }
       skipSpace()
       guard next == UInt8(ascii: ":") else {
-        report("a colon and a value should follow the key \(JSON.quoted(name))")
+        report("a colon and a value must follow the key \(JSON.quoted(name))")
         skipToSeparator()
         comma = takeComma()
         continue
@@ -154,7 +154,7 @@ struct JSONReader {
       let value = value(depth: depth + 1)
       if let first = seen[name] {
         let line = bytes[..<first].count { $0 == UInt8(ascii: "\n") } + 1
-        report("the key \(JSON.quoted(name)) stands here again, after line \(line)", at: nameStart)
+        report("duplicate key \(JSON.quoted(name)); line \(line) has it already", at: nameStart)
       } else {
         seen[name] = nameStart
         members.append(JSON.Member(name: name, nameOrigin: .offset(nameStart), value: value))
@@ -163,7 +163,7 @@ struct JSONReader {
     }
   }
 
-  /// A member's name; nil after reporting that there is none, with the position unmoved.
+  /// A member's name; nil after reporting that there is none, with the position unchanged.
   private mutating func name() -> String? {
     guard let byte = next else { return nil }
     if byte == UInt8(ascii: "\"") { return string() }
@@ -172,20 +172,20 @@ struct JSONReader {
       report("the key \(word.text) needs double quotes", at: word.start)
       return word.text
     }
-    report("\(shown(byte)) stands where a key in double quotes should")
+    report("unexpected \(shown(byte)); a key in double quotes is expected here")
     return nil
   }
 
   /// Takes the bracket that ends a container, which may be the wrong one.
   private mutating func closes(with bracket: UInt8, openedAt start: Int, _ comma: Int?) {
-    if let comma { report("a comma may not stand before the closing bracket", at: comma) }
+    if let comma { report("a comma is not allowed before a closing bracket", at: comma) }
     if next != bracket && position < bytes.count {
-      report("\(shown(bytes[position])) stands where \(shown(bracket)) should")
+      report("unexpected \(shown(bytes[position])); \(shown(bracket)) is expected here")
     }
     position = min(position + 1, bytes.count)
   }
 
-  /// Takes the comma behind `item`, and returns where it stood; nil when there was none.
+  /// Takes the comma after `item`, and returns its position; nil if there was none.
   private mutating func separator(after item: JSON, closing: String) -> Int? {
     skipSpace()
     switch next {
@@ -194,7 +194,7 @@ struct JSONReader {
       if case .unreadable = item.value {
         skipToSeparator()
       } else {
-        report("a comma or \"\(closing)\" should stand before this")
+        report("a comma or \"\(closing)\" is missing before this")
         // The next value or key is probably fine: only the comma was forgotten.
         if next != UInt8(ascii: "\"") && next != UInt8(ascii: "{") { skipToSeparator() }
       }
@@ -220,7 +220,7 @@ struct JSONReader {
     }
   }
 
-  /// Takes word bytes, and a sign wherever one may stand in a number.
+  /// Takes word bytes, and the sign in a number.
   private mutating func takeWord() -> (text: String, start: Int) {
     let start = position
     while let byte = next, isWordByte(byte) || byte == UInt8(ascii: "+") { position += 1 }
@@ -239,7 +239,7 @@ struct JSONReader {
       let start = word.start
       report(
         isNumeric
-          ? "\(text) is not a number as JSON writes them; text needs double quotes"
+          ? "\(text) is not a valid JSON number; text needs double quotes"
           : "\(text) is not a JSON value; text needs double quotes", at: start)
       return .unreadable
     }
@@ -269,7 +269,7 @@ struct JSONReader {
     return rest.isEmpty
   }
 
-  /// Text between double quotes, with its escapes undone; nil after reporting what is wrong.
+  /// Text in double quotes, with its escapes decoded; nil after reporting an error.
   private mutating func string() -> String? {
     let start = position
     position += 1
@@ -287,10 +287,10 @@ struct JSONReader {
           isWhole = false
         }
       case UInt8(ascii: "\n"):
-        report("this text is never closed; its end would be a double quote on the line", at: start)
+        report("this text is not closed: a double quote is missing", at: start)
         return nil
       case 0..<0x20:
-        report("control characters are written as escapes in text, such as \\t")
+        report("write control characters in text as escapes, such as \\t")
         isWhole = false
         position = min(position + 1, bytes.count)
       default:
@@ -298,11 +298,11 @@ struct JSONReader {
         position += 1
       }
     }
-    report("this text is never closed", at: start)
+    report("this text is not closed", at: start)
     return nil
   }
 
-  /// What an escape stands for (RFC 8259 7); nil after reporting a wrong one.
+  /// The character of an escape (RFC 8259 7); nil after reporting an invalid one.
   private mutating func escape() -> Unicode.Scalar? {
     let start = position
     position += 1
@@ -317,11 +317,11 @@ struct JSONReader {
     case UInt8(ascii: "t"): return "\t"
     case UInt8(ascii: "u"):
       guard let unit = fourHexadecimalDigits() else {
-        report("four hexadecimal digits should follow \\u", at: start)
+        report("four hexadecimal digits must follow \\u", at: start)
         return nil
       }
       if let scalar = Unicode.Scalar(unit) { return scalar }
-      // A half of a pair: only the first followed by the second means something.
+      // Half of a surrogate pair: valid only if the first half is followed by the second.
       if unit < 0xDC00 && next == UInt8(ascii: "\\") && position + 1 < bytes.count
         && bytes[position + 1] == UInt8(ascii: "u")
       {
@@ -330,10 +330,10 @@ struct JSONReader {
           return Unicode.Scalar(0x10000 + (unit - 0xD800) << 10 + (low - 0xDC00))
         }
       }
-      report("this is one half of a surrogate pair; the other should follow or precede", at: start)
+      report("this is one half of a surrogate pair; the other half is missing", at: start)
       return nil
     default:
-      report("there is no such escape; a backslash itself is written \\\\", at: start)
+      report("unknown escape; write a backslash as \\\\", at: start)
       return nil
     }
   }
@@ -380,10 +380,10 @@ struct JSONReader {
       position += 1
     }
     position = bytes.count
-    report("this comment is never closed", at: start)
+    report("this comment is not closed", at: start)
   }
 
-  /// Skips what can't be read, up to the next comma or closing bracket of the same level.
+  /// Skips invalid text, up to the next comma or closing bracket of the same level.
   private mutating func skipToSeparator() {
     var depth = 0
     while true {
@@ -414,7 +414,7 @@ struct JSONReader {
     }
   }
 
-  /// A byte as messages show it: the whole character when it is the first of several.
+  /// A byte for messages; the whole character if it is the first byte of one.
   private func shown(_ byte: UInt8) -> String {
     if byte < 0x80 { return JSON.quoted(String(Character(Unicode.Scalar(byte)))) }
     let text = String(decoding: bytes[position..<min(position + 4, bytes.count)], as: UTF8.self)

@@ -1,17 +1,17 @@
-// How a part of the configuration is declared: a section is a plain struct with a table of keys.
+// How a section of the configuration is declared: a plain struct with a table of keys.
 //
-// The table is the only declaration there is. The decoder reads by it, the schema, the reference
-// and the texts of errors are printed from it, and the default of a key is whatever the struct's
-// own `init()` puts there. So none of these can disagree.
+// The table is the only declaration. The decoder, the schema, the reference and the error messages
+// all use it, and the default of a key is the value that the struct's `init()` sets. So they can't
+// contradict each other.
 
-/// A struct that an object of the file describes.
+/// A struct that is written as an object in the file.
 protocol Section: Hashable, Sendable {
-  /// Every key at its default. Where a required key has none, a placeholder stands that can't come
-  /// through, since the decoder refuses an object without that key.
+  /// Every key at its default. A required key has a placeholder, which is never used, because the
+  /// decoder refuses an object without that key.
   init()
   /// Its name in the schema and the reference, such as `listener`.
   static var title: String { get }
-  /// What it is, in a sentence or two, for operators.
+  /// One or two sentences for operators.
   static var about: String { get }
   static var keys: [Key<Self>] { get }
 }
@@ -20,12 +20,12 @@ protocol Section: Hashable, Sendable {
 struct Key<Root: Sendable>: Sendable {
   let name: String
   let isRequired: Bool
-  /// What it means, its unit and why the default is what it is, for operators.
+  /// Meaning, unit and reason of the default, for operators.
   let meaning: String
   let form: FormDescription
   /// Reads the value into the section; reports what is wrong with it.
   let read: @Sendable (JSON, inout Decoder, inout Root) -> Void
-  /// The value as it would be written; nil for one that isn't there.
+  /// The value in its written form; nil if there is none.
   let write: @Sendable (Root) -> JSON?
 
   /// A key with a default, or a required one.
@@ -64,7 +64,7 @@ struct Key<Root: Sendable>: Sendable {
 }
 
 extension Section {
-  /// The section as it would be written, without the keys that are at their defaults.
+  /// The section in its written form, without keys that have their default.
   var json: JSON {
     let standard = Self()
     return .object(

@@ -1,9 +1,9 @@
-// What clients may take, for the whole process unless it says otherwise.
+// Limits for clients. They apply to the whole process unless the comment says otherwise.
 
 public import Primitives
 
 extension Configuration {
-  /// Sizes in bytes, counts, and times on the side of the clients.
+  /// Sizes in bytes, counts, and times for clients.
   public struct Limits: Hashable, Sendable {
     /// Request line and fields together; 431 beyond.
     public var headSize = 32 * 1024
@@ -17,9 +17,9 @@ extension Configuration {
     public var targetSize = 8 * 1024
     /// 413 beyond; nil for no limit.
     public var bodySize: Int? = 1 << 30
-    /// Of the whole process; nil means four fifths of what there is.
+    /// Of the whole process; nil means four fifths of the available memory.
     public var memory: Int?
-    /// Bytes of chunk extensions of a request, beyond those of its payload; 400 beyond.
+    /// How many bytes the chunk extensions of a request may exceed its data; 400 beyond.
     public var chunkExtensions = 16 * 1024
     /// Trailers of a request, together; 400 beyond.
     public var trailerSize = 8 * 1024
@@ -40,17 +40,17 @@ extension Configuration {
     /// Bytes a second of a request's body that a client must send, and of a response that it must
     /// take; nil for no minimum.
     public var minimumRate: Int? = 240
-    /// For so long a client may stay below it.
+    /// How long a client may stay below it.
     public var rateGrace = TimeSpan.seconds(10)
     /// Between two requests.
     public var keepAlive = TimeSpan.seconds(60)
-    /// For a client that still sends after its last answer.
+    /// For a client that still sends after its last response.
     public var linger = TimeSpan.seconds(30)
     /// Between the signal to stop and the first refused connection.
     public var lameDuck = TimeSpan.zero
-    /// For what is under way when Martlet stops.
+    /// For active requests when Martlet stops.
     public var drain = TimeSpan.seconds(30)
-    /// Between the start of a new process at an upgrade and its word that it serves.
+    /// For the new process of an upgrade, until it reports that it serves.
     public var upgrade = TimeSpan.seconds(60)
     /// A body up to this size is collected before a backend is chosen.
     public var collectSize = 16 * 1024
@@ -64,115 +64,128 @@ extension Configuration {
 extension Configuration.Limits: Section {
   static let title = "limits"
   static let about = """
-    What clients may take, each with the status of the answer beyond it, and how large a response \
-    may be.
+    Limits for clients and, where the text says so, for responses. "408 if exceeded" means that \
+    the client gets this status.
     """
   static let keys: [Key<Self>] = [
     Key(
       "head-size", \.headSize, .size(1024 ... 64 << 10),
-      "The head of a request, line and fields together, where each field counts 32 bytes more "
-        + "than it has, as in HTTP/2; 431 beyond. Room for large cookies."),
+      "Maximum size of a request head: request line and fields, where each field counts as its "
+        + "length plus 32 bytes, as in HTTP/2 (RFC 9113, 6.5.2). 431 if exceeded. Default: "
+        + "32KiB, enough for large cookies."),
     Key(
-      "field-count", \.fieldCount, .integer(16...1000), "Fields of a request; 431 beyond."),
+      "field-count", \.fieldCount, .integer(16...1000),
+      "Maximum number of fields in a request head. 431 if exceeded."),
     Key(
       "response-head-size", \.responseHeadSize, .size(1024 ... 64 << 10),
-      "The head of a backend's response, counted in the same way; 502 beyond, with the reason in "
-        + "the access log. The backend isn't blamed for it, because what it sets may depend on "
-        + "what a client sent. The default is the largest size, which fits into one block of "
-        + "memory; HAProxy takes 16KiB, nginx 4 or 8. Trailers of a response may have 8KiB and 32 "
-        + "fields."),
+      "Maximum size of a response head from a backend, counted as in `head-size`. 502 if "
+        + "exceeded, with the reason in the access log. The backend is not ejected for it, "
+        + "because the fields may depend on what a client sent. The default is the maximum, "
+        + "which fits into one memory block (HAProxy: 16KiB, nginx: 4KiB or 8KiB). The trailers "
+        + "of a response are limited to 8KiB and 32 fields."),
     Key(
       "response-field-count", \.responseFieldCount, .integer(16...10_000),
-      "Fields of a backend's response; 502 beyond, as above."),
+      "Maximum number of fields in a response head from a backend. 502 if exceeded, as for "
+        + "`response-head-size`."),
     Key(
       "target-size", \.targetSize, .size(256 ... 64 << 10),
-      "The target in the request line, path and query; 414 beyond."),
+      "Maximum size of the target in the request line (path and query). 414 if exceeded."),
     Key(
       "body-size", \.bodySize, .off(or: .size(0 ... 1024 << 40)),
-      "The body of a request; 413 beyond. Bodies stream through small buffers, so this isn't "
-        + "about memory: a gigabyte lets most uploads pass and still ends a runaway one. Set "
-        + "\"20GiB\" for larger files."),
+      "Maximum size of a request body. 413 if exceeded. Martlet streams bodies through small "
+        + "buffers, so this does not limit memory. Default: 1GiB, enough for most uploads; it "
+        + "stops a client that sends without end. Set a higher value for larger files, such as "
+        + "\"20GiB\"."),
     Key(
       "chunk-extensions", \.chunkExtensions, .size(0 ... 1 << 20),
-      "Extensions of the chunks of a request's body, as far as they are more than the payload "
-        + "before them; 400 beyond. Nobody uses them, and they are never passed on."),
+      "Maximum number of bytes by which the chunk extensions of a request body may exceed the "
+        + "data before them. 400 if exceeded. Chunk extensions (RFC 9112, 7.1.1) are practically "
+        + "unused, and Martlet never forwards them."),
     Key(
       "trailer-size", \.trailerSize, .size(64 ... 8 << 10),
-      "Trailers of a request, together and counted like its head, at most 32 of them; 400 beyond. "
-        + "Room for a signature and some checksums."),
+      "Maximum size of the trailers of a request, counted as in `head-size`; at most 32 fields. "
+        + "400 if exceeded. Default: 8KiB, enough for a signature and some checksums."),
     Key(
       "connections", \.connections, .integer(1...10_000_000),
-      "Clients' connections at a time, over all listeners and workers; more are closed at once. "
-        + "The process needs two file descriptors for each, and accepts fewer if it may not have "
-        + "so many."),
+      "Maximum number of client connections, over all listeners and workers. Further connections "
+        + "are closed immediately. Each connection needs two file descriptors; if the process "
+        + "may not open enough of them, Martlet accepts fewer connections."),
     Key(
       "connections-per-address", \.connectionsPerAddress, .off(or: .integer(1...10_000_000)),
-      "The same for one client: an IPv4 address, or the /64 of an IPv6 address. Peers listed in "
-        + "`trusted-proxies` are exempt, since they stand for many. A tenth of `connections`, so "
-        + "that one address can't take them all, and hundreds of people behind one address don't "
-        + "notice."),
+      "Maximum number of connections of one client: an IPv4 address, or the /64 network of an "
+        + "IPv6 address. Peers in `trusted-proxies` are exempt, because they connect for many "
+        + "clients. Default: a tenth of the default of `connections`. So one address can't use "
+        + "all connections, and hundreds of users can share one address."),
     Key(
       "memory", optional: \.memory, .size(1 << 20 ... 1 << 50),
-      "Memory of the whole process. At 85% of it, or of `connections`, client connections end "
-        + "after their next answer and idle ones soon; at 95% of it new requests get 503 with "
-        + "Retry-After. What is in progress goes on. By default four fifths of what the machine "
-        + "or the container has, since beyond that the kernel would end the process."),
+      "Maximum memory of the whole process. At 85 % of `memory` or of `connections`, Martlet "
+        + "closes client connections after their next response, and idle ones after two seconds. "
+        + "At 95 % of `memory`, new requests get 503 with Retry-After. Requests in progress "
+        + "continue. Default: 80 % of the memory of the machine or the container, because the "
+        + "kernel kills a process that uses too much."),
     Key(
       "requests-per-connection", \.requestsPerConnection, .integer(1...100_000_000),
-      "Then a connection is closed, in good order, so that clients spread anew over workers."),
+      "After this many requests the connection is closed cleanly, so that clients connect again "
+        + "and spread over the workers."),
     Key(
       "handshakes", \.handshakes, .integer(1...10_000_000),
-      "TLS handshakes in progress at a time, shared out evenly over the workers. Beyond it the "
-        + "oldest is dropped, which in a flood is one that was never meant to end. A quarter of "
-        + "`connections`: at a round trip of 200ms enough for 12,000 new clients a second."),
+      "Maximum number of TLS handshakes in progress, divided evenly between the workers. If "
+        + "exceeded, the oldest one is dropped; in a flood, it most likely belongs to the "
+        + "attacker. Default: a quarter of the default of `connections`. With a round trip of "
+        + "200ms, this is enough for 12,000 new clients per second."),
     Key(
       "handshake", \.handshake, .duration(.milliseconds(100) ... .seconds(300)),
-      "From the connection to the end of the TLS handshake."),
+      "Timeout for the TLS handshake, from the start of the connection."),
     Key(
       "head", \.head, .duration(.milliseconds(100) ... .seconds(300)),
-      "From the first byte of a request to the end of its head; 408 beyond. It counts the whole "
-        + "time, so that sending a byte now and then doesn't help."),
+      "Timeout for a request head, from its first byte to its end. 408 if exceeded. It limits "
+        + "the total time, so that a client can't extend it with a byte now and then "
+        + "(Slowloris)."),
     Key(
       "body-idle", \.bodyIdle, .duration(.milliseconds(100) ... .seconds(86_400)),
-      "The longest pause of a client that sends a body (408 beyond) or takes a response."),
+      "Maximum pause while a client sends a request body (408 if exceeded) or receives a "
+        + "response."),
     Key(
       "minimum-rate", \.minimumRate, .off(or: .size(1 ... 1 << 30)),
-      "Bytes a second that a client must send of a request's body (408 beyond), and take of a "
-        + "response: a byte now and then holds no connection. Counted only while it is the client "
-        + "that is waited for; upgraded connections are exempt. 240B is far below the slowest "
-        + "mobile network, and turns 1000 connections into traffic worth noticing. \"off\" for "
-        + "uploads that pause for long, such as live logs."),
+      "Minimum rate, in bytes per second, at which a client must send a request body (otherwise "
+        + "408) and receive a response. So a client can't hold a connection with a byte now and "
+        + "then. Only the time in which Martlet waits for the client counts. Upgraded "
+        + "connections are exempt. Default: 240B, far below the slowest mobile network; an "
+        + "attacker with 1000 connections has to produce noticeable traffic. Use \"off\" for "
+        + "uploads with long pauses, such as live logs."),
     Key(
       "rate-grace", \.rateGrace, .duration(.milliseconds(100) ... .seconds(3600)),
-      "How long a client may stay below the minimum rate: a lift, a tunnel, a change of cell. It "
-        + "should be less than `body-idle`."),
+      "How long a client may stay below `minimum-rate`, for example while a phone has no "
+        + "network. Set it lower than `body-idle`."),
     Key(
       "keep-alive", \.keepAlive, .duration(.zero ... .seconds(86_400)),
-      "How long a connection waits for its next request; then it is closed."),
+      "How long a client connection stays open without a request."),
     Key(
       "linger", \.linger, .duration(.zero ... .seconds(3600)),
-      "An answer may end the connection while the client still sends, such as a 413, or a 401 "
-        + "from the backend. What comes then is dropped for so long, since many clients write all "
-        + "they have before they read, and a closed connection would hide the answer from them. A "
-        + "client that pauses for 5s, or stays below `minimum-rate`, is cut off sooner. Enough "
-        + "for 375MB at 100Mbit/s, and what nginx allows."),
+      "For this time Martlet reads and discards what the client still sends after a response "
+        + "that ends the connection, such as a 413, or a 401 from the backend. Many clients send "
+        + "everything before they read; if the connection were closed at once, they would not "
+        + "see the response. A client that pauses for 5s, or stays below `minimum-rate`, is "
+        + "disconnected earlier. Default: 30s, as in nginx (`lingering_time`), enough for 375MB "
+        + "at 100Mbit/s."),
     Key(
       "lame-duck", \.lameDuck, .duration(.zero ... .seconds(3600)),
-      "After the signal to stop, so long everything goes on as before, except that routes with a "
-        + "`draining-status` answer with it, for a balancer in front to notice."),
+      "For this time after the signal to stop, Martlet continues as before. Only routes with a "
+        + "`draining-status` respond with that status, so that a load balancer in front notices "
+        + "the stop."),
     Key(
       "drain", \.drain, .duration(.zero ... .seconds(86_400)),
-      "After that, so long requests under way may take until they are cut off."),
+      "How long active requests may continue after `lame-duck`. Then they are aborted."),
     Key(
       "upgrade", \.upgrade, .duration(.seconds(1) ... .seconds(3600)),
-      "At an upgrade the new process must serve after this time; else it is ended, and the old "
-        + "one goes on."),
+      "Timeout for the new process of an upgrade. If it does not serve within this time, it is "
+        + "stopped, and the old process continues."),
     Key(
       "collect-size", \.collectSize, .size(0 ... 64 << 10),
-      "A request's body that isn't larger is collected before a backend is chosen, so that "
-        + "slow senders don't occupy backends. \"0B\" turns it off."),
+      "A request body up to this size is read completely before a backend is selected, so that "
+        + "slow clients don't occupy backends. \"0B\" turns it off."),
     Key(
       "collect-wait", \.collectWait, .duration(.zero ... .seconds(60)),
-      "Collecting lasts no longer than this; then the body is streamed after all."),
+      "Maximum time to read such a body. Then Martlet selects a backend and streams the body."),
   ]
 }

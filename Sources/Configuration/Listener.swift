@@ -1,25 +1,25 @@
-// Where clients connect: addresses, and what is spoken there.
+// Listeners: addresses for clients, and the protocol there.
 
 public import Primitives
 
 extension Configuration {
   /// One or more addresses that serve the same routes in the same way.
   public struct Listener: Hashable, Sendable {
-    /// Unique. The text of its first address, unless it was given a name.
+    /// Unique. By default the text of its first address.
     public var name: String
     public var listen: [ListenAddress]
     /// Nil for plain HTTP.
     public var tls: TLS?
-    /// The port that clients of this plain listener are sent to; nil when it serves by itself.
-    /// `routes(on:)` has the redirect in it already.
+    /// The HTTPS port to which this plain listener redirects; nil if it doesn't. `routes(on:)`
+    /// contains the redirect.
     public var redirectToHTTPS: UInt16?
-    /// `routes(on:)` sets the field already.
+    /// The routes of `routes(on:)` set the field.
     public var hsts: HSTS?
     public var desync = Desync.strict
     public var halfClose = HalfClose.abort
-    /// Connections that the kernel keeps until they are accepted, for each socket.
+    /// Connections per socket that wait in the kernel to be accepted.
     public var backlog = 4096
-    /// Probes on quiet connections of clients; nil for none.
+    /// Probes on idle client connections; nil for none.
     public var tcpKeepAlive: TCPKeepAlive? = TCPKeepAlive()
 
     public init(name: String? = nil, listen: [ListenAddress], tls: TLS? = nil) {
@@ -28,8 +28,8 @@ extension Configuration {
       self.tls = tls
     }
 
-    /// Every address to bind, IPv6 ones for IPv6 alone. When a listener has several, the one of a
-    /// protocol that the machine doesn't have may fail to be bound, as long as another doesn't.
+    /// Every address to bind; IPv6 addresses accept IPv6 only. If a listener has several addresses,
+    /// some may fail to bind because the machine lacks IPv4 or IPv6; one must succeed.
     public var addresses: [SocketAddress] { listen.flatMap(\.addresses) }
   }
 
@@ -52,24 +52,24 @@ extension Configuration {
     static let standard = ListenAddress(standardPort: 8443)
   }
 
-  /// What is done about requests whose faults can be repaired without moving a boundary.
+  /// How to handle invalid requests that can be repaired without changing where they end.
   public enum Desync: String, Choice {
     /// Answered with 400.
     case strict
     /// Repaired; the connection closes after the answer.
     case defensive
-    /// As defensive, and named in the access log.
+    /// Like `defensive`, and logged in the access log.
     case monitor
     static var noun: String { "a desync mode" }
   }
 
-  /// What is done about a client that ends its side of the connection behind a whole request.
+  /// How to handle a client that closes its sending side after a complete request.
   public enum HalfClose: String, Choice {
-    /// It is gone: the attempt is cancelled.
+    /// Cancel the attempt: the client is considered gone.
     case abort
-    /// It gets its answer.
+    /// Send the response.
     case answer
-    static var noun: String { "what becomes of half-closed connections" }
+    static var noun: String { "a half-close mode" }
   }
 
   /// HTTP Strict Transport Security (RFC 6797).
@@ -92,57 +92,60 @@ extension Configuration.Listener: Section {
   init() { self.init(name: "", listen: []) }
 
   static let title = "listener"
-  static let about = "Where clients connect. With `tls` it speaks HTTPS, without it plain HTTP."
+  static let about = """
+    An address on which clients connect. With `tls` it serves HTTPS, without it plain HTTP.
+    """
   static let keys: [Key<Self>] = [
     Key(
       "name", Form<String>.name,
-      "What routes, metrics and logs call it. By default its address as written.",
+      "The name of the listener in routes, metrics and logs. Default: its first address, as "
+        + "written in `listen`.",
       get: { $0.name.isEmpty || $0.name == $0.listen.first?.text ? nil : $0.name },
       set: { $0.name = $1 }),
     Key(
       "listen", \.listen, .oneOrMore(of: .listenAddress), required: true,
-      "Address and port. `localhost` stands for 127.0.0.1 and ::1, `*` for all addresses of "
-        + "IPv4 and IPv6, and an IPv6 address such as `[::]:443` for IPv6 alone. Port 0 lets the "
-        + "kernel choose."),
-    Key("tls", optional: \.tls, .section, "Speak TLS, with these certificates."),
+      "Address and port. `localhost` means 127.0.0.1 and ::1. `*` means all IPv4 and IPv6 "
+        + "addresses. An IPv6 address such as `[::]:443` means IPv6 only. With port 0 the kernel "
+        + "chooses a port."),
+    Key("tls", optional: \.tls, .section, "Serve TLS with these certificates."),
     Key(
       "redirect-to-https", optional: \.redirectToHTTPS,
-      .port("the port to redirect to"),
-      "Answers every request with a redirect to this port by https, 443 for most. Routes whose "
-        + "path lies in `/.well-known/acme-challenge/` are served as ever, so that certificates "
-        + "can be renewed. So are requests of which a trusted proxy says that they came to it by "
-        + "https (`trusted-proxies`). Not together with `tls`."),
+      .port("a port to redirect to"),
+      "Redirect every request to HTTPS on this port, usually 443. Routes below "
+        + "`/.well-known/acme-challenge/` are not redirected, so that certificates can be "
+        + "renewed (RFC 8555, 8.3). Requests that came to a trusted proxy over HTTPS are not "
+        + "redirected either (`trusted-proxies`). Not allowed together with `tls`."),
     Key(
       "hsts", optional: \.hsts, .section,
-      "Adds Strict-Transport-Security to responses: browsers that saw it use https alone from "
-        + "then on. Off by default, because it can't be taken back before its time. `{}` is "
-        + "enough to turn it on; it needs `tls`, or `trusted-proxies` that speak it: then it is "
-        + "added where they say that the client came by https."),
+      "Add Strict-Transport-Security to responses: browsers then use only HTTPS for this host. "
+        + "`{}` turns it on. It needs `tls` or `trusted-proxies`; with a trusted proxy it is "
+        + "added to responses to clients that use HTTPS. Off by default, because browsers keep "
+        + "it for the whole `max-age`, even if you turn it off here."),
     Key(
       "desync", \.desync, .choice,
-      "What becomes of a request that the RFCs call invalid but whose fault can be repaired in "
-        + "such a way that no server sees another boundary: a length stated twice, a folded "
-        + "field, a space before a colon, a field name with odd characters, a target that isn't "
-        + "ASCII. `strict`: 400. "
-        + "`defensive`: it is repaired, counted, and the connection closes after the answer. "
-        + "`monitor`: the same, and the access log names what strict would have refused; for a "
-        + "time, to see who such clients are. What could move a boundary is refused in each "
-        + "mode; docs/SECURITY.md has the list."),
+      "How to handle an invalid request that can be repaired without changing where the request "
+        + "ends: a repeated Content-Length with the same value, a folded field, a space before a "
+        + "colon, a field name with invalid characters, a target that is not ASCII. `strict`: "
+        + "respond with 400. `defensive`: repair and count it, and close the connection after "
+        + "the response. `monitor`: as `defensive`, and write to the access log what `strict` "
+        + "would have refused. Use `monitor` for a limited time, to find such clients. A fault "
+        + "that could change where the request ends is refused in every mode; docs/SECURITY.md "
+        + "has the list."),
     Key(
       "half-close", \.halfClose, .choice,
-      "What becomes of a whole request when its client has ended its side of the connection: the "
-        + "client may wait for the answer, as `nc -N` does, or be gone, which looks the same. "
-        + "`abort`: it is taken for gone, the backend's work is cancelled, and the log has 499; "
-        + "as nginx and Envoy do it. `answer`: the answer is sent, and backends also work for "
-        + "clients that are gone, until a reset shows it; as HAProxy does it without "
-        + "`abortonclose`."),
+      "How to handle a client that closes its side of the connection after a complete request "
+        + "(TCP half-close). The client may still wait for the response, as `nc -N` does, or it "
+        + "may be gone; Martlet can't see the difference. `abort`: cancel the request to the "
+        + "backend, and log status 499, as nginx and Envoy do. `answer`: send the response, as "
+        + "HAProxy does without `abortonclose`. With `answer`, backends also work for clients "
+        + "that are gone, until the connection is reset."),
     Key(
       "backlog", \.backlog, .integer(1...65535),
-      "Connections that wait to be accepted; the kernel lowers it to net.core.somaxconn."),
+      "Maximum number of connections that wait to be accepted. The kernel reduces it to "
+        + "`net.core.somaxconn`."),
     Key(
       "tcp-keep-alive", \.tcpKeepAlive, .off(or: .section),
-      "Probes on quiet connections of clients. A reload puts a change in force for connections "
-        + "that are made from then on."),
+      "Probes on idle client connections. A reload applies a change to new connections only."),
   ]
 }
 
@@ -152,10 +155,10 @@ extension Configuration.HSTS: Section {
   static let keys: [Key<Self>] = [
     Key(
       "max-age", \.maxAge, .duration(.zero ... .seconds(1000 * 86_400)),
-      "How long browsers remember it; \"0s\" makes them forget. A year, which is what lists of "
-        + "preloaded sites ask for."),
+      "How long browsers remember to use only HTTPS. `0s` makes them forget it. Default: one "
+        + "year, which the browsers' preload list requires (hstspreload.org)."),
     Key(
       "include-subdomains", \.includeSubdomains, .flag,
-      "Whether it holds for all names below as well, also those that aren't served here."),
+      "Also apply to all subdomains, including those that Martlet does not serve."),
   ]
 }

@@ -1,4 +1,4 @@
-// What is logged: a line for each request, and what happens to the process itself.
+// Settings of the access log and of the process log.
 
 public import Primitives
 
@@ -8,7 +8,7 @@ extension Configuration {
       case json, text, off
       case template(LogTemplate)
 
-      /// By name; nil for what could be a template.
+      /// By name; nil if the text could be a template.
       init?(named name: String) {
         switch name {
         case "json": self = .json
@@ -54,15 +54,15 @@ extension Configuration {
 
     /// The format of the access log.
     public var access = Access.json
-    /// Of the exchanges that went well and fast, one in so many is logged; 0 for none.
+    /// One of this many successful, fast exchanges is logged; 0 for none.
     public var sample = 1
-    /// From here on an exchange isn't fast.
+    /// An exchange that takes longer isn't fast.
     public var slow = TimeSpan.seconds(1)
-    /// Parameters of queries whose values are not logged.
+    /// Query parameters whose values are not logged.
     public var redactQuery: [String] = []
     /// Where the access log goes. The process log always goes to the standard error.
     public var target = Target.stdout
-    /// The least important messages of the process log that are shown.
+    /// The lowest level that the process log shows.
     public var level = Level.info
 
     public init() {}
@@ -72,17 +72,17 @@ extension Configuration {
 extension Configuration.Log: Section {
   static let title = "log"
   static let about = """
-    What is logged. The process log (start, reload, backends going up and down) always goes to \
-    the standard error.
+    Access log and process log. The process log (start, reload, backends going up and down) always \
+    goes to the standard error.
     """
   static let keys: [Key<Self>] = {
     let file = Form<String>.file
     let description = FormDescription(
-      noun: "a target of the log", allowed: "write \"stdout\", \"stderr\" or the path of a file",
+      noun: "a log target", allowed: "write \"stdout\", \"stderr\" or the path of a file",
       kind: "`\"stdout\"`, `\"stderr\"` or path", schema: file.description.schema)
     let target = Form<Target>(description) { json, decoder in
-      // The files by which Linux offers the streams can't be opened where those are sockets, as
-      // under systemd and in containers (ENXIO).
+      // Under systemd and in containers the standard streams are often sockets, and these paths
+      // can't be opened then (ENXIO).
       switch json.text {
       case "stdout", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1": return .stdout
       case "stderr", "/dev/stderr", "/dev/fd/2", "/proc/self/fd/2": return .stderr
@@ -97,20 +97,21 @@ extension Configuration.Log: Section {
     return [
       Key(
         "access", \.access, .logFormat,
-        "The format of the access log, one line for each request. `json` for programs and `text` "
-          + "for people have every attempt in it; `combined` is what nginx and Apache write; "
-          + "`off`. Or a template of your own, such as `$time $client $status $ms`, with the "
-          + "names that a line of JSON has, and $time_local, $request, $backend (the last one) "
-          + "and $attempts (how many). What isn't known is `-`, and quotes, backslashes and all "
-          + "that isn't printable ASCII are escaped as nginx does."),
+        "Format of the access log; one line per request. `json`: for programs, with every "
+          + "attempt. `text`: for people, with every attempt. `combined`: the format of nginx "
+          + "and Apache. `off`: no access log. Or a template, such as `$time $client $status "
+          + "$ms`. A template can use the names in a line of JSON, and `$time_local`, "
+          + "`$request`, `$backend` (of the last attempt) and `$attempts` (their number). An "
+          + "unknown value is `-`. Quotes, backslashes and everything that is not printable "
+          + "ASCII are escaped as in nginx."),
       Key(
         "sample", \.sample, .integer(0...1_000_000),
-        "Of the requests that went well, one in so many is logged, and its line says so "
-          + "(`sample`); 0 logs none of them. Always logged are answers from 400 on, failures, "
-          + "retries, and what was slow."),
+        "Log one in this many successful requests: with 100, one in a hundred. The line contains "
+          + "the number (`sample`). `0` logs none of them. Responses with status 400 or higher, "
+          + "failures, retries and slow requests are always logged."),
       Key(
         "slow", \.slow, .duration(.milliseconds(1) ... .seconds(3600)),
-        "What takes longer is logged whatever `sample` says."),
+        "Requests that take longer are slow: they are logged whatever `sample` says."),
       Key(
         "redact-query", \.redactQuery, .list(of: .text(maxByteCount: 64, example: "token")),
         "Names of query parameters whose values are replaced by REDACTED, in targets and "
@@ -120,8 +121,8 @@ extension Configuration.Log: Section {
         "Where the access log goes. `/dev/stdout` and `/dev/stderr` mean `stdout` and `stderr`."),
       Key(
         "level", \.level, .choice,
-        "The least important messages of the process log that are shown. `martlet log-level` "
-          + "changes it until the next reload."),
+        "Lowest level of messages in the process log. `martlet log-level` changes it until the "
+          + "next reload."),
     ]
   }()
 }
@@ -140,7 +141,7 @@ extension Form where Value == Configuration.Log.Access {
       ])
     return Form(description) { json, decoder in
       guard let text = json.text else {
-        decoder.mismatch(json, description)
+        decoder.mismatch(json, description, suggestion: json.offForFalse)
         return nil
       }
       if let format = Value(named: text) { return format }
@@ -166,11 +167,11 @@ extension Form where Value == Configuration.Log.Access {
 }
 
 extension JSON.Origin {
-  /// Where a byte of a text stands that begins here, if it was written without needless escapes.
+  /// The place of a byte in a string that begins here, if it has no unnecessary escapes.
   fileprivate func within(_ text: String, at index: Int) -> JSON.Origin {
     guard case .offset(let start) = self else { return self }
     let before = String(decoding: Array(text.utf8).prefix(index), as: UTF8.self)
-    // The closing quote isn't in front of the byte.
+    // Don't count the closing quote.
     return .offset(start + JSON.quoted(before).utf8.count - 1)
   }
 }

@@ -1,23 +1,23 @@
-// A format of the access log that an operator has put together: text with `$names` in it.
+// An access log format written by the operator: text with `$names`.
 //
-// The names are those that a line of JSON has, so that there is one vocabulary, and the syntax is
-// nginx's: `$status`, `${status}` where a letter follows, `$$` for a dollar.
+// The names are those of the JSON format. The syntax is nginx's: `$status`, `${status}` if a letter
+// follows, `$$` for a dollar.
 
 extension Configuration {
-  /// What a line of the access log is made of.
+  /// The parts of a line of the access log.
   public struct LogTemplate: Hashable, Sendable {
     public enum Part: Hashable, Sendable {
       case text(String)
       case field(Field)
     }
 
-    /// What a line can say of an exchange.
+    /// The values of an exchange that a line can contain.
     public enum Field: String, CaseIterable, Sendable {
       case time
       /// In nginx's form: 02/Jan/2026:03:04:05 +0000.
       case timeLocal = "time_local"
       case listener, client, method, host, target, version
-      /// Method, target and version, as the client's first line has them.
+      /// Method, target and version, as in the request line.
       case request
       case status, failure, reason, received, sent, ms
       case queued = "queued_ms"
@@ -28,9 +28,9 @@ extension Configuration {
       case traceID = "trace_id"
       /// Of the last attempt.
       case backend
-      /// How many were made.
+      /// The number of attempts.
       case attempts
-      /// For how many exchanges the line stands.
+      /// How many exchanges the line represents.
       case sample
     }
 
@@ -38,8 +38,7 @@ extension Configuration {
     public let source: String
     public let parts: [Part]
 
-    /// Apache's and nginx's format of this name. Who a client claims to be isn't logged, hence the
-    /// second `-`.
+    /// The `combined` format of Apache and nginx. The user name is not logged: the second `-`.
     public static let combined = LogTemplate(
       source: "combined",
       parts: [
@@ -67,7 +66,7 @@ extension Configuration.LogTemplate {
     while index < bytes.count {
       guard bytes[index] == UInt8(ascii: "$") else {
         if bytes[index] < 0x20 || bytes[index] == 0x7F {
-          throw Mistake(offset: index, message: "a line can't hold a control character")
+          throw Mistake(offset: index, message: "control characters are not allowed in a log line")
         }
         text.append(bytes[index])
         index += 1
@@ -87,7 +86,7 @@ extension Configuration.LogTemplate {
       let name = String(decoding: bytes[start..<index], as: UTF8.self)
       if isBraced {
         guard index < bytes.count && bytes[index] == UInt8(ascii: "}") else {
-          throw Mistake(offset: dollar, message: "the brace behind the $ isn't closed")
+          throw Mistake(offset: dollar, message: "the brace after the $ is not closed")
         }
         index += 1
       }
@@ -106,11 +105,12 @@ extension Configuration.LogTemplate {
     let known = Field.allCases.map(\.rawValue)
     if name.isEmpty {
       return Mistake(
-        offset: offset, message: "no name follows the $; a dollar itself is written $$")
+        offset: offset, message: "a name is missing after the $; write a dollar as $$")
     }
     return Mistake(
       offset: offset,
-      message: "there is no $\(name); there is " + known.map { "$" + $0 }.joined(separator: ", "),
+      message: "there is no $\(name); known names: "
+        + known.map { "$" + $0 }.joined(separator: ", "),
       suggestion: nearestName(to: name, among: known).map { "$" + $0 })
   }
 

@@ -1,19 +1,19 @@
-// Finds what somebody probably meant: the known name with the fewest typing errors between, or the
-// only one that begins like it.
+// Finds the known name that a mistyped name probably means: the one with the smallest edit
+// distance, or the only one that begins with it.
 
 /// The name among `known` that is closest to `name`, or nil when none is close.
 public func nearestName(to name: String, among known: [String]) -> String? {
   let wanted = comparable(name)
   let tolerance = wanted.count <= 3 ? 1 : wanted.count <= 8 ? 2 : 3
   var best: (name: String, distance: Int)?
-  // A longer name is no typing error of anything here, and the cost grows with its square.
+  // No known name is longer than this, and the cost grows with the square of the length.
   guard wanted.count <= 64 else { return nil }
   for candidate in known {
     let distance = editDistance(wanted, comparable(candidate))
     if distance <= tolerance && distance < (best?.distance ?? .max) { best = (candidate, distance) }
   }
   if let best { return best.name }
-  // `warn` for `warning`: an abbreviation that fits one name alone.
+  // `warn` for `warning`: an abbreviation that fits only one name.
   let completed = known.filter { comparable($0).starts(with: wanted) }
   return wanted.count >= 3 && completed.count == 1 ? completed.first : nil
 }
@@ -23,8 +23,8 @@ private func comparable(_ name: String) -> [UInt8] {
   name.lowercased().utf8.filter { $0 != UInt8(ascii: "-") && $0 != UInt8(ascii: "_") }
 }
 
-/// Insertions, deletions, replacements and swaps of neighbours that turn one into the other
-/// (Damerau and Levenshtein, in the restricted form that edits no place twice).
+/// The number of insertions, deletions, replacements and swaps of neighbours that turn one into the
+/// other (the restricted Damerau-Levenshtein distance).
 func editDistance(_ left: [UInt8], _ right: [UInt8]) -> Int {
   var beforePrevious: [Int] = []
   var previous = Array(0...right.count)

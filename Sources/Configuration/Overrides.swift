@@ -1,9 +1,9 @@
-// The flags of the command line, put over the file before it is decoded.
+// Command line flags, which override the file before it is decoded.
 //
-// A flag becomes JSON that remembers its flag, in the place where the file would have it. So it is
-// read and checked by the same code as the file, and an error about it names the flag.
+// A flag becomes JSON in the place of the key, and the JSON stores the name of the flag. So flags
+// and file are read and checked by the same code, and an error names the flag.
 
-/// What the command line says about the configuration, as text, unchecked.
+/// The flags as text, unchecked.
 public struct Overrides: Hashable, Sendable {
   /// `--listen ADDRESS:PORT`: the address of the only listener.
   public var listen: String?
@@ -39,12 +39,12 @@ public struct Overrides: Hashable, Sendable {
     if (certificate == nil) != (key == nil) {
       let given = certificate == nil ? "--key" : "--certificate"
       let missing = certificate == nil ? "--certificate" : "--key"
-      decoder.report("\(missing) is missing: the two go together", at: .flag(given))
+      decoder.report("\(missing) is missing; give both or none", at: .flag(given))
     }
     if plainHTTP && certificate != nil {
-      decoder.report("it can't be used together with --plain-http", at: .flag("--certificate"))
+      decoder.report("not allowed together with --plain-http", at: .flag("--certificate"))
     }
-    // Always, so that the paths in it start where those of the file do.
+    // Needed in every case: relative paths in it start at the directory of the file.
     if document["listeners"] == nil {
       document["listeners"] = .list(Configuration().listeners.map(\.json))
     }
@@ -52,7 +52,7 @@ public struct Overrides: Hashable, Sendable {
     if let listen {
       if items.count > 1 {
         decoder.report(
-          "the file has \(items.count) listeners, so it isn't clear which one is meant",
+          "not allowed: the file has \(items.count) listeners; edit the file instead",
           at: .flag("--listen"), key: "listeners")
       } else {
         for index in items.indices {
@@ -73,7 +73,7 @@ public struct Overrides: Hashable, Sendable {
       }
     }
     if certificate != nil && !items.contains(where: { $0["tls"] != nil }) && !plainHTTP {
-      decoder.report("no listener of the file speaks TLS", at: .flag("--certificate"))
+      decoder.report("no listener of the file has tls", at: .flag("--certificate"))
     }
     list.value = .list(items)
     document["listeners"] = list
@@ -105,7 +105,7 @@ public struct Overrides: Hashable, Sendable {
     guard var list = document["pools"], var items = list.items, !items.isEmpty else { return }
     if items.count > 1 {
       decoder.report(
-        "the file has \(items.count) pools, so it isn't clear which one is meant",
+        "not allowed: the file has \(items.count) pools; edit the file instead",
         at: .flag("--backend"), key: "pools")
       return
     }

@@ -1,5 +1,5 @@
-// How paths are normalised before a route is chosen. What a backend may understand otherwise than
-// the route did is the opening for getting around a route, so the two choices have names.
+// How paths are normalised before a route is selected. If a backend reads a path differently, a
+// client can bypass a route; so the operator chooses how to handle the two ambiguous cases.
 
 extension Configuration {
   public struct Paths: Hashable, Sendable {
@@ -9,7 +9,7 @@ extension Configuration {
       case refuse
       /// Part of its segment, and forwarded as it was sent.
       case keep
-      /// A slash, for the route and in what is forwarded.
+      /// A slash, for the route and in the forwarded path.
       case decode
       static var noun: String { "a policy for encoded slashes" }
     }
@@ -18,7 +18,7 @@ extension Configuration {
     public enum DotSegments: String, Choice {
       /// Answered with 400.
       case refuse
-      /// Removed as in RFC 3986 5.2.4, for the route and in what is forwarded.
+      /// Removed as in RFC 3986 5.2.4, for the route and in the forwarded path.
       case resolve
       static var noun: String { "a policy for dot segments" }
     }
@@ -33,18 +33,19 @@ extension Configuration {
 extension Configuration.Paths: Section {
   static let title = "paths"
   static let about = """
-    How paths are normalised before a route is chosen. Escapes of letters, digits and `-._~` are \
-    always undone first (RFC 3986 6.2.2).
+    How paths are normalised before a route is selected. Escapes of letters, digits and `-._~` are \
+    always decoded first (RFC 3986, 6.2.2).
     """
   static let keys: [Key<Self>] = [
     Key(
       "encoded-slashes", \.encodedSlashes, .choice,
-      "What `%2F` means. `keep`: a character of its segment, forwarded as it came, since "
-        + "registries of packages and code name things so. `decode`: a slash. `refuse`: 400, "
-        + "the right choice where backends decode it by themselves and paths guard something."),
+      "What `%2F` means. `keep`: a character of its segment, which is forwarded unchanged; "
+        + "package and source code registries use it in names. `decode`: a slash. `refuse`: "
+        + "respond with 400; use this if backends decode `%2F` themselves and routes restrict "
+        + "access by path."),
     Key(
       "dot-segments", \.dotSegments, .choice,
-      "What `.` and `..` mean, escaped or not. `resolve`: they are removed before the route is "
-        + "chosen and before the request is forwarded. `refuse`: 400."),
+      "What `.` and `..` mean, escaped or not. `resolve`: remove them before a route is selected "
+        + "and before the request is forwarded (RFC 3986, 5.2.4). `refuse`: respond with 400."),
   ]
 }

@@ -1,11 +1,11 @@
-// Where the values of a document stand, for findings that come after it was read: about files that
-// it names, or names that it uses.
+// The places of the values of a document, for diagnostics after it was read: about files and names
+// that it refers to.
 
 extension Configuration {
   public struct Places: Sendable {
-    /// Something outside of the document that a value of it names.
+    /// Something outside of the document that one of its values names.
     struct Reference: Sendable {
-      /// A path as the server opens it, or a backend as it is looked up.
+      /// A path as the server opens it, or the host name of a backend.
       let subject: String
       let key: String
       let origin: JSON.Origin
@@ -21,15 +21,15 @@ extension Configuration {
       references = Dictionary(grouping: decoder.references, by: \.subject)
     }
 
-    /// A finding about the value at `key`, or where its nearest container stands.
+    /// A diagnostic about the value at `key`, or at its nearest container in the text.
     public func diagnostic(
       _ severity: Diagnostic.Severity, key: String, _ message: String
     ) -> Diagnostic {
       Diagnostic(severity, at: source.place(origins.nearest(to: key)), key: key, message)
     }
 
-    /// A finding about something that values under a key called `name` refer to, at the first of
-    /// them; nil when the document doesn't name it.
+    /// A diagnostic about something that values under a key called `name` refer to, at the first of
+    /// them; nil if the document doesn't name it.
     public func diagnostic(
       _ severity: Diagnostic.Severity, about subject: String, namedBy name: String,
       _ message: String

@@ -1,4 +1,4 @@
-// A group of backends that serve the same thing, and how requests are spread over them.
+// A group of backends that serve the same content, and how requests are balanced over them.
 
 public import Primitives
 
@@ -16,20 +16,20 @@ extension Configuration {
     public var health: Health? = Health()
     /// Passive health: ejection after failed exchanges; nil for none.
     public var ejection: Ejection? = Ejection()
-    /// For requests that find every backend full; nil to refuse them at once.
+    /// For requests while every backend is full; nil to refuse them immediately.
     public var queue: Queue? = Queue()
-    /// How long a backend that comes back gets less than its share; nil for not at all.
+    /// How long a recovered backend gets a reduced share; nil for no slow start.
     public var slowStart: TimeSpan?
-    /// The cookie by which clients stay with their backend; nil for none.
+    /// The cookie that keeps clients on their backend; nil for none.
     public var stickiness: Stickiness?
     public var retry = Retry()
     public var timeouts = Timeouts()
     public var keepAlive = KeepAlive()
-    /// Probes on quiet connections to backends; nil for none.
+    /// Probes on idle connections to backends; nil for none.
     public var tcpKeepAlive: TCPKeepAlive? = TCPKeepAlive()
     public var whenAllDown = WhenAllDown.refuse
     public var desync = ResponseDesync.strict
-    /// How often names of backends are looked up again.
+    /// How often host names of backends are resolved again.
     public var resolveInterval = TimeSpan.seconds(30)
 
     public init(name: String = Pool.defaultName, backends: [Backend]) {
@@ -46,21 +46,21 @@ extension Configuration {
     case ipHash = "ip-hash"
 
     static var noun: String { "a strategy" }
-    /// Plain round robin is the one that treats all backends alike.
+    /// Only plain round robin ignores them.
     public var usesWeights: Bool { self != .roundRobin }
   }
 
   public enum WhenAllDown: String, Choice {
     case refuse
     case failOpen = "fail-open"
-    static var noun: String { "an answer to all backends being down" }
+    static var noun: String { "a value of when-all-down" }
   }
 
-  /// What is done about responses whose faults can be repaired without moving a boundary.
+  /// How to handle invalid responses that can be repaired without changing where they end.
   public enum ResponseDesync: String, Choice {
     /// The client gets 502.
     case strict
-    /// Repaired, counted and named in the access log; the backend's connection closes after them.
+    /// Repaired, counted and logged; the backend's connection is not reused.
     case tolerant
     static var noun: String { "a desync mode of a pool" }
   }
@@ -84,8 +84,8 @@ extension Configuration {
   /// Where a backend is reached.
   public enum Endpoint: Hashable, Sendable, CustomStringConvertible {
     case address(SocketAddress)
-    /// A name in lower case, to be looked up again every `resolveInterval`; with a dot at its end
-    /// where it is absolute, so that no search list is tried.
+    /// A name in lower case, resolved again every `resolveInterval`. A dot at its end makes it
+    /// absolute: it is resolved without search domains.
     case name(String, port: UInt16)
 
     public var description: String {
@@ -95,13 +95,13 @@ extension Configuration {
       }
     }
 
-    /// As a Host field writes it, with `port` in place of its own if there is one. A socket in the
-    /// file system has no name that HTTP knows, and is on this machine.
+    /// As in a Host field, with `port` instead of its own if there is one. `localhost` for a Unix
+    /// socket, which has no host name.
     public func host(port: UInt16? = nil) -> String {
       switch self {
       case .address(.unix): "localhost"
       case .address(.ip(let address, let own)): "\(SocketAddress.ip(address, port: port ?? own))"
-      // Servers compare the name without the dot of an absolute one.
+      // Servers expect the name without the dot at its end.
       case .name(let name, let own):
         "\(name.hasSuffix(".") ? String(name.dropLast()) : name):\(port ?? own)"
       }
@@ -113,19 +113,23 @@ extension Configuration.Pool: Section {
   init() { self.init(backends: []) }
 
   static let title = "pool"
-  static let about = "Backends that serve the same thing, and how requests are spread over them."
+  static let about = """
+    Backends that serve the same content, and how requests are balanced over them.
+    """
   static let keys: [Key<Self>] = [
     Key(
       "name", \.name, .name,
-      "What routes, metrics and logs call it. Needed from two pools on."),
+      "The name of the pool in routes, metrics and logs. If there are several pools, each needs "
+        + "a different name."),
     Key(
       "strategy", \.strategy, .choice,
-      "Who gets the next request. `round-robin`: each in turn, exactly, over all workers. "
-        + "`weighted-round-robin`: in turn, as often as the weights say and as evenly as "
-        + "possible. `least-connections`: who has the fewest requests under way for its "
-        + "weight (of more than 16 backends five are looked at: whose turn it is, and four by "
-        + "chance). `random`: by chance and weight. `ip-hash`: by the client's address, so that "
-        + "a client stays with its backend while that is up."),
+      "How to select the backend for a request. `round-robin`: each backend in turn, exactly, "
+        + "over all workers. `weighted-round-robin`: in turn, in proportion to the weights and "
+        + "as evenly as possible. `least-connections`: the backend with the fewest active "
+        + "requests in relation to its weight; if there are more than 16 backends, Martlet "
+        + "compares only five: the next one in turn, and four random ones. `random`: at random, "
+        + "in proportion to the weights. `ip-hash`: by the client's address, so that a client "
+        + "stays on its backend while that is up."),
     Key(
       "backends", \.backends,
       .list(
@@ -133,52 +137,52 @@ extension Configuration.Pool: Section {
           or: .endpoint, expand: { Configuration.Backend($0) },
           shorten: { $0 == Configuration.Backend($0.endpoint) ? $0.endpoint : nil }),
         minimum: 1), required: true,
-      "The servers: an address is enough for each."),
+      "The servers of the pool. Write an address, or an object to set more keys."),
     Key("health", \.health, .off(or: .section), "Active health checks."),
     Key(
       "ejection", \.ejection, .off(or: .section),
-      "Passive health: a backend that fails real requests is left alone for a while."),
+      "Passive health checks: stop using a backend for some time after its requests failed."),
     Key(
       "queue", \.queue, .off(or: .section),
-      "Requests that wait for a place while every backend has reached its `max-connections`."),
+      "Queue for requests while all backends are at `max-connections`."),
     Key(
       "slow-start", \.slowStart, .off(or: .duration(.seconds(1) ... .seconds(3600))),
-      "So long a backend that comes back after a failure gets less than its share, from a tenth "
-        + "up in ten steps, so that cold caches don't meet full load. Never at the start of "
-        + "Martlet, and not where all backends have just come back. `ip-hash` ignores it."),
+      "For this time a recovered backend gets a reduced share, which grows from 10 % to 100 % in "
+        + "ten steps, so that cold caches don't get the full load. Not used when Martlet starts, "
+        + "or when all backends have just recovered. `ip-hash` ignores it."),
     Key(
       "stickiness", \.stickiness,
       .off(
         or: .section(
           or: .cookieName, expand: { Configuration.Stickiness(cookie: $0) },
           shorten: { $0 == Configuration.Stickiness(cookie: $0.cookie) ? $0.cookie : nil })),
-      "A cookie by which a client stays with its backend."),
-    Key("retry", \.retry, .section, "What is tried again, and how often."),
-    Key("timeouts", \.timeouts, .section, "How long backends may take."),
-    Key("keep-alive", \.keepAlive, .section, "Connections to backends that wait for reuse."),
+      "Sticky sessions: a cookie keeps a client on its backend."),
+    Key("retry", \.retry, .section, "Which requests are retried, and how often."),
+    Key("timeouts", \.timeouts, .section, "Timeouts for backends."),
+    Key("keep-alive", \.keepAlive, .section, "Idle connections to backends, kept for reuse."),
     Key(
       "tcp-keep-alive", \.tcpKeepAlive, .off(or: .section),
-      "Probes on quiet connections to backends, above all those of WebSockets and of requests "
-        + "that take long to answer."),
+      "Probes on idle connections to backends, mainly for WebSockets and requests with slow "
+        + "responses."),
     Key(
       "when-all-down", \.whenAllDown, .choice,
-      "What happens when no backend is healthy. `refuse`: clients get 503 with Retry-After. "
-        + "`fail-open`: requests go to all of them as if they were healthy, because checks "
-        + "can be wrong as well."),
+      "What to do if no backend is healthy. `refuse`: respond with 503 and Retry-After. "
+        + "`fail-open`: send requests to all backends as if they were healthy, because the "
+        + "health checks themselves may be wrong."),
     Key(
       "desync", \.desync, .choice,
-      "What becomes of a response that HTTP/1.1 doesn't allow but whose fault can be repaired in "
-        + "such a way that no reader sees another boundary: blanks after a chunk's size, "
-        + "`Transfer-Encoding: chunked` twice, `identity` without a length, a folded field, a "
-        + "line without a colon, a field name with odd characters, a head whose lines all end in "
-        + "LF alone. `strict`: the client gets 502, and the access log has the reason. "
-        + "`tolerant`: it is repaired, counted and named in the access log, and the backend's "
-        + "connection isn't used again. What could move a boundary gets 502 in either; "
+      "How to handle an invalid response that can be repaired without changing where the "
+        + "response ends: spaces after a chunk size, `Transfer-Encoding: chunked` twice, "
+        + "`identity` without a length, a folded field, a line without a colon, a field name "
+        + "with invalid characters, a head in which every line ends with LF only. `strict`: "
+        + "respond with 502, and log the reason in the access log. `tolerant`: repair and count "
+        + "it, log the reason in the access log, and don't reuse the backend's connection. A "
+        + "fault that could change where the response ends gets 502 in both modes; "
         + "docs/SECURITY.md has the list."),
     Key(
       "resolve-interval", \.resolveInterval, .duration(.seconds(1) ... .seconds(86_400)),
-      "How often the names of backends are looked up again, in the background. While a lookup "
-        + "fails, the last addresses are kept."),
+      "How often the host names of backends are resolved again (DNS), in the background. If a "
+        + "lookup fails, the last addresses stay in use."),
   ]
 }
 
@@ -187,26 +191,26 @@ extension Configuration.Backend: Section {
 
   static let title = "backend"
   static let about = """
-    One server of a pool, which speaks plain HTTP/1.1. The address alone, as text, is short for an \
-    object with nothing else in it.
+    One server of a pool. It speaks plain HTTP/1.1. If you set only `address`, you can write it as \
+    a string instead of an object.
     """
   static let keys: [Key<Self>] = [
     Key(
       "address", \.endpoint, .endpoint, required: true,
-      "IPv4 or IPv6 address or name with a port, or `unix:` and the path of a socket. A name "
-        + "with several addresses stands for several backends; with a dot at its end "
-        + "(`app.svc.cluster.local.:80`) it is looked up as it is, without the system's list of "
-        + "domains to search. `http://` may stand in front; `https://` is refused for now."),
+      "IPv4 address, IPv6 address or host name with a port, or `unix:` and the path of a socket. "
+        + "A host name with several addresses counts as several backends. A host name that ends "
+        + "with a dot (`app.svc.cluster.local.:80`) is resolved without the DNS search domains "
+        + "of the system. `http://` in front is allowed. `https://` is not supported yet."),
     Key(
       "weight", \.weight, .integer(1...256),
-      "Its share of the requests, as compared with the other weights of the pool. "
-        + "`round-robin` ignores it."),
+      "Share of the requests, relative to the weights of the other backends. `round-robin` "
+        + "ignores it."),
     Key(
       "max-connections", optional: \.maxConnections, .integer(1...1_000_000),
-      "The most requests that it gets at a time, over all workers; more go to others, or wait in "
-        + "the pool's `queue`. No limit by default."),
+      "Maximum number of active requests on the backend, over all workers. Further requests go "
+        + "to other backends, or wait in the pool's `queue`. Default: no limit."),
     Key(
       "backup", \.isBackup, .flag,
-      "Serves only while no backend that isn't a backup is available."),
+      "Use this backend only while all backends without `backup` are unavailable."),
   ]
 }

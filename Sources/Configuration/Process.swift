@@ -1,19 +1,19 @@
-// How Martlet runs as a process: as whom, and what it leaves for others to see.
+// Process settings: user, group, PID file, core dumps.
 
 extension Configuration {
   public struct Process: Hashable, Sendable {
-    /// What is done about private keys that others than their owner can read or change.
+    /// How to handle private keys that users other than the owner can read or change.
     public enum ExposedKeys: String, Choice {
       case warn
       case refuse
       static var noun: String { "a policy for exposed keys" }
     }
 
-    /// Whom root becomes before anything is opened; nil to stay whoever started it.
+    /// The user that root switches to before it opens anything; nil to keep the user.
     public var user: String?
-    /// In place of the user's own group.
+    /// Instead of the user's primary group.
     public var group: String?
-    /// Where the process that serves leaves its id.
+    /// The file for the ID of the serving process.
     public var pidFile: String?
     public var coreDumps = false
     public var exposedKeys = ExposedKeys.warn
@@ -24,25 +24,29 @@ extension Configuration {
 
 extension Configuration.Process: Section {
   static let title = "process"
-  static let about = "How Martlet runs as a process: as whom, and what it leaves for others to see."
+  static let about = "User, group, PID file and security of the process."
   static let keys: [Key<Self>] = [
     Key(
       "user", optional: \.user, .name,
-      "The user to run as, if root starts Martlet. It becomes that user before it opens anything, "
-        + "and keeps nothing but the right to bind low ports. So whatever that user can't read is "
-        + "found at the start and not at a reload weeks later: keys have to be readable by it."),
-    Key("group", optional: \.group, .name, "The group to run as, in place of the user's own."),
+      "User to run as, if root starts Martlet. Martlet switches to this user before it opens any "
+        + "file, and keeps only the right to bind ports below 1024. So a file that this user "
+        + "can't read is reported at the start, not at a later reload. The user must be able to "
+        + "read the private keys."),
+    Key(
+      "group", optional: \.group, .name,
+      "Group to run as. Default: the primary group of `user`."),
     Key(
       "pid-file", optional: \.pidFile, .file,
-      "A file for the id of the process that serves, where `martlet upgrade` finds it. Its "
-        + "directory must be writable by the user that Martlet runs as."),
+      "File for the process ID of the serving process. `martlet upgrade` reads it. The user that "
+        + "Martlet runs as must be able to write to its directory."),
     Key(
       "core-dumps", \.coreDumps, .flag,
-      "Whether a crash may leave the memory of the process in a file. Off, because private keys "
-        + "are in it."),
+      "Allow core dumps after a crash. Off by default, because a core dump contains private "
+        + "keys."),
     Key(
       "exposed-keys", \.exposedKeys, .choice,
-      "What is done about a private key that every user can read, or that others than its owner "
-        + "can change: `warn` serves it with a warning in the log, `refuse` doesn't start."),
+      "What to do with a private key that every user can read, or that users other than its "
+        + "owner can change. `warn`: use it, and log a warning. `refuse`: report an error; "
+        + "Martlet does not start."),
   ]
 }

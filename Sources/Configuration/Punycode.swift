@@ -1,6 +1,6 @@
-// Names of hosts beyond ASCII as DNS, certificates and requests have them: `xn--mnchen-3ya` for
-// münchen (RFC 3492, RFC 5890 2.3.2.1). For suggestions alone, so nothing is mapped or checked by
-// the tables of IDNA: the caller has brought the text to lower case.
+// Encodes host names beyond ASCII for DNS, certificates and requests: `xn--mnchen-3ya` for münchen
+// (RFC 3492, RFC 5890 2.3.2.1). Only used for suggestions, so it doesn't apply the tables of IDNA;
+// the caller passes lower case.
 
 enum Punycode {
   // RFC 3492 5.
@@ -11,14 +11,14 @@ enum Punycode {
   private static let damp = 700
   private static let initialBias = 72
   private static let initialPoint: UInt32 = 0x80
-  /// A longer label couldn't be one of DNS.
+  /// A DNS label can't be longer.
   private static let characterMax = 63
 
-  /// The label in ASCII; itself where it is so already. Nil for one that can't be a label.
+  /// The label in ASCII; unchanged if it is ASCII already. Nil if it can't be a label.
   static func label(_ text: String) -> String? {
     let points = text.unicodeScalars.map(\.value)
     if points.allSatisfy({ $0 < initialPoint }) { return text }
-    // A mark of its own would have been combined with its letter.
+    // IDNA would combine a separate mark with its letter; this code doesn't.
     let hasMarks = text.unicodeScalars.contains {
       $0.properties.canonicalCombiningClass != .notReordered
     }

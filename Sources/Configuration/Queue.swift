@@ -1,9 +1,9 @@
-// Waiting for a place while every backend of a pool is full, instead of a 503 at once.
+// The queue for requests while every backend of a pool is full.
 
 public import Primitives
 
 extension Configuration {
-  /// The line in front of a full pool.
+  /// The queue of a pool.
   public struct Queue: Hashable, Sendable {
     /// Over all workers.
     public var size = 100
@@ -16,17 +16,18 @@ extension Configuration {
 extension Configuration.Queue: Section {
   static let title = "queue"
   static let about = """
-    Requests that wait while every backend of the pool has reached its `max-connections`, first \
-    come, first served over all workers. Without `max-connections` nothing ever waits.
+    Queue for requests while all backends of the pool are at `max-connections`. First in, first \
+    out, over all workers. If no backend has `max-connections`, the queue is not used.
     """
   static let keys: [Key<Self>] = [
     Key(
       "size", \.size, .integer(1...100_000),
-      "Requests that wait at a time; one more gets 503 with Retry-After at once. 100 bridges a "
-        + "burst; a longer line is a wait in vain for most who stand in it."),
+      "Maximum number of requests in the queue. Further requests get 503 with Retry-After "
+        + "immediately. Default: 100, enough for a short burst. In a longer queue, most requests "
+        + "would only wait for their timeout."),
     Key(
       "timeout", \.timeout, .duration(.milliseconds(10) ... .seconds(3600)),
-      "How long a request waits; then it gets 503 with Retry-After. 2s, because people wait that "
-        + "long for a page and hardly longer."),
+      "Maximum time in the queue. Then the request gets 503 with Retry-After. Default: 2s, "
+        + "because most users don't wait longer for a page."),
   ]
 }

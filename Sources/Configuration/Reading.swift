@@ -1,18 +1,19 @@
-// From bytes and flags to a configuration: read, put the flags over the file, decode, check.
+// From bytes and flags to a configuration: read, override by flags, decode, validate.
 
 extension Configuration {
-  /// What came of reading a configuration.
+  /// The result of reading a configuration.
   public struct Reading: Sendable {
-    /// There is one exactly when no diagnostic is an error.
+    /// Nil if any diagnostic is an error.
     public let configuration: Configuration?
-    /// All errors, or else all warnings, in the order of the text; those about flags come first.
+    /// All errors, or if there are none all warnings. Those about flags come first, the others in
+    /// the order of the text.
     public let diagnostics: [Diagnostic]
-    /// What could be read, errors or not, with the defaults in place of the rest: for findings
-    /// about what the document names. Nothing is to be run from it.
+    /// What could be read, with defaults for the rest, even if there are errors. Only for further
+    /// checks of files and names; never run it.
     public let draft: Configuration?
     public let places: Places
 
-    /// The same with further findings.
+    /// The same with further diagnostics.
     public func adding(_ further: [Diagnostic]) -> Reading {
       let all = diagnostics + further
       let hasErrors = all.contains { $0.severity == .error }
@@ -22,10 +23,10 @@ extension Configuration {
     }
   }
 
-  /// Reads the text of a configuration file, and puts `overrides` over it.
+  /// Reads the text of a configuration file, and applies `overrides`.
   ///
   /// - Parameters:
-  ///   - bytes: the text; nil when there is no file.
+  ///   - bytes: the text; nil if there is no file.
   ///   - file: its path, as diagnostics show it. Relative paths in the text start at its directory.
   public static func read(
     _ bytes: [UInt8]?, file: String = "config.json", overrides: Overrides = Overrides()
@@ -45,7 +46,7 @@ extension Configuration {
       if overrides.demo && !decoder.hasErrors { configuration.addDemoBackends(&decoder) }
       complete = configuration
     }
-    // A warning beside an error may only follow from it.
+    // With an error, a warning may only be its consequence.
     let hasErrors = decoder.hasErrors
     let relevant = decoder.diagnostics.filter { $0.severity == .error || !hasErrors }
     return Reading(
@@ -55,7 +56,7 @@ extension Configuration {
 }
 
 extension [Diagnostic] {
-  /// In the order of the text, each one once.
+  /// In the order of the text, without duplicates.
   fileprivate func sorted() -> [Diagnostic] {
     func position(_ diagnostic: Diagnostic) -> (Int, Int) {
       switch diagnostic.place {

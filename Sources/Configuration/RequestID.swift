@@ -1,8 +1,7 @@
-// What is told about a request: whether it gets an id, and in which field trusted proxies say who
-// sent it.
+// Request IDs, and the field in which trusted proxies send the client address.
 
 extension Configuration {
-  /// The field in which trusted proxies say for whom they speak.
+  /// The field in which trusted proxies send the client address.
   public enum ForwardingField: String, Choice {
     case xForwardedFor = "x-forwarded-for"
     case forwarded
@@ -10,13 +9,13 @@ extension Configuration {
     static var noun: String { "a forwarding field" }
   }
 
-  /// What becomes of X-Request-ID.
+  /// How to handle X-Request-ID.
   public enum RequestID: String, Choice {
-    /// The backend and the log get it.
+    /// Send it to the backend, and log it.
     case forward
-    /// The client gets it as well, in the answer.
+    /// Also send it to the client in the response.
     case `return`
     case off
-    static var noun: String { "a way to treat request ids" }
+    static var noun: String { "a request ID mode" }
   }
 }

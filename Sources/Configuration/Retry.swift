@@ -1,17 +1,17 @@
-// What a pool tries again after a failure. The rules themselves are in Balancing (RetryPolicy).
+// Settings of retries. The rules themselves are in Balancing (RetryPolicy).
 
 extension Configuration {
   /// Bounds of retries.
   public struct Retry: Hashable, Sendable {
     /// The first attempt included.
     public var maxAttempts = 3
-    /// Statuses of a backend that are tried elsewhere, for idempotent methods.
+    /// Statuses after which an idempotent request is retried on another backend.
     public var statuses: [ClosedRange<Int>] = []
-    /// Of the exchanges under way, how many in a hundred may be retries that cost a backend work.
+    /// Maximum percentage of active exchanges that are retries after a timeout or a status.
     public var budgetPercent = 20
-    /// So many retries at a time are allowed whatever the percentage says.
+    /// This many such retries at the same time are always allowed.
     public var budgetMinimum = 3
-    /// Bytes of a request's body that are kept, to be sent again.
+    /// Bytes of a request's body that are kept for a retry.
     public var replaySize = 64 * 1024
 
     public init() {}
@@ -21,30 +21,34 @@ extension Configuration {
 extension Configuration.Retry: Section {
   static let title = "retry"
   static let about = """
-    What is tried again after a failure, on another backend if there is one. A request whose \
-    method isn't idempotent (POST, PATCH) is only sent again when nothing of it was sent before, \
-    and nothing is once the response has begun.
+    Retries after a failure, on another backend if one is available. A request with a method that \
+    is not idempotent (POST, PATCH) is retried only if no byte of it was sent (RFC 9110, 9.2.2). \
+    No request is retried after its response has begun.
     """
   static let keys: [Key<Self>] = [
     Key(
       "max-attempts", \.maxAttempts, .integer(1...8),
-      "Tries for one request, the first included; 1 turns retries off."),
+      "Maximum number of attempts for a request, the first one included. `1` turns retries off. "
+        + "It still allows the one redial of a stale kept-alive connection: if a reused "
+        + "connection turns out to be closed, Martlet sends the request again to the same "
+        + "backend, over a new connection. This does not count as an attempt."),
     Key(
       "statuses", \.statuses, .list(of: .statuses),
-      "Statuses of a backend after which an idempotent request is tried at another one, such as "
-        + "`[502, 503, 504]`; where there is no other, the client gets the answer. None by "
-        + "default: a status is the backend's own answer."),
+      "Statuses of a backend after which an idempotent request is retried on another backend, "
+        + "such as `[502, 503, 504]`. If no other backend is available, the client gets the "
+        + "response. Empty by default, because the backend may have sent the status on purpose."),
     Key(
       "budget-percent", \.budgetPercent, .integer(0...100),
-      "Retries after a time-out or a status may be so many in a hundred requests under way, so "
-        + "that they can't finish off a pool that struggles."),
+      "Maximum percentage of the active requests that may be retries after a timeout or a "
+        + "status. It prevents retries from overloading a slow pool. Retries after a refused or "
+        + "broken connection don't count."),
     Key(
       "budget-minimum", \.budgetMinimum, .integer(0...10_000),
-      "So many such retries at a time are allowed at any rate, since a percentage of few "
-        + "requests is none."),
+      "This many such retries are always allowed at the same time, because a percentage of few "
+        + "requests would allow none."),
     Key(
       "replay-size", \.replaySize, .size(0 ... 16 << 20),
-      "How much of a request's body is kept to be sent again; a request with a larger body "
-        + "isn't retried once that much was sent. It bounds the memory of an upload."),
+      "Maximum number of bytes of a request body that Martlet keeps for a retry. A request can't "
+        + "be retried after more than this was sent. It limits the memory that an upload uses."),
   ]
 }

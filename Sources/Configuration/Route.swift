@@ -1,8 +1,8 @@
-// Which requests go where: a host and a path on one side, an action on the other.
+// Routes: a host and a path that select a request, and an action.
 //
-// The most specific route wins, whatever the order of the file: a named listener before any, an
-// exact host before a pattern before any, an exact path before a prefix, a longer one before a
-// shorter. `routes(on:)` sorts them so; whoever serves takes the first that matches.
+// The most specific route wins, whatever the order in the file: a named listener before any, an
+// exact host before a pattern before any, an exact path before a prefix, a longer path before a
+// shorter one. `routes(on:)` sorts them in this order; the server takes the first match.
 
 extension Configuration {
   public struct Route: Hashable, Sendable, CustomStringConvertible {
@@ -17,13 +17,13 @@ extension Configuration {
     public var action: Action
     public var requestEdits = FieldEdits()
     public var responseEdits = FieldEdits()
-    /// In front of those of the whole configuration.
+    /// They take precedence over those of the whole configuration.
     public var errorPages: [ErrorPage] = []
 
     public init(_ action: Action) { self.action = action }
 
-    /// What metrics and people call it: the host and path that it matches, such as `*/api`, with a
-    /// `$` behind a path that is to match exactly.
+    /// The name of the route in metrics and logs: its host and path, such as `*/api`. A `$` at the
+    /// end means an exact path.
     public var description: String {
       let host = hosts.isEmpty ? "*" : hosts.map(\.description).joined(separator: ",")
       return host + path + (match == .exact ? "$" : "")
@@ -38,7 +38,7 @@ extension Configuration {
   /// Hosts in lower case, without port; IPv6 addresses in brackets.
   public enum HostPattern: Hashable, Sendable, CustomStringConvertible {
     case exact(String)
-    /// All names below this one, not the name itself: `*.example.com` holds `example.com`.
+    /// All names below this one, not the name itself; `*.example.com` is stored as `example.com`.
     case below(String)
 
     public var description: String {
@@ -49,24 +49,24 @@ extension Configuration {
     }
   }
 
-  /// What becomes of a request.
+  /// What happens to a request.
   public enum Action: Hashable, Sendable {
-    /// By the name of the pool, which exists.
+    /// To the pool with this name, which exists.
     case forward(pool: String)
     case redirect(Redirect)
     case respond(Response)
   }
 
-  /// A new address made of parts; what isn't given is taken from the request. The query is kept,
-  /// unless `path` brings one of its own.
+  /// The parts of the new URL; nil parts are taken from the request. The query is kept, unless
+  /// `path` contains one.
   public struct Redirect: Hashable, Sendable {
     /// 301, 302, 303, 307 or 308.
     public var status = 308
     public var scheme: Scheme?
     public var host: String?
-    /// When it is nil and `scheme` is given, the scheme's own port.
+    /// If it is nil and `scheme` is set, the default port of the scheme.
     public var port: UInt16?
-    /// The whole path, in place of the request's.
+    /// Replaces the whole path of the request.
     public var path: String?
 
     public init() {}
@@ -81,7 +81,7 @@ extension Configuration {
   public struct Response: Hashable, Sendable {
     /// 200 to 599, never 204 or 304 with a body.
     public var status = 200
-    /// From the signal to stop on, in place of `status`.
+    /// Replaces `status` after the signal to stop.
     public var drainingStatus: Int?
     public var body = ""
     public var contentType = "text/plain; charset=utf-8"
@@ -101,7 +101,7 @@ extension Configuration {
   }
 
   public struct Field: Hashable, Sendable {
-    /// As it was written; names of fields are compared without case.
+    /// As written; field names are compared without case.
     public var name: String
     public var value: String
 
@@ -113,69 +113,73 @@ extension Configuration {
 }
 
 extension Configuration.Route: Section {
-  /// For the decoder; an action that wasn't written is filled in or refused by the validation.
+  /// For the decoder. The validation sets or reports a missing action.
   init() { self.init(.forward(pool: "")) }
 
-  /// The keys of which exactly one gives the action.
+  /// A route has exactly one of these keys.
   static let actionKeys = ["forward", "redirect", "respond"]
 
   static let title = "route"
   static let about = """
-    Which requests go where. The most specific route wins, in whatever order they stand: one for \
-    a named listener, then an exact host before a pattern, an exact path before a prefix, and a \
-    longer path before a shorter. A route has one of `forward`, `redirect` and `respond`; where \
-    there is one pool, `forward` may be left out. A request without a route gets 404.
+    Selects what happens to a request. If several routes match, the most specific one wins; their \
+    order in the file does not matter. A route with `listeners` wins over one without, then an \
+    exact host over a pattern, an exact path over a prefix, and a longer path over a shorter one. \
+    A route has one of `forward`, `redirect` and `respond`. With exactly one pool you can omit \
+    `forward`. A request without a matching route gets 404.
     """
   static let keys: [Key<Self>] = [
     Key(
       "host", .oneOrMore(of: .host),
-      "Hosts without port; `*.example.com` stands for all names below example.com. Any host by "
-        + "default.",
+      "Hosts without port. `*.example.com` matches all names below example.com. Default: any "
+        + "host.",
       get: { $0.hosts.isEmpty ? nil : $0.hosts }, set: { $0.hosts = $1 }),
     Key(
       "path", \.path, .path,
-      "A prefix of the normalised path, on segment boundaries: `/api` matches `/api` and "
-        + "`/api/x`, not `/apix`."),
-    Key("match", \.match, .choice, "Whether `path` is a `prefix` or the `exact` path."),
+      "Prefix of the normalised path. It matches whole segments: `/api` matches `/api` and "
+        + "`/api/x`, but not `/apix`."),
+    Key(
+      "match", \.match, .choice,
+      "`prefix`: match `path` and all paths below it. `exact`: match only `path` itself."),
     Key(
       "listeners", \.listeners, .list(of: .name),
-      "Names of the listeners for which the route holds; all of them by default."),
+      "Names of the listeners to which the route applies. Default: all listeners."),
     Key(
-      "forward", Form<String>.name, "The name of the pool that serves the request.",
+      "forward", Form<String>.name, "Send the request to the pool with this name.",
       get: { if case .forward(let pool) = $0.action, !pool.isEmpty { pool } else { nil } },
       set: { $0.action = .forward(pool: $1) }),
     Key(
-      "redirect", .section, "Sends the client to another address.",
+      "redirect", .section, "Redirect the client to another URL.",
       get: { if case .redirect(let redirect) = $0.action { redirect } else { nil } },
       set: { $0.action = .redirect($1) }),
     Key(
-      "respond", .section, "Answers without any backend.",
+      "respond", .section, "Send a fixed response, without a backend.",
       get: { if case .respond(let response) = $0.action { response } else { nil } },
       set: { $0.action = .respond($1) }),
-    Key("request", \.requestEdits, .section, "Changes the fields of requests to backends."),
-    Key("response", \.responseEdits, .section, "Changes the fields of responses to clients."),
+    Key("request", \.requestEdits, .section, "Change the fields of requests to backends."),
+    Key("response", \.responseEdits, .section, "Change the fields of responses to clients."),
     Key(
       "error-pages", \.errorPages, .errorPages,
-      "As the `error-pages` of the whole file, and in front of them, for requests of this route "
-        + "that no backend answers."),
+      "Error pages for requests to this route. They take precedence over the `error-pages` of "
+        + "the whole file. Responses from backends are never replaced."),
   ]
 }
 
 extension Configuration.Redirect: Section {
   static let title = "redirect"
   static let about = """
-    A redirect to an address made of parts: what isn't given is taken from the request, and the \
-    query is kept. At least one part is needed.
+    A redirect. Parts of the URL that you don't set are taken from the request. The query is kept, \
+    unless `path` contains a query. Set at least one part.
     """
   static let keys: [Key<Self>] = {
     let statuses = [301, 302, 303, 307, 308]
     let description = FormDescription(
-      noun: "the status of a redirect", allowed: "one of 301, 302, 303, 307, 308",
+      noun: "a redirect status", allowed: "one of 301, 302, 303, 307, 308",
       kind: "301, 302, 303, 307 or 308",
       schema: ["enum": .list(statuses.map(JSON.integer))])
     let status = Form<Int>(description) { json, decoder in
       if let status = json.integer, statuses.contains(status) { return status }
-      decoder.mismatch(json, description)
+      let bare = json.text.flatMap(Int.init).flatMap { statuses.contains($0) ? "\($0)" : nil }
+      decoder.mismatch(json, description, suggestion: bare)
       return nil
     } write: {
       .integer($0)
@@ -183,12 +187,18 @@ extension Configuration.Redirect: Section {
     return [
       Key(
         "status", \.status, status,
-        "308 is permanent and keeps the method, 307 is the same for now; 301 and 302 are their "
-          + "older kin, after which some clients turn POST into GET; 303 always does."),
+        "308 is permanent, 307 is temporary; both keep the method. 301 (permanent) and 302 "
+          + "(temporary) are older: some clients then change POST to GET. With 303, clients "
+          + "always use GET."),
       Key("scheme", optional: \.scheme, .choice, "The new scheme, `http` or `https`."),
       Key("host", optional: \.host, .hostName, "The new host, without port."),
-      Key("port", optional: \.port, .port(), "The new port. A new scheme brings its own."),
-      Key("path", optional: \.path, .target, "The new path, in place of the whole old one."),
+      Key(
+        "port", optional: \.port, .port(),
+        "The new port. Default: the default port of `scheme` if that is set, otherwise the port "
+          + "of the request."),
+      Key(
+        "path", optional: \.path, .target,
+        "The new path. It replaces the whole path of the request."),
     ]
   }()
 }
@@ -200,23 +210,27 @@ extension Configuration.Response: Section {
     Key("status", \.status, .integer(200...599), "The status of the response."),
     Key(
       "draining-status", optional: \.drainingStatus, .integer(200...599),
-      "The status once Martlet was told to stop, such as 503, so that a balancer in front which "
-        + "asks here sends nobody any more; see `lame-duck`."),
-    Key("body", \.body, .text(example: "gone fishing\n"), "At most 64 KiB of text."),
+      "The status while Martlet stops, such as 503. A load balancer in front that checks this "
+        + "route then sends no more requests. See `lame-duck`."),
+    Key(
+      "body", \.body, .text(example: "pong\n"),
+      "The text of the response, at most 64 KiB."),
     Key(
       "content-type", \.contentType, .text(maxByteCount: 256, example: "text/html"),
-      "The Content-Type; it is sent only with a body."),
+      "The Content-Type of the response. Not sent if `body` is empty."),
   ]
 }
 
 extension Configuration.FieldEdits: Section {
   static let title = "edits"
   static let about = """
-    Changes to the fields of a request or a response. Fields that say where a message ends or for \
-    whom it is, such as Content-Length, Connection and Host, are out of reach.
+    Changes to the fields of a request or a response. Fields that control where a message ends or \
+    where it goes can't be changed, such as Content-Length, Connection and Host.
     """
   static let keys: [Key<Self>] = [
-    Key("set", \.set, .fields, "Fields to set, in place of any that have the same name."),
-    Key("remove", \.remove, .list(of: .fieldName), "Fields to take out, before others are set."),
+    Key("set", \.set, .fields, "Fields to set. They replace all fields with the same name."),
+    Key(
+      "remove", \.remove, .list(of: .fieldName),
+      "Fields to remove. Martlet first removes fields, then sets the others."),
   ]
 }

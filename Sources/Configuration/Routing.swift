@@ -1,21 +1,21 @@
-// What a listener does with requests, as one list: the file's routes, and those that follow from
-// `redirect-to-https` and `hsts`, so that whoever serves knows only routes.
+// The routes of a listener as one list: the routes of the file, and those that implement
+// `redirect-to-https` and `hsts`. So the server only has to know routes.
 
 extension Configuration {
-  /// Where a certificate authority looks for its challenge (RFC 8555 8.3).
+  /// Where a certificate authority requests its challenge (RFC 8555 8.3).
   public static let challengePath = "/.well-known/acme-challenge"
 
-  /// Whether `listener` has routes of its own for clients who came by TLS to a trusted proxy.
+  /// Whether `listener` has different routes for clients that used TLS to reach a trusted proxy.
   public func distinguishesTLS(on listener: Listener) -> Bool {
     listener.tls == nil && !trustedProxies.isEmpty
       && (listener.redirectToHTTPS != nil || listener.hsts != nil)
   }
 
-  /// The routes of `listener`, the most specific first: the first that matches decides. A request
-  /// that none matches has no route.
+  /// The routes of `listener`, the most specific first: the first match wins. A request without a
+  /// match has no route.
   ///
-  /// With `byTLS` those for clients who came by TLS, here or to a trusted proxy: these are not sent
-  /// to https.
+  /// With `byTLS` the routes for clients that used TLS to reach Martlet or a trusted proxy, which
+  /// are not redirected to HTTPS.
   public func routes(on listener: Listener, byTLS: Bool = false) -> [Route] {
     var result = routes.filter { $0.listeners.isEmpty || $0.listeners.contains(listener.name) }
     if let port = listener.redirectToHTTPS, !byTLS {
@@ -30,7 +30,7 @@ extension Configuration {
       let field = Field(name: "Strict-Transport-Security", value: hsts.fieldValue)
       for index in result.indices { result[index].responseEdits.set.append(field) }
     }
-    // One entry for each host, since hosts of one route may differ in how specific they are.
+    // One entry per host, because some hosts of a route may be more specific than others.
     let split = result.flatMap { route -> [Route] in
       if route.hosts.count < 2 { return [route] }
       return route.hosts.map { host in
@@ -39,12 +39,12 @@ extension Configuration {
         return single
       }
     }
-    // Stable, so that the order doesn't depend on the sorting.
+    // A stable sort, by the index.
     let sorted = split.enumerated().sorted { left, right in
       let (first, second) = (left.element.specificity, right.element.specificity)
       return first == second ? left.offset < right.offset : second.lexicographicallyPrecedes(first)
     }.map(\.element)
-    // A route for all listeners may have a twin that names this one and hides it.
+    // Remove a route for all listeners that an equal route for this listener hides.
     return sorted.enumerated().filter { index, route in
       !sorted[..<index].contains { $0.hosts == route.hosts && $0.matchesSamePaths(as: route) }
     }.map(\.element)
@@ -52,7 +52,7 @@ extension Configuration {
 }
 
 extension Configuration.Route {
-  /// A prefix means the same with a slash at its end.
+  /// A prefix means the same with or without a slash at its end.
   func matchesSamePaths(as other: Self) -> Bool {
     func key(_ path: String) -> Substring {
       match == .prefix && path.hasSuffix("/") ? path.dropLast() : path[...]

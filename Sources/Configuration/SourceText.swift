@@ -1,8 +1,8 @@
 // Turns byte offsets of a configuration file into lines and columns.
 
-/// The text of one file under its name.
+/// The text of a file, with its name.
 struct SourceText {
-  /// As it is shown in diagnostics.
+  /// As diagnostics show it.
   let file: String
   private let bytes: [UInt8]
   /// Offset of the first byte of each line.
@@ -14,7 +14,7 @@ struct SourceText {
     lineStarts = [0] + bytes.indices.lazy.filter { bytes[$0] == UInt8(ascii: "\n") }.map { $0 + 1 }
   }
 
-  /// The file's directory with its slash at the end; empty when the name has none.
+  /// The file's directory with a slash at the end; empty if the name has none.
   var directory: String {
     file.lastIndex(of: "/").map { String(file[...$0]) } ?? ""
   }

@@ -1,29 +1,29 @@
-// A client that stays with its backend by a cookie: what the cookie is called and how it is set.
+// Sticky sessions: the name and the attributes of the cookie.
 
 public import Primitives
 
 extension Configuration {
   /// A pool's cookie.
   public struct Stickiness: Hashable, Sendable {
-    /// When the cookie is for HTTPS alone.
+    /// When the cookie has the Secure attribute.
     public enum Secure: String, Choice {
       case automatic = "auto"
       case always, never
-      static var noun: String { "a rule for Secure" }
+      static var noun: String { "a value of secure" }
     }
 
-    /// Whether other sites' requests bring the cookie.
+    /// Whether browsers send the cookie with requests from other sites.
     public enum SameSite: String, Choice {
       case lax, strict, none
-      static var noun: String { "a rule for SameSite" }
+      static var noun: String { "a value of same-site" }
     }
 
     public var cookie: String
-    /// The secret of the digest that stands for a backend; nil for one that the process draws.
+    /// The secret of the hash that identifies a backend; nil for a random one.
     public var key: String?
     public var path = "/"
     public var domain: String?
-    /// Nil for as long as the browser runs.
+    /// Nil for a session cookie.
     public var maxAge: TimeSpan?
     public var sameSite = SameSite.lax
     public var secure = Secure.automatic
@@ -31,7 +31,7 @@ extension Configuration {
 
     public init(cookie: String) { self.cookie = cookie }
 
-    /// What stands behind the cookie's value, Secure apart (RFC 6265 4.1.1).
+    /// The attributes after the cookie's value, except Secure (RFC 6265 4.1.1).
     public var attributes: String {
       var text = "; Path=\(path)"
       if let domain { text += "; Domain=\(domain)" }
@@ -51,33 +51,40 @@ extension Configuration.Stickiness: Section {
 
   static let title = "stickiness"
   static let about = """
-    Keeps a client with its backend by a cookie. Its value is a keyed digest that doesn't tell the \
-    backend's address. While that backend is down or full another one serves, and the cookie is \
-    set anew; who has no cookie is dealt out by the pool's strategy. The name alone, as text, is \
-    short for an object with nothing else in it.
+    Sticky sessions: a cookie keeps a client on its backend. Its value is a keyed hash, which does \
+    not reveal the backend's address. While the backend is down or full, another one serves the \
+    client, and Martlet sets the cookie again. For a client without the cookie, the pool's \
+    strategy selects the backend. If you set only `cookie`, you can write it as a string instead \
+    of an object.
     """
   static let keys: [Key<Self>] = [
     Key(
       "cookie", \.cookie, .cookieName, required: true,
-      "The name of the cookie. Pools that share a host and a path need different ones."),
+      "Name of the cookie. Pools with the same host and path need different names."),
     Key(
       "key", optional: \.key, .text(maxByteCount: 256, example: "a long secret"),
-      "The secret of the digest. With one of their own, several Martlets agree about cookies, and "
-        + "cookies outlive a restart; by default each process draws its own."),
-    Key("path", \.path, .path, "The Path of the cookie."),
+      "Secret of the keyed hash. With the same secret, several Martlet instances accept each "
+        + "other's cookies, and cookies stay valid after a restart. Default: a random secret per "
+        + "process."),
+    Key("path", \.path, .path, "Path attribute of the cookie."),
     Key(
       "domain", optional: \.domain, .hostName,
-      "The Domain of the cookie, for names below it as well. By default the host alone."),
+      "Domain attribute of the cookie. It includes all subdomains. Default: only the requested "
+        + "host."),
     Key(
       "max-age", optional: \.maxAge, .duration(.seconds(1) ... .seconds(400 * 86_400)),
-      "How long the browser keeps the cookie; by default until it is closed."),
+      "How long the browser keeps the cookie. Default: until the browser is closed."),
     Key(
       "same-site", \.sameSite, .choice,
-      "Whether requests that other sites lead to bring the cookie. `none` needs HTTPS."),
+      "SameSite attribute: whether browsers send the cookie with requests that come from other "
+        + "sites. `none` requires HTTPS."),
     Key(
       "secure", \.secure, .choice,
-      "When the cookie is kept to HTTPS: `auto` where the client came by TLS, here or as a "
-        + "trusted proxy says; `always` behind any other proxy that terminates TLS."),
-    Key("http-only", \.isHTTPOnly, .flag, "Keeps the cookie from scripts in the page."),
+      "Secure attribute: whether browsers send the cookie over HTTPS only. `auto`: yes, if the "
+        + "client used HTTPS to reach Martlet or a trusted proxy. `always`: yes; use it behind a "
+        + "proxy that terminates TLS and is not in `trusted-proxies`. `never`: no."),
+    Key(
+      "http-only", \.isHTTPOnly, .flag,
+      "HttpOnly attribute: scripts in the page can't read the cookie."),
   ]
 }

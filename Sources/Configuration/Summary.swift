@@ -1,7 +1,7 @@
-// What a configuration would run, on one screen: for `check`, and for the log at the start.
+// A summary of a configuration on one screen, for `martlet check`.
 
 extension Configuration {
-  /// Lines of text, with a line feed at the end of each.
+  /// Lines of text; each ends with a line feed.
   public var summary: String {
     var lines: [String] = []
     for listener in listeners {
@@ -15,7 +15,7 @@ extension Configuration {
       let backends = pool.backends.map { backend in
         var text = "           \(backend.endpoint)"
         if pool.strategy.usesWeights && backend.weight != 1 { text += "  weight \(backend.weight)" }
-        if let most = backend.maxConnections { text += "  at most \(most) requests at a time" }
+        if let most = backend.maxConnections { text += "  max-connections \(most)" }
         if backend.isBackup { text += "  backup" }
         return text
       }
@@ -28,12 +28,12 @@ extension Configuration {
       "limits   \(limits.connections) connections, heads of \(sizeText(limits.headSize)),"
         + " bodies of \(body)")
     lines.append(
-      "log      \(log.access) to \(log.target), messages from \(log.level.rawValue)")
-    lines.append("workers  \(workers.map(String.init) ?? "one for each processor")")
+      "log      access \(log.access) to \(log.target), level \(log.level.rawValue)")
+    lines.append("workers  \(workers.map(String.init) ?? "one per processor")")
     return lines.map { $0 + "\n" }.joined()
   }
 
-  /// The first of the lines, so that a long list doesn't push the rest off the screen.
+  /// The first lines of a long list, so that all fits on a screen.
   private static func shortened(_ lines: [String]) -> [String] {
     let shown = 12
     if lines.count <= shown + 1 { return lines }
@@ -82,14 +82,15 @@ extension Configuration {
     if let span = pool.slowStart { parts.append("slow start \(durationText(span))") }
     if let stickiness = pool.stickiness { parts.append("cookie \(stickiness.cookie)") }
     if let queue = pool.queue, pool.backends.contains(where: { $0.maxConnections != nil }) {
-      parts.append("\(queue.size) may wait \(durationText(queue.timeout))")
+      parts.append("queue \(queue.size), up to \(durationText(queue.timeout))")
     }
     return parts.joined(separator: "; ")
   }
 
   private static func timeText(_ pool: Pool) -> String {
     let times = pool.timeouts
-    return "request \(durationText(times.request)), response \(durationText(times.response)),"
-      + " connect \(durationText(times.connect)); at most \(pool.retry.maxAttempts) attempts"
+    return "timeouts: request \(durationText(times.request)), response"
+      + " \(durationText(times.response)), connect \(durationText(times.connect));"
+      + " max-attempts \(pool.retry.maxAttempts)"
   }
 }

@@ -1,16 +1,16 @@
-// OpenTelemetry traces: which requests have one, and where they are sent.
+// OpenTelemetry traces: which requests are traced, and where spans are sent.
 
 extension Configuration {
   public struct Tracing: Hashable, Sendable {
     public var endpoint: Collector
-    /// Of the requests that bring no trace along, the part that gets one: 0 to 1.
+    /// The fraction of requests without a trace for which Martlet begins one: 0 to 1.
     public var sample = 1.0
     public var serviceName = "martlet"
 
     public init(_ endpoint: Collector) { self.endpoint = endpoint }
   }
 
-  /// An OpenTelemetry collector that takes OTLP over HTTP.
+  /// An OpenTelemetry collector that receives OTLP over HTTP.
   public struct Collector: Hashable, Sendable, CustomStringConvertible {
     public let endpoint: Endpoint
     public let path: String
@@ -23,7 +23,7 @@ extension Configuration {
       self.path = path
     }
 
-    /// The authority, as Host has it.
+    /// The authority, as in a Host field.
     public var host: String { endpoint.host() }
 
     public var description: String {
@@ -38,38 +38,37 @@ extension Configuration.Tracing: Section {
 
   static let title = "tracing"
   static let about = """
-    OpenTelemetry traces. Each sampled request is a server span, with a client span in it for each \
-    attempt, sent in batches to a collector as OTLP over HTTP, in JSON. A trace that the client \
-    brings along (`traceparent`, W3C Trace Context) is continued, and sampled if the client's is; \
-    backends get a `traceparent` that names the server span. Without this section nothing of that \
-    is done, and `traceparent` is passed on as it is.
+    OpenTelemetry traces. Each sampled request is a server span, with a client span for each \
+    attempt. Martlet sends spans in batches to a collector (OTLP over HTTP, in JSON). If the \
+    client sends a trace (`traceparent`, W3C Trace Context), Martlet continues it, and samples the \
+    request if the client does. Backends get a `traceparent` that names the server span. Without \
+    this section, Martlet creates no spans and passes `traceparent` on unchanged.
     """
   static let keys: [Key<Self>] = [
     Key(
       "endpoint", \.endpoint, .collector, required: true,
-      "The collector, by plain http. The path is `/v1/traces` and the port 4318 unless others are "
-        + "given."),
+      "URL of the collector, with `http://`. Default path: `/v1/traces`. Default port: 4318."),
     Key(
       "sample", \.sample, .ratio,
-      "Of the requests that bring no trace along, the part that begins one: 1 for all, 0.01 for "
-        + "one in a hundred, 0 for none."),
+      "Fraction of requests to trace if the client sent no trace: 1 for all, 0.01 for one in a "
+        + "hundred, 0 for none."),
     Key(
       "service-name", \.serviceName, .text(maxByteCount: 255, example: "edge"),
-      "What traces call this service (`service.name`)."),
+      "Name of this service in traces (`service.name`)."),
   ]
 }
 
 extension Form where Value == Configuration.Collector {
   fileprivate static var collector: Form {
     let description = FormDescription(
-      noun: "the address of a collector",
+      noun: "the URL of a collector",
       allowed: "write \"http://localhost:4318\" or \"http://collector:4318/v1/traces\"",
       kind: "http address", schema: ["type": "string", "pattern": "^http://.+"])
     return Form(description) { json, decoder in
       if json.text?.lowercased().hasPrefix("https://") == true {
         decoder.report(
-          "\(json.brief): https to a collector isn't offered; run one on this machine that passes "
-            + "traces on", at: json.origin)
+          "\(json.brief): https to a collector is not supported; use http to a collector on this"
+            + " machine that forwards the traces", at: json.origin)
         return nil
       }
       if let collector = json.text.flatMap(parse) { return collector }
@@ -94,10 +93,10 @@ extension Form where Value == Configuration.Collector {
 }
 
 extension Form where Value == Double {
-  /// A part of a whole.
+  /// A number from 0 to 1.
   fileprivate static var ratio: Form {
     let description = FormDescription(
-      noun: "a part", allowed: "write a number from 0 to 1, such as 0.01", kind: "0 to 1",
+      noun: "a fraction", allowed: "write a number from 0 to 1, such as 0.01", kind: "0 to 1",
       schema: ["type": "number", "minimum": 0, "maximum": 1])
     return Form(description) { json, decoder in
       if case .number(let text) = json.value, let ratio = Double(text), (0...1).contains(ratio) {

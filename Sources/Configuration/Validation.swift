@@ -1,10 +1,10 @@
-// The checks that look at several values at once, and the defaults that depend on others. What one
-// value alone may be is checked by its form.
+// Checks of several values together, and defaults that depend on other values. The form of a value
+// checks the value itself.
 
 import Primitives
 
 extension Configuration {
-  /// Fills in what follows from the rest, and reports what doesn't fit together.
+  /// Sets dependent defaults, and reports values that don't fit together.
   mutating func complete(_ decoder: inout Decoder) {
     for index in listeners.indices where listeners[index].name.isEmpty {
       listeners[index].name = listeners[index].listen.first?.text ?? ""
@@ -21,19 +21,19 @@ extension Configuration {
 
   private func checkAdmin(_ decoder: inout Decoder) {
     if admin.listen == nil && admin.certificate != nil {
-      decoder.report(key: "admin.certificate", "without listen nobody would be shown it")
+      decoder.report(key: "admin.certificate", "it has no effect without listen")
     }
     if admin.certificate == nil && admin.clientCA != nil {
       decoder.report(
-        key: "admin.client-ca", "clients show certificates in TLS alone",
-        suggestion: "\"certificate\": { \"chain\": ..., \"key\": ... } beside it")
+        key: "admin.client-ca", "client certificates require TLS: add certificate to admin")
     }
     guard let listen = admin.listen, admin.tokenFile == nil, admin.clientCA == nil else { return }
     let isLoopback = listen.addresses.allSatisfy { $0.ip?.isLoopback == true }
     if !isLoopback {
       decoder.report(
-        key: "admin.listen", "\(listen.text) can be reached from elsewhere, and has no token",
-        suggestion: "\"token-file\", \"client-ca\", or \"listen\": \"localhost:9091\"")
+        key: "admin.listen",
+        "\(listen.text) is reachable from other machines: add token-file or client-ca, or use a"
+          + " loopback address such as \"localhost:9091\"")
     }
   }
 
@@ -49,7 +49,7 @@ extension Configuration {
         if let other = bound.first(where: { $0.address.overlaps(address) }) {
           decoder.report(
             key: "\(path).listen",
-            "\(address) is taken by the listener \"\(other.listener)\" (\(other.address))")
+            "\(address) is already used by the listener \"\(other.listener)\" (\(other.address))")
           break
         }
       }
@@ -57,12 +57,12 @@ extension Configuration {
       if listener.tls != nil && listener.redirectToHTTPS != nil {
         decoder.report(
           key: "\(path).redirect-to-https",
-          "the listener speaks https itself (tls), so it would redirect for ever")
+          "not allowed together with tls: the redirect would lead to this listener again")
       }
       if listener.tls == nil && listener.hsts != nil && trustedProxies.isEmpty {
         decoder.report(
           key: "\(path).hsts",
-          "without tls it has no effect: browsers ignore it on plain http (RFC 6797 7.2)")
+          "it has no effect without tls: browsers ignore it on plain http (RFC 6797 7.2)")
       }
     }
   }
@@ -75,10 +75,10 @@ extension Configuration {
     if pools.isEmpty && !decoder.has("pools") && routes.isEmpty {
       decoder.report(
         key: "",
-        "there is nothing to serve: give a pool with backends (pools in the file, or --backend),"
+        "there is nothing to serve: add a pool with backends (pools in the file, or --backend),"
           + " or try --demo")
     } else if pools.isEmpty && routes.isEmpty {
-      decoder.report(key: "pools", "the list is empty, and there is no route either")
+      decoder.report(key: "pools", "the list is empty, and there are no routes")
     }
     for (index, pool) in pools.enumerated() { check(pool, "pools[\(index)]", &decoder) }
   }
@@ -89,7 +89,8 @@ extension Configuration {
       if let first = seen[backend.endpoint] {
         decoder.report(
           key: "\(path).backends[\(index)]",
-          "\(backend.endpoint) is backends[\(first)] already; a weight gives it a larger share")
+          "\(backend.endpoint) is already listed as backends[\(first)]; set weight to give it a"
+            + " larger share")
       } else {
         seen[backend.endpoint] = index
       }
@@ -101,7 +102,8 @@ extension Configuration {
       }
     }
     if !pool.backends.isEmpty && pool.backends.allSatisfy(\.isBackup) {
-      decoder.report(key: "\(path).backends", "all backends are backups; one at least must serve")
+      decoder.report(
+        key: "\(path).backends", "all backends are backups; at least one must not be a backup")
     }
     if let health = pool.health, health.check == .tcp {
       for name in ["path", "host", "expect"] where decoder.has("\(path).health.\(name)") {
@@ -114,14 +116,14 @@ extension Configuration {
       && pool.backends.allSatisfy({ if case .address(.unix) = $0.endpoint { true } else { false } })
     {
       decoder.report(
-        key: "\(path).health.port", "it has no effect, since all backends are Unix sockets",
+        key: "\(path).health.port", "it has no effect, because all backends are Unix sockets",
         severity: .warning)
     }
     checkResilience(of: pool, path, &decoder)
     if let ejection = pool.ejection, ejection.base > ejection.max {
       decoder.report(
         key: "\(path).ejection.base",
-        "\(durationText(ejection.base)) is longer than the longest ejection, max, which is"
+        "\(durationText(ejection.base)) is longer than max, which is"
           + " \(durationText(ejection.max))")
     }
   }
@@ -131,32 +133,33 @@ extension Configuration {
       && !pool.backends.contains(where: { $0.maxConnections != nil })
     {
       decoder.report(
-        key: "\(path).queue", "it has no effect, since no backend has max-connections",
+        key: "\(path).queue", "it has no effect, because no backend has max-connections",
         severity: .warning)
     }
     if pool.slowStart != nil && pool.strategy == .ipHash {
       decoder.report(
-        key: "\(path).slow-start", "the strategy ip-hash ignores it: clients keep their backend",
+        key: "\(path).slow-start",
+        "the strategy ip-hash ignores it, because clients stay on their backend",
         severity: .warning)
     }
     guard let stickiness = pool.stickiness else { return }
     if stickiness.sameSite == .none && stickiness.secure == .never {
       decoder.report(
         key: "\(path).stickiness.same-site",
-        "browsers drop a cookie with SameSite=None that isn't Secure, and secure is never")
+        "browsers reject SameSite=None without Secure; change same-site or secure")
     }
     let other = pools.first { $0.name != pool.name && $0.stickiness?.cookie == stickiness.cookie }
     if let other, stickiness.path == other.stickiness?.path {
       decoder.report(
         key: "\(path).stickiness",
-        "the pool \"\(other.name)\" sets the cookie \(stickiness.cookie) too; on one host they"
-          + " would take it from each other", severity: .warning)
+        "the pool \"\(other.name)\" also uses the cookie \(stickiness.cookie); on the same host,"
+          + " one would overwrite the other", severity: .warning)
     }
   }
 
   // MARK: Routes
 
-  /// Gives routes without an action, and a file without routes, the only pool.
+  /// Lets routes without an action, and a file without routes, forward to the only pool.
   private mutating func completeActions(_ decoder: inout Decoder) {
     let only = pools.count == 1 ? pools.first : nil
     if routes.isEmpty && !pools.isEmpty {
@@ -164,7 +167,7 @@ extension Configuration {
         routes = [Route(.forward(pool: only.name))]
       } else {
         decoder.report(
-          key: "pools", "with \(pools.count) pools, routes must say which requests go where")
+          key: "pools", "with \(pools.count) pools, routes must select the pool of a request")
       }
     }
     for index in routes.indices {
@@ -173,15 +176,14 @@ extension Configuration {
       if given.count > 1 {
         decoder.report(
           key: "\(path).\(given[1])",
-          "the route has \(given.joined(separator: " and ")); one of them is allowed")
+          "the route has \(given.joined(separator: " and ")); only one of them is allowed")
       } else if given.isEmpty && decoder.has(path) {
         if let only {
           routes[index].action = .forward(pool: only.name)
         } else {
           decoder.report(
             key: path,
-            "the route has no action; one of \(Route.actionKeys.joined(separator: ", "))"
-              + " is needed")
+            "the route has no action; add one of \(Route.actionKeys.joined(separator: ", "))")
         }
       }
     }
@@ -208,21 +210,21 @@ extension Configuration {
         {
           decoder.report(
             key: "\(path).redirect",
-            "it would lead to where the request was; scheme, host, port or path is needed")
+            "the redirect would lead to the same URL; set scheme, host, port or path")
         }
       case .respond(let response):
         // RFC 9110 15.3.5, 15.3.6, 15.4.5.
         let statuses = [response.status, response.drainingStatus].compactMap { $0 }
         for status in statuses where [204, 205, 304].contains(status) && !response.body.isEmpty {
           decoder.report(
-            key: "\(path).respond.body", "a response with status \(status) has no body")
+            key: "\(path).respond.body", "a response with status \(status) can't have a body")
         }
       }
       checkReach(of: route, index, &decoder)
     }
   }
 
-  /// Reports a route for which no request is left, because an earlier one takes the very same.
+  /// Reports a route that is never used, because an earlier one matches the same requests.
   private func checkReach(of route: Route, _ index: Int, _ decoder: inout Decoder) {
     let earlier = routes[..<index].firstIndex { other in
       let covers = other.listeners.isEmpty == route.listeners.isEmpty
@@ -234,7 +236,7 @@ extension Configuration {
     if let earlier {
       decoder.report(
         key: "routes[\(index)]",
-        "no request ever comes here: routes[\(earlier)] has the same listeners, host and path")
+        "this route is never used: routes[\(earlier)] has the same listeners, host and path")
     }
   }
 
@@ -254,7 +256,7 @@ extension Configuration {
   ) {
     var seen: Set<String> = []
     for (name, path) in names where !seen.insert(name).inserted {
-      decoder.report(key: path, "two \(what) are called \"\(name)\"; each needs its own name")
+      decoder.report(key: path, "two \(what) have the name \"\(name)\"; names must be unique")
     }
   }
 
@@ -265,7 +267,8 @@ extension Configuration {
     let names = known.map { JSON.quoted($0) }.joined(separator: ", ")
     decoder.report(
       key: key,
-      "there is no \(what) \(JSON.quoted(name)); there is \(known.isEmpty ? "none" : names)",
+      "there is no \(what) \(JSON.quoted(name)); "
+        + (known.isEmpty ? "no \(what) is defined" : "known: \(names)"),
       suggestion: nearestName(to: name, among: known).map { JSON.quoted($0) })
   }
 }

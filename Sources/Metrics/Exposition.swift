@@ -1,9 +1,9 @@
-// The forms in which Prometheus and its kin read metrics: its own text format 0.0.4 and OpenMetrics
-// 1.0. For each family lines about the family, then one line per series.
+// Writes metrics for Prometheus and compatible scrapers: in its text format 0.0.4, and in
+// OpenMetrics 1.0. Each family has lines with its type and help, then one line per series.
 //
-// The two differ in how a family is named: OpenMetrics names it without the `_total` of its
-// counters and the `_info` of an info, states its unit, and says when all has been said. The lines
-// with the values are the same to the byte, so that nothing breaks when a scraper changes over.
+// The formats differ in the name of a family: OpenMetrics omits the `_total` of counters and the
+// `_info` of an info. It also has the unit, and an end marker. The lines with values are identical,
+// so that a scraper can switch the format without a change of its series.
 
 import Primitives
 
@@ -22,10 +22,10 @@ public enum ExpositionFormat: Sendable {
 /// What the values of a family are.
 public enum FamilyKind: String, Sendable {
   case counter, gauge, histogram
-  /// Facts in labels; the value is always 1.
+  /// Information in labels; the value is always 1.
   case info
 
-  /// What the names of its series have behind the family's in OpenMetrics.
+  /// The suffix that OpenMetrics appends to the family's name in series.
   fileprivate var suffix: String {
     switch self {
     case .counter: "_total"
@@ -35,28 +35,28 @@ public enum FamilyKind: String, Sendable {
   }
 }
 
-/// Writes families, one series after the other.
+/// Writes families and their series.
 public struct FamilyWriter: ~Copyable {
   private var output = ByteBuffer()
   private let format: ExpositionFormat
 
   public init(_ format: ExpositionFormat) { self.format = format }
 
-  /// The whole of it. Nothing may be written after that.
+  /// Everything that was written.
   public consuming func finish() -> [UInt8] {
     if format == .openMetrics { output.append("# EOF\n") }
     return output.array(0..<output.count)
   }
 
-  /// Begins a family: everything up to the next one belongs to it.
+  /// Begins a family. The following series belong to it.
   ///
   /// - Parameters:
-  ///   - name: that of its series; of a counter with `_total`, of an info with `_info` behind it.
-  ///   - help: without quotes, backslashes and line ends.
+  ///   - name: the name of its series, with `_total` for a counter and `_info` for an info.
+  ///   - help: must not contain quotes, backslashes and line ends.
   public mutating func family(_ name: String, _ kind: FamilyKind, _ help: String) {
     switch format {
     case .text:
-      // There a fact is a gauge that stands still.
+      // The text format has no info; a gauge is used instead.
       let kind = kind == .info ? .gauge : kind
       output.append(string: "# HELP \(name) \(help)\n# TYPE \(name) \(kind.rawValue)\n")
     case .openMetrics:
@@ -87,8 +87,8 @@ public struct FamilyWriter: ~Copyable {
       .replacing("\n", with: "\\n")
   }
 
-  /// Every metric of the workers, those that stand at zero included, so that a rate can be taken
-  /// from the first event on.
+  /// Every metric of the workers, including those with value 0, so that `rate()` includes the first
+  /// event.
   public mutating func append(_ snapshot: MetricsSnapshot) {
     var name = ""
     for metric in Metric.allCases {

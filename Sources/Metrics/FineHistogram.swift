@@ -1,9 +1,9 @@
-// Durations so finely counted that every quantile is right within 1 %.
+// A histogram of durations with an error of less than 1 % for every quantile.
 //
-// Up to 127 microseconds each has a bucket of its own; above, each doubling has 64 of the same
-// width, so that a bucket is at most 1/64 of its values wide and its middle at most 0.8 % off. It
-// ends at 2^27 microseconds, more than two minutes; what is longer counts as that. One worker
-// writes, anyone reads.
+// Each microsecond up to 127 has its own bucket. Above, each power of two is divided into 64
+// buckets of equal width, so the middle of a bucket differs from its values by at most 0.8 %. The
+// maximum is 2^27 microseconds (more than two minutes); longer durations count as the maximum. One
+// worker writes; any thread reads.
 
 import Synchronization
 
@@ -24,7 +24,7 @@ public final class FineHistogram: Sendable {
   static func bucket(of microseconds: UInt64) -> Int {
     if microseconds < 128 { return Int(microseconds) }
     let value = min(microseconds, 1 << 27 - 1)
-    // So that what is left of the value is 64 to 127.
+    // The shifted value is 64 to 127.
     let shift = 57 - value.leadingZeroBitCount
     return 64 + shift * 64 + Int(value >> UInt64(shift)) - 64
   }
@@ -37,8 +37,8 @@ public final class FineHistogram: Sendable {
     return Double(low) + Double((1 << shift) - 1) / 2
   }
 
-  /// The counts of several writers at about one moment, to take quantiles of, or to subtract from a
-  /// later reading.
+  /// The sum of the counts of several writers at about one moment. It gives quantiles, and can be
+  /// subtracted from a later reading.
   public struct Reading: Sendable {
     private var counts: [UInt64]
     public private(set) var total: UInt64
@@ -54,7 +54,7 @@ public final class FineHistogram: Sendable {
       total = counts.reduce(0, &+)
     }
 
-    /// What was counted since an earlier reading of the same histograms.
+    /// The counts since an earlier reading of the same histograms.
     public func since(_ earlier: Reading) -> Reading {
       var result = self
       for bucket in counts.indices { result.counts[bucket] &-= earlier.counts[bucket] }
@@ -62,8 +62,8 @@ public final class FineHistogram: Sendable {
       return result
     }
 
-    /// The duration below which the fraction `share` of all lies, in microseconds; nil when nothing
-    /// was counted.
+    /// The duration, in microseconds, that the fraction `share` of all durations doesn't exceed;
+    /// nil if there are none.
     public func quantile(_ share: Double) -> Double? {
       if total == 0 { return nil }
       let rank = max(1, UInt64((Double(total) * share).rounded(.up)))

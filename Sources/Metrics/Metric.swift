@@ -1,8 +1,8 @@
-// The table of everything Martlet counts. A case is one time series; its place in the enum is its
-// place in a worker's block of counters, and its entry here is all that the exposition knows.
+// The table of all counters and gauges of the workers. A case is one time series. Its raw value is
+// its index in a worker's block of counters, and its entry has everything for the exposition.
 //
-// Adding a metric means adding a case and its entry; nothing else keeps a list. Counters end in
-// `_total`, gauges don't, as Prometheus wants it. Cases of one family stand together.
+// To add a metric, add a case and its entry; there is no other list. The names of counters end in
+// `_total`, as Prometheus requires. Cases of the same family must be adjacent.
 
 /// One time series of a worker.
 public enum Metric: Int, CaseIterable, Sendable {
@@ -10,24 +10,24 @@ public enum Metric: Int, CaseIterable, Sendable {
   case downstreamConnectionsClosed
   /// Gauge.
   case downstreamConnectionsActive
-  /// Beyond the limit on all connections, on those of one address.
+  /// Above limits.connections, limits.connections-per-address.
   case connectionsRefusedInAll
   case connectionsRefusedByAddress
-  /// Ended under overload after their answer.
+  /// Closed under overload after their response.
   case connectionsEndedByOverload
   case overloadEndingConnections
   case overloadSheddingRequests
   case requestsShed
-  /// Ended after the last request that they might carry.
+  /// Closed after limits.requests-per-connection.
   case connectionsUsedUp
   case acceptExhausted
   case handshakesFull
   case handshakesResumed
   case handshakesFailed
   case handshakesTimedOut
-  /// Beyond the limit on handshakes in progress.
+  /// Above limits.handshakes.
   case handshakesDropped
-  /// Why those failed that did.
+  /// Why a handshake failed.
   case handshakeNotTLS
   case handshakePlaintextHTTP
   case handshakeUnsupportedProtocol
@@ -37,11 +37,11 @@ public enum Metric: Int, CaseIterable, Sendable {
   case handshakePeerAlert
   case handshakePeerClosed
   case handshakeOther
-  /// Why sessions failed after their handshake.
+  /// Why a session failed after its handshake.
   case sessionRecordFlood
   case sessionPeerAlert
   case sessionOther
-  /// Which suite was agreed on, and with it which version.
+  /// The negotiated cipher suite, which implies the version.
   case suiteAES128
   case suiteAES256
   case suiteChaCha20
@@ -53,7 +53,7 @@ public enum Metric: Int, CaseIterable, Sendable {
   case suiteRSAChaCha20
 
   case requests
-  /// Refused by the HTTP/1 codec, by its own names of the reasons.
+  /// Refused by the HTTP/1 codec, by its names of the reasons.
   case refusedBareLineFeed
   case refusedBareCarriageReturn
   case refusedControlCharacter
@@ -83,15 +83,15 @@ public enum Metric: Int, CaseIterable, Sendable {
   case refusedChunkExtensionTooLong
   case refusedBadChunkEnd
   case refusedTrailerTooLarge
-  /// By us, who set its limit.
+  /// Refused by the worker, not by the codec: above limits.body-size.
   case refusedBodyTooLarge
-  /// Forgiven by a listener that isn't strict.
+  /// Repaired by a listener whose desync mode is not strict.
   case toleratedObsFold
   case toleratedSpaceBeforeColon
   case toleratedBadFieldName
   case toleratedRepeatedContentLength
   case toleratedTargetNotASCII
-  /// Of a response, forgiven by a pool that isn't strict.
+  /// A response, repaired by a pool whose desync mode is not strict.
   case responseObsFold
   case responseBadFieldName
   case responseMissingColon
@@ -151,7 +151,7 @@ public enum Metric: Int, CaseIterable, Sendable {
   case accessLogLinesDropped
   case spansDropped
 
-  /// The response's class; nil for a status outside 100-599.
+  /// The class of a status; nil for a status outside 100-599.
   public static func responses(status: Int) -> Metric? {
     switch status {
     case 100..<200: .responses1xx
@@ -164,7 +164,7 @@ public enum Metric: Int, CaseIterable, Sendable {
   }
 }
 
-/// What Prometheus is told about a metric.
+/// What the exposition writes about a metric.
 struct Entry {
   let family: StaticString
   let labels: StaticString
@@ -195,7 +195,7 @@ extension Metric {
     case .downstreamConnectionsClosed:
       .counter("martlet_downstream_connections_closed_total", "Client connections closed.")
     case .downstreamConnectionsActive:
-      .gauge("martlet_downstream_connections_active", "Client connections open now.")
+      .gauge("martlet_downstream_connections_active", "Open client connections.")
     case .connectionsRefusedInAll:
       .counter(Self.turnedAway, "limit=\"connections\"", Self.turnedAwayHelp)
     case .connectionsRefusedByAddress:
@@ -203,21 +203,22 @@ extension Metric {
     case .connectionsEndedByOverload:
       .counter(
         "martlet_downstream_connections_overload_total",
-        "Client connections ended after an answer because memory or connections ran short.")
+        "Client connections closed after a response, because of overload (limits.memory).")
     case .overloadEndingConnections:
       .counter(Self.overload, "stage=\"ending-connections\"", Self.overloadHelp)
     case .overloadSheddingRequests:
       .counter(Self.overload, "stage=\"shedding-requests\"", Self.overloadHelp)
     case .requestsShed:
-      .counter("martlet_requests_shed_total", "Requests refused because memory ran short.")
+      .counter(
+        "martlet_requests_shed_total", "Requests refused because of overload (limits.memory).")
     case .connectionsUsedUp:
       .counter(
         "martlet_downstream_connections_used_up_total",
-        "Client connections ended after limits.requests-per-connection.")
+        "Client connections closed after limits.requests-per-connection.")
     case .acceptExhausted:
       .counter(
         "martlet_accept_exhausted_total",
-        "Times that accepting paused because descriptors or memory ran out.")
+        "How often accepting was paused because no file descriptors or memory were left.")
     case .handshakesFull:
       .counter("martlet_handshakes_total", "result=\"full\"", Self.handshakesHelp)
     case .handshakesResumed:
@@ -354,32 +355,33 @@ extension Metric {
     case .responses3xx: .counter(Self.responses, "class=\"3xx\"", Self.responsesHelp)
     case .responses4xx: .counter(Self.responses, "class=\"4xx\"", Self.responsesHelp)
     case .responses5xx: .counter(Self.responses, "class=\"5xx\"", Self.responsesHelp)
-    case .exchangesActive: .gauge("martlet_exchanges_active", "Exchanges under way now.")
+    case .exchangesActive:
+      .gauge("martlet_exchanges_active", "Active exchanges (requests in progress).")
     case .exchangesCut:
       .counter(
         "martlet_exchanges_cut_total",
-        "Exchanges that the end of the drain time, or a second signal, cut off.")
+        "Exchanges aborted at the end of limits.drain, or by a second signal.")
     case .exchangesQueued:
       .counter(
         "martlet_exchanges_queued_total",
-        "Exchanges that had to wait for a place because every backend was full.")
+        "Exchanges that were queued because all backends were at max-connections.")
     case .exchangesWaiting:
-      .gauge("martlet_exchanges_waiting", "Exchanges that wait for a place at a backend now.")
-    case .attempts: .counter("martlet_attempts_total", "Tries at a backend.")
+      .gauge("martlet_exchanges_waiting", "Exchanges in the queues of pools.")
+    case .attempts: .counter("martlet_attempts_total", "Attempts at backends.")
     case .attemptsFailOpen:
       .counter(
         "martlet_attempts_fail_open_total",
-        "Tries at a backend that isn't healthy, because none is and the pool fails open.")
+        "Attempts at unhealthy backends, because none is healthy and the pool fails open.")
     case .retries: .counter("martlet_retries_total", "Attempts after the first of an exchange.")
     case .retriesRefused:
       .counter(
-        "martlet_retries_refused_total", "Retries not made because the retry budget was spent.")
+        "martlet_retries_refused_total", "Retries refused because the retry budget was used up.")
     case .retriesCharged:
-      .gauge("martlet_retries_charged", "Retries under way now that count against the budget.")
+      .gauge("martlet_retries_charged", "Active retries that count against the retry budget.")
     case .ejections:
-      .counter("martlet_ejections_total", "Backends ejected because their requests failed.")
+      .counter("martlet_ejections_total", "Ejections of backends whose requests failed.")
     case .slowStarts:
-      .counter("martlet_slow_starts_total", "Backends that came back with less than their share.")
+      .counter("martlet_slow_starts_total", "Slow starts of recovered backends.")
     case .stickyNew: .counter(Self.sticky, "result=\"new\"", Self.stickyHelp)
     case .stickyKept: .counter(Self.sticky, "result=\"kept\"", Self.stickyHelp)
     case .stickyMoved: .counter(Self.sticky, "result=\"moved\"", Self.stickyHelp)
@@ -405,24 +407,24 @@ extension Metric {
     case .upstreamBytesSent: .counter(Self.sent, "side=\"upstream\"", Self.sentHelp)
 
     case .upstreamConnectionsOpened:
-      .counter("martlet_upstream_connections_opened_total", "Connections dialled to backends.")
+      .counter("martlet_upstream_connections_opened_total", "Connections opened to backends.")
     case .upstreamConnectionsReused:
       .counter(
         "martlet_upstream_connections_reused_total",
-        "Attempts that took an idle connection instead of dialling.")
+        "Attempts that reused an idle connection to a backend.")
     case .upstreamConnectionsClosed:
-      .counter("martlet_upstream_connections_closed_total", "Backend connections closed.")
+      .counter("martlet_upstream_connections_closed_total", "Connections to backends closed.")
     case .upstreamConnectionsIdle:
-      .gauge("martlet_upstream_connections_idle", "Backend connections that wait for reuse now.")
+      .gauge("martlet_upstream_connections_idle", "Idle connections to backends.")
 
     case .accessLogLinesDropped:
       .counter(
         "martlet_access_log_lines_dropped_total",
-        "Access log lines dropped because the log's target was too slow or full.")
+        "Access log lines dropped because the log target was too slow or full.")
     case .spansDropped:
       .counter(
         "martlet_spans_dropped_total",
-        "Spans of traces dropped because the collector was too slow or didn't answer.")
+        "Spans dropped because the collector was too slow or did not respond.")
     }
   }
 
@@ -435,35 +437,35 @@ extension Metric {
   }
   private static var suite: StaticString { "martlet_tls_sessions_total" }
   private static var suiteHelp: StaticString {
-    "TLS sessions begun, by the version and the cipher suite agreed on."
+    "TLS sessions, by negotiated version and cipher suite."
   }
   private static var refused: StaticString { "martlet_requests_refused_total" }
   private static var refusedHelp: StaticString {
-    "Requests refused as malformed or too large, by reason."
+    "Requests refused because they were invalid or too large, by reason."
   }
   private static var tolerated: StaticString { "martlet_requests_tolerated_total" }
   private static var toleratedHelp: StaticString {
-    "Requests with a fault that was repaired, by reason; see the listener's desync mode."
+    "Invalid requests that were repaired, by reason; see desync of the listener."
   }
   private static var forgiven: StaticString { "martlet_responses_tolerated_total" }
   private static var forgivenHelp: StaticString {
-    "Responses with a fault that was repaired, by reason; see the pool's desync mode."
+    "Invalid responses that were repaired, by reason; see desync of the pool."
   }
   private static var turnedAway: StaticString { "martlet_downstream_connections_refused_total" }
   private static var turnedAwayHelp: StaticString {
-    "Client connections closed at once because there were too many, by the limit."
+    "Client connections closed immediately because a limit was reached, by limit."
   }
   private static var overload: StaticString { "martlet_overload_total" }
-  private static var overloadHelp: StaticString { "Times that this stage of overload began." }
+  private static var overloadHelp: StaticString { "How often an overload stage began." }
   private static var slow: StaticString { "martlet_slow_clients_total" }
   private static var slowHelp: StaticString {
-    "Clients given up because they sent or took this part too slowly."
+    "Clients disconnected because they sent or received this part too slowly."
   }
   private static var responses: StaticString { "martlet_responses_total" }
   private static var responsesHelp: StaticString { "Responses sent to clients, by status class." }
   private static var sticky: StaticString { "martlet_sticky_answers_total" }
   private static var stickyHelp: StaticString {
-    "Answers of pools with a cookie, by whether the client had a cookie and its backend answered."
+    "Responses of pools with stickiness. new: no valid cookie; kept, moved: same, other backend."
   }
   private static var failures: StaticString { "martlet_failures_total" }
   private static var failuresHelp: StaticString { "Exchanges that failed, by cause." }

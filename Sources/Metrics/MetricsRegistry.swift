@@ -1,15 +1,15 @@
-// All blocks of counters by whom they are for. A block is kept for as long as the process lives, so
-// that counters go on over reloads and never back.
+// All blocks of counters, by subject. A block is kept until the process ends, so that a reload
+// doesn't reset counters.
 //
-// Asked when a snapshot is built and when a worker meets a backend for the first time, never per
-// request, so a lock is fine.
+// Used when a snapshot is built, and when a worker uses a backend for the first time, but not per
+// request; so a lock is acceptable.
 
 import Synchronization
 
-/// Whom traffic is counted for.
+/// What traffic is counted for.
 public enum MetricsSubject: Hashable, Sendable {
   case listener(String)
-  /// Of one listener: routes of several have counters for each.
+  /// A route that several listeners use has counters per listener.
   case route(String, listener: String)
   case pool(String)
   case backend(pool: String, address: String)
@@ -21,7 +21,7 @@ public final class MetricsRegistry: Sendable {
 
   public init(workerCount: Int) { self.workerCount = workerCount }
 
-  /// The blocks of a subject, one for each worker, made at the first call.
+  /// The blocks of a subject, one per worker, created at the first call.
   public func blocks(for subject: MetricsSubject) -> [TrafficMetrics] {
     content.withLock { content in
       if let known = content[subject] { return known }
@@ -32,6 +32,6 @@ public final class MetricsRegistry: Sendable {
     }
   }
 
-  /// Of every subject that was ever asked for.
+  /// The blocks of all subjects so far.
   public var all: [MetricsSubject: [TrafficMetrics]] { content.withLock { $0 } }
 }

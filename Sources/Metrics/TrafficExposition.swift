@@ -1,10 +1,9 @@
-// The families that tell traffic by whom it concerns.
+// Writes the families with traffic per listener, route, pool or backend.
 //
-// Every kind of subject has its own families, since a listener has no failures of backends and a
-// backend no handshakes.
+// Each kind of subject has its own families: a listener has no failed attempts, for example.
 
 extension FamilyWriter {
-  /// One counter family over subjects, split by what tells its counters apart.
+  /// A family with several counters per subject, which the label `label` distinguishes.
   public mutating func counters(
     _ name: String, _ help: String, by label: String,
     _ counters: [(TrafficCounter, StaticString)],

@@ -1,8 +1,8 @@
-// What one worker counts for one listener, route, pool or backend.
+// The counters of one worker for one listener, route, pool or backend.
 //
-// Like WorkerMetrics: one writer, plain loads and stores. Who the block is for is known to whoever
-// found it in the registry; all have the same counters, and the exposition shows for each kind of
-// subject those that mean something there.
+// Like WorkerMetrics: one writer, plain loads and stores. A block doesn't store its subject; the
+// registry does. All blocks have the same counters, and the exposition writes those that apply to
+// the kind of subject.
 
 public import Primitives
 public import Synchronization
@@ -10,14 +10,14 @@ public import Synchronization
 /// One counter of a `TrafficMetrics`.
 public enum TrafficCounter: Int, CaseIterable, Sendable {
   case responses1xx, responses2xx, responses3xx, responses4xx, responses5xx
-  /// The client left before there was an answer.
+  /// The client closed the connection before the response.
   case aborted
   case receivedBytes, sentBytes
   case attempts
   case failuresRefused, failuresConnectTimeout, failuresConnect, failuresReset
   case failuresResponseTimeout, failuresMalformed, failuresTruncated, failuresStatus
 
-  /// Those of one family with what tells them apart.
+  /// The counters of a family, with their label values.
   public static let responses: [(TrafficCounter, StaticString)] = [
     (.responses1xx, "1xx"), (.responses2xx, "2xx"), (.responses3xx, "3xx"),
     (.responses4xx, "4xx"), (.responses5xx, "5xx"), (.aborted, "aborted"),
@@ -29,7 +29,7 @@ public enum TrafficCounter: Int, CaseIterable, Sendable {
     (.failuresTruncated, "truncated"), (.failuresStatus, "status"),
   ]
 
-  /// By the class of a status from 100 to 599; anything else is nobody's answer.
+  /// By the class of a status. 499 and statuses outside 100-599 are no responses.
   public init(status: UInt16) {
     self =
       switch status {
@@ -49,11 +49,12 @@ public final class TrafficMetrics: Sendable {
   @usableFromInline let counters = InlineArray<24, Atomic<UInt64>> { _ in Atomic(0) }
   private let durations = InlineArray<19, Atomic<UInt64>> { _ in Atomic(0) }
   private let durationSum = Atomic<UInt64>(0)
-  /// The last failure: its instant in milliseconds above its counter's place; 0 before any.
+  /// The last failure: its instant in milliseconds, shifted by 8 bits, and the raw value of its
+  /// counter; 0 if there was none.
   private let failure = Atomic<UInt64>(0)
-  /// For pools, whose durations are counted here instead.
+  /// Only for pools, which count durations here instead.
   public let fine: FineHistogram?
-  /// So that the next block's counters don't share a cache line with these.
+  /// Keeps the counters of the next block out of this cache line.
   private let padding = InlineArray<16, UInt64>(repeating: 0)
 
   init(isFine: Bool = false) { fine = isFine ? FineHistogram() : nil }
@@ -109,7 +110,7 @@ public struct TrafficReading: Sendable {
 
   public subscript(counter: TrafficCounter) -> UInt64 { counters[counter.rawValue] }
 
-  /// The last failed attempt, by the name of its cause; nil if there was none.
+  /// The cause and the time of the last failed attempt; nil if there was none.
   public var lastFailure: (cause: StaticString, at: Instant)? {
     let place = Int(lastFailureCell & 0xFF)
     guard let entry = TrafficCounter.failures.first(where: { $0.0.rawValue == place }) else {
@@ -119,7 +120,7 @@ public struct TrafficReading: Sendable {
     return (entry.1, .origin + .milliseconds(milliseconds))
   }
 
-  /// Answers of every class.
+  /// Responses of all classes.
   public var responseCount: UInt64 {
     TrafficCounter.responses.reduce(0) { $1.0 == .aborted ? $0 : $0 &+ self[$1.0] }
   }

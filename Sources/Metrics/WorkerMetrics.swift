@@ -1,16 +1,16 @@
-// One worker's counters: written by the worker alone, read by a scrape at any time.
+// The counters of one worker: only the worker writes them, a scrape reads them at any time.
 //
 // With a single writer a relaxed load and a relaxed store are enough: they compile to a plain add
-// in memory, with no locked instruction and no shared cache line. A scrape sees each value whole
-// and at most a moment old; two values of one scrape need not be of the same moment.
+// in memory, without a locked instruction or a shared cache line. A scrape never sees a torn value,
+// but two values of one scrape may be from slightly different moments.
 
 import Primitives
 public import Synchronization
 
 /// The counters of one worker. Any thread may read; only the worker writes.
 public final class WorkerMetrics: Sendable {
-  /// 128 bytes before and behind the counters (two cache lines, since processors fetch pairs), so
-  /// that two workers' blocks never share one.
+  /// 128 bytes before and after the counters (two cache lines, because processors fetch pairs), so
+  /// that the blocks of two workers never share a cache line.
   private let paddingBefore = InlineArray<16, UInt64>(repeating: 0)
   @usableFromInline let values = InlineArray<128, Atomic<UInt64>> { _ in Atomic(0) }
   private let paddingBehind = InlineArray<16, UInt64>(repeating: 0)
@@ -45,14 +45,14 @@ public struct MetricsSnapshot: Sendable {
     }
   }
 
-  /// A gauge that is read while connections move between being counted up and down can be seen
-  /// below zero; it then reads as zero.
+  /// The sum of a gauge can be negative for a moment, if one worker is read before an increment and
+  /// another after the decrement; it is then returned as 0.
   public subscript(metric: Metric) -> UInt64 {
     let value = values[metric.rawValue]
     return value > UInt64(Int64.max) ? 0 : value
   }
 
-  /// Every gauge by its name, also below zero.
+  /// Every gauge by its name; values may be negative.
   public var gauges: [(name: String, value: Int64)] {
     Metric.allCases.filter { $0.entry.kind == .gauge }.map {
       ("\($0.entry.family)", Int64(bitPattern: values[$0.rawValue]))

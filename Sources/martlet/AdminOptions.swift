@@ -1,4 +1,4 @@
-// How the commands find the running process: by its admin socket, or by its admin address.
+// Options of the commands that connect to the running process, by its admin socket or address.
 
 import ArgumentParser
 import Configuration
@@ -9,56 +9,55 @@ import Server
 struct AdminOptions: ParsableArguments {
   @Option(
     help: ArgumentHelp(
-      "The admin socket of the running process. By default the one that the configuration names, "
-        + "else the one in the usual place.", valueName: "path"))
+      "The admin socket of the running process. Default: admin.socket of the configuration file.",
+      valueName: "path"))
   var socket: String?
 
   @Option(
     name: .shortAndLong,
     help: ArgumentHelp(
-      "The configuration file whose admin.socket is meant. By default config.json.",
+      "The configuration file from which to read admin.socket. Default: config.json.",
       valueName: "file"))
   var config: String?
 
   @Option(
     help: ArgumentHelp(
-      "The address of the running process, as its admin.listen has it, in place of a socket.",
+      "The URL of the admin interface (admin.listen), to use instead of the socket.",
       valueName: "url"))
   var admin: String?
 
   @Option(
     help: ArgumentHelp(
-      "With --admin https://: trust these authorities (PEM). By default those of the system.",
+      "With --admin https://: trust these authorities (PEM). Default: those of the system.",
       valueName: "file"))
   var ca: String?
 
   @Option(
     help: ArgumentHelp(
-      "With --admin https://: show this certificate (PEM).", valueName: "file"))
+      "With --admin https://: present this client certificate (PEM).", valueName: "file"))
   var cert: String?
 
-  @Option(help: ArgumentHelp("The private key that goes with --cert (PEM).", valueName: "file"))
+  @Option(help: ArgumentHelp("The private key of --cert (PEM).", valueName: "file"))
   var key: String?
 
   @Option(
     help: ArgumentHelp(
-      "With --admin: show the token in this file, as admin.token-file has it.",
-      valueName: "file"))
+      "With --admin: send the token in this file (admin.token-file).", valueName: "file"))
   var tokenFile: String?
 
   func validate() throws {
     if admin != nil && socket != nil {
-      throw ValidationError("--socket and --admin name two processes; give one")
+      throw ValidationError("--socket and --admin can't be used together")
     }
     if admin == nil && (ca != nil || cert != nil || key != nil || tokenFile != nil) {
-      throw ValidationError("--ca, --cert, --key and --token-file go with --admin")
+      throw ValidationError("--ca, --cert, --key and --token-file require --admin")
     }
     if (cert == nil) != (key == nil) {
-      throw ValidationError("--cert and --key go together")
+      throw ValidationError("--cert and --key must be used together")
     }
   }
 
-  /// Asks the running process; an error of its is an error of ours.
+  /// Sends a request to the running process. Prints an error, if any, and throws exit status 70.
   func ask(_ method: String, _ path: String, body: String? = nil) throws -> [UInt8] {
     let response: BlockingClient.Response
     do {
@@ -70,7 +69,7 @@ struct AdminOptions: ParsableArguments {
     throw fail(Self.reason(response))
   }
 
-  /// Passes on the lines of an answer that goes on, until it ends.
+  /// Calls `line` for each line of a streaming response, until it ends.
   func follow(_ path: String, line: (ArraySlice<UInt8>) -> Void) throws {
     var rest: [UInt8] = []
     do {
@@ -103,15 +102,17 @@ struct AdminOptions: ParsableArguments {
     return try BlockingClient(url: admin, credentials)
   }
 
-  /// The socket to ask. A file that was named must be there and valid; config.json need not.
+  /// The path of the admin socket. A file given with --config must exist and be valid; the default
+  /// config.json need not.
   private func socketPath() throws -> String {
     if let socket { return socket }
     guard let file = try ConfigurationFile.find(config) else { return AdminSocket.standardPath }
     let reading = Configuration.read(file.bytes, file: file.path)
-    let configuration = config == nil ? reading.configuration : try accept(reading)
+    // Use admin.socket even if the default file has other errors, so that `reload` can print them.
+    let configuration = config == nil ? reading.draft : try accept(reading)
     guard let configuration else { return AdminSocket.standardPath }
     guard let path = AdminSocket.path(in: configuration) else {
-      throw fail("\(file.path): admin.socket is off; give --admin with the address of admin.listen")
+      throw fail("\(file.path): admin.socket is off; use --admin with the URL of admin.listen")
     }
     return path
   }
@@ -123,10 +124,10 @@ struct AdminOptions: ParsableArguments {
 
   private static func reason(_ failure: BlockingClient.Failure) -> String {
     if !failure.isUnreachable { return failure.message }
-    return "\(failure.message); is Martlet running, with this as its admin address?"
+    return "\(failure.message); is Martlet running, and is this its admin address?"
   }
 
-  /// What went wrong, as the running process says it: the error, and a line for each reason.
+  /// The error in a response of the running process, with one line per reason.
   private static func reason(_ response: BlockingClient.Response) -> String {
     guard let reply = AdminReply(response.body), let error = reply["error"] else {
       return String(decoding: response.body, as: UTF8.self)
@@ -137,7 +138,7 @@ struct AdminOptions: ParsableArguments {
 }
 
 extension String {
-  /// As one segment of a path (RFC 3986 3.3).
+  /// Escaped as a segment of a path (RFC 3986 3.3).
   var pathSegment: String {
     var result = ""
     for byte in utf8 {

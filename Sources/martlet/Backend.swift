@@ -1,5 +1,5 @@
-// `martlet backend`: a small server with a name, to try a load balancer on. It is Martlet itself,
-// with a configuration of one plain listener and one route.
+// `martlet backend`: a small backend to test a load balancer. It is Martlet itself, with one plain
+// listener and one route.
 
 import ArgumentParser
 import Configuration
@@ -7,16 +7,16 @@ import Server
 
 struct Backend: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Run a small demo backend, which answers with its name.",
+    abstract: "Run a demo backend that responds with its name.",
     discussion: """
-      Every request is answered with "Hello from NAME".
+      It responds to every request with "Hello from NAME".
 
       EXAMPLES
         martlet backend --name one --listen 127.0.0.1:9001
         curl http://127.0.0.1:9001/
       """)
 
-  @Option(help: ArgumentHelp("The name to answer with.", valueName: "name"))
+  @Option(help: ArgumentHelp("The name in the response.", valueName: "name"))
   var name = "backend-1"
 
   @Option(help: ArgumentHelp("The address to listen on.", valueName: "address:port"))

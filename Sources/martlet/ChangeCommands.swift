@@ -8,12 +8,12 @@ import Server
 
 struct Drain: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Drain a backend: it gets no new exchanges, and active ones go on.",
+    abstract: "Drain a backend: send it no new requests, and let active ones finish.",
     discussion: """
-      The backend stays drained until `martlet enable`, also over reloads and upgrades. With \
-      --wait the command ends when no exchange is active there, so that the backend can be \
-      stopped. An open WebSocket is an active exchange. Exits with 70 if some are still active \
-      after --timeout.
+      The backend stays drained until `martlet enable`, even after reloads and upgrades. With \
+      --wait the command returns when the backend has no active requests (exchanges), so that you \
+      can stop it. An open WebSocket counts as active. The exit status is 70 if some are still \
+      active after --timeout.
 
       EXAMPLES
         martlet drain app/10.0.0.11:8080
@@ -27,17 +27,17 @@ struct Drain: ParsableCommand {
     transform: BackendName.init)
   var backend: BackendName
 
-  @Flag(help: "Wait until no exchange is active there.")
+  @Flag(help: "Wait until the backend has no active requests.")
   var wait = false
 
   @Option(
     help: ArgumentHelp(
-      "The longest wait, such as 5m. The default is no limit.", valueName: "duration"))
+      "Stop waiting after this time, such as 5m. Default: no limit.", valueName: "duration"))
   var timeout: String?
 
   func validate() throws {
     guard let timeout else { return }
-    if !wait { throw ValidationError("--timeout goes with --wait") }
+    if !wait { throw ValidationError("--timeout requires --wait") }
     if Configuration.duration(timeout) == nil {
       throw ValidationError("'\(timeout)' is not a duration; write one such as 30s or 5m")
     }
@@ -60,7 +60,7 @@ struct Drain: ParsableCommand {
 
 struct Enable: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Enable a drained backend again.")
+    abstract: "Send requests to a drained backend again.")
 
   @OptionGroup var admin: AdminOptions
 
@@ -79,7 +79,8 @@ struct SetWeight: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Set the weight of a backend.",
     discussion: """
-      The weight stays until it is set to `configured`, also over reloads.
+      The weight overrides the configuration, even after reloads. Set it to `configured` to use \
+      the configuration again.
 
       EXAMPLES
         martlet set-weight app/10.0.0.11:8080 1
@@ -93,7 +94,7 @@ struct SetWeight: ParsableCommand {
     transform: BackendName.init)
   var backend: BackendName
 
-  @Argument(help: ArgumentHelp("1 to 256, or `configured`.", valueName: "weight"))
+  @Argument(help: ArgumentHelp("1 to 256, or configured.", valueName: "weight"))
   var weight: String
 
   func validate() throws {
@@ -105,7 +106,7 @@ struct SetWeight: ParsableCommand {
   func run() throws {
     let value = weight == "configured" ? "null" : weight
     _ = try change(backend, "{\"weight\": \(value)}", admin)
-    writeOutput("\(backend) has the weight \(weight)\n")
+    writeOutput("the weight of \(backend) is now \(weight)\n")
   }
 }
 
@@ -114,7 +115,8 @@ struct SetLogLevel: ParsableCommand {
     commandName: "log-level",
     abstract: "Show or set the level of the process log.",
     discussion: """
-      The level stays until the next reload, which restores `log.level` of the configuration.
+      The level overrides log.level of the configuration until the next reload. Set it to \
+      `configured` to use the configuration again.
 
       EXAMPLES
         martlet log-level
@@ -125,7 +127,7 @@ struct SetLogLevel: ParsableCommand {
   @OptionGroup var admin: AdminOptions
 
   @Argument(
-    help: ArgumentHelp("debug, info, warning, error, or `configured`.", valueName: "level"))
+    help: ArgumentHelp("debug, info, warning, error, or configured.", valueName: "level"))
   var level: String?
 
   private static let levels = Configuration.Log.Level.allCases.map(\.rawValue) + ["configured"]
@@ -155,12 +157,12 @@ struct SetLogLevel: ParsableCommand {
 
 struct Reload: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Reload the configuration, and wait for the result.",
+    abstract: "Reload the configuration.",
     discussion: """
-      Works like SIGHUP, and prints every reason if the new configuration is refused. A refused \
-      configuration changes nothing.
+      Like SIGHUP, but it waits for the result. If the new configuration has errors, the command \
+      prints all of them, and the old configuration stays in force.
 
-      Exits with 0 when the new configuration is in force, and with 70 when it is refused.
+      The exit status is 0 if the new configuration is in force, and 70 if not.
       """)
 
   @OptionGroup var admin: AdminOptions
@@ -174,7 +176,7 @@ struct Reload: ParsableCommand {
   }
 }
 
-/// `pool/backend`, where the backend's own name may hold slashes.
+/// `pool/backend`. The backend's address may contain slashes.
 struct BackendName: CustomStringConvertible {
   let pool: String
   let address: String
@@ -183,8 +185,8 @@ struct BackendName: CustomStringConvertible {
     let parts = argument.split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false)
     guard parts.count == 2, parts.allSatisfy({ !$0.isEmpty }) else {
       throw ValidationError(
-        "'\(argument)' does not name a backend; write pool/backend, such as app/10.0.0.11:8080."
-          + " `martlet status` lists them")
+        "'\(argument)' is not the name of a backend; write pool/backend, such as"
+          + " app/10.0.0.11:8080. `martlet status` lists all backends")
     }
     (pool, address) = (String(parts[0]), String(parts[1]))
   }
@@ -194,7 +196,7 @@ struct BackendName: CustomStringConvertible {
   var path: String { "/v1/pools/\(pool.pathSegment)/backends/\(address.pathSegment)" }
 }
 
-/// Changes a backend, and returns how many exchanges are on it.
+/// Changes a backend, and returns how many exchanges are active on it.
 private func change(_ backend: BackendName, _ body: String, _ admin: AdminOptions) throws -> Int {
   let answer = try admin.ask("PATCH", backend.path, body: body)
   return activeCount(answer)

@@ -1,5 +1,5 @@
-// `martlet check`: says what would run, or everything that is wrong, and what a reload would change
-// where a Martlet runs already. Binds and starts nothing.
+// `martlet check`: validates a configuration, and prints a summary or all errors. If Martlet is
+// running, it also prints what a reload would change. It binds no ports.
 
 import ArgumentParser
 import Configuration
@@ -9,22 +9,24 @@ import Server
 
 struct Check: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Check a configuration file, and show what would run.",
+    abstract: "Check a configuration file, and print a summary or all errors.",
     discussion: """
-      Prints "ok" and a summary, or all errors at once, each with file, line, column, key, what \
-      was found and what is allowed: in the text as well as in the certificates, keys and other \
-      files that it names. What would keep `martlet run` from starting is an error. So is a \
-      certificate that has expired or isn't valid yet, which `run` serves all the same; with \
-      --as-run it is a warning, for whoever checks before a start. Root looks at the files as the \
-      user that process.user names. Nothing is bound or started. Where a Martlet runs already, it \
-      is asked what a reload from this file would change, as `martlet diff` says it.
+      Checks the file and all files that it names, such as certificates and keys. Each error has \
+      file, line, column, key, what was found and what is allowed. Everything that stops `martlet \
+      run` from starting is an error.
+
+      A certificate that has expired, or is not valid yet, is an error too, although `martlet run` \
+      starts with it. With --as-run it is only a warning; use this before a start.
+
+      If you are root, the files are checked with the permissions of process.user. The command \
+      binds no ports. If Martlet is running, the command also prints what a reload would change.
 
       EXAMPLES
         martlet check
         martlet check /etc/martlet/config.json
         martlet check --as-run /etc/martlet/config.json && martlet run
 
-      Ends with 1 when there is an error.
+      The exit status is 1 if there is an error.
       """)
 
   @Argument(help: ArgumentHelp("The configuration file.", valueName: "file"))
@@ -32,17 +34,17 @@ struct Check: ParsableCommand {
 
   @Option(
     name: [.customShort("c"), .customLong("config")],
-    help: ArgumentHelp("The same, as `martlet run` takes it.", valueName: "file"))
+    help: ArgumentHelp("The configuration file, as for `martlet run`.", valueName: "file"))
   var option: String?
 
   @Option(
     help: ArgumentHelp(
-      "The admin socket of the running process. By default the one that the file names, else the "
-        + "one in the usual place.", valueName: "path"))
+      "The admin socket of the running process. Default: admin.socket of the file.",
+      valueName: "path"))
   var socket: String?
 
   @Flag(
-    help: "Judge as `martlet run` does: a certificate that is out of date is only a warning.")
+    help: "Report an expired or not yet valid certificate as a warning, as `martlet run` does.")
   var asRun = false
 
   func run() throws {
@@ -57,7 +59,7 @@ struct Check: ParsableCommand {
     }
   }
 
-  /// Looks with the eyes of the user that `run` would become, and says why that doesn't work.
+  /// Switches to the user that `run` would use; returns an error if that doesn't work.
   private static func become(_ reading: Configuration.Reading, _ file: String) -> [Diagnostic] {
     func finding(_ message: String) -> [Diagnostic] {
       [reading.places.diagnostic(.error, key: "process.user", message)]
@@ -68,22 +70,23 @@ struct Check: ParsableCommand {
       _ = try ConfigurationFile.read(file)
       return []
     } catch {
-      return finding("as user \(user) Martlet couldn't read this file: \(error)")
+      return finding("the user \(user) can't read this file: \(error)")
     }
   }
 
-  /// What the process that listens there says to this text; nothing when none answers.
+  /// What a reload from this text would change, from the process at this socket; empty if there is
+  /// no response.
   private static func changes(_ text: [UInt8], socket: String) -> String {
     let client = BlockingClient(to: .unix(socket), atMost: .seconds(2))
     guard let answer = try? client.ask("POST", "/v1/diff", body: text) else { return "" }
     if answer.status == 422 {
-      return "the Martlet that runs would refuse it, for the flags that it was started with\n"
+      return "the running Martlet would refuse this file, because it was started with other flags\n"
     }
     guard answer.status == 200, let changes = Configuration.changes(ofJSON: answer.body) else {
       return ""
     }
-    if changes.isEmpty { return "a reload would change nothing in the Martlet that runs\n" }
-    return "a reload would change in the Martlet that runs:\n"
+    if changes.isEmpty { return "a reload of the running Martlet would change nothing\n" }
+    return "a reload of the running Martlet would change:\n"
       + changes.map { "  \($0)\n" }.joined()
   }
 }

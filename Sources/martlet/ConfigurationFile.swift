@@ -1,20 +1,20 @@
-// Reads the configuration file, and writes to the standard streams. The only file operations of
-// the command line; the configuration itself is pure.
+// Reads the configuration file, and writes to the standard streams. These are the only file
+// operations of the command line; the target Configuration has none.
 
 import ArgumentParser
 import Reactor
 
-/// The file that was found, and its text.
+/// A configuration file: its path and its text.
 struct ConfigurationFile {
   static let standardPath = "config.json"
-  /// Enough for any configuration; the reader's own limit is smaller, and has the better message.
+  /// Larger than the limit of the JSON reader, which has the better message.
   private static let maxByteCount = 16 * 1024 * 1024
 
   let path: String
   let bytes: [UInt8]
 
-  /// The file at `path`; without a path config.json if there is one. Throws the exit status 1
-  /// after saying why the file can't be read.
+  /// The file at `path`; without a path config.json if it exists. If the file can't be read, prints
+  /// the reason and throws exit status 1.
   static func find(_ path: String?) throws -> ConfigurationFile? {
     do throws(SystemError) {
       return try read(path)
@@ -26,7 +26,7 @@ struct ConfigurationFile {
 }
 
 extension ConfigurationFile {
-  /// The same, without saying anything.
+  /// The same, without printing anything.
   static func read(_ path: String?) throws(SystemError) -> ConfigurationFile? {
     do throws(SystemError) {
       return ConfigurationFile(
@@ -39,7 +39,7 @@ extension ConfigurationFile {
   }
 }
 
-/// Writes to the standard error, which nothing buffers.
+/// Writes to the standard error, unbuffered.
 func writeError(_ text: String) { write(text, to: .standardError) }
 
 /// Writes to the standard output.
@@ -50,7 +50,7 @@ private func write(_ text: String, to target: OutputTarget) {
   let bytes = Array(text.utf8)
   var written = 0
   while written < bytes.count {
-    // A stream that can't be written has nobody left to be told.
+    // The stream is closed or broken: there is nowhere to report it.
     guard let count = try? output.write(bytes.span.extracting(written...)) else { return }
     written += count
   }

@@ -1,4 +1,4 @@
-// The flags that say what to run, shared by the commands that need a configuration.
+// The flags of `martlet run`, which override the configuration file.
 
 import ArgumentParser
 import Configuration
@@ -9,69 +9,70 @@ struct ConfigurationOptions: ParsableArguments {
   @Option(
     name: .shortAndLong,
     help: ArgumentHelp(
-      "The configuration file. By default config.json in the working directory, if there is one.",
+      "The configuration file. Default: config.json in the working directory, if it exists.",
       valueName: "file"))
   var config: String?
 
   @Option(
     help: ArgumentHelp(
-      "Listen here, in place of the file's only listener. By default localhost:8443.",
-      discussion: "127.0.0.1:8443, [::1]:8443, localhost:8443 for both, *:8443 for all addresses.",
+      "Listen on this address. Default: localhost:8443.",
+      discussion: "127.0.0.1:8443, [::1]:8443, localhost:8443 for both, *:8443 for all addresses."
+        + " Not allowed if the file has several listeners.",
       valueName: "address:port"))
   var listen: String?
 
-  @Flag(help: "Speak plain HTTP on all listeners; no certificates are needed.")
+  @Flag(help: "Serve plain HTTP on all listeners, without certificates.")
   var plainHttp = false
 
   @Option(
     help: ArgumentHelp(
-      "The certificate chain of TLS listeners (PEM). By default certs/server.crt.",
+      "The certificate chain of all TLS listeners (PEM). Default: certs/server.crt.",
       valueName: "file"))
   var certificate: String?
 
   @Option(
     help: ArgumentHelp(
-      "The private key that goes with --certificate (PEM). By default certs/server.key.",
+      "The private key of --certificate (PEM). Default: certs/server.key.",
       valueName: "file"))
   var key: String?
 
   @Option(
     help: ArgumentHelp(
-      "A backend, in place of the file's; may be given several times.",
-      discussion: "10.0.0.1:8080, app.internal:8080, [::1]:8080 or unix:/run/app.sock, with"
-        + " ,weight=N (1 to 256) or ,max-connections=N or ,backup behind it.",
+      "Use this backend instead of those in the file. Repeat it for several backends.",
+      discussion: "10.0.0.1:8080, app.internal:8080, [::1]:8080 or unix:/run/app.sock. Append keys"
+        + " with commas: 10.0.0.1:8080,weight=3,max-connections=50 or 10.0.0.1:8080,backup.",
       valueName: "address"))
   var backend: [String] = []
 
   @Option(
     help: ArgumentHelp(
-      "round-robin, weighted-round-robin, least-connections, random or ip-hash. By default"
-        + " round-robin.",
+      "The strategy of all pools: round-robin, weighted-round-robin, least-connections, random"
+        + " or ip-hash. Default: round-robin.",
       valueName: "strategy"))
   var strategy: String?
 
   @Option(
     help: ArgumentHelp(
-      "How long backends may take to begin a response, such as 5s. By default 60s.",
+      "Timeout until a response begins, including retries, such as 5s. Default: 60s.",
       valueName: "duration"))
   var requestTimeout: String?
 
   @Option(
     help: ArgumentHelp(
-      "Time between health checks of a backend, such as 500ms. By default 5s.",
+      "Time between two health checks of a backend, such as 500ms. Default: 5s.",
       valueName: "duration"))
   var healthInterval: String?
 
   @Option(
     help: ArgumentHelp(
-      "Threads that serve. By default one for each processor that may be used.",
+      "Number of worker threads. Default: one per processor.",
       valueName: "count"))
   var workers: String?
 
   @Flag(
     help: ArgumentHelp(
-      "Run demo backends as well: one for each backend on this machine, or three.",
-      discussion: "Without any pool they listen on 127.0.0.1:9001, 9002 and 9003."))
+      "Also run a demo backend for each loopback address of the pools.",
+      discussion: "If there is no pool, three of them listen on 127.0.0.1:9001, 9002 and 9003."))
   var demo = false
 
   private var overrides: Overrides {
@@ -89,7 +90,7 @@ struct ConfigurationOptions: ParsableArguments {
     return overrides
   }
 
-  /// The configuration anew, for a process that runs; what is wrong goes to the standard error too.
+  /// Reads the configuration again, for a reload. Errors are also printed to the standard error.
   func reload() -> Result<Configuration, RefusedConfiguration> {
     let file: ConfigurationFile?
     do throws(SystemError) {
@@ -105,7 +106,7 @@ struct ConfigurationOptions: ParsableArguments {
     return .failure(RefusedConfiguration(reading))
   }
 
-  /// What a reload would make of this text, if it stood in the file. Says nothing to anybody else.
+  /// The configuration that a reload would make from this text. Prints nothing.
   func interpret(_ text: [UInt8]) -> Result<Configuration, RefusedConfiguration> {
     let reading = Configuration.read(
       text, file: config ?? ConfigurationFile.standardPath, overrides: overrides)
@@ -113,11 +114,11 @@ struct ConfigurationOptions: ParsableArguments {
     return .failure(RefusedConfiguration(reading))
   }
 
-  /// The file that `load` reads; nil when there is none.
+  /// The file that `load` reads; nil if there is none.
   var file: String? { (try? ConfigurationFile.read(config))?.map(\.path) ?? config }
 
-  /// The configuration; warnings go to the standard error. Throws the exit status 1 after showing
-  /// all errors there.
+  /// Reads the configuration. Prints warnings and errors to the standard error; throws exit
+  /// status 1 if there are errors.
   func load() throws -> Configuration {
     let file = try ConfigurationFile.find(config)
     let reading = Configuration.read(
@@ -132,7 +133,7 @@ extension RefusedConfiguration {
   }
 }
 
-/// Shows what was found, and returns the configuration, or throws the exit status 1.
+/// Prints all diagnostics, and returns the configuration or throws exit status 1.
 func accept(_ reading: Configuration.Reading) throws -> Configuration {
   for diagnostic in reading.diagnostics { writeError("\(diagnostic)\n") }
   guard let configuration = reading.configuration else {

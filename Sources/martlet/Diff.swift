@@ -1,28 +1,27 @@
-// `martlet diff`: says what a reload from one configuration file to another would change.
+// `martlet diff`: prints what a reload from one configuration file to another would change.
 
 import ArgumentParser
 import Configuration
 
 struct Diff: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Say what is different between two configuration files.",
+    abstract: "Show the differences between two configuration files.",
     discussion: """
-      One line for each change, in the order of names: + for what is added, - for what is removed, \
-      ~ for what is changed, with the old value and the new one. What only an upgrade or a restart \
-      can change says so. The new file is read as if it stood where the old one does, so that \
-      relative paths mean the same.
+      Prints one line per change, sorted by key: + added, - removed, ~ changed, with the old and \
+      the new value. A change that takes effect only after an upgrade or a restart is marked. \
+      Relative paths in the new file start at the directory of the old one.
 
       EXAMPLES
         martlet diff config.json new.json
         git show HEAD:config.json > old.json && martlet diff old.json config.json
 
-      Ends with 0 whether there are differences or not, and with 1 when a file is invalid.
+      The exit status is 0 with or without differences, and 1 if a file is invalid.
       """)
 
-  @Argument(help: ArgumentHelp("The file that is in force.", valueName: "old"))
+  @Argument(help: ArgumentHelp("The old configuration file.", valueName: "old"))
   var old: String
 
-  @Argument(help: ArgumentHelp("The file to compare it with.", valueName: "new"))
+  @Argument(help: ArgumentHelp("The new configuration file.", valueName: "new"))
   var new: String
 
   @Flag(help: "Print the changes as JSON.")
@@ -38,7 +37,7 @@ struct Diff: ParsableCommand {
     writeOutput(changes.map { "\($0)\n" }.joined())
   }
 
-  /// Shows what is wrong with the file by its own name only.
+  /// Reads a file. Errors name the file itself, also if it is read as if it were `name`.
   private func read(_ path: String, as name: String? = nil) throws -> Configuration {
     let reading = Configuration.read(
       try ConfigurationFile.find(path)?.bytes, file: name ?? path)

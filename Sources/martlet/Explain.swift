@@ -1,4 +1,4 @@
-// `martlet explain`: asks the running process which route, pool and backends a request would get.
+// `martlet explain`: shows which route, pool and backends a request would get.
 
 import ArgumentParser
 import Configuration
@@ -6,10 +6,10 @@ import Server
 
 struct Explain: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Explain which route and backend a request would get, without sending it.",
+    abstract: "Show which route and backend a request would get, without sending it.",
     discussion: """
-      Shows the listener, the route and the pool, and each backend with the reason why it may be \
-      chosen or not.
+      Prints the listener, the route, the pool, and for each backend whether it can be selected, \
+      with the reason.
 
       EXAMPLES
         martlet explain GET https://www.example.com/api/users
@@ -17,10 +17,10 @@ struct Explain: ParsableCommand {
 
   @OptionGroup var admin: AdminOptions
 
-  @Argument(help: "The method.")
+  @Argument(help: "The method, such as GET.")
   var method: String
 
-  @Argument(help: "The whole address, with https:// or http://.")
+  @Argument(help: "The whole URL, with https:// or http://.")
   var url: String
 
   @Flag(help: "Print JSON.")

@@ -1,12 +1,12 @@
-// Where the command line meets the server: serving until a signal ends it.
+// Starts the server, and serves until a signal stops it.
 
 import ArgumentParser
 import Configuration
 import Logging
 import Server
 
-/// Serves until a signal ends it. Throws the exit status 70 when it can't, or when exchanges had to
-/// be cut off at the end.
+/// Serves until a signal stops it. Throws exit status 70 if the server fails, or if exchanges were
+/// aborted at the end.
 func launch(
   _ configuration: Configuration, file: String?, predecessor: Predecessor? = nil,
   reload: @escaping () -> Result<Configuration, RefusedConfiguration>,
@@ -30,7 +30,7 @@ func launch(
   throw ExitCode(70)
 }
 
-/// Where it listens, what is behind, and a line to try.
+/// The listening addresses, the pools, and a command to try.
 private func banner(
   _ addresses: [Server.ListeningAddress], _ configuration: Configuration
 ) -> String {
@@ -49,11 +49,11 @@ private func banner(
   return text
 }
 
-/// What curl needs to reach it from this machine.
+/// The arguments of curl to connect from this machine.
 private func arguments(for address: Server.ListeningAddress) -> String {
   if !address.isTLS { return "http://\(address.address)/" }
   let port = address.address.split(separator: ":").last.map(String.init) ?? ""
-  // The name of the certificates that scripts/make-certs makes.
+  // `localhost` is the name in the certificates of scripts/make-certs.
   guard let name = address.certifiedName, name != "localhost" else {
     return "--cacert certs/ca.crt https://localhost:\(port)/"
   }

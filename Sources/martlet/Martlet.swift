@@ -1,4 +1,4 @@
-// The command `martlet`: what it is, its parts, and how they end.
+// The command `martlet`: its help, subcommands and exit statuses.
 
 import ArgumentParser
 import Configuration
@@ -9,11 +9,11 @@ struct Martlet: ParsableCommand {
     commandName: "martlet",
     abstract: "An HTTPS edge load balancer.",
     discussion: """
-      Martlet terminates TLS, balances HTTP requests over pools of backends, checks their health \
-      and retries a request on another backend where that is safe.
+      Martlet terminates TLS, balances HTTP requests over pools of backends, checks their health, \
+      and retries failed requests on another backend if that is safe.
 
       EXAMPLES
-        Try it, with three demo backends in the same process:
+        Try it with three demo backends:
           martlet run --demo --plain-http --listen 127.0.0.1:8080
           curl http://127.0.0.1:8080/
 
@@ -21,10 +21,10 @@ struct Martlet: ParsableCommand {
           martlet check && martlet run
 
       EXIT STATUS
-        0   done, or the configuration is valid
+        0   success
         1   the configuration is invalid
-        64  the command line is wrong
-        70  the command failed: an address is in use, a process can't be reached
+        64  the command line is invalid
+        70  the command failed, for example because an address is in use
       """,
     version: "0.1.0",
     subcommands: [
@@ -38,7 +38,8 @@ struct Martlet: ParsableCommand {
     main(nil)
   }
 
-  /// ArgumentParser calls a mistyped command an unexpected argument; this names the nearest one.
+  /// For a mistyped command ArgumentParser reports an unexpected argument; this suggests the
+  /// nearest command instead.
   private static func refuseUnknownCommand() {
     let known = configuration.subcommands.map { $0._commandName } + ["help"]
     guard let name = CommandLine.arguments.dropFirst().first, !name.hasPrefix("-"),

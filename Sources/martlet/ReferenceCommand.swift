@@ -1,5 +1,5 @@
-// `martlet reference`: prints docs/CONFIGURATION.md and docs/config.schema.json, which are kept in
-// the repository; a test compares them with this output.
+// `martlet reference`: prints docs/CONFIGURATION.md and docs/config.schema.json. A test compares
+// the committed files with this output.
 
 import ArgumentParser
 import Configuration

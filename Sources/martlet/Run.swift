@@ -1,4 +1,4 @@
-// `martlet run`: flags over file over defaults, then serve.
+// `martlet run`: reads flags and file, then serves.
 
 import ArgumentParser
 import Configuration
@@ -6,11 +6,11 @@ import Server
 
 struct Run: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Serve, as a configuration file and the flags say.",
+    abstract: "Run the load balancer.",
     discussion: """
-      Reads the file given by --config, else config.json in the working directory, else none. \
-      Flags stand above the file, and the file above the defaults; so a run with flags alone needs \
-      no file. docs/CONFIGURATION.md describes the keys of the file.
+      Reads the file given by --config, or config.json in the working directory if it exists. \
+      Flags override the file, and the file overrides the defaults. With flags you need no file. \
+      docs/CONFIGURATION.md describes the keys of the file.
 
       EXAMPLES
         martlet run
@@ -19,7 +19,7 @@ struct Run: ParsableCommand {
             --strategy weighted-round-robin --certificate site.crt --key site.key
         martlet run --demo --plain-http --listen 127.0.0.1:8080
 
-      Ends with 1 when the configuration is invalid, with 70 when it can't serve.
+      The exit status is 1 if the configuration is invalid, and 70 if Martlet can't serve.
       """)
 
   @OptionGroup var options: ConfigurationOptions

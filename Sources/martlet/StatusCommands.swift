@@ -9,7 +9,7 @@ struct Status: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Show the state of the running Martlet.",
     discussion: """
-      Traffic, clients, and each pool with its backends: condition, weight, exchanges, failures.
+      Prints traffic and clients, and for each backend its state, weight, requests and failures.
 
       EXAMPLES
         martlet status
@@ -29,12 +29,12 @@ struct Status: ParsableCommand {
 
 struct Top: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Show the status again every second, until Ctrl-C.")
+    abstract: "Show the status every second, until Ctrl-C.")
 
   @OptionGroup var admin: AdminOptions
 
   @Option(
-    help: ArgumentHelp("Stop after this many times. The default is never.", valueName: "times"))
+    help: ArgumentHelp("Stop after this many times. Default: never.", valueName: "times"))
   var count: Int?
 
   func run() throws {

@@ -1,4 +1,4 @@
-// `martlet tap`: shows exchanges of the running process as they end.
+// `martlet tap`: shows requests of the running process when they end.
 
 import ArgumentParser
 import Configuration
@@ -6,12 +6,11 @@ import Server
 
 struct Tap: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Show exchanges as they end, until Ctrl-C.",
+    abstract: "Show each request when it ends, until Ctrl-C.",
     discussion: """
-      One line for each exchange: time, client, request, status, result, bytes sent, duration, \
-      and each attempt. With --json a line holds what a JSON access log would. Without a tap the \
-      running process does no extra work. If more exchanges end than can be shown, some are left \
-      out.
+      Prints one line per request (exchange): time, client, request, status, result, bytes sent, \
+      duration, and each attempt. With --json it prints the line of a JSON access log. If there \
+      are too many requests to show, some are skipped.
 
       EXAMPLES
         martlet tap --status 500
@@ -20,11 +19,11 @@ struct Tap: ParsableCommand {
 
   @OptionGroup var admin: AdminOptions
 
-  @Option(help: ArgumentHelp("Show only this status and higher ones.", valueName: "status"))
+  @Option(help: ArgumentHelp("Show only this status and higher statuses.", valueName: "status"))
   var status = 0
 
   @Option(
-    help: ArgumentHelp("Show only exchanges with this text in their JSON.", valueName: "text"))
+    help: ArgumentHelp("Show only requests with this text in their JSON line.", valueName: "text"))
   var text = ""
 
   @Flag(help: "Print JSON.")

@@ -1,5 +1,5 @@
-// `martlet upgrade`: asks the running process to hand over to the binary that is installed now, and
-// waits to see who serves afterwards. The work is done there (Server+Upgrade).
+// `martlet upgrade`: tells the running process to start the installed binary and to pass on its
+// sockets (Server+Upgrade), and waits for the result.
 
 import ArgumentParser
 import Configuration
@@ -8,54 +8,54 @@ import Reactor
 
 struct Upgrade: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Replace the running binary without a gap.",
+    abstract: "Upgrade the running binary without closing connections.",
     discussion: """
-      The running process starts a new one by the path by which it was started itself, and hands \
-      its listening sockets over. When the new one serves, the old one finishes what it has under \
-      way and ends; if the new one fails, the old one goes on, and its log says why. It is the \
-      same as SIGUSR2, except that this command waits for the outcome.
+      The running process starts the binary that is now at its own path, and passes the listening \
+      sockets on. When the new process serves, the old one finishes its active requests and exits. \
+      If the new process fails, the old one continues, and logs the reason. SIGUSR2 does the same, \
+      but this command also waits for the result.
 
-      The process is found by its id, else by --pid-file, else by the configuration's \
-      process.pid-file.
+      To find the process, give its ID or --pid-file. By default, process.pid-file of the \
+      configuration is used.
 
       EXAMPLES
         martlet upgrade
         martlet upgrade --pid-file /run/martlet/martlet.pid
         martlet upgrade 1234
 
-      Ends with 0 when a new process serves, with 70 when the old one goes on. Given only an id, \
-      it can't tell, and doesn't wait.
+      The exit status is 0 if a new process serves, and 70 if the old one continues. If you give \
+      an ID, the command does not wait, and the exit status is 0 if the signal was sent.
       """)
 
-  @Argument(help: ArgumentHelp("The id of the running process.", valueName: "process"))
+  @Argument(help: ArgumentHelp("The ID of the running process.", valueName: "process"))
   var process: Int32?
 
   @Option(
-    help: ArgumentHelp("The file that the running process wrote its id to.", valueName: "file"))
+    help: ArgumentHelp("The file with the ID of the running process.", valueName: "file"))
   var pidFile: String?
 
   @Option(
     name: .shortAndLong,
     help: ArgumentHelp(
-      "The configuration file whose process.pid-file is meant. By default config.json.",
+      "The configuration file from which to read process.pid-file. Default: config.json.",
       valueName: "file"))
   var config: String?
 
-  /// Somewhat more than the longest that `limits.upgrade` allows.
+  /// Slightly more than the maximum of `limits.upgrade`.
   private static let longestWait = TimeSpan.seconds(3610)
 
   func run() throws {
     if let process { return try ask(process) }
     let path = try pidFile ?? configuredPath()
     guard let before = PIDFile(at: path) else {
-      throw failure("\(path) holds no process id: is Martlet running?")
+      throw failure("\(path) contains no process ID; is Martlet running?")
     }
     try ask(before.process)
     guard let after = before.replacement(at: path, within: Self.longestWait) else {
-      throw failure("process \(before.process) is gone, and no other has taken over")
+      throw failure("process \(before.process) has ended, and no other process has taken over")
     }
     if after == before.process {
-      throw failure("process \(after) goes on as it was; its log says why")
+      throw failure("the upgrade failed: process \(after) continues; see its log for the reason")
     }
     writeOutput("process \(after) has taken over from \(before.process)\n")
   }
@@ -72,7 +72,8 @@ struct Upgrade: ParsableCommand {
     let file = try ConfigurationFile.find(config)
     let configuration = try accept(Configuration.read(file?.bytes, file: file?.path ?? ""))
     guard let path = configuration.process.pidFile else {
-      throw failure("name the process, or its file: the configuration has no process.pid-file")
+      throw failure(
+        "the configuration has no process.pid-file; give the process ID or --pid-file")
     }
     return path
   }
@@ -83,10 +84,10 @@ struct Upgrade: ParsableCommand {
   }
 }
 
-/// A file with a process id, as it was at one moment.
+/// A file with a process ID, as it was at one moment.
 private struct PIDFile {
   let process: Int32
-  /// Differs for each time that the file was written.
+  /// Different each time the file is written.
   private let version: FileVersion
 
   init?(at path: String) {
@@ -99,8 +100,8 @@ private struct PIDFile {
     self.version = version
   }
 
-  /// Waits until the file has been written anew, and returns whose id stands there; nil when the
-  /// process ends before that.
+  /// Waits until the file is written again, and returns the ID in it; nil if the process ends
+  /// before.
   func replacement(at path: String, within limit: TimeSpan) -> Int32? {
     let end = SystemClock.monotonic() + limit
     while SystemClock.monotonic() < end {

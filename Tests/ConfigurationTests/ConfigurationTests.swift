@@ -261,10 +261,10 @@ struct ConfigurationTests {
                    a:1
                    b:2  weight 3  backup
                    http check GET / every 5s, up after 2, down after 3; ejected after 5 failures
-                   request 1m, response 30s, connect 3s; at most 3 attempts
+                   timeouts: request 1m, response 30s, connect 3s; max-attempts 3
         limits   20000 connections, heads of 32KiB, bodies of 1GiB
-        log      json to stdout, messages from info
-        workers  one for each processor
+        log      access json to stdout, level info
+        workers  one per processor
 
         """)
   }

@@ -47,12 +47,12 @@ struct DemoTests {
     #expect(
       diagnose(#"{ "pools": [{ "backends": ["10.0.0.1:8"] }] }"#, demo) == [
         """
-        --demo: error: no backend has an address of this machine, such as 127.0.0.1:9001, to serve
+        --demo: error: no backend has a loopback address for a demo backend, such as 127.0.0.1:9001
         """
       ])
     #expect(
       diagnose(#"{ "pools": [{ "backends": ["127.0.0.1:8443"] }] }"#, demo) == [
-        "--demo: error: the listener \"localhost:8443\" is in the way of 127.0.0.1:8443"
+        "--demo: error: 127.0.0.1:8443 is already used by the listener \"localhost:8443\""
       ])
   }
 

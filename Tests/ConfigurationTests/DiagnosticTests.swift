@@ -16,15 +16,15 @@ private let kindsTable: [(String, String)] = [
   (
     #"{"pools": {}}"#,
     """
-    1:11: error: pools: an object is not a list; it stands in [ ], and each item is an \
-    object
+    1:11: error: pools: an object is not a list; write [ ... ], where each item is an object \
+    (did you mean [{ ... }]?)
     """
   ),
   (
     #"{"pools": [{}]}"#,
     """
-    1:12: error: pools[0]: the key "backends" is missing: a list; it stands in [ ], and \
-    each item is the address of a backend
+    1:12: error: pools[0]: the key "backends" is missing: a list; write [ ... ], where each \
+    item is the address of a backend
     """
   ),
   (
@@ -38,61 +38,60 @@ private let kindsTable: [(String, String)] = [
   (
     #"{"pools": [{"backends": []}]}"#,
     """
-    1:25: error: pools[0].backends: the list is empty; at least one item is needed
+    1:25: error: pools[0].backends: the list is empty; at least one item is required
     """
   ),
   (
     #"{"listeners": [{"listen": "*:1", "tls": {}}], \#(somePools)}"#,
     """
-    1:41: error: listeners[0].tls: the key "certificates" is missing: a list; it stands \
-    in [ ], and each item is an object
+    1:41: error: listeners[0].tls: the key "certificates" is missing: a list; write \
+    [ ... ], where each item is an object
     """
   ),
   (
     #"{"error-pages": {"200": "a.html"}, \#(somePools)}"#,
     """
-    1:18: error: error-pages.200: "200" is not the status of an error; write one such as "503", \
-    from 400 to 599, or "4xx" or "5xx" for all of them
+    1:18: error: error-pages.200: "200" is not the status of an error; write one from "400" to \
+    "599", or "4xx" or "5xx" for a class
     """
   ),
   (
     #"{"error-pages": {"404": "a.php"}, \#(somePools)}"#,
     """
-    1:25: error: error-pages.404: "a.php": what it is can't be told from its name, which has to \
-    end in .html, .htm, .txt, .json or .xml
+    1:25: error: error-pages.404: "a.php": unknown file type; the name must end in .html, .htm, \
+    .txt, .json or .xml
     """
   ),
   (
     #"{"tracing": {"endpoint": "https://c"}, \#(somePools)}"#,
     """
-    1:26: error: tracing.endpoint: "https://c": https to a collector isn't offered; run one on \
-    this machine that passes traces on
+    1:26: error: tracing.endpoint: "https://c": https to a collector is not supported; use http \
+    to a collector on this machine that forwards the traces
     """
   ),
   (
     #"{"tracing": {"endpoint": "c:4318"}, \#(somePools)}"#,
     """
-    1:26: error: tracing.endpoint: "c:4318" is not the address of a collector; write \
+    1:26: error: tracing.endpoint: "c:4318" is not the URL of a collector; write \
     "http://localhost:4318" or "http://collector:4318/v1/traces"
     """
   ),
   (
     #"{"tracing": {"endpoint": "http://c", "sample": 2}, \#(somePools)}"#,
     """
-    1:48: error: tracing.sample: 2 is not a part; write a number from 0 to 1, such as 0.01
+    1:48: error: tracing.sample: 2 is not a fraction; write a number from 0 to 1, such as 0.01
     """
   ),
   (
     #"{"via": null, \#(somePools)}"#,
     """
-    1:9: error: via: null is not a flag; write true or false
+    1:9: error: via: null is not a boolean; write true or false
     """
   ),
   (
     #"{"upgrades": ["websocket", "*"], \#(somePools)}"#,
     """
-    1:28: error: upgrades[1]: "*" stands for no other protocols; name each one, such as \
-    "websocket"
+    1:28: error: upgrades[1]: "*" is not a wildcard; list each protocol, such as "websocket"
     """
   ),
   (
@@ -105,8 +104,8 @@ private let kindsTable: [(String, String)] = [
   (
     #"{"upgrades": ["HTTP/2.0"], \#(somePools)}"#,
     """
-    1:15: error: upgrades[0]: "HTTP/2.0" is HTTP itself, whose requests would pass by routes, \
-    limits and logs
+    1:15: error: upgrades[0]: "HTTP/2.0" is HTTP: its requests would bypass routes, limits and \
+    logs
     """
   ),
   (
@@ -125,7 +124,8 @@ private let kindsTable: [(String, String)] = [
     #"{"trusted-proxies": ["10.0.0.1/8"], \#(somePools)}"#,
     """
     1:22: error: trusted-proxies[0]: "10.0.0.1/8" is not a block of addresses; write \
-    "10.0.0.0/8", "2001:db8::/32" or one address; no bit may be set behind the prefix
+    "10.0.0.0/8", "2001:db8::/32" or one address; all bits after the prefix must be 0 (did you \
+    mean "10.0.0.0/8"?)
     """
   ),
   (
@@ -144,15 +144,15 @@ private let kindsTable: [(String, String)] = [
   (
     #"{"routes": [{"redirect": {"status": 304, "host": "a"}}]}"#,
     """
-    1:37: error: routes[0].redirect.status: 304 is not the status of a redirect; one of \
-    301, 302, 303, 307, 308
+    1:37: error: routes[0].redirect.status: 304 is not a redirect status; one of 301, 302, \
+    303, 307, 308
     """
   ),
   (
     #"{"routes": [{"respond": {}, "response": {"set": {"Connection": "x"}}}]}"#,
     """
-    1:50: error: routes[0].response.set.Connection: "Connection" frames or routes \
-    messages, so only Martlet itself sets it
+    1:50: error: routes[0].response.set.Connection: "Connection" controls framing \
+    or routing, so only Martlet may set it
     """
   ),
 ]
@@ -203,7 +203,7 @@ struct DiagnosticTests {
         """,
         """
         c.json:7:31: error: pools[0].health.interval: 5 is not a duration; write one such as \
-        "250ms", "5s" or "2m", 100ms to 1h (did you mean "5s"?)
+        "250ms", "5s" or "2m", from 100ms to 1h (did you mean "5s"?)
         """,
         """
         c.json:7:42: error: pools[0].health.rise: "2" is not a whole number; 1 to 255 is allowed \
@@ -211,11 +211,11 @@ struct DiagnosticTests {
         """,
         """
         c.json:8:32: error: pools[0].timeouts.request: "50 s" is not a duration; write one such \
-        as "250ms", "5s" or "2m", 10ms to 1d
+        as "250ms", "5s" or "2m", from 10ms to 1d (did you mean "50s"?)
         """,
         """
         c.json:11:28: error: limits.body-size: "1GB" is not a size; write one such as "64KiB" or \
-        "10MiB", 0B to 1024TiB (did you mean "1GiB"?)
+        "10MiB", from 0B to 1024TiB (did you mean "1GiB"?)
         """,
         """
         c.json:11:35: error: limits.max-body: there is no such key; the keys here are head-size, \
@@ -244,23 +244,93 @@ struct DiagnosticTests {
         }
         """) == [
           """
-          c.json:2:28: error: 127.0.0.1 is not a number as JSON writes them; text needs double \
-          quotes
+          c.json:2:28: error: 127.0.0.1 is not a valid JSON number; text needs double quotes
           """,
           """
           c.json:2:52: error: pools[0].strategy: "rr" is not a strategy; one of round-robin, \
           weighted-round-robin, least-connections, random, ip-hash
           """,
           """
-          c.json:3:10: error: via: "yes" is not a flag; write true or false
+          c.json:3:10: error: via: "yes" is not a boolean; write true or false (did you mean true?)
           """,
-          "c.json:3:15: error: a comma may not stand before the closing bracket",
+          "c.json:3:15: error: a comma is not allowed before a closing bracket",
         ])
   }
 
   @Test("each kind of value reports what it found and what is allowed", arguments: kindsTable)
   func kinds(_ text: String, _ expected: String) {
     #expect(diagnose(text) == ["c.json:" + expected])
+  }
+
+  @Test(
+    "a value of the wrong type gets a suggestion where one is obvious",
+    arguments: [
+      (#""limits": {"body-size": 2147483648}"#, #""2GiB""#),
+      (#""limits": {"head-size": 32768}"#, #""32KiB""#),
+      (#""limits": {"head": 5}"#, #""5s""#), (#""limits": {"head": "5 sec"}"#, #""5s""#),
+      (#""limits": {"connections": "500"}"#, "500"),
+      (#""limits": {"body-size": false}"#, #""off""#),
+      (#""log": {"access": false}"#, #""off""#), (#""via": "on""#, "true"), (#""via": 0"#, "false"),
+      (#""request-id": false"#, #""off""#),
+      (#""trusted-proxies": "10.0.0.0/8""#, #"["10.0.0.0/8"]"#),
+      (#""trusted-proxies": ["2001:db8::1/32"]"#, #""2001:db8::/32""#),
+      (#""listeners": [{"listen": 80}]"#, #""*:80""#),
+      (#""listeners": [{"listen": "*:80", "name": 80}]"#, #""80""#),
+      (#""routes": [{"host": "a.example:443"}]"#, #""a.example""#),
+      (#""routes": [{"path": "api/*"}]"#, #""/api""#),
+      (#""routes": [{"redirect": {"status": "301", "host": "a"}}]"#, "301"),
+    ])
+  func obvious(_ keys: String, _ suggestion: String) {
+    let messages = diagnose("{\(keys), \(somePools)}")
+    #expect(messages.count == 1)
+    #expect(messages.first?.hasSuffix("(did you mean \(suggestion)?)") == true, "\(messages)")
+  }
+
+  @Test("a version of TLS without its quotes, or a bare port of a backend, gets them")
+  func unquoted() {
+    let version = diagnose(
+      #"{"listeners": [{"listen": "*:1", "tls": {"minimum-version": 1.3, "certificates":"#
+        + #" [{"chain": "c", "key": "k"}]}}], \#(somePools)}"#)
+    #expect(
+      version == [
+        """
+        c.json:1:61: error: listeners[0].tls.minimum-version: 1.3 is not a TLS version; one of \
+        "1.2", "1.3" (did you mean "1.3"?)
+        """
+      ])
+    for port in ["8080", #""8080""#, #"":8080""#] {
+      let messages = diagnose(#"{"pools": [{"backends": [\#(port)]}]}"#)
+      #expect(messages.first?.hasSuffix(#"(did you mean "127.0.0.1:8080"?)"#) == true)
+    }
+  }
+
+  @Test(
+    "no suggestion is itself out of range",
+    arguments: [
+      #""limits": {"head-size": 1048576}"#, #""limits": {"head-size": "1MB"}"#,
+      #""limits": {"head-size": 10}"#, #""limits": {"head": 301}"#,
+      #""limits": {"head": "10 min"}"#, #""limits": {"field-count": "5"}"#, #""workers": "5000""#,
+      #""trusted-proxies": ["10.0.0.1/33"]"#, #""listeners": [{"listen": 80000}]"#,
+    ])
+  func noSuggestion(_ keys: String) {
+    let messages = diagnose("{\(keys), \(somePools)}")
+    #expect(messages.count == 1)
+    #expect(messages.first?.contains("did you mean") == false, "\(messages)")
+  }
+
+  @Test("the examples in a message are values that the key allows")
+  func examples() {
+    #expect(
+      diagnose(#"{"limits": {"trailer-size": "1MB", "rate-grace": 1.5}, \#(somePools)}"#) == [
+        """
+        c.json:1:29: error: limits.trailer-size: "1MB" is not a size; write one such as "8KiB", \
+        from 64B to 8KiB
+        """,
+        """
+        c.json:1:50: error: limits.rate-grace: 1.5 is not a duration; write one such as "250ms", \
+        "5s" or "2m", from 100ms to 1h
+        """,
+      ])
   }
 
   @Test("is printed with its position, if there is one, and its suggestion")

@@ -69,7 +69,7 @@ import Testing
         #"~ pools[app].health: default -> "off""#,
         #"- pools[old]: { "name": "old", "backends": ["c:1"] }"#,
         #"- routes[*/old]: { "path": "/old", "forward": "old" }"#,
-        "~ workers: 2 -> 3  (only an upgrade or a restart takes it up)",
+        "~ workers: 2 -> 3  (takes effect after an upgrade or a restart)",
       ])
   }
 

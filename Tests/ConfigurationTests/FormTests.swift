@@ -64,14 +64,16 @@ struct FormTests {
     "anything else is no size, and the nearest one is named",
     arguments: [
       ("65536", "64KiB"), ("\"64K\"", "64KiB"), ("\"64kb\"", "64KiB"), ("\"64 KiB\"", "64KiB"),
-      ("\"1g\"", "1GiB"), ("\"10\"", nil), ("\"KiB\"", nil), ("\"64KiBs\"", nil), ("true", nil),
+      ("\"1g\"", "1GiB"), ("\"2 PB\"", nil), ("\"2048T\"", nil), ("\"10\"", nil),
+      ("\"KiB\"", nil), ("\"64KiBs\"", nil), ("true", nil),
       ("\"99999999999999999999B\"", "99999999999999999999B"), ("\"9223372036854775807KiB\"", nil),
     ])
   func wrongSizes(_ text: String, _ suggestion: String?) {
     let (value, message) = read(Form<Int>.size(0 ... 1 << 50), text)
     #expect(value == nil)
     let hint = suggestion.map { "(did you mean \"\($0)\"?)" }
-    if let hint, !text.contains("9999") { #expect(message?.hasSuffix(hint) == true) }
+    if text.contains("9999") { return }
+    #expect(hint.map { message?.hasSuffix($0) == true } ?? (message?.contains("mean") == false))
   }
 
   @Test(
@@ -128,8 +130,8 @@ struct FormTests {
   func httpsBackend() {
     #expect(
       read(.endpoint, "\"HTTPS://app:443\"").message == """
-        dir/c.json:1:1: error: "HTTPS://app:443": https to backends isn't offered yet; name a port \
-        that speaks http
+        dir/c.json:1:1: error: "HTTPS://app:443": https to backends is not supported yet; use a \
+        port with plain http
         """)
   }
 

@@ -33,44 +33,44 @@ struct JSONReaderTests {
   @Test(
     "refuses what JSON isn't, and says where and why",
     arguments: [
-      ("", 0, "the file ends where a value should stand"),
-      ("{", 0, "this \"{\" is never closed"),
-      ("[1", 0, "this \"[\" is never closed"),
-      ("[1,]", 2, "a comma may not stand before the closing bracket"),
-      (#"{"a":1,}"#, 6, "a comma may not stand before the closing bracket"),
+      ("", 0, "the file ends where a value is expected"),
+      ("{", 0, "this \"{\" is not closed"),
+      ("[1", 0, "this \"[\" is not closed"),
+      ("[1,]", 2, "a comma is not allowed before a closing bracket"),
+      (#"{"a":1,}"#, 6, "a comma is not allowed before a closing bracket"),
       ("[,1]", 1, "a value is missing before this comma"),
       ("{,}", 1, "a key is missing before this comma"),
-      ("[1 2]", 3, "a comma or \"]\" should stand before this"),
-      (#"{"a":1 "b":2}"#, 7, "a comma or \"}\" should stand before this"),
-      (#"{"a" 1}"#, 5, "a colon and a value should follow the key \"a\""),
+      ("[1 2]", 3, "a comma or \"]\" is missing before this"),
+      (#"{"a":1 "b":2}"#, 7, "a comma or \"}\" is missing before this"),
+      (#"{"a" 1}"#, 5, "a colon and a value must follow the key \"a\""),
       ("{a:1}", 1, "the key a needs double quotes"),
       ("{1:1}", 1, "the key 1 needs double quotes"),
-      ("{'a':1}", 1, "\"'\" stands where a key in double quotes should"),
-      ("['a']", 1, "text stands between double quotes"),
-      (#"{"a":1,"a":2}"#, 7, "the key \"a\" stands here again, after line 1"),
-      ("[1}", 2, "\"}\" stands where \"]\" should"),
-      (#"{"a":1]"#, 6, "\"]\" stands where \"}\" should"),
-      ("[1] 2", 4, "nothing may follow the value that the file holds"),
+      ("{'a':1}", 1, "unexpected \"'\"; a key in double quotes is expected here"),
+      ("['a']", 1, "use double quotes for text"),
+      (#"{"a":1,"a":2}"#, 7, "duplicate key \"a\"; line 1 has it already"),
+      ("[1}", 2, "unexpected \"}\"; \"]\" is expected here"),
+      (#"{"a":1]"#, 6, "unexpected \"]\"; \"}\" is expected here"),
+      ("[1] 2", 4, "unexpected text after the end of the configuration"),
       ("[nul]", 1, "nul is not a JSON value; text needs double quotes"),
-      ("[01]", 1, "01 is not a number as JSON writes them; text needs double quotes"),
-      ("[1.]", 1, "1. is not a number as JSON writes them; text needs double quotes"),
-      ("[+1]", 1, "+1 is not a number as JSON writes them; text needs double quotes"),
-      ("[.5]", 1, ".5 is not a number as JSON writes them; text needs double quotes"),
-      ("[1e]", 1, "1e is not a number as JSON writes them; text needs double quotes"),
-      ("[5s]", 1, "5s is not a number as JSON writes them; text needs double quotes"),
-      ("[\"a\n\"]", 1, "this text is never closed; its end would be a double quote on the line"),
-      ("\"a", 0, "this text is never closed"),
-      ("\"\t\"", 1, "control characters are written as escapes in text, such as \\t"),
-      (#""\x""#, 1, "there is no such escape; a backslash itself is written \\\\"),
-      (#""\u12g4""#, 1, "four hexadecimal digits should follow \\u"),
-      (#""\ud83d""#, 1, "this is one half of a surrogate pair; the other should follow or precede"),
-      (#""\ude00""#, 1, "this is one half of a surrogate pair; the other should follow or precede"),
+      ("[01]", 1, "01 is not a valid JSON number; text needs double quotes"),
+      ("[1.]", 1, "1. is not a valid JSON number; text needs double quotes"),
+      ("[+1]", 1, "+1 is not a valid JSON number; text needs double quotes"),
+      ("[.5]", 1, ".5 is not a valid JSON number; text needs double quotes"),
+      ("[1e]", 1, "1e is not a valid JSON number; text needs double quotes"),
+      ("[5s]", 1, "5s is not a valid JSON number; text needs double quotes"),
+      ("[\"a\n\"]", 1, "this text is not closed: a double quote is missing"),
+      ("\"a", 0, "this text is not closed"),
+      ("\"\t\"", 1, "write control characters in text as escapes, such as \\t"),
+      (#""\x""#, 1, "unknown escape; write a backslash as \\\\"),
+      (#""\u12g4""#, 1, "four hexadecimal digits must follow \\u"),
+      (#""\ud83d""#, 1, "this is one half of a surrogate pair; the other half is missing"),
+      (#""\ude00""#, 1, "this is one half of a surrogate pair; the other half is missing"),
       (#""\ud83dA""#, 1,
-        "this is one half of a surrogate pair; the other should follow or precede"),
+        "this is one half of a surrogate pair; the other half is missing"),
       (#""\ude00\ude00""#, 1,
-        "this is one half of a surrogate pair; the other should follow or precede"),
-      ("/* a", 0, "this comment is never closed"),
-      ("[/]", 1, "\"/\" stands where a value should"),
+        "this is one half of a surrogate pair; the other half is missing"),
+      ("/* a", 0, "this comment is not closed"),
+      ("[/]", 1, "unexpected \"/\"; a value is expected here"),
     ])
   func invalid(_ text: String, _ offset: Int, _ message: String) {
     #expect(read(text).problems.first == JSONReader.Problem(offset: offset, message: message))
@@ -79,7 +79,7 @@ struct JSONReaderTests {
   @Test("refuses bytes that aren't UTF-8, at the first of them")
   func encoding() {
     let problems = JSONReader.read([0x22, 0x61, 0xC3, 0x28, 0x22]).problems
-    #expect(problems == [JSONReader.Problem(offset: 2, message: "this is not UTF-8 text")])
+    #expect(problems == [JSONReader.Problem(offset: 2, message: "this is not valid UTF-8")])
   }
 
   @Test("refuses values that are nested too deeply, and continues after them")
@@ -90,7 +90,8 @@ struct JSONReaderTests {
     #expect(read(nested(JSONReader.maxDepth)).problems == [])
     let deep = read(#"{"a": \#(nested(100_000)), "b": nul}"#)
     #expect(deep.problems.count == 2)
-    #expect(deep.problems.first?.message == "this is nested too deeply; at most 32 levels are read")
+    #expect(
+      deep.problems.first?.message == "this is nested too deeply; at most 32 levels are allowed")
   }
 
   @Test("refuses a file that is too large without reading it")

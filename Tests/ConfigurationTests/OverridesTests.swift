@@ -46,7 +46,7 @@ struct OverridesTests {
     #expect(
       reading.diagnostics.map(\.description) == [
         """
-        error: there is nothing to serve: give a pool with backends (pools in the file, or \
+        error: there is nothing to serve: add a pool with backends (pools in the file, or \
         --backend), or try --demo
         """
       ])
@@ -112,7 +112,7 @@ struct OverridesTests {
     }
     #expect(
       diagnose(#"{ "via": 1 }"#, overrides) == [
-        "--certificate: error: --key is missing: the two go together",
+        "--certificate: error: --key is missing; give both or none",
         """
         --listen: error: listeners[0].listen: "1" is not an address to listen on; write \
         "127.0.0.1:8443", "[::1]:8443", "localhost:8443" for both, or "*:8443" for all addresses \
@@ -123,8 +123,8 @@ struct OverridesTests {
         allowed
         """,
         """
-        --backend: error: pools[0].backends[1]: "https://b": https to backends isn't offered yet; \
-        name a port that speaks http
+        --backend: error: pools[0].backends[1]: "https://b": https to backends is not supported \
+        yet; use a port with plain http
         """,
         """
         --strategy: error: pools[0].strategy: "randm" is not a strategy; one of round-robin, \
@@ -133,7 +133,7 @@ struct OverridesTests {
         """
         --workers: error: workers: "many" is not a whole number; 1 to 1024 is allowed
         """,
-        "c.json:1:10: error: via: 1 is not a flag; write true or false",
+        "c.json:1:10: error: via: 1 is not a boolean; write true or false (did you mean true?)",
       ])
   }
 
@@ -152,9 +152,9 @@ struct OverridesTests {
           $0.backends = ["c:1"]
         }) == [
           """
-          --listen: error: listeners: the file has 2 listeners, so it isn't clear which one is meant
+          --listen: error: listeners: not allowed: the file has 2 listeners; edit the file instead
           """,
-          "--backend: error: pools: the file has 2 pools, so it isn't clear which one is meant",
+          "--backend: error: pools: not allowed: the file has 2 pools; edit the file instead",
         ])
     #expect(
       diagnose(
@@ -162,7 +162,7 @@ struct OverridesTests {
         flags {
           $0.certificate = "c"
           $0.key = "k"
-        }) == ["--certificate: error: no listener of the file speaks TLS"])
+        }) == ["--certificate: error: no listener of the file has tls"])
   }
 
   @Test("flags don't trap, whatever the file contains")

@@ -110,7 +110,7 @@ struct ReferenceTests {
   private func hasFormError(_ text: String) -> Bool {
     diagnose(text).contains { $0.contains("is not a") || $0.contains("is out of range")
       || $0.contains("no such key") || $0.contains("is missing") || $0.contains("list is empty")
-      || $0.contains("frames or routes") || $0.contains("is not the") || $0.contains("is not text")
+      || $0.contains("controls framing") || $0.contains("is not the") || $0.contains("is not text")
     }
   }
 
@@ -119,11 +119,12 @@ struct ReferenceTests {
     "is out of range", "is not an address to listen on", "is not the address of a backend",
     "is not a host", "is not the name of a host", "is not a path", "is not a block of addresses",
     "is not the name of a field", "is not a token", "is not a protocol",
-    "is not the port to redirect to",
-    "frames or routes", "two listeners", "is taken by", "no listener", "no pool", "the route has",
-    "ignores", "no request ever", "there is nothing", "is empty, and", "isn't offered", "already",
-    "no route forwards", "routes must say", "has no effect", "for ever", "is not a name",
-    "is longer than", "it would lead", "is not a status",
+    "is not a port to redirect to",
+    "controls framing", "two listeners", "already used", "no listener", "no pool", "the route has",
+    "ignores", "is never used", "there is nothing", "is empty, and", "not supported", "already",
+    "no route forwards", "routes must select", "has no effect", "not allowed together",
+    "is not a name",
+    "is longer than", "would lead", "is not a status",
   ]
 
   private static let sample = """

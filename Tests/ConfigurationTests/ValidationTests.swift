@@ -12,35 +12,35 @@ private let mistakesTable: [(String, String)] = [
   (
     "{}",
     """
-    1:1: error: there is nothing to serve: give a pool with backends (pools in the file, \
+    1:1: error: there is nothing to serve: add a pool with backends (pools in the file, \
     or --backend), or try --demo
     """
   ),
   (
     #"{"pools": []}"#,
     """
-    1:11: error: pools: the list is empty, and there is no route either
+    1:11: error: pools: the list is empty, and there are no routes
     """
   ),
   (
     #"{"listeners": [{"listen": "127.0.0.1:80"}, {"listen": "*:80"}], \#(somePools)}"#,
     """
-    1:55: error: listeners[1].listen: 0.0.0.0:80 is taken by the listener "127.0.0.1:80" \
-    (127.0.0.1:80)
+    1:55: error: listeners[1].listen: 0.0.0.0:80 is already used by the listener \
+    "127.0.0.1:80" (127.0.0.1:80)
     """
   ),
   (
     #"{"listeners": [{"listen": "*:1", "name": "a"}, {"listen": "*:2", "name": "a"}],"#
       + #" \#(somePools)}"#,
     """
-    1:74: error: listeners[1].name: two listeners are called "a"; each needs its own \
-    name
+    1:74: error: listeners[1].name: two listeners have the name "a"; names must be \
+    unique
     """
   ),
   (
     #"{"listeners": [{"listen": "*:1", "hsts": {}}], \#(somePools)}"#,
     """
-    1:42: error: listeners[0].hsts: without tls it has no effect: browsers ignore it on \
+    1:42: error: listeners[0].hsts: it has no effect without tls: browsers ignore it on \
     plain http (RFC 6797 7.2)
     """
   ),
@@ -48,28 +48,28 @@ private let mistakesTable: [(String, String)] = [
     #"{"listeners": [{"listen": "*:1", "redirect-to-https": 443, "tls": {"certificates":"#
       + #" [{"chain": "c", "key": "k"}]}}], \#(somePools)}"#,
     """
-    1:55: error: listeners[0].redirect-to-https: the listener speaks https itself (tls), \
-    so it would redirect for ever
+    1:55: error: listeners[0].redirect-to-https: not allowed together with tls: the redirect \
+    would lead to this listener again
     """
   ),
   (
     #"{"pools": [{"backends": ["a:1"]}, {"backends": ["b:1"]}], "routes": [{"forward":"#
       + #" "default"}]}"#,
     """
-    1:35: error: pools[1].name: two pools are called "default"; each needs its own name
+    1:35: error: pools[1].name: two pools have the name "default"; names must be unique
     """
   ),
   (
     #"{"pools": [{"backends": ["a:1", "A:1"]}]}"#,
     """
-    1:33: error: pools[0].backends[1]: a:1 is backends[0] already; a weight gives it a \
-    larger share
+    1:33: error: pools[0].backends[1]: a:1 is already listed as backends[0]; set weight to \
+    give it a larger share
     """
   ),
   (
     #"{"pools": [{"backends": [{"address": "a:1", "backup": true}]}]}"#,
     """
-    1:25: error: pools[0].backends: all backends are backups; one at least must serve
+    1:25: error: pools[0].backends: all backends are backups; at least one must not be a backup
     """
   ),
   (
@@ -89,75 +89,73 @@ private let mistakesTable: [(String, String)] = [
   (
     pool(#""ejection": {"base": "10m"}"#),
     """
-    1:78: error: pools[0].ejection.base: 10m is longer than the longest ejection, max, \
-    which is 5m
+    1:78: error: pools[0].ejection.base: 10m is longer than max, which is 5m
     """
   ),
   (
     pool(#""queue": {"size": 1}"#),
     """
-    1:66: warning: pools[0].queue: it has no effect, since no backend has max-connections
+    1:66: warning: pools[0].queue: it has no effect, because no backend has max-connections
     """
   ),
   (
     pool(#""strategy": "ip-hash", "slow-start": "5s""#),
     """
-    1:94: warning: pools[0].slow-start: the strategy ip-hash ignores it: clients keep their \
-    backend
+    1:94: warning: pools[0].slow-start: the strategy ip-hash ignores it, because clients stay on \
+    their backend
     """
   ),
   (
     pool(#""stickiness": {"cookie": "c", "same-site": "none", "secure": "never"}"#),
     """
-    1:100: error: pools[0].stickiness.same-site: browsers drop a cookie with SameSite=None that \
-    isn't Secure, and secure is never
+    1:100: error: pools[0].stickiness.same-site: browsers reject SameSite=None without Secure; \
+    change same-site or secure
     """
   ),
   (
     #"{\#(somePools), "routes": [{"forward": "defualt"}]}"#,
     """
-    1:72: error: routes[0].forward: there is no pool "defualt"; there is "default" (did \
-    you mean "default"?)
+    1:72: error: routes[0].forward: there is no pool "defualt"; known: "default" (did you \
+    mean "default"?)
     """
   ),
   (
     #"{\#(somePools), "routes": [{}, {"listeners": ["x"]}]}"#,
     """
-    1:79: error: routes[1].listeners[0]: there is no listener "x"; there is \
+    1:79: error: routes[1].listeners[0]: there is no listener "x"; known: \
     "localhost:8443"
     """
   ),
   (
     #"{\#(somePools), "routes": [{"forward": "default", "respond": {}}]}"#,
     """
-    1:94: error: routes[0].respond: the route has forward and respond; one of them is \
-    allowed
+    1:94: error: routes[0].respond: the route has forward and respond; only one of them \
+    is allowed
     """
   ),
   (
     #"{"routes": [{"path": "/a"}]}"#,
     """
-    1:13: error: routes[0]: the route has no action; one of forward, redirect, respond \
-    is needed
+    1:13: error: routes[0]: the route has no action; add one of forward, redirect, respond
     """
   ),
   (
     #"{"routes": [{"redirect": {}}]}"#,
     """
-    1:26: error: routes[0].redirect: it would lead to where the request was; scheme, \
-    host, port or path is needed
+    1:26: error: routes[0].redirect: the redirect would lead to the same URL; set scheme, host, \
+    port or path
     """
   ),
   (
     #"{"routes": [{"respond": {"status": 204, "body": "x"}}]}"#,
     """
-    1:49: error: routes[0].respond.body: a response with status 204 has no body
+    1:49: error: routes[0].respond.body: a response with status 204 can't have a body
     """
   ),
   (
     #"{"routes": [{"path": "/a", "respond": {}}, {"path": "/a/", "respond": {}}]}"#,
     """
-    1:44: error: routes[1]: no request ever comes here: routes[0] has the same \
+    1:44: error: routes[1]: this route is never used: routes[0] has the same \
     listeners, host and path
     """
   ),
@@ -200,7 +198,7 @@ struct ValidationTests {
       """
     #expect(
       diagnose(text).first
-        == "c.json:1:11: error: pools: with 2 pools, routes must say which requests go where")
+        == "c.json:1:11: error: pools: with 2 pools, routes must select the pool of a request")
     #expect(configuration(text) == nil)
   }
 }

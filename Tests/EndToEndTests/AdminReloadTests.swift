@@ -197,4 +197,16 @@ import Testing
       #expect(result.output.contains(message), "\(result.output)")
     }
   }
+
+  @Test func `a reload of a file with errors finds the socket in it, and prints them`() throws {
+    let stub = try StubBackend()
+    let martlet = try start(stub, #""socket": "own.sock""#)
+    try martlet.folder.write(
+      MartletProcess.configuration(
+        backends: [stub], rest: #""admin": { "socket": "own.sock" }, "via": 1"#),
+      to: "config.json")
+    let result = try run([Installation.binary, "reload"], in: martlet.folder.path)
+    #expect(result.status == 70)
+    #expect(result.errors.contains("error: via: 1 is not a boolean"), "\(result.errors)")
+  }
 }

@@ -12,7 +12,7 @@ import Testing
     return CommandResult(status: status, output: child.outputText, errors: child.errorText)
   }
 
-  private let unchanged = "a reload would change nothing in the Martlet that runs\n"
+  private let unchanged = "a reload of the running Martlet would change nothing\n"
 
   @Test func `it prints what a reload would change, including flags`() throws {
     let stub = try StubBackend()
@@ -30,7 +30,7 @@ import Testing
     #expect(
       result.output.hasSuffix(
         """
-        a reload would change in the Martlet that runs:
+        a reload of the running Martlet would change:
           + pools[default].backends[127.0.0.1:9]: { "address": "127.0.0.1:9" }
           ~ pools[default].when-all-down: default -> "fail-open"
 

@@ -67,7 +67,7 @@ import Testing
     #expect(
       result.output == """
         - pools[default].backends[b:1]: { "address": "b:1" }
-        ~ workers: default -> 3  (only an upgrade or a restart takes it up)
+        ~ workers: default -> 3  (takes effect after an upgrade or a restart)
 
         """)
     let json = try martlet("diff", "--json", "old.json", new).output
@@ -223,7 +223,7 @@ import Testing
       let child = try MartletProcess.start(arguments, in: folder)
       #expect(try child.waitForExit() == 0)
       let text = try String(contentsOfFile: "\(Installation.root)/\(file)", encoding: .utf8)
-      #expect(child.outputText == text, "print \(file) anew")
+      #expect(child.outputText == text, "generate \(file) again")
     }
   }
 }

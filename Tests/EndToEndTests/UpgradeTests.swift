@@ -182,7 +182,7 @@ import Testing
     try installed.replace(with: script)
     let result = try installed.upgrade()
     #expect(result.status == 70)
-    #expect(result.errors.contains("process \(martlet.process.id) goes on as it was"))
+    #expect(result.errors.contains("process \(martlet.process.id) continues"))
     #expect(martlet.log.contains("the upgrade failed"), "\(martlet.log)")
     #expect(martlet.log.contains(reason), "\(martlet.log)")
     _ = load.nextAnswers(20)
@@ -280,7 +280,7 @@ import Testing
       return result.errors
     }
     #expect(try said().contains("the configuration has no process.pid-file"))
-    #expect(try said("--pid-file", "pid").contains("pid holds no process id"))
+    #expect(try said("--pid-file", "pid").contains("pid contains no process ID"))
     // Above the largest process id on Linux.
     try folder.write("4194305\n", to: "pid")
     #expect(try said("--pid-file", "pid").contains("No such process"))
