@@ -40,6 +40,7 @@ public final class BackendRecord: Sendable {
   private let failures = Atomic<UInt64>(0)
   private let ejections = Atomic<UInt64>(0)
   private let changed = Atomic<UInt64>(0)
+  private let adminChanged = Atomic<UInt64>(0)
   private let returned = Atomic<UInt64>(0)
   private let latency = Atomic<Int64>(0)
 
@@ -118,6 +119,18 @@ public final class BackendRecord: Sendable {
       return AdminState(rawValue: byte) ?? .enabled
     }
     set { changeAdmin { $0 & ~0xFF | UInt32(newValue.rawValue) } }
+  }
+
+  /// Sets the state, and notes when, if it is another one.
+  public func setAdminState(_ state: AdminState, at now: Instant) {
+    if state == adminState { return }
+    adminState = state
+    adminChanged.store(now.nanoseconds, ordering: .relaxed)
+  }
+
+  /// When the state was last changed; the origin if it never was by this process.
+  public var adminChangedAt: Instant {
+    Instant(nanoseconds: adminChanged.load(ordering: .relaxed))
   }
 
   var isEnabled: Bool { adminState == .enabled }

@@ -16,6 +16,8 @@ public final class PoolRecord: Sendable {
   private let primaryCursor = Atomic<UInt64>(0)
   private let backupCursor = Atomic<UInt64>(0)
   private let retries = Atomic<Int>(0)
+  /// What was last noted: whether a backend is available.
+  private let isAvailable = Atomic<Bool>(true)
   /// Who waits for a place at this pool.
   public let line = WaitingLine()
 
@@ -34,6 +36,11 @@ public final class PoolRecord: Sendable {
     ofBackups
       ? backupCursor.wrappingAdd(1, ordering: .relaxed).oldValue
       : primaryCursor.wrappingAdd(1, ordering: .relaxed).oldValue
+  }
+
+  /// Returns what was noted before; only one of several callers gets the old value.
+  func noteAvailability(_ isAvailable: Bool) -> Bool {
+    self.isAvailable.exchange(isAvailable, ordering: .acquiringAndReleasing)
   }
 
   /// Retries under way that were charged to the budget.

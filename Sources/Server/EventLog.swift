@@ -18,13 +18,19 @@ struct EventLog: Sendable {
       ])
   }
 
-  func allDown(_ pool: Pool) {
-    let consequence: Logger.Message =
-      switch pool.allDown {
-      case .refuse: "no backend is healthy: requests are refused with 503"
-      case .failOpen: "no backend is healthy: failing open, requests go to all of them"
-      }
-    logger.error(consequence, metadata: ["pool": .string(pool.name)])
+  /// Says so when a pool has lost its last available backend, or has one again.
+  func availability(of pool: Pool) {
+    guard let change = pool.noteAvailability() else { return }
+    let name = Logger.Metadata(dictionaryLiteral: ("pool", .string(pool.name)))
+    switch (change, pool.allDown) {
+    case (.lost, .refuse):
+      logger.error("no backend is available: requests are refused with 503", metadata: name)
+    case (.lost, .failOpen):
+      logger.error(
+        "no backend is available: failing open, requests go to all of them", metadata: name)
+    case (.regained, _):
+      logger.notice("a backend is available again", metadata: name)
+    }
   }
 
   func acceptingPaused() {

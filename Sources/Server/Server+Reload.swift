@@ -78,6 +78,7 @@ extension Server {
     warnOfDescriptors()
     updateAdmin()
     logger.notice("the new configuration is in force")
+    noteAvailability()
   }
 
   /// What is configured but not in force, since a process takes it up once, at its start.

@@ -193,6 +193,7 @@ public final class Server {
     watchOverload()
     watchFiles()
     options.started(addresses)
+    noteAvailability()
     writeProcessID()
     if let predecessor = options.predecessor {
       // That one says who serves now: systemd listens to no other.

@@ -24,13 +24,16 @@ extension Worker where IO: ~Copyable {
       block.add(.receivedBytes, received)
       block.add(.sentBytes, sent)
     }
+    let last = exchanges[handle].machine.attempts.last
     if let block = block(exchanges[handle].pool.traffic) {
       block.add(counter)
-      block.fine?.add(microseconds: UInt64(max(0, duration.microseconds)))
+      // An answer without an attempt, such as 503 while all backends are down, says nothing about
+      // how fast the pool is.
+      if last != nil { block.fine?.add(microseconds: UInt64(max(0, duration.microseconds))) }
     }
     countListener(exchanges[handle].downstream, counter)
     // Only an answer of the backend's own is counted for it.
-    guard let last = exchanges[handle].machine.attempts.last, last.status > 0,
+    guard let last, last.status > 0,
       let block = backendTraffic[last.backend]
     else { return }
     block.add(TrafficCounter(status: last.status))

@@ -106,7 +106,7 @@ extension Worker where IO: ~Copyable {
     events.flipped(backend, flip)
     if case .ejected = flip { metrics.add(.ejections) }
     if flip.isUp && pool.slowStart != nil { metrics.add(.slowStarts) }
-    if !flip.isUp && !pool.isAnyHealthy { events.allDown(pool) }
+    events.availability(of: pool)
     passTurn(in: pool.record)
   }
 }

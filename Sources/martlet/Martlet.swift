@@ -24,6 +24,7 @@ struct Martlet: ParsableCommand {
         0   done, or the configuration is valid
         1   the configuration is invalid
         64  the command line is wrong
+        69  refused: `drain` would leave a pool without an available backend
         70  the command failed: an address is in use, a process can't be reached
       """,
     version: "0.1.0",
