@@ -37,6 +37,8 @@ public struct Configuration: Hashable, Sendable {
   public var admin = Admin()
   /// Whether a change of the file, or of a certificate, is taken up by itself.
   public var watch = true
+  /// Of `--demo`; no key of the file.
+  public internal(set) var demoBackends: [DemoBackend] = []
 
   public init() {}
 

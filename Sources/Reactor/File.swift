@@ -25,6 +25,13 @@ public enum File {
     }
   }
 
+  /// The path from the root, without links; nil when nothing is there.
+  public static func absolutePath(of path: String) -> String? {
+    guard let absolute = unsafe realpath(path, nil) else { return nil }
+    defer { unsafe free(absolute) }
+    return unsafe String(cString: absolute)
+  }
+
   /// Removes the file at `path`, if it is there and may be removed.
   public static func remove(_ path: String) { _ = unsafe unlink(path) }
 }

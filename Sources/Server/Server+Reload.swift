@@ -74,6 +74,7 @@ extension Server {
     for (index, worker) in workers.enumerated() {
       worker.inbox.post(installation(forWorker: index))
     }
+    reloadDemo()
     watchOverload()
     warnOfDescriptors()
     updateAdmin()

@@ -95,6 +95,7 @@ public final class Server {
   /// By worker: what exchanges people may want to see.
   let reports: [ExchangeReports]
   var admin: RunningAdmin?
+  var demo: RunningDemo?
   var listening: ListenerTable
   var log: AccessLogWriter?
   /// What the configuration that was built last wants of the ticket keys.
@@ -187,6 +188,7 @@ public final class Server {
     }
     let adminSockets = try openAdmin(configuration)
     takeUpTicketKeys()
+    try startDemo()
     try startWorkers()
     try watchSignals()
     try startAdmin(adminSockets)
@@ -306,6 +308,7 @@ public final class Server {
       }
     }
     for worker in workers { worker.thread.join() }
+    demo?.end()
     abandoned?.process.kill()
     admin?.end()
     removeProcessID()
@@ -401,7 +404,7 @@ public final class Server {
 }
 
 /// What a worker's thread begins with.
-private struct WorkerStart: Sendable {
+struct WorkerStart: Sendable {
   let index: Int
   let snapshot: Parcel<Snapshot>
   let inbox: Inbox<WorkerMessage>
