@@ -19,7 +19,9 @@ struct MetricsReport {
 
   func write(_ format: ExpositionFormat) -> [UInt8] {
     var output = FamilyWriter(format)
-    output.append(MetricsSnapshot(of: view.process.metrics))
+    let total = MetricsSnapshot(of: view.process.metrics)
+    output.append(total)
+    for metric in SplitMetric.allCases { output.append(metric, of: total, by: metric.words) }
     writeListeners(to: &output)
     writeRoutes(to: &output)
     writePools(to: &output)
@@ -152,9 +154,9 @@ struct MetricsReport {
     output.counters(
       "martlet_backend_responses_total", "Answers of the backend, by status class.", by: "class",
       TrafficCounter.responses.filter { $0.0 != .aborted }, of: backends)
-    output.counters(
-      "martlet_backend_failures_total", "Tries at the backend that failed, by cause.", by: "cause",
-      TrafficCounter.failures, of: backends)
+    output.failures(
+      "martlet_backend_failures_total", "Tries at the backend that failed, by cause.",
+      by: CounterWord.ofAttempts, of: backends)
     let small = Set(
       pools.filter { $0.membership.members.count <= Self.histogramMax }.map(\.name))
     output.durations(

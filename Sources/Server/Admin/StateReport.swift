@@ -211,13 +211,13 @@ struct StateReport {
       json.member("attempts", reading[.attempts])
       writeResponses(reading, to: &json)
       json.object("failures") { json in
-        for (counter, name) in TrafficCounter.failures where reading[counter] > 0 {
-          json.member(name, reading[counter])
+        for word in CounterWord.ofAttempts where reading.failureCount(word) > 0 {
+          json.member(word.name, reading.failureCount(word))
         }
       }
-      if let failure = reading.lastFailure {
+      if let failure = reading.lastFailure, let cause = FailureWord(rawValue: failure.place) {
         json.object("last_failure") { json in
-          json.member("cause", "\(failure.cause)")
+          json.member("cause", "\(cause.name)")
           json.member("at", unixSeconds(failure.at))
         }
       }
