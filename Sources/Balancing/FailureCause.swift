@@ -42,6 +42,23 @@ public enum FailureCause: Equatable, Sendable {
 
   public var name: StaticString { word.name }
 
+  /// The cause of a word; nil for a word that is of no attempt. `status` is for `status` alone.
+  public init?(_ word: FailureWord, status: UInt16) {
+    switch word {
+    case .connectRefused: self = .connectRefused
+    case .connectTimeout: self = .connectTimeout
+    case .connectFailed: self = .connectFailed
+    case .resetBeforeResponse: self = .resetBeforeResponse
+    case .closedBeforeResponse: self = .closedBeforeResponse
+    case .responseTimeout: self = .responseTimeout
+    case .badResponse: self = .badResponse
+    case .truncatedResponse: self = .truncatedResponse
+    case .responseStalled: self = .responseStalled
+    case .status: self = .status(status)
+    default: return nil
+    }
+  }
+
   /// The status of the answer if the exchange ends with this: 504 for a time-out, 502 for any other
   /// failure (RFC 9110 15.6.3, 15.6.5), and the backend's own if it gave one.
   public var status: UInt16 {

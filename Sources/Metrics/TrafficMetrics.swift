@@ -10,7 +10,7 @@ public import Synchronization
 /// One counter of a `TrafficMetrics`.
 public enum TrafficCounter: Int, CaseIterable, Sendable {
   case responses1xx, responses2xx, responses3xx, responses4xx, responses5xx
-  /// The client left before there was an answer.
+  /// The client left before there was an answer. No status class, and counted apart.
   case aborted
   case receivedBytes, sentBytes
   case attempts
@@ -18,7 +18,7 @@ public enum TrafficCounter: Int, CaseIterable, Sendable {
   /// Those of one family with what tells them apart.
   public static let responses: [(TrafficCounter, StaticString)] = [
     (.responses1xx, "1xx"), (.responses2xx, "2xx"), (.responses3xx, "3xx"),
-    (.responses4xx, "4xx"), (.responses5xx, "5xx"), (.aborted, "aborted"),
+    (.responses4xx, "4xx"), (.responses5xx, "5xx"),
   ]
 
   /// By the class of a status from 100 to 599; anything else is nobody's answer.
@@ -123,7 +123,7 @@ public struct TrafficReading: Sendable {
 
   /// Answers of every class.
   public var responseCount: UInt64 {
-    TrafficCounter.responses.reduce(0) { $1.0 == .aborted ? $0 : $0 &+ self[$1.0] }
+    TrafficCounter.responses.reduce(0) { $0 &+ self[$1.0] }
   }
 
   public var failureCount: UInt64 { failures.reduce(0, &+) }

@@ -38,6 +38,9 @@ struct MetricsReport {
     output.counters(
       "martlet_listener_responses_total", "Responses by listener and status class.", by: "class",
       TrafficCounter.responses, of: listeners)
+    output.counter(
+      "martlet_listener_aborted_total",
+      "Exchanges whose client left before an answer, by listener.", .aborted, of: listeners)
   }
 
   private func writeRoutes(to output: inout FamilyWriter) {
@@ -52,6 +55,9 @@ struct MetricsReport {
     output.counters(
       "martlet_route_responses_total", "Responses by route and status class.", by: "class",
       TrafficCounter.responses, of: routes)
+    output.counter(
+      "martlet_route_aborted_total", "Exchanges whose client left before an answer, by route.",
+      .aborted, of: routes)
     output.durations(
       "martlet_route_duration_seconds",
       "From the head of the request to the end of the response, by route.", of: routes)
@@ -153,7 +159,7 @@ struct MetricsReport {
       "martlet_backend_attempts_total", "Tries at the backend.", .attempts, of: backends)
     output.counters(
       "martlet_backend_responses_total", "Answers of the backend, by status class.", by: "class",
-      TrafficCounter.responses.filter { $0.0 != .aborted }, of: backends)
+      TrafficCounter.responses, of: backends)
     output.failures(
       "martlet_backend_failures_total", "Tries at the backend that failed, by cause.",
       by: CounterWord.ofAttempts, of: backends)

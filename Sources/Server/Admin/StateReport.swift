@@ -117,6 +117,7 @@ struct StateReport {
     json.object("responses") { json in
       for (counter, name) in TrafficCounter.responses { json.member(name, reading[counter]) }
     }
+    json.member("aborted", reading[.aborted])
   }
 
   // MARK: Pools
@@ -157,7 +158,9 @@ struct StateReport {
         // In trouble, so they come first where not all are shown.
         for backend in unresolved.prefix(backendMax) { write(backend, to: &json) }
         for member in members {
-          write(member, health: past?.health[member.record.identity.address], to: &json)
+          write(
+            member, checks: settings.check,
+            health: past?.health[member.record.identity.address], to: &json)
         }
       }
     }
@@ -189,11 +192,25 @@ struct StateReport {
       json.member("attempts", 0)
       writeResponses(TrafficReading(of: []), to: &json)
       json.object("failures") { _ in }
+      json.member("last_check", nil as String?)
       json.member("health", nil as String?)
     }
   }
 
-  private func write(_ member: Member, health: [UInt8]?, to json: inout JSONWriter) {
+  /// The last health check: when it ended, how, and why in words for people.
+  private func write(_ result: CheckResult, of check: ActiveCheck, to json: inout JSONWriter) {
+    json.object("last_check") { json in
+      json.member("at", unixSeconds(result.at))
+      json.member("passed", result.failure == nil)
+      json.member("result", "\(result.failure?.name ?? "ok")")
+      json.member("reason", result.failure.map(check.reason))
+      json.member("ms", Double(result.duration.microseconds) / 1000)
+    }
+  }
+
+  private func write(
+    _ member: Member, checks: ActiveCheck?, health: [UInt8]?, to json: inout JSONWriter
+  ) {
     let record = member.record
     let reading = view.process.reading(record.identity)
     json.object { json in
@@ -220,6 +237,11 @@ struct StateReport {
           json.member("cause", "\(cause.name)")
           json.member("at", unixSeconds(failure.at))
         }
+      }
+      if let checks, let result = record.checks.last {
+        write(result, of: checks, to: &json)
+      } else {
+        json.member("last_check", nil as String?)
       }
       json.member("health", health.map { String(decoding: $0, as: UTF8.self) })
     }

@@ -70,7 +70,8 @@ struct StatusText {
       if member.isBackup { condition += " (backup)" }
       let weight = record.weightOverride.map { "\($0) (by hand)" } ?? "\(member.weight)"
       let failure = reading.lastFailure.map {
-        "\(FailureWord(rawValue: $0.place)?.name ?? "-"), \(Self.span(Double((now - $0.at).microseconds) / 1e6)) ago"
+        let cause = FailureWord(rawValue: $0.place)?.name ?? "-"
+        return "\(cause), \(Self.span(Double((now - $0.at).microseconds) / 1e6)) ago"
       }
       rows.append([
         "  \(record.identity.address)", condition, weight, "\(record.activeCount)",
