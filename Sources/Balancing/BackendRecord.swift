@@ -48,6 +48,8 @@ public final class BackendRecord: Sendable {
   public let id: Int
   public let identity: BackendIdentity
   public let pool: PoolRecord
+  /// What its health checks said.
+  public let checks = CheckHistory()
 
   init(id: Int, identity: BackendIdentity, pool: PoolRecord, health: HealthPolicy) {
     self.id = id

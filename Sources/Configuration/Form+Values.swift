@@ -1,6 +1,6 @@
 // The simple values: flags, numbers, durations, sizes, text, choices, and ranges of statuses.
 
-import Primitives
+public import Primitives
 
 extension Form where Value == Bool {
   static var flag: Form {
@@ -246,7 +246,7 @@ func parseDuration(_ text: String) -> TimeSpan? {
 }
 
 /// A duration as a configuration writes it: in the largest unit that leaves no rest.
-func durationText(_ span: TimeSpan) -> String {
+public func durationText(_ span: TimeSpan) -> String {
   span == .zero ? "0s" : quantityText(Int(span.milliseconds), units: durationUnits)
 }
 

@@ -9,13 +9,24 @@ import Logging
 struct EventLog: Sendable {
   let logger: Logger
 
-  func flipped(_ backend: BackendRecord, _ flip: Flip) {
+  /// `reason`: what the last failed check said, where checks decided.
+  func flipped(_ backend: BackendRecord, _ flip: Flip, reason: String?) {
     let level: Logger.Level = flip.isUp ? .notice : .warning
-    logger.log(
-      level: level, "backend \(flip.isUp ? "up" : "down"): \(flip.name)",
-      metadata: [
-        "pool": .string(backend.identity.pool), "backend": .string(backend.identity.address),
-      ])
+    var metadata = metadata(of: backend)
+    if let reason { metadata["reason"] = .string(reason) }
+    logger.log(level: level, "backend \(flip.isUp ? "up" : "down"): \(flip.name)", metadata: metadata)
+  }
+
+  /// Only shown at the level `debug`: a backend that stays down fails a check every few seconds.
+  func checkFailed(_ backend: BackendRecord, _ reason: @autoclosure () -> String) {
+    guard logger.logLevel <= .debug else { return }
+    var metadata = metadata(of: backend)
+    metadata["reason"] = .string(reason())
+    logger.debug("health check failed", metadata: metadata)
+  }
+
+  private func metadata(of backend: BackendRecord) -> Logger.Metadata {
+    ["pool": .string(backend.identity.pool), "backend": .string(backend.identity.address)]
   }
 
   /// Says so when a pool has lost its last available backend, or has one again.

@@ -348,7 +348,7 @@ import Testing
       #expect(text.contains("\n\(line)\n"), "\(line)")
     }
     let failures =
-      #"martlet_backend_failures_total{pool="app",backend="\#(dead)",cause="refused"} "#
+      #"martlet_backend_failures_total{pool="app",backend="\#(dead)",cause="connect-refused"} "#
     let mark = try #require(text.range(of: failures))
     #expect(try #require(text[mark.upperBound...].first?.wholeNumberValue) > 0)
     let check = try run(["promtool", "check", "metrics"], input: text)

@@ -19,7 +19,7 @@ struct RecentTrafficTests {
     let before = reading()
     block.add(.attempts, 3)
     block.add(.responses2xx, 2)
-    block.add(.failuresReset)
+    block.add(failure: 4, at: .origin)
     let recent = RecentTraffic(reading(), since: before)
     #expect(recent.attempts == 3)
     #expect(recent.failures == 1)

@@ -131,6 +131,7 @@ struct StateReport {
     json.object("responses") { json in
       for (counter, name) in TrafficCounter.responses { json.member(name, reading[counter]) }
     }
+    json.member("aborted", reading[.aborted])
   }
 
   // MARK: Pools
@@ -176,7 +177,8 @@ struct StateReport {
         for backend in unresolved.prefix(backendMax) { write(backend, to: &json) }
         for member in members {
           write(
-            member, past?.backends[member.record.identity.address], in: pool, to: &json)
+            member, past?.backends[member.record.identity.address], in: pool,
+            checks: settings.check, to: &json)
         }
       }
     }
@@ -208,12 +210,25 @@ struct StateReport {
       json.member("attempts", 0)
       writeResponses(TrafficReading(of: []), to: &json)
       json.object("failures") { _ in }
+      json.member("last_check", nil as String?)
       json.array("health") { _ in }
     }
   }
 
+  /// The last health check: when it ended, how, and why in words for people.
+  private func write(_ result: CheckResult, of check: ActiveCheck, to json: inout JSONWriter) {
+    json.object("last_check") { json in
+      json.member("at", unixSeconds(result.at))
+      json.member("passed", result.failure == nil)
+      json.member("result", "\(result.failure?.name ?? "ok")")
+      json.member("reason", result.failure.map(check.reason))
+      json.member("ms", Double(result.duration.microseconds) / 1000)
+    }
+  }
+
   private func write(
-    _ member: Member, _ past: BackendHistory?, in pool: Pool, to json: inout JSONWriter
+    _ member: Member, _ past: BackendHistory?, in pool: Pool, checks: ActiveCheck?,
+    to json: inout JSONWriter
   ) {
     let record = member.record
     let reading = view.process.reading(record.identity)
@@ -234,15 +249,20 @@ struct StateReport {
       json.member("attempts", reading[.attempts])
       writeResponses(reading, to: &json)
       json.object("failures") { json in
-        for (counter, name) in TrafficCounter.failures where reading[counter] > 0 {
-          json.member(name, reading[counter])
+        for word in CounterWord.ofAttempts where reading.failureCount(word) > 0 {
+          json.member(word.name, reading.failureCount(word))
         }
       }
-      if let failure = reading.lastFailure {
+      if let failure = reading.lastFailure, let cause = FailureWord(rawValue: failure.place) {
         json.object("last_failure") { json in
-          json.member("cause", "\(failure.cause)")
+          json.member("cause", "\(cause.name)")
           json.member("at", unixSeconds(failure.at))
         }
+      }
+      if let checks, let result = record.checks.last {
+        write(result, of: checks, to: &json)
+      } else {
+        json.member("last_check", nil as String?)
       }
       json.array("health") { json in
         for run in past?.runs ?? [] {

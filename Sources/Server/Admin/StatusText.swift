@@ -79,7 +79,8 @@ struct StatusText {
       if member.isBackup { condition += " (backup)" }
       let weight = record.weightOverride.map { "\($0) (by hand)" } ?? "\(member.weight)"
       let failure = reading.lastFailure.map {
-        "\($0.cause), \(Self.span(Double((now - $0.at).microseconds) / 1e6)) ago"
+        let cause = FailureWord(rawValue: $0.place)?.name ?? "-"
+        return "\(cause), \(Self.span(Double((now - $0.at).microseconds) / 1e6)) ago"
       }
       let (second, ten) = Self.rates(past?.backends[record.identity.address])
       rows.append([
