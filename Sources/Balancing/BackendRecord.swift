@@ -41,6 +41,7 @@ public final class BackendRecord: Sendable {
   private let failures = Atomic<UInt64>(0)
   private let ejections = Atomic<UInt64>(0)
   private let changed = Atomic<UInt64>(0)
+  private let adminChanged = Atomic<UInt64>(0)
   private let returned = Atomic<UInt64>(0)
   private let latency = Atomic<Int64>(0)
 
@@ -49,6 +50,8 @@ public final class BackendRecord: Sendable {
   public let id: Int
   public let identity: BackendIdentity
   public let pool: PoolRecord
+  /// What its health checks said.
+  public let checks = CheckHistory()
 
   init(id: Int, identity: BackendIdentity, pool: PoolRecord, health: HealthPolicy) {
     self.id = id
@@ -120,6 +123,18 @@ public final class BackendRecord: Sendable {
       return AdminState(rawValue: byte) ?? .enabled
     }
     set { changeAdmin { $0 & ~0xFF | UInt32(newValue.rawValue) } }
+  }
+
+  /// Sets the state, and notes when, if it is another one.
+  public func setAdminState(_ state: AdminState, at now: Instant) {
+    if state == adminState { return }
+    adminState = state
+    adminChanged.store(now.nanoseconds, ordering: .relaxed)
+  }
+
+  /// When the state was last changed; the origin if it never was by this process.
+  public var adminChangedAt: Instant {
+    Instant(nanoseconds: adminChanged.load(ordering: .relaxed))
   }
 
   var isEnabled: Bool { adminState == .enabled }

@@ -1,5 +1,5 @@
-// How an attempt at a backend can fail, in the words of the log, and what the client is told when
-// nothing better comes of it.
+// How an attempt at a backend can fail, and the status that the client gets if the exchange ends
+// with it. FailureWord has the words for logs and metrics.
 
 /// Why an attempt failed.
 public enum FailureCause: Equatable, Sendable {
@@ -24,19 +24,38 @@ public enum FailureCause: Equatable, Sendable {
   /// A response with a status that the retry policy lists.
   case status(UInt16)
 
-  /// For logs and metrics.
-  public var name: StaticString {
+  /// Its word in logs and metrics.
+  public var word: FailureWord {
     switch self {
-    case .connectRefused: "connect-refused"
-    case .connectTimeout: "connect-timeout"
-    case .connectFailed: "connect-failed"
-    case .resetBeforeResponse: "reset-before-response"
-    case .closedBeforeResponse: "closed-before-response"
-    case .responseTimeout: "response-timeout"
-    case .badResponse: "bad-response"
-    case .truncatedResponse: "truncated-response"
-    case .responseStalled: "response-stalled"
-    case .status: "status"
+    case .connectRefused: .connectRefused
+    case .connectTimeout: .connectTimeout
+    case .connectFailed: .connectFailed
+    case .resetBeforeResponse: .resetBeforeResponse
+    case .closedBeforeResponse: .closedBeforeResponse
+    case .responseTimeout: .responseTimeout
+    case .badResponse: .badResponse
+    case .truncatedResponse: .truncatedResponse
+    case .responseStalled: .responseStalled
+    case .status: .status
+    }
+  }
+
+  public var name: StaticString { word.name }
+
+  /// The cause of a word; nil for a word that is of no attempt. `status` is for `status` alone.
+  public init?(_ word: FailureWord, status: UInt16) {
+    switch word {
+    case .connectRefused: self = .connectRefused
+    case .connectTimeout: self = .connectTimeout
+    case .connectFailed: self = .connectFailed
+    case .resetBeforeResponse: self = .resetBeforeResponse
+    case .closedBeforeResponse: self = .closedBeforeResponse
+    case .responseTimeout: self = .responseTimeout
+    case .badResponse: self = .badResponse
+    case .truncatedResponse: self = .truncatedResponse
+    case .responseStalled: self = .responseStalled
+    case .status: self = .status(status)
+    default: return nil
     }
   }
 

@@ -85,6 +85,24 @@ public final class Pool: Sendable {
     membership.members.contains { $0.record.isEnabled && $0.record.health.state.isAvailable }
   }
 
+  /// Is this backend available, and no other? Without it `allDown` says what happens.
+  public func isLastAvailable(_ backend: BackendRecord) -> Bool {
+    backend.isEnabled && backend.health.state.isAvailable
+      && !membership.hasAvailableMember(besides: backend)
+  }
+
+  /// Whether there is an available backend changed.
+  public enum AvailabilityChange: Sendable {
+    case lost, regained
+  }
+
+  /// Notes whether a backend is available, for the log: each change is returned once.
+  public func noteAvailability() -> AvailabilityChange? {
+    let isAvailable = isAnyHealthy
+    if record.noteAvailability(isAvailable) == isAvailable { return nil }
+    return isAvailable ? .regained : .lost
+  }
+
   // MARK: Health
 
   /// Records the result of one health check. Returns the health change that it caused, for the log.

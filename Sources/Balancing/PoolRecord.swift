@@ -16,7 +16,9 @@ public final class PoolRecord: Sendable {
   private let primaryCursor = Atomic<UInt64>(0)
   private let backupCursor = Atomic<UInt64>(0)
   private let retries = Atomic<Int>(0)
-  /// The queue of exchanges that wait for a slot in this pool.
+  /// What was last noted: whether a backend is available.
+  private let isAvailable = Atomic<Bool>(true)
+  /// Who waits for a place at this pool.
   public let line = WaitingLine()
 
   init(name: String) { self.name = name }
@@ -36,7 +38,12 @@ public final class PoolRecord: Sendable {
       : primaryCursor.wrappingAdd(1, ordering: .relaxed).oldValue
   }
 
-  /// Current retries that the budget counts.
+  /// Returns what was noted before; only one of several callers gets the old value.
+  func noteAvailability(_ isAvailable: Bool) -> Bool {
+    self.isAvailable.exchange(isAvailable, ordering: .acquiringAndReleasing)
+  }
+
+  /// Retries under way that were charged to the budget.
   public var retryCount: Int { retries.load(ordering: .relaxed) }
 
   func tryBeginRetry(limit: Int) -> Bool { retries.tryIncrement(limit: limit) }

@@ -119,16 +119,18 @@ public enum Unavailability: Error, Equatable, Sendable {
   /// All members were full for as long as an exchange may wait in the queue.
   case queueTimeout
 
-  /// For logs and metrics.
-  public var name: StaticString {
+  /// Its word in logs and metrics.
+  public var word: FailureWord {
     switch self {
-    case .noMembers: "no-members"
-    case .allDown: "all-down"
-    case .allFull: "all-full"
-    case .queueFull: "queue-full"
-    case .queueTimeout: "queue-timeout"
+    case .noMembers: .noMembers
+    case .allDown: .allDown
+    case .allFull: .allFull
+    case .queueFull: .queueFull
+    case .queueTimeout: .queueTimeout
     }
   }
+
+  public var name: StaticString { word.name }
 
   /// The status to answer with: 503 Service Unavailable (RFC 9110 15.6.4).
   public var status: UInt16 { 503 }

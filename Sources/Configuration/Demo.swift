@@ -1,21 +1,44 @@
-// Demo backends: plain listeners that respond with their name. They are ordinary configuration, so
-// they need no server of their own.
+// Demo backends: small servers that answer with their name. They have a configuration of their own,
+// so that they are in neither the logs nor the counts of the Martlet in front of them.
 
-import Primitives
+public import Primitives
 
 extension Configuration {
   /// The ports of the demo backends if the configuration has no pool.
   static let demoPorts: [UInt16] = [9001, 9002, 9003]
 
-  /// A backend that responds to every request with `Hello from NAME`. Nil if `listen` isn't an
+  /// One demo backend of a run with `--demo`.
+  public struct DemoBackend: Hashable, Sendable {
+    public let name: String
+    public let address: SocketAddress
+  }
+
+  /// A backend that answers every request with `Hello from NAME`. Nil when `listen` isn't an
   /// address with a port.
   public static func demoBackend(name: String, listen: String) -> Configuration? {
     guard let address = ListenAddress(listen) else { return nil }
+    var configuration = demo
+    configuration.addDemoListener(name, at: address)
+    return configuration
+  }
+
+  /// What the demo backends run with; nil when there are none.
+  public var ofDemoBackends: Configuration? {
+    if demoBackends.isEmpty { return nil }
+    var configuration = Self.demo
+    for backend in demoBackends {
+      configuration.addDemoListener(backend.name, at: ListenAddress(backend.address))
+    }
+    return configuration
+  }
+
+  /// Without an access log and an admin socket: those are the load balancer's.
+  private static var demo: Configuration {
     var configuration = Configuration()
     configuration.listeners = []
-    configuration.addDemoBackend(name, at: address)
-    // The admin socket is for the load balancer, not for its demo backend.
     configuration.admin.socket = .off
+    configuration.log.access = .off
+    configuration.workers = 1
     return configuration
   }
 
@@ -44,12 +67,12 @@ extension Configuration {
       if let taken {
         decoder.report("\(address) is already used by the listener \"\(taken.name)\"", at: flag)
       } else {
-        addDemoBackend(name, at: ListenAddress(address))
+        demoBackends.append(DemoBackend(name: name, address: address))
       }
     }
   }
 
-  private mutating func addDemoBackend(_ name: String, at address: ListenAddress) {
+  private mutating func addDemoListener(_ name: String, at address: ListenAddress) {
     var response = Response()
     response.body = "Hello from \(name)\n"
     var route = Route(.respond(response))

@@ -1,6 +1,6 @@
 // Simple values: booleans, numbers, durations, sizes, text, choices, and ranges of statuses.
 
-import Primitives
+public import Primitives
 
 extension Form where Value == Bool {
   static var flag: Form {
@@ -270,8 +270,8 @@ func parseDuration(_ text: String) -> TimeSpan? {
   parseQuantity(text, units: durationUnits).map { .milliseconds(Int64($0)) }
 }
 
-/// A duration in the largest unit that gives a whole number.
-func durationText(_ span: TimeSpan) -> String {
+/// A duration as a configuration writes it: in the largest unit that leaves no rest.
+public func durationText(_ span: TimeSpan) -> String {
   span == .zero ? "0s" : quantityText(Int(span.milliseconds), units: durationUnits)
 }
 

@@ -54,6 +54,16 @@ public enum HTTP1Error: UInt8, Error, Equatable, Sendable, CaseIterable {
     }
   }
 
+  /// Is this never said of a request? An end within a request's body counts as an abort.
+  public var isOfResponses: Bool {
+    switch self {
+    case .badStatusLine, .truncatedBody, .missingColon, .repeatedChunked, .identityCoding,
+      .blankAfterChunkSize, .tooManyInterimHeads:
+      true
+    default: false
+    }
+  }
+
   /// For logs and metrics.
   public var name: StaticString {
     switch self {

@@ -27,21 +27,7 @@ public enum Metric: Int, CaseIterable, Sendable {
   case handshakesTimedOut
   /// Above limits.handshakes.
   case handshakesDropped
-  /// Why a handshake failed.
-  case handshakeNotTLS
-  case handshakePlaintextHTTP
-  case handshakeUnsupportedProtocol
-  case handshakeNoSharedCipher
-  case handshakeNoApplicationProtocol
-  case handshakeBadCertificate
-  case handshakePeerAlert
-  case handshakePeerClosed
-  case handshakeOther
-  /// Why a session failed after its handshake.
-  case sessionRecordFlood
-  case sessionPeerAlert
-  case sessionOther
-  /// The negotiated cipher suite, which implies the version.
+  /// Which suite was agreed on, and with it which version.
   case suiteAES128
   case suiteAES256
   case suiteChaCha20
@@ -53,52 +39,6 @@ public enum Metric: Int, CaseIterable, Sendable {
   case suiteRSAChaCha20
 
   case requests
-  /// Refused by the HTTP/1 codec, by its names of the reasons.
-  case refusedBareLineFeed
-  case refusedBareCarriageReturn
-  case refusedControlCharacter
-  case refusedTooManyEmptyLines
-  case refusedBadRequestLine
-  case refusedBadMethod
-  case refusedBadTarget
-  case refusedTargetNotASCII
-  case refusedTargetTooLong
-  case refusedBadVersion
-  case refusedHeadTooLarge
-  case refusedTooManyFields
-  case refusedObsFold
-  case refusedSpaceBeforeColon
-  case refusedBadFieldName
-  case refusedMissingHost
-  case refusedDuplicateHost
-  case refusedBadHost
-  case refusedContentLengthWithTransferEncoding
-  case refusedDifferingContentLengths
-  case refusedRepeatedContentLength
-  case refusedBadContentLength
-  case refusedTransferEncodingInHTTP10
-  case refusedTransferEncodingNotChunked
-  case refusedUnknownTransferCoding
-  case refusedBadChunkSize
-  case refusedChunkExtensionTooLong
-  case refusedBadChunkEnd
-  case refusedTrailerTooLarge
-  /// Refused by the worker, not by the codec: above limits.body-size.
-  case refusedBodyTooLarge
-  /// Repaired by a listener whose desync mode is not strict.
-  case toleratedObsFold
-  case toleratedSpaceBeforeColon
-  case toleratedBadFieldName
-  case toleratedRepeatedContentLength
-  case toleratedTargetNotASCII
-  /// A response, repaired by a pool whose desync mode is not strict.
-  case responseObsFold
-  case responseBadFieldName
-  case responseMissingColon
-  case responseBareLineFeed
-  case responseRepeatedChunked
-  case responseIdentityCoding
-  case responseBlankAfterChunkSize
   case slowHeads
   case slowBodies
   case slowResponses
@@ -124,18 +64,6 @@ public enum Metric: Int, CaseIterable, Sendable {
   case stickyNew
   case stickyKept
   case stickyMoved
-
-  case failuresRefused
-  case failuresConnectTimeout
-  case failuresConnect
-  case failuresReset
-  case failuresResponseTimeout
-  case failuresMalformed
-  case failuresTruncated
-  case failuresStatus
-  case failuresNoMember
-  case failuresQueueFull
-  case failuresQueueTimeout
 
   case downstreamBytesReceived
   case upstreamBytesReceived
@@ -226,29 +154,9 @@ extension Metric {
     case .handshakesFailed:
       .counter("martlet_handshakes_total", "result=\"failed\"", Self.handshakesHelp)
     case .handshakesTimedOut:
-      .counter("martlet_handshakes_total", "result=\"timed_out\"", Self.handshakesHelp)
+      .counter("martlet_handshakes_total", "result=\"timed-out\"", Self.handshakesHelp)
     case .handshakesDropped:
       .counter("martlet_handshakes_total", "result=\"dropped\"", Self.handshakesHelp)
-    case .handshakeNotTLS: .counter(Self.handshake, "reason=\"not-tls\"", Self.handshakeHelp)
-    case .handshakePlaintextHTTP:
-      .counter(Self.handshake, "reason=\"plaintext-http\"", Self.handshakeHelp)
-    case .handshakeUnsupportedProtocol:
-      .counter(Self.handshake, "reason=\"unsupported-protocol\"", Self.handshakeHelp)
-    case .handshakeNoSharedCipher:
-      .counter(Self.handshake, "reason=\"no-shared-cipher\"", Self.handshakeHelp)
-    case .handshakeNoApplicationProtocol:
-      .counter(Self.handshake, "reason=\"no-application-protocol\"", Self.handshakeHelp)
-    case .handshakeBadCertificate:
-      .counter(Self.handshake, "reason=\"bad-certificate\"", Self.handshakeHelp)
-    case .handshakePeerAlert:
-      .counter(Self.handshake, "reason=\"peer-alert\"", Self.handshakeHelp)
-    case .handshakePeerClosed:
-      .counter(Self.handshake, "reason=\"peer-closed\"", Self.handshakeHelp)
-    case .handshakeOther: .counter(Self.handshake, "reason=\"other\"", Self.handshakeHelp)
-    case .sessionRecordFlood:
-      .counter(Self.session, "reason=\"record-flood\"", Self.sessionHelp)
-    case .sessionPeerAlert: .counter(Self.session, "reason=\"peer-alert\"", Self.sessionHelp)
-    case .sessionOther: .counter(Self.session, "reason=\"other\"", Self.sessionHelp)
     case .suiteAES128:
       .counter(Self.suite, "version=\"1.3\",suite=\"TLS_AES_128_GCM_SHA256\"", Self.suiteHelp)
     case .suiteAES256:
@@ -276,77 +184,6 @@ extension Metric {
         Self.suite, "version=\"1.2\",suite=\"ECDHE-RSA-CHACHA20-POLY1305\"", Self.suiteHelp)
 
     case .requests: .counter("martlet_requests_total", "Requests whose head was accepted.")
-    case .refusedBareLineFeed: .counter(Self.refused, "reason=\"bare-line-feed\"", Self.refusedHelp)
-    case .refusedBareCarriageReturn:
-      .counter(Self.refused, "reason=\"bare-carriage-return\"", Self.refusedHelp)
-    case .refusedControlCharacter:
-      .counter(Self.refused, "reason=\"control-character\"", Self.refusedHelp)
-    case .refusedTooManyEmptyLines:
-      .counter(Self.refused, "reason=\"too-many-empty-lines\"", Self.refusedHelp)
-    case .refusedBadRequestLine:
-      .counter(Self.refused, "reason=\"bad-request-line\"", Self.refusedHelp)
-    case .refusedBadMethod: .counter(Self.refused, "reason=\"bad-method\"", Self.refusedHelp)
-    case .refusedBadTarget: .counter(Self.refused, "reason=\"bad-target\"", Self.refusedHelp)
-    case .refusedTargetNotASCII:
-      .counter(Self.refused, "reason=\"target-not-ascii\"", Self.refusedHelp)
-    case .refusedTargetTooLong:
-      .counter(Self.refused, "reason=\"target-too-long\"", Self.refusedHelp)
-    case .refusedBadVersion: .counter(Self.refused, "reason=\"bad-version\"", Self.refusedHelp)
-    case .refusedHeadTooLarge: .counter(Self.refused, "reason=\"head-too-large\"", Self.refusedHelp)
-    case .refusedTooManyFields:
-      .counter(Self.refused, "reason=\"too-many-fields\"", Self.refusedHelp)
-    case .refusedObsFold: .counter(Self.refused, "reason=\"obs-fold\"", Self.refusedHelp)
-    case .refusedSpaceBeforeColon:
-      .counter(Self.refused, "reason=\"space-before-colon\"", Self.refusedHelp)
-    case .refusedBadFieldName: .counter(Self.refused, "reason=\"bad-field-name\"", Self.refusedHelp)
-    case .refusedMissingHost: .counter(Self.refused, "reason=\"missing-host\"", Self.refusedHelp)
-    case .refusedDuplicateHost:
-      .counter(Self.refused, "reason=\"duplicate-host\"", Self.refusedHelp)
-    case .refusedBadHost: .counter(Self.refused, "reason=\"bad-host\"", Self.refusedHelp)
-    case .refusedContentLengthWithTransferEncoding:
-      .counter(Self.refused, "reason=\"content-length-with-transfer-encoding\"", Self.refusedHelp)
-    case .refusedDifferingContentLengths:
-      .counter(Self.refused, "reason=\"differing-content-lengths\"", Self.refusedHelp)
-    case .refusedRepeatedContentLength:
-      .counter(Self.refused, "reason=\"repeated-content-length\"", Self.refusedHelp)
-    case .refusedBadContentLength:
-      .counter(Self.refused, "reason=\"bad-content-length\"", Self.refusedHelp)
-    case .refusedTransferEncodingInHTTP10:
-      .counter(Self.refused, "reason=\"transfer-encoding-in-http10\"", Self.refusedHelp)
-    case .refusedTransferEncodingNotChunked:
-      .counter(Self.refused, "reason=\"transfer-encoding-not-chunked\"", Self.refusedHelp)
-    case .refusedUnknownTransferCoding:
-      .counter(Self.refused, "reason=\"unknown-transfer-coding\"", Self.refusedHelp)
-    case .refusedBadChunkSize: .counter(Self.refused, "reason=\"bad-chunk-size\"", Self.refusedHelp)
-    case .refusedChunkExtensionTooLong:
-      .counter(Self.refused, "reason=\"chunk-extension-too-long\"", Self.refusedHelp)
-    case .refusedBadChunkEnd: .counter(Self.refused, "reason=\"bad-chunk-end\"", Self.refusedHelp)
-    case .refusedTrailerTooLarge:
-      .counter(Self.refused, "reason=\"trailer-too-large\"", Self.refusedHelp)
-    case .refusedBodyTooLarge:
-      .counter(Self.refused, "reason=\"body-too-large\"", Self.refusedHelp)
-    case .toleratedObsFold: .counter(Self.tolerated, "reason=\"obs-fold\"", Self.toleratedHelp)
-    case .toleratedSpaceBeforeColon:
-      .counter(Self.tolerated, "reason=\"space-before-colon\"", Self.toleratedHelp)
-    case .toleratedBadFieldName:
-      .counter(Self.tolerated, "reason=\"bad-field-name\"", Self.toleratedHelp)
-    case .toleratedRepeatedContentLength:
-      .counter(Self.tolerated, "reason=\"repeated-content-length\"", Self.toleratedHelp)
-    case .toleratedTargetNotASCII:
-      .counter(Self.tolerated, "reason=\"target-not-ascii\"", Self.toleratedHelp)
-    case .responseObsFold: .counter(Self.forgiven, "reason=\"obs-fold\"", Self.forgivenHelp)
-    case .responseBadFieldName:
-      .counter(Self.forgiven, "reason=\"bad-field-name\"", Self.forgivenHelp)
-    case .responseMissingColon:
-      .counter(Self.forgiven, "reason=\"missing-colon\"", Self.forgivenHelp)
-    case .responseBareLineFeed:
-      .counter(Self.forgiven, "reason=\"bare-line-feed\"", Self.forgivenHelp)
-    case .responseRepeatedChunked:
-      .counter(Self.forgiven, "reason=\"repeated-chunked\"", Self.forgivenHelp)
-    case .responseIdentityCoding:
-      .counter(Self.forgiven, "reason=\"identity-coding\"", Self.forgivenHelp)
-    case .responseBlankAfterChunkSize:
-      .counter(Self.forgiven, "reason=\"blank-after-chunk-size\"", Self.forgivenHelp)
     case .slowHeads: .counter(Self.slow, "part=\"head\"", Self.slowHelp)
     case .slowBodies: .counter(Self.slow, "part=\"body\"", Self.slowHelp)
     case .slowResponses: .counter(Self.slow, "part=\"response\"", Self.slowHelp)
@@ -386,21 +223,6 @@ extension Metric {
     case .stickyKept: .counter(Self.sticky, "result=\"kept\"", Self.stickyHelp)
     case .stickyMoved: .counter(Self.sticky, "result=\"moved\"", Self.stickyHelp)
 
-    case .failuresRefused: .counter(Self.failures, "cause=\"refused\"", Self.failuresHelp)
-    case .failuresConnectTimeout:
-      .counter(Self.failures, "cause=\"connect_timeout\"", Self.failuresHelp)
-    case .failuresConnect: .counter(Self.failures, "cause=\"connect\"", Self.failuresHelp)
-    case .failuresReset: .counter(Self.failures, "cause=\"reset\"", Self.failuresHelp)
-    case .failuresResponseTimeout:
-      .counter(Self.failures, "cause=\"response_timeout\"", Self.failuresHelp)
-    case .failuresMalformed: .counter(Self.failures, "cause=\"malformed\"", Self.failuresHelp)
-    case .failuresTruncated: .counter(Self.failures, "cause=\"truncated\"", Self.failuresHelp)
-    case .failuresStatus: .counter(Self.failures, "cause=\"status\"", Self.failuresHelp)
-    case .failuresNoMember: .counter(Self.failures, "cause=\"no_member\"", Self.failuresHelp)
-    case .failuresQueueFull: .counter(Self.failures, "cause=\"queue_full\"", Self.failuresHelp)
-    case .failuresQueueTimeout:
-      .counter(Self.failures, "cause=\"queue_timeout\"", Self.failuresHelp)
-
     case .downstreamBytesReceived: .counter(Self.received, "side=\"downstream\"", Self.receivedHelp)
     case .upstreamBytesReceived: .counter(Self.received, "side=\"upstream\"", Self.receivedHelp)
     case .downstreamBytesSent: .counter(Self.sent, "side=\"downstream\"", Self.sentHelp)
@@ -429,27 +251,9 @@ extension Metric {
   }
 
   private static var handshakesHelp: StaticString { "TLS handshakes with clients, by result." }
-  private static var handshake: StaticString { "martlet_handshake_failures_total" }
-  private static var handshakeHelp: StaticString { "TLS handshakes that failed, by reason." }
-  private static var session: StaticString { "martlet_tls_session_failures_total" }
-  private static var sessionHelp: StaticString {
-    "TLS sessions that failed after their handshake, by reason."
-  }
   private static var suite: StaticString { "martlet_tls_sessions_total" }
   private static var suiteHelp: StaticString {
     "TLS sessions, by negotiated version and cipher suite."
-  }
-  private static var refused: StaticString { "martlet_requests_refused_total" }
-  private static var refusedHelp: StaticString {
-    "Requests refused because they were invalid or too large, by reason."
-  }
-  private static var tolerated: StaticString { "martlet_requests_tolerated_total" }
-  private static var toleratedHelp: StaticString {
-    "Invalid requests that were repaired, by reason; see desync of the listener."
-  }
-  private static var forgiven: StaticString { "martlet_responses_tolerated_total" }
-  private static var forgivenHelp: StaticString {
-    "Invalid responses that were repaired, by reason; see desync of the pool."
   }
   private static var turnedAway: StaticString { "martlet_downstream_connections_refused_total" }
   private static var turnedAwayHelp: StaticString {
@@ -467,8 +271,6 @@ extension Metric {
   private static var stickyHelp: StaticString {
     "Responses of pools with stickiness. new: no valid cookie; kept, moved: same, other backend."
   }
-  private static var failures: StaticString { "martlet_failures_total" }
-  private static var failuresHelp: StaticString { "Exchanges that failed, by cause." }
   private static var received: StaticString { "martlet_received_bytes_total" }
   private static var receivedHelp: StaticString { "Bytes received, by side." }
   private static var sent: StaticString { "martlet_sent_bytes_total" }

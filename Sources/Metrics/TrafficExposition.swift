@@ -17,6 +17,21 @@ extension FamilyWriter {
     }
   }
 
+  /// The failed attempts of subjects, by the words of their causes.
+  public mutating func failures(
+    _ name: String, _ help: String, by words: [CounterWord],
+    of subjects: [(labels: [(String, String)], reading: TrafficReading)]
+  ) {
+    family(name, .counter, help)
+    for subject in subjects {
+      for word in words {
+        series(
+          name, subject.labels + [("cause", "\(word.name)")],
+          "\(subject.reading.failureCount(word))")
+      }
+    }
+  }
+
   public mutating func counter(
     _ name: String, _ help: String, _ counter: TrafficCounter,
     of subjects: [(labels: [(String, String)], reading: TrafficReading)]

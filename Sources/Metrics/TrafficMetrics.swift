@@ -10,23 +10,15 @@ public import Synchronization
 /// One counter of a `TrafficMetrics`.
 public enum TrafficCounter: Int, CaseIterable, Sendable {
   case responses1xx, responses2xx, responses3xx, responses4xx, responses5xx
-  /// The client closed the connection before the response.
+  /// The client left before there was an answer. No status class, and counted apart.
   case aborted
   case receivedBytes, sentBytes
   case attempts
-  case failuresRefused, failuresConnectTimeout, failuresConnect, failuresReset
-  case failuresResponseTimeout, failuresMalformed, failuresTruncated, failuresStatus
 
   /// The counters of a family, with their label values.
   public static let responses: [(TrafficCounter, StaticString)] = [
     (.responses1xx, "1xx"), (.responses2xx, "2xx"), (.responses3xx, "3xx"),
-    (.responses4xx, "4xx"), (.responses5xx, "5xx"), (.aborted, "aborted"),
-  ]
-  public static let failures: [(TrafficCounter, StaticString)] = [
-    (.failuresRefused, "refused"), (.failuresConnectTimeout, "connect_timeout"),
-    (.failuresConnect, "connect"), (.failuresReset, "reset"),
-    (.failuresResponseTimeout, "response_timeout"), (.failuresMalformed, "malformed"),
-    (.failuresTruncated, "truncated"), (.failuresStatus, "status"),
+    (.responses4xx, "4xx"), (.responses5xx, "5xx"),
   ]
 
   /// By the class of a status. 499 and statuses outside 100-599 are no responses.
@@ -49,8 +41,9 @@ public final class TrafficMetrics: Sendable {
   @usableFromInline let counters = InlineArray<24, Atomic<UInt64>> { _ in Atomic(0) }
   private let durations = InlineArray<19, Atomic<UInt64>> { _ in Atomic(0) }
   private let durationSum = Atomic<UInt64>(0)
-  /// The last failure: its instant in milliseconds, shifted by 8 bits, and the raw value of its
-  /// counter; 0 if there was none.
+  /// Failed attempts, by the place of the cause in its vocabulary.
+  private let failures = InlineArray<12, Atomic<UInt64>> { _ in Atomic(0) }
+  /// The last failure: its instant in milliseconds above its place plus one; 0 before any.
   private let failure = Atomic<UInt64>(0)
   /// Only for pools, which count durations here instead.
   public let fine: FineHistogram?
@@ -67,10 +60,12 @@ public final class TrafficMetrics: Sendable {
   }
 
   /// A failed attempt. Worker only.
-  public func add(failure counter: TrafficCounter, at now: Instant) {
-    add(counter)
+  public func add(failure place: UInt8, at now: Instant) {
+    let counter = min(Int(place), Self.failureMax - 1)
+    let old = failures[counter].load(ordering: .relaxed)
+    failures[counter].store(old &+ 1, ordering: .relaxed)
     let milliseconds = UInt64(max(0, (now - .origin).microseconds)) / 1000
-    failure.store(milliseconds << 8 | UInt64(counter.rawValue), ordering: .relaxed)
+    failure.store(milliseconds << 8 | UInt64(counter + 1), ordering: .relaxed)
   }
 
   /// Worker only.
@@ -83,6 +78,10 @@ public final class TrafficMetrics: Sendable {
     durationSum.store(sum &+ microseconds, ordering: .relaxed)
   }
 
+  /// Causes of failed attempts at most.
+  public static let failureMax = 12
+
+  func failureCount(_ place: Int) -> UInt64 { failures[place].load(ordering: .relaxed) }
   func value(_ counter: TrafficCounter) -> UInt64 {
     counters[counter.rawValue].load(ordering: .relaxed)
   }
@@ -97,11 +96,13 @@ public struct TrafficReading: Sendable {
   private var counters = [UInt64](repeating: 0, count: TrafficCounter.allCases.count)
   private(set) var buckets = [UInt64](repeating: 0, count: DurationHistogram.bucketCount)
   private(set) var sumMicroseconds: UInt64 = 0
+  private var failures = [UInt64](repeating: 0, count: TrafficMetrics.failureMax)
   private var lastFailureCell: UInt64 = 0
 
   public init(of blocks: [TrafficMetrics]) {
     for block in blocks {
       for counter in TrafficCounter.allCases { counters[counter.rawValue] &+= block.value(counter) }
+      for place in failures.indices { failures[place] &+= block.failureCount(place) }
       for bucket in buckets.indices { buckets[bucket] &+= block.bucket(bucket) }
       sumMicroseconds &+= block.sum
       lastFailureCell = max(lastFailureCell, block.lastFailure)
@@ -110,20 +111,20 @@ public struct TrafficReading: Sendable {
 
   public subscript(counter: TrafficCounter) -> UInt64 { counters[counter.rawValue] }
 
-  /// The cause and the time of the last failed attempt; nil if there was none.
-  public var lastFailure: (cause: StaticString, at: Instant)? {
-    let place = Int(lastFailureCell & 0xFF)
-    guard let entry = TrafficCounter.failures.first(where: { $0.0.rawValue == place }) else {
-      return nil
-    }
-    let milliseconds = Int64(lastFailureCell >> 8)
-    return (entry.1, .origin + .milliseconds(milliseconds))
+  /// Failed attempts with this cause.
+  public func failureCount(_ word: CounterWord) -> UInt64 { failures[word.place] }
+
+  /// The last failed attempt, by the place of its cause; nil if there was none.
+  public var lastFailure: (place: UInt8, at: Instant)? {
+    let cell = UInt8(truncatingIfNeeded: lastFailureCell)
+    if cell == 0 { return nil }
+    return (cell - 1, .origin + .milliseconds(Int64(lastFailureCell >> 8)))
   }
 
   /// Responses of all classes.
   public var responseCount: UInt64 {
-    TrafficCounter.responses.reduce(0) { $1.0 == .aborted ? $0 : $0 &+ self[$1.0] }
+    TrafficCounter.responses.reduce(0) { $0 &+ self[$1.0] }
   }
 
-  public var failureCount: UInt64 { TrafficCounter.failures.reduce(0) { $0 &+ self[$1.0] } }
+  public var failureCount: UInt64 { failures.reduce(0, &+) }
 }

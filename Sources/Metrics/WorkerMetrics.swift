@@ -13,6 +13,7 @@ public final class WorkerMetrics: Sendable {
   /// that the blocks of two workers never share a cache line.
   private let paddingBefore = InlineArray<16, UInt64>(repeating: 0)
   @usableFromInline let values = InlineArray<128, Atomic<UInt64>> { _ in Atomic(0) }
+  @usableFromInline let splits = InlineArray<384, Atomic<UInt64>> { _ in Atomic(0) }
   private let paddingBehind = InlineArray<16, UInt64>(repeating: 0)
 
   public init() {}
@@ -29,6 +30,16 @@ public final class WorkerMetrics: Sendable {
   @inlinable @inline(__always)
   public func subtract(_ metric: Metric, _ amount: Int = 1) { add(metric, -amount) }
 
+  /// Counts a word by its place in its vocabulary. Worker only.
+  @inlinable @inline(__always)
+  public func add(_ metric: SplitMetric, at place: UInt8) {
+    let index = metric.rawValue * SplitMetric.placeCount + Int(place)
+    splits[index].store(splits[index].load(ordering: .relaxed) &+ 1, ordering: .relaxed)
+  }
+
+  @inlinable
+  func value(split index: Int) -> UInt64 { splits[index].load(ordering: .relaxed) }
+
   @inlinable
   public func value(_ metric: Metric) -> UInt64 {
     values[metric.rawValue].load(ordering: .relaxed)
@@ -38,15 +49,22 @@ public final class WorkerMetrics: Sendable {
 /// The sum over all workers at about one moment.
 public struct MetricsSnapshot: Sendable {
   private var values = [UInt64](repeating: 0, count: Metric.allCases.count)
+  private var splits = [UInt64](
+    repeating: 0, count: SplitMetric.allCases.count * SplitMetric.placeCount)
 
   public init(of workers: [WorkerMetrics]) {
     for worker in workers {
       for metric in Metric.allCases { values[metric.rawValue] &+= worker.value(metric) }
+      for index in splits.indices { splits[index] &+= worker.value(split: index) }
     }
   }
 
-  /// The sum of a gauge can be negative for a moment, if one worker is read before an increment and
-  /// another after the decrement; it is then returned as 0.
+  public subscript(metric: SplitMetric, at place: Int) -> UInt64 {
+    splits[metric.rawValue * SplitMetric.placeCount + place]
+  }
+
+  /// A gauge that is read while connections move between being counted up and down can be seen
+  /// below zero; it then reads as zero.
   public subscript(metric: Metric) -> UInt64 {
     let value = values[metric.rawValue]
     return value > UInt64(Int64.max) ? 0 : value

@@ -41,20 +41,23 @@ public enum ExchangeFailure: Error, Equatable, Sendable {
     }
   }
 
-  public var name: StaticString {
+  /// Its word in logs and metrics.
+  public var word: FailureWord {
     switch self {
-    case .upstream(let cause): cause.name
-    case .unavailable(let reason): reason.name
-    case .clientAborted: "client-aborted"
-    case .clientStalled: "client-stalled"
-    case .requestTimeout: "request-timeout"
-    case .bodyTooLarge: "body-too-large"
-    case .malformedBody: "malformed-body"
-    case .noRoute: "no-route"
-    case .listenerRemoved: "listener-removed"
-    case .notImplemented: "not-implemented"
-    case .malformedHead: "malformed-head"
-    case .overloaded: "overloaded"
+    case .upstream(let cause): cause.word
+    case .unavailable(let reason): reason.word
+    case .clientAborted: .clientAborted
+    case .clientStalled: .clientStalled
+    case .requestTimeout: .requestTimeout
+    case .bodyTooLarge: .bodyTooLarge
+    case .malformedBody: .malformedBody
+    case .noRoute: .noRoute
+    case .listenerRemoved: .listenerRemoved
+    case .notImplemented: .notImplemented
+    case .malformedHead: .malformedHead
+    case .overloaded: .overloaded
     }
   }
+
+  public var name: StaticString { word.name }
 }

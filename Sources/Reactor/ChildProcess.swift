@@ -99,6 +99,9 @@ public enum CurrentProcess {
     return text.hasSuffix(mark) ? String(text.dropLast(mark.count)) : text
   }
 
+  /// Whether somebody at a terminal can be asked, and sees the question.
+  public static var hasTerminal: Bool { isatty(STDIN_FILENO) == 1 && isatty(STDERR_FILENO) == 1 }
+
   /// Sends `signal` to another process. Throws ESRCH and EPERM.
   public static func send(_ signal: Signal, to process: Int32) throws(SystemError) {
     if Glibc.kill(process, signal.number) < 0 { throw .last }

@@ -25,7 +25,14 @@ public enum File {
     }
   }
 
-  /// Removes the file at `path`, if it exists and may be removed.
+  /// The path from the root, without links; nil when nothing is there.
+  public static func absolutePath(of path: String) -> String? {
+    guard let absolute = unsafe realpath(path, nil) else { return nil }
+    defer { unsafe free(absolute) }
+    return unsafe String(cString: absolute)
+  }
+
+  /// Removes the file at `path`, if it is there and may be removed.
   public static func remove(_ path: String) { _ = unsafe unlink(path) }
 }
 

@@ -9,22 +9,39 @@ import Logging
 struct EventLog: Sendable {
   let logger: Logger
 
-  func flipped(_ backend: BackendRecord, _ flip: Flip) {
+  /// `reason`: what the last failed check said, where checks decided.
+  func flipped(_ backend: BackendRecord, _ flip: Flip, reason: String?) {
     let level: Logger.Level = flip.isUp ? .notice : .warning
-    logger.log(
-      level: level, "backend \(flip.isUp ? "up" : "down"): \(flip.name)",
-      metadata: [
-        "pool": .string(backend.identity.pool), "backend": .string(backend.identity.address),
-      ])
+    var metadata = metadata(of: backend)
+    if let reason { metadata["reason"] = .string(reason) }
+    logger.log(level: level, "backend \(flip.isUp ? "up" : "down"): \(flip.name)", metadata: metadata)
   }
 
-  func allDown(_ pool: Pool) {
-    let consequence: Logger.Message =
-      switch pool.allDown {
-      case .refuse: "no backend is healthy: requests are refused with 503"
-      case .failOpen: "no backend is healthy: failing open, requests go to all of them"
-      }
-    logger.error(consequence, metadata: ["pool": .string(pool.name)])
+  /// Only shown at the level `debug`: a backend that stays down fails a check every few seconds.
+  func checkFailed(_ backend: BackendRecord, _ reason: @autoclosure () -> String) {
+    guard logger.logLevel <= .debug else { return }
+    var metadata = metadata(of: backend)
+    metadata["reason"] = .string(reason())
+    logger.debug("health check failed", metadata: metadata)
+  }
+
+  private func metadata(of backend: BackendRecord) -> Logger.Metadata {
+    ["pool": .string(backend.identity.pool), "backend": .string(backend.identity.address)]
+  }
+
+  /// Says so when a pool has lost its last available backend, or has one again.
+  func availability(of pool: Pool) {
+    guard let change = pool.noteAvailability() else { return }
+    let name = Logger.Metadata(dictionaryLiteral: ("pool", .string(pool.name)))
+    switch (change, pool.allDown) {
+    case (.lost, .refuse):
+      logger.error("no backend is available: requests are refused with 503", metadata: name)
+    case (.lost, .failOpen):
+      logger.error(
+        "no backend is available: failing open, requests go to all of them", metadata: name)
+    case (.regained, _):
+      logger.notice("a backend is available again", metadata: name)
+    }
   }
 
   func acceptingPaused() {

@@ -37,6 +37,7 @@ struct HealthChecker: ~Copyable {
     let target: Int
     let check: ActiveCheck
     var transport: Transport
+    let startedAt: Instant
     var isConnected = false
     /// Heads with a 1xx status that came so far.
     var interimCount = 0
@@ -139,7 +140,7 @@ extension Worker where IO: ~Copyable {
     case .started(let socket):
       var probe = HealthChecker.Probe(
         target: index, check: check, transport: Transport(socket, isWritable: false),
-        parser: ResponseParser(limits: responses.limits, rules: responses.desync))
+        startedAt: now, parser: ResponseParser(limits: responses.limits, rules: responses.desync))
       probe.deadline.set(now + check.timeout, payload: Token(.probe, handle).packed, in: &timers)
       let inserted = checker.probes.insert(probe)
       precondition(inserted == handle)
@@ -147,8 +148,8 @@ extension Worker where IO: ~Copyable {
       // It says nothing about the backend.
       checker.targets[index].nextAt = now + check.interval
       enter(index, at: now + check.interval)
-    case .failed:
-      concluded(index, check, success: false)
+    case .failed(let error):
+      concluded(index, check, failure: FailureCause(connecting: error), took: .zero)
     }
   }
 
@@ -159,12 +160,12 @@ extension Worker where IO: ~Copyable {
     let check = checker.probes[handle].check
     if !checker.probes[handle].isConnected {
       guard checker.probes[handle].transport.isWritable else { return }
-      if io.connectionResult(of: checker.probes[handle].transport.socket) != nil {
-        return conclude(handle, success: false)
+      if let error = io.connectionResult(of: checker.probes[handle].transport.socket) {
+        return conclude(handle, failure: FailureCause(connecting: error))
       }
       checker.probes[handle].isConnected = true
       guard case .http(let path, let host, _) = check.kind else {
-        return conclude(handle, success: true)
+        return conclude(handle, failure: nil)
       }
       scratch.removeAll()
       scratch.append(string: "GET \(path) HTTP/1.1\r\nHost: ")
@@ -179,15 +180,17 @@ extension Worker where IO: ~Copyable {
       switch checker.probes[handle].transport.receive(&io, &buffers) {
       case .bytes: break
       case .nothing: return
-      case .finished, .failed: return conclude(handle, success: false)
+      case .finished: return conclude(handle, failure: .closedBeforeResponse)
+      case .failed: return conclude(handle, failure: .resetBeforeResponse)
       }
       do throws(HTTP1Error) {
         guard let status = try checker.probes[handle].parseStatus(into: &responseHead) else {
           continue
         }
-        return conclude(handle, success: expected.contains { $0.contains(status) })
+        let isExpected = expected.contains { $0.contains(status) }
+        return conclude(handle, failure: isExpected ? nil : .status(status))
       } catch {
-        return conclude(handle, success: false)
+        return conclude(handle, failure: .badResponse)
       }
     }
   }
@@ -196,14 +199,17 @@ extension Worker where IO: ~Copyable {
     guard checker.probes.contains(handle),
       checker.probes[handle].deadline.fired(at: now, payload: payload, in: &timers)
     else { return }
-    conclude(handle, success: false)
+    conclude(
+      handle, failure: checker.probes[handle].isConnected ? .responseTimeout : .connectTimeout)
   }
 
-  private mutating func conclude(_ handle: Handle, success: Bool) {
+  /// `failure` is nil when the check has passed.
+  private mutating func conclude(_ handle: Handle, failure: FailureCause?) {
     let target = checker.probes[handle].target
     let check = checker.probes[handle].check
+    let duration = now - checker.probes[handle].startedAt
     closeProbe(handle)
-    concluded(target, check, success: success)
+    concluded(target, check, failure: failure, took: duration)
     scheduleChecks()
   }
 
@@ -214,11 +220,17 @@ extension Worker where IO: ~Copyable {
     io.close(probe.transport.socket, reset: false)
   }
 
-  private mutating func concluded(_ index: Int, _ check: ActiveCheck, success: Bool) {
+  private mutating func concluded(
+    _ index: Int, _ check: ActiveCheck, failure: FailureCause?, took duration: TimeSpan
+  ) {
     let target = checker.targets[index]
     let pool = snapshot.pools[target.pool].pool
+    let success = failure == nil
+    target.member.record.checks.note(failure, took: duration, at: now)
+    let reason = failure.map(check.reason)
+    if let reason { events.checkFailed(target.member.record, reason) }
     let flip = pool.observeCheck(of: target.member.record, passed: success, at: now)
-    if let flip { flipped(target.member.record, flip, in: pool) }
+    if let flip { flipped(target.member.record, flip, in: pool, reason: reason) }
     let isUp = target.member.record.standing(at: now) != .down
     let interval = success == isUp ? check.interval : check.fastInterval
     // A tenth of jitter either way keeps checks from falling into step.

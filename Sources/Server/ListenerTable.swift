@@ -57,7 +57,7 @@ struct ListenerTable {
     var table = self
     table.opened = [:]
     var problems: [String] = []
-    for listener in configuration.listeners {
+    for listener in configuration.listeners + (configuration.ofDemoBackends?.listeners ?? []) {
       var failures: [String] = []
       var count = 0
       for address in listener.addresses {
@@ -170,6 +170,11 @@ struct ListenerTable {
       }
     }
     return assignments
+  }
+
+  /// The sockets on which one worker accepts that has no others beside it.
+  func assignments(of configuration: Configuration) -> [ListenerAssignment] {
+    (0..<workerCount).flatMap { assignments(of: configuration, worker: $0) }
   }
 
   /// All sockets, for another process.

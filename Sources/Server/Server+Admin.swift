@@ -108,12 +108,12 @@ extension Server {
     case .reload: document = reloadNow()
     case .diff(let text): document = difference(to: text)
     case .setLogLevel(let level): document = setLogLevel(level)
-    case .changeBackend(let pool, let address, let state, let weight):
-      document = change(pool, address, state, weight)
+    case .changeBackend(let pool, let address, let change):
+      document = self.change(pool, address, change)
     case .addBackend(let pool, let address, let weight):
       document = addBackend(to: pool, address, weight: weight)
-    case .removeBackend(let pool, let address):
-      document = removeBackend(from: pool, address)
+    case .removeBackend(let pool, let address, let isForced):
+      document = removeBackend(from: pool, address, isForced)
     }
     updateAdmin()
     admin?.inbox.post(.answer(connection, document))
@@ -155,25 +155,31 @@ extension Server {
   }
 
   private func change(
-    _ pool: String, _ address: String, _ state: AdminState?, _ weight: AdminCommand.WeightChange?
+    _ name: String, _ address: String, _ change: AdminCommand.BackendChange
   ) -> AdminDocument {
-    let members = snapshot.pools.first { $0.pool.name == pool }?.pool.membership.members ?? []
-    guard let record = members.first(where: { $0.record.identity.address == address })?.record
-    else { return .error(404, "no backend \(address) in \(pool)") }
-    if let state { record.adminState = state }
-    switch weight {
+    guard let pool = snapshot.pools.first(where: { $0.pool.name == name })?.pool,
+      let member = pool.membership.members.first(where: { $0.record.identity.address == address })
+    else { return .error(404, "no backend \(address) in \(name)") }
+    let record = member.record
+    if let state = change.state {
+      if state != .enabled && !change.isForced && pool.isLastAvailable(record) {
+        return .lastAvailable(address, in: pool)
+      }
+      record.setAdminState(state, at: SystemClock.monotonic())
+    }
+    switch change.weight {
     case .set(let value): record.weightOverride = value
     case .configured: record.weightOverride = nil
     case nil: break
     }
-    membershipChanged()
     logger.notice(
       "changed by hand",
       metadata: [
-        "pool": .string(pool), "backend": .string(address),
+        "pool": .string(name), "backend": .string(address),
         "state": .string("\(record.adminState)"),
         "weight": .string(record.weightOverride.map { "\($0)" } ?? "configured"),
       ])
+    membershipChanged()
     return AdminDocument { json in
       json.member("backend", address)
       json.member("state", "\(record.adminState)")
@@ -202,7 +208,9 @@ extension Server {
     }
   }
 
-  private func removeBackend(from pool: String, _ address: String) -> AdminDocument {
+  private func removeBackend(
+    from pool: String, _ address: String, _ isForced: Bool
+  ) -> AdminDocument {
     guard let index = configuration.pools.firstIndex(where: { $0.name == pool }) else {
       return .error(404, "no pool \(pool)")
     }
@@ -215,6 +223,14 @@ extension Server {
     }
     if configuration.pools[index].backends.count == 1 {
       return .error(409, "it is the only backend of \(pool)")
+    }
+    let inForce = snapshot.pools[index].pool
+    if !isForced,
+      inForce.membership.members.contains(where: {
+        $0.record.identity.address == address && inForce.isLastAvailable($0.record)
+      })
+    {
+      return .lastAvailable(address, in: inForce)
     }
     configuration.pools[index].backends.remove(at: place)
     publish(pool: index)
@@ -230,6 +246,22 @@ extension Server {
     snapshot.pools[index].pool.publish(builder.members(of: pool, names))
     membershipChanged()
     logger.notice("backends changed by hand", metadata: ["pool": .string(pool.name)])
+  }
+}
+
+extension AdminDocument {
+  /// Refuses to take the last available backend out of its pool, unless `force` is given.
+  fileprivate static func lastAvailable(_ address: String, in pool: Pool) -> AdminDocument {
+    let consequence =
+      switch pool.allDown {
+      case .refuse: "clients would get 503"
+      case .failOpen: "requests would go to all backends (fail-open)"
+      }
+    return AdminDocument(status: 409) { json in
+      json.member(
+        "error", "\(address) is the last available backend of \(pool.name): \(consequence)")
+      json.member("needs", "force")
+    }
   }
 }
 

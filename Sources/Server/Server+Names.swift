@@ -58,7 +58,16 @@ extension Server {
   }
 
   /// One worker checks all backends, and passes turns to whoever may find a place now.
-  func membershipChanged() { workers.first?.inbox.post(.membershipChanged) }
+  func membershipChanged() {
+    workers.first?.inbox.post(.membershipChanged)
+    noteAvailability()
+  }
+
+  /// Says which pools have no available backend, or have one again.
+  func noteAvailability() {
+    let events = EventLog(logger: logger)
+    for settings in snapshot.pools { events.availability(of: settings.pool) }
+  }
 }
 
 extension KnownName {

@@ -74,10 +74,12 @@ extension Server {
     for (index, worker) in workers.enumerated() {
       worker.inbox.post(installation(forWorker: index))
     }
+    reloadDemo()
     watchOverload()
     warnOfDescriptors()
     updateAdmin()
     logger.notice("the new configuration is in force")
+    noteAvailability()
   }
 
   /// What is configured but not in force, since a process takes it up once, at its start.

@@ -95,6 +95,7 @@ public final class Server {
   /// By worker: what exchanges people may want to see.
   let reports: [ExchangeReports]
   var admin: RunningAdmin?
+  var demo: RunningDemo?
   var listening: ListenerTable
   var log: AccessLogWriter?
   /// What the configuration that was built last wants of the ticket keys.
@@ -187,12 +188,14 @@ public final class Server {
     }
     let adminSockets = try openAdmin(configuration)
     takeUpTicketKeys()
+    try startDemo()
     try startWorkers()
     try watchSignals()
     try startAdmin(adminSockets)
     watchOverload()
     watchFiles()
     options.started(addresses)
+    noteAvailability()
     writeProcessID()
     if let predecessor = options.predecessor {
       // That one says who serves now: systemd listens to no other.
@@ -305,6 +308,7 @@ public final class Server {
       }
     }
     for worker in workers { worker.thread.join() }
+    demo?.end()
     abandoned?.process.kill()
     admin?.end()
     removeProcessID()
@@ -400,7 +404,7 @@ public final class Server {
 }
 
 /// What a worker's thread begins with.
-private struct WorkerStart: Sendable {
+struct WorkerStart: Sendable {
   let index: Int
   let snapshot: Parcel<Snapshot>
   let inbox: Inbox<WorkerMessage>

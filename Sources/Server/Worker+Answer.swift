@@ -32,6 +32,7 @@ extension Worker where IO: ~Copyable {
     }
     let sent = writeAnswer(
       downstream, answer, to: isKnown ? .head(route) : .unknown, persists: persists)
+    if let failure { countFailure(failure) }
     countLocalAnswer(downstream, route, status: answer.status)
     logLocalAnswer(downstream, answer.status, route, failure, reason, isKnown, sentByteCount: sent)
     continueDownstream(downstream, persists: persists, clientMaySend: true)

@@ -71,12 +71,10 @@ extension Worker where IO: ~Copyable {
     case .bytes, .nothing:
       return false
     case .finished:
-      metrics.add(.handshakesFailed)
-      metrics.add(.handshakePeerClosed)
+      countFailedHandshake(nil)
       close(downstream: handle)
     case .failed(let failure):
-      metrics.add(.handshakesFailed)
-      metrics.add(Metric(failedHandshake: failure))
+      countFailedHandshake(failure)
       if failure == .tls(.plaintextHTTP) {
         answerPlaintext(handle)
       } else {
@@ -145,7 +143,7 @@ extension Worker where IO: ~Copyable {
 
   /// The head could not be parsed: there is no telling where the next request would start.
   private mutating func refuse(_ handle: Handle, _ error: HTTP1Error) {
-    metrics.add(Metric(refusing: error))
+    countRefusal(error)
     answerLocally(
       handle, LocalAnswer(error: error.status), failure: .malformedHead, reason: error.name,
       head: false)
@@ -349,7 +347,7 @@ extension Worker where IO: ~Copyable {
     {
       return sendAlert(downstream: handle)
     }
-    if let metric = Metric(failedSessionOf: downstreams[handle].transport) { metrics.add(metric) }
+    countFailedSession(of: handle)
     countBytes(downstream: handle)
     downstreams[handle].deadline.cancel(in: &timers)
     downstreams[handle].exchangeDeadline.cancel(in: &timers)

@@ -50,7 +50,7 @@ extension Worker where IO: ~Copyable {
     do throws(HTTP1Error) {
       framing = try requestHead.framing()
     } catch {
-      metrics.add(Metric(refusing: error))
+      countRefusal(error)
       return .refuse(.malformedHead, status: error.status, reason: error.name)
     }
     if requestHead.method == .connect {
@@ -60,7 +60,6 @@ extension Worker where IO: ~Copyable {
       return .refuse(.malformedHead, status: 417, reason: "unknown-expectation")
     }
     if case .length(let count) = framing, count > settings.bodyByteCountMax {
-      metrics.add(.refusedBodyTooLarge)
       return .refuse(.bodyTooLarge, status: 413, reason: nil)
     }
     guard let listener = listeners[downstreams[downstream].listener].configured else {
@@ -257,7 +256,7 @@ extension Worker where IO: ~Copyable {
         step = try exchanges[handle].requestBody.next(
           in: downstreams[downstream].transport.inbound, limit: room, trailers: &trailers)
       } catch {
-        metrics.add(Metric(refusing: error))
+        countRefusal(error)
         exchanges[handle].malformation = error.name
         perform(exchanges[handle].machine.refuse(.malformedBody, at: now), handle)
         return true
@@ -319,7 +318,6 @@ extension Worker where IO: ~Copyable {
     let downstream = exchanges[handle].downstream
     exchanges[handle].bodyByteCount += UInt64(count)
     if exchanges[handle].bodyByteCount > snapshot(of: handle).settings.bodyByteCountMax {
-      metrics.add(.refusedBodyTooLarge)
       perform(exchanges[handle].machine.refuse(.bodyTooLarge, at: now), handle)
       return false
     }

@@ -24,13 +24,16 @@ extension Worker where IO: ~Copyable {
       block.add(.receivedBytes, received)
       block.add(.sentBytes, sent)
     }
+    let last = exchanges[handle].machine.attempts.last
     if let block = block(exchanges[handle].pool.traffic) {
       block.add(counter)
-      block.fine?.add(microseconds: UInt64(max(0, duration.microseconds)))
+      // An answer without an attempt, such as 503 while all backends are down, says nothing about
+      // how fast the pool is.
+      if last != nil { block.fine?.add(microseconds: UInt64(max(0, duration.microseconds))) }
     }
     countListener(exchanges[handle].downstream, counter)
     // Only an answer of the backend's own is counted for it.
-    guard let last = exchanges[handle].machine.attempts.last, last.status > 0,
+    guard let last, last.status > 0,
       let block = backendTraffic[last.backend]
     else { return }
     block.add(TrafficCounter(status: last.status))
@@ -62,7 +65,7 @@ extension Worker where IO: ~Copyable {
   /// An attempt has failed at the backend that the exchange has picked.
   mutating func countFailure(_ cause: FailureCause, of handle: Handle) {
     guard let backend = exchanges[handle].pick?.record.id else { return }
-    backendTraffic[backend]?.add(failure: cause.counters.attempt, at: now)
+    backendTraffic[backend]?.add(failure: cause.word.rawValue, at: now)
   }
 
   mutating func countBytes(downstream handle: Handle) {
@@ -86,94 +89,49 @@ extension Worker where IO: ~Copyable {
   mutating func countTolerated(_ tolerated: ToleratedReasons) {
     if tolerated.isEmpty { return }
     for reason in HTTP1Error.tolerable where tolerated.contains(reason) {
-      if let metric = Metric(tolerating: reason) { metrics.add(metric) }
+      metrics.add(.requestsTolerated, at: reason.rawValue)
     }
   }
 
   mutating func countToleratedInResponse(_ tolerated: ToleratedReasons) {
     for reason in HTTP1Error.tolerableInResponses where tolerated.contains(reason) {
-      if let metric = Metric(toleratingInResponse: reason) { metrics.add(metric) }
+      metrics.add(.responsesTolerated, at: reason.rawValue)
     }
   }
 
+  /// A request was refused by the codec.
+  mutating func countRefusal(_ error: HTTP1Error) {
+    metrics.add(.requestsRefused, at: error.rawValue)
+  }
+
   mutating func countFailure(_ failure: ExchangeFailure) {
-    switch failure {
-    case .upstream(let cause): metrics.add(cause.counters.exchange)
-    case .unavailable(.queueFull): metrics.add(.failuresQueueFull)
-    case .unavailable(.queueTimeout): metrics.add(.failuresQueueTimeout)
-    case .unavailable: metrics.add(.failuresNoMember)
-    default: break
-    }
+    metrics.add(.failures, at: failure.word.rawValue)
+  }
+
+  /// A client that goes without a word counts as one that closes its session.
+  mutating func countFailedHandshake(_ failure: TransportFailure?) {
+    metrics.add(.handshakesFailed)
+    var kind = TLSFailure.Kind.peerClosed
+    if case .tls(let failure) = failure { kind = failure.kind }
+    if kind == .recordFlood || kind == .ended { kind = .other }
+    metrics.add(.handshakeFailures, at: kind.rawValue)
+  }
+
+  /// Counts why the session on a connection failed, if it did after its handshake.
+  mutating func countFailedSession(of handle: Handle) {
+    guard downstreams[handle].transport.isEncrypted, downstreams[handle].transport.isEstablished,
+      case .tls(let failure) = downstreams[handle].transport.failure
+    else { return }
+    let kind: TLSFailure.Kind =
+      switch failure.kind {
+      case .recordFlood, .peerAlert, .badCertificate: failure.kind
+      default: .other
+      }
+    metrics.add(.sessionFailures, at: kind.rawValue)
   }
 }
 
 extension Metric {
-  /// Why a request was refused.
-  init(refusing error: HTTP1Error) {
-    self =
-      switch error {
-      case .bareLineFeed: .refusedBareLineFeed
-      case .bareCarriageReturn: .refusedBareCarriageReturn
-      case .controlCharacter: .refusedControlCharacter
-      case .tooManyEmptyLines: .refusedTooManyEmptyLines
-      case .badRequestLine: .refusedBadRequestLine
-      case .badMethod: .refusedBadMethod
-      case .badTarget: .refusedBadTarget
-      case .targetNotASCII: .refusedTargetNotASCII
-      case .targetTooLong: .refusedTargetTooLong
-      case .badVersion: .refusedBadVersion
-      case .headTooLarge: .refusedHeadTooLarge
-      case .tooManyFields: .refusedTooManyFields
-      case .obsFold: .refusedObsFold
-      case .spaceBeforeColon: .refusedSpaceBeforeColon
-      case .badFieldName: .refusedBadFieldName
-      case .missingHost: .refusedMissingHost
-      case .duplicateHost: .refusedDuplicateHost
-      case .badHost: .refusedBadHost
-      case .contentLengthWithTransferEncoding: .refusedContentLengthWithTransferEncoding
-      case .differingContentLengths: .refusedDifferingContentLengths
-      case .repeatedContentLength: .refusedRepeatedContentLength
-      case .badContentLength: .refusedBadContentLength
-      case .transferEncodingInHTTP10: .refusedTransferEncodingInHTTP10
-      case .transferEncodingNotChunked: .refusedTransferEncodingNotChunked
-      case .unknownTransferCoding: .refusedUnknownTransferCoding
-      case .badChunkSize: .refusedBadChunkSize
-      case .chunkExtensionTooLong: .refusedChunkExtensionTooLong
-      case .badChunkEnd: .refusedBadChunkEnd
-      case .trailerTooLarge: .refusedTrailerTooLarge
-      // Only responses have these. An end within a body is an abort, and counted as one.
-      case .badStatusLine, .truncatedBody, .missingColon, .repeatedChunked, .identityCoding,
-        .blankAfterChunkSize, .tooManyInterimHeads:
-        .refusedBadRequestLine
-      }
-  }
-
-  /// What a request was forgiven; nil for what never is.
-  init?(tolerating error: HTTP1Error) {
-    switch error {
-    case .obsFold: self = .toleratedObsFold
-    case .spaceBeforeColon: self = .toleratedSpaceBeforeColon
-    case .badFieldName: self = .toleratedBadFieldName
-    case .repeatedContentLength: self = .toleratedRepeatedContentLength
-    case .targetNotASCII: self = .toleratedTargetNotASCII
-    default: return nil
-    }
-  }
-
-  /// What a response was forgiven; nil for what never is.
-  init?(toleratingInResponse error: HTTP1Error) {
-    switch error {
-    case .obsFold: self = .responseObsFold
-    case .badFieldName: self = .responseBadFieldName
-    case .missingColon: self = .responseMissingColon
-    case .bareLineFeed: self = .responseBareLineFeed
-    case .repeatedChunked: self = .responseRepeatedChunked
-    case .identityCoding: self = .responseIdentityCoding
-    case .blankAfterChunkSize: self = .responseBlankAfterChunkSize
-    default: return nil
-    }
-  }
-
   /// Nil for a suite that no policy of ours has.
   init?(_ suite: CipherSuite) {
     switch suite.code {
@@ -189,55 +147,9 @@ extension Metric {
     default: return nil
     }
   }
-
-  /// Why a handshake failed.
-  init(failedHandshake failure: TransportFailure) {
-    guard case .tls(let failure) = failure else {
-      self = .handshakePeerClosed
-      return
-    }
-    self =
-      switch failure {
-      case .notTLS: .handshakeNotTLS
-      case .plaintextHTTP: .handshakePlaintextHTTP
-      case .unsupportedProtocol: .handshakeUnsupportedProtocol
-      case .noSharedCipher: .handshakeNoSharedCipher
-      case .noApplicationProtocol: .handshakeNoApplicationProtocol
-      case .badCertificate: .handshakeBadCertificate
-      case .peerAlert: .handshakePeerAlert
-      case .peerClosed: .handshakePeerClosed
-      case .recordFlood, .ended, .other: .handshakeOther
-      }
-  }
-
-  /// Why the session on a connection failed, if it did after its handshake.
-  init?(failedSessionOf transport: borrowing Transport) {
-    guard transport.isEncrypted, transport.isEstablished, case .tls(let failure) = transport.failure
-    else { return nil }
-    self =
-      switch failure {
-      case .recordFlood: .sessionRecordFlood
-      case .badCertificate, .peerAlert: .sessionPeerAlert
-      default: .sessionOther
-      }
-  }
 }
 
 extension FailureCause {
-  /// What it is counted under: an exchange that ends with it, and an attempt at a backend.
-  var counters: (exchange: Metric, attempt: TrafficCounter) {
-    switch self {
-    case .connectRefused: (.failuresRefused, .failuresRefused)
-    case .connectTimeout: (.failuresConnectTimeout, .failuresConnectTimeout)
-    case .connectFailed: (.failuresConnect, .failuresConnect)
-    case .resetBeforeResponse, .closedBeforeResponse: (.failuresReset, .failuresReset)
-    case .responseTimeout, .responseStalled: (.failuresResponseTimeout, .failuresResponseTimeout)
-    case .badResponse: (.failuresMalformed, .failuresMalformed)
-    case .truncatedResponse: (.failuresTruncated, .failuresTruncated)
-    case .status: (.failuresStatus, .failuresStatus)
-    }
-  }
-
   /// Why a dial failed.
   init(connecting error: SystemError) {
     self =

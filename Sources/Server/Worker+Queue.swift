@@ -102,11 +102,15 @@ extension Worker where IO: ~Copyable {
 
   /// A backend's health has flipped: says so, and lets those in line look again, who may find a
   /// place now or have to be told that there is none.
-  mutating func flipped(_ backend: BackendRecord, _ flip: Flip, in pool: Pool) {
-    events.flipped(backend, flip)
+  ///
+  /// - Parameter reason: what the last of the failed checks said.
+  mutating func flipped(
+    _ backend: BackendRecord, _ flip: Flip, in pool: Pool, reason: String? = nil
+  ) {
+    events.flipped(backend, flip, reason: reason)
     if case .ejected = flip { metrics.add(.ejections) }
     if flip.isUp && pool.slowStart != nil { metrics.add(.slowStarts) }
-    if !flip.isUp && !pool.isAnyHealthy { events.allDown(pool) }
+    events.availability(of: pool)
     passTurn(in: pool.record)
   }
 }

@@ -32,21 +32,46 @@ public enum TLSFailure: Error, Equatable, Sendable {
   /// Any other error, by OpenSSL's packed error code; 0 when there is none.
   case other(code: UInt)
 
-  public var name: StaticString {
-    switch self {
-    case .plaintextHTTP: "plaintext-http"
-    case .notTLS: "not-tls"
-    case .unsupportedProtocol: "unsupported-protocol"
-    case .noSharedCipher: "no-shared-cipher"
-    case .noApplicationProtocol: "no-application-protocol"
-    case .badCertificate: "bad-certificate"
-    case .peerAlert: "peer-alert"
-    case .peerClosed: "peer-closed"
-    case .recordFlood: "record-flood"
-    case .ended: "ended"
-    case .other: "other"
+  /// What sort of failure it is. The raw value is the place of its counter.
+  public enum Kind: UInt8, CaseIterable, Sendable {
+    case plaintextHTTP, notTLS, unsupportedProtocol, noSharedCipher, noApplicationProtocol
+    case badCertificate, peerAlert, peerClosed, recordFlood, ended, other
+
+    /// For logs and metrics.
+    public var name: StaticString {
+      switch self {
+      case .plaintextHTTP: "plaintext-http"
+      case .notTLS: "not-tls"
+      case .unsupportedProtocol: "unsupported-protocol"
+      case .noSharedCipher: "no-shared-cipher"
+      case .noApplicationProtocol: "no-application-protocol"
+      case .badCertificate: "bad-certificate"
+      case .peerAlert: "peer-alert"
+      case .peerClosed: "peer-closed"
+      case .recordFlood: "record-flood"
+      case .ended: "ended"
+      case .other: "other"
+      }
     }
   }
+
+  public var kind: Kind {
+    switch self {
+    case .plaintextHTTP: .plaintextHTTP
+    case .notTLS: .notTLS
+    case .unsupportedProtocol: .unsupportedProtocol
+    case .noSharedCipher: .noSharedCipher
+    case .noApplicationProtocol: .noApplicationProtocol
+    case .badCertificate: .badCertificate
+    case .peerAlert: .peerAlert
+    case .peerClosed: .peerClosed
+    case .recordFlood: .recordFlood
+    case .ended: .ended
+    case .other: .other
+    }
+  }
+
+  public var name: StaticString { kind.name }
 
   /// Takes the oldest error of this thread's queue, which is the cause, and empties the queue.
   static func capture() -> TLSFailure {

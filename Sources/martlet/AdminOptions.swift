@@ -59,12 +59,22 @@ struct AdminOptions: ParsableArguments {
 
   /// Sends a request to the running process. Prints an error, if any, and throws exit status 70.
   func ask(_ method: String, _ path: String, body: String? = nil) throws -> [UInt8] {
-    let response: BlockingClient.Response
+    try body(of: send(method, path, body: body))
+  }
+
+  /// Asks the running process, whatever it answers.
+  func send(
+    _ method: String, _ path: String, body: String? = nil
+  ) throws -> BlockingClient.Response {
     do {
-      response = try client().ask(method, path, body: Array((body ?? "").utf8))
+      return try client().ask(method, path, body: Array((body ?? "").utf8))
     } catch let failure as BlockingClient.Failure {
       throw fail(Self.reason(failure))
     }
+  }
+
+  /// The body of an answer; throws the exit status after saying what an error says.
+  func body(of response: BlockingClient.Response) throws -> [UInt8] {
     if response.status < 300 { return response.body }
     throw fail(Self.reason(response))
   }

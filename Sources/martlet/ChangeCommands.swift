@@ -1,62 +1,9 @@
-// Commands that change a running Martlet: `drain`, `enable`, `set-weight`, `log-level`, `reload`.
+// Commands that change a running Martlet: `enable`, `set-weight`, `log-level`, `reload`. `drain` is
+// in Drain.swift.
 
 import ArgumentParser
 import Configuration
-import Primitives
-import Reactor
 import Server
-
-struct Drain: ParsableCommand {
-  static let configuration = CommandConfiguration(
-    abstract: "Drain a backend: send it no new requests, and let active ones finish.",
-    discussion: """
-      The backend stays drained until `martlet enable`, even after reloads and upgrades. With \
-      --wait the command returns when the backend has no active requests (exchanges), so that you \
-      can stop it. An open WebSocket counts as active. The exit status is 70 if some are still \
-      active after --timeout.
-
-      EXAMPLES
-        martlet drain app/10.0.0.11:8080
-        martlet drain --wait --timeout 5m app/10.0.0.11:8080
-      """)
-
-  @OptionGroup var admin: AdminOptions
-
-  @Argument(
-    help: ArgumentHelp("The backend, such as app/10.0.0.11:8080.", valueName: "pool/backend"),
-    transform: BackendName.init)
-  var backend: BackendName
-
-  @Flag(help: "Wait until the backend has no active requests.")
-  var wait = false
-
-  @Option(
-    help: ArgumentHelp(
-      "Stop waiting after this time, such as 5m. Default: no limit.", valueName: "duration"))
-  var timeout: String?
-
-  func validate() throws {
-    guard let timeout else { return }
-    if !wait { throw ValidationError("--timeout requires --wait") }
-    if Configuration.duration(timeout) == nil {
-      throw ValidationError("'\(timeout)' is not a duration; write one such as 30s or 5m")
-    }
-  }
-
-  func run() throws {
-    let end = timeout.flatMap(Configuration.duration).map { SystemClock.monotonic() + $0 }
-    var left = try change(backend, "{\"state\": \"draining\"}", admin)
-    while wait && left > 0 {
-      if let end, SystemClock.monotonic() >= end {
-        writeError("martlet: error: \(backend) still has \(left) active exchanges\n")
-        throw ExitCode(70)
-      }
-      CurrentProcess.pause(.milliseconds(200))
-      left = try change(backend, "{\"state\": \"draining\"}", admin)
-    }
-    writeOutput("\(backend) is draining; \(left) active exchanges\n")
-  }
-}
 
 struct Enable: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -70,7 +17,7 @@ struct Enable: ParsableCommand {
   var backend: BackendName
 
   func run() throws {
-    _ = try change(backend, "{\"state\": \"enabled\"}", admin)
+    _ = try admin.ask("PATCH", backend.path, body: "{\"state\": \"enabled\"}")
     writeOutput("\(backend) is enabled\n")
   }
 }
@@ -105,8 +52,8 @@ struct SetWeight: ParsableCommand {
 
   func run() throws {
     let value = weight == "configured" ? "null" : weight
-    _ = try change(backend, "{\"weight\": \(value)}", admin)
-    writeOutput("the weight of \(backend) is now \(weight)\n")
+    _ = try admin.ask("PATCH", backend.path, body: "{\"weight\": \(value)}")
+    writeOutput("\(backend) has the weight \(weight)\n")
   }
 }
 
@@ -194,17 +141,4 @@ struct BackendName: CustomStringConvertible {
   var description: String { "\(pool)/\(address)" }
 
   var path: String { "/v1/pools/\(pool.pathSegment)/backends/\(address.pathSegment)" }
-}
-
-/// Changes a backend, and returns how many exchanges are active on it.
-private func change(_ backend: BackendName, _ body: String, _ admin: AdminOptions) throws -> Int {
-  let answer = try admin.ask("PATCH", backend.path, body: body)
-  return activeCount(answer)
-}
-
-private func activeCount(_ answer: [UInt8]) -> Int {
-  for (name, value) in Configuration.simpleMembers(ofJSON: answer) ?? [] {
-    if name == "active", case .number(let count) = value { return count }
-  }
-  return 0
 }

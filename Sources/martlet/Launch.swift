@@ -3,6 +3,7 @@
 import ArgumentParser
 import Configuration
 import Logging
+import Reactor
 import Server
 
 /// Serves until a signal stops it. Throws exit status 70 if the server fails, or if exchanges were
@@ -43,19 +44,52 @@ private func banner(
     let backends = pool.backends.map { "\($0.endpoint)" }.joined(separator: ", ")
     text += "pool \(pool.name), \(pool.strategy.rawValue): \(backends)\n"
   }
+  if !configuration.demoBackends.isEmpty {
+    let names = configuration.demoBackends.map { "\($0.name) (\($0.address))" }
+    text += "demo backends: \(names.joined(separator: ", "))\n"
+  }
   if let address = addresses.first {
-    text += "try  curl \(arguments(for: address))\n"
+    text += "try  curl \(arguments(for: address, configuration))\n"
   }
   return text
 }
 
-/// The arguments of curl to connect from this machine.
-private func arguments(for address: Server.ListeningAddress) -> String {
+/// What curl needs to reach it from this machine, in whatever directory it is started.
+private func arguments(
+  for address: Server.ListeningAddress, _ configuration: Configuration
+) -> String {
   if !address.isTLS { return "http://\(address.address)/" }
-  let port = address.address.split(separator: ":").last.map(String.init) ?? ""
-  // `localhost` is the name in the certificates of scripts/make-certs.
-  guard let name = address.certifiedName, name != "localhost" else {
-    return "--cacert certs/ca.crt https://localhost:\(port)/"
+  let parts = address.address.split(separator: ":")
+  let port = parts.last.map(String.init) ?? ""
+  var options = ""
+  if let authority = authority(of: address, configuration) {
+    options = "--cacert \(quoted(authority)) "
   }
-  return "--resolve \(name):\(port):127.0.0.1 https://\(name):\(port)/"
+  guard let name = address.certifiedName, name != "localhost" else {
+    return "\(options)https://localhost:\(port)/"
+  }
+  let host = address.address.dropLast(port.utf8.count + 1)
+  let target = ["0.0.0.0", "[::]"].contains(host) ? "127.0.0.1" : host
+  return "\(options)--resolve \(name):\(port):\(target) https://\(name):\(port)/"
+}
+
+/// The certificate of the authority that scripts/make-certs puts beside the server's.
+private func authority(
+  of address: Server.ListeningAddress, _ configuration: Configuration
+) -> String? {
+  let listener = configuration.listeners.first { $0.name == address.listener }
+  guard let chain = listener?.tls?.certificates.first?.chain else { return nil }
+  let folder = chain.lastIndex(of: "/").map { String(chain[...$0]) } ?? ""
+  return File.absolutePath(of: folder + "ca.crt")
+}
+
+/// As one word for a shell.
+private func quoted(_ path: String) -> String {
+  let isPlain = path.utf8.allSatisfy { byte in
+    switch byte {
+    case 0x30...0x39, 0x41...0x5A, 0x61...0x7A, 0x2D...0x2F, 0x5F: true
+    default: false
+    }
+  }
+  return isPlain ? path : "'\(path.replacing("'", with: "'\\''"))'"
 }

@@ -23,8 +23,9 @@ struct Martlet: ParsableCommand {
       EXIT STATUS
         0   success
         1   the configuration is invalid
-        64  the command line is invalid
-        70  the command failed, for example because an address is in use
+        64  the command line is wrong
+        69  refused: `drain` would leave a pool without an available backend
+        70  the command failed: an address is in use, a process can't be reached
       """,
     version: "0.1.0",
     subcommands: [

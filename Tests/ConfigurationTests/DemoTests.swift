@@ -16,16 +16,19 @@ struct DemoTests {
   func alone() throws {
     let read = try #require(configuration(nil, demo))
     #expect(
-      read.listeners.flatMap(\.addresses).map(\.description) == [
-        "127.0.0.1:8443", "[::1]:8443", "127.0.0.1:9001", "127.0.0.1:9002", "127.0.0.1:9003",
-      ])
+      read.listeners.flatMap(\.addresses).map(\.description) == ["127.0.0.1:8443", "[::1]:8443"])
     #expect(read.listeners[0].tls == .standard)
-    #expect(read.listeners[1...].allSatisfy { $0.tls == nil })
     #expect(read.pools[0].backends.count == 3)
     #expect(read.routes(on: read.listeners[0]).map(\.action) == [.forward(pool: "default")])
+    // They are no part of what they stand behind.
+    let demo = try #require(read.ofDemoBackends)
+    #expect(
+      demo.listeners.flatMap(\.addresses).map(\.description)
+        == ["127.0.0.1:9001", "127.0.0.1:9002", "127.0.0.1:9003"])
+    #expect(demo.listeners.allSatisfy { $0.tls == nil } && demo.log.access == .off)
     var response = Configuration.Response()
     response.body = "Hello from backend-2\n"
-    #expect(read.routes(on: read.listeners[2]).map(\.action) == [.respond(response)])
+    #expect(demo.routes(on: demo.listeners[1]).map(\.action) == [.respond(response)])
   }
 
   @Test("they listen on the addresses of backends that are on this machine, once each")
@@ -38,7 +41,7 @@ struct DemoTests {
           "routes": [{ "forward": "a" }, { "path": "/b", "forward": "b" }] }
         """, demo))
     #expect(
-      read.listeners[1...].flatMap(\.addresses).map(\.description)
+      read.demoBackends.map(\.address.description)
         == ["127.0.0.1:7", "127.0.0.1:9", "[::1]:7"])
   }
 

@@ -64,7 +64,10 @@ import Testing
     _ = try wire.take(until: "first")
     let socket = martlet.folder.path("admin.sock")
     let waiting = try ChildProcess(
-      [Installation.binary, "drain", "--wait", "default/\(slow.address)", "--socket", socket])
+      [
+        Installation.binary, "drain", "--force", "--wait", "default/\(slow.address)", "--socket",
+        socket,
+      ])
     try eventually("it is drained") { try backends(martlet)[0]["admin"] as? String == "draining" }
     #expect(waiting.isRunning)
     let impatient = try command(
@@ -75,7 +78,67 @@ import Testing
     #expect(waiting.outputText.contains("0 active exchanges"))
   }
 
-  @Test func `a weight set by a command is used at once`() throws {
+  @Test func `the last available backend is drained only by force, and the log says what follows`()
+    throws
+  {
+    let (one, dead) = (try StubBackend("one"), "127.0.0.1:\(try freePort())")
+    let martlet = try MartletProcess(
+      backends: [one, dead], pool: #""health": { "interval": "50ms", "fall": 1 }"#)
+    try eventually("the other one is down") {
+      try backends(martlet)[1]["condition"] as? String == "down"
+    }
+    #expect(try backends(martlet).map { $0["last_available"] as? Bool } == [true, false])
+    let refused = try command(martlet, "drain", "default/\(one.address)")
+    #expect(refused.status == 69 && refused.output.isEmpty)
+    #expect(
+      refused.errors == "martlet: error: \(one.address) is the last available backend of default: "
+        + "clients would get 503; use --force to drain it\n")
+    #expect(try martlet.get().text == "one")
+    // What serves nobody anyway needs no force.
+    #expect(try command(martlet, "drain", "default/\(dead)").status == 0)
+    #expect(try command(martlet, "drain", "--force", "default/\(one.address)").status == 0)
+    #expect(try martlet.get().status == 503)
+    let said = "no backend is available: requests are refused with 503"
+    eventually("it is said") { martlet.log.contains(said) }
+    let status = try command(martlet, "status").output
+    #expect(status.contains("pool default  round-robin  0 of 2 up"), "\(status)")
+    #expect(status.contains("\n  NO BACKEND IS AVAILABLE: requests are refused with 503\n"))
+    #expect(try command(martlet, "enable", "default/\(one.address)").status == 0)
+    eventually("that too") { martlet.log.contains("a backend is available again") }
+    #expect(martlet.log.components(separatedBy: said).count == 2)
+    #expect(try martlet.get().text == "one")
+  }
+
+  @Test func `at a terminal the last available backend is drained after a confirmation`() throws {
+    let one = try StubBackend("one")
+    let martlet = try MartletProcess(backends: [one])
+    let drain =
+      "\(Installation.binary) drain default/\(one.address)"
+      + " --socket \(martlet.folder.path("admin.sock"))"
+    func answering(_ answer: String) throws -> CommandResult {
+      try run(["script", "-qec", drain, "/dev/null"], input: answer + "\n")
+    }
+    let kept = try answering("n")
+    #expect(kept.status == 69 && kept.output.contains("Drain it? [y/N]"), "\(kept)")
+    #expect(try martlet.get().text == "one")
+    #expect(try answering("y").status == 0)
+    #expect(try martlet.get().status == 503)
+  }
+
+  @Test func `removing the last available backend needs force as well`() throws {
+    let (one, two) = (try StubBackend("one"), try StubBackend("two"))
+    let martlet = try MartletProcess(
+      backends: [one, two], rest: #""admin": { "listen": "127.0.0.1:0", "token-file": "token" }"#,
+      token: "0123456789abcdef")
+    let key = "Authorization: Bearer 0123456789abcdef\r\n"
+    #expect(try command(martlet, "drain", "default/\(one.address)").status == 0)
+    let path = "/v1/pools/default/backends/\(two.address)"
+    let refused = try ask(martlet, path, key, method: "DELETE")
+    #expect(refused.status == 409 && refused.text.contains(#""needs":"force""#))
+    #expect(try ask(martlet, path + "?force=true", key, method: "DELETE").status == 200)
+  }
+
+  @Test func `a weight set by hand counts at once`() throws {
     let (one, two) = (try StubBackend("one"), try StubBackend("two"))
     let martlet = try MartletProcess(
       backends: [one, two], pool: #""strategy": "weighted-round-robin""#)
@@ -169,6 +232,64 @@ import Testing
     #expect(one.requests.isEmpty && two.requests.isEmpty)
   }
 
+  @Test func `explain takes the listener that has the port of the URL`() throws {
+    let stub = try StubBackend()
+    let martlet = try MartletProcess(
+      """
+      { "listeners": [{ "name": "front", "listen": "127.0.0.1:0" },
+          { "name": "back", "listen": "127.0.0.1:0" }],
+        "pools": [{ "backends": ["\(stub.address)"] }],
+        "routes": [{ "listeners": ["front"], "forward": "default" },
+          { "listeners": ["back"], "respond": { "status": 200 } }] }
+      """, keeping: [stub])
+    func explain(_ url: String) throws -> CommandResult {
+      try command(martlet, "explain", "GET", url)
+    }
+    let (front, back) = (martlet.ports[0], martlet.ports[1])
+    #expect(try explain("http://a:\(front)/").output.contains("listener  front\n"))
+    #expect(try explain("http://a:\(back)/").output.contains("listener  back\n"))
+    let wrong = try explain("https://a:\(back)/")
+    #expect(wrong.status == 70)
+    #expect(wrong.errors.contains("the listener back on port \(back) speaks http"))
+    let none = try explain("http://a:9/")
+    #expect(none.status == 70 && none.errors.contains("no listener has port 9; there are http://"))
+    // Clients may see another port than the one that is listened on.
+    #expect(try explain("http://a/").output.contains("listener  front\n"))
+  }
+
+  @Test func `status tells rates, dropped lines and backends without an address`() throws {
+    let stub = try StubBackend()
+    let martlet = try MartletProcess(backends: [stub, "nowhere.invalid:80"])
+    for _ in 0..<4 { _ = try martlet.get() }
+    try eventually("the rates have been taken") {
+      try command(martlet, "status").output.contains(#/10 S .*\n.* [0-9.]+/s +[1-9.][0-9.]*/s/#)
+    }
+    let text = try command(martlet, "status").output
+    #expect(
+      text.contains(#/requests  4 in total, [0-9.]+/s in the last second, [0-9.]+/s in ten;/#))
+    #expect(text.contains("round-robin  1 of 2 up"), "\(text)")
+    #expect(text.contains(#/nowhere.invalid:80 +unresolved /#), "\(text)")
+    #expect(!text.contains("dropped"))
+    let state = try state(martlet)
+    #expect((state["totals"] as? [String: Any])?["dropped_log_lines"] as? Int == 0)
+  }
+
+  @Test func `answers without an attempt don't count as latency`() throws {
+    let dead = "127.0.0.1:\(try freePort())"
+    let martlet = try MartletProcess(
+      backends: [dead], pool: #""health": { "interval": "20ms", "fall": 1 }"#)
+    try eventually("it is down") { try backends(martlet)[0]["condition"] as? String == "down" }
+    #expect(try martlet.get().status == 503)
+    // A sample is taken each second; the third is one after the answer.
+    let before = try #require(try state(martlet)["uptime_seconds"] as? Double)
+    try eventually("it has been sampled") {
+      try #require(try state(martlet)["uptime_seconds"] as? Double) > before + 2
+    }
+    let pools = try #require(try state(martlet)["pools"] as? [[String: Any]])
+    let latency = try #require(pools[0]["latency_ms"] as? [String: Any])
+    #expect(latency["p50"] is NSNull, "\(latency)")
+  }
+
   @Test func `tap shows exchanges as they end, if they pass the filter`() throws {
     let stub = try StubBackend { request, wire in
       let status = request.target == "/bad" ? "500 Bad" : "200 OK"
@@ -227,7 +348,7 @@ import Testing
       #expect(text.contains("\n\(line)\n"), "\(line)")
     }
     let failures =
-      #"martlet_backend_failures_total{pool="app",backend="\#(dead)",cause="refused"} "#
+      #"martlet_backend_failures_total{pool="app",backend="\#(dead)",cause="connect-refused"} "#
     let mark = try #require(text.range(of: failures))
     #expect(try #require(text[mark.upperBound...].first?.wholeNumberValue) > 0)
     let check = try run(["promtool", "check", "metrics"], input: text)
@@ -299,7 +420,7 @@ import Testing
       installed.configuration(
         backends: [stub], rest: #""admin": { "listen": "127.0.0.1:\#(port)" }"#),
       keeping: [stub])
-    #expect(try command(martlet, "drain", "default/\(stub.address)").status == 0)
+    #expect(try command(martlet, "drain", "--force", "default/\(stub.address)").status == 0)
     #expect(try installed.upgrade().status == 0, "\(martlet.log)")
     #expect(try martlet.process.waitForExit() == 0)
     let asked = try Wire(port: port).exchange(

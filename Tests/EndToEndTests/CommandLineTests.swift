@@ -189,16 +189,45 @@ import Testing
         "--strategy", "weighted-round-robin", "--workers", "2",
       ], in: folder)
     eventually("it listens") { demo.errorText.contains("\ntry  curl") || !demo.isRunning }
-    let line = try #require(
-      demo.errorText.split(separator: "\n").first {
-        $0.hasPrefix("  http://") && !$0.contains(":\(ports[0])/") && !$0.contains(":\(ports[1])/")
-      }, "\(demo.errorText)")
+    let lines = demo.errorText.split(separator: "\n")
+    let listening = lines.filter { $0.hasPrefix("  http://") }
+    #expect(listening.count == 1, "\(demo.errorText)")
     let port = try #require(
-      line.components(separatedBy: "/  (").first?.split(separator: ":").last.flatMap { Int($0) })
+      listening[0].components(separatedBy: "/  (").first?.split(separator: ":").last
+        .flatMap { Int($0) })
     let answers = try (0..<8).map { _ in try Wire(port: port).get().text }
     #expect(Set(answers).count == 2)
     #expect(Set(answers.map { text in answers.count { $0 == text } }) == [2, 6])
     #expect(answers.allSatisfy { $0.hasPrefix("Hello from ") })
+    let state = try martlet("status", "--json").output
+    #expect(state.contains(#""requests":8,"#) && !state.contains(#""name":"backend-1""#))
+    demo.signal(SIGTERM)
+    #expect(try demo.waitForExit() == 0)
+    #expect(demo.outputText.split(separator: "\n").count == 8, "\(demo.outputText)")
+    #expect(!demo.outputText.contains(#""listener":"backend-"#))
+  }
+
+  @Test func `the line to try works in another directory, with the authority of the certificate`()
+    throws
+  {
+    let certificates = try Certificates()
+    let site = TemporaryFolder()
+    let certs = site.path("it's here")
+    try FileManager.default.copyItem(atPath: certificates.folder.path, toPath: certs)
+    let port = try freePort()
+    try site.write(
+      """
+      { "listeners": [{ "listen": "127.0.0.1:0", "tls": { "certificates":
+          [{ "chain": "it's here/server.crt", "key": "it's here/server.key" }] } }],
+        "pools": [{ "backends": ["127.0.0.1:\(port)"] }], "admin": { "socket": "off" } }
+      """, to: "config.json")
+    let demo = try MartletProcess.start(
+      ["run", "--demo", "--config", site.path("config.json")], in: folder)
+    eventually("it listens") { demo.errorText.contains("\ntry  curl") || !demo.isRunning }
+    let line = try #require(
+      demo.errorText.split(separator: "\n").first { $0.hasPrefix("try  ") }, "\(demo.errorText)")
+    let answer = try run(["sh", "-c", String(line.dropFirst(5))], in: "/")
+    #expect(answer.output == "Hello from backend-1\n", "\(line): \(answer.errors)")
     demo.signal(SIGTERM)
     #expect(try demo.waitForExit() == 0)
   }

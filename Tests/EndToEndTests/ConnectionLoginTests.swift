@@ -173,7 +173,7 @@ import Testing
     try logIn("alice", alice)
     for site in sites {
       let drained = try MartletProcess.start(
-        ["drain", "default/\(site.stub.address)"], in: martlet.folder)
+        ["drain", "--force", "default/\(site.stub.address)"], in: martlet.folder)
       #expect(try drained.waitForExit() == 0, "\(drained.errorText)")
     }
     try eventually("strangers find nobody") { try martlet.get().status == 503 }

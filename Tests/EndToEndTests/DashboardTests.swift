@@ -39,15 +39,152 @@ import Testing
       ["until", Self.requestsMove, 30],
       ["until", #"document.querySelector('#pools .mark.up') !== null"#, 10],
       ["eval", #"document.querySelector('#pools tbody').textContent"#],
-      ["eval", #"document.querySelectorAll("button:not([disabled])").length"#],
+      ["eval", "document.title"],
+      ["eval", "document.querySelectorAll('.alarm').length"],
+      ["eval", "document.getElementById('tools').hidden"],
       ["errors"],
     ])
     #expect(load.stop().errors.isEmpty)
     #expect(results[1] as? Bool == true && results[2] as? Bool == true)
     #expect((results[3] as? String)?.contains(stub.address) == true)
-    // Nothing can be changed here; the only enabled button is the login's.
-    #expect(results[4] as? Int == 1)
+    #expect(results[4] as? String == "Martlet" && results[5] as? Int == 0)
+    // One backend needs no filter.
+    #expect(results[6] as? Bool == true)
+    #expect((results[7] as? [Any])?.isEmpty == true, "\(results[7])")
+  }
+
+  @Test func `a pool without an available backend is the loudest thing on the page`() throws {
+    let dead = try (0..<3).map { _ in "127.0.0.1:\(try freePort())" }
+    let martlet = try MartletProcess(
+      backends: dead, pool: #""health": { "interval": "50ms", "fall": 1 }"#,
+      rest: #""admin": { "listen": "127.0.0.1:0" }"#)
+    let banner = "document.querySelector('.alarm.down')"
+    let results = try browse([
+      ["open", address(martlet)],
+      ["until", "document.title === '0 of 3 up: default – Martlet'", 30],
+      ["eval", "\(banner).textContent"],
+      ["eval", "getComputedStyle(\(banner)).backgroundColor"],
+      ["eval", "parseFloat(getComputedStyle(\(banner).querySelector('.count')).fontSize)"],
+      [
+        "eval",
+        "Math.max(...[...document.querySelectorAll('#seen *')]"
+          + ".map(node => parseFloat(getComputedStyle(node).fontSize)))",
+      ],
+      ["eval", "decodeURIComponent(document.querySelector('link[rel=icon]').href)"],
+      ["eval", "document.querySelector('#pools .pill').textContent"],
+      ["eval", "document.getElementById('spoken').textContent"],
+      ["eval", "[...document.querySelectorAll('#pools tr.out')].length"],
+      ["errors"],
+    ])
+    #expect(results[1] as? Bool == true)
+    let text = try #require(results[2] as? String)
+    for part in ["0 of 3 up", "default: no backend is available. Clients get 503."] + dead {
+      #expect(text.contains(part), "\(text)")
+    }
+    #expect(["rgb(185, 28, 28)", "rgb(194, 38, 38)"].contains(results[3] as? String ?? ""))
+    let (count, largest) = (results[4] as? Double ?? 0, results[5] as? Double ?? 99)
+    #expect(count > largest, "\(count) \(largest)")
+    let icon = try #require(results[6] as? String)
+    #expect(icon.contains("fill='#dc2626'") && icon.contains(">0/3<"), "\(icon)")
+    #expect(results[7] as? String == "0 of 3 up")
+    #expect(results[8] as? String == "Pool default: no backend is available, 0 of 3 up.")
+    #expect(results[9] as? Int == 3)
+    #expect((results[10] as? [Any])?.isEmpty == true, "\(results[10])")
+  }
+
+  @Test func `a disabled button says why`() throws {
+    let stub = try StubBackend()
+    let martlet = try MartletProcess(
+      backends: [stub, "nowhere.invalid:80"], rest: #""admin": { "listen": "127.0.0.1:0" }"#)
+    let button = "document.querySelector('#pools button[data-key=\"default/\(stub.address)\"]')"
+    let results = try browse([
+      ["open", address(martlet)],
+      ["until", "\(button)?.getAttribute('aria-disabled') === 'true'", 30],
+      [
+        "eval",
+        "document.getElementById(\(button).getAttribute('aria-describedby')).textContent",
+      ],
+      ["eval", "\(button).focus(); document.getElementById('tip').textContent"],
+      ["eval", "\(button).click(); document.activeElement === \(button)"],
+      ["errors"],
+    ])
+    #expect(results[1] as? Bool == true)
+    let why = try #require(results[2] as? String)
+    #expect(why.hasPrefix("Read-only: ") && why.contains("admin.token-file"), "\(why)")
+    // It can be reached by keyboard, and then shows its reason.
+    #expect(results[3] as? String == why && results[4] as? Bool == true)
     #expect((results[5] as? [Any])?.isEmpty == true, "\(results[5])")
+    #expect(try martlet.get().status == 200)
+  }
+
+  @Test func `from twenty backends on it filters and sorts`() throws {
+    let stubs = try (0..<20).map { try StubBackend("\($0)") }
+    let martlet = try MartletProcess(
+      backends: stubs, rest: #""admin": { "listen": "127.0.0.1:0" }"#)
+    let drained = stubs[13].address
+    let drain = try MartletProcess.start(["drain", "default/\(drained)"], in: martlet.folder)
+    #expect(try drain.waitForExit() == 0, "\(drain.errorText)")
+    let listed =
+      "[...document.querySelectorAll('#pools tbody tr')].map(row => row.firstChild.textContent)"
+    func choose(_ id: String, _ value: String) -> String {
+      "document.getElementById('\(id)').value = '\(value)';"
+        + "document.getElementById('\(id)').dispatchEvent(new Event('input')); \(listed)"
+    }
+    let results = try browse([
+      ["open", address(martlet)],
+      ["until", "document.querySelector('#pools .mark.draining') !== null", 30],
+      ["eval", "document.getElementById('tools').hidden"],
+      ["eval", listed],
+      ["eval", choose("sort", "state")],
+      ["eval", choose("only", "out")],
+      ["eval", choose("only", "") + ".length"],
+      ["eval", choose("filter", stubs[4].address)],
+      ["eval", "document.getElementById('matches').textContent"],
+      ["errors"],
+    ])
+    #expect(results[1] as? Bool == true && results[2] as? Bool == false)
+    #expect(results[3] as? [String] == stubs.map(\.address))
+    #expect((results[4] as? [String])?.first == drained && results[5] as? [String] == [drained])
+    #expect(results[6] as? Int == 20)
+    #expect(results[7] as? [String] == [stubs[4].address])
+    #expect(results[8] as? String == "1 of 20 backends")
+    #expect((results[9] as? [Any])?.isEmpty == true, "\(results[9])")
+  }
+
+  @Test func `retries of one death are one row, and charts and strips tell times`() throws {
+    let (one, dead) = (try StubBackend("one"), "127.0.0.1:\(try freePort())")
+    let martlet = try MartletProcess(
+      backends: [one, dead], pool: #""health": "off", "ejection": "off""#,
+      rest: #""admin": { "listen": "127.0.0.1:0" }"#)
+    for _ in 0..<16 { #expect(try martlet.get().status == 200) }
+    func point(_ selector: String) -> String {
+      "(box => (document.querySelector('\(selector)').dispatchEvent(new PointerEvent("
+        + "'pointermove', { clientX: box.right - 1, clientY: box.top + 2 })),"
+        + "document.getElementById('tip').textContent))"
+        + "(document.querySelector('\(selector)').getBoundingClientRect())"
+    }
+    let results = try browse([
+      ["open", address(martlet)],
+      ["until", "document.querySelectorAll('#incidents li').length > 0", 30],
+      ["eval", "document.querySelectorAll('#incidents li').length"],
+      ["eval", "document.querySelector('#incidents summary').textContent"],
+      ["eval", "document.querySelectorAll('#incidents tbody tr').length"],
+      ["until", "document.querySelector('#pools .strip rect') !== null", 10],
+      ["eval", point(".chart svg")],
+      ["eval", point("#pools .strip")],
+      ["eval", "document.getElementById('clock').textContent"],
+      ["errors"],
+    ])
+    #expect(results[1] as? Bool == true && results[2] as? Int == 1)
+    let row = try #require(results[3] as? String)
+    #expect(row.contains("\(dead): connect-refused ×8"), "\(row)")
+    #expect(row.contains("8 requests, all answered after a retry"), "\(row)")
+    #expect(results[4] as? Int == 8 && results[5] as? Bool == true)
+    #expect((results[6] as? String)?.contains(#/^[0-9:]{8}  .*/s$/#) == true, "\(results[6])")
+    #expect(
+      (results[7] as? String)?.contains(#/^[0-9:]{8}(–[0-9:]{8})?  up$/#) == true, "\(results[7])")
+    #expect((results[8] as? String)?.contains(#/^[0-9:]{8} [A-Z]/#) == true, "\(results[8])")
+    #expect((results[9] as? [Any])?.isEmpty == true, "\(results[9])")
   }
 
   @Test func `with a token, its button drains a backend`() throws {
@@ -57,6 +194,8 @@ import Testing
       rest: #""admin": { "listen": "127.0.0.1:0", "token-file": "token" }"#,
       token: "a-token-of-some-length")
     let row = #"document.querySelector('#pools tbody tr')"#
+    let last = "\(row).nextSibling"
+    let dialog = "document.getElementById('confirm')"
     let results = try browse([
       ["open", address(martlet)],
       ["until", #"document.getElementById("login")?.hidden === false"#, 30],
@@ -70,10 +209,23 @@ import Testing
       ["eval", "\(row).querySelector(\"button\").click()"],
       ["until", "\(row).querySelector(\".mark\").textContent === \"draining\"", 20],
       ["eval", "\(row).querySelector(\"button\").getAttribute(\"aria-label\")"],
+      // The last one that is available: only when it is confirmed.
+      ["eval", "\(last).querySelector('button').click()"],
+      ["until", "\(dialog).open", 20],
+      ["eval", "\(dialog).querySelector('p').textContent"],
+      ["eval", "\(dialog).querySelector('[value=no]').click()"],
+      ["eval", "\(last).querySelector('.mark').textContent"],
+      ["until", "\(last).querySelector('button').click(), \(dialog).open", 20],
+      ["eval", "\(dialog).querySelector('[value=yes]').click()"],
+      ["until", "document.title === '0 of 2 up: default – Martlet'", 20],
     ])
     #expect(results[1] as? Bool == true && results[2] as? Bool == true)
     #expect(results[4] as? Bool == true && results[6] as? Bool == true)
     #expect(results[7] as? String == "Enable default/\(one.address)")
-    for _ in 0..<4 { #expect(try martlet.get().text == "two") }
+    #expect(results[9] as? Bool == true)
+    let question = try #require(results[10] as? String)
+    #expect(question.hasPrefix("\(two.address) is the last available backend of default"))
+    #expect(results[12] as? String == "up" && results[15] as? Bool == true)
+    #expect(try martlet.get().status == 503)
   }
 }

@@ -74,4 +74,48 @@ import Testing
     #expect(management.requests.first?["Host"] == "127.0.0.1:\(management.port)")
     #expect(app.requests.allSatisfy { $0.target == "/" })
   }
+
+  @Test func `a failed check says why, in the log and in the state`() throws {
+    let refusing = "127.0.0.1:\(try freePort())"
+    let failing = try StubBackend { _, wire in
+      try wire.send("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n")
+      return true
+    }
+    let silent = try StubBackend { _, _ in true }
+    let garbled = try StubBackend { _, wire in
+      try wire.send("220 mail.example.org ESMTP\r\n")
+      return true
+    }
+    let martlet = try MartletProcess(
+      backends: [refusing, failing, silent, garbled],
+      pool: #""health": { "check": "http", "timeout": "200ms", "expect": "200-299", \#(Self.pace) }"#)
+    let reasons = [
+      (refusing, "connect-refused", "connect-refused"),
+      (failing.address, "status", "status 503, expected 200-299"),
+      (silent.address, "response-timeout", "timeout after 200ms"),
+      (garbled.address, "bad-response", "bad-response: not a valid HTTP/1.1 response"),
+    ]
+    for (address, _, reason) in reasons {
+      let quoted = reason.contains(" ") ? "reason=\"\(reason)\"" : "reason=\(reason)"
+      eventually("\(address) is down") {
+        martlet.log.split(separator: "\n").contains {
+          $0.contains("backend down") && $0.contains(address) && $0.contains(quoted)
+        }
+      }
+    }
+    let state = try run([
+      "curl", "-sS", "--unix-socket", martlet.folder.path("admin.sock"), "http://localhost/v1/state",
+    ]).output
+    let object = try JSONSerialization.jsonObject(with: Data(state.utf8)) as? [String: Any]
+    let pool = try #require((object?["pools"] as? [[String: Any]])?.first)
+    let backends = try #require(pool["backends"] as? [[String: Any]])
+    for (address, word, reason) in reasons {
+      let backend = try #require(backends.first { $0["address"] as? String == address })
+      let check = try #require(backend["last_check"] as? [String: Any])
+      #expect(check["result"] as? String == word)
+      #expect(check["reason"] as? String == reason)
+      #expect(check["passed"] as? Bool == false)
+      #expect(try #require(check["at"] as? Double) > 1_700_000_000)
+    }
+  }
 }

@@ -162,7 +162,7 @@ import Testing
     isIll.turnOn()
     #expect(try waiting.takeResponse().status == 503)
     try eventually("it is named") { try lines(martlet, failing: "all-down").count == 1 }
-    eventually("it is said") { martlet.log.contains("no backend is healthy") }
+    eventually("it is said") { martlet.log.contains("no backend is available") }
     held.end()
   }
 

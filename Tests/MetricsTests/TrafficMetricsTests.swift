@@ -28,10 +28,11 @@ import Testing
   @Test func theLastFailureIsTheNewestOfAllWorkers() {
     let blocks = MetricsRegistry(workerCount: 2).blocks(for: .backend(pool: "p", address: "a"))
     #expect(TrafficReading(of: blocks).lastFailure == nil)
-    blocks[1].add(failure: .failuresReset, at: .origin + .seconds(5))
-    blocks[0].add(failure: .failuresRefused, at: .origin + .seconds(3))
+    blocks[1].add(failure: 3, at: .origin + .seconds(5))
+    blocks[0].add(failure: 0, at: .origin + .seconds(3))
     let reading = TrafficReading(of: blocks)
-    #expect(reading.lastFailure.map { "\($0.cause)" } == "reset")
+    #expect(reading.lastFailure?.place == 3)
+    #expect(reading.failureCount(CounterWord(0, "a")) == 1)
     #expect(reading.lastFailure?.at == .origin + .seconds(5))
     #expect(reading.failureCount == 2)
   }

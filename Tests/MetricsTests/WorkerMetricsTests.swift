@@ -13,6 +13,22 @@ import Testing
     }
   }
 
+  @Test func everyWordOfEverySplitHasAPlaceOfItsOwn() {
+    let metrics = WorkerMetrics()
+    let places = 0..<UInt8(SplitMetric.placeCount)
+    for metric in SplitMetric.allCases {
+      for place in places {
+        for _ in 0...metric.rawValue { metrics.add(metric, at: place) }
+      }
+    }
+    let snapshot = MetricsSnapshot(of: [metrics, metrics])
+    for metric in SplitMetric.allCases {
+      for place in places {
+        #expect(snapshot[metric, at: Int(place)] == UInt64(metric.rawValue + 1) * 2)
+      }
+    }
+  }
+
   @Test func aGaugeGoesUpAndDown() {
     let metrics = WorkerMetrics()
     metrics.add(.exchangesActive)

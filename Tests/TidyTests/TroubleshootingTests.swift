@@ -21,8 +21,7 @@ import Testing
 
   @Test func everyFailureAndEveryResultHasItsSection() throws {
     let names = try Self.names(in: [
-      "Sources/Proxy/ExchangeFailure.swift", "Sources/Proxy/AttemptList.swift",
-      "Sources/Balancing/FailureCause.swift", "Sources/Balancing/Selection.swift",
+      "Sources/Balancing/FailureWord.swift", "Sources/Proxy/AttemptList.swift",
       "Sources/TLS/TLSFailure.swift", "Sources/Balancing/HealthState.swift",
       "Sources/Server/Overload.swift",
     ])

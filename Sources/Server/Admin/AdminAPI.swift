@@ -99,7 +99,9 @@ struct AdminAPI {
       return addBackend(to: path[2], request)
     case ("PATCH", let path) where path.count == 5: return patch(path[2], path[4], request)
     case ("DELETE", let path) where path.count == 5:
-      return find(path[2], path[4]) ?? .command(.removeBackend(pool: path[2], address: path[4]))
+      let isForced = request.query["force"] == "true"
+      return find(path[2], path[4])
+        ?? .command(.removeBackend(pool: path[2], address: path[4], isForced: isForced))
     default: return .error(404, "no such path")
     }
   }
@@ -134,24 +136,24 @@ struct AdminAPI {
     guard let members = Configuration.simpleMembers(ofJSON: request.body) else {
       return .error(400, "the body must be a JSON object, such as {\"state\": \"draining\"}")
     }
-    var state: AdminState?
-    var weight: AdminCommand.WeightChange?
+    var change = AdminCommand.BackendChange()
     for (name, value) in members {
       switch (name, value) {
-      case ("state", .text("enabled")): state = .enabled
-      case ("state", .text("draining")): state = .draining
-      case ("state", .text("disabled")): state = .disabled
+      case ("state", .text("enabled")): change.state = .enabled
+      case ("state", .text("draining")): change.state = .draining
+      case ("state", .text("disabled")): change.state = .disabled
       case ("state", _): return .error(400, "state is enabled, draining or disabled")
-      case ("weight", .null): weight = .configured
+      case ("weight", .null): change.weight = .configured
       case ("weight", .number(let number)) where Member.weightRange.contains(number):
-        weight = .set(number)
+        change.weight = .set(number)
       case ("weight", _):
         return .error(400, "weight is a whole number from 1 to 256, or null for the configured one")
-      default: return .error(400, "unknown member \(name); there are state and weight")
+      case ("force", .flag(let isForced)): change.isForced = isForced
+      default: return .error(400, "unknown member \(name); there are state, weight and force")
       }
     }
-    if state == nil && weight == nil { return .error(400, "give state or weight") }
-    return .command(.changeBackend(pool: pool, address: address, state: state, weight: weight))
+    if change.state == nil && change.weight == nil { return .error(400, "give state or weight") }
+    return .command(.changeBackend(pool: pool, address: address, change))
   }
 
   private func setLogLevel(_ request: AdminRequest) -> AdminAnswer {

@@ -66,9 +66,16 @@ enum AdminCommand: Sendable {
   case diff(text: [UInt8])
   /// Nil for the configured one.
   case setLogLevel(Configuration.Log.Level?)
-  case changeBackend(pool: String, address: String, state: AdminState?, weight: WeightChange?)
+  case changeBackend(pool: String, address: String, BackendChange)
   case addBackend(pool: String, address: String, weight: Int)
-  case removeBackend(pool: String, address: String)
+  case removeBackend(pool: String, address: String, isForced: Bool)
+
+  struct BackendChange: Sendable {
+    var state: AdminState?
+    var weight: WeightChange?
+    /// Also if no backend of the pool is available afterwards.
+    var isForced = false
+  }
 
   enum WeightChange: Sendable {
     case set(Int)

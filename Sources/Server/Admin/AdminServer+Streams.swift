@@ -12,7 +12,7 @@ import Reactor
 extension AdminServer {
   private static var tapInterval: TimeSpan { .milliseconds(100) }
   /// Backends that an event tells of, for each pool.
-  private static let eventBackendMax = 200
+  private static let eventBackendMax = 500
 
   /// Sends the head. Nil when there is to be no stream: HEAD asks for the head alone (RFC 9110
   /// 9.3.2), and there may be too many.

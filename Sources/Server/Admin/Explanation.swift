@@ -15,19 +15,50 @@ struct Explanation {
     guard let url = query["url"], let target = Target(url) else {
       return .error(400, "give url, such as https://example.com/path")
     }
-    let listeners = view.configuration.listeners.enumerated().filter { _, listener in
-      (listener.tls != nil) == target.isTLS
-        && (query["listener"] == nil || query["listener"] == listener.name)
+    let index: Int
+    switch listener(for: target, named: query["listener"]) {
+    case .found(let place): index = place
+    case .none(let why): return .error(404, why)
     }
-    guard let (index, listener) = listeners.first else {
-      return .error(404, "no listener speaks \(target.isTLS ? "https" : "http")")
-    }
+    let listener = view.configuration.listeners[index]
     return AdminDocument { json in
       json.member("method", query["method"] ?? "GET")
       json.member("url", url)
       json.member("listener", listener.name)
       explainRoute(target, listener, index, to: &json)
     }
+  }
+
+  private enum Choice {
+    case found(Int)
+    case none(String)
+  }
+
+  /// The listener that the port of the URL leads to. Without a port it may be another than 443 or
+  /// 80: the port that clients see can be mapped to it.
+  private func listener(for target: Target, named name: String?) -> Choice {
+    let listeners = view.configuration.listeners
+    let scheme = target.isTLS ? "https" : "http"
+    let fitting = listeners.indices.filter { index in
+      (listeners[index].tls != nil) == target.isTLS
+        && (name == nil || name == listeners[index].name)
+    }
+    let port = target.port ?? (target.isTLS ? 443 : 80)
+    func listens(_ index: Int) -> Bool {
+      view.addresses.contains {
+        $0.listener == listeners[index].name && $0.address.hasSuffix(":\(port)")
+      }
+    }
+    if let index = fitting.first(where: listens) { return .found(index) }
+    if target.port == nil || name != nil, let index = fitting.first { return .found(index) }
+    if let other = listeners.indices.first(where: listens) {
+      let spoken = listeners[other].tls == nil ? "http" : "https"
+      return .none("the listener \(listeners[other].name) on port \(port) speaks \(spoken)")
+    }
+    let known = view.addresses.map { "\($0.isTLS ? "https" : "http")://\($0.address)" }
+    return target.port == nil
+      ? .none("no listener speaks \(scheme)")
+      : .none("no listener has port \(port); there are \(known.joined(separator: ", "))")
   }
 
   private func explainRoute(
@@ -86,6 +117,7 @@ struct Explanation {
 private struct Target {
   let isTLS: Bool
   let host: String
+  let port: UInt16?
   let path: String
 
   init?(_ url: String) {
@@ -97,6 +129,7 @@ private struct Target {
     let text = Array(rest[..<end].utf8)
     guard let authority = Authority(text.span) else { return nil }
     host = String(decoding: text[authority.host], as: UTF8.self)
+    port = authority.port
     let path = rest[end...].prefix { $0 != "?" && $0 != "#" }
     self.path = path.hasPrefix("/") ? String(path) : "/" + path
   }

@@ -14,6 +14,8 @@ struct Moment {
   var receivedBytes: UInt64 = 0
   var sentBytes: UInt64 = 0
   var connections: UInt64 = 0
+  /// Lines of the access log that were dropped.
+  var droppedLines: UInt64 = 0
 }
 
 struct History {
@@ -22,6 +24,8 @@ struct History {
   private static let quantileSeconds = 10
   /// Pools beyond these have no quantiles, which cost memory.
   private static let finePoolMax = 64
+  /// Backends beyond these have no rates, which cost about 5 KiB each.
+  private static let backendMax = 2000
 
   private(set) var moments: [Moment] = []
   private(set) var pools: [String: PoolHistory] = [:]
@@ -39,8 +43,8 @@ struct History {
     var quantiles = Quantiles()
     var quantilesBySecond: [Quantiles] = []
     fileprivate var readings: [FineHistogram.Reading] = []
-    /// By backend: a letter for each second, the newest last.
-    var health: [String: [UInt8]] = [:]
+    /// By address.
+    var backends: [String: BackendHistory] = [:]
   }
 
   mutating func sample(_ view: AdminView, at now: Instant) {
@@ -50,6 +54,7 @@ struct History {
     sums.errors = total[.responses5xx]
     sums.receivedBytes = total[.downstreamBytesReceived]
     sums.sentBytes = total[.downstreamBytesSent]
+    sums.droppedLines = total[.accessLogLinesDropped]
     if let last {
       var moment = Moment()
       moment.requests = sums.requests &- last.requests
@@ -57,16 +62,18 @@ struct History {
       moment.receivedBytes = sums.receivedBytes &- last.receivedBytes
       moment.sentBytes = sums.sentBytes &- last.sentBytes
       moment.connections = total[.downstreamConnectionsActive]
+      moment.droppedLines = sums.droppedLines &- last.droppedLines
       moments.append(moment)
       if moments.count > Self.secondCount { moments.removeFirst() }
     }
     last = sums
     var fresh: [String: PoolHistory] = [:]
+    var places = Self.backendMax
     for (index, settings) in view.snapshot.pools.enumerated() {
       let pool = settings.pool
       var history = pools[pool.name] ?? PoolHistory()
       if index < Self.finePoolMax { history.sampleQuantiles(settings.traffic) }
-      history.sampleHealth(pool, at: now)
+      history.sampleBackends(pool, view.process, at: now, places: &places)
       fresh[pool.name] = history
     }
     pools = fresh
@@ -85,16 +92,21 @@ extension History.PoolHistory {
     if readings.count > History.quantileSeconds { readings.removeFirst() }
   }
 
-  fileprivate mutating func sampleHealth(_ pool: Pool, at now: Instant) {
-    var fresh: [String: [UInt8]] = [:]
+  fileprivate mutating func sampleBackends(
+    _ pool: Pool, _ process: ProcessFacts, at now: Instant, places: inout Int
+  ) {
+    var fresh: [String: BackendHistory] = [:]
     for member in pool.membership.members {
-      let name = member.record.identity.address
-      var letters = health[name] ?? []
-      letters.append(BackendCondition(member.record, at: now).letter)
-      if letters.count > History.secondCount { letters.removeFirst() }
-      fresh[name] = letters
+      let identity = member.record.identity
+      var history = backends[identity.address] ?? BackendHistory()
+      history.sample(BackendCondition(member.record, at: now))
+      if places > 0 {
+        places -= 1
+        history.sample(process.reading(identity))
+      }
+      fresh[identity.address] = history
     }
-    health = fresh
+    backends = fresh
   }
 }
 
@@ -123,17 +135,20 @@ enum BackendCondition: String, CaseIterable {
     case (.enabled, .onTrial), (.enabled, .beingTried): self = .trial
     }
   }
+}
 
-  /// For a history of one letter a second.
-  var letter: UInt8 {
-    switch self {
-    case .up: 0x75
-    case .down: 0x64
-    case .ejected: 0x65
-    case .trial: 0x74
-    case .draining: 0x72
-    case .disabled: 0x78
-    case .unresolved: 0x6E
-    }
+extension History {
+  /// Per second, over the last second and over the last ten.
+  struct Rate {
+    let second: Double
+    let tenSeconds: Double
+  }
+
+  func rate(of part: KeyPath<Moment, UInt64>) -> Rate {
+    let recent = moments.suffix(10)
+    let sum = recent.reduce(0) { $0 + $1[keyPath: part] }
+    return Rate(
+      second: Double(moments.last?[keyPath: part] ?? 0),
+      tenSeconds: Double(sum) / Double(max(1, recent.count)))
   }
 }

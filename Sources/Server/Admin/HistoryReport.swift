@@ -34,5 +34,6 @@ extension Moment {
     json.member("received", receivedBytes)
     json.member("sent", sentBytes)
     json.member("connections", connections)
+    json.member("dropped_log_lines", droppedLines)
   }
 }

@@ -19,7 +19,9 @@ struct MetricsReport {
 
   func write(_ format: ExpositionFormat) -> [UInt8] {
     var output = FamilyWriter(format)
-    output.append(MetricsSnapshot(of: view.process.metrics))
+    let total = MetricsSnapshot(of: view.process.metrics)
+    output.append(total)
+    for metric in SplitMetric.allCases { output.append(metric, of: total, by: metric.words) }
     writeListeners(to: &output)
     writeRoutes(to: &output)
     writePools(to: &output)
@@ -36,6 +38,9 @@ struct MetricsReport {
     output.counters(
       "martlet_listener_responses_total", "Responses by listener and status class.", by: "class",
       TrafficCounter.responses, of: listeners)
+    output.counter(
+      "martlet_listener_aborted_total",
+      "Exchanges whose client left before an answer, by listener.", .aborted, of: listeners)
   }
 
   private func writeRoutes(to output: inout FamilyWriter) {
@@ -50,6 +55,9 @@ struct MetricsReport {
     output.counters(
       "martlet_route_responses_total", "Responses by route and status class.", by: "class",
       TrafficCounter.responses, of: routes)
+    output.counter(
+      "martlet_route_aborted_total", "Exchanges whose client left before an answer, by route.",
+      .aborted, of: routes)
     output.durations(
       "martlet_route_duration_seconds",
       "From the head of the request to the end of the response, by route.", of: routes)
@@ -151,10 +159,10 @@ struct MetricsReport {
       "martlet_backend_attempts_total", "Tries at the backend.", .attempts, of: backends)
     output.counters(
       "martlet_backend_responses_total", "Answers of the backend, by status class.", by: "class",
-      TrafficCounter.responses.filter { $0.0 != .aborted }, of: backends)
-    output.counters(
-      "martlet_backend_failures_total", "Tries at the backend that failed, by cause.", by: "cause",
-      TrafficCounter.failures, of: backends)
+      TrafficCounter.responses, of: backends)
+    output.failures(
+      "martlet_backend_failures_total", "Tries at the backend that failed, by cause.",
+      by: CounterWord.ofAttempts, of: backends)
     let small = Set(
       pools.filter { $0.membership.members.count <= Self.histogramMax }.map(\.name))
     output.durations(

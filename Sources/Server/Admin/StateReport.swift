@@ -41,6 +41,7 @@ struct StateReport {
       json.member("ejections", total[.ejections])
       json.member("received_bytes", total[.downstreamBytesReceived])
       json.member("sent_bytes", total[.downstreamBytesSent])
+      json.member("dropped_log_lines", total[.accessLogLinesDropped])
       json.object("responses") { json in
         json.member("1xx", total[.responses1xx])
         json.member("2xx", total[.responses2xx])
@@ -53,6 +54,11 @@ struct StateReport {
         json.member("resumed", total[.handshakesResumed])
         json.member("failed", total[.handshakesFailed])
       }
+    }
+    json.object("rates") { json in
+      write(history.rate(of: \.requests), "requests", to: &json)
+      write(history.rate(of: \.errors), "errors", to: &json)
+      write(history.rate(of: \.sentBytes), "sent_bytes", to: &json)
     }
     writeReload(to: &json)
     json.object("log") { writeLogLevel(to: &$0) }
@@ -76,6 +82,14 @@ struct StateReport {
           json.member("days_left", certificate.daysLeft(at: wall))
         }
       }
+    }
+  }
+
+  /// Per second.
+  private func write(_ rate: History.Rate, _ name: StaticString, to json: inout JSONWriter) {
+    json.object(name) { json in
+      json.member("last_second", rate.second)
+      json.member("last_ten_seconds", rate.tenSeconds)
     }
   }
 
@@ -117,6 +131,7 @@ struct StateReport {
     json.object("responses") { json in
       for (counter, name) in TrafficCounter.responses { json.member(name, reading[counter]) }
     }
+    json.member("aborted", reading[.aborted])
   }
 
   // MARK: Pools
@@ -129,6 +144,10 @@ struct StateReport {
     json.object { json in
       json.member("name", pool.name)
       json.member("strategy", configured.strategy.rawValue)
+      json.member("up", pool.upCount(at: now))
+      // By health and by hand. Without any, `when_all_down` says what becomes of requests.
+      json.member("available", pool.isAnyHealthy)
+      json.member("when_all_down", configured.whenAllDown.rawValue)
       json.member("waiting", pool.record.line.count)
       json.member("retries_charged", pool.record.retryCount)
       json.object("latency_ms") { json in
@@ -157,7 +176,9 @@ struct StateReport {
         // In trouble, so they come first where not all are shown.
         for backend in unresolved.prefix(backendMax) { write(backend, to: &json) }
         for member in members {
-          write(member, health: past?.health[member.record.identity.address], to: &json)
+          write(
+            member, past?.backends[member.record.identity.address], in: pool,
+            checks: settings.check, to: &json)
         }
       }
     }
@@ -189,11 +210,26 @@ struct StateReport {
       json.member("attempts", 0)
       writeResponses(TrafficReading(of: []), to: &json)
       json.object("failures") { _ in }
-      json.member("health", nil as String?)
+      json.member("last_check", nil as String?)
+      json.array("health") { _ in }
     }
   }
 
-  private func write(_ member: Member, health: [UInt8]?, to json: inout JSONWriter) {
+  /// The last health check: when it ended, how, and why in words for people.
+  private func write(_ result: CheckResult, of check: ActiveCheck, to json: inout JSONWriter) {
+    json.object("last_check") { json in
+      json.member("at", unixSeconds(result.at))
+      json.member("passed", result.failure == nil)
+      json.member("result", "\(result.failure?.name ?? "ok")")
+      json.member("reason", result.failure.map(check.reason))
+      json.member("ms", Double(result.duration.microseconds) / 1000)
+    }
+  }
+
+  private func write(
+    _ member: Member, _ past: BackendHistory?, in pool: Pool, checks: ActiveCheck?,
+    to json: inout JSONWriter
+  ) {
     let record = member.record
     let reading = view.process.reading(record.identity)
     json.object { json in
@@ -205,24 +241,64 @@ struct StateReport {
       json.member("backup", member.isBackup)
       json.member("max_connections", member.maxConnections)
       json.member("active", record.activeCount)
-      let hasChanged = record.changedAt != .origin
-      json.member("changed_at", hasChanged ? unixSeconds(record.changedAt) : nil)
+      json.member("last_available", pool.isLastAvailable(record))
+      // By health or by hand.
+      let changedAt = max(record.changedAt, record.adminChangedAt)
+      json.member("changed_at", changedAt == .origin ? nil : unixSeconds(changedAt))
       json.member("ejections", record.ejectionCount)
       json.member("attempts", reading[.attempts])
       writeResponses(reading, to: &json)
       json.object("failures") { json in
-        for (counter, name) in TrafficCounter.failures where reading[counter] > 0 {
-          json.member(name, reading[counter])
+        for word in CounterWord.ofAttempts where reading.failureCount(word) > 0 {
+          json.member(word.name, reading.failureCount(word))
         }
       }
-      if let failure = reading.lastFailure {
+      if let failure = reading.lastFailure, let cause = FailureWord(rawValue: failure.place) {
         json.object("last_failure") { json in
-          json.member("cause", "\(failure.cause)")
+          json.member("cause", "\(cause.name)")
           json.member("at", unixSeconds(failure.at))
         }
       }
-      json.member("health", health.map { String(decoding: $0, as: UTF8.self) })
+      if let checks, let result = record.checks.last {
+        write(result, of: checks, to: &json)
+      } else {
+        json.member("last_check", nil as String?)
+      }
+      json.array("health") { json in
+        for run in past?.runs ?? [] {
+          json.object { json in
+            json.member("condition", run.condition.rawValue)
+            json.member("seconds", run.seconds)
+          }
+        }
+      }
+      if let past { write(past, to: &json) }
     }
+  }
+
+  /// What the backend did of late: per second, and how long its answers took.
+  private func write(_ past: BackendHistory, to json: inout JSONWriter) {
+    guard let second = past.lastSecond, let (recent, seconds) = past.recent else { return }
+    func rate(_ count: UInt64) -> Double { Double(count) / Double(seconds) }
+    json.object("rates") { json in
+      json.object("attempts") { json in
+        json.member("last_second", Double(second.attempts))
+        json.member("last_ten_seconds", rate(recent.attempts))
+      }
+      json.member("failures", rate(recent.failures))
+      let names: [StaticString] = ["1xx", "2xx", "3xx", "4xx", "5xx"]
+      for (name, count) in zip(names, recent.responses) { json.member(name, rate(count)) }
+    }
+    json.object("latency_ms") { json in
+      json.member("p50", recent.quantile(0.5).map { $0 / 1000 })
+      json.member("p99", recent.quantile(0.99).map { $0 / 1000 })
+    }
+  }
+}
+
+extension Pool {
+  func upCount(at now: Instant) -> Int {
+    membership.members.count { BackendCondition($0.record, at: now) == .up }
   }
 }
 

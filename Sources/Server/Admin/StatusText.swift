@@ -21,19 +21,21 @@ struct StatusText {
         + "  \(view.process.metrics.count) workers"
     ]
     if view.overload != .normal { lines.append("overload  \(view.overload.name)") }
-    let recent = history.moments.suffix(10)
-    let seconds = UInt64(max(1, recent.count))
-    let rate = recent.reduce(0) { $0 + $1.requests } / seconds
-    let errorRate = recent.reduce(0) { $0 + $1.errors } / seconds
     lines.append(
-      "requests  \(total[.requests]) in all, \(rate)/s now, \(errorRate)/s with 5xx;"
+      "requests  \(total[.requests]) in total, \(Self.rates(history.rate(of: \.requests)));"
         + " \(total[.retries]) retries")
+    lines.append(
+      "errors    \(total[.responses5xx]) with 5xx, \(Self.rates(history.rate(of: \.errors)))")
     lines.append(
       "clients   \(total[.downstreamConnectionsActive]) connections,"
         + " \(total[.exchangesActive]) exchanges, \(total[.exchangesWaiting]) waiting")
     let (level, configured) = (view.process.logLevel.current, view.configuration.log.level)
     if level != configured {
       lines.append("log       messages from \(level.rawValue) (configured: \(configured.rawValue))")
+    }
+    if total[.accessLogLinesDropped] > 0 {
+      let rates = Self.rates(history.rate(of: \.droppedLines))
+      lines.append("dropped   \(total[.accessLogLinesDropped]) lines of the access log, \(rates)")
     }
     for line in view.reload.refusal {
       lines.append("refused   the last reload: \(line)")
@@ -55,13 +57,20 @@ struct StatusText {
     _ settings: PoolSettings, _ configured: Configuration.Pool
   ) -> [String] {
     let pool = settings.pool
+    let past = history.pools[pool.name]
+    let unresolved = view.names.unresolved(in: configured)
+    let count = pool.membership.members.count + unresolved.count
     var head = "pool \(pool.name)  \(configured.strategy.rawValue)"
-    if let quantiles = history.pools[pool.name]?.quantiles, let p50 = quantiles.p50 {
+    head += "  \(pool.upCount(at: now)) of \(count) up"
+    if let quantiles = past?.quantiles, let p50 = quantiles.p50 {
       head += "  p50 \(Self.milliseconds(p50))  p99 \(Self.milliseconds(quantiles.p99 ?? p50))"
     }
     if pool.record.line.count > 0 { head += "  \(pool.record.line.count) waiting" }
     var rows = [
-      ["  BACKEND", "CONDITION", "WEIGHT", "ACTIVE", "ATTEMPTS", "FAILED", "LAST FAILURE"]
+      [
+        "  BACKEND", "CONDITION", "WEIGHT", "ACTIVE", "1 S", "10 S", "ATTEMPTS", "FAILED",
+        "LAST FAILURE",
+      ]
     ]
     for member in pool.membership.members {
       let record = member.record
@@ -70,19 +79,21 @@ struct StatusText {
       if member.isBackup { condition += " (backup)" }
       let weight = record.weightOverride.map { "\($0) (by hand)" } ?? "\(member.weight)"
       let failure = reading.lastFailure.map {
-        "\($0.cause), \(Self.span(Double((now - $0.at).microseconds) / 1e6)) ago"
+        let cause = FailureWord(rawValue: $0.place)?.name ?? "-"
+        return "\(cause), \(Self.span(Double((now - $0.at).microseconds) / 1e6)) ago"
       }
+      let (second, ten) = Self.rates(past?.backends[record.identity.address])
       rows.append([
         "  \(record.identity.address)", condition, weight, "\(record.activeCount)",
-        "\(reading[.attempts])", "\(reading.failureCount)", failure ?? "",
+        second, ten, "\(reading[.attempts])", "\(reading.failureCount)", failure ?? "",
       ])
     }
-    for unresolved in view.names.unresolved(in: configured) {
+    for unresolved in unresolved {
       let backend = unresolved.backend
       rows.append([
         "  \(backend.endpoint)",
         BackendCondition.unresolved.rawValue + (backend.isBackup ? " (backup)" : ""),
-        "\(backend.weight)", "0", "0", "0", unresolved.reason,
+        "\(backend.weight)", "0", "", "", "0", "0", unresolved.reason,
       ])
     }
     // Of those that have addresses still.
@@ -91,7 +102,34 @@ struct StatusText {
       guard let failure = known.failure, !known.addresses.isEmpty else { return nil }
       return "  \(name) can't be looked up, and its last addresses are kept: \(failure)"
     }
-    return [head] + TextTable.lines(rows) + stale
+    return [head] + Self.warning(pool) + TextTable.lines(rows) + stale
+  }
+
+  /// The line that nobody should have to look for.
+  private static func warning(_ pool: Pool) -> [String] {
+    if pool.isAnyHealthy { return [] }
+    return switch pool.allDown {
+    case .refuse: ["  NO BACKEND IS AVAILABLE: requests are refused with 503"]
+    case .failOpen: ["  NO BACKEND IS AVAILABLE: requests go to all of them (fail-open)"]
+    }
+  }
+
+  /// Attempts within the last second and the last ten; empty where nothing is sampled.
+  private static func rates(_ backend: BackendHistory?) -> (String, String) {
+    guard let backend, backend.isSampled else { return ("", "") }
+    let ten = backend.recent.map { Double($0.traffic.attempts) / Double($0.seconds) } ?? 0
+    return ("\(backend.lastSecond?.attempts ?? 0)/s", "\(decimal(ten))/s")
+  }
+
+  private static func rates(_ rate: History.Rate) -> String {
+    "\(decimal(rate.second))/s in the last second, \(decimal(rate.tenSeconds))/s in ten"
+  }
+
+  /// With one digit below ten, unless that is 0.
+  static func decimal(_ value: Double) -> String {
+    let tenths = Int((value * 10).rounded())
+    if value >= 10 || tenths % 10 == 0 { return "\(Int(value.rounded()))" }
+    return "\(tenths / 10).\(tenths % 10)"
   }
 
   static func milliseconds(_ microseconds: Double) -> String {

@@ -1,0 +1,77 @@
+// What the health checks of one backend said: how many passed, how many failed and why, how long
+// they took, and the last one whole. For people and metrics; health itself is HealthState's.
+//
+// One checker writes, any thread reads. The last check's time and result are one word, so that no
+// reader sees the time of one check with the result of another.
+
+public import Primitives
+import Synchronization
+
+/// How one health check ended.
+public struct CheckResult: Equatable, Sendable {
+  /// When it ended, in whole milliseconds.
+  public var at: Instant
+  /// Nil when it passed.
+  public var failure: FailureCause?
+  public var duration: TimeSpan
+}
+
+/// The checks of one backend since the start.
+public struct CheckHistory: ~Copyable, Sendable {
+  private let passed = Atomic<UInt64>(0)
+  private let failed = InlineArray<12, Atomic<UInt64>> { _ in Atomic(0) }
+  private let microseconds = Atomic<UInt64>(0)
+  /// The instant in milliseconds (40 bits), the word's place plus one or 0 for passed (8 bits), and
+  /// the response's status (16 bits).
+  private let lastResult = Atomic<UInt64>(0)
+  private let lastDuration = Atomic<Int64>(0)
+
+  init() {}
+
+  /// Checker only.
+  public func note(_ failure: FailureCause?, took duration: TimeSpan, at now: Instant) {
+    var result = UInt64(max(0, (now - .origin).milliseconds)) << 24
+    if let failure {
+      let place = Int(failure.word.rawValue)
+      failed[place].wrappingAdd(1, ordering: .relaxed)
+      result |= UInt64(place + 1) << 16
+      if case .status(let status) = failure { result |= UInt64(status) }
+    } else {
+      passed.wrappingAdd(1, ordering: .relaxed)
+    }
+    microseconds.wrappingAdd(UInt64(max(0, duration.microseconds)), ordering: .relaxed)
+    lastDuration.store(duration.nanoseconds, ordering: .relaxed)
+    lastResult.store(result, ordering: .releasing)
+  }
+
+  public var passedCount: UInt64 { passed.load(ordering: .relaxed) }
+
+  /// Failed checks with this cause, which is one of an attempt's.
+  public func failedCount(_ word: FailureWord) -> UInt64 {
+    failed[Int(word.rawValue)].load(ordering: .relaxed)
+  }
+
+  public var count: UInt64 {
+    FailureWord.ofAttempts.reduce(passedCount) { $0 &+ failedCount($1) }
+  }
+
+  /// Of all checks together.
+  public var duration: TimeSpan {
+    .microseconds(Int64(clamping: microseconds.load(ordering: .relaxed)))
+  }
+
+  /// Nil before the first.
+  public var last: CheckResult? {
+    let result = lastResult.load(ordering: .acquiring)
+    if result == 0 { return nil }
+    let word = UInt8(truncatingIfNeeded: result >> 16)
+    return CheckResult(
+      at: .origin + .milliseconds(Int64(result >> 24)),
+      failure: word == 0
+        ? nil
+        : FailureWord(rawValue: word - 1).flatMap {
+          FailureCause($0, status: UInt16(truncatingIfNeeded: result))
+        },
+      duration: TimeSpan(nanoseconds: lastDuration.load(ordering: .relaxed)))
+  }
+}

@@ -1,0 +1,54 @@
+// The one vocabulary of failures: what the access log, the metrics, traces, the admin API, the
+// dashboard and docs/TROUBLESHOOTING.md call them.
+//
+// FailureCause, Unavailability and ExchangeFailure say what happened, with its details. Each has one
+// of these words; nothing else has a name for a failure. The raw value is the place of its counters.
+
+public enum FailureWord: UInt8, CaseIterable, Sendable {
+  // Of an attempt at a backend, or of a health check. The first ones, so that a backend's counters
+  // need no others.
+  case connectRefused, connectTimeout, connectFailed
+  case resetBeforeResponse, closedBeforeResponse
+  case responseTimeout, badResponse, truncatedResponse, responseStalled, status
+  // No backend could be used.
+  case noMembers, allDown, allFull, queueFull, queueTimeout
+  // At the client, or in its request.
+  case clientAborted, clientStalled, requestTimeout, bodyTooLarge, malformedBody, malformedHead
+  case noRoute, listenerRemoved, notImplemented
+  // In Martlet itself.
+  case overloaded
+
+  /// Those of attempts.
+  public static let ofAttempts = allCases.filter { $0.rawValue <= FailureWord.status.rawValue }
+
+  /// The word, in kebab case.
+  public var name: StaticString {
+    switch self {
+    case .connectRefused: "connect-refused"
+    case .connectTimeout: "connect-timeout"
+    case .connectFailed: "connect-failed"
+    case .resetBeforeResponse: "reset-before-response"
+    case .closedBeforeResponse: "closed-before-response"
+    case .responseTimeout: "response-timeout"
+    case .badResponse: "bad-response"
+    case .truncatedResponse: "truncated-response"
+    case .responseStalled: "response-stalled"
+    case .status: "status"
+    case .noMembers: "no-members"
+    case .allDown: "all-down"
+    case .allFull: "all-full"
+    case .queueFull: "queue-full"
+    case .queueTimeout: "queue-timeout"
+    case .clientAborted: "client-aborted"
+    case .clientStalled: "client-stalled"
+    case .requestTimeout: "request-timeout"
+    case .bodyTooLarge: "body-too-large"
+    case .malformedBody: "malformed-body"
+    case .malformedHead: "malformed-head"
+    case .noRoute: "no-route"
+    case .listenerRemoved: "listener-removed"
+    case .notImplemented: "not-implemented"
+    case .overloaded: "overloaded"
+    }
+  }
+}

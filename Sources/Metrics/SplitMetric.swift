@@ -1,0 +1,72 @@
+// Counters of a worker that are split by a closed vocabulary, such as the causes of failures.
+//
+// The vocabulary is an enum of another target. Here it is only a place; the exposition gets the
+// words from the enum itself, so that a word has one spelling and no table repeats it.
+
+public enum SplitMetric: Int, CaseIterable, Sendable {
+  /// By FailureWord.
+  case failures
+  /// By HTTP1Error.
+  case requestsRefused, requestsTolerated, responsesTolerated
+  /// By TLSFailure.Kind.
+  case handshakeFailures, sessionFailures
+
+  /// Words of one vocabulary at most.
+  public static let placeCount = 64
+
+  /// The family's name, the label that holds the word, and the help text.
+  public var family: (name: StaticString, label: StaticString, help: StaticString) {
+    switch self {
+    case .failures: ("martlet_failures_total", "cause", "Exchanges that failed, by cause.")
+    case .requestsRefused:
+      (
+        "martlet_requests_refused_total", "reason",
+        "Requests refused because the head or the framing is malformed or too large, by reason."
+      )
+    case .requestsTolerated:
+      (
+        "martlet_requests_tolerated_total", "reason",
+        "Requests with a fault that was repaired, by reason; see the listener's desync mode."
+      )
+    case .responsesTolerated:
+      (
+        "martlet_responses_tolerated_total", "reason",
+        "Responses with a fault that was repaired, by reason; see the pool's desync mode."
+      )
+    case .handshakeFailures:
+      (
+        "martlet_handshake_failures_total", "reason",
+        "TLS handshakes that failed, by reason."
+      )
+    case .sessionFailures:
+      (
+        "martlet_tls_session_failures_total", "reason",
+        "TLS sessions that failed after their handshake, by reason."
+      )
+    }
+  }
+}
+
+/// A word of a vocabulary with the place of its counter.
+public struct CounterWord: Sendable {
+  public let place: Int
+  public let name: StaticString
+
+  public init(_ place: UInt8, _ name: StaticString) {
+    self.place = Int(place)
+    self.name = name
+  }
+}
+
+extension FamilyWriter {
+  /// A family of the workers, those words included that were never counted.
+  public mutating func append(
+    _ metric: SplitMetric, of snapshot: MetricsSnapshot, by words: [CounterWord]
+  ) {
+    let (name, label, help) = metric.family
+    family("\(name)", .counter, "\(help)")
+    for word in words {
+      series("\(name)", [("\(label)", "\(word.name)")], "\(snapshot[metric, at: word.place])")
+    }
+  }
+}

@@ -1,0 +1,57 @@
+// The demo backends of `martlet run --demo`: one more worker, with metrics, counts and a snapshot of
+// its own, so that nothing that is shown of this Martlet has their part in it.
+//
+// Their sockets are in the one table of listeners, so that reloads and upgrades pass them on.
+
+import Configuration
+import Metrics
+import Primitives
+import Reactor
+
+/// The worker of the demo backends, as the control thread knows it.
+struct RunningDemo {
+  let worker: Server.RunningWorker
+  let builder: SnapshotBuilder
+
+  func end() {
+    worker.inbox.post(.stop)
+    worker.thread.join()
+  }
+}
+
+extension Server {
+  func startDemo() throws(ServerFailure) {
+    guard let configuration = configuration.ofDemoBackends else { return }
+    let builder = SnapshotBuilder(workerCount: 1, descriptors: self.builder.descriptors)
+    let snapshot = try demoSnapshot(configuration, builder)
+    do throws(SystemError) {
+      let inbox = try Inbox<WorkerMessage>()
+      let metrics = WorkerMetrics()
+      let start = WorkerStart(
+        index: 0, snapshot: Parcel(snapshot), inbox: inbox, peers: [inbox], metrics: metrics,
+        traffic: builder.traffic, admission: Admission(), reports: ExchangeReports(),
+        events: EventLog(logger: logger), producer: nil)
+      inbox.post(.install(snapshot, listeners: listening.assignments(of: configuration)))
+      let thread = try Thread(name: "demo") { start.run() }
+      demo = RunningDemo(
+        worker: RunningWorker(inbox: inbox, metrics: metrics, thread: thread), builder: builder)
+    } catch {
+      throw ServerFailure("can't start the demo backends: \(error)")
+    }
+  }
+
+  /// Lets them listen where the pools have their backends now.
+  func reloadDemo() {
+    guard let demo, let configuration = configuration.ofDemoBackends,
+      let snapshot = try? demoSnapshot(configuration, demo.builder)
+    else { return }
+    demo.worker.inbox.post(
+      .install(snapshot, listeners: listening.assignments(of: configuration)))
+  }
+
+  private func demoSnapshot(
+    _ configuration: Configuration, _ builder: SnapshotBuilder
+  ) throws(ServerFailure) -> Snapshot {
+    try builder.build(configuration, certificates: [:], names: NameTable())
+  }
+}

@@ -1,0 +1,100 @@
+// `martlet drain`: takes a backend out of use, and waits for its exchanges if it is told to. The last
+// available backend of a pool needs a confirmation.
+
+import ArgumentParser
+import Configuration
+import Primitives
+import Reactor
+import Server
+
+struct Drain: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Drain a backend: it gets no new exchanges, and active ones go on.",
+    discussion: """
+      The backend stays drained until `martlet enable`, also over reloads and upgrades. With \
+      --wait the command ends when no exchange is active there, so that the backend can be \
+      stopped. An open WebSocket is an active exchange. Exits with 70 if some are still active \
+      after --timeout.
+
+      If no other backend of the pool is available, the command asks first. Without a terminal it \
+      refuses and exits with 69, unless --force is given.
+
+      EXAMPLES
+        martlet drain app/10.0.0.11:8080
+        martlet drain --wait --timeout 5m app/10.0.0.11:8080
+      """)
+
+  /// EX_UNAVAILABLE of sysexits.h.
+  private static let refused = ExitCode(69)
+
+  @OptionGroup var admin: AdminOptions
+
+  @Argument(
+    help: ArgumentHelp("The backend, such as app/10.0.0.11:8080.", valueName: "pool/backend"),
+    transform: BackendName.init)
+  var backend: BackendName
+
+  @Flag(help: "Wait until no exchange is active there.")
+  var wait = false
+
+  @Option(
+    help: ArgumentHelp(
+      "The longest wait, such as 5m. The default is no limit.", valueName: "duration"))
+  var timeout: String?
+
+  @Flag(help: "Drain it also if it is the last available backend of its pool.")
+  var force = false
+
+  func validate() throws {
+    guard let timeout else { return }
+    if !wait { throw ValidationError("--timeout goes with --wait") }
+    if Configuration.duration(timeout) == nil {
+      throw ValidationError("'\(timeout)' is not a duration; write one such as 30s or 5m")
+    }
+  }
+
+  func run() throws {
+    let end = timeout.flatMap(Configuration.duration).map { SystemClock.monotonic() + $0 }
+    var left = try begin()
+    while wait && left > 0 {
+      if let end, SystemClock.monotonic() >= end {
+        writeError("martlet: error: \(backend) still has \(left) active exchanges\n")
+        throw ExitCode(70)
+      }
+      CurrentProcess.pause(.milliseconds(200))
+      // It is out of use already, so this changes nothing.
+      left = Self.activeCount(try admin.body(of: drain(isForced: true)))
+    }
+    writeOutput("\(backend) is draining; \(left) active exchanges\n")
+  }
+
+  /// Drains the backend, once somebody has confirmed that where it needs to be. Returns the number
+  /// of its active exchanges.
+  private func begin() throws -> Int {
+    let response = try drain(isForced: force)
+    let reply = AdminReply(response.body)
+    guard response.status == 409, let reply, reply["needs"]?.text == "force" else {
+      return Self.activeCount(try admin.body(of: response))
+    }
+    let reason = reply["error"]?.text ?? ""
+    guard CurrentProcess.hasTerminal else {
+      writeError("martlet: error: \(reason); use --force to drain it\n")
+      throw Self.refused
+    }
+    writeError("\(reason). Drain it? [y/N] ")
+    guard let line = readLine(), ["y", "yes"].contains(line.lowercased()) else {
+      writeError("martlet: \(backend) is not drained\n")
+      throw Self.refused
+    }
+    return Self.activeCount(try admin.body(of: drain(isForced: true)))
+  }
+
+  private func drain(isForced: Bool) throws -> BlockingClient.Response {
+    try admin.send(
+      "PATCH", backend.path, body: "{\"state\": \"draining\", \"force\": \(isForced)}")
+  }
+
+  private static func activeCount(_ answer: [UInt8]) -> Int {
+    AdminReply(answer)?["active"].flatMap { Int($0.text) } ?? 0
+  }
+}

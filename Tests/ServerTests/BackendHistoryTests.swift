@@ -1,0 +1,33 @@
+// The last two minutes of a backend: runs of conditions, and rates.
+
+import Metrics
+import Primitives
+import Testing
+
+@testable import Server
+
+@Suite struct BackendHistoryTests {
+  @Test func `seconds in the same condition are one run, and no more than two minutes are kept`() {
+    var history = BackendHistory()
+    for _ in 0..<100 { history.sample(.up) }
+    for _ in 0..<30 { history.sample(.down) }
+    #expect(history.runs.map(\.condition) == [.up, .down])
+    #expect(history.runs.map(\.seconds) == [90, 30])
+    for _ in 0..<95 { history.sample(.trial) }
+    #expect(history.runs.map(\.condition) == [.down, .trial])
+    #expect(history.runs.map(\.seconds) == [25, 95])
+  }
+
+  @Test func `rates are taken over the last second and the last ten`() throws {
+    let block = try #require(MetricsRegistry(workerCount: 1).blocks(for: .pool("p")).first)
+    var history = BackendHistory()
+    #expect(history.recent == nil && !history.isSampled)
+    for second in 0..<20 {
+      block.add(.attempts, second < 19 ? 2 : 12)
+      history.sample(TrafficReading(of: [block]))
+    }
+    #expect(history.lastSecond?.attempts == 12)
+    let recent = try #require(history.recent)
+    #expect(recent.seconds == 10 && recent.traffic.attempts == 30)
+  }
+}
