@@ -53,7 +53,7 @@ struct SetWeight: ParsableCommand {
   func run() throws {
     let value = weight == "configured" ? "null" : weight
     _ = try admin.ask("PATCH", backend.path, body: "{\"weight\": \(value)}")
-    writeOutput("\(backend) has the weight \(weight)\n")
+    writeOutput("the weight of \(backend) is now \(weight)\n")
   }
 }
 

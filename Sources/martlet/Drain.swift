@@ -1,5 +1,5 @@
-// `martlet drain`: takes a backend out of use, and waits for its exchanges if it is told to. The last
-// available backend of a pool needs a confirmation.
+// `martlet drain`: stops new requests to a backend, and optionally waits for the active ones. The
+// last available backend of a pool needs a confirmation.
 
 import ArgumentParser
 import Configuration
@@ -9,15 +9,15 @@ import Server
 
 struct Drain: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Drain a backend: it gets no new exchanges, and active ones go on.",
+    abstract: "Drain a backend: send it no new requests, and let active ones finish.",
     discussion: """
-      The backend stays drained until `martlet enable`, also over reloads and upgrades. With \
-      --wait the command ends when no exchange is active there, so that the backend can be \
-      stopped. An open WebSocket is an active exchange. Exits with 70 if some are still active \
-      after --timeout.
+      The backend stays drained until `martlet enable`, even after reloads and upgrades. With \
+      --wait the command returns when the backend has no active requests (exchanges), so that you \
+      can stop it. An open WebSocket counts as active. The exit status is 70 if some are still \
+      active after --timeout.
 
-      If no other backend of the pool is available, the command asks first. Without a terminal it \
-      refuses and exits with 69, unless --force is given.
+      If no other backend of the pool is available, the command asks for a confirmation. Without a \
+      terminal it does nothing, and the exit status is 69, unless you use --force.
 
       EXAMPLES
         martlet drain app/10.0.0.11:8080
@@ -34,20 +34,20 @@ struct Drain: ParsableCommand {
     transform: BackendName.init)
   var backend: BackendName
 
-  @Flag(help: "Wait until no exchange is active there.")
+  @Flag(help: "Wait until the backend has no active requests.")
   var wait = false
 
   @Option(
     help: ArgumentHelp(
-      "The longest wait, such as 5m. The default is no limit.", valueName: "duration"))
+      "Stop waiting after this time, such as 5m. Default: no limit.", valueName: "duration"))
   var timeout: String?
 
-  @Flag(help: "Drain it also if it is the last available backend of its pool.")
+  @Flag(help: "Drain the backend even if it is the last available one of its pool.")
   var force = false
 
   func validate() throws {
     guard let timeout else { return }
-    if !wait { throw ValidationError("--timeout goes with --wait") }
+    if !wait { throw ValidationError("--timeout requires --wait") }
     if Configuration.duration(timeout) == nil {
       throw ValidationError("'\(timeout)' is not a duration; write one such as 30s or 5m")
     }
@@ -62,7 +62,7 @@ struct Drain: ParsableCommand {
         throw ExitCode(70)
       }
       CurrentProcess.pause(.milliseconds(200))
-      // It is out of use already, so this changes nothing.
+      // The backend is drained already, so this changes nothing.
       left = Self.activeCount(try admin.body(of: drain(isForced: true)))
     }
     writeOutput("\(backend) is draining; \(left) active exchanges\n")
