@@ -14,6 +14,7 @@ public import Primitives
 /// `InputOutput` on the sockets of this machine. It belongs to one thread.
 @safe public struct EpollIO: InputOutput, ~Copyable {
   public private(set) var now: Instant
+  public var exactNow: Instant { SystemClock.monotonic() }
 
   private let epoll: Int32
   private let wakeUp: WakeUp

@@ -71,10 +71,18 @@ public enum SendResult: Equatable, Sendable {
   case failed(SystemError)
 }
 
+extension InputOutput where Self: ~Copyable {
+  /// Where time only passes between turns.
+  public var exactNow: Instant { now }
+}
+
 /// What a worker needs of the outside world.
 public protocol InputOutput: ~Copyable {
   /// The time sampled when `wait` last returned; it doesn't move within a loop turn.
   var now: Instant { get }
+  /// The time at this very moment, which costs a system call or nearly one: for what begins and
+  /// ends within one turn.
+  var exactNow: Instant { get }
 
   /// Blocks until something is ready, the deadline is reached or another thread wakes the worker,
   /// and returns how many events there are. A deadline in the past polls.

@@ -129,8 +129,8 @@ extension Worker where IO: ~Copyable {
     case .bytes:
       return true
     case .nothing:
-      if !downstreams[handle].isReceivingHead {
-        downstreams[handle].isReceivingHead = true
+      if downstreams[handle].headBeganAt == nil {
+        downstreams[handle].headBeganAt = now
         setDeadline(downstream: handle, now + settings.headTimeout)
       }
       downstreams[handle].transport.settle(&buffers)
@@ -305,7 +305,7 @@ extension Worker where IO: ~Copyable {
       metrics.add(.handshakesTimedOut)
       close(downstream: handle)
     case .awaitingHead:
-      if downstreams[handle].isReceivingHead {
+      if downstreams[handle].headBeganAt != nil {
         metrics.add(.slowHeads)
         answerLocally(handle, LocalAnswer(error: 408), failure: .requestTimeout, head: false)
       } else if downstreams[handle].transport.isBlocked {

@@ -40,11 +40,13 @@ extension Worker where IO: ~Copyable {
   }
 
   /// The same for an answer of ours, to a request that no exchange began for.
-  mutating func countLocalAnswer(_ downstream: Handle, _ route: RouteSettings?, status: UInt16) {
+  mutating func countLocalAnswer(
+    _ downstream: Handle, _ route: RouteSettings?, status: UInt16, took duration: TimeSpan
+  ) {
     let counter = TrafficCounter(status: status)
     if let route, let block = block(route.traffic) {
       block.add(counter)
-      block.add(duration: .zero)
+      block.add(duration: duration)
     }
     countListener(downstream, counter)
   }

@@ -156,7 +156,7 @@ import Testing
     #expect(
       try command(martlet, "status").output
         .contains("log       messages from info (configured: warning)\n"))
-    #expect(martlet.log.contains("the log level is info"))
+    #expect(martlet.log.contains("the log level was changed level=info"))
 
     // A reload puts the file's into force, and so does being asked for it.
     #expect(try reload() == 0)

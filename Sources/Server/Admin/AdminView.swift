@@ -67,7 +67,7 @@ struct ProcessFacts: Sendable {
   let traffic: MetricsRegistry
   let reports: [ExchangeReports]
   /// May be another one than that of the configuration, by hand.
-  let logLevel: LogLevel
+  let log: ProcessLog
 
   /// What all workers have counted for a subject.
   func reading(_ subject: MetricsSubject) -> TrafficReading {

@@ -20,7 +20,7 @@ struct StateReport {
 
   func writeLogLevel(to json: inout JSONWriter) {
     json.writeLogLevel(
-      view.process.logLevel.current, configured: view.configuration.log.level)
+      view.process.log.level, configured: view.configuration.log.level)
   }
 
   func write(to json: inout JSONWriter) {
