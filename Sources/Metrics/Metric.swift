@@ -21,6 +21,8 @@ public enum Metric: Int, CaseIterable, Sendable {
   /// Ended after the last request that they might carry.
   case connectionsUsedUp
   case acceptExhausted
+  /// Gauge.
+  case handshakesActive
   case handshakesFull
   case handshakesResumed
   case handshakesFailed
@@ -47,6 +49,8 @@ public enum Metric: Int, CaseIterable, Sendable {
   case responses3xx
   case responses4xx
   case responses5xx
+  /// The client left before there was an answer.
+  case exchangesAborted
   /// Gauge.
   case exchangesActive
   case exchangesCut
@@ -146,6 +150,8 @@ extension Metric {
       .counter(
         "martlet_accept_exhausted_total",
         "Times that accepting paused because descriptors or memory ran out.")
+    case .handshakesActive:
+      .gauge("martlet_handshakes_active", "TLS handshakes in progress now.")
     case .handshakesFull:
       .counter("martlet_handshakes_total", "result=\"full\"", Self.handshakesHelp)
     case .handshakesResumed:
@@ -191,6 +197,8 @@ extension Metric {
     case .responses3xx: .counter(Self.responses, "class=\"3xx\"", Self.responsesHelp)
     case .responses4xx: .counter(Self.responses, "class=\"4xx\"", Self.responsesHelp)
     case .responses5xx: .counter(Self.responses, "class=\"5xx\"", Self.responsesHelp)
+    case .exchangesAborted:
+      .counter("martlet_aborted_total", "Exchanges whose client left before an answer.")
     case .exchangesActive: .gauge("martlet_exchanges_active", "Exchanges under way now.")
     case .exchangesCut:
       .counter(

@@ -94,11 +94,13 @@ extension Server {
     return AdminView(
       process: ProcessFacts(
         version: options.version, id: CurrentProcess.id, startedAt: startedAt,
-        descriptorMax: descriptorMax, metrics: workerMetrics, traffic: builder.traffic,
+        descriptorMax: descriptorMax, metrics: workerMetrics, clocks: workerClocks,
+        traffic: builder.traffic,
         reports: reports, log: options.log),
       configuration: configuration, snapshot: snapshot, names: names, addresses: addresses,
       certificates: certificates, tls: adminContext, credentials: credentials,
-      reload: reloads, overload: overload.stage, isDraining: draining)
+      reload: reloads, overload: overload.stage, limits: effectiveLimits,
+      isDraining: draining)
   }
 
   // MARK: Commands

@@ -23,4 +23,21 @@ extension Server {
       configuration.limits,
       connectionMax: min(configuration.limits.connections, builder.descriptors.clientMax))
   }
+
+  var effectiveLimits: EffectiveLimits {
+    EffectiveLimits(
+      connections: min(configuration.limits.connections, builder.descriptors.clientMax),
+      idleUpstreams: builder.descriptors.idleUpstreamMax * builder.workerCount,
+      handshakes: snapshot.settings.handshakeMax * builder.workerCount,
+      memory: overload.ceiling)
+  }
+}
+
+/// Limits of the whole process that have a use to be compared with.
+struct EffectiveLimits: Sendable {
+  let connections: Int
+  let idleUpstreams: Int
+  let handshakes: Int
+  /// Bytes; nil where nothing limits it.
+  let memory: Int?
 }

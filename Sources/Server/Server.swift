@@ -115,6 +115,7 @@ public final class Server {
   struct RunningWorker {
     let inbox: Inbox<WorkerMessage>
     let metrics: WorkerMetrics
+    let clock: ThreadClock
     let thread: Thread
   }
 
@@ -277,11 +278,14 @@ public final class Server {
         producer: log?.producer(index))
       let control = self.inbox
       inbox.post(installation(forWorker: index))
+      let clock = ThreadClock()
       let thread = try Thread(name: "worker-\(index)") {
+        clock.start()
         start.run()
         control.post(.workerFinished)
       }
-      workers.append(RunningWorker(inbox: inbox, metrics: metrics, thread: thread))
+      workers.append(
+        RunningWorker(inbox: inbox, metrics: metrics, clock: clock, thread: thread))
     } catch {
       throw ServerFailure("can't start worker \(index): \(error)")
     }
@@ -410,6 +414,7 @@ public final class Server {
   }
 
   var workerMetrics: [WorkerMetrics] { workers.map(\.metrics) }
+  var workerClocks: [ThreadClock] { workers.map(\.clock) }
 }
 
 /// What a worker's thread begins with.

@@ -56,8 +56,12 @@ extension Worker where IO: ~Copyable {
         transport, peer: peer, block: block, listener: listener, limits: settings.headLimits,
         desync: configured.map { snapshot.listeners[$0].desync } ?? .strict))
     io.register(socket, token: Token(.downstream, handle).packed)
-    metrics.add(.downstreamConnectionsActive)
-    if context != nil { handshakes.began(handle) }
+    countOpened(downstream: handle)
+    if context != nil {
+      handshakes.began(handle)
+      metrics.add(.handshakesActive)
+      downstreams[handle].beganAt = now
+    }
     setDeadline(
       downstream: handle,
       now + (context == nil ? settings.headTimeout : settings.handshakeTimeout))

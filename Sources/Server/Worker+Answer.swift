@@ -24,7 +24,7 @@ extension Worker where IO: ~Copyable {
     _ downstream: Handle, _ answer: LocalAnswer, route: RouteSettings? = nil,
     failure: ExchangeFailure?, reason: StaticString? = nil, head isKnown: Bool
   ) {
-    let startedAt = downstreams[downstream].headBeganAt
+    let startedAt = downstreams[downstream].beganAt
     var persists = isKnown && requestHead.persists && mayPersist(downstream)
     // The body of a request that nobody wants is not read: the connection ends instead.
     if isKnown {
@@ -35,7 +35,7 @@ extension Worker where IO: ~Copyable {
       downstream, answer, to: isKnown ? .head(route) : .unknown, persists: persists)
     if let failure { countFailure(failure) }
     let duration = io.exactNow - (startedAt ?? now)
-    countLocalAnswer(downstream, route, status: answer.status, took: duration)
+    countLocalAnswer(downstream, route, status: answer.status, sent: sent, took: duration)
     logLocalAnswer(
       downstream, answer.status, route, failure, reason, isKnown, sentByteCount: sent,
       took: duration)

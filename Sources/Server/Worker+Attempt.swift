@@ -108,6 +108,7 @@ extension Worker where IO: ~Copyable {
           rules: exchanges[handle].pool.responses))
       precondition(inserted == upstream)
       metrics.add(.upstreamConnectionsOpened)
+      backendTraffic[member.record.id]?.add(.connectionsOpened)
       exchanges[handle].upstream = upstream
       updateDeadline(handle)
     case .failed(let error):

@@ -27,6 +27,7 @@ struct StateReport {
     let total = MetricsSnapshot(of: view.process.metrics)
     let wall = Double(SystemClock.wall()) / 1e9
     json.member("version", view.process.version)
+    json.member("commit", BuildFacts.commit)
     json.member("process", Int(view.process.id))
     json.member("state", view.isDraining ? "draining" : "serving")
     json.member("overload", "\(view.overload.name)")
