@@ -38,6 +38,11 @@ func tests(
     swiftSettings: testing + (optimised ? [] : [.unsafeFlags(["-Onone"])]))
 }
 
+/// What the binary says it was built from: `martlet_build_info` and `/v1/state`.
+let commit = Context.gitInformation.map {
+  $0.currentCommit.prefix(12) + ($0.hasUncommittedChanges ? "+" : "")
+}
+
 let package = Package(
   name: "martlet",
   products: [.executable(name: "martlet", targets: ["martlet"])],
@@ -83,7 +88,9 @@ let package = Package(
 
     .systemLibrary(
       name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
-    .target(name: "CLinux"),
+    .target(
+      name: "CLinux",
+      cSettings: [.define("MARTLET_COMMIT", to: "\"\(commit ?? "unknown")\"")]),
 
     tests("Primitives", ["Primitives"]),
     tests("Reactor", ["Reactor", "Primitives"]),

@@ -204,8 +204,8 @@ class Martlet(Proxy):
     def complaints(self):
         with open(self.log, errors="replace") as log:
             lines = log.read().splitlines()
-        found = [line for line in lines if " error" in line or "left at the end" in line]
-        ended = sum("ended after" in line for line in lines)
+        found = [line for line in lines if " error " in line]
+        ended = sum(" stopped requests=" in line for line in lines)
         if ended != len(self.seen):
             found.append(f"{ended} of {len(self.seen)} processes exited normally")
         return found

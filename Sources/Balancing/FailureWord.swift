@@ -1,8 +1,9 @@
 // The one vocabulary of failures: what the access log, the metrics, traces, the admin API, the
 // dashboard and docs/TROUBLESHOOTING.md call them.
 //
-// FailureCause, Unavailability and ExchangeFailure say what happened, with its details. Each has one
-// of these words; nothing else has a name for a failure. The raw value is the place of its counters.
+// FailureCause, Unavailability and ExchangeFailure say what happened, with its details. Each has
+// one of these words; nothing else has a name for a failure. The raw value is the place of its
+// counters.
 
 public enum FailureWord: UInt8, CaseIterable, Sendable {
   // Of an attempt at a backend, or of a health check. The first ones, so that a backend's counters

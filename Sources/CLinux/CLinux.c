@@ -29,6 +29,11 @@ int clinux_affinity_count(void) {
   return CPU_COUNT(&set);
 }
 
+#ifndef MARTLET_COMMIT
+#define MARTLET_COMMIT "unknown"
+#endif
+const char *clinux_commit(void) { return MARTLET_COMMIT; }
+
 void clinux_trim_memory(void) { malloc_trim(0); }
 
 const char *clinux_error_name(int code) { return strerrorname_np(code); }

@@ -39,15 +39,29 @@ extension Configuration {
       }
     }
 
+    /// Of the process log.
+    public enum Format: String, Choice {
+      case text, json
+      static var noun: String { "a format of the process log" }
+    }
+
+    /// Where the process log goes.
+    public enum ProcessTarget: Hashable, Sendable {
+      case stderr
+      case syslog(SocketAddress)
+    }
+
     public enum Target: Hashable, Sendable, CustomStringConvertible {
       case stdout, stderr
       case file(String)
+      case syslog(SocketAddress)
 
       public var description: String {
         switch self {
         case .stdout: "stdout"
         case .stderr: "stderr"
         case .file(let path): path
+        case .syslog(let address): syslogText(address)
         }
       }
     }
@@ -60,8 +74,12 @@ extension Configuration {
     public var slow = TimeSpan.seconds(1)
     /// Query parameters whose values are not logged.
     public var redactQuery: [String] = []
-    /// Where the access log goes. The process log always goes to the standard error.
+    /// Where the access log goes.
     public var target = Target.stdout
+    /// The format of the process log.
+    public var format = Format.text
+    /// Where the process log goes.
+    public var processTarget = ProcessTarget.stderr
     /// The lowest level that the process log shows.
     public var level = Level.info
 
@@ -72,20 +90,27 @@ extension Configuration {
 extension Configuration.Log: Section {
   static let title = "log"
   static let about = """
-    Access log and process log. The process log (start, reload, backends going up and down) always \
-    goes to the standard error.
+    Access log and process log. The access log has a line for each request. The process log has \
+    events of the process: start, reload, backends going up and down.
     """
   static let keys: [Key<Self>] = {
     let file = Form<String>.file
     let description = FormDescription(
-      noun: "a log target", allowed: "write \"stdout\", \"stderr\" or the path of a file",
-      kind: "`\"stdout\"`, `\"stderr\"` or path", schema: file.description.schema)
+      noun: "a log target",
+      allowed: "write \"stdout\", \"stderr\", the path of a file, or \"syslog:/dev/log\"",
+      kind: "`\"stdout\"`, `\"stderr\"`, path, or `\"syslog:…\"`", schema: file.description.schema)
     let target = Form<Target>(description) { json, decoder in
       // Under systemd and in containers the standard streams are often sockets, and these paths
       // can't be opened then (ENXIO).
       switch json.text {
       case "stdout", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1": return .stdout
       case "stderr", "/dev/stderr", "/dev/fd/2", "/proc/self/fd/2": return .stderr
+      case let text? where text.hasPrefix("syslog"):
+        guard let address = syslogAddress(text) else {
+          decoder.mismatch(json, description, suggestion: "\"syslog:/dev/log\"")
+          return nil
+        }
+        return .syslog(address)
       case let text? where !text.isEmpty: return file.read(json, &decoder).map(Target.file)
       default:
         decoder.mismatch(json, description)
@@ -118,13 +143,60 @@ extension Configuration.Log: Section {
           + "referers. Cookie and Authorization are never logged."),
       Key(
         "target", \.target, target,
-        "Where the access log goes. `/dev/stdout` and `/dev/stderr` mean `stdout` and `stderr`."),
+        "Where the access log goes. `/dev/stdout` and `/dev/stderr` mean `stdout` and `stderr`. "
+          + "`syslog` sends each line as a message of RFC 5424 to `/dev/log`, `syslog:/PATH` to "
+          + "another Unix datagram socket, and `syslog:ADDRESS:PORT` by UDP to an IP address. The "
+          + "facility is daemon and the MSGID `access`; a line that the receiver has no room for "
+          + "waits, and is dropped and counted when the buffer is full."),
       Key(
         "level", \.level, .choice,
         "Lowest level of messages in the process log. `martlet log-level` changes it until the "
           + "next reload."),
+      Key(
+        "format", \.format, .choice,
+        "The format of the process log. `text`: time, level, message, and `key=value` for details. "
+          + "`json`: the same as one object for each line."),
+      Key(
+        "process-target", \.processTarget, .processTarget,
+        "Where the process log goes. With `syslog` as in `target`, with the MSGID `process`. "
+          + "Messages before the configuration is read, and those that syslog doesn't take, go to "
+          + "the standard error."),
     ]
   }()
+}
+
+/// The receiver in `syslog`, `syslog:/PATH` or `syslog:ADDRESS:PORT`; nil for anything else.
+private func syslogAddress(_ text: String) -> SocketAddress? {
+  if text == "syslog" { return .unix("/dev/log") }
+  guard text.hasPrefix("syslog:") else { return nil }
+  let place = text.dropFirst("syslog:".count)
+  if place.hasPrefix("/") { return .unix(String(place)) }
+  guard case .address(let address) = parseEndpoint(String(place)) else { return nil }
+  return address
+}
+
+private func syslogText(_ address: SocketAddress) -> String {
+  if case .unix(let path) = address { "syslog:\(path)" } else { "syslog:\(address)" }
+}
+
+extension Form where Value == Configuration.Log.ProcessTarget {
+  fileprivate static var processTarget: Form {
+    let description = FormDescription(
+      noun: "a target of the process log", allowed: "write \"stderr\" or \"syslog:/dev/log\"",
+      kind: "`\"stderr\"` or `\"syslog:…\"`",
+      schema: ["type": "string", "pattern": "^(stderr|syslog(:.+)?)$"])
+    return Form(description) { json, decoder in
+      if json.text == "stderr" { return .stderr }
+      if let text = json.text, let address = syslogAddress(text) { return .syslog(address) }
+      decoder.mismatch(json, description)
+      return nil
+    } write: {
+      switch $0 {
+      case .stderr: .string("stderr")
+      case .syslog(let address): .string(syslogText(address))
+      }
+    }
+  }
 }
 
 extension Form where Value == Configuration.Log.Access {

@@ -16,12 +16,16 @@ extension Configuration {
       case time
       /// In nginx's form: 02/Jan/2026:03:04:05 +0000.
       case timeLocal = "time_local"
-      case listener, client, method, host, target, version
+      case listener, client
+      case clientPort = "client_port"
+      case route, pool, method, host, target, version
       /// Method, target and version, as in the request line.
       case request
       case status, failure, reason, received, sent, ms
+      case connect = "connect_ms"
+      case firstByte = "first_byte_ms"
       case queued = "queued_ms"
-      case tls, cipher
+      case tls, cipher, sni
       case userAgent = "user_agent"
       case referer
       case requestID = "request_id"

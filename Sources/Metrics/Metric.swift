@@ -21,6 +21,8 @@ public enum Metric: Int, CaseIterable, Sendable {
   /// Closed after limits.requests-per-connection.
   case connectionsUsedUp
   case acceptExhausted
+  /// Gauge.
+  case handshakesActive
   case handshakesFull
   case handshakesResumed
   case handshakesFailed
@@ -47,6 +49,8 @@ public enum Metric: Int, CaseIterable, Sendable {
   case responses3xx
   case responses4xx
   case responses5xx
+  /// The client left before there was an answer.
+  case exchangesAborted
   /// Gauge.
   case exchangesActive
   case exchangesCut
@@ -147,6 +151,8 @@ extension Metric {
       .counter(
         "martlet_accept_exhausted_total",
         "How often accepting was paused because no file descriptors or memory were left.")
+    case .handshakesActive:
+      .gauge("martlet_handshakes_active", "TLS handshakes in progress.")
     case .handshakesFull:
       .counter("martlet_handshakes_total", "result=\"full\"", Self.handshakesHelp)
     case .handshakesResumed:
@@ -192,6 +198,8 @@ extension Metric {
     case .responses3xx: .counter(Self.responses, "class=\"3xx\"", Self.responsesHelp)
     case .responses4xx: .counter(Self.responses, "class=\"4xx\"", Self.responsesHelp)
     case .responses5xx: .counter(Self.responses, "class=\"5xx\"", Self.responsesHelp)
+    case .exchangesAborted:
+      .counter("martlet_aborted_total", "Exchanges whose client disconnected before the response.")
     case .exchangesActive:
       .gauge("martlet_exchanges_active", "Active exchanges (requests in progress).")
     case .exchangesCut:

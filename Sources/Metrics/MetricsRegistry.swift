@@ -25,8 +25,7 @@ public final class MetricsRegistry: Sendable {
   public func blocks(for subject: MetricsSubject) -> [TrafficMetrics] {
     content.withLock { content in
       if let known = content[subject] { return known }
-      let isPool = if case .pool = subject { true } else { false }
-      let fresh = (0..<workerCount).map { _ in TrafficMetrics(isFine: isPool) }
+      let fresh = (0..<workerCount).map { _ in TrafficMetrics(of: subject) }
       content[subject] = fresh
       return fresh
     }

@@ -42,7 +42,15 @@ extension FamilyWriter {
 
   public mutating func durations(
     _ name: String, _ help: String,
-    of subjects: [(labels: [(String, String)], reading: TrafficReading)]
+    of subjects: [(labels: [(String, String)], reading: TrafficReading)],
+    _ part: KeyPath<TrafficReading, DurationCounts.Reading> = \.durations
+  ) {
+    histogram(name, help, of: subjects.map { ($0.labels, $0.reading[keyPath: part]) })
+  }
+
+  public mutating func histogram(
+    _ name: String, _ help: String,
+    of subjects: [(labels: [(String, String)], reading: DurationCounts.Reading)]
   ) {
     family(name, .histogram, help)
     for subject in subjects {

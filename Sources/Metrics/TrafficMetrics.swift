@@ -13,6 +13,8 @@ public enum TrafficCounter: Int, CaseIterable, Sendable {
   /// The client left before there was an answer. No status class, and counted apart.
   case aborted
   case receivedBytes, sentBytes
+  /// Connections of clients, of a listener; to it, of a backend.
+  case connectionsOpened, connectionsClosed
   case attempts
 
   /// The counters of a family, with their label values.
@@ -39,18 +41,39 @@ public enum TrafficCounter: Int, CaseIterable, Sendable {
 /// The counters of one worker for one subject. Any thread may read; only the worker writes.
 public final class TrafficMetrics: Sendable {
   @usableFromInline let counters = InlineArray<24, Atomic<UInt64>> { _ in Atomic(0) }
-  private let durations = InlineArray<19, Atomic<UInt64>> { _ in Atomic(0) }
-  private let durationSum = Atomic<UInt64>(0)
   /// Failed attempts, by the place of the cause in its vocabulary.
   private let failures = InlineArray<12, Atomic<UInt64>> { _ in Atomic(0) }
   /// The last failure: its instant in milliseconds above its place plus one; 0 before any.
   private let failure = Atomic<UInt64>(0)
-  /// Only for pools, which count durations here instead.
+  /// Of a route and of a backend: how long exchanges took.
+  public let durations = DurationCounts()
+  /// Of a pool, whose durations are counted here instead.
   public let fine: FineHistogram?
-  /// Keeps the counters of the next block out of this cache line.
+  /// Of a pool: how long exchanges waited for a place.
+  public let queue: DurationCounts?
+  /// Of a backend: until a new connection was there, and until the head of the response.
+  public let connect, firstByte: DurationCounts?
+  /// Of a route.
+  public let statuses: StatusTable?
+  /// So that the next block's counters don't share a cache line with these.
   private let padding = InlineArray<16, UInt64>(repeating: 0)
 
-  init(isFine: Bool = false) { fine = isFine ? FineHistogram() : nil }
+  init(of subject: MetricsSubject) {
+    var isPool = false
+    var isRoute = false
+    var isBackend = false
+    switch subject {
+    case .listener: break
+    case .route: isRoute = true
+    case .pool: isPool = true
+    case .backend: isBackend = true
+    }
+    fine = isPool ? FineHistogram() : nil
+    queue = isPool ? DurationCounts() : nil
+    connect = isBackend ? DurationCounts() : nil
+    firstByte = isBackend ? DurationCounts() : nil
+    statuses = isRoute ? StatusTable() : nil
+  }
 
   /// Worker only.
   @inlinable @inline(__always)
@@ -68,16 +91,6 @@ public final class TrafficMetrics: Sendable {
     failure.store(milliseconds << 8 | UInt64(counter + 1), ordering: .relaxed)
   }
 
-  /// Worker only.
-  public func add(duration: TimeSpan) {
-    let microseconds = UInt64(max(0, duration.microseconds))
-    let bucket = DurationHistogram.bucket(of: microseconds)
-    let old = durations[bucket].load(ordering: .relaxed)
-    durations[bucket].store(old &+ 1, ordering: .relaxed)
-    let sum = durationSum.load(ordering: .relaxed)
-    durationSum.store(sum &+ microseconds, ordering: .relaxed)
-  }
-
   /// Causes of failed attempts at most.
   public static let failureMax = 12
 
@@ -87,26 +100,33 @@ public final class TrafficMetrics: Sendable {
   }
 
   var lastFailure: UInt64 { failure.load(ordering: .relaxed) }
-  func bucket(_ index: Int) -> UInt64 { durations[index].load(ordering: .relaxed) }
-  var sum: UInt64 { durationSum.load(ordering: .relaxed) }
 }
 
 /// The sum of one subject's blocks over all workers, at about one moment.
 public struct TrafficReading: Sendable {
   private var counters = [UInt64](repeating: 0, count: TrafficCounter.allCases.count)
-  private(set) var buckets = [UInt64](repeating: 0, count: DurationHistogram.bucketCount)
-  private(set) var sumMicroseconds: UInt64 = 0
+  public let durations, queue, connect, firstByte: DurationCounts.Reading
+  public let statuses: StatusTable.Reading
   private var failures = [UInt64](repeating: 0, count: TrafficMetrics.failureMax)
   private var lastFailureCell: UInt64 = 0
 
   public init(of blocks: [TrafficMetrics]) {
+    durations = DurationCounts.Reading(of: blocks.map(\.durations))
+    queue = DurationCounts.Reading(of: blocks.compactMap(\.queue))
+    connect = DurationCounts.Reading(of: blocks.compactMap(\.connect))
+    firstByte = DurationCounts.Reading(of: blocks.compactMap(\.firstByte))
+    statuses = StatusTable.Reading(of: blocks.compactMap(\.statuses))
     for block in blocks {
       for counter in TrafficCounter.allCases { counters[counter.rawValue] &+= block.value(counter) }
       for place in failures.indices { failures[place] &+= block.failureCount(place) }
-      for bucket in buckets.indices { buckets[bucket] &+= block.bucket(bucket) }
-      sumMicroseconds &+= block.sum
       lastFailureCell = max(lastFailureCell, block.lastFailure)
     }
+  }
+
+  /// Connections open now.
+  public var connectionCount: UInt64 {
+    let (opened, closed) = (self[.connectionsOpened], self[.connectionsClosed])
+    return opened > closed ? opened - closed : 0
   }
 
   public subscript(counter: TrafficCounter) -> UInt64 { counters[counter.rawValue] }

@@ -14,6 +14,8 @@ public final class WorkerMetrics: Sendable {
   private let paddingBefore = InlineArray<16, UInt64>(repeating: 0)
   @usableFromInline let values = InlineArray<128, Atomic<UInt64>> { _ in Atomic(0) }
   @usableFromInline let splits = InlineArray<384, Atomic<UInt64>> { _ in Atomic(0) }
+  /// Of TLS handshakes that succeeded.
+  public let handshakes = DurationCounts()
   private let paddingBehind = InlineArray<16, UInt64>(repeating: 0)
 
   public init() {}

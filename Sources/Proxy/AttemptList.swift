@@ -33,6 +33,10 @@ public struct Attempt: Sendable {
   public var isFailOpen = false
   public var startedAt: Instant
   public var duration = TimeSpan.zero
+  /// Until there was a connection; zero for a reused one.
+  public var connectDuration = TimeSpan.zero
+  /// When the head of the response came; nil before that.
+  public var respondedAt: Instant?
   public var status: UInt16 = 0
   public var result = Result.pending
 
@@ -79,7 +83,15 @@ public struct AttemptList: Sendable {
     last?.duration = now - startedAt
   }
 
-  mutating func noteStatus(_ status: UInt16) { last?.status = status }
+  mutating func noteConnected(at now: Instant) {
+    guard let startedAt = last?.startedAt else { return }
+    last?.connectDuration = now - startedAt
+  }
+
+  mutating func noteStatus(_ status: UInt16, at now: Instant) {
+    last?.status = status
+    last?.respondedAt = now
+  }
 
   /// Don't count the last attempt: its pooled connection was already closed.
   mutating func forgiveLast() { countedCount -= 1 }

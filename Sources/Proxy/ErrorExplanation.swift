@@ -30,7 +30,7 @@ public struct ErrorExplanation {
     switch form {
     case .text: writeText(to: &body)
     case .html: writeHTML(to: &body)
-    case .json, .problem: writeJSON(to: &body)
+    case .problem: writeJSON(to: &body)
     }
   }
 

@@ -4,8 +4,8 @@
 public import HTTP
 
 public enum ErrorForm: Sendable {
-  case text, html, json
-  /// JSON under the name that RFC 9457 gave it.
+  case text, html
+  /// Problem details as in RFC 9457, also for a client that only asks for JSON: they are JSON.
   case problem
 
   /// The form that Accept prefers. JSON and HTML are sent only if Accept names their types. Plain
@@ -19,7 +19,7 @@ public enum ErrorForm: Sendable {
       fields.weight(accepting: "*/*"))
     // At equal weight the later one wins.
     for (form, offered) in [
-      (.json, fields.weight(accepting: "application/json")),
+      (.problem, fields.weight(accepting: "application/json")),
       (.problem, fields.weight(accepting: "application/problem+json")),
       (.html, fields.weight(accepting: "text/html")),
     ] as [(ErrorForm, Int)] where offered > 0 && offered >= weight {
@@ -32,7 +32,6 @@ public enum ErrorForm: Sendable {
     switch self {
     case .text: "text/plain; charset=utf-8"
     case .html: "text/html; charset=utf-8"
-    case .json: "application/json"
     case .problem: "application/problem+json"
     }
   }

@@ -14,7 +14,8 @@ public struct ErrorPage: Sendable {
       switch self {
       case .html: ErrorForm.html.contentType
       case .text: ErrorForm.text.contentType
-      case .json: ErrorForm.json.contentType
+      // A page of the operator may have any shape, so it is no problem details.
+      case .json: "application/json"
       case .xml: "application/xml"
       }
     }
@@ -114,7 +115,7 @@ public struct ErrorPages: Sendable {
     guard let page = pages.first(where: { $0.statuses.contains(status) })?.page else { return nil }
     switch (form, page.kind) {
     case (.text, _), (.html, _), (_, .json): return page
-    case (.json, _), (.problem, _): return nil
+    case (.problem, _): return nil
     }
   }
 }

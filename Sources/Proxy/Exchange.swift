@@ -146,6 +146,7 @@ public struct Exchange: ~Copyable, Sendable {
   }
 
   public mutating func connected(at now: Instant) {
+    attempts.noteConnected(at: now)
     phase = .awaiting(since: now)
     lastProgress = now
   }
@@ -205,7 +206,7 @@ public struct Exchange: ~Copyable, Sendable {
   /// A final head. `retries`: its status is to be retried elsewhere, and a retry is possible.
   public mutating func headReceived(status: UInt16, retries: Bool, at now: Instant) -> Action {
     lastProgress = now
-    attempts.noteStatus(status)
+    attempts.noteStatus(status, at: now)
     if retries { return attemptFailed(.status(status), verdict: .retryElsewhere, at: now) }
     phase = .forwarding
     return .forward
@@ -213,7 +214,7 @@ public struct Exchange: ~Copyable, Sendable {
 
   /// A 101 was accepted and forwarded.
   public mutating func relayStarted(at now: Instant) {
-    attempts.noteStatus(101)
+    attempts.noteStatus(101, at: now)
     phase = .relaying
     lastProgress = now
   }

@@ -14,6 +14,7 @@ public import Primitives
 /// `InputOutput` on the sockets of this machine. Use it from one thread only.
 @safe public struct EpollIO: InputOutput, ~Copyable {
   public private(set) var now: Instant
+  public var exactNow: Instant { SystemClock.monotonic() }
 
   private let epoll: Int32
   private let wakeUp: WakeUp

@@ -73,10 +73,18 @@ public enum SendResult: Equatable, Sendable {
   case failed(SystemError)
 }
 
+extension InputOutput where Self: ~Copyable {
+  /// Where time only passes between turns.
+  public var exactNow: Instant { now }
+}
+
 /// What a worker needs of the outside world.
 public protocol InputOutput: ~Copyable {
   /// The time when `wait` last returned; it doesn't change within a loop iteration.
   var now: Instant { get }
+  /// The time at this very moment, which costs a system call or nearly one: for what begins and
+  /// ends within one turn.
+  var exactNow: Instant { get }
 
   /// Blocks until a socket is ready, the deadline has passed or another thread wakes the worker,
   /// and returns the number of events. A deadline in the past polls.

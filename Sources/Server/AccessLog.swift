@@ -15,6 +15,11 @@ import TLS
 /// What a line can say of an exchange beside what stands in its request.
 struct AccessLogFacts {
   var client: IPAddress?
+  /// Of the connection; nil where the client isn't its peer.
+  var clientPort: UInt16?
+  /// Empty where none was chosen.
+  var route: LogName?
+  var pool: LogName?
   var status: UInt16
   /// The failure's name, and for a malformed head what was wrong with it.
   var failure: StaticString?
@@ -25,7 +30,12 @@ struct AccessLogFacts {
   var toleratedInResponse = ToleratedReasons()
   var receivedByteCount: UInt64
   var sentByteCount: UInt64
+  /// From the head of the request to the end of the answer.
   var duration: TimeSpan
+  /// Until there was a connection to the backend, for the last attempt; zero on a reused one.
+  var connectTime = TimeSpan.zero
+  /// From the head of the request to that of the response; nil without a backend's response.
+  var firstByteTime: TimeSpan?
   /// How long it waited for a place at a full pool.
   var queueTime = TimeSpan.zero
   /// It would have been tried again, had the retry budget not been spent.
@@ -42,6 +52,8 @@ struct AccessLog: ~Copyable {
   private let producer: AccessLogWriter.Producer?
   // Internal for the extension that fills in templates.
   var line = ByteBuffer(capacity: 4096)
+  /// The name that the client asked for in its handshake; empty for none.
+  var serverName = ByteBuffer(capacity: 256)
   var clock = LogClock()
   private let metrics: WorkerMetrics?
   /// How many ordinary exchanges have no line yet until one has.
@@ -76,8 +88,8 @@ struct AccessLog: ~Copyable {
 
   /// `text` holds what `summary` points into; `names` gives the backends of the attempts by id.
   mutating func write(
-    _ facts: AccessLogFacts, listener: [UInt8], summary: RequestSummary?,
-    text: borrowing ByteBuffer, attempts: AttemptList, names: [[UInt8]]
+    _ facts: AccessLogFacts, listener: LogName, summary: RequestSummary?,
+    text: borrowing ByteBuffer, attempts: AttemptList, names: [LogName]
   ) {
     line.removeAll()
     switch settings.format {
@@ -92,8 +104,8 @@ struct AccessLog: ~Copyable {
 
   /// The line that a JSON log has, for somebody who looks on.
   mutating func json(
-    _ facts: AccessLogFacts, listener: [UInt8], summary: RequestSummary?,
-    text: borrowing ByteBuffer, attempts: AttemptList, names: [[UInt8]]
+    _ facts: AccessLogFacts, listener: LogName, summary: RequestSummary?,
+    text: borrowing ByteBuffer, attempts: AttemptList, names: [LogName]
   ) -> [UInt8] {
     line.removeAll()
     writeJSON(facts, listener, summary, text.bytes, attempts, names)
@@ -103,20 +115,38 @@ struct AccessLog: ~Copyable {
   // MARK: JSON
 
   private mutating func writeJSON(
-    _ facts: AccessLogFacts, _ listener: [UInt8], _ summary: RequestSummary?, _ text: Span<UInt8>,
-    _ attempts: AttemptList, _ names: [[UInt8]]
+    _ facts: AccessLogFacts, _ listener: LogName, _ summary: RequestSummary?, _ text: Span<UInt8>,
+    _ attempts: AttemptList, _ names: [LogName]
   ) {
     line.append("{\"time\":\"")
     clock.writeTime(SystemClock.wall(), to: &line)
     line.append("\",\"listener\":")
-    line.appendJSONString(listener.span)
+    line.append(listener.json.span)
     if let client = facts.client {
       line.append(",\"client\":\"")
       client.write(to: &line)
       line.append("\"")
     }
+    if let port = facts.clientPort {
+      line.append(",\"client_port\":")
+      line.append(decimal: UInt64(port))
+    }
+    if let route = facts.route {
+      line.append(",\"route\":")
+      line.append(route.json.span)
+    }
+    if let pool = facts.pool {
+      line.append(",\"pool\":")
+      line.append(pool.json.span)
+    }
     if let summary {
-      appendString(",\"method\":", text.extracting(summary.methodName.range))
+      if summary.method == .other {
+        appendString(",\"method\":", text.extracting(summary.methodName.range))
+      } else {
+        line.append(",\"method\":\"")
+        line.append(summary.method.name)
+        line.append("\"")
+      }
       appendString(",\"host\":", text.extracting(summary.host.range))
       appendString(",\"target\":", text.extracting(summary.target.range))
       line.append(summary.version == .http10 ? ",\"version\":\"1.0\"" : ",\"version\":\"1.1\"")
@@ -148,6 +178,14 @@ struct AccessLog: ~Copyable {
     line.append(decimal: facts.sentByteCount)
     line.append(",\"ms\":")
     appendMilliseconds(facts.duration)
+    if let time = facts.firstByteTime {
+      line.append(",\"first_byte_ms\":")
+      appendMilliseconds(time)
+    }
+    if facts.connectTime > .zero {
+      line.append(",\"connect_ms\":")
+      appendMilliseconds(facts.connectTime)
+    }
     if facts.queueTime > .zero {
       line.append(",\"queued_ms\":")
       appendMilliseconds(facts.queueTime)
@@ -163,6 +201,10 @@ struct AccessLog: ~Copyable {
       line.append("\",\"cipher\":\"")
       line.append(tls.suite.name)
       line.append(tls.isResumed ? "\",\"resumed\":true" : "\",\"resumed\":false")
+      if !serverName.isEmpty {
+        line.append(",\"sni\":")
+        line.appendJSONString(of: serverName)
+      }
     }
     if let summary, !summary.userAgent.isEmpty {
       appendString(",\"user_agent\":", text.extracting(summary.userAgent.range))
@@ -175,7 +217,7 @@ struct AccessLog: ~Copyable {
       if index > 0 { line.append(0x2C) }
       let attempt = attempts[index]
       line.append("{\"backend\":")
-      line.appendJSONString(name(of: attempt, names).span)
+      line.append(name(of: attempt, names).json.span)
       line.append(",\"result\":\"")
       line.append(attempt.result.name)
       line.append("\"")
@@ -217,7 +259,7 @@ struct AccessLog: ~Copyable {
   /// is out of the ordinary
   private mutating func writeText(
     _ facts: AccessLogFacts, _ summary: RequestSummary?, _ text: Span<UInt8>,
-    _ attempts: AttemptList, _ names: [[UInt8]]
+    _ attempts: AttemptList, _ names: [LogName]
   ) {
     clock.writeTime(SystemClock.wall(), to: &line)
     line.append(0x20)
@@ -258,7 +300,7 @@ struct AccessLog: ~Copyable {
     for index in 0..<attempts.count {
       if index > 0 { line.append(", ") }
       let attempt = attempts[index]
-      line.append(name(of: attempt, names).span)
+      line.append(name(of: attempt, names).bytes.span)
       line.append(0x20)
       line.append(attempt.result.name)
       line.append(0x20)
@@ -276,8 +318,8 @@ struct AccessLog: ~Copyable {
 
   // MARK: Pieces
 
-  func name(of attempt: Attempt, _ names: [[UInt8]]) -> [UInt8] {
-    attempt.backend >= 0 && attempt.backend < names.count ? names[attempt.backend] : []
+  func name(of attempt: Attempt, _ names: [LogName]) -> LogName {
+    attempt.backend >= 0 && attempt.backend < names.count ? names[attempt.backend] : .empty
   }
 
   mutating func appendMilliseconds(_ span: TimeSpan) {

@@ -46,8 +46,9 @@ struct DownstreamConnection: ~Copyable {
   var logins: [Handle] = []
   /// Did one of them end? Then the client must see an end too, or it would go on as somebody else.
   var hasLostLogin = false
-  /// Has a part of a head arrived, and its time begun to run?
-  var isReceivingHead = false
+  /// When the handshake under way began, or the first part of a head arrived that isn't whole yet;
+  /// nil between heads.
+  var beganAt: Instant?
   /// Requests whose head was complete.
   var requestCount = 0
   /// The worker's turn in which the last one was.
@@ -98,7 +99,7 @@ struct DownstreamConnection: ~Copyable {
   mutating func parseHead(into head: inout RequestHead) throws(HTTP1Error) -> Bool {
     guard try parser.take(from: &transport.inbound, into: &head) else { return false }
     requestCount += 1
-    isReceivingHead = false
+    beganAt = nil
     return true
   }
 

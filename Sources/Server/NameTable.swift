@@ -14,6 +14,9 @@ struct KnownName: Equatable, Sendable {
   var addresses: [IPAddress] = []
   /// Why the last lookup came to nothing; nil after one that didn't, and before the first answer.
   var failure: String?
+  /// Lookups since the start, and those that failed.
+  var lookupCount: UInt64 = 0
+  var failureCount: UInt64 = 0
 
   var isAnswered: Bool { !addresses.isEmpty || failure != nil }
 
@@ -149,12 +152,15 @@ final class NameTable: Sendable {
       var entry = entries[name] ?? Entry()
       entry.isUnderWay = false
       let before = entry.known
+      entry.known.lookupCount &+= 1
       switch result {
       case .success(let found):
         // Sorted, because servers rotate the order, which means nothing here.
-        entry.known = KnownName(addresses: found.sorted { "\($0)" < "\($1)" })
+        entry.known.addresses = found.sorted { "\($0)" < "\($1)" }
+        entry.known.failure = nil
       case .failure(let error):
         entry.known.failure = error.reason
+        entry.known.failureCount &+= 1
       }
       let isMissing = entry.known.addresses.isEmpty
       entry.dueAt =

@@ -12,7 +12,7 @@ import Reactor
 struct OverloadWatch {
   private var overload = Overload()
   /// What the process may have; nil where nobody knows.
-  private var ceiling: Int?
+  private(set) var ceiling: Int?
   private var connectionMax = Int.max
   private(set) var measuresAt = Instant.origin
   private var givesBackAt = Instant.origin

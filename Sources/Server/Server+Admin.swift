@@ -63,7 +63,8 @@ extension Server {
     let scheme = if case .plain = sockets.rules.access { "http" } else { "https" }
     for (place, group) in sockets.groups
     where known?.group(at: place) == nil || known?.rules.access != sockets.rules.access {
-      logger.notice("the admin interface is at \(scheme)://\(group.address)/")
+      logger.notice(
+        "admin interface listening", metadata: ["url": "\(scheme)://\(group.address)/"])
     }
   }
 
@@ -93,11 +94,13 @@ extension Server {
     return AdminView(
       process: ProcessFacts(
         version: options.version, id: CurrentProcess.id, startedAt: startedAt,
-        descriptorMax: descriptorMax, metrics: workerMetrics, traffic: builder.traffic,
-        reports: reports, logLevel: options.logLevel),
+        descriptorMax: descriptorMax, metrics: workerMetrics, clocks: workerClocks,
+        traffic: builder.traffic,
+        reports: reports, log: options.log),
       configuration: configuration, snapshot: snapshot, names: names, addresses: addresses,
       certificates: certificates, tls: adminContext, credentials: credentials,
-      reload: reloads, overload: overload.stage, isDraining: draining)
+      reload: reloads, overload: overload.stage, limits: effectiveLimits,
+      isDraining: draining)
   }
 
   // MARK: Commands
@@ -173,7 +176,7 @@ extension Server {
     case nil: break
     }
     logger.notice(
-      "changed by hand",
+      "backend changed through the admin API",
       metadata: [
         "pool": .string(name), "backend": .string(address),
         "state": .string("\(record.adminState)"),
@@ -245,7 +248,8 @@ extension Server {
     let pool = configuration.pools[index]
     snapshot.pools[index].pool.publish(builder.members(of: pool, names))
     membershipChanged()
-    logger.notice("backends changed by hand", metadata: ["pool": .string(pool.name)])
+    logger.notice(
+      "backends changed through the admin API", metadata: ["pool": .string(pool.name)])
   }
 }
 

@@ -13,11 +13,15 @@ extension Server {
       log = try AccessLogWriter(output, producerCount: builder.workerCount) { [logger] event in
         switch event {
         case .failed(let error):
-          logger.error("the access log can't be written; lines will be dropped: \(error)")
+          logger.error(
+            "the access log can't be written; new lines are dropped when the buffer is full",
+            metadata: ["error": "\(error)"])
         case .recovered:
           logger.notice("the access log can be written again")
         case .reopenFailed(let error):
-          logger.error("the access log can't be opened anew: \(error)")
+          logger.error(
+            "the access log can't be reopened; the old file stays in use",
+            metadata: ["error": "\(error)"])
         }
       }
     } catch {
@@ -25,11 +29,22 @@ extension Server {
     }
   }
 
+  /// Level, format and target of the process log.
+  func configureProcessLog(_ log: Configuration.Log) throws(ServerFailure) {
+    do throws(SystemError) {
+      try options.log.setTarget(log.processTarget)
+    } catch {
+      throw ServerFailure("log.process-target: can't reach syslog: \(error)")
+    }
+    options.log.level = log.level
+    options.log.format = log.format
+  }
+
   /// Nil while the log is off.
-  func openAccessLog(_ log: Configuration.Log) throws(ServerFailure) -> OutputFile? {
+  func openAccessLog(_ log: Configuration.Log) throws(ServerFailure) -> LogOutput? {
     if log.access == .off { return nil }
     do throws(SystemError) {
-      return try OutputFile(OutputTarget(log.target))
+      return try LogOutput(log.target)
     } catch {
       throw ServerFailure("can't open the access log \(log.target): \(error)")
     }
@@ -38,8 +53,8 @@ extension Server {
   /// By hand, until the next reload. Nil for what is configured.
   func setLogLevel(_ level: Configuration.Log.Level?) -> AdminDocument {
     let level = level ?? configuration.log.level
-    options.logLevel.current = level
-    logger.notice("the log level is \(level.rawValue)")
+    options.log.level = level
+    logger.notice("the log level was changed", metadata: ["level": "\(level.rawValue)"])
     return AdminDocument { $0.writeLogLevel(level, configured: configuration.log.level) }
   }
 }
@@ -50,16 +65,5 @@ extension JSONWriter {
   ) {
     member("level", level.rawValue)
     member("configured", configured.rawValue)
-  }
-}
-
-extension OutputTarget {
-  init(_ target: Configuration.Log.Target) {
-    self =
-      switch target {
-      case .stdout: .standardOutput
-      case .stderr: .standardError
-      case .file(let path): .file(path: path)
-      }
   }
 }

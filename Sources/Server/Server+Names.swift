@@ -27,11 +27,11 @@ extension Server {
       lookups?.wake()
       lookups?.settle(atMost: Self.patience)
     } catch {
-      logger.error("can't look up the names of backends: \(error)")
+      logger.error("can't look up the names of backends", metadata: ["error": "\(error)"])
     }
     for name in names.unanswered {
       logger.warning(
-        "the lookup of a backend takes long: its pool does without it until there is an answer",
+        "the lookup of a backend's name is slow; its pool does without it until there is an answer",
         metadata: ["name": .string(name)])
     }
   }
@@ -54,7 +54,7 @@ extension Server {
     if !isNews { return }
     membershipChanged()
     let list = changed.sorted().joined(separator: ", ")
-    logger.notice("names of backends have new addresses: \(list)")
+    logger.notice("names of backends have new addresses", metadata: ["names": .string(list)])
   }
 
   /// One worker checks all backends, and passes turns to whoever may find a place now.
@@ -74,12 +74,13 @@ extension KnownName {
   /// Each failure is told once, until it is over.
   fileprivate func log(_ news: NameTable.News, of name: String, to logger: Logger) {
     if news.hasFailed {
-      let consequence =
+      let consequence: Logger.Message =
         addresses.isEmpty
-        ? "it is unresolved, and its pool does without it" : "its last addresses are kept"
-      logger.error("can't look up a backend: \(name): \(reason); \(consequence)")
+        ? "can't look up a backend's name; its pool does without it"
+        : "can't look up a backend's name; its last addresses stay in use"
+      logger.error(consequence, metadata: ["name": .string(name), "error": .string(reason)])
     } else if news.hasRecovered {
-      logger.notice("a backend is looked up again: \(name)")
+      logger.notice("a backend's name is found again", metadata: ["name": .string(name)])
     }
   }
 }

@@ -40,6 +40,9 @@ extension Server {
       resolveNames(fresh)
       let output = try openAccessLog(fresh.log)
       let build = try build(fresh)
+      if fresh.log.processTarget != configuration.log.processTarget {
+        try configureProcessLog(fresh.log)
+      }
       let adminSockets = try openAdmin(fresh)
       do throws(ServerFailure) {
         listening = try listening.opening(fresh)
@@ -61,16 +64,17 @@ extension Server {
     } catch {
       names.watch(configuration)
       lookups?.wake()
-      for message in error.messages { logger.error("\(message)") }
       return refused(error.messages)
     }
     reloads.acceptedCount += 1
     reloads.refusal = []
     reloads.inForceSince = Double(SystemClock.wall()) / 1e9
     for change in changesThatStay {
-      logger.warning("\(change.what) stays as it is until an upgrade or a restart")
+      logger.warning(
+        "this change needs an upgrade or a restart", metadata: ["key": "\(change.what)"])
     }
-    options.logLevel.current = fresh.log.level
+    options.log.level = fresh.log.level
+    options.log.format = fresh.log.format
     for (index, worker) in workers.enumerated() {
       worker.inbox.post(installation(forWorker: index))
     }
@@ -95,6 +99,7 @@ extension Server {
     reloads.refusedCount += 1
     reloads.refusal = reasons
     updateAdmin()
+    for reason in reasons { logger.error("\(reason)") }
     logger.error("the new configuration is refused; the old one stays in force")
   }
 
@@ -121,7 +126,8 @@ extension Server {
   func lookAtFiles(at now: Instant) {
     let changed = files.look(at: now)
     if changed.isEmpty { return }
-    logger.notice("changed: \(changed.joined(separator: ", "))")
+    logger.notice(
+      "files have changed: reloading", metadata: ["files": "\(changed.joined(separator: ", "))"])
     reload()
   }
 }

@@ -12,7 +12,7 @@ extension Server {
     if let user = configuration.process.user {
       try become(user)
     } else if Privileges.isRoot {
-      logger.warning("running as root: name a user to run as in process.user")
+      logger.warning("running as root; set process.user to run as another user")
     }
     do throws(SystemError) {
       // Behind the change of user, which sets it anew.
@@ -51,7 +51,7 @@ extension Server {
     do throws(SystemError) {
       try ServiceNotifier()?.notify(state)
     } catch {
-      logger.warning("can't tell the supervisor (NOTIFY_SOCKET): \(error)")
+      logger.warning("can't notify systemd (NOTIFY_SOCKET)", metadata: ["error": "\(error)"])
     }
   }
 }

@@ -44,7 +44,9 @@ extension Server {
     do throws(TLSFailure) {
       try builder.ticketRings.rotate(at: now)
     } catch {
-      logger.error("can't make a new ticket key: \(error)")
+      logger.error(
+        "can't make a new key for session tickets; the old key stays in use",
+        metadata: ["error": "\(error)"])
     }
   }
 }

@@ -19,9 +19,10 @@ extension Server {
       return try SpanExporter(settings, producerCount: builder.workerCount) { [logger] event in
         switch event {
         case .failed(let reason):
-          logger.error("traces can't be sent to \(tracing.endpoint): \(reason)")
+          logger.error(
+            "traces can't be sent", metadata: ["to": "\(tracing.endpoint)", "error": "\(reason)"])
         case .recovered:
-          logger.notice("traces can be sent to \(tracing.endpoint) again")
+          logger.notice("traces can be sent again", metadata: ["to": "\(tracing.endpoint)"])
         }
       }
     } catch {

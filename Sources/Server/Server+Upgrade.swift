@@ -16,14 +16,15 @@ extension Server {
   func upgrade() {
     switch stage {
     case .upgrading(let successor):
-      logger.notice("an upgrade to process \(successor.process.id) is under way already")
+      logger.notice(
+        "an upgrade is already in progress", metadata: ["process": "\(successor.process.id)"])
       return
     case .draining:
-      logger.notice("this process is on its way out, so there is nothing to upgrade")
+      logger.notice("no upgrade: this process is stopping")
       return
     case .serving where CurrentProcess.id == 1:
       // When the first process of a container ends, all others are ended.
-      logger.error("the first process of a container can't be upgraded: replace the container")
+      logger.error("no upgrade: process 1 of a container can't be replaced; replace the container")
       return
     case .serving:
       break
@@ -39,7 +40,8 @@ extension Server {
         [inbox] report in inbox.post(.successor(report))
       }
       stage = .upgrading(successor)
-      logger.notice("upgrading: process \(successor.process.id) is to take over")
+      logger.notice(
+        "upgrading: started the new process", metadata: ["process": "\(successor.process.id)"])
     } catch {
       upgradeFailed("the new process can't be started: \(error)")
     }
@@ -48,7 +50,9 @@ extension Server {
   func successorReported(_ report: Successor.Report) {
     switch (stage, report) {
     case (.upgrading(let successor), .ready):
-      logger.notice("process \(successor.process.id) serves now, and this one drains")
+      logger.notice(
+        "the new process serves; this one drains",
+        metadata: ["process": "\(successor.process.id)"])
       stage = .draining(isAsked: false)
       drainsAt = SystemClock.monotonic()
       tell(.replaced(by: successor.process.id))
@@ -81,7 +85,8 @@ extension Server {
   }
 
   private func upgradeFailed(_ reason: String) {
-    logger.error("the upgrade failed, and this process goes on: \(reason)")
+    logger.error(
+      "the upgrade failed; this process continues", metadata: ["reason": "\(reason)"])
     // Anew, so that whoever waits for the outcome sees that there is one.
     writeProcessID()
   }
@@ -94,7 +99,8 @@ extension Server {
     do throws(SystemError) {
       try File.replace(path, with: "\(CurrentProcess.id)\n")
     } catch {
-      logger.error("can't write the process id to \(path): \(error)")
+      logger.error(
+        "can't write process.pid-file", metadata: ["path": "\(path)", "error": "\(error)"])
     }
   }
 

@@ -27,14 +27,14 @@ public final class Server {
     /// Called once when everything listens, with the addresses and the names of the listeners.
     public var started: ([ListeningAddress]) -> Void
     public var logger: Logger
-    /// What the logger goes by.
-    public var logLevel: LogLevel
+    /// Where the logger writes.
+    public var log: ProcessLog
     /// The running process to take over from, if there is one.
     public var predecessor: Predecessor?
 
     public init(
       configuration: Configuration, file: String?, version: String, logger: Logger,
-      logLevel: LogLevel, predecessor: Predecessor? = nil,
+      log: ProcessLog, predecessor: Predecessor? = nil,
       reload: @escaping () -> Result<Configuration, RefusedConfiguration>,
       interpret: @escaping ([UInt8]) -> Result<Configuration, RefusedConfiguration>,
       started: @escaping ([ListeningAddress]) -> Void
@@ -43,7 +43,7 @@ public final class Server {
       self.file = file
       self.version = version
       self.logger = logger
-      self.logLevel = logLevel
+      self.log = log
       self.predecessor = predecessor
       self.reload = reload
       self.interpret = interpret
@@ -71,6 +71,7 @@ public final class Server {
 
   let options: Options
   let logger: Logger
+  private let events: EventLog
   var configuration: Configuration
   /// What the process was started with: what a reload can't change stays as it is here.
   private(set) var startConfiguration: Configuration
@@ -101,6 +102,8 @@ public final class Server {
   /// What the configuration that was built last wants of the ticket keys.
   private(set) var ticketPlans: [String: TicketRings.Plan] = [:]
   var overload = OverloadWatch()
+  /// `limits.connections` when it was last compared with the descriptors.
+  var warnedConnectionMax: Int?
   var stage = Stage.serving
   /// When a server that is to drain begins with it.
   var drainsAt = Instant.never
@@ -113,6 +116,7 @@ public final class Server {
   struct RunningWorker {
     let inbox: Inbox<WorkerMessage>
     let metrics: WorkerMetrics
+    let clock: ThreadClock
     let thread: Thread
   }
 
@@ -137,6 +141,7 @@ public final class Server {
   private init(_ options: Options) throws(ServerFailure) {
     self.options = options
     logger = options.logger
+    events = EventLog(logger: options.logger)
     configuration = options.configuration
     startConfiguration = options.configuration
     do throws(SystemError) {
@@ -176,6 +181,7 @@ public final class Server {
     Signals.block()
     try giveUpPrivileges()
     startConfiguration = configuration
+    try configureProcessLog(configuration.log)
     warnOfDescriptors()
     resolveNames(configuration)
     snapshot = takeUp(try build(configuration))
@@ -184,7 +190,9 @@ public final class Server {
     // would be lost if it failed afterwards.
     listening = try listening.opening(configuration)
     for socket in listening.closeUnused() {
-      logger.warning("the socket \(socket) was given to this process, but no listener is for it")
+      logger.warning(
+        "closed a socket from socket activation that no listener uses",
+        metadata: ["address": "\(socket)"])
     }
     let adminSockets = try openAdmin(configuration)
     takeUpTicketKeys()
@@ -269,15 +277,18 @@ public final class Server {
       let start = WorkerStart(
         index: index, snapshot: Parcel(snapshot), inbox: inbox, peers: inboxes, metrics: metrics,
         traffic: builder.traffic, admission: admission,
-        reports: reports[index], events: EventLog(logger: logger),
+        reports: reports[index], events: events,
         producer: log?.producer(index))
       let control = self.inbox
       inbox.post(installation(forWorker: index))
+      let clock = ThreadClock()
       let thread = try Thread(name: "worker-\(index)") {
+        clock.start()
         start.run()
         control.post(.workerFinished)
       }
-      workers.append(RunningWorker(inbox: inbox, metrics: metrics, thread: thread))
+      workers.append(
+        RunningWorker(inbox: inbox, metrics: metrics, clock: clock, thread: thread))
     } catch {
       throw ServerFailure("can't start worker \(index): \(error)")
     }
@@ -316,9 +327,11 @@ public final class Server {
     snapshot.settings.tracing?.exporter.stop(atMost: .seconds(2))
     let total = MetricsSnapshot(of: workers.map(\.metrics))
     let dropped = total[.accessLogLinesDropped]
-    if dropped > 0 { logger.warning("\(dropped) lines of the access log were dropped") }
+    if dropped > 0 {
+      logger.warning("access log lines were dropped", metadata: ["lines": "\(dropped)"])
+    }
     reportLeftovers(total)
-    logger.notice("ended after \(total[.requests]) requests")
+    logger.notice("stopped", metadata: ["requests": "\(total[.requests])"])
     return total[.exchangesCut] == 0
   }
 
@@ -326,10 +339,14 @@ public final class Server {
   /// would show as a gauge that creeps up.
   private func reportLeftovers(_ total: MetricsSnapshot) {
     for (name, count) in total.gauges where count != 0 {
-      logger.error("\(name) has \(count) left at the end")
+      logger.error(
+        "a gauge isn't zero at the end; please report this bug",
+        metadata: ["gauge": "\(name)", "value": "\(count)"])
     }
     for (backend, count) in builder.registry.active {
-      logger.error("backend \(backend.address) has \(count) left at the end")
+      logger.error(
+        "a backend still counts exchanges at the end; please report this bug",
+        metadata: ["backend": "\(backend.address)", "exchanges": "\(count)"])
     }
   }
 
@@ -367,9 +384,9 @@ public final class Server {
       drain()
     case .draining(isAsked: false):
       stage = .draining(isAsked: true)
-      logger.notice("draining already, since another process has taken over")
+      logger.notice("already draining, because a new process has taken over")
     case .draining(isAsked: true):
-      logger.notice("a second signal: ending at once")
+      logger.notice("second signal: stopping without waiting for requests in progress")
       for worker in workers { worker.inbox.post(.stop) }
     }
   }
@@ -380,7 +397,7 @@ public final class Server {
     for worker in workers { worker.inbox.post(.leave) }
     updateAdmin()
     tell(.stopping)
-    logger.notice("draining: exchanges in progress are finished, then Martlet ends")
+    logger.notice("draining: requests in progress are finished, then Martlet stops")
   }
 
   private func watchSignals() throws(ServerFailure) {
@@ -401,6 +418,7 @@ public final class Server {
   }
 
   var workerMetrics: [WorkerMetrics] { workers.map(\.metrics) }
+  var workerClocks: [ThreadClock] { workers.map(\.clock) }
 }
 
 /// What a worker's thread begins with.

@@ -70,6 +70,8 @@ final class RouteSettings: Sendable {
   }
 
   let action: Action
+  /// What the access log and the metrics call it.
+  let name: LogName
   /// As it is configured.
   let path: [UInt8]
   let requestEdits: [FieldEdit]
@@ -79,11 +81,12 @@ final class RouteSettings: Sendable {
   let traffic: [TrafficMetrics]
 
   init(
-    _ action: Action, path: [UInt8] = [], requestEdits: [FieldEdit] = [],
+    _ action: Action, name: LogName = "", path: [UInt8] = [], requestEdits: [FieldEdit] = [],
     responseEdits: [FieldEdit] = [],
     errorPages: ErrorPages = ErrorPages(), traffic: [TrafficMetrics] = []
   ) {
     self.action = action
+    self.name = name
     self.path = path
     self.requestEdits = requestEdits
     self.responseEdits = responseEdits
@@ -95,6 +98,8 @@ final class RouteSettings: Sendable {
 /// What goes for the exchanges of one pool. A class for the same reason.
 final class PoolSettings: Sendable {
   let pool: Pool
+  /// What the access log calls it.
+  let name: LogName
   let retry: RetryPolicy
   let limits: ExchangeLimits
   /// Nil without active checks.
@@ -121,6 +126,7 @@ final class PoolSettings: Sendable {
     stickiness: Stickiness? = nil, traffic: [TrafficMetrics] = []
   ) {
     self.pool = pool
+    name = LogName(pool.name)
     self.retry = retry
     self.limits = limits
     self.check = check

@@ -366,7 +366,8 @@ extension RouteSettings {
           draining: LocalAnswer(response, status: response.drainingStatus ?? response.status))
       }
     self.init(
-      action, path: Array(route.path.utf8), requestEdits: [FieldEdit](route.requestEdits),
+      action, name: LogName("\(route)"), path: Array(route.path.utf8),
+      requestEdits: [FieldEdit](route.requestEdits),
       responseEdits: [FieldEdit](route.responseEdits), errorPages: errorPages,
       traffic: traffic.blocks(for: .route("\(route)", listener: listener.name)))
   }

@@ -92,6 +92,14 @@ struct Transport: ~Copyable {
     }
   }
 
+  /// Appends the name that the client asked for in its handshake; nothing if it gave none.
+  func appendServerName(to text: inout ByteBuffer) {
+    switch session {
+    case .some(let session): text.append(session.serverName)
+    case .none: break
+    }
+  }
+
   mutating func note(_ readiness: Readiness) {
     if readiness.contains(.readable) { isReadable = true }
     if readiness.contains(.writable) { isWritable = true }

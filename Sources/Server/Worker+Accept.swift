@@ -12,8 +12,6 @@ extension Worker where IO: ~Copyable {
   private static var acceptsPerTurn: Int { 64 }
   /// How long accepting pauses when descriptors or memory ran out.
   private static var exhaustionPause: TimeSpan { .milliseconds(100) }
-  /// How long it must have been well before the next shortage is news.
-  private static var exhaustionMemory: TimeSpan { .seconds(10) }
 
   mutating func accept(from index: Int) {
     guard index < listeners.count, listeners[index].isOpen else { return }
@@ -58,8 +56,12 @@ extension Worker where IO: ~Copyable {
         transport, peer: peer, block: block, listener: listener, limits: settings.headLimits,
         desync: configured.map { snapshot.listeners[$0].desync } ?? .strict))
     io.register(socket, token: Token(.downstream, handle).packed)
-    metrics.add(.downstreamConnectionsActive)
-    if context != nil { handshakes.began(handle) }
+    countOpened(downstream: handle)
+    if context != nil {
+      handshakes.began(handle)
+      metrics.add(.handshakesActive)
+      downstreams[handle].beganAt = now
+    }
     setDeadline(
       downstream: handle,
       now + (context == nil ? settings.headTimeout : settings.handshakeTimeout))
@@ -109,8 +111,7 @@ extension Worker where IO: ~Copyable {
   /// listeners pause a moment; the connections stay in their queues.
   private mutating func pauseAccepting() {
     metrics.add(.acceptExhausted)
-    if exhaustedAt.map({ now - $0 > Self.exhaustionMemory }) ?? true { events.acceptingPaused() }
-    exhaustedAt = now
+    events.acceptingPaused(at: now)
     for listener in listeners where listener.isOpen { io.unwatch(listener: listener.socket) }
     acceptDeadline.set(
       now + Self.exhaustionPause, payload: WorkerTimer.resumeAccepting.payload, in: &timers)
@@ -127,7 +128,8 @@ extension Worker where IO: ~Copyable {
   mutating func add(listener socket: Socket, configured: Int) {
     listeners.append(
       WorkerListener(
-        socket: socket, configured: configured, name: snapshot.listeners[configured].name))
+        socket: socket, configured: configured, 
+        name: LogName(snapshot.listeners[configured].name)))
     io.watch(listener: socket, token: WorkerListener.token(listeners.count - 1))
   }
 
@@ -159,10 +161,10 @@ struct WorkerListener {
   /// Index of its listener in the snapshot in force; nil once that has it no longer, and only
   /// connections from before are left.
   var configured: Int?
-  let name: [UInt8]
+  let name: LogName
   var isOpen = true
 
-  init(socket: Socket, configured: Int, name: [UInt8]) {
+  init(socket: Socket, configured: Int, name: LogName) {
     self.socket = socket
     self.configured = configured
     self.name = name

@@ -24,6 +24,7 @@ extension Worker where IO: ~Copyable {
     _ downstream: Handle, _ answer: LocalAnswer, route: RouteSettings? = nil,
     failure: ExchangeFailure?, reason: StaticString? = nil, head isKnown: Bool
   ) {
+    let startedAt = downstreams[downstream].beganAt
     var persists = isKnown && requestHead.persists && mayPersist(downstream)
     // The body of a request that nobody wants is not read: the connection ends instead.
     if isKnown {
@@ -33,8 +34,11 @@ extension Worker where IO: ~Copyable {
     let sent = writeAnswer(
       downstream, answer, to: isKnown ? .head(route) : .unknown, persists: persists)
     if let failure { countFailure(failure) }
-    countLocalAnswer(downstream, route, status: answer.status)
-    logLocalAnswer(downstream, answer.status, route, failure, reason, isKnown, sentByteCount: sent)
+    let duration = io.exactNow - (startedAt ?? now)
+    countLocalAnswer(downstream, route, status: answer.status, sent: sent, took: duration)
+    logLocalAnswer(
+      downstream, answer.status, route, failure, reason, isKnown, sentByteCount: sent,
+      took: duration)
     continueDownstream(downstream, persists: persists, clientMaySend: true)
   }
 
@@ -126,11 +130,11 @@ extension Worker where IO: ~Copyable {
 
   private mutating func logLocalAnswer(
     _ downstream: Handle, _ status: UInt16, _ route: RouteSettings?, _ failure: ExchangeFailure?,
-    _ reason: StaticString?, _ isKnown: Bool, sentByteCount: UInt64
+    _ reason: StaticString?, _ isKnown: Bool, sentByteCount: UInt64, took duration: TimeSpan
   ) {
     let weight =
       log.isOn
-      ? log.weight(status: status, failed: failure != nil, attempts: 0, duration: .zero) : 0
+      ? log.weight(status: status, failed: failure != nil, attempts: 0, duration: duration) : 0
     let trace = isKnown ? requestTrace : nil
     if weight == 0 && trace == nil { return }
     var text = buffers.takeSmall()
@@ -148,8 +152,9 @@ extension Worker where IO: ~Copyable {
       exportSpan(
         of: summary, in: text, trace, route, downstream, status: status, failure: failure?.name)
     }
-    var facts = accessLogFacts(downstream, status: status)
-    facts.client = client
+    var facts = accessLogFacts(downstream, status: status, client: client)
+    facts.route = route?.name
+    facts.duration = duration
     facts.sample = weight
     facts.failure = failure?.name
     facts.reason = reason
@@ -169,7 +174,9 @@ extension Worker where IO: ~Copyable {
     var status = exchanges[handle].response.status
     // 499 is what nginx made known: the client left before it got an answer.
     if failure == .clientAborted && status == 0 { status = 499 }
-    let duration = now - exchanges[handle].machine.startedAt
+    var duration = now - exchanges[handle].machine.startedAt
+    // It began in this turn, and nothing takes no time.
+    if duration == .zero { duration = io.exactNow - now }
     countExchange(handle, status: status, took: duration)
     if let trace = exchanges[handle].trace {
       exportSpans(of: handle, trace, status: status, failure: failure?.name)
@@ -186,8 +193,14 @@ extension Worker where IO: ~Copyable {
         status: status, failed: failure != nil,
         attempts: exchanges[handle].machine.attempts.count, duration: duration) : 0
     guard weight > 0 || isReported else { return }
-    var facts = accessLogFacts(downstream, status: status)
-    facts.client = exchanges[handle].summary.client
+    var facts = accessLogFacts(
+      downstream, status: status, client: exchanges[handle].summary.client)
+    facts.route = exchanges[handle].route.name
+    facts.pool = exchanges[handle].pool.name
+    if let last = exchanges[handle].machine.attempts.last {
+      facts.connectTime = last.connectDuration
+      facts.firstByteTime = last.respondedAt.map { $0 - exchanges[handle].machine.startedAt }
+    }
     facts.failure = failure?.name
     facts.reason = exchanges[handle].malformation
     facts.toleratedInResponse = exchanges[handle].response.tolerated
@@ -211,14 +224,21 @@ extension Worker where IO: ~Copyable {
       names: backendNames)
   }
 
-  private mutating func listenerName(_ downstream: Handle) -> [UInt8] {
+  private mutating func listenerName(_ downstream: Handle) -> LogName {
     listeners[downstreams[downstream].listener].name
   }
 
-  private mutating func accessLogFacts(_ downstream: Handle, status: UInt16) -> AccessLogFacts {
+  private mutating func accessLogFacts(
+    _ downstream: Handle, status: UInt16, client: IPAddress?
+  ) -> AccessLogFacts {
+    log.serverName.removeAll()
+    downstreams[downstream].transport.appendServerName(to: &log.serverName)
     var facts = AccessLogFacts(
-      status: status, receivedByteCount: 0, sentByteCount: 0, duration: .zero,
+      client: client, status: status, receivedByteCount: 0, sentByteCount: 0, duration: .zero,
       tls: downstreams[downstream].transport.tlsFacts)
+    if case .ip(let address, let port) = downstreams[downstream].peer, address == client {
+      facts.clientPort = port
+    }
     if downstreams[downstream].desync == .monitor {
       facts.tolerated = downstreams[downstream].tolerated
     }

@@ -108,6 +108,7 @@ extension Worker where IO: ~Copyable {
           rules: exchanges[handle].pool.responses))
       precondition(inserted == upstream)
       metrics.add(.upstreamConnectionsOpened)
+      backendTraffic[member.record.id]?.add(.connectionsOpened)
       exchanges[handle].upstream = upstream
       updateDeadline(handle)
     case .failed(let error):
@@ -116,7 +117,7 @@ extension Worker where IO: ~Copyable {
   }
 
   private mutating func countAttempt(_ backend: Int, of handle: Handle) {
-    if backend >= backendNames.count || backendNames[backend].isEmpty {
+    if backend >= backendNames.count || backendNames[backend].bytes.isEmpty {
       guard let record = exchanges[handle].pick?.record else { return }
       remember(record)
     }
@@ -126,11 +127,11 @@ extension Worker where IO: ~Copyable {
   /// Keeps by a backend's id its name, for the log, and its counters.
   private mutating func remember(_ record: BackendRecord) {
     while backendNames.count <= record.id {
-      backendNames.append([])
+      backendNames.append(.empty)
       backendTraffic.append(nil)
     }
     let identity = record.identity
-    backendNames[record.id] = Array(identity.address.utf8)
+    backendNames[record.id] = LogName(identity.address)
     let subject = MetricsSubject.backend(pool: identity.pool, address: identity.address)
     backendTraffic[record.id] = traffic.blocks(for: subject)[index]
   }
@@ -203,7 +204,11 @@ extension Worker where IO: ~Copyable {
     if verdict != .retrySameFresh { releasePick(handle) }
     if verdict == .retryElsewhere && !chargeRetry(handle, after: cause) { verdict = .giveUp }
     if verdict != .giveUp { metrics.add(.retries) }
-    perform(exchanges[handle].machine.attemptFailed(cause, verdict: verdict, at: now), handle)
+    // A dial that fails at once began in this turn.
+    let began = exchanges[handle].machine.attempts.last?.startedAt
+    perform(
+      exchanges[handle].machine.attemptFailed(
+        cause, verdict: verdict, at: began == now ? io.exactNow : now), handle)
   }
 
   /// What follows a failed attempt, before the retry budget is asked. A backend that took too long,

@@ -53,6 +53,7 @@ extension Worker where IO: ~Copyable {
     if downstreams[handle].transport.isEstablished {
       countHandshake(of: handle)
       handshakes.ended()
+      metrics.subtract(.handshakesActive)
       downstreams[handle].phase = .awaitingHead
       setDeadline(downstream: handle, now + settings.headTimeout)
       switch arrival {
@@ -129,8 +130,8 @@ extension Worker where IO: ~Copyable {
     case .bytes:
       return true
     case .nothing:
-      if !downstreams[handle].isReceivingHead {
-        downstreams[handle].isReceivingHead = true
+      if downstreams[handle].beganAt == nil {
+        downstreams[handle].beganAt = now
         setDeadline(downstream: handle, now + settings.headTimeout)
       }
       downstreams[handle].transport.settle(&buffers)
@@ -305,7 +306,7 @@ extension Worker where IO: ~Copyable {
       metrics.add(.handshakesTimedOut)
       close(downstream: handle)
     case .awaitingHead:
-      if downstreams[handle].isReceivingHead {
+      if downstreams[handle].beganAt != nil {
         metrics.add(.slowHeads)
         answerLocally(handle, LocalAnswer(error: 408), failure: .requestTimeout, head: false)
       } else if downstreams[handle].transport.isBlocked {
@@ -333,7 +334,11 @@ extension Worker where IO: ~Copyable {
   /// the sending side ends, and for a while what comes is discarded: to close a socket on which
   /// unread bytes wait would reset the connection, and a reset takes the alert along.
   private mutating func sendAlert(downstream handle: Handle) {
-    if case .handshaking = downstreams[handle].phase { handshakes.ended() }
+    if case .handshaking = downstreams[handle].phase {
+      handshakes.ended()
+      metrics.subtract(.handshakesActive)
+    }
+    countClosed(downstream: handle)
     downstreams[handle].transport.endSession(&buffers)
     downstreams[handle].phase = .flushing(thenLinger: true)
     setDeadline(downstream: handle, now + lingerTime)

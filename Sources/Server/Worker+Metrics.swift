@@ -1,6 +1,7 @@
 // Which counter an event belongs to.
 
 import Balancing
+import HTTP
 import HTTP1
 import Metrics
 import Primitives
@@ -18,9 +19,11 @@ extension Worker where IO: ~Copyable {
     let counter = TrafficCounter(status: status)
     let received = exchanges[handle].bodyByteCount
     let sent = exchanges[handle].response.byteCount
+    if counter == .aborted { metrics.add(.exchangesAborted) }
     if let block = block(exchanges[handle].route.traffic) {
       block.add(counter)
-      block.add(duration: duration)
+      block.durations.add(duration)
+      block.statuses?.add(method: exchanges[handle].summary.method.rawValue, status: status)
       block.add(.receivedBytes, received)
       block.add(.sentBytes, sent)
     }
@@ -30,31 +33,58 @@ extension Worker where IO: ~Copyable {
       // An answer without an attempt, such as 503 while all backends are down, says nothing about
       // how fast the pool is.
       if last != nil { block.fine?.add(microseconds: UInt64(max(0, duration.microseconds))) }
+      if exchanges[handle].queueTime > .zero { block.queue?.add(exchanges[handle].queueTime) }
     }
-    countListener(exchanges[handle].downstream, counter)
+    countListener(exchanges[handle].downstream, counter, received: received, sent: sent)
     // Only an answer of the backend's own is counted for it.
     guard let last, last.status > 0,
       let block = backendTraffic[last.backend]
     else { return }
     block.add(TrafficCounter(status: last.status))
-    block.add(duration: last.duration)
+    block.durations.add(last.duration)
+    if last.connectDuration > .zero { block.connect?.add(last.connectDuration) }
+    if let respondedAt = last.respondedAt { block.firstByte?.add(respondedAt - last.startedAt) }
     block.add(.receivedBytes, sent)
     block.add(.sentBytes, received)
   }
 
   /// The same for an answer of ours, to a request that no exchange began for.
-  mutating func countLocalAnswer(_ downstream: Handle, _ route: RouteSettings?, status: UInt16) {
+  mutating func countLocalAnswer(
+    _ downstream: Handle, _ route: RouteSettings?, status: UInt16, sent: UInt64,
+    took duration: TimeSpan
+  ) {
     let counter = TrafficCounter(status: status)
     if let route, let block = block(route.traffic) {
       block.add(counter)
-      block.add(duration: .zero)
+      block.durations.add(duration)
+      block.statuses?.add(method: requestHead.method.rawValue, status: status)
+      block.add(.sentBytes, sent)
     }
-    countListener(downstream, counter)
+    countListener(downstream, counter, received: 0, sent: sent)
   }
 
-  private mutating func countListener(_ downstream: Handle, _ counter: TrafficCounter) {
-    guard let listener = listeners[downstreams[downstream].listener].configured else { return }
-    block(snapshot.listeners[listener].traffic)?.add(counter)
+  private mutating func countListener(
+    _ downstream: Handle, _ counter: TrafficCounter, received: UInt64, sent: UInt64
+  ) {
+    guard let block = listenerBlock(downstream) else { return }
+    block.add(counter)
+    block.add(.receivedBytes, received)
+    block.add(.sentBytes, sent)
+  }
+
+  /// Nil after a reload that removed the listener.
+  private mutating func listenerBlock(_ downstream: Handle) -> TrafficMetrics? {
+    guard let listener = listeners[downstreams[downstream].listener].configured else { return nil }
+    return block(snapshot.listeners[listener].traffic)
+  }
+
+  mutating func countOpened(downstream handle: Handle) {
+    metrics.add(.downstreamConnectionsActive)
+    listenerBlock(handle)?.add(.connectionsOpened)
+  }
+
+  mutating func countClosed(downstream handle: Handle) {
+    listenerBlock(handle)?.add(.connectionsClosed)
   }
 
   /// This worker's own of a subject's blocks.
@@ -83,6 +113,8 @@ extension Worker where IO: ~Copyable {
   mutating func countHandshake(of handle: Handle) {
     guard let facts = downstreams[handle].transport.tlsFacts else { return }
     metrics.add(facts.isResumed ? .handshakesResumed : .handshakesFull)
+    if let began = downstreams[handle].beganAt { metrics.handshakes.add(io.exactNow - began) }
+    downstreams[handle].beganAt = nil
     if let metric = Metric(facts.suite) { metrics.add(metric) }
   }
 

@@ -53,7 +53,7 @@ extension Worker where IO: ~Copyable {
         to: start &+ UInt64(max(0, attempt.duration.nanoseconds)))
       spans.attribute("http.request.method", summary.method.semanticName)
       if attempt.backend < backendNames.count {
-        let backend = backendNames[attempt.backend]
+        let backend = backendNames[attempt.backend].bytes
         spans.attribute("server.address", backend.span)
       }
       if attempt.status > 0 {

@@ -121,6 +121,8 @@ extension Worker where IO: ~Copyable {
     connection.transport.release(to: &buffers)
     io.close(connection.transport.socket, reset: false)
     metrics.add(.upstreamConnectionsClosed)
+    let backend = connection.backend.id
+    if backend < backendTraffic.count { backendTraffic[backend]?.add(.connectionsClosed) }
     if connection.owner != .none { loginEnded(handle, of: connection.owner) }
   }
 }

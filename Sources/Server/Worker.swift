@@ -40,7 +40,7 @@ struct Worker<IO: InputOutput & ~Copyable>: ~Copyable {
   let events: EventLog
   var log: AccessLog
   /// The names of backends by id, as the log writes them, and what they are counted in.
-  var backendNames: [[UInt8]] = []
+  var backendNames: [LogName] = []
   var backendTraffic: [TrafficMetrics?] = []
 
   /// The configuration in force, and its limits at hand.
@@ -90,8 +90,6 @@ struct Worker<IO: InputOutput & ~Copyable>: ~Copyable {
   var overload = OverloadStage.normal
   /// When listeners that ran into a lack of descriptors are watched again.
   var acceptDeadline = Deadline()
-  /// When they last did, so that it is said once and not ten times a second.
-  var exhaustedAt: Instant?
   var stageDeadline = Deadline()
 
   /// How far the worker is on its way out.

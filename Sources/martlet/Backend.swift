@@ -29,7 +29,8 @@ struct Backend: ParsableCommand {
     }
     let refusal = RefusedConfiguration(["a demo backend has no configuration"])
     try launch(
-      configuration, file: nil, reload: { .failure(refusal) },
+      configuration, file: nil, log: ProcessLog(configuration.log),
+      reload: { .failure(refusal) },
       interpret: { _ in .failure(refusal) })
   }
 }

@@ -2,6 +2,7 @@
 
 import ArgumentParser
 import Configuration
+import Logging
 import Reactor
 import Server
 
@@ -90,19 +91,21 @@ struct ConfigurationOptions: ParsableArguments {
     return overrides
   }
 
-  /// Reads the configuration again, for a reload. Errors are also printed to the standard error.
-  func reload() -> Result<Configuration, RefusedConfiguration> {
+  /// The configuration of a reload. Warnings go to the log; what refuses it is the caller's to log.
+  func reload(_ log: ProcessLog) -> Result<Configuration, RefusedConfiguration> {
     let file: ConfigurationFile?
     do throws(SystemError) {
       file = try ConfigurationFile.read(config)
     } catch {
       let reason = "\(config ?? ConfigurationFile.standardPath): the file can't be read: \(error)"
-      writeError("\(reason)\n")
       return .failure(RefusedConfiguration([reason]))
     }
     let reading = Configuration.read(
       file?.bytes, file: file?.path ?? "", overrides: overrides)
-    if let configuration = try? accept(reading) { return .success(configuration) }
+    for diagnostic in reading.diagnostics where diagnostic.severity == .warning {
+      log.write(.warning, "\(diagnostic)")
+    }
+    if let configuration = reading.configuration { return .success(configuration) }
     return .failure(RefusedConfiguration(reading))
   }
 
@@ -117,13 +120,29 @@ struct ConfigurationOptions: ParsableArguments {
   /// The file that `load` reads; nil if there is none.
   var file: String? { (try? ConfigurationFile.read(config))?.map(\.path) ?? config }
 
-  /// Reads the configuration. Prints warnings and errors to the standard error; throws exit
-  /// status 1 if there are errors.
-  func load() throws -> Configuration {
-    let file = try ConfigurationFile.find(config)
+  /// The configuration to start with; warnings go to the log. Throws the exit status 1 after
+  /// logging all errors.
+  func load(_ log: ProcessLog) throws -> Configuration {
+    let file: ConfigurationFile?
+    do throws(SystemError) {
+      file = try ConfigurationFile.read(config)
+    } catch {
+      let path = config ?? ConfigurationFile.standardPath
+      log.write(.error, "\(path): error: the file can't be read: \(error)")
+      throw ExitCode(1)
+    }
     let reading = Configuration.read(
       file?.bytes, file: file?.path ?? "", overrides: overrides)
-    return try accept(reading)
+    if let draft = reading.draft { log.format = draft.log.format }
+    for diagnostic in reading.diagnostics {
+      log.write(diagnostic.severity == .error ? .error : .warning, "\(diagnostic)")
+    }
+    guard let configuration = reading.configuration else {
+      let count = reading.diagnostics.count { $0.severity == .error }
+      log.write(.error, "the configuration has \(count == 1 ? "one error" : "\(count) errors")")
+      throw ExitCode(1)
+    }
+    return configuration
   }
 }
 

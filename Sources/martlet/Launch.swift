@@ -9,49 +9,49 @@ import Server
 /// Serves until a signal stops it. Throws exit status 70 if the server fails, or if exchanges were
 /// aborted at the end.
 func launch(
-  _ configuration: Configuration, file: String?, predecessor: Predecessor? = nil,
+  _ configuration: Configuration, file: String?, log: ProcessLog, predecessor: Predecessor? = nil,
   reload: @escaping () -> Result<Configuration, RefusedConfiguration>,
   interpret: @escaping ([UInt8]) -> Result<Configuration, RefusedConfiguration>
 ) throws {
-  let level = LogLevel(configuration.log.level)
-  let logger = Logger(label: "martlet") { ProcessLogHandler(label: $0, level: level) }
+  log.level = configuration.log.level
+  log.format = configuration.log.format
+  let logger = Logger(label: "martlet") { _ in ProcessLogHandler(log) }
   let options = Server.Options(
     configuration: configuration, file: file, version: Martlet.configuration.version,
-    logger: logger, logLevel: level, predecessor: predecessor, reload: reload,
+    logger: logger, log: log, predecessor: predecessor, reload: reload,
     interpret: interpret,
-    started: { addresses in
-      writeError(banner(addresses, configuration))
-    })
+    started: { addresses in announce(addresses, configuration, to: log) })
   do throws(ServerFailure) {
     if try Server.run(options) { return }
   } catch {
-    for message in error.messages { writeError("martlet: error: \(message)\n") }
+    for message in error.messages { log.write(.error, message) }
     predecessor?.goOn(because: error.messages.joined(separator: "; "))
   }
   throw ExitCode(70)
 }
 
-/// The listening addresses, the pools, and a command to try.
-private func banner(
-  _ addresses: [Server.ListeningAddress], _ configuration: Configuration
-) -> String {
-  var text = "martlet is listening\n"
+/// Where it listens, what is behind, and a command to try, whatever the level of the log.
+private func announce(
+  _ addresses: [Server.ListeningAddress], _ configuration: Configuration, to log: ProcessLog
+) {
   for address in addresses {
     let scheme = address.isTLS ? "https" : "http"
-    text += "  \(scheme)://\(address.address)/  (listener \(address.listener))\n"
+    log.write(
+      .notice, "listening",
+      [("url", "\(scheme)://\(address.address)/"), ("listener", address.listener)])
   }
   for pool in configuration.pools {
-    let backends = pool.backends.map { "\($0.endpoint)" }.joined(separator: ", ")
-    text += "pool \(pool.name), \(pool.strategy.rawValue): \(backends)\n"
+    let backends = pool.backends.map { "\($0.endpoint)" }.joined(separator: ",")
+    log.write(
+      .notice, "pool",
+      [("name", pool.name), ("strategy", pool.strategy.rawValue), ("backends", backends)])
   }
-  if !configuration.demoBackends.isEmpty {
-    let names = configuration.demoBackends.map { "\($0.name) (\($0.address))" }
-    text += "demo backends: \(names.joined(separator: ", "))\n"
+  for backend in configuration.demoBackends {
+    log.write(.notice, "demo backend", [("name", backend.name), ("url", "http://\(backend.address)/")])
   }
   if let address = addresses.first {
-    text += "try  curl \(arguments(for: address, configuration))\n"
+    log.write(.notice, "try: curl \(arguments(for: address, configuration))")
   }
-  return text
 }
 
 /// What curl needs to reach it from this machine, in whatever directory it is started.

@@ -26,15 +26,16 @@ struct Run: ParsableCommand {
 
   func run() throws {
     let predecessor = Predecessor.find()
+    let log = ProcessLog(Configuration.Log())
     let configuration: Configuration
     do {
-      configuration = try options.load()
+      configuration = try options.load(log)
     } catch {
       predecessor?.goOn(because: "the configuration is refused")
       throw error
     }
     try launch(
-      configuration, file: options.file, predecessor: predecessor, reload: options.reload,
-      interpret: options.interpret)
+      configuration, file: options.file, log: log, predecessor: predecessor,
+      reload: { options.reload(log) }, interpret: options.interpret)
   }
 }

@@ -45,6 +45,59 @@ import Testing
     #expect(lines(martlet, atLeast: 1) == ["GET_/x 200 \(stub.address)/1 - $ -"])
   }
 
+  @Test func `a line has route, pool, port, name of the handshake and split times`() throws {
+    let certificates = try Certificates()
+    let stub = try StubBackend("hello")
+    let martlet = try MartletProcess(
+      backends: [stub], pool: #""name": "app""#,
+      listener: #""tls": { "certificates": [\#(certificates.entry())] }"#,
+      rest: #""routes": [{ "path": "/a", "pool": "app" }, { "path": "/b", "redirect": "/a" }]"#)
+    for path in ["a/x", "b", "none"] {
+      let address = "https://localhost:\(martlet.port)/\(path)"
+      let curl = try run(["curl", "-sS", "--cacert", certificates.authority, address])
+      #expect(curl.status == 0, "\(curl)")
+    }
+    let lines = try martlet.accessLines(atLeast: 3)
+    for line in lines {
+      #expect(line["sni"] as? String == "localhost")
+      #expect(try #require(line["client_port"] as? Int) > 1023)
+      #expect(try #require(line["ms"] as? Double) > 0)
+    }
+    #expect(lines.map { $0["route"] as? String } == ["*/a", "*/b", nil])
+    #expect(lines.map { $0["pool"] as? String } == ["app", nil, nil])
+    let total = try #require(lines[0]["ms"] as? Double)
+    let firstByte = try #require(lines[0]["first_byte_ms"] as? Double)
+    let connect = try #require(lines[0]["connect_ms"] as? Double)
+    #expect(0 < connect && connect < firstByte && firstByte <= total)
+  }
+
+  @Test func `a template has the same names`() throws {
+    let stub = try StubBackend("hello")
+    let martlet = try martlet(
+      stub,
+      log: #""access": "$route $pool $client_port $sni $connect_ms $first_byte_ms $queued_ms $ms""#)
+    let wire = try martlet.wire()
+    _ = try wire.get("/x")
+    _ = try wire.get("/x")
+    let lines = lines(martlet, atLeast: 2)
+    let time = #"\d+\.\d{3}"#
+    let first = try Regex(#"\*/ default \d+ - \#(time) \#(time) 0\.000 \#(time)"#)
+    let reused = try Regex(#"\*/ default \d+ - - \#(time) 0\.000 \#(time)"#)
+    #expect(try first.wholeMatch(in: lines[0]) != nil, "\(lines)")
+    #expect(try reused.wholeMatch(in: lines[1]) != nil, "\(lines)")
+  }
+
+  @Test func `a request that came too slowly says how long it was waited for`() throws {
+    let stub = try StubBackend("hello")
+    let martlet = try MartletProcess(backends: [stub], rest: #""limits": { "head": "300ms" }"#)
+    let wire = try martlet.wire()
+    try wire.send("GET / HTTP/1.1\r\n")
+    #expect(try wire.takeResponse().status == 408)
+    let line = try #require(try martlet.accessLines(atLeast: 1).first)
+    #expect(line["failure"] as? String == "request-timeout")
+    #expect(try #require(line["ms"] as? Double) >= 290)
+  }
+
   @Test func `a name that doesn't exist is refused where it stands, with the nearest one`() throws {
     let folder = TemporaryFolder()
     try folder.write(

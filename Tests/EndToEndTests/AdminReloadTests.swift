@@ -100,7 +100,7 @@ import Testing
     // An address that includes the old one, and back.
     let everywhere = #""listen": "*:\#(two)", "token-file": "one""#
     try martlet.reload(configuration(stub, everywhere))
-    #expect(martlet.log.contains("the admin interface is at http://0.0.0.0:\(two)/"))
+    #expect(martlet.log.contains("admin interface listening url=http://0.0.0.0:\(two)/"))
     try eventually("it asks for the token") { try status(two, nil) == 401 }
     #expect(try status(two, first) == 200)
     try martlet.reload(configuration(stub, #""listen": "127.0.0.1:\#(two)""#))

@@ -75,7 +75,7 @@ import Testing
   @Test func `a client with a certificate of the authority may read and change`() throws {
     let (one, two) = (try StubBackend("one"), try StubBackend("two"))
     let martlet = try start([one, two], clientsMustShow)
-    #expect(martlet.log.contains("the admin interface is at https://127.0.0.1:"))
+    #expect(martlet.log.contains("admin interface listening url=https://127.0.0.1:"))
     #expect(try curl(martlet, "/metrics", identity("ann")).status == "200")
     let status = try command(martlet, ["status"], as: "ann")
     #expect(status.status == 0 && status.output.contains(one.address), "\(status.errors)")

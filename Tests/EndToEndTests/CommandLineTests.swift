@@ -188,12 +188,14 @@ import Testing
         "--backend", "127.0.0.1:\(ports[0])", "--backend", "127.0.0.1:\(ports[1]),weight=3",
         "--strategy", "weighted-round-robin", "--workers", "2",
       ], in: folder)
-    eventually("it listens") { demo.errorText.contains("\ntry  curl") || !demo.isRunning }
-    let lines = demo.errorText.split(separator: "\n")
-    let listening = lines.filter { $0.hasPrefix("  http://") }
-    #expect(listening.count == 1, "\(demo.errorText)")
+    eventually("it listens") { demo.errorText.contains("try: curl") || !demo.isRunning }
+    let line = try #require(
+      demo.errorText.split(separator: "\n").first {
+        $0.contains("listening url=http://") && !$0.contains(":\(ports[0])/")
+          && !$0.contains(":\(ports[1])/")
+      }, "\(demo.errorText)")
     let port = try #require(
-      listening[0].components(separatedBy: "/  (").first?.split(separator: ":").last
+      line.components(separatedBy: "/ listener").first?.split(separator: ":").last
         .flatMap { Int($0) })
     let answers = try (0..<8).map { _ in try Wire(port: port).get().text }
     #expect(Set(answers).count == 2)

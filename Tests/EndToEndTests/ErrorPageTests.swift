@@ -25,7 +25,7 @@ import Testing
     #expect(page["Content-Type"] == "text/html; charset=utf-8")
     #expect(page.text.hasPrefix("<!DOCTYPE html>") && page.text.contains("<b>\(status)</b>"))
     let object = try martlet.get(path, Self.program)
-    #expect(object["Content-Type"] == "application/json")
+    #expect(object["Content-Type"] == "application/problem+json")
     let problem = try martlet.get(path, "Accept: application/problem+json\r\n")
     #expect(problem["Content-Type"] == "application/problem+json")
     let decoded = try #require(

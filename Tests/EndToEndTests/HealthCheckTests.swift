@@ -88,7 +88,9 @@ import Testing
     }
     let martlet = try MartletProcess(
       backends: [refusing, failing, silent, garbled],
-      pool: #""health": { "check": "http", "timeout": "200ms", "expect": "200-299", \#(Self.pace) }"#)
+      pool: #"""
+        "health": { "check": "http", "timeout": "200ms", "expect": "200-299", \#(Self.pace) }
+        """#)
     let reasons = [
       (refusing, "connect-refused", "connect-refused"),
       (failing.address, "status", "status 503, expected 200-299"),
@@ -103,9 +105,9 @@ import Testing
         }
       }
     }
-    let state = try run([
-      "curl", "-sS", "--unix-socket", martlet.folder.path("admin.sock"), "http://localhost/v1/state",
-    ]).output
+    let socket = martlet.folder.path("admin.sock")
+    let state = try run(["curl", "-sS", "--unix-socket", socket, "http://localhost/v1/state"])
+      .output
     let object = try JSONSerialization.jsonObject(with: Data(state.utf8)) as? [String: Any]
     let pool = try #require((object?["pools"] as? [[String: Any]])?.first)
     let backends = try #require(pool["backends"] as? [[String: Any]])

@@ -157,7 +157,7 @@ import Testing
     #expect(
       try command(martlet, "status").output
         .contains("log       messages from info (configured: warning)\n"))
-    #expect(martlet.log.contains("the log level is info"))
+    #expect(martlet.log.contains("the log level was changed level=info"))
 
     // A reload sets the level of the file, and so does the command that restores it.
     #expect(try reload() == 0)

@@ -448,9 +448,9 @@ import Testing
         "bash", "-c",
         "exec \(Installation.binary) run > >(true)",
       ], in: folder.path)
-    eventually("it listens") { shell.errorText.contains("\ntry  curl") }
+    eventually("it listens") { shell.errorText.contains("try: curl") }
     let port = try #require(
-      shell.errorText.components(separatedBy: "try  curl http://127.0.0.1:").last?
+      shell.errorText.components(separatedBy: "try: curl http://127.0.0.1:").last?
         .split(separator: "/").first.flatMap { Int($0) })
     for _ in 0..<50 { #expect(try Wire(port: port).get().text == "hello") }
     shell.signal(SIGTERM)

@@ -71,7 +71,7 @@ import Testing
       MartletProcess.configuration(backends: [stub]), in: folder,
       environment: ["NOTIFY_SOCKET": folder.path("nobody")], keeping: [stub])
     #expect(try martlet.get().text == "hello")
-    #expect(martlet.log.contains("can't tell the supervisor (NOTIFY_SOCKET)"))
+    #expect(martlet.log.contains("can't notify systemd (NOTIFY_SOCKET)"))
   }
 
   /// Microseconds of the clock that systemd compares with.
@@ -116,7 +116,7 @@ import Testing
     eventually("nobody listens on the third") { (try? Wire(port: ports[2])) == nil }
     #expect(
       martlet.errorText.contains(
-        "the socket 127.0.0.1:\(ports[2]) (other) was given to this process, but no listener"),
+        "a socket from socket activation that no listener uses address=\"127.0.0.1:\(ports[2])"),
       "\(martlet.errorText)")
     martlet.signal(SIGTERM)
     #expect(try martlet.waitForExit() == 0)

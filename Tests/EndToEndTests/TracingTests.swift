@@ -208,7 +208,9 @@ import Testing
       rest: tracing(collector) + #", "admin": { "listen": "127.0.0.1:0" }"#,
       flags: ["--workers", "1"])
     _ = try martlet.get("/first")
-    eventually("it is said") { martlet.log.contains("traces can't be sent to http://127.0.0.1:") }
+    eventually("it is said") {
+      martlet.log.contains("traces can't be sent") && martlet.log.contains("to=http://127.0.0.1:")
+    }
     let wire = try martlet.wire()
     let long = String(repeating: "x", count: 4000)
     for _ in 0..<100 { #expect(try wire.get("/\(long)").status == 200) }

@@ -74,7 +74,7 @@ import Testing
     for _ in 0..<20 { #expect(try martlet.get().text == "ok") }
     // This isn't the second SIGTERM that ends a process at once, since the upgrade began the drain.
     martlet.signal(SIGTERM)
-    eventually("it says so") { martlet.log.contains("draining already") }
+    eventually("it says so") { martlet.log.contains("already draining") }
     #expect(martlet.process.isRunning)
     try installed.folder.write("", to: "go")
     #expect(try wire.take(10) == Array("firstother".utf8))
@@ -233,9 +233,9 @@ import Testing
     try installed.replace(
       with: #"while [[ ! -e "${0%/*}/go" ]]; do sleep 0.01; done; exit 1"#)
     martlet.signal(SIGUSR2)
-    eventually("it begins") { martlet.log.contains("is to take over") }
+    eventually("it begins") { martlet.log.contains("upgrading: started") }
     martlet.signal(SIGUSR2)
-    eventually("it says so") { martlet.log.contains("is under way already") }
+    eventually("it says so") { martlet.log.contains("already in progress") }
     try installed.folder.write(installed.configuration(backends: [new]), to: "config.json")
     martlet.signal(SIGHUP)
     // Signals are handled in order: once this one has been handled, so has the first.

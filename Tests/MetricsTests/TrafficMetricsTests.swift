@@ -40,7 +40,7 @@ import Testing
   @Test func aHistogramIsCumulativeAndEndsWithItsCount() {
     let block = MetricsRegistry(workerCount: 1).blocks(for: .listener("l"))[0]
     for duration in [TimeSpan.microseconds(90), .microseconds(400), .seconds(100)] {
-      block.add(duration: duration)
+      block.durations.add(duration)
     }
     var writer = FamilyWriter(.text)
     writer.durations("d_seconds", "Time.", of: [([("l", "x")], TrafficReading(of: [block]))])

@@ -14,7 +14,7 @@ import Testing
   @Test func anEmptyListHasNoLastOne() {
     var list = AttemptList()
     list.endLast(.succeeded, at: .origin)
-    list.noteStatus(200)
+    list.noteStatus(200, at: .origin)
     #expect(list.last == nil && list.countedCount == 0)
     #expect(list.count == 0 && !list.lastBackendHadFreshConnection)
   }

@@ -24,13 +24,13 @@ import Testing
 
   @Test(arguments: [
     (nil, ErrorForm.text), ("*/*", .text), ("", .text), ("image/png", .text), ("text/*", .text),
-    ("application/json", .json), ("application/problem+json", .problem),
+    ("application/json", .problem), ("application/problem+json", .problem),
     ("application/problem+json, application/json", .problem),
-    ("application/json;q=1, application/problem+json;q=0.5", .json),
+    ("application/json;q=1, application/problem+json;q=0.5", .problem),
     // Browsers, and what sends requests from within their pages.
     ("text/html,application/xhtml+xml,application/xml;q=0.9,image/webp,*/*;q=0.8", .html),
-    ("application/json, text/plain, */*", .json), ("text/html, application/json", .html),
-    ("application/json, text/html;q=0.9", .json),
+    ("application/json, text/plain, */*", .problem), ("text/html, application/json", .html),
+    ("application/json, text/html;q=0.9", .problem),
     ("image/avif,image/webp,image/*,*/*;q=0.8", .text),
     // Clients that prefer another type get it.
     ("text/html;q=0.5, text/plain", .text), ("text/html;q=0.5, */*", .text),
@@ -42,7 +42,7 @@ import Testing
   }
 
   @Test func everyFormHasStatusSentenceAndRequest() {
-    for form in [ErrorForm.text, .html, .json, .problem] {
+    for form in [ErrorForm.text, .html, .problem] {
       let body = explain(503, form, id: "abc-1").body
       for part in ["503", "Service Unavailable", "is not available at the moment", "abc-1"] {
         #expect(body.contains(part), "\(form): \(part)")
@@ -55,7 +55,7 @@ import Testing
     let others = ["Cache-Control: no-store", "Vary: Accept"]
     let types: [(ErrorForm, String)] = [
       (.text, "text/plain; charset=utf-8"), (.html, "text/html; charset=utf-8"),
-      (.json, "application/json"), (.problem, "application/problem+json"),
+      (.problem, "application/problem+json"),
     ]
     for (form, type) in types {
       #expect(explain(404, form).lines == ["Content-Type: \(type)"] + others)
@@ -68,7 +68,7 @@ import Testing
   func everyStatusInUseHasItsWords(status: UInt16) {
     let words = explain(status, .text).body
     #expect(words.hasPrefix("\(status) ") && !words.hasPrefix("\(status) Error"))
-    #expect(explain(status, .json).body.contains("\"status\":\(status),"))
+    #expect(explain(status, .problem).body.contains("\"status\":\(status),"))
   }
 
   @Test func aStatusWithoutAPhraseHasATextToo() {
@@ -79,7 +79,7 @@ import Testing
   @Test func anIDFromOutsideMeansNothingInAnyForm() {
     let id = #"<b>&"'\</script>"#
     #expect(explain(404, .html, id: id).body.contains("&lt;b&gt;&amp;&quot;&#39;\\&lt;/script&gt;"))
-    #expect(explain(404, .json, id: id).body.contains(#""request_id":"<b>&\"'\\</script>""#))
+    #expect(explain(404, .problem, id: id).body.contains(#""request_id":"<b>&\"'\\</script>""#))
     for odd in ["a b", "a\nb", "\u{7F}", "é", String(repeating: "x", count: 129)] {
       #expect(!explain(404, .text, id: odd).body.contains("Request "), "\(odd)")
     }
@@ -124,11 +124,10 @@ import Testing
 
   @Test func programsGetAPageOnlyIfItIsForThem() throws {
     let people = ErrorPages([(503...503, try page("sorry"))], over: ErrorPages())
-    #expect(explain(503, .json, people).body.hasPrefix("{\"title\""))
     #expect(explain(503, .problem, people).body.hasPrefix("{\"title\""))
     #expect(explain(503, .text, people).body == "sorry")
     let programs = ErrorPages([(503...503, try page("{}", .json))], over: ErrorPages())
-    for form in [ErrorForm.text, .html, .json, .problem] {
+    for form in [ErrorForm.text, .html, .problem] {
       #expect(explain(503, form, programs).body == "{}")
     }
   }

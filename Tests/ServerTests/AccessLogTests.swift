@@ -24,7 +24,7 @@ import Testing
     var referer = ""
     var hasSummary = true
     var attempts = AttemptList()
-    var names: [[UInt8]] = []
+    var names: [LogName] = []
   }
 
   private func settings(_ format: AccessLog.Format) -> LogSettings {
@@ -37,7 +37,9 @@ import Testing
   private func written(_ entries: [Entry], _ format: AccessLog.Format) throws -> [String] {
     let path = "/tmp/martlet-\(getpid())-\(UInt32.random(in: 0 ... .max)).log"
     defer { unlink(path) }
-    let writer = try AccessLogWriter(OutputFile(.file(path: path)), producerCount: 1) { _ in }
+    let writer = try AccessLogWriter(
+      .file(OutputFile(.file(path: path))), producerCount: 1
+    ) { _ in }
     let metrics = WorkerMetrics()
     var log = AccessLog(settings: settings(format), producer: writer.producer(0), metrics: metrics)
     for entry in entries {
@@ -48,7 +50,7 @@ import Testing
         summary = RequestSummary(of: head, client: entry.facts.client, upgrade: nil, into: &text)
       }
       log.write(
-        entry.facts, listener: Array("https \"1\"".utf8), summary: summary, text: text,
+        entry.facts, listener: LogName("https \"1\""), summary: summary, text: text,
         attempts: entry.attempts, names: entry.names)
     }
     let dropped = metrics.value(.accessLogLinesDropped)
@@ -104,7 +106,7 @@ import Testing
     var exchange = Exchange(startedAt: .origin, isIdempotent: true)
     exchange.attemptStarted(backend: 0, isReused: false, isFailOpen: true, at: .origin)
     entry.attempts = exchange.attempts
-    entry.names = [Array("10.0.0.1:80".utf8)]
+    entry.names = ["10.0.0.1:80"]
     let object = try object(try #require(try written([entry], .json).first))
     #expect(object["queued_ms"] as? Double == 12.345)
     #expect(object["retry"] as? String == "budget-spent")
@@ -120,21 +122,27 @@ import Testing
     entry.facts.reason = "bad-host"
     entry.facts.tls = TLSFacts(
       version: "TLSv1.3", suite: CipherSuite(code: 0x1301), isResumed: true)
+    entry.facts.clientPort = 54_321
+    entry.facts.route = "shop.example.org/\"a\""
+    entry.facts.pool = "app"
+    entry.facts.firstByteTime = .microseconds(4_000)
+    entry.facts.connectTime = .microseconds(1_001)
     entry.referer = "https://r/"
     entry.attempts = Self.twoAttempts
-    entry.names = [Array("10.0.0.1:80".utf8), Array("[::1]:80".utf8)]
+    entry.names = ["10.0.0.1:80", "[::1]:80"]
     let line = try #require(try written([entry], .json).first)
     let object = try object(line)
     let expected: [String: String] = [
       "listener": "https \"1\"", "client": "192.0.2.7", "method": "GET", "host": "example.org",
       "target": "/a?b=c", "version": "1.1", "failure": "no-route", "reason": "bad-host",
       "tls": "TLSv1.3", "cipher": "TLS_AES_128_GCM_SHA256", "user_agent": "curl/8",
-      "referer": "https://r/",
+      "referer": "https://r/", "route": "shop.example.org/\"a\"", "pool": "app",
     ]
     for (key, value) in expected { #expect(object[key] as? String == value, "\(key)") }
     #expect(object["status"] as? Int == 200 && object["received"] as? Int == 12)
     #expect(object["sent"] as? Int == 3456 && object["ms"] as? Double == 78.009)
-    #expect(object["resumed"] as? Bool == true)
+    #expect(object["resumed"] as? Bool == true && object["client_port"] as? Int == 54_321)
+    #expect(object["first_byte_ms"] as? Double == 4 && object["connect_ms"] as? Double == 1.001)
     let time = try #require(object["time"] as? String)
     #expect(time.wholeMatch(of: /\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z/) != nil)
     let attempts = try #require(object["attempts"] as? [[String: Any]])
@@ -143,7 +151,7 @@ import Testing
     #expect(attempts.map { $0["reused"] as? Bool } == [true, false])
     #expect(attempts.map { $0["status"] as? Int } == [nil, 201])
     #expect(attempts.map { $0["ms"] as? Double } == [2.0, 10.034])
-    #expect(object.count == expected.count + 7)
+    #expect(object.count == expected.count + 10)
   }
 
   @Test func whatIsNotKnownIsLeftOut() throws {
@@ -191,7 +199,7 @@ import Testing
     entry.facts.failure = "no-route"
     entry.facts.reason = "x"
     entry.attempts = Self.twoAttempts
-    entry.names = [Array("b0".utf8), Array("b1".utf8)]
+    entry.names = ["b0", "b1"]
     let line = try #require(try written([entry], .text).first)
     let expected = """
        192.0.2.7 GET "example.org" "/a?b=c" 200 3456 78.009ms no-route:x \
@@ -238,12 +246,12 @@ import Testing
 
   @Test func aLineThatDoesNotFitIsCounted() throws {
     let writer = try AccessLogWriter(
-      OutputFile(.file(path: "/dev/null")), producerCount: 1, ringByteCount: 64
+      .file(OutputFile(.file(path: "/dev/null"))), producerCount: 1, ringByteCount: 64
     ) { _ in }
     let metrics = WorkerMetrics()
     var log = AccessLog(settings: settings(.text), producer: writer.producer(0), metrics: metrics)
     log.write(
-      Entry().facts, listener: [], summary: nil, text: ByteBuffer(), attempts: Self.twoAttempts,
+      Entry().facts, listener: "", summary: nil, text: ByteBuffer(), attempts: Self.twoAttempts,
       names: [])
     let dropped = metrics.value(.accessLogLinesDropped)
     #expect(dropped == 1)

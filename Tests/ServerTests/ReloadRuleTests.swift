@@ -268,6 +268,8 @@ private enum ReloadRule {
     "slow": .snapshot(#""3s""#, #""4s""#), "redact-query": .snapshot(#"["a"]"#, #"["b"]"#),
     "target": .shown(by: "a reload turns the access log on, over and off"),
     "level": .shown(by: "the level of messages is changed by hand until the next reload"),
+    "format": .read("log.format"),
+    "process-target": .shown(by: "both logs go to a Unix socket, message for message"),
   ]
 
   private static let tracingRules: [String: ReloadRule] = [

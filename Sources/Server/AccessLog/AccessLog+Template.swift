@@ -12,8 +12,8 @@ import TLS
 
 extension AccessLog {
   mutating func writeTemplate(
-    _ facts: AccessLogFacts, _ listener: [UInt8], _ summary: RequestSummary?, _ text: Span<UInt8>,
-    _ attempts: AttemptList, _ names: [[UInt8]]
+    _ facts: AccessLogFacts, _ listener: LogName, _ summary: RequestSummary?, _ text: Span<UInt8>,
+    _ attempts: AttemptList, _ names: [LogName]
   ) {
     for index in 0..<settings.template.parts.count {
       let part = settings.template.parts[index]
@@ -29,14 +29,18 @@ extension AccessLog {
 
   /// Appends nothing for what isn't known.
   private mutating func append(
-    _ field: Configuration.LogTemplate.Field, _ facts: AccessLogFacts, _ listener: [UInt8],
-    _ summary: RequestSummary?, _ text: Span<UInt8>, _ attempts: AttemptList, _ names: [[UInt8]]
+    _ field: Configuration.LogTemplate.Field, _ facts: AccessLogFacts, _ listener: LogName,
+    _ summary: RequestSummary?, _ text: Span<UInt8>, _ attempts: AttemptList, _ names: [LogName]
   ) {
     switch field {
     case .time: clock.writeTime(SystemClock.wall(), to: &line)
     case .timeLocal: clock.writeLocalTime(SystemClock.wall(), to: &line)
-    case .listener: line.appendEscaped(listener.span)
+    case .listener: line.appendEscaped(listener.bytes.span)
     case .client: facts.client?.write(to: &line)
+    case .clientPort: if let port = facts.clientPort { line.append(decimal: UInt64(port)) }
+    case .route: if let route = facts.route { line.appendEscaped(route.bytes.span) }
+    case .pool: if let pool = facts.pool { line.appendEscaped(pool.bytes.span) }
+    case .sni: if facts.tls != nil { line.appendEscaped(of: serverName) }
     case .method: append(summary?.methodName, text)
     case .host: append(summary?.host, text)
     case .target: append(summary?.target, text)
@@ -53,6 +57,8 @@ extension AccessLog {
     case .received: line.append(decimal: facts.receivedByteCount)
     case .sent: line.append(decimal: facts.sentByteCount)
     case .ms: appendMilliseconds(facts.duration)
+    case .connect: if facts.connectTime > .zero { appendMilliseconds(facts.connectTime) }
+    case .firstByte: if let time = facts.firstByteTime { appendMilliseconds(time) }
     case .queued: appendMilliseconds(facts.queueTime)
     case .tls: if let tls = facts.tls { line.append(tls.version) }
     case .cipher: if let tls = facts.tls { line.append(tls.suite.name) }
@@ -61,7 +67,7 @@ extension AccessLog {
     case .requestID: append(summary?.requestID, text)
     case .traceID: append(summary?.traceID, text)
     case .backend:
-      if let last = attempts.last { line.appendEscaped(name(of: last, names).span) }
+      if let last = attempts.last { line.appendEscaped(name(of: last, names).bytes.span) }
     case .attempts: line.append(decimal: UInt64(attempts.count))
     case .sample: line.append(decimal: UInt64(facts.sample))
     }
@@ -73,6 +79,10 @@ extension AccessLog {
 }
 
 extension ByteBuffer {
+  fileprivate mutating func appendEscaped(of text: borrowing ByteBuffer) {
+    appendEscaped(text.bytes)
+  }
+
   /// Appends bytes as nginx's log has them.
   fileprivate mutating func appendEscaped(_ bytes: Span<UInt8>) {
     for index in bytes.indices {

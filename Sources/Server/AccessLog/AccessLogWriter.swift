@@ -28,15 +28,15 @@ final class AccessLogWriter: Sendable {
   private let desk: Desk
   private let thread: Thread
 
-  /// Starts the thread; `report` is called on it. Without a file, what is appended is dropped until
-  /// there is one.
+  /// Starts the thread; `report` is called on it. Without an output, what is appended is dropped
+  /// until there is one.
   init(
-    _ file: OutputFile?, producerCount: Int, ringByteCount: Int = defaultRingByteCount,
+    _ output: LogOutput?, producerCount: Int, ringByteCount: Int = defaultRingByteCount,
     report: @escaping @Sendable (Event) -> Void
   ) throws(SystemError) {
     let desk = Desk(
       wakeUp: try WakeUp(),
-      rings: (0..<producerCount).map { _ in ByteRing(capacity: ringByteCount) }, file: file)
+      rings: (0..<producerCount).map { _ in ByteRing(capacity: ringByteCount) }, output: output)
     self.desk = desk
     thread = try Thread(name: "access-log") {
       var loop = WritingLoop(desk: desk, report: report)
@@ -53,16 +53,16 @@ final class AccessLogWriter: Sendable {
   func reopen() {
     order { order in
       // A file that is still to be taken up may have been moved away already.
-      if case .write(let file, _) = order {
-        order = .write(to: file, thenReopen: true)
+      if case .write(let output, _) = order {
+        order = .write(to: output, thenReopen: true)
       } else {
         order = .reopen
       }
     }
   }
 
-  /// Writes to another file from now on; without one, to none once what was appended is written.
-  func write(to file: OutputFile?) { order { $0 = .write(to: file, thenReopen: false) } }
+  /// Writes to another output from now on; without one, to none once what was appended is written.
+  func write(to output: LogOutput?) { order { $0 = .write(to: output, thenReopen: false) } }
 
   private func order(_ change: (inout Order?) -> Void) {
     desk.order.withLock { change(&$0) }
@@ -104,7 +104,7 @@ final class AccessLogWriter: Sendable {
 /// What the thread is to do before it goes on.
 private enum Order {
   case reopen
-  case write(to: OutputFile?, thenReopen: Bool)
+  case write(to: LogOutput?, thenReopen: Bool)
 }
 
 /// What the writer's thread shares with everyone else.
@@ -117,10 +117,10 @@ private final class Desk: Sendable {
   let isAsleep = Atomic<Bool>(false)
   let isStopping = Atomic<Bool>(false)
 
-  init(wakeUp: WakeUp, rings: [ByteRing], file: OutputFile?) {
+  init(wakeUp: WakeUp, rings: [ByteRing], output: LogOutput?) {
     self.wakeUp = wakeUp
     self.rings = rings
-    order = Mutex(.write(to: file, thenReopen: false))
+    order = Mutex(.write(to: output, thenReopen: false))
   }
 }
 
@@ -133,14 +133,14 @@ private struct WritingLoop {
 
   /// Where lines go.
   enum Output {
-    case open(OutputFile)
+    case open(LogOutput)
     /// Until the rings are empty.
-    case ending(OutputFile)
+    case ending(LogOutput)
     case none
 
-    var file: OutputFile? {
+    var current: LogOutput? {
       switch self {
-      case .open(let file), .ending(let file): file
+      case .open(let output), .ending(let output): output
       case .none: nil
       }
     }
@@ -192,10 +192,12 @@ private struct WritingLoop {
       let ring = desk.rings[current]
       var left = ring.count
       while left > 0 {
-        let file = output.file
+        let output = output.current
         let count = try ring.take(atMost: left) { bytes throws(SystemError) in
-          try file?.write(bytes) ?? bytes.count
+          try output?.write(bytes) ?? bytes.count
         }
+        // No room there for now.
+        if count == 0 { break }
         left -= count
         total += count
       }
@@ -217,20 +219,20 @@ private struct WritingLoop {
       return order
     }
     switch order {
-    case .write(let file?, let reopens):
-      output = .open(file)
+    case .write(let fresh?, let reopens):
+      output = .open(fresh)
       if reopens { reopen() }
     case .write(nil, _):
-      if case .open(let file) = output { output = .ending(file) }
+      if case .open(let former) = output { output = .ending(former) }
     case .reopen: reopen()
     case nil: break
     }
   }
 
   private mutating func reopen() {
-    guard case .open(let file) = output else { return }
+    guard case .open(let former) = output else { return }
     do throws(SystemError) {
-      output = .open(try OutputFile(file.target))
+      output = .open(try former.reopened())
     } catch {
       report(.reopenFailed(error))
     }

@@ -7,6 +7,9 @@
 import Primitives
 
 extension ByteBuffer {
+  /// Appends what `text` holds in quotes.
+  mutating func appendJSONString(of text: borrowing ByteBuffer) { appendJSONString(text.bytes) }
+
   /// Appends `bytes` in quotes.
   mutating func appendJSONString(_ bytes: Span<UInt8>) {
     append(0x22)

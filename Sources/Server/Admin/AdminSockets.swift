@@ -113,7 +113,7 @@ extension Server {
         throw ServerFailure("admin.socket: can't listen on \(path): \(error)")
       }
       logger.notice(
-        "there is no admin socket for `martlet status` and its like; admin.socket may name one",
+        "no admin socket: `martlet status` and other commands won't work; set admin.socket",
         metadata: ["path": .string(path), "error": .string("\(error)")])
       return nil
     }

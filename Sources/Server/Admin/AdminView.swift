@@ -7,6 +7,7 @@ import Balancing
 import Configuration
 import Metrics
 import Primitives
+import Reactor
 import TLS
 
 final class AdminView: Sendable {
@@ -22,12 +23,15 @@ final class AdminView: Sendable {
   let credentials: AdminCredentials
   let reload: ReloadFacts
   let overload: OverloadStage
+  /// What the limits of the configuration come to in this process.
+  let limits: EffectiveLimits
   let isDraining: Bool
 
   init(
     process: ProcessFacts, configuration: Configuration, snapshot: Snapshot, names: NameTable,
     addresses: [Server.ListeningAddress], certificates: [CertificateFacts], tls: TLSContext?,
-    credentials: AdminCredentials, reload: ReloadFacts, overload: OverloadStage, isDraining: Bool
+    credentials: AdminCredentials, reload: ReloadFacts, overload: OverloadStage,
+    limits: EffectiveLimits, isDraining: Bool
   ) {
     self.process = process
     self.configuration = configuration
@@ -39,6 +43,7 @@ final class AdminView: Sendable {
     self.credentials = credentials
     self.reload = reload
     self.overload = overload
+    self.limits = limits
     self.isDraining = isDraining
   }
 
@@ -64,10 +69,11 @@ struct ProcessFacts: Sendable {
   let startedAt: Double
   let descriptorMax: Int
   let metrics: [WorkerMetrics]
+  let clocks: [ThreadClock]
   let traffic: MetricsRegistry
   let reports: [ExchangeReports]
   /// May be another one than that of the configuration, by hand.
-  let logLevel: LogLevel
+  let log: ProcessLog
 
   /// What all workers have counted for a subject.
   func reading(_ subject: MetricsSubject) -> TrafficReading {

@@ -11,7 +11,7 @@ struct MetricsReport {
   let view: AdminView
   let now: Instant
 
-  private typealias Subjects = [(labels: [(String, String)], reading: TrafficReading)]
+  typealias Subjects = [(labels: [(String, String)], reading: TrafficReading)]
 
   /// In pools with more members than this no backend has a histogram: 20 series for each of ten
   /// thousand would be more than a scrape can carry.
@@ -41,6 +41,16 @@ struct MetricsReport {
     output.counter(
       "martlet_listener_aborted_total",
       "Exchanges whose client left before an answer, by listener.", .aborted, of: listeners)
+    output.counter(
+      "martlet_listener_received_bytes_total", "Bytes of request bodies, by listener.",
+      .receivedBytes, of: listeners)
+    output.counter(
+      "martlet_listener_sent_bytes_total", "Bytes of response bodies, by listener.", .sentBytes,
+      of: listeners)
+    output.counter(
+      "martlet_listener_connections_accepted_total", "Client connections, by listener.",
+      .connectionsOpened, of: listeners)
+    output.connections("martlet_listener_connections_active", "Client connections", of: listeners)
   }
 
   private func writeRoutes(to output: inout FamilyWriter) {
@@ -58,6 +68,9 @@ struct MetricsReport {
     output.counter(
       "martlet_route_aborted_total", "Exchanges whose client left before an answer, by route.",
       .aborted, of: routes)
+    output.statuses(
+      "martlet_route_requests_total", "Requests by route, method and exact status code.",
+      of: routes.map { ($0.labels, $0.reading.statuses) })
     output.durations(
       "martlet_route_duration_seconds",
       "From the head of the request to the end of the response, by route.", of: routes)
@@ -87,6 +100,17 @@ struct MetricsReport {
     for pool in pools {
       output.series("martlet_pool_waiting", [("pool", pool.name)], "\(pool.record.line.count)")
     }
+    output.family(
+      "martlet_pool_queue_max", .gauge, "Exchanges that may wait in the pool; 0 without a queue.")
+    for configured in view.configuration.pools {
+      output.series(
+        "martlet_pool_queue_max", [("pool", configured.name)], "\(configured.queue?.size ?? 0)")
+    }
+    output.durations(
+      "martlet_pool_queue_seconds", "How long exchanges waited for a place in the pool.",
+      of: view.snapshot.pools.map {
+        ([("pool", $0.pool.name)], TrafficReading(of: $0.traffic))
+      }, \.queue)
     output.family(
       "martlet_pool_retries_charged", .gauge, "Retries under way that count against the budget.")
     for pool in pools {
@@ -124,6 +148,14 @@ struct MetricsReport {
       "1 while the last lookup of the name failed; the last addresses are kept.")
     for (labels, known) in names {
       output.series("martlet_name_lookup_failing", labels, known.failure == nil ? "0" : "1")
+    }
+    output.family("martlet_name_lookups_total", .counter, "Lookups of the name.")
+    for (labels, known) in names {
+      output.series("martlet_name_lookups_total", labels, "\(known.lookupCount)")
+    }
+    output.family("martlet_name_lookup_failures_total", .counter, "Lookups that failed.")
+    for (labels, known) in names {
+      output.series("martlet_name_lookup_failures_total", labels, "\(known.failureCount)")
     }
   }
 
@@ -169,66 +201,36 @@ struct MetricsReport {
       "martlet_backend_duration_seconds",
       "From choosing the backend to the end of its answer. Not in pools of more than 100.",
       of: backends.filter { small.contains($0.labels[0].1) })
-  }
-
-  private func labels(_ identity: BackendIdentity) -> [(String, String)] {
-    [("pool", identity.pool), ("backend", identity.address)]
-  }
-
-  private func writeCertificates(to output: inout FamilyWriter) {
+    output.durations(
+      "martlet_backend_connect_seconds",
+      "From dialling the backend to the connection. Not in pools of more than 100.",
+      of: backends.filter { small.contains($0.labels[0].1) }, \.connect)
+    output.durations(
+      "martlet_backend_first_byte_seconds",
+      "From choosing the backend to the head of its answer. Not in pools of more than 100.",
+      of: backends.filter { small.contains($0.labels[0].1) }, \.firstByte)
+    output.counter(
+      "martlet_backend_received_bytes_total", "Bytes of response bodies from the backend.",
+      .receivedBytes, of: backends)
+    output.counter(
+      "martlet_backend_sent_bytes_total", "Bytes of request bodies to the backend.", .sentBytes,
+      of: backends)
+    output.counter(
+      "martlet_backend_connections_opened_total", "Connections opened to the backend.",
+      .connectionsOpened, of: backends)
+    output.connections(
+      "martlet_backend_connections_active", "Connections to the backend", of: backends)
     output.family(
-      "martlet_certificate_expiry_timestamp_seconds", .gauge,
-      "When the certificate that is served expires.")
-    for certificate in view.certificates {
-      output.series(
-        "martlet_certificate_expiry_timestamp_seconds",
-        [("listener", certificate.listener), ("path", certificate.path)],
-        "\(certificate.notAfter)")
+      "martlet_backend_exchanges_max", .gauge,
+      "The backend's max-connections; no series without one.")
+    for member in members {
+      guard let limit = member.maxConnections else { continue }
+      output.series("martlet_backend_exchanges_max", labels(member.record.identity), "\(limit)")
     }
+    writeChecks(to: &output)
   }
 
-  private func writeProcess(to output: inout FamilyWriter) {
-    func single(_ name: String, _ kind: FamilyKind, _ help: String, _ value: String?) {
-      guard let value else { return }
-      output.family(name, kind, help)
-      output.series(name, [], value)
-    }
-    let exporter = view.snapshot.settings.tracing?.exporter
-    single(
-      "martlet_spans_sent_total", .counter, "Spans of traces that the collector took.",
-      exporter.map { "\($0.sentCount)" })
-    single(
-      "martlet_spans_refused_total", .counter, "Spans of traces that the collector refused.",
-      exporter.map { "\($0.refusedCount)" })
-    output.family("martlet_config_reloads_total", .counter, "Reloads since the start, by result.")
-    output.series(
-      "martlet_config_reloads_total", [("result", "accepted")], "\(view.reload.acceptedCount)")
-    output.series(
-      "martlet_config_reloads_total", [("result", "refused")], "\(view.reload.refusedCount)")
-    single(
-      "martlet_config_last_reload_successful", .gauge,
-      "0 when the last reload was refused and an older configuration is in force.",
-      view.reload.refusal.isEmpty ? "1" : "0")
-    single(
-      "martlet_config_in_force_timestamp_seconds", .gauge,
-      "When the configuration in force was taken up.", "\(view.reload.inForceSince)")
-    single(
-      "martlet_overload_stage", .gauge,
-      "0 normal, 1 ending connections, 2 shedding requests.", "\(view.overload.rawValue)")
-    output.family("martlet_build_info", .info, "The version, with the value 1.")
-    output.series("martlet_build_info", [("version", view.process.version)], "1")
-    single(
-      "process_resident_memory_bytes", .gauge, "Memory in use.",
-      Memory.resident.map { "\($0)" })
-    single(
-      "process_cpu_seconds_total", .counter, "Processor time used.",
-      ProcessUsage.cpuSeconds.map { "\($0)" })
-    single(
-      "process_open_fds", .gauge, "Descriptors open.", ProcessUsage.openDescriptors.map { "\($0)" }
-    )
-    single("process_max_fds", .gauge, "Descriptors allowed.", "\(view.process.descriptorMax)")
-    single(
-      "process_start_time_seconds", .gauge, "When the process started.",
-      "\(view.process.startedAt)")
+  func labels(_ identity: BackendIdentity) -> [(String, String)] {
+    [("pool", identity.pool), ("backend", identity.address)]
   }
 }

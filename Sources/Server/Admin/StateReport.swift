@@ -20,13 +20,14 @@ struct StateReport {
 
   func writeLogLevel(to json: inout JSONWriter) {
     json.writeLogLevel(
-      view.process.logLevel.current, configured: view.configuration.log.level)
+      view.process.log.level, configured: view.configuration.log.level)
   }
 
   func write(to json: inout JSONWriter) {
     let total = MetricsSnapshot(of: view.process.metrics)
     let wall = Double(SystemClock.wall()) / 1e9
     json.member("version", view.process.version)
+    json.member("commit", BuildFacts.commit)
     json.member("process", Int(view.process.id))
     json.member("state", view.isDraining ? "draining" : "serving")
     json.member("overload", "\(view.overload.name)")

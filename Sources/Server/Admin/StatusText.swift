@@ -29,7 +29,7 @@ struct StatusText {
     lines.append(
       "clients   \(total[.downstreamConnectionsActive]) connections,"
         + " \(total[.exchangesActive]) exchanges, \(total[.exchangesWaiting]) waiting")
-    let (level, configured) = (view.process.logLevel.current, view.configuration.log.level)
+    let (level, configured) = (view.process.log.level, view.configuration.log.level)
     if level != configured {
       lines.append("log       messages from \(level.rawValue) (configured: \(configured.rawValue))")
     }

@@ -70,7 +70,7 @@ final class MartletProcess: Sendable {
     process = try Self.start(
       ["run"] + flags, in: folder, binary: binary, wrapper: wrapper, environment: environment)
     let process = process
-    let listens = poll { process.errorText.contains("\ntry  curl") || !process.isRunning }
+    let listens = poll { process.errorText.contains("try: curl") || !process.isRunning }
     ports = Self.ports(in: process.errorText)
     guard listens, process.isRunning, !ports.isEmpty else {
       throw HarnessError("martlet doesn't listen: \(process.errorText)")
@@ -118,10 +118,9 @@ final class MartletProcess: Sendable {
   }
 
   private static func ports(in text: String) -> [Int] {
-    text.split(separator: "\n").compactMap { line in
-      guard line.hasPrefix("  http"), let end = line.range(of: "/  (listener") else { return nil }
-      return line[..<end.lowerBound].split(separator: ":").last.flatMap { Int($0) }
-    }
+    // In both formats of the process log.
+    text.matches(of: /listening(?:"\,"| )url(?:=|":")https?:\/\/\S*?:(\d+)\//)
+      .compactMap { Int($0.1) }
   }
 
   /// The process log.
@@ -129,7 +128,7 @@ final class MartletProcess: Sendable {
 
   /// The port of `admin.listen` on 127.0.0.1, from the log.
   func adminPort() throws -> Int {
-    let said = log.firstMatch(of: #/admin interface is at https?:\/\/127\.0\.0\.1:(\d+)/#)
+    let said = log.firstMatch(of: #/admin interface listening url=https?:\/\/127\.0\.0\.1:(\d+)/#)
     return try #require(said.flatMap { Int($0.1) })
   }
 

@@ -48,7 +48,8 @@ import Testing
     defer { unlink(path) }
     let reports = try Reports()
     let writer = try AccessLogWriter(
-      OutputFile(.file(path: path)), producerCount: 3, ringByteCount: 1 << 12, report: reports.add)
+      .file(OutputFile(.file(path: path))), producerCount: 3, ringByteCount: 1 << 12,
+      report: reports.add)
     let threads = try (0..<3).map { worker in
       let producer = writer.producer(worker)
       return try Thread(name: "worker") {
@@ -80,7 +81,9 @@ import Testing
     defer { unlink(path) }
     let reading = open(path, O_RDWR)
     defer { close(reading) }
-    let writer = try AccessLogWriter(OutputFile(.file(path: path)), producerCount: 1) { _ in }
+    let writer = try AccessLogWriter(
+      .file(OutputFile(.file(path: path))), producerCount: 1
+    ) { _ in }
     for number in 0..<5 {
       while !writer.isAsleep { sched_yield() }
       #expect(append("line \(number)", writer, 0))
@@ -99,7 +102,7 @@ import Testing
     defer { unlink(path) }
     let reading = open(path, O_RDWR)
     let writer = try AccessLogWriter(
-      OutputFile(.file(path: path)), producerCount: 1, ringByteCount: 1 << 17
+      .file(OutputFile(.file(path: path))), producerCount: 1, ringByteCount: 1 << 17
     ) { _ in }
     let line = [UInt8](repeating: 0x78, count: 999) + [0x0A]
     // There is no reader: the pipe holds 64 KiB and the ring twice as much.
@@ -126,12 +129,12 @@ import Testing
     defer { unlink(path) }
     let reports = try Reports()
     let writer = try AccessLogWriter(
-      OutputFile(.file(path: "/dev/full")), producerCount: 2, report: reports.add)
+      .file(OutputFile(.file(path: "/dev/full"))), producerCount: 2, report: reports.add)
     #expect(append("first", writer, 1))
     #expect(reports.first(1) == [.failed(SystemError(code: ENOSPC))])
     #expect(append("second", writer, 1))
     writer.reopen()
-    writer.write(to: try OutputFile(.file(path: path)))
+    writer.write(to: .file(try OutputFile(.file(path: path))))
     #expect(reports.first(2).last == .recovered)
     #expect(writer.stop())
     #expect(try lines(path) == ["first", "second"])
@@ -145,7 +148,9 @@ import Testing
       unlink(path)
       unlink(rotated)
     }
-    let writer = try AccessLogWriter(OutputFile(.file(path: path)), producerCount: 1) { _ in }
+    let writer = try AccessLogWriter(
+      .file(OutputFile(.file(path: path))), producerCount: 1
+    ) { _ in }
     #expect(append("old", writer, 0))
     while try lines(path).isEmpty { sched_yield() }
     #expect(rename(path, rotated) == 0)
@@ -160,14 +165,16 @@ import Testing
   @Test func `a file that is rotated away or replaced is closed, also the first one`() throws {
     let (path, other) = (scratchPath(), scratchPath())
     defer { for name in [path, path + ".1", other] { unlink(name) } }
-    let writer = try AccessLogWriter(OutputFile(.file(path: path)), producerCount: 1) { _ in }
+    let writer = try AccessLogWriter(
+      .file(OutputFile(.file(path: path))), producerCount: 1
+    ) { _ in }
     #expect(append("old", writer, 0))
     while try lines(path).isEmpty { sched_yield() }
     #expect(rename(path, path + ".1") == 0)
     writer.reopen()
     while isOpen(path + ".1") { sched_yield() }
     while !isOpen(path) { sched_yield() }
-    writer.write(to: try OutputFile(.file(path: other)))
+    writer.write(to: .file(try OutputFile(.file(path: other))))
     while isOpen(path) { sched_yield() }
     #expect(writer.stop())
   }
@@ -176,7 +183,7 @@ import Testing
   @Test func `a request to reopen isn't lost when another file is opened`() throws {
     let path = scratchPath()
     defer { for name in [path, path + ".1"] { unlink(name) } }
-    let file = try OutputFile(.file(path: path))
+    let file = LogOutput.file(try OutputFile(.file(path: path)))
     #expect(rename(path, path + ".1") == 0)
     let writer = try AccessLogWriter(file, producerCount: 1) { _ in }
     writer.write(to: file)
@@ -193,7 +200,7 @@ import Testing
     #expect(mkdir(folder, 0o700) == 0)
     let reports = try Reports()
     let writer = try AccessLogWriter(
-      OutputFile(.file(path: path)), producerCount: 1, report: reports.add)
+      .file(OutputFile(.file(path: path))), producerCount: 1, report: reports.add)
     unlink(path)
     rmdir(folder)
     writer.reopen()
@@ -210,7 +217,7 @@ import Testing
     #expect(append("before", writer, 0))
     while !writer.isAsleep { sched_yield() }
     writer.reopen()
-    writer.write(to: try OutputFile(.file(path: path)))
+    writer.write(to: .file(try OutputFile(.file(path: path))))
     #expect(append("first", writer, 0))
     while try lines(path).isEmpty { sched_yield() }
     // Lines appended before the end are written, and then the file is closed.
@@ -219,7 +226,7 @@ import Testing
     while isOpen(path) { sched_yield() }
     #expect(try lines(path) == ["first", "last"])
     #expect(append("after", writer, 0))
-    writer.write(to: try OutputFile(.file(path: path)))
+    writer.write(to: .file(try OutputFile(.file(path: path))))
     #expect(append("again", writer, 0))
     #expect(writer.stop())
     #expect(try lines(path).starts(with: ["first", "last"]))

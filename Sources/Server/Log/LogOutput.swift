@@ -1,0 +1,74 @@
+// Where the lines of the access log go: a file, a standard stream, or syslog.
+
+import Configuration
+import Primitives
+import Reactor
+
+/// An open target.
+enum LogOutput: Sendable {
+  case file(OutputFile)
+  case syslog(SyslogOutput)
+
+  init(_ target: Configuration.Log.Target) throws(SystemError) {
+    switch target {
+    case .stdout: self = .file(try OutputFile(.standardOutput))
+    case .stderr: self = .file(try OutputFile(.standardError))
+    case .file(let path): self = .file(try OutputFile(.file(path: path)))
+    case .syslog(let address): self = .syslog(try SyslogOutput(to: address))
+    }
+  }
+
+  /// The same target, opened again: a file that was moved away is created, and a receiver of syslog
+  /// that was restarted is connected to.
+  func reopened() throws(SystemError) -> LogOutput {
+    switch self {
+    case .file(let file): .file(try OutputFile(file.target))
+    case .syslog(let output): .syslog(try SyslogOutput(to: output.address))
+    }
+  }
+
+  /// Writes some of `bytes` and returns how many; 0 when there is no room for a line now.
+  func write(_ bytes: Span<UInt8>) throws(SystemError) -> Int {
+    switch self {
+    case .file(let file): try file.write(bytes)
+    case .syslog(let output): try output.write(bytes)
+    }
+  }
+}
+
+/// Cuts the bytes of the access log into lines, and sends each as a message.
+///
+/// Sendable because it is handed over to the writer's thread once and used by that alone.
+final class SyslogOutput: @unchecked Sendable {
+  let address: SocketAddress
+  private var writer: SyslogWriter
+  /// The beginning of a line whose end is still to come.
+  private var rest = ByteBuffer()
+
+  init(to address: SocketAddress) throws(SystemError) {
+    self.address = address
+    writer = try SyslogWriter(to: address, id: "access")
+  }
+
+  /// Takes one line at most.
+  func write(_ bytes: Span<UInt8>) throws(SystemError) -> Int {
+    let end = bytes.firstIndex(of: 0x0A, in: 0..<bytes.count)
+    if end == bytes.count {
+      rest.append(bytes)
+      return end
+    }
+    let begun = rest.count
+    rest.append(bytes.extracting(..<end))
+    do throws(SystemError) {
+      if try writer.send(rest.bytes) {
+        rest.removeAll()
+        return end + 1
+      }
+      rest.truncate(to: begun)
+      return 0
+    } catch {
+      rest.truncate(to: begun)
+      throw error
+    }
+  }
+}

@@ -1,0 +1,57 @@
+// Lines of a log as messages of syslog (RFC 5424), one datagram for each line (RFC 5426 for UDP).
+//
+// A message is `<30>1 TIME HOST martlet PID MSGID - LINE`: facility daemon, MSGID `access` or
+// `process`. What is longer than a datagram may be is cut. It never waits: what becomes of a line
+// that finds no room is decided by its owner.
+
+import Primitives
+import Reactor
+
+struct SyslogWriter: ~Copyable, Sendable {
+  /// The severities of RFC 5424 6.2.1 that are used.
+  enum Severity: UInt64 {
+    case error = 3
+    case warning, notice, info, debug
+  }
+
+  /// Below what UDP can carry (65,507 bytes).
+  static let messageMax = 65_000
+  private static let daemon: UInt64 = 3
+
+  let address: SocketAddress
+  private var socket: DatagramSocket
+  /// ` HOST martlet PID MSGID - `
+  private let origin: [UInt8]
+
+  /// `id` is the MSGID.
+  init(to address: SocketAddress, id: String) throws(SystemError) {
+    self.address = address
+    socket = try DatagramSocket(to: address)
+    // RFC 5424 6: printable ASCII, at most 255 characters.
+    let host = Array(MachineName.current.utf8.filter { $0 > 0x20 && $0 < 0x7F }.prefix(255))
+    origin =
+      [0x20] + (host.isEmpty ? [0x2D] : host)
+      + Array(" martlet \(CurrentProcess.id) \(id) - ".utf8)
+  }
+
+  /// Sends a line, which has no line end; false when there is no room for it now. A receiver that
+  /// was restarted is connected to again.
+  mutating func send(
+    _ line: Span<UInt8>, _ severity: Severity = .info
+  ) throws(SystemError) -> Bool {
+    var message = ByteBuffer(capacity: origin.count + 64 + line.count)
+    var clock = LogClock()
+    message.append("<")
+    message.append(decimal: Self.daemon * 8 + severity.rawValue)
+    message.append(">1 ")
+    clock.writeTime(SystemClock.wall(), to: &message)
+    message.append(origin.span)
+    message.append(line.extracting(first: min(line.count, Self.messageMax - message.count)))
+    do throws(SystemError) {
+      return try socket.send(message.bytes)
+    } catch {
+      socket = try DatagramSocket(to: address)
+      return try socket.send(message.bytes)
+    }
+  }
+}
