@@ -60,7 +60,7 @@ struct AdminOptions: ParsableArguments {
 
   /// Asks the running process; an error of its is an error of ours.
   func ask(_ method: String, _ path: String, body: String? = nil) throws -> [UInt8] {
-    try body(of: send(method, path, body: body))
+    try self.body(of: send(method, path, body: body))
   }
 
   /// Asks the running process, whatever it answers.

@@ -1,5 +1,5 @@
-// `martlet drain`: takes a backend out of use, and waits for its exchanges if it is told to. The last
-// available backend of a pool needs a confirmation.
+// `martlet drain`: takes a backend out of use, and waits for its exchanges if it is told to. The
+// last available backend of a pool needs a confirmation.
 
 import ArgumentParser
 import Configuration
