@@ -1,5 +1,5 @@
-// The demo backends of `martlet run --demo`: one more worker, with metrics, counts and a snapshot of
-// its own, so that nothing that is shown of this Martlet has their part in it.
+// The demo backends of `martlet run --demo`: one more worker, with metrics, counts and a snapshot
+// of its own, so that they are in nothing that is shown of this Martlet.
 //
 // Their sockets are in the one table of listeners, so that reloads and upgrades pass them on.
 

@@ -59,7 +59,7 @@ struct AdminOptions: ParsableArguments {
 
   /// Sends a request to the running process. Prints an error, if any, and throws exit status 70.
   func ask(_ method: String, _ path: String, body: String? = nil) throws -> [UInt8] {
-    try body(of: send(method, path, body: body))
+    try self.body(of: send(method, path, body: body))
   }
 
   /// Asks the running process, whatever it answers.

@@ -83,7 +83,7 @@ import Testing
   {
     let (one, dead) = (try StubBackend("one"), "127.0.0.1:\(try freePort())")
     let martlet = try MartletProcess(
-      backends: [one, dead], pool: #""health": { "interval": "50ms", "fall": 1 }"#)
+      backends: [one, dead], pool: #""health": { "interval": "100ms", "fall": 1 }"#)
     try eventually("the other one is down") {
       try backends(martlet)[1]["condition"] as? String == "down"
     }
@@ -277,7 +277,7 @@ import Testing
   @Test func `answers without an attempt don't count as latency`() throws {
     let dead = "127.0.0.1:\(try freePort())"
     let martlet = try MartletProcess(
-      backends: [dead], pool: #""health": { "interval": "20ms", "fall": 1 }"#)
+      backends: [dead], pool: #""health": { "interval": "100ms", "fall": 1 }"#)
     try eventually("it is down") { try backends(martlet)[0]["condition"] as? String == "down" }
     #expect(try martlet.get().status == 503)
     // A sample is taken each second; the third is one after the answer.

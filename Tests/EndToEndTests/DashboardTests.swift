@@ -56,7 +56,7 @@ import Testing
   @Test func `a pool without an available backend is the loudest thing on the page`() throws {
     let dead = try (0..<3).map { _ in "127.0.0.1:\(try freePort())" }
     let martlet = try MartletProcess(
-      backends: dead, pool: #""health": { "interval": "50ms", "fall": 1 }"#,
+      backends: dead, pool: #""health": { "interval": "100ms", "fall": 1 }"#,
       rest: #""admin": { "listen": "127.0.0.1:0" }"#)
     let banner = "document.querySelector('.alarm.down')"
     let results = try browse([
@@ -167,7 +167,10 @@ import Testing
       ["open", address(martlet)],
       ["until", "document.querySelectorAll('#incidents li').length > 0", 30],
       ["eval", "document.querySelectorAll('#incidents li').length"],
-      ["eval", "document.querySelector('#incidents summary').textContent"],
+      [
+        "eval",
+        "[...document.querySelector('#incidents summary').children].map(node => node.textContent)",
+      ],
       ["eval", "document.querySelectorAll('#incidents tbody tr').length"],
       ["until", "document.querySelector('#pools .strip rect') !== null", 10],
       ["eval", point(".chart svg")],
@@ -176,10 +179,12 @@ import Testing
       ["errors"],
     ])
     #expect(results[1] as? Bool == true && results[2] as? Int == 1)
-    let row = try #require(results[3] as? String)
-    #expect(row.contains("\(dead): connect-refused ×8"), "\(row)")
-    #expect(row.contains("8 requests, all answered after a retry"), "\(row)")
-    #expect(results[4] as? Int == 8 && results[5] as? Bool == true)
+    let row = try #require(results[3] as? [String])
+    // How many turns come to the dead one depends on the retries, which take turns as well.
+    let count = try #require(Int(row[1].split(separator: "×").last ?? ""), "\(row)")
+    #expect(row[1] == "\(dead): connect-refused ×\(count)" && count >= 8, "\(row)")
+    #expect(row[2] == "\(count) requests, all answered after a retry", "\(row)")
+    #expect((results[4] as? Int ?? 0) >= 8 && results[5] as? Bool == true)
     #expect((results[6] as? String)?.contains(#/^[0-9:]{8}  .*/s$/#) == true, "\(results[6])")
     #expect(
       (results[7] as? String)?.contains(#/^[0-9:]{8}(–[0-9:]{8})?  up$/#) == true, "\(results[7])")

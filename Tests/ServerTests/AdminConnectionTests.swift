@@ -44,6 +44,14 @@ import Testing
     #expect(connection.deadline == later + .seconds(10))
   }
 
+  @Test func `a stream that was asked for at once has no deadline left of its head`() {
+    var connection = connection()
+    connection.requestBegan()
+    connection.phase = .stateEvents(BodyEncoder(.chunked))
+    connection.updateDeadline(at: begin)
+    #expect(connection.deadline == .never)
+  }
+
   @Test func `a body has its own deadline, and a command has none`() {
     var connection = connection()
     connection.requestBegan()

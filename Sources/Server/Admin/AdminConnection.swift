@@ -73,6 +73,7 @@ struct AdminConnection: ~Copyable {
   mutating func requestBegan() {
     requestCount += 1
     awaited = .nothing
+    deadline = .never
   }
 
   private var awaits: AdminWait {
