@@ -117,7 +117,10 @@ extension Configuration.Log: Section {
           + "referers. Cookie and Authorization are never logged."),
       Key(
         "target", \.target, target,
-        "Where the access log goes. `/dev/stdout` and `/dev/stderr` mean `stdout` and `stderr`."),
+        "Where the access log goes. `/dev/stdout` and `/dev/stderr` mean `stdout` and `stderr`, "
+          + "also as the target of a symbolic link. Or a regular file, a device such as "
+          + "`/dev/null`, or a named pipe that a process reads. If a reader stops, lines are "
+          + "dropped and counted."),
       Key(
         "level", \.level, .choice,
         "The least important messages of the process log that are shown. `martlet log-level` "

@@ -31,6 +31,9 @@ const char *clinux_error_name(int code);
 /// `Connection refused` for the number of ECONNREFUSED; null when there is no such error.
 const char *clinux_error_phrase(int code);
 
+/// Whether a directory is of /proc or /sys, where no file can be made, whatever its mode says.
+int clinux_is_kernel_directory(const char *path);
+
 /// memfd_create(2), close-on-exec.
 int clinux_memory_file(void);
 
