@@ -1,9 +1,10 @@
 // The process log: swift-log's lines on the standard error, with a level that can be changed while
 // everybody writes. A Logger is copied to whoever writes, and each copy of swift-log's own handler
-// would keep the level that it was copied with.
+// would keep the level that it was copied with. No thread waits for the reader of the stream.
 
 public import Configuration
 public import Logging
+import Reactor
 import Synchronization
 
 /// The least important messages that are shown, for the whole process.
@@ -27,7 +28,7 @@ public struct ProcessLogHandler: LogHandler {
   private let level: LogLevel
 
   public init(label: String, level: LogLevel) {
-    stream = .standardError(label: label)
+    stream = StreamLogHandler(label: label, stream: StandardError.shared)
     // What is shown is decided here.
     stream.logLevel = .trace
     self.level = level

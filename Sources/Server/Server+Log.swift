@@ -14,6 +14,8 @@ extension Server {
         switch event {
         case .failed(let error):
           logger.error("the access log can't be written; lines will be dropped: \(error)")
+        case .stalled:
+          logger.error("nothing reads the access log; lines will be dropped")
         case .recovered:
           logger.notice("the access log can be written again")
         case .reopenFailed(let error):

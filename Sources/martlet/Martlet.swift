@@ -2,6 +2,7 @@
 
 import ArgumentParser
 import Configuration
+import Reactor
 
 @main
 struct Martlet: ParsableCommand {
@@ -34,6 +35,7 @@ struct Martlet: ParsableCommand {
     ])
 
   static func main() {
+    StandardStreams.ensureOpen()
     refuseUnknownCommand()
     main(nil)
   }
