@@ -20,7 +20,7 @@ private enum ReloadRule {
   /// The control thread reads it whenever it is needed: this text stands in the sources.
   case read(String)
   /// Only an upgrade or a restart takes it up; the reload names it.
-  case start(String, String)
+  case start(String, String, beside: String = "")
   /// An object, or a list of them, whose keys have rules of their own.
   case parts
   /// It has no effect.
@@ -276,7 +276,7 @@ private enum ReloadRule {
   ]
 
   private static let processRules: [String: ReloadRule] = [
-    "user": .start(#""a""#, #""b""#), "group": .start(#""a""#, #""b""#),
+    "user": .start(#""a""#, #""b""#), "group": .start(#""a""#, #""b""#, beside: #""user": "c""#),
     "pid-file": .read("configuration.process.pidFile"), "core-dumps": .start("true", "false"),
     "exposed-keys": .read("process.exposedKeys"),
   ]
@@ -326,9 +326,9 @@ private enum ReloadRule {
       #expect(try self.text(second) != text, "\(name): the snapshot doesn't know it")
       #expect(
         first.changes(to: second).allSatisfy { !$0.needsRestart }, "\(name) is said to stay")
-    case .start(let old, let new):
-      guard let first = configuration(section, key, old, ""),
-        let second = configuration(section, key, new, "")
+    case .start(let old, let new, let beside):
+      guard let first = configuration(section, key, old, beside),
+        let second = configuration(section, key, new, beside)
       else { return }
       let staying = first.changes(to: second).filter(\.needsRestart).map(\.what)
       #expect(staying == [section == "configuration" ? key : name])
