@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <linux/capability.h>
+#include <linux/magic.h>
 #include <malloc.h>
 #include <pthread.h>
 #include <sched.h>
@@ -12,6 +13,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 int clinux_accept4(int listener, void *address, unsigned int *length, int flags) {
@@ -39,6 +41,12 @@ void clinux_trim_memory(void) { malloc_trim(0); }
 const char *clinux_error_name(int code) { return strerrorname_np(code); }
 
 const char *clinux_error_phrase(int code) { return strerrordesc_np(code); }
+
+int clinux_is_kernel_directory(const char *path) {
+  struct statfs status;
+  if (statfs(path, &status) != 0) return 0;
+  return status.f_type == PROC_SUPER_MAGIC || status.f_type == SYSFS_MAGIC;
+}
 
 int clinux_memory_file(void) { return memfd_create("martlet", MFD_CLOEXEC); }
 

@@ -10,8 +10,9 @@ struct Decoder {
   let isPartial: Bool
   private(set) var diagnostics: [Diagnostic] = []
   private(set) var path = ""
-  /// A list or one of its items couldn't be read, so checks of the whole list are skipped.
-  var hasGaps = false
+  /// The paths of lists of which something couldn't be read: what is there says nothing of the
+  /// whole, and the items have other places than in the text.
+  private var gaps: Set<String> = []
   private(set) var origins: [String: JSON.Origin] = [:]
   /// What the document refers to outside of itself, such as files, with the key of each.
   private(set) var references: [Configuration.Places.Reference] = []
@@ -21,17 +22,36 @@ struct Decoder {
     self.isPartial = isPartial
   }
 
-  var hasErrors: Bool { diagnostics.contains { $0.severity == .error } }
-
   // MARK: Reporting
+
+  /// So many errors are reported, and so many warnings. Each costs time, most of all the search for
+  /// a name that is close, and a file may have a million.
+  static let findingMax = 100
+
+  private var counts: [Diagnostic.Severity: Int] = [:]
+
+  var hasErrors: Bool { counts[.error] != nil }
+
+  /// There are more errors than are reported; the rest of the document isn't read.
+  var isFull: Bool { counts[.error, default: 0] > Self.findingMax }
 
   mutating func report(
     _ message: String, at origin: JSON.Origin, key: String? = nil, suggestion: String? = nil,
     severity: Diagnostic.Severity = .error
   ) {
-    diagnostics.append(
-      Diagnostic(
-        severity, at: source.place(origin), key: key ?? path, message, suggestion: suggestion))
+    let count = counts[severity, default: 0] + 1
+    counts[severity] = count
+    if count > Self.findingMax + 1 { return }
+    let place = source.place(origin)
+    if count <= Self.findingMax {
+      diagnostics.append(
+        Diagnostic(severity, at: place, key: key ?? path, message, suggestion: suggestion))
+    } else {
+      diagnostics.append(
+        Diagnostic(
+          severity, at: place, key: "",
+          "there are more \(severity.rawValue)s; the first \(Self.findingMax) found are reported"))
+    }
   }
 
   /// Reports about the value at `path`, or at its nearest container in the text.
@@ -55,6 +75,15 @@ struct Decoder {
   mutating func refer(to subject: String, at origin: JSON.Origin) {
     references.append(Configuration.Places.Reference(subject: subject, key: path, origin: origin))
   }
+
+  /// Remembers that something of the list at `path` couldn't be read.
+  mutating func noteGap(in path: String) { gaps.insert(path) }
+
+  /// Whether something of the list at `path` couldn't be read.
+  func hasGap(in path: String) -> Bool { gaps.contains(path) }
+
+  /// The same of any list at or below `path`.
+  func hasGap(below path: String) -> Bool { gaps.contains { $0.hasPrefix(path) } }
 
   /// Whether the document has a value at `path`.
   func has(_ path: String) -> Bool { origins[path] != nil }
@@ -86,6 +115,7 @@ struct Decoder {
     var result = S()
     var present = Set(members.map(\.name))
     for member in members {
+      if isFull { return result }
       guard let key = keys.first(where: { $0.name == member.name }) else {
         let nearest = nearestName(to: member.name, among: keys.map(\.name))
         // The key is present but misspelt: don't report it as missing too.

@@ -29,8 +29,15 @@ extension Configuration {
   /// The differences of `other`, sorted by path.
   public func changes(to other: Configuration) -> [Change] {
     var comparison = Comparison()
-    comparison.compare(json, other.json, at: "")
+    comparison.compare(comparedJSON, other.comparedJSON, at: "")
     return comparison.changes.sorted { ($0.what, $0.kind.rawValue) < ($1.what, $1.kind.rawValue) }
+  }
+
+  /// With the listener that there is by default, which goes when others are given.
+  private var comparedJSON: JSON {
+    var json = self.json
+    json["listeners"] = .list(listeners.map(\.json))
+    return json
   }
 
   /// `changes` as a list in JSON, for programs.
@@ -87,7 +94,7 @@ private struct Comparison {
     if let items = items(old, new) {
       return compare(items.old, items.new, at: path)
     }
-    if let members = members(old, new) {
+    if let members = members(old, new), !members.names.isEmpty {
       for name in members.names {
         compare(
           members.old[name], members.new[name], at: path.isEmpty ? name : "\(path).\(name)")
@@ -143,12 +150,16 @@ private struct Comparison {
     return result
   }
 
-  /// Both sides as lists, if they are; a missing side counts as an empty list.
+  /// Both sides as lists, if they are. A side that isn't there counts as an empty one where the
+  /// items are objects; elsewhere the default may be another list.
   private func items(_ old: JSON?, _ new: JSON?) -> (old: [JSON], new: [JSON])? {
-    switch (old?.items, new?.items) {
+    func haveKeys(_ items: [JSON]) -> Bool {
+      !items.isEmpty && items.allSatisfy { if case .object = $0.value { true } else { false } }
+    }
+    return switch (old?.items, new?.items) {
     case (let old?, let new?): (old, new)
-    case (let old?, nil) where new == nil: (old, [])
-    case (nil, let new?) where old == nil: ([], new)
+    case (let old?, nil) where new == nil && haveKeys(old): (old, [])
+    case (nil, let new?) where old == nil && haveKeys(new): ([], new)
     default: nil
     }
   }
@@ -178,14 +189,16 @@ private struct Comparison {
   /// The items by their names; a second one of the same name gets a number.
   private func named(_ items: [JSON], at path: String) -> [String: JSON] {
     var result: [String: JSON] = [:]
+    var counts: [String: Int] = [:]
     for item in items {
       let name = name(of: item, at: path)
-      var unique = name
-      var number = 2
+      var number = counts[name, default: 0] + 1
+      var unique = number == 1 ? name : "\(name) (\(number))"
       while result[unique] != nil {
-        unique = "\(name) (\(number))"
         number += 1
+        unique = "\(name) (\(number))"
       }
+      counts[name] = number
       result[unique] = path.hasSuffix("backends") ? spelledOut(item) : item
     }
     return result

@@ -81,19 +81,19 @@ struct Form<Value: Sendable>: Sendable {
     return Form(description) { json, decoder in
       guard let items = json.items else {
         decoder.mismatch(json, description, suggestion: asOnlyItem(json))
-        decoder.hasGaps = true
+        decoder.noteGap(in: decoder.path)
         return nil
       }
       if items.count < minimum && !decoder.isPartial {
         decoder.report("the list is empty; at least one item is required", at: json.origin)
       }
-      return items.enumerated().compactMap { index, item in
-        decoder.within("[\(index)]", item) { decoder in
-          let value = element.read(item, &decoder)
-          if value == nil { decoder.hasGaps = true }
-          return value
-        }
+      let path = decoder.path
+      var values: [Element] = []
+      for (index, item) in items.enumerated() where !decoder.isFull {
+        let value = decoder.within("[\(index)]", item) { element.read(item, &$0) }
+        if let value { values.append(value) } else { decoder.noteGap(in: path) }
       }
+      return values
     } write: {
       .list($0.map(element.write))
     }

@@ -143,11 +143,13 @@ extension Configuration.Log: Section {
           + "referers. Cookie and Authorization are never logged."),
       Key(
         "target", \.target, target,
-        "Where the access log goes. `/dev/stdout` and `/dev/stderr` mean `stdout` and `stderr`. "
-          + "`syslog` sends each line as a message of RFC 5424 to `/dev/log`, `syslog:/PATH` to "
-          + "another Unix datagram socket, and `syslog:ADDRESS:PORT` by UDP to an IP address. The "
-          + "facility is daemon and the MSGID `access`; a line that the receiver has no room for "
-          + "waits, and is dropped and counted when the buffer is full."),
+        "Where the access log goes. `/dev/stdout` and `/dev/stderr` mean `stdout` and `stderr`, "
+          + "also as the target of a symbolic link. A path is a regular file, a device such as "
+          + "`/dev/null`, or a named pipe that a process reads. `syslog` sends each line as a "
+          + "message of RFC 5424 to `/dev/log`, `syslog:/PATH` to another Unix datagram socket, and "
+          + "`syslog:ADDRESS:PORT` by UDP to an IP address. The facility is daemon and the MSGID "
+          + "`access`. If the target accepts no lines, they are dropped when the buffer is full, and "
+          + "counted."),
       Key(
         "level", \.level, .choice,
         "Lowest level of messages in the process log. `martlet log-level` changes it until the "

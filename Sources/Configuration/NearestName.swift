@@ -1,15 +1,23 @@
 // Finds the known name that a mistyped name probably means: the one with the smallest edit
 // distance, or the only one that begins with it.
 
+/// How many names are looked at. Who has more pools or listeners can find the right one himself.
+private let candidateMax = 1000
+
 /// The name among `known` that is closest to `name`, or nil when none is close.
-public func nearestName(to name: String, among known: [String]) -> String? {
+public func nearestName(to name: String, among all: [String]) -> String? {
+  // A longer name is no typing error of anything here, and the cost grows with its square.
+  guard name.utf8.count <= 256 else { return nil }
   let wanted = comparable(name)
+  guard wanted.count <= 64 else { return nil }
   let tolerance = wanted.count <= 3 ? 1 : wanted.count <= 8 ? 2 : 3
   var best: (name: String, distance: Int)?
-  // No known name is longer than this, and the cost grows with the square of the length.
-  guard wanted.count <= 64 else { return nil }
+  let known = all.prefix(candidateMax)
   for candidate in known {
-    let distance = editDistance(wanted, comparable(candidate))
+    let other = comparable(candidate)
+    // As many insertions at least.
+    if abs(other.count - wanted.count) > tolerance { continue }
+    let distance = editDistance(wanted, other)
     if distance <= tolerance && distance < (best?.distance ?? .max) { best = (candidate, distance) }
   }
   if let best { return best.name }

@@ -41,7 +41,7 @@ extension Configuration {
     overrides.apply(to: &document, &decoder)
     let decoded = decoder.document(document, as: Configuration.self)
     var complete: Configuration?
-    if var configuration = decoded, problems.isEmpty, !decoder.hasGaps {
+    if var configuration = decoded, problems.isEmpty, !decoder.isFull {
       configuration.complete(&decoder)
       if overrides.demo && !decoder.hasErrors { configuration.addDemoBackends(&decoder) }
       complete = configuration

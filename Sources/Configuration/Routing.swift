@@ -39,25 +39,26 @@ extension Configuration {
         return single
       }
     }
-    // A stable sort, by the index.
-    let sorted = split.enumerated().sorted { left, right in
-      let (first, second) = (left.element.specificity, right.element.specificity)
-      return first == second ? left.offset < right.offset : second.lexicographicallyPrecedes(first)
-    }.map(\.element)
-    // Remove a route for all listeners that an equal route for this listener hides.
-    return sorted.enumerated().filter { index, route in
-      !sorted[..<index].contains { $0.hosts == route.hosts && $0.matchesSamePaths(as: route) }
-    }.map(\.element)
+    // Stable, so that the order doesn't depend on the sorting.
+    let ranks = split.map(\.specificity)
+    let order = split.indices.sorted { left, right in
+      ranks[left] == ranks[right]
+        ? left < right : ranks[right].lexicographicallyPrecedes(ranks[left])
+    }
+    // A route for all listeners may have a twin that names this one and hides it.
+    var claims = RouteClaims()
+    return order.compactMap { index in
+      var route = split[index]
+      route.listeners = []
+      return claims.add(route, at: index).isEmpty ? split[index] : nil
+    }
   }
 }
 
 extension Configuration.Route {
-  /// A prefix means the same with or without a slash at its end.
-  func matchesSamePaths(as other: Self) -> Bool {
-    func key(_ path: String) -> Substring {
-      match == .prefix && path.hasSuffix("/") ? path.dropLast() : path[...]
-    }
-    return match == other.match && key(path) == key(other.path)
+  /// A prefix means the same with a slash at its end.
+  var pathKey: Substring {
+    match == .prefix && path.hasSuffix("/") ? path.dropLast() : path[...]
   }
 
   /// Compared from the front: the larger number goes first.

@@ -9,12 +9,27 @@ extension Configuration {
     for index in listeners.indices where listeners[index].name.isEmpty {
       listeners[index].name = listeners[index].listen.first?.text ?? ""
     }
-    checkListeners(&decoder)
-    checkPools(&decoder)
-    completeActions(&decoder)
-    checkRoutes(&decoder)
-    checkPoolsAreUsed(&decoder)
+    // Of a list with gaps the indices are others than in the text, and what is missing may only
+    // have been misspelt.
+    if !decoder.hasGap(in: "listeners") { checkListeners(&decoder) }
+    if !decoder.hasGap(in: "pools") { checkPools(&decoder) }
+    if !decoder.hasGap(in: "routes") {
+      if !decoder.hasGap(in: "pools") { completeActions(&decoder) }
+      checkRoutes(&decoder)
+      if !decoder.hasErrors { checkPoolsAreUsed(&decoder) }
+    }
     checkAdmin(&decoder)
+    checkProcess(&decoder)
+  }
+
+  // MARK: Process
+
+  private func checkProcess(_ decoder: inout Decoder) {
+    if process.group != nil && process.user == nil && !decoder.has("process.user") {
+      decoder.report(
+        key: "process.group", "without a user the group is not changed",
+        suggestion: "\"user\": ... beside it")
+    }
   }
 
   // MARK: Admin
@@ -37,34 +52,47 @@ extension Configuration {
     }
   }
 
+  private func checkAdminAddress(_ bound: BoundAddresses, _ decoder: inout Decoder) {
+    for address in admin.listen?.addresses ?? [] {
+      guard let other = bound.owner(overlapping: address) else { continue }
+      decoder.report(
+        key: "admin.listen",
+        "\(address) is taken by the listener \"\(other.listener)\" (\(other.address))")
+      return
+    }
+  }
+
   // MARK: Listeners
 
   private func checkListeners(_ decoder: inout Decoder) {
     reportDuplicates(
       listeners.enumerated().map { ($1.name, "listeners[\($0)].name") }, "listeners", &decoder)
-    var bound: [(address: SocketAddress, listener: String)] = []
+    var bound = BoundAddresses()
     for (index, listener) in listeners.enumerated() {
       let path = "listeners[\(index)]"
       for address in listener.addresses {
-        if let other = bound.first(where: { $0.address.overlaps(address) }) {
+        if let other = bound.owner(overlapping: address) {
           decoder.report(
             key: "\(path).listen",
             "\(address) is already used by the listener \"\(other.listener)\" (\(other.address))")
           break
         }
       }
-      bound += listener.addresses.map { ($0, listener.name) }
+      for address in listener.addresses { bound.insert(address, of: listener.name) }
       if listener.tls != nil && listener.redirectToHTTPS != nil {
         decoder.report(
           key: "\(path).redirect-to-https",
           "not allowed together with tls: the redirect would lead to this listener again")
       }
-      if listener.tls == nil && listener.hsts != nil && trustedProxies.isEmpty {
+      if listener.tls == nil && listener.hsts != nil && trustedProxies.isEmpty
+        && !decoder.hasGap(in: "trusted-proxies")
+      {
         decoder.report(
           key: "\(path).hsts",
           "it has no effect without tls: browsers ignore it on plain http (RFC 6797 7.2)")
       }
     }
+    checkAdminAddress(bound, &decoder)
   }
 
   // MARK: Pools
@@ -80,7 +108,11 @@ extension Configuration {
     } else if pools.isEmpty && routes.isEmpty {
       decoder.report(key: "pools", "the list is empty, and there are no routes")
     }
-    for (index, pool) in pools.enumerated() { check(pool, "pools[\(index)]", &decoder) }
+    for (index, pool) in pools.enumerated()
+    where !decoder.hasGap(in: "pools[\(index)].backends") {
+      check(pool, "pools[\(index)]", &decoder)
+    }
+    checkCookies(&decoder)
   }
 
   private func check(_ pool: Pool, _ path: String, _ decoder: inout Decoder) {
@@ -148,12 +180,23 @@ extension Configuration {
         key: "\(path).stickiness.same-site",
         "browsers reject SameSite=None without Secure; change same-site or secure")
     }
-    let other = pools.first { $0.name != pool.name && $0.stickiness?.cookie == stickiness.cookie }
-    if let other, stickiness.path == other.stickiness?.path {
-      decoder.report(
-        key: "\(path).stickiness",
-        "the pool \"\(other.name)\" also uses the cookie \(stickiness.cookie); on the same host,"
-          + " one would overwrite the other", severity: .warning)
+  }
+
+  private func checkCookies(_ decoder: inout Decoder) {
+    let sticky = pools.indices.filter { pools[$0].stickiness != nil }
+    let sameCookie = Dictionary(grouping: sticky) {
+      [pools[$0].stickiness?.cookie, pools[$0].stickiness?.path]
+    }
+    for indices in sameCookie.values where indices.count > 1 {
+      for index in indices {
+        guard let cookie = pools[index].stickiness?.cookie,
+          let other = indices.prefix(2).first(where: { $0 != index })
+        else { continue }
+        decoder.report(
+          key: "pools[\(index)].stickiness",
+          "the pool \"\(pools[other].name)\" also uses the cookie \(cookie); on the same"
+            + " host, one would overwrite the other", severity: .warning)
+      }
     }
   }
 
@@ -190,19 +233,25 @@ extension Configuration {
   }
 
   private func checkRoutes(_ decoder: inout Decoder) {
+    let (knownListeners, knownPools) = (listeners.map(\.name), pools.map(\.name))
+    let (listenerNames, poolNames) = (Set(knownListeners), Set(knownPools))
+    // A listener without an address that can be read has no name either.
+    let areNamed = !decoder.hasGap(below: "listeners") && !listenerNames.contains("")
     for (index, route) in routes.enumerated() {
       let path = "routes[\(index)]"
       for (position, name) in route.listeners.enumerated()
-      where !listeners.contains(where: { $0.name == name }) {
+      where areNamed && !listenerNames.contains(name) && !decoder.hasGap(in: "\(path).listeners") {
         report(
-          unknown: name, "listener", among: listeners.map(\.name),
+          unknown: name, "listener", among: knownListeners,
           key: "\(path).listeners[\(position)]", &decoder)
       }
       switch route.action {
       case .forward(let name):
-        if pool(named: name) == nil && decoder.has("\(path).forward") {
+        if !poolNames.contains(name) && decoder.has("\(path).forward")
+          && !decoder.hasGap(in: "pools")
+        {
           report(
-            unknown: name, "pool", among: pools.map(\.name), key: "\(path).forward", &decoder)
+            unknown: name, "pool", among: knownPools, key: "\(path).forward", &decoder)
         }
       case .redirect(let redirect):
         if redirect.scheme == nil && redirect.host == nil && redirect.port == nil
@@ -220,29 +269,36 @@ extension Configuration {
             key: "\(path).respond.body", "a response with status \(status) can't have a body")
         }
       }
-      checkReach(of: route, index, &decoder)
     }
+    if !decoder.hasGap(below: "routes") { checkReach(&decoder) }
   }
 
-  /// Reports a route that is never used, because an earlier one matches the same requests.
-  private func checkReach(of route: Route, _ index: Int, _ decoder: inout Decoder) {
-    let earlier = routes[..<index].firstIndex { other in
-      let covers = other.listeners.isEmpty == route.listeners.isEmpty
-        && Set(route.listeners).isSubset(of: other.listeners)
-      let hasHosts = other.hosts.isEmpty == route.hosts.isEmpty
-        && Set(route.hosts).isSubset(of: other.hosts)
-      return covers && hasHosts && other.matchesSamePaths(as: route)
+  /// Reports routes for which no request is left, because earlier ones take the very same.
+  private func checkReach(_ decoder: inout Decoder) {
+    let count = RouteClaims.placeCount(of: self)
+    if count > RouteClaims.placeMax {
+      decoder.report(
+        key: "routes",
+        "the routes have \(count) entries, one for each host on each listener;"
+          + " at most \(RouteClaims.placeMax) are allowed")
+      return
     }
-    if let earlier {
+    var claims = RouteClaims()
+    for (index, route) in routes.enumerated() {
+      let earlier = claims.add(route, at: index)
+      if earlier.isEmpty { continue }
+      let names = earlier.prefix(3).map { "routes[\($0)]" }.joined(separator: " and ")
       decoder.report(
         key: "routes[\(index)]",
-        "this route is never used: routes[\(earlier)] has the same listeners, host and path")
+        "this route is never used: \(names) \(earlier.count == 1 ? "has" : "have") the same"
+          + " listeners, host and path")
     }
   }
 
   private func checkPoolsAreUsed(_ decoder: inout Decoder) {
-    for (index, pool) in pools.enumerated()
-    where !routes.contains(where: { $0.action == .forward(pool: pool.name) }) {
+    let used = Set(
+      routes.compactMap { if case .forward(let name) = $0.action { name } else { nil } })
+    for (index, pool) in pools.enumerated() where !used.contains(pool.name) {
       decoder.report(
         key: "pools[\(index)]", "no route forwards to the pool \"\(pool.name)\"",
         severity: .warning)
@@ -255,7 +311,7 @@ extension Configuration {
     _ names: [(name: String, path: String)], _ what: String, _ decoder: inout Decoder
   ) {
     var seen: Set<String> = []
-    for (name, path) in names where !seen.insert(name).inserted {
+    for (name, path) in names where !name.isEmpty && !seen.insert(name).inserted {
       decoder.report(key: path, "two \(what) have the name \"\(name)\"; names must be unique")
     }
   }
@@ -264,11 +320,14 @@ extension Configuration {
     unknown name: String, _ what: String, among known: [String], key: String,
     _ decoder: inout Decoder
   ) {
-    let names = known.map { JSON.quoted($0) }.joined(separator: ", ")
+    if decoder.isFull { return }
+    let shown = 20
+    let names = known.prefix(shown).map { JSON.quoted($0) }.joined(separator: ", ")
+    let others = known.count > shown ? ", and \(known.count - shown) others" : ""
     decoder.report(
       key: key,
       "there is no \(what) \(JSON.quoted(name)); "
-        + (known.isEmpty ? "no \(what) is defined" : "known: \(names)"),
+        + (known.isEmpty ? "no \(what) is defined" : "known: \(names)\(others)"),
       suggestion: nearestName(to: name, among: known).map { JSON.quoted($0) })
   }
 }

@@ -86,15 +86,7 @@ public enum CurrentProcess {
 
   /// The path of this process's program when it was started, even if another file is there now.
   public static var program: String? {
-    var path = [UInt8](repeating: 0, count: Int(PATH_MAX))
-    let count = unsafe path.withUnsafeMutableBytes { bytes in
-      // Not nil: it isn't empty.
-      unsafe readlink(
-        "/proc/self/exe", bytes.baseAddress.unsafelyUnwrapped.assumingMemoryBound(to: CChar.self),
-        bytes.count)
-    }
-    guard count > 0 else { return nil }
-    let text = String(decoding: path[..<count], as: UTF8.self)
+    guard let text = readLink("/proc/self/exe") else { return nil }
     let mark = " (deleted)"
     return text.hasSuffix(mark) ? String(text.dropLast(mark.count)) : text
   }

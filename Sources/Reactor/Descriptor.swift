@@ -82,10 +82,22 @@ public final class Descriptor: Sendable {
 }
 
 extension Descriptor {
-  /// Opens the file at `path` for reading. Throws ENOENT, EACCES and the like.
-  static func file(_ path: String) throws(SystemError) -> Descriptor {
-    let number = unsafe open(path, O_RDONLY | O_CLOEXEC)
-    if number < 0 { throw .last }
-    return Descriptor(owning: number)
+  /// The file at `path`, for reading. Throws ENOENT, EACCES and the like.
+  ///
+  /// It has to be a regular file, unless `isAny`: a pipe that no process writes to would be waited
+  /// for without end.
+  static func file(_ path: String, isAny: Bool) throws(SystemError) -> Descriptor {
+    let flags = O_RDONLY | O_CLOEXEC | O_NOCTTY
+    let number = unsafe open(path, isAny ? flags : flags | O_NONBLOCK)
+    if number < 0 { throw errno == ENXIO ? .notRegularFile : .last }
+    let descriptor = Descriptor(owning: number)
+    if isAny { return descriptor }
+    var status = stat()
+    if unsafe fstat(number, &status) < 0 { throw .last }
+    switch status.st_mode & S_IFMT {
+    case S_IFREG: return descriptor
+    case S_IFDIR: throw SystemError(code: EISDIR)
+    default: throw .notRegularFile
+    }
   }
 }

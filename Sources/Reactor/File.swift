@@ -4,17 +4,24 @@
 import Glibc
 
 public enum File {
-  /// The content of the file at `path`. Throws EFBIG when it is larger than `limit`, ENOENT,
-  /// EACCES, EISDIR and the like.
+  /// The bytes of the file at `path`. Throws EFBIG when there are more than `limit`,
+  /// `notRegularFile`, ENOENT, EACCES, EISDIR and the like.
   public static func read(_ path: String, limit: Int) throws(SystemError) -> [UInt8] {
-    try Descriptor.file(path).readAll(limit: limit)
+    try Descriptor.file(path, isAny: false).readAll(limit: limit)
+  }
+
+  /// The same for a command, to which a shell may give a pipe: waits for whoever writes to it.
+  public static func readStream(_ path: String, limit: Int) throws(SystemError) -> [UInt8] {
+    try Descriptor.file(path, isAny: true).readAll(limit: limit)
   }
 
   /// Replaces the file at `path` atomically: readers get either the old content or all of the new
   /// one. Throws EACCES when the directory isn't writable, ENOENT and the like.
   public static func replace(_ path: String, with text: String) throws(SystemError) {
     let fresh = "\(path).\(getpid())"
-    let number = unsafe open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0o644)
+    // Of a process that had the same id, or put there by another: neither is opened.
+    _ = unsafe unlink(fresh)
+    let number = unsafe open(fresh, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o644)
     if number < 0 { throw .last }
     do throws(SystemError) {
       try Descriptor.inherited(number).write(Array(text.utf8))
@@ -53,4 +60,15 @@ public struct FileVersion: Equatable, Sendable {
     seconds = status.st_mtim.tv_sec
     nanoseconds = status.st_mtim.tv_nsec
   }
+}
+
+/// Where the symbolic link at `path` leads to; nil when there is none.
+func readLink(_ path: String) -> String? {
+  var target = [UInt8](repeating: 0, count: Int(PATH_MAX))
+  let count = unsafe target.withUnsafeMutableBytes { bytes in
+    // It isn't empty, so it has an address.
+    unsafe readlink(
+      path, bytes.baseAddress.unsafelyUnwrapped.assumingMemoryBound(to: CChar.self), bytes.count)
+  }
+  return count > 0 ? String(decoding: target[..<count], as: UTF8.self) : nil
 }

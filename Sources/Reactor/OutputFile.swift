@@ -1,7 +1,13 @@
-// A file that is only appended to, or a standard stream. Blocking, so never for a worker.
+// A file that is only ever appended to, or one of the standard streams.
+//
+// Opening never waits: not for the reader of a named pipe, and not for a device. Where a path leads
+// to the pipe or the socket that is the standard output or the standard error, the stream itself is
+// used: by its path a socket can't be opened at all, and a pipe only by its owner. So a log file
+// that is a symbolic link to /dev/stdout works, as in many container images.
 
 import CLinux
 import Glibc
+public import Primitives
 
 /// Where lines are written.
 public enum OutputTarget: Hashable, Sendable {
@@ -13,11 +19,25 @@ public enum OutputTarget: Hashable, Sendable {
 
 /// An open `OutputTarget`.
 public final class OutputFile: Sendable {
+  /// How bytes are given to it without waiting.
+  private enum Kind {
+    /// It takes what it is given.
+    case file
+    case socket
+    /// A pipe or a terminal: what it says to take it takes as far as `pieceMax` goes.
+    case stream
+  }
+
   public let target: OutputTarget
   private let descriptor: Int32
   private let isOwned: Bool
+  private let kind: Kind
 
-  /// Throws ENOENT, EACCES, EISDIR and the like.
+  /// What a pipe that can be written to takes at once (PIPE_BUF).
+  private static let pieceMax = 4096
+
+  /// Throws ENOENT, EACCES, EISDIR and the like; `notRegularFile` for the socket of a server, and
+  /// `notRead` for a named pipe that no process reads.
   public init(_ target: OutputTarget) throws(SystemError) {
     self.target = target
     switch target {
@@ -28,19 +48,81 @@ public final class OutputFile: Sendable {
       descriptor = STDERR_FILENO
       isOwned = false
     case .file(let path):
-      // With O_APPEND every write goes to the current end of the file, so a rotation that truncates
-      // the file in place leaves no hole.
-      descriptor = unsafe open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o640)
-      isOwned = descriptor >= 0
-      if descriptor < 0 { throw .last }
+      if let stream = Self.standardStream(at: path) {
+        descriptor = stream
+        isOwned = false
+      } else {
+        descriptor = try Self.open(path, creating: true)
+        isOwned = true
+      }
     }
+    kind =
+      switch Self.format(of: descriptor) {
+      case S_IFSOCK: .socket
+      case S_IFIFO: .stream
+      case S_IFCHR where isatty(descriptor) == 1: .stream
+      default: .file
+      }
   }
 
   deinit {
     if isOwned { _ = close(descriptor) }
   }
 
-  /// Writes at least one of `bytes` and returns how many. Blocks while a pipe is full.
+  // MARK: Opening
+
+  /// Why `path` can't be opened to append to it, or be made; nil when it can. Nothing is made.
+  static func obstacle(at path: String) -> SystemError? {
+    if standardStream(at: path) != nil { return nil }
+    do throws(SystemError) {
+      _ = close(try open(path, creating: false))
+      return nil
+    } catch {
+      return error
+    }
+  }
+
+  private static func open(_ path: String, creating: Bool) throws(SystemError) -> Int32 {
+    // Appending is atomic with respect to the end of the file, so that a rotation that truncates
+    // in place leaves no hole.
+    let flags = O_WRONLY | O_APPEND | O_CLOEXEC | O_NONBLOCK | O_NOCTTY
+    let number = unsafe Glibc.open(path, creating ? flags | O_CREAT : flags, 0o640)
+    if number < 0 {
+      let error = SystemError.last
+      guard error.code == ENXIO else { throw error }
+      var status = stat()
+      let isPipe = unsafe stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFIFO
+      throw isPipe ? .notRead : .notRegularFile
+    }
+    switch format(of: number) {
+    case S_IFREG, S_IFCHR, S_IFIFO: return number
+    default:
+      _ = close(number)
+      throw .notRegularFile
+    }
+  }
+
+  /// The standard stream to which `path` leads, if that isn't an ordinary file, which is opened
+  /// like any other.
+  private static func standardStream(at path: String) -> Int32? {
+    var status = stat()
+    guard unsafe stat(path, &status) == 0, status.st_mode & S_IFMT != S_IFREG else { return nil }
+    return [STDOUT_FILENO, STDERR_FILENO].first { stream in
+      var other = stat()
+      return unsafe fstat(stream, &other) == 0 && other.st_dev == status.st_dev
+        && other.st_ino == status.st_ino
+    }
+  }
+
+  /// The format bits of its mode.
+  private static func format(of descriptor: Int32) -> mode_t? {
+    var status = stat()
+    return unsafe fstat(descriptor, &status) < 0 ? nil : status.st_mode & S_IFMT
+  }
+
+  // MARK: Writing
+
+  /// Writes at least one of `bytes` and returns how many. It waits for a slow reader.
   public func write(_ bytes: Span<UInt8>) throws(SystemError) -> Int {
     while true {
       let count = unsafe bytes.withUnsafeBufferPointer { buffer in
@@ -50,12 +132,83 @@ public final class OutputFile: Sendable {
       let error = SystemError.last
       switch error.code {
       case EINTR: continue
-      case EAGAIN:
-        // Another process that has the stream open has made it non-blocking.
-        var request = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
-        _ = unsafe poll(&request, 1, -1)
+      // Another process that has the stream has made it non-blocking.
+      case EAGAIN: _ = isWritable(atMost: nil)
       default: throw error
       }
     }
+  }
+
+  /// Writes as many of `bytes` as are taken without waiting for a reader, and returns how many; 0
+  /// for none. A pipe gets whole lines, as far as they aren't longer than 4 KiB.
+  public func offer(_ bytes: Span<UInt8>) throws(SystemError) -> Int {
+    switch kind {
+    case .file: return try write(bytes)
+    case .socket:
+      return try taken {
+        unsafe bytes.withUnsafeBufferPointer { buffer in
+          unsafe send(
+            descriptor, buffer.baseAddress, buffer.count,
+            Int32(MSG_DONTWAIT | MSG_NOSIGNAL))
+        }
+      }
+    case .stream:
+      // The stream belongs to others too, so it isn't made non-blocking; but a pipe that poll calls
+      // writable has room for a piece.
+      guard isWritable(atMost: .zero) else { return 0 }
+      let piece = bytes.firstLines(atMost: Self.pieceMax)
+      return try taken {
+        unsafe piece.withUnsafeBufferPointer { buffer in
+          unsafe Glibc.write(descriptor, buffer.baseAddress, buffer.count)
+        }
+      }
+    }
+  }
+
+  /// What a call has taken: nothing when it would have to wait.
+  private func taken(_ call: () -> Int) throws(SystemError) -> Int {
+    while true {
+      let count = call()
+      if count >= 0 { return count }
+      let error = SystemError.last
+      switch error.code {
+      case EINTR: continue
+      case EAGAIN: return 0
+      default: throw error
+      }
+    }
+  }
+
+  /// Waits until something is taken, for `limit` at the most; whether it is. A reader that is gone
+  /// counts too: writing says so.
+  public func isWritable(atMost limit: TimeSpan?) -> Bool {
+    var request = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
+    return unsafe poll(&request, 1, pollMilliseconds(limit)) > 0
+  }
+
+  /// Waits until something is taken, or until `wakeUp` is signalled, whose owner the caller is;
+  /// false when neither has happened within `limit`.
+  public func wait(or wakeUp: WakeUp, atMost limit: TimeSpan?) -> Bool {
+    var requests: InlineArray<2, pollfd> = [
+      pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0),
+      pollfd(fd: wakeUp.descriptor, events: Int16(POLLIN), revents: 0),
+    ]
+    var span = requests.mutableSpan
+    let count = unsafe span.withUnsafeMutableBufferPointer { buffer in
+      unsafe poll(buffer.baseAddress, nfds_t(buffer.count), pollMilliseconds(limit))
+    }
+    wakeUp.wait(atMost: .zero)
+    return count != 0
+  }
+}
+
+extension Span where Element == UInt8 {
+  /// The lines at the front that fit into `limit` bytes; the front of the first one if it doesn't.
+  @_lifetime(copy self)
+  fileprivate func firstLines(atMost limit: Int) -> Span<UInt8> {
+    if count <= limit { return self }
+    var end = limit
+    while end > 0 && self[end - 1] != 0x0A { end -= 1 }
+    return extracting(first: end > 0 ? end : limit)
   }
 }

@@ -22,6 +22,10 @@ public struct SystemError: Error, Hashable, Sendable {
   public static let fileTooLarge = SystemError(code: EFBIG)
   public static let hostUnreachable = SystemError(code: EHOSTUNREACH)
   public static let nameTooLong = SystemError(code: ENAMETOOLONG)
+  /// A pipe, a socket or a device stands where a regular file is needed. No errno.
+  public static let notRegularFile = SystemError(code: -1)
+  /// No process has the pipe open for reading. No errno.
+  public static let notRead = SystemError(code: -2)
   public static let networkUnreachable = SystemError(code: ENETUNREACH)
   public static let noSuchFile = SystemError(code: ENOENT)
   public static let permissionDenied = SystemError(code: EACCES)
@@ -58,6 +62,8 @@ extension SystemError: CustomStringConvertible {
 
   /// A description with the name after it: `Connection refused (ECONNREFUSED)`.
   public var description: String {
+    if self == .notRegularFile { return "it is not a regular file" }
+    if self == .notRead { return "no process reads from this pipe" }
     guard let phrase = unsafe clinux_error_phrase(code) else { return name }
     return unsafe "\(String(cString: phrase)) (\(name))"
   }

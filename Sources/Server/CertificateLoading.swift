@@ -86,29 +86,48 @@ struct LoadedCertificates {
         faults.append(
           FileFault(severity: severity, path: path, key: key, owner: owner, message: message))
       }
-      guard let certificate = try? Certificate(chainPath: files.chain, keyPath: files.key) else {
-        for failure in Certificate.failures(chainPath: files.chain, keyPath: files.key) {
+      func report(
+        _ validity: Certificate.Validity?, _ chainFault: String?, _ keyExposure: String?
+      ) {
+        switch validity {
+        case .valid, nil: break
+        case .expired:
+          report(.outOfDate, files.chain, "\(files.chain): the certificate has expired")
+        case .notYetValid:
+          report(.outOfDate, files.chain, "\(files.chain): the certificate is not valid yet")
+        }
+        if let chainFault { report(.warning, files.chain, "\(files.chain): \(chainFault)") }
+        if let keyExposure {
+          report(
+            exposedKeys == .refuse ? .error : .warning, files.key, "\(files.key): \(keyExposure)",
+            key: "key")
+        }
+      }
+      if let certificate = try? Certificate(chainPath: files.chain, keyPath: files.key) {
+        result.append(certificate)
+        facts.append(CertificateFacts(certificate, of: listener))
+        report(
+          certificate.validity(at: now), certificate.chainFault,
+          exposure(certificate.isKeyWorldReadable, certificate.isKeyWritableByOthers))
+      } else {
+        let inspection = CertificateInspection(
+          chainPath: files.chain, keyPath: files.key, at: now)
+        for failure in inspection.failures {
           report(
             .error, failure.path, "\(failure)", key: failure.path == files.key ? "key" : "chain")
         }
-        continue
-      }
-      result.append(certificate)
-      facts.append(CertificateFacts(certificate, of: listener))
-      switch certificate.validity(at: now) {
-      case .valid: break
-      case .expired: report(.outOfDate, files.chain, "\(files.chain): the certificate has expired")
-      case .notYetValid:
-        report(.outOfDate, files.chain, "\(files.chain): the certificate is not valid yet")
-      }
-      if let fault = certificate.chainFault {
-        report(.warning, files.chain, "\(files.chain): \(fault)")
-      }
-      if let exposure = certificate.keyExposure {
-        report(exposedKeys == .refuse ? .error : .warning, files.key, exposure, key: "key")
+        report(
+          inspection.validity, inspection.chainFault,
+          exposure(inspection.isKeyWorldReadable, inspection.isKeyWritableByOthers))
       }
     }
     return result
+  }
+
+  /// What is wrong with the permissions of a key's file.
+  private func exposure(_ isWorldReadable: Bool, _ isWritableByOthers: Bool) -> String? {
+    if isWorldReadable { return "every user of this machine can read this key" }
+    return isWritableByOthers ? "others than its owner can change this key" : nil
   }
 }
 
@@ -118,14 +137,5 @@ extension CertificateFacts {
       listener: listener, path: certificate.chainPath,
       names: certificate.dnsNames + certificate.addresses.map { "\($0)" },
       notBefore: certificate.notBefore, notAfter: certificate.notAfter)
-  }
-}
-
-extension Certificate {
-  /// What is wrong with the permissions of the key's file.
-  fileprivate var keyExposure: String? {
-    if isKeyWorldReadable { return "\(keyPath): every user of this machine can read this key" }
-    if isKeyWritableByOthers { return "\(keyPath): others than its owner can change this key" }
-    return nil
   }
 }

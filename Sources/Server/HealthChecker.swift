@@ -247,7 +247,11 @@ extension HealthChecker.Probe {
   /// ones. Too many of those are no answer.
   mutating func parseStatus(into head: inout ResponseHead) throws(HTTP1Error) -> UInt16? {
     while try parser.take(from: &transport.inbound, into: &head) {
-      if !head.isInterim { return head.status }
+      if !head.isInterim {
+        // A length that no client could read fails the requests as well.
+        _ = try head.framing(answering: .get)
+        return head.status
+      }
       interimCount += 1
       if interimCount > ActiveCheck.interimMax { throw .badStatusLine }
     }

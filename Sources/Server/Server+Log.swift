@@ -16,6 +16,9 @@ extension Server {
           logger.error(
             "the access log can't be written; new lines are dropped when the buffer is full",
             metadata: ["error": "\(error)"])
+        case .stalled:
+          logger.error(
+            "nothing reads the access log; new lines are dropped when the buffer is full")
         case .recovered:
           logger.notice("the access log can be written again")
         case .reopenFailed(let error):

@@ -55,25 +55,6 @@ public import Primitives
     }
   }
 
-  /// All errors that prevent serving these files: those of each file, or else those of both
-  /// together. Empty when `init` accepts them.
-  public static func failures(chainPath: String, keyPath: String) -> [CertificateFailure] {
-    ERR_clear_error()
-    var failures: [CertificateFailure] = []
-    do throws(CertificateFailure) { _ = try CertificateChain(path: chainPath) } catch {
-      failures.append(error)
-    }
-    do throws(CertificateFailure) { _ = try PrivateKey(path: keyPath) } catch {
-      failures.append(error)
-    }
-    if !failures.isEmpty { return failures }
-    do throws(CertificateFailure) {
-      _ = try Certificate(chainPath: chainPath, keyPath: keyPath)
-    } catch {
-      failures.append(error)
-    }
-    return failures
-  }
 
   /// Installs it in an SSL_CTX; it replaces one whose key has the same algorithm.
   func install(in context: OpaquePointer) throws(TLSFailure) {
@@ -89,11 +70,53 @@ public import Primitives
     case valid
     case expired
     case notYetValid
+
+    fileprivate init(_ period: (notBefore: Int64, notAfter: Int64), at unixSeconds: Int64) {
+      self =
+        unixSeconds < period.notBefore
+        ? .notYetValid : unixSeconds > period.notAfter ? .expired : .valid
+    }
   }
 
   /// Whether the leaf is valid at this time, in Unix seconds.
   public func validity(at unixSeconds: Int64) -> Validity {
-    if unixSeconds < notBefore { return .notYetValid }
-    return unixSeconds > notAfter ? .expired : .valid
+    Validity((notBefore, notAfter), at: unixSeconds)
+  }
+}
+
+/// All that can be told of a chain and a key that can't be served together.
+public struct CertificateInspection: Sendable {
+  /// What keeps them from being served: of each file by itself, or else of both together.
+  public private(set) var failures: [CertificateFailure] = []
+  /// Of the leaf; nil where the chain can't be read.
+  public private(set) var validity: Certificate.Validity?
+  /// As of a certificate that is served.
+  public private(set) var chainFault: String?
+  public private(set) var isKeyWorldReadable = false
+  public private(set) var isKeyWritableByOthers = false
+
+  /// The time is in Unix seconds.
+  public init(chainPath: String, keyPath: String, at unixSeconds: Int64) {
+    ERR_clear_error()
+    do throws(CertificateFailure) {
+      let chain = try CertificateChain(path: chainPath)
+      validity = Certificate.Validity(chain.period, at: unixSeconds)
+      chainFault = chain.fault
+    } catch {
+      failures.append(error)
+    }
+    do throws(CertificateFailure) {
+      let key = try PrivateKey(path: keyPath)
+      isKeyWorldReadable = key.isWorldReadable
+      isKeyWritableByOthers = key.isWritableByOthers
+    } catch {
+      failures.append(error)
+    }
+    if !failures.isEmpty { return }
+    do throws(CertificateFailure) {
+      _ = try Certificate(chainPath: chainPath, keyPath: keyPath)
+    } catch {
+      failures.append(error)
+    }
   }
 }

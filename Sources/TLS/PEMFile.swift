@@ -18,11 +18,17 @@ import COpenSSL
   private static let byteCountMax = 1 << 20
 
   init(path: String) throws(CertificateFailure) {
-    let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC)
+    // A pipe is opened without waiting for whoever writes to it, and refused.
+    let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
     if descriptor < 0 { throw Self.failure(path: path, code: errno) }
     defer { close(descriptor) }
     var status = stat()
     if unsafe fstat(descriptor, &status) != 0 { throw Self.failure(path: path, code: errno) }
+    switch status.st_mode & S_IFMT {
+    case S_IFREG: break
+    case S_IFDIR: throw Self.failure(path: path, code: EISDIR)
+    default: throw .unreadableFile(path: path, reason: "it is not a regular file")
+    }
 
     let block = UnsafeMutableBufferPointer<UInt8>.allocate(capacity: Self.byteCountMax)
     var count = 0
@@ -73,8 +79,11 @@ import COpenSSL
   }
 
   static func failure(path: String, code: Int32) -> CertificateFailure {
-    code == ENOENT
-      ? .missingFile(path: path)
-      : .unreadableFile(path: path, reason: unsafe String(cString: strerror(code)))
+    switch code {
+    case ENOENT: .missingFile(path: path)
+    // A socket.
+    case ENXIO: .unreadableFile(path: path, reason: "it is not a regular file")
+    default: .unreadableFile(path: path, reason: unsafe String(cString: strerror(code)))
+    }
   }
 }

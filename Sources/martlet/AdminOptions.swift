@@ -103,7 +103,7 @@ struct AdminOptions: ParsableArguments {
     if let cert, let key { credentials.certificate = (cert, key) }
     if let tokenFile {
       do throws(SystemError) {
-        let text = String(decoding: try File.read(tokenFile, limit: 4096), as: UTF8.self)
+        let text = String(decoding: try File.readStream(tokenFile, limit: 4096), as: UTF8.self)
         credentials.token = text.filter { !$0.isWhitespace }
       } catch {
         throw BlockingClient.Failure(message: "\(tokenFile): \(error)")

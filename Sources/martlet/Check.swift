@@ -49,7 +49,7 @@ struct Check: ParsableCommand {
 
   func run() throws {
     let file = option ?? named
-    let found = try ConfigurationFile.find(file)
+    let found = try ConfigurationFile.find(file, isAny: true)
     let reading = Configuration.read(found?.bytes, file: file)
     let configuration = try accept(
       reading.adding(Self.become(reading, file)).checkingReferences(asRun: asRun))
@@ -68,6 +68,9 @@ struct Check: ParsableCommand {
     do throws(SystemError) {
       try draft.becomeConfiguredUser()
       _ = try ConfigurationFile.read(file)
+      return []
+    } catch where error == .notRegularFile {
+      // A pipe, which has been read, and which `run` doesn't take.
       return []
     } catch {
       return finding("the user \(user) can't read this file: \(error)")

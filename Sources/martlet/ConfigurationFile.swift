@@ -2,6 +2,7 @@
 // operations of the command line; the target Configuration has none.
 
 import ArgumentParser
+import Primitives
 import Reactor
 
 /// A configuration file: its path and its text.
@@ -13,11 +14,11 @@ struct ConfigurationFile {
   let path: String
   let bytes: [UInt8]
 
-  /// The file at `path`; without a path config.json if it exists. If the file can't be read, prints
-  /// the reason and throws exit status 1.
-  static func find(_ path: String?) throws -> ConfigurationFile? {
+  /// The file at `path`; without a path config.json if there is one. Throws the exit status 1
+  /// after saying why the file can't be read. `isAny`: a pipe will do.
+  static func find(_ path: String?, isAny: Bool = false) throws -> ConfigurationFile? {
     do throws(SystemError) {
-      return try read(path)
+      return try read(path, isAny: isAny)
     } catch {
       writeError("\(path ?? standardPath): error: the file can't be read: \(error)\n")
       throw ExitCode(1)
@@ -26,12 +27,17 @@ struct ConfigurationFile {
 }
 
 extension ConfigurationFile {
-  /// The same, without printing anything.
-  static func read(_ path: String?) throws(SystemError) -> ConfigurationFile? {
+  /// The same, without saying anything.
+  static func read(
+    _ path: String?, isAny: Bool = false
+  ) throws(SystemError) -> ConfigurationFile? {
+    let place = path ?? standardPath
     do throws(SystemError) {
       return ConfigurationFile(
-        path: path ?? standardPath,
-        bytes: try File.read(path ?? standardPath, limit: maxByteCount))
+        path: place,
+        bytes: isAny
+          ? try File.readStream(place, limit: maxByteCount)
+          : try File.read(place, limit: maxByteCount))
     } catch {
       if path == nil && error == .noSuchFile { return nil }
       throw error
@@ -39,14 +45,13 @@ extension ConfigurationFile {
   }
 }
 
-/// Writes to the standard error, unbuffered.
-func writeError(_ text: String) { write(text, to: .standardError) }
+/// Writes to the standard error, which nothing buffers. A reader that has stopped is waited for no
+/// longer than this takes, since a process that serves writes there too.
+func writeError(_ text: String) { StandardError.shared.write(text, atMost: .seconds(2)) }
 
 /// Writes to the standard output.
-func writeOutput(_ text: String) { write(text, to: .standardOutput) }
-
-private func write(_ text: String, to target: OutputTarget) {
-  guard let output = try? OutputFile(target) else { return }
+func writeOutput(_ text: String) {
+  guard let output = try? OutputFile(.standardOutput) else { return }
   let bytes = Array(text.utf8)
   var written = 0
   while written < bytes.count {

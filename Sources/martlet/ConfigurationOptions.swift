@@ -154,7 +154,9 @@ extension RefusedConfiguration {
 
 /// Prints all diagnostics, and returns the configuration or throws exit status 1.
 func accept(_ reading: Configuration.Reading) throws -> Configuration {
-  for diagnostic in reading.diagnostics { writeError("\(diagnostic)\n") }
+  if !reading.diagnostics.isEmpty {
+    writeError(reading.diagnostics.map { "\($0)\n" }.joined())
+  }
   guard let configuration = reading.configuration else {
     let count = reading.diagnostics.count { $0.severity == .error }
     writeError("martlet: the configuration has \(count == 1 ? "one error" : "\(count) errors")\n")

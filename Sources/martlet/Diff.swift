@@ -28,20 +28,15 @@ struct Diff: ParsableCommand {
   var json = false
 
   func run() throws {
-    let before = try read(old)
-    _ = try read(new)
-    let after = try read(new, as: old)
+    let bytes = try ConfigurationFile.find(new, isAny: true)?.bytes
+    let before = try accept(
+      Configuration.read(try ConfigurationFile.find(old, isAny: true)?.bytes, file: old))
+    // What is wrong with the new file is shown by its own name.
+    let fresh = try accept(Configuration.read(bytes, file: new))
+    let after = Configuration.read(bytes, file: old).configuration ?? fresh
     let changes = before.changes(to: after)
     if json { return writeOutput(Configuration.json(of: changes)) }
     if changes.isEmpty { return writeOutput("no differences\n") }
     writeOutput(changes.map { "\($0)\n" }.joined())
-  }
-
-  /// Reads a file. Errors name the file itself, also if it is read as if it were `name`.
-  private func read(_ path: String, as name: String? = nil) throws -> Configuration {
-    let reading = Configuration.read(
-      try ConfigurationFile.find(path)?.bytes, file: name ?? path)
-    if name != nil, let configuration = reading.configuration { return configuration }
-    return try accept(reading)
   }
 }

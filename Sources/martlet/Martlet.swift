@@ -2,6 +2,7 @@
 
 import ArgumentParser
 import Configuration
+import Reactor
 
 @main
 struct Martlet: ParsableCommand {
@@ -35,6 +36,7 @@ struct Martlet: ParsableCommand {
     ])
 
   static func main() {
+    StandardStreams.ensureOpen()
     refuseUnknownCommand()
     main(nil)
   }

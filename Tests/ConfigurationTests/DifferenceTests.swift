@@ -83,7 +83,7 @@ import Testing
     }
     let changes = try difference(
       routes(""), routes(#", "request": { "remove": ["X"] }"#))
-    #expect(changes == ["+ routes[*/ on b].request.remove[X]"])
+    #expect(changes == [#"~ routes[*/ on b].request.remove: default -> ["X"]"#])
   }
 
   @Test func `the order of routes is no difference, not even of those for one path`() throws {

@@ -160,6 +160,27 @@ private let mistakesTable: [(String, String)] = [
     """
   ),
   (
+    #"{"routes": [{"host": "a", "respond": {}}, {"host": "b", "respond": {}},"#
+      + #" {"host": ["a", "b"], "respond": {}}]}"#,
+    """
+    1:73: error: routes[2]: no request ever comes here: routes[0] and routes[1] have the same \
+    listeners, host and path
+    """
+  ),
+  (
+    #"{"admin": {"listen": "127.0.0.1:80"}, "listeners": [{"listen": "*:80"}], \#(somePools)}"#,
+    """
+    1:22: error: admin.listen: 127.0.0.1:80 is taken by the listener "*:80" (0.0.0.0:80)
+    """
+  ),
+  (
+    #"{"process": {"group": "www"}, \#(somePools)}"#,
+    """
+    1:23: error: process.group: without a user the group is not changed (did you mean "user": \
+    ... beside it?)
+    """
+  ),
+  (
     #"{\#(somePools), "routes": [{"respond": {}}]}"#,
     """
     1:12: warning: pools[0]: no route forwards to the pool "default"
@@ -189,6 +210,32 @@ struct ValidationTests {
     ])
   func fine(_ text: String) {
     #expect(diagnose(text) == [])
+  }
+
+  @Test("a mistake in one list hides no mistake elsewhere, and makes none up")
+  func gaps() {
+    let text = """
+      { "listeners": [{ "listen": "*:80" }, { "listen": "*:80", "name": "b" }],
+        "pools": [{ "name": "a", "backends": ["no host", "127.0.0.1:1"] }],
+        "routes": [{ "path": "/a", "forward": "a" }, { "path": "/b", "forward": "gone" },
+          { "path": "/c", "listeners": ["c"], "forward": "a" }, { "path": "/a/", "forward": "a" }],
+        "trusted-proxies": ["no block"] }
+      """
+    let found = diagnose(text).map { $0.prefix { $0 != " " } }
+    #expect(
+      found == [
+        "c.json:1:51:", "c.json:2:41:", "c.json:3:75:", "c.json:4:35:", "c.json:4:59:",
+        "c.json:5:23:",
+      ], "\(diagnose(text))")
+    for gap in [
+      #"{ "pools": ["none"], "routes": [{ "forward": "app" }] }"#,
+      #"{ \#(somePools), "routes": [{ "listeners": ["web"] }], "listeners": [5] }"#,
+      #"{ \#(somePools), "routes": [{ "host": ["no host", "b"] }, { "host": "b" }] }"#,
+      #"{ "listeners": [{ "listen": "*:1", "hsts": {} }], "trusted-proxies": [5], \#(somePools) }"#,
+      #"{ "pools": [{ "backends": [5, { "address": "a:1", "backup": true }] }] }"#,
+    ] {
+      #expect(diagnose(gap).count == 1, "\(diagnose(gap))")
+    }
   }
 
   @Test("several pools need routes")

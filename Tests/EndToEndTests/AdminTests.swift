@@ -401,6 +401,10 @@ import Testing
       token: "a-secret-of-length")
     #expect(try ask(martlet, "/metrics").status == 401)
     #expect(try ask(martlet, "/v1/state", "Authorization: Bearer wrong\r\n").status == 401)
+    // Any number of blanks (RFC 9110 11.4).
+    for key in ["Bearer  a-secret-of-length", "bearer    a-secret-of-length"] {
+      #expect(try ask(martlet, "/v1/state", "Authorization: \(key)\r\n").status == 200)
+    }
     let key = "Authorization: Bearer a-secret-of-length\r\n"
     #expect(try ask(martlet, "/v1/state", key).status == 200)
     let path = "/v1/pools/default/backends/\(stub.address)"

@@ -169,7 +169,47 @@ import Testing
     }
   }
 
-  /// The check that systemd runs before the start must agree with Martlet itself.
+  @Test func `an unreadable key hides nothing of the chain, nor an expired chain of the key`()
+    throws
+  {
+    let certificates = try Certificates()
+    try certificates.makeExpired("expired")
+    chmod(certificates.folder.path("expired.key"), 0o644)
+    let folder = TemporaryFolder()
+    let chain = certificates.folder.path("expired.crt")
+    try folder.write(
+      """
+      { "listeners": [{ "listen": "127.0.0.1:0", "tls": { "certificates": [
+          { "chain": "\(chain)", "key": "gone.key" },
+          { "chain": "gone.crt", "key": "\(certificates.folder.path("expired.key"))" }] } }],
+        "pools": [{ "backends": ["127.0.0.1:1"] }] }
+      """, to: "config.json")
+    let errors = try check(folder).errors
+    for (line, text) in [
+      (2, "gone.key does not exist"), (2, "expired.crt: the certificate has expired"),
+      (3, "gone.crt does not exist"), (3, "every user of this machine can read this key"),
+    ] {
+      let found = errors.split(separator: "\n").contains {
+        $0.hasPrefix("config.json:\(line):") && $0.contains(text)
+      }
+      #expect(found, "\(text): \(errors)")
+    }
+  }
+
+  @Test func `a missing pool is found beside an address that is none`() throws {
+    let folder = TemporaryFolder()
+    try folder.write(
+      """
+      { "listeners": [{ "listen": "127.0.0.1:0" }],
+        "pools": [{ "name": "app", "backends": ["no address"] }],
+        "routes": [{ "forward": "app" }, { "path": "/api", "forward": "api" }] }
+      """, to: "config.json")
+    let errors = try check(folder).errors
+    #expect(errors.contains("config.json:2:"), "\(errors)")
+    #expect(errors.contains("routes[1].forward: there is no pool \"api\""), "\(errors)")
+  }
+
+  /// What systemd runs before the start, and Martlet itself, must agree.
   @Test func `the packaged unit checks as run does`() throws {
     let unit = try String(
       contentsOfFile: Installation.root + "/packaging/martlet.service", encoding: .utf8)

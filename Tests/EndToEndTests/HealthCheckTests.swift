@@ -64,6 +64,23 @@ import Testing
     #expect(try martlet.get("/ping").status == 200)
   }
 
+  @Test(arguments: [
+    "Content-Length: many", "Content-Length: 1\r\nContent-Length: 2",
+    "Content-Length: 2\r\nTransfer-Encoding: chunked",
+  ])
+  func `an answer whose length can't be read fails the check, as it fails requests`(
+    _ fields: String
+  ) throws {
+    let stub = try StubBackend { _, wire in
+      try wire.send("HTTP/1.1 200 OK\r\n\(fields)\r\n\r\nok")
+      return false
+    }
+    let martlet = try MartletProcess(
+      backends: [stub],
+      pool: #""health": { "check": "http", "path": "/health", \#(Self.pace) }"#)
+    eventually("it is down") { martlet.log.contains("backend down") }
+  }
+
   @Test func `backends are checked at the configured port`() throws {
     let app = try StubBackend("app")
     let management = try StubBackend("healthy")

@@ -21,6 +21,29 @@ import Testing
     #expect(throws: SystemError(code: EISDIR)) { try File.read("/tmp", limit: 10) }
   }
 
+  @Test func onlyRegularFilesAreReadAndNothingIsWaitedFor() throws {
+    let path = "/tmp/martlet-\(getpid())-\(UInt32.random(in: 0 ... .max))"
+    #expect(mkfifo(path, 0o600) == 0)
+    defer { unlink(path) }
+    for other in [path, "/dev/zero", "/dev/null"] {
+      #expect(throws: SystemError.notRegularFile) { try File.read(other, limit: 10) }
+    }
+    #expect("\(SystemError.notRegularFile)" == "it is not a regular file")
+    let listener = try LocalListener(path: "\(path).sock")
+    defer { listener.close() }
+    #expect(throws: SystemError.notRegularFile) { try File.read(listener.path, limit: 10) }
+    // What a shell hands to a command.
+    #expect(try File.readStream("/dev/null", limit: 10) == [])
+  }
+
+  @Test func aPipeInThePlaceOfTheNewVersionIsNotWrittenTo() throws {
+    let path = "/tmp/martlet-\(getpid())-\(UInt32.random(in: 0 ... .max))"
+    #expect(mkfifo("\(path).\(getpid())", 0o600) == 0)
+    defer { File.remove(path) }
+    try File.replace(path, with: "one\n")
+    #expect(try File.read(path, limit: 10) == Array("one\n".utf8))
+  }
+
   @Test func aFileIsReplacedAsAWholeAndTheNewOneIsAnotherVersion() throws {
     let path = "/tmp/martlet-\(getpid())-\(UInt32.random(in: 0 ... .max))"
     defer { File.remove(path) }

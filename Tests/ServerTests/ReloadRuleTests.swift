@@ -19,9 +19,9 @@ private enum ReloadRule {
   case shown(by: String)
   /// The control thread reads it when it is needed: the sources contain this text.
   case read(String)
-  /// Only an upgrade or a restart applies it; the reload names it.
-  case start(String, String)
-  /// An object, or a list of objects, whose keys have their own rules.
+  /// Only an upgrade or a restart takes it up; the reload names it.
+  case start(String, String, beside: String = "")
+  /// An object, or a list of them, whose keys have rules of their own.
   case parts
   /// It has no effect.
   case nothing
@@ -278,7 +278,7 @@ private enum ReloadRule {
   ]
 
   private static let processRules: [String: ReloadRule] = [
-    "user": .start(#""a""#, #""b""#), "group": .start(#""a""#, #""b""#),
+    "user": .start(#""a""#, #""b""#), "group": .start(#""a""#, #""b""#, beside: #""user": "c""#),
     "pid-file": .read("configuration.process.pidFile"), "core-dumps": .start("true", "false"),
     "exposed-keys": .read("process.exposedKeys"),
   ]
@@ -328,9 +328,9 @@ private enum ReloadRule {
       #expect(try self.text(second) != text, "\(name): the snapshot doesn't know it")
       #expect(
         first.changes(to: second).allSatisfy { !$0.needsRestart }, "\(name) is said to stay")
-    case .start(let old, let new):
-      guard let first = configuration(section, key, old, ""),
-        let second = configuration(section, key, new, "")
+    case .start(let old, let new, let beside):
+      guard let first = configuration(section, key, old, beside),
+        let second = configuration(section, key, new, beside)
       else { return }
       let staying = first.changes(to: second).filter(\.needsRestart).map(\.what)
       #expect(staying == [section == "configuration" ? key : name])

@@ -34,6 +34,9 @@ const char *clinux_error_name(int code);
 /// The text of an error number, such as `Connection refused`; null when it is unknown.
 const char *clinux_error_phrase(int code);
 
+/// Whether a directory is of /proc or /sys, where no file can be made, whatever its mode says.
+int clinux_is_kernel_directory(const char *path);
+
 /// memfd_create(2), close-on-exec.
 int clinux_memory_file(void);
 

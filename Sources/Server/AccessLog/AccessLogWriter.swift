@@ -3,7 +3,8 @@
 // Each worker appends whole lines to a ring of its own; the writer takes from the rings in turn and
 // writes straight from their memory. A ring that is full, because the target is slow, full or gone,
 // drops the line and says so, and the worker counts it. What is in the rings waits there until the
-// target takes it again.
+// target takes it again. While a reader has stopped, orders are carried out all the same: the
+// thread waits for both.
 //
 // After each round the writer pauses for 10 ms, so that lines gather and the workers ring its bell
 // a hundred times a second at the most. Without lines it sleeps.
@@ -18,6 +19,8 @@ final class AccessLogWriter: Sendable {
     /// Lines can't be written; they wait in the rings, and are dropped when these are full.
     case failed(SystemError)
     case recovered
+    /// The reader of the pipe or the socket has taken nothing for a second.
+    case stalled
     /// The file couldn't be opened anew; the old one stays in use.
     case reopenFailed(SystemError)
   }
@@ -152,6 +155,8 @@ private struct WritingLoop {
   /// The ring to write from next. After a failure it stands still: half a line may be written.
   private var current = 0
   private var isFailing = false
+  /// The target takes nothing without waiting.
+  private var isBlocked = false
 
   init(desk: Desk, report: @escaping @Sendable (AccessLogWriter.Event) -> Void) {
     self.desk = desk
@@ -168,6 +173,10 @@ private struct WritingLoop {
         if isFailing && written > 0 {
           isFailing = false
           report(.recovered)
+        }
+        if isBlocked {
+          waitForReader()
+          continue
         }
         if isLast { return }
         if written == 0 {
@@ -194,16 +203,24 @@ private struct WritingLoop {
       while left > 0 {
         let output = output.current
         let count = try ring.take(atMost: left) { bytes throws(SystemError) in
-          try output?.write(bytes) ?? bytes.count
+          try output?.offer(bytes) ?? bytes.count
         }
-        // No room there for now.
-        if count == 0 { break }
+        isBlocked = count == 0
+        if isBlocked { return total }
         left -= count
         total += count
       }
       current = (current + 1) % desk.rings.count
     }
     return total
+  }
+
+  /// Until the target takes something, or there is an order. Lines go on into the rings.
+  private mutating func waitForReader() {
+    guard let output = output.current else { return }
+    if output.wait(or: desk.wakeUp, atMost: isFailing ? nil : Self.retryInterval) { return }
+    isFailing = true
+    report(.stalled)
   }
 
   private func sleep() {

@@ -42,10 +42,11 @@ struct AdminRequest: Sendable {
     let port = head.port.map { ":\($0)" } ?? ""
     isFromElsewhere = !origin.isEmpty && origin != "https://\(host)\(port)"
     let credentials = Self.value(.authorization, head)
+    // Any number of blanks (RFC 9110 11.4).
     let prefix = "bearer "
     token =
       credentials.lowercased().hasPrefix(prefix)
-      ? String(credentials.dropFirst(prefix.count)) : nil
+      ? String(credentials.dropFirst(prefix.count).drop { $0 == " " }) : nil
   }
 
   private static func value(_ field: KnownField, _ head: borrowing RequestHead) -> String {

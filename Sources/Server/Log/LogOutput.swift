@@ -27,11 +27,24 @@ enum LogOutput: Sendable {
     }
   }
 
-  /// Writes some of `bytes` and returns how many; 0 when there is no room for a line now.
-  func write(_ bytes: Span<UInt8>) throws(SystemError) -> Int {
+  /// Writes as many of `bytes` as the target accepts without waiting, and returns how many; 0 for
+  /// none.
+  func offer(_ bytes: Span<UInt8>) throws(SystemError) -> Int {
     switch self {
-    case .file(let file): try file.write(bytes)
+    case .file(let file): try file.offer(bytes)
     case .syslog(let output): try output.write(bytes)
+    }
+  }
+
+  /// Waits until the target may accept bytes, or until `wakeUp` is signalled, whose owner is the
+  /// caller. False if neither has happened within `limit`.
+  func wait(or wakeUp: WakeUp, atMost limit: TimeSpan?) -> Bool {
+    switch self {
+    case .file(let file): return file.wait(or: wakeUp, atMost: limit)
+    case .syslog:
+      // A full receiver of datagrams does not make the socket unwritable, so try again soon.
+      wakeUp.wait(atMost: .milliseconds(10))
+      return true
     }
   }
 }

@@ -16,7 +16,6 @@ public final class ProcessLog: Sendable {
   private let isJSON: Atomic<Bool>
   /// Nil for the standard error.
   private let syslog = Mutex<SyslogWriter?>(nil)
-  private let errorStream = try? OutputFile(.standardError)
 
   /// Writes to the standard error until `setTarget`.
   public init(_ log: Configuration.Log) {
@@ -65,12 +64,7 @@ public final class ProcessLog: Sendable {
     var text = ByteBuffer()
     line.write(format, hasTime: true, to: &text)
     text.append(0x0A)
-    var written = 0
-    while written < text.count, let errorStream,
-      let count = try? errorStream.write(text.bytes.extracting(written...))
-    {
-      written += count
-    }
+    StandardError.shared.write(String(decoding: text))
   }
 }
 

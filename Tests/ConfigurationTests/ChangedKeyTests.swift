@@ -1,0 +1,163 @@
+// Every key of the configuration: a changed value shows among the changes that `diff` and `check`
+// print, whatever the key is, also where the change is only that a section is there.
+
+import Testing
+
+@testable import Configuration
+
+@Suite struct ChangedKeyTests {
+  /// A file for each section, where KEYS stands for the keys of the section.
+  private static let templates = [
+    "configuration": "{ LISTENERS, POOLS, KEYS }",
+    "listener": #"{ "listeners": [{ KEYS }], POOLS, "trusted-proxies": ["10.0.0.1"] }"#,
+    "tls": #"{ "listeners": [{ "listen": "127.0.0.1:0", "tls": { KEYS } }], POOLS }"#,
+    "certificate": """
+      { "listeners": [{ "listen": "127.0.0.1:0", "tls": { "certificates": [{ KEYS }] } }], POOLS }
+      """,
+    "tickets": tls(#""tickets": { KEYS }"#),
+    "hsts": """
+      { "listeners": [{ "listen": "127.0.0.1:0", "hsts": { KEYS } }], POOLS,
+        "trusted-proxies": ["10.0.0.1"] }
+      """,
+    "pool": #"{ LISTENERS, "pools": [{ KEYS }] }"#,
+    "backend": """
+      { LISTENERS, "pools": [{ "name": "app", "backends": [{ KEYS }, "127.0.0.2:1"] }] }
+      """,
+    "health": pool("health"), "ejection": pool("ejection"), "queue": pool("queue"),
+    "stickiness": pool("stickiness"), "retry": pool("retry"), "timeouts": pool("timeouts"),
+    "keep-alive": pool("keep-alive"), "tcp-keep-alive": pool("tcp-keep-alive"),
+    "route": """
+      { LISTENERS,
+        "pools": [{ "name": "app", "backends": ["a:1"] }, { "name": "b", "backends": ["b:1"] }],
+        "routes": [{ KEYS }, { "path": "/y", "forward": "app" }] }
+      """,
+    "redirect": route(#""redirect": { KEYS }"#),
+    "respond": route(#""respond": { KEYS }"#),
+    "edits": route(#""forward": "app", "request": { KEYS }"#),
+    "limits": section("limits"), "paths": section("paths"), "log": section("log"),
+    "tracing": section("tracing"), "process": section("process"), "admin": section("admin"),
+  ]
+
+  private static func tls(_ keys: String) -> String {
+    """
+    { "listeners": [{ "listen": "127.0.0.1:0", "tls": {
+      "certificates": [{ "chain": "/c", "key": "/k" }], \(keys) } }], POOLS }
+    """
+  }
+
+  private static func pool(_ section: String) -> String {
+    """
+    { LISTENERS, "pools": [{ "name": "app", "backends": [
+      { "address": "127.0.0.1:9001", "max-connections": 3 }], "\(section)": { KEYS } }] }
+    """
+  }
+
+  private static func route(_ keys: String) -> String {
+    #"{ LISTENERS, POOLS, "routes": [{ "path": "/x", \#(keys) }, { "forward": "app" }] }"#
+  }
+
+  private static func section(_ name: String) -> String {
+    #"{ LISTENERS, POOLS, "\#(name)": { KEYS } }"#
+  }
+
+  /// What a section needs beside the key.
+  private static let beside: [String: [(String, String)]] = [
+    "listener": [("name", #""web""#), ("listen", #""127.0.0.1:0""#)],
+    "tls": [("certificates", #"[{ "chain": "/c", "key": "/k" }]"#)],
+    "certificate": [("chain", #""/c""#), ("key", #""/k""#)],
+    "pool": [("name", #""app""#), ("backends", #"["127.0.0.1:1"]"#)],
+    "backend": [("address", #""127.0.0.1:9001""#)],
+    "stickiness": [("cookie", #""x""#)],
+    "route": [("forward", #""app""#)],
+    "redirect": [("host", #""x.example""#)],
+    "tracing": [("endpoint", #""http://127.0.0.1:4318""#)],
+    "process": [("user", #""c""#)],
+    "admin": [
+      ("listen", #""127.0.0.1:0""#), ("certificate", #"{ "chain": "/c", "key": "/k" }"#),
+    ],
+  ]
+
+  /// Values of all kinds; those that a key doesn't take are left out.
+  private static let values = [
+    "true", "false", "0", "1", "2", "3", "50", "60", "301", "302", "404", "0.25", "0.5",
+    #""off""#, #""1s""#, #""2s""#, #""3s""#, #""40s""#, #""50s""#, #""200s""#, #""20m""#,
+    #""1KiB""#, #""2KiB""#, #""4KiB""#, #""8KiB""#, #""2MiB""#, #""3MiB""#,
+    #""a""#, #""b""#, #""app""#, #""/a""#, #""/b""#, #""a.example""#, #""b.example""#,
+    #""127.0.0.1:1""#, #""127.0.0.1:2""#, #""http://127.0.0.1:1""#, #""http://127.0.0.1:2""#,
+    #""0123456789abcdef0123456789abcdef""#, #""0123456789abcdef0123456789abcdeg""#,
+    #""$status""#, #""$client""#, "[]", "[200]", "[204]", #"["a"]"#, #"["b"]"#, #"["web"]"#,
+    #"["/a"]"#, #"["10.0.0.0/8"]"#, "{}", #"{ "A": "1" }"#, #"{ "A": "2" }"#,
+    #"{ "503": "a.html" }"#, #"{ "503": "b.html" }"#, #"{ "remove": ["A"] }"#,
+    #"{ "remove": ["B"] }"#,
+  ]
+
+  /// The words that a key takes, by its schema.
+  private func words(_ schema: JSON) -> [String] {
+    (schema["enum"]?.items ?? []).compactMap(\.text).map { JSON.quoted($0) }
+      + (schema["anyOf"]?.items ?? []).flatMap(words)
+  }
+
+  private func isMadeOfSections(_ schema: JSON) -> Bool {
+    schema["$ref"] != nil || schema["items"].map(isMadeOfSections) ?? false
+      || (schema["anyOf"]?.items ?? []).contains(where: isMadeOfSections)
+  }
+
+  private func read(_ section: String, _ key: String, _ value: String?) -> Configuration? {
+    var keys = Self.beside[section, default: []].filter { $0.0 != key }
+    if let value { keys.append((key, value)) }
+    let text = (Self.templates[section] ?? "")
+      .replacing("LISTENERS", with: #""listeners": [{ "name": "web", "listen": "127.0.0.1:0" }]"#)
+      .replacing("POOLS", with: #""pools": [{ "name": "app", "backends": ["127.0.0.1:9001"] }]"#)
+      .replacing("KEYS", with: keys.map { "\"\($0)\": \($1)" }.joined(separator: ", "))
+      .replacing(", }", with: " }")
+    return Configuration.read(Array(text.utf8)).configuration
+  }
+
+  @Test func `a changed key shows, whatever key it is`() throws {
+    for section in Reference.sections {
+      for key in section.keys where key.name != "$schema" {
+        let name = "\(section.title).\(key.name)"
+        var found: [(value: String, configuration: Configuration)] = []
+        for value in [nil] + (Self.values + words(key.form.schema)).map(Optional.some) {
+          guard let configuration = read(section.title, key.name, value) else { continue }
+          if !found.contains(where: { $0.configuration == configuration }) {
+            found.append((value ?? "nothing", configuration))
+          }
+        }
+        // Their keys have a turn of their own.
+        if found.count < 2 && isMadeOfSections(key.form.schema) { continue }
+        #expect(found.count > 1, "\(name): no two values among those of this test")
+        for (old, new) in zip(found, found.dropFirst() + found.prefix(1)) {
+          let changes = old.configuration.changes(to: new.configuration)
+          #expect(!changes.isEmpty, "\(name) from \(old.value) to \(new.value) doesn't show")
+        }
+      }
+    }
+  }
+
+  private func difference(_ old: String, _ new: String) throws -> [String] {
+    try #require(configuration(old)).changes(to: #require(configuration(new))).map { "\($0)" }
+  }
+
+  @Test func `a section that is only there shows, and a list in place of the default`() throws {
+    let proxies = #""trusted-proxies": ["10.0.0.1"]"#
+    let old = #"{ "listeners": [{ "listen": "*:80" }], \#(somePools), \#(proxies) }"#
+    #expect(
+      try difference(old, old.replacing(#""*:80""#, with: #""*:80", "hsts": {}"#))
+        == ["~ listeners[*:80].hsts: default -> {}"])
+    #expect(
+      try difference(old, old.replacing(proxies, with: #"\#(proxies), "upgrades": []"#))
+        == ["~ upgrades: default -> []"])
+    #expect(
+      try difference(old, old.replacing(proxies, with: #"\#(proxies), "upgrades": ["tcp"]"#))
+        == [#"~ upgrades: default -> ["tcp"]"#])
+  }
+
+  @Test func `the listener that there is by default shows when others take its place`() throws {
+    let file = #"{ "listeners": [{ "listen": "*:80" }], \#(somePools) }"#
+    let changes = try difference("{ \(somePools) }", file)
+    #expect(changes.count == 2)
+    #expect(changes.contains { $0.hasPrefix("+ listeners[*:80]") })
+    #expect(changes.contains { $0.hasPrefix("- listeners[localhost:8443]") })
+  }
+}
