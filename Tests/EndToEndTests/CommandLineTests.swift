@@ -225,10 +225,12 @@ import Testing
       """, to: "config.json")
     let demo = try MartletProcess.start(
       ["run", "--demo", "--config", site.path("config.json")], in: folder)
-    eventually("it listens") { demo.errorText.contains("\ntry  curl") || !demo.isRunning }
+    eventually("it listens") { demo.errorText.contains("try: curl") || !demo.isRunning }
     let line = try #require(
-      demo.errorText.split(separator: "\n").first { $0.hasPrefix("try  ") }, "\(demo.errorText)")
-    let answer = try run(["sh", "-c", String(line.dropFirst(5))], in: "/")
+      demo.errorText.split(separator: "\n").first { $0.contains("try: curl") },
+      "\(demo.errorText)")
+    let command = try #require(line.components(separatedBy: "try: ").last)
+    let answer = try run(["sh", "-c", command], in: "/")
     #expect(answer.output == "Hello from backend-1\n", "\(line): \(answer.errors)")
     demo.signal(SIGTERM)
     #expect(try demo.waitForExit() == 0)
