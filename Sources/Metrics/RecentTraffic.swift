@@ -20,7 +20,7 @@ public struct RecentTraffic: Sendable {
     attempts = reading[.attempts] &- earlier[.attempts]
     failures = reading.failureCount &- earlier.failureCount
     responses = Self.classes.map { reading[$0] &- earlier[$0] }
-    buckets = zip(reading.buckets, earlier.buckets).map { $0 &- $1 }
+    buckets = zip(reading.durations.buckets, earlier.durations.buckets).map { $0 &- $1 }
   }
 
   /// The duration below which the fraction `share` lies, in microseconds; nil when nothing was

@@ -10,12 +10,13 @@ import Reactor
 
 /// The worker of the demo backends, as the control thread knows it.
 struct RunningDemo {
-  let worker: Server.RunningWorker
+  let inbox: Inbox<WorkerMessage>
+  let thread: Thread
   let builder: SnapshotBuilder
 
   func end() {
-    worker.inbox.post(.stop)
-    worker.thread.join()
+    inbox.post(.stop)
+    thread.join()
   }
 }
 
@@ -33,8 +34,7 @@ extension Server {
         events: EventLog(logger: logger), producer: nil)
       inbox.post(.install(snapshot, listeners: listening.assignments(of: configuration)))
       let thread = try Thread(name: "demo") { start.run() }
-      demo = RunningDemo(
-        worker: RunningWorker(inbox: inbox, metrics: metrics, thread: thread), builder: builder)
+      demo = RunningDemo(inbox: inbox, thread: thread, builder: builder)
     } catch {
       throw ServerFailure("can't start the demo backends: \(error)")
     }
@@ -45,7 +45,7 @@ extension Server {
     guard let demo, let configuration = configuration.ofDemoBackends,
       let snapshot = try? demoSnapshot(configuration, demo.builder)
     else { return }
-    demo.worker.inbox.post(
+    demo.inbox.post(
       .install(snapshot, listeners: listening.assignments(of: configuration)))
   }
 
