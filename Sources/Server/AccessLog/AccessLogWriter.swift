@@ -197,6 +197,7 @@ private struct WritingLoop {
   /// Writes what each ring holds at its turn, so that a busy one can't keep the others waiting.
   private mutating func writeRound() throws(SystemError) -> Int {
     var total = 0
+    isBlocked = false
     for _ in desk.rings {
       let ring = desk.rings[current]
       var left = ring.count
