@@ -1,17 +1,24 @@
 // Finds the records that outlive reloads. Used at start, at a reload and when discovery changes the
 // members, but not on the request path, so a lock is fine.
 //
-// Records are never removed while the process runs: a backend that is removed and added again keeps
-// its drain and its ejection, and ids stay dense.
+// A backend that left and comes back has its drain and its ejection still, as long as it is among
+// the last that left. Names of backends may lead to other addresses every minute, for years, so
+// older ones are forgotten. Ids are never used twice.
 
 import Synchronization
 
-/// All pools and backends that were configured since the start, by identity.
+/// The pools and backends that are configured, and those that were, by identity.
 public final class BackendRegistry: Sendable {
   private struct Content {
     var pools: [String: PoolRecord] = [:]
     var backends: [BackendIdentity: BackendRecord] = [:]
+    var nextID = 0
+    /// Those that are members of no pool, in the order in which they left.
+    var left: [BackendRecord] = []
   }
+
+  /// Backends that are known after they have left.
+  public static let leftMax = 1024
 
   private let content = Mutex(Content())
 
@@ -33,14 +40,64 @@ public final class BackendRegistry: Sendable {
       let identity = BackendIdentity(pool: name, address: address)
       if let known = content.backends[identity] { return known }
       let record = BackendRecord(
-        id: content.backends.count, identity: identity, pool: Self.pool(name, in: &content),
+        id: content.nextID, identity: identity, pool: Self.pool(name, in: &content),
         health: health)
       content.backends[identity] = record
+      content.nextID += 1
       return record
     }
   }
 
-  // MARK: Upgrades
+  // MARK: Leaving
+
+  /// Takes the members of `pools` for all that there are, and forgets whoever has left before
+  /// `leftMax` others. Returns those that are forgotten.
+  public func settle(on pools: [Pool]) -> [BackendRecord] {
+    let members = pools.flatMap { $0.membership.members.map(\.record) }
+    let names = Set(pools.map(\.name))
+    return content.withLock { content in
+      let current = Set(members.map(\.id))
+      let known = Set(content.left.map(\.id))
+      content.left.removeAll { current.contains($0.id) }
+      content.left += content.backends.values
+        .filter { !current.contains($0.id) && !known.contains($0.id) }.sorted { $0.id < $1.id }
+      var excess = content.left.count - Self.leftMax
+      var forgotten: [BackendRecord] = []
+      content.left.removeAll { record in
+        // A WebSocket may stay there for days.
+        if excess <= 0 || record.activeCount > 0 { return false }
+        excess -= 1
+        forgotten.append(record)
+        return true
+      }
+      if forgotten.isEmpty { return [] }
+      for record in forgotten { content.backends[record.identity] = nil }
+      let used = names.union(content.backends.keys.map(\.pool))
+      content.pools = content.pools.filter { used.contains($0.key) || $0.value.line.count > 0 }
+      return forgotten
+    }
+  }
+
+  /// What there is at a moment, for a configuration that may be refused.
+  public struct Mark: Sendable {
+    let nextID: Int
+    let pools: Set<String>
+  }
+
+  public var mark: Mark {
+    content.withLock { Mark(nextID: $0.nextID, pools: Set($0.pools.keys)) }
+  }
+
+  /// Forgets what was made since: the configuration was refused, and its backends are to begin as
+  /// another one wants it.
+  public func forget(since mark: Mark) {
+    content.withLock { content in
+      content.backends = content.backends.filter { $1.id < mark.nextID }
+      content.pools = content.pools.filter { mark.pools.contains($0.key) }
+    }
+  }
+
+  // MARK: Over an upgrade
 
   /// The state of every backend, for the new process.
   public var states: [BackendState] {
@@ -62,7 +119,7 @@ public final class BackendRegistry: Sendable {
   }
 
   /// Every backend's id is below this.
-  public var backendCount: Int { content.withLock { $0.backends.count } }
+  public var backendCount: Int { content.withLock { $0.nextID } }
 
   private static func pool(_ name: String, in content: inout Content) -> PoolRecord {
     if let known = content.pools[name] { return known }

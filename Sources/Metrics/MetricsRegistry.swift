@@ -1,5 +1,5 @@
-// All blocks of counters, by subject. A block is kept until the process ends, so that a reload
-// doesn't reset counters.
+// All blocks of counters by whom they are for. A block is kept over reloads for as long as its
+// subject is there, so that its counters never go back.
 //
 // Used when a snapshot is built, and when a worker uses a backend for the first time, but not per
 // request; so a lock is acceptable.
@@ -31,6 +31,24 @@ public final class MetricsRegistry: Sendable {
     }
   }
 
-  /// The blocks of all subjects so far.
+  /// Forgets these subjects: their counters begin at 0 if they come back.
+  public func forget(_ subjects: [MetricsSubject]) {
+    content.withLock { content in
+      for subject in subjects { content[subject] = nil }
+    }
+  }
+
+  /// Forgets listeners, routes and pools that aren't among `current`. Backends come and go in
+  /// another way.
+  public func keep(_ current: Set<MetricsSubject>) {
+    content.withLock { content in
+      content = content.filter { subject, _ in
+        if case .backend = subject { return true }
+        return current.contains(subject)
+      }
+    }
+  }
+
+  /// Of every subject that is known.
   public var all: [MetricsSubject: [TrafficMetrics]] { content.withLock { $0 } }
 }

@@ -30,12 +30,14 @@ struct HealthChecker: ~Copyable {
     let pool: Int
     let member: Member
     var nextAt: Instant
+    /// The last check confirmed the state, so that the next one comes after the whole interval.
+    var isSettled = true
   }
 
   /// One check under way.
   struct Probe: ~Copyable {
-    let target: Int
-    let check: ActiveCheck
+    var target: Int
+    var check: ActiveCheck
     var transport: Transport
     let startedAt: Instant
     var isConnected = false
@@ -48,7 +50,7 @@ struct HealthChecker: ~Copyable {
 
 /// How a pool's members are checked.
 struct ActiveCheck: Sendable {
-  enum Kind: Sendable {
+  enum Kind: Equatable, Sendable {
     /// Is a connection accepted?
     case tcp
     /// Is this request answered with one of these statuses?
@@ -68,6 +70,33 @@ struct ActiveCheck: Sendable {
   /// a backend that floods them mustn't keep the worker.
   static let interimMax = 16
 
+  /// Whether a check that has begun as this one for `member` is also one as `other` for
+  /// `otherMember`. When the next one follows makes no difference.
+  func isSame(
+    as other: ActiveCheck, for member: Member, _ otherMember: Member
+  ) -> Bool {
+    kind == other.kind && timeout == other.timeout
+      && address(of: member) == other.address(of: otherMember)
+      && member.checkHost == otherMember.checkHost
+  }
+
+  /// When a check is due that was due at `former`, perhaps by longer intervals than these.
+  func due(
+    _ former: Instant, isSettled: Bool, at now: Instant, _ generator: inout RandomGenerator
+  ) -> Instant {
+    let longest = isSettled ? interval : fastInterval
+    // A tenth of jitter is part of the interval.
+    if former <= now + .nanoseconds(longest.nanoseconds / 10 * 11) { return former }
+    return firstDue(within: longest, at: now, &generator)
+  }
+
+  /// Spread, so that a thousand backends are not checked in the same millisecond.
+  func firstDue(
+    within span: TimeSpan, at now: Instant, _ generator: inout RandomGenerator
+  ) -> Instant {
+    now + .nanoseconds(Int64(generator.next(below: Int(max(1, span.nanoseconds)))))
+  }
+
   /// Where `member` is checked.
   func address(of member: Member) -> SocketAddress {
     guard let port, case .ip(let address, _) = member.address else { return member.address }
@@ -76,33 +105,57 @@ struct ActiveCheck: Sendable {
 }
 
 extension Worker where IO: ~Copyable {
-  /// Takes the members of the snapshot in force. Those that were checked before keep their time.
+  /// Takes the members of the snapshot in force. Those that were checked before keep their time,
+  /// and their check under way: changes that come again and again would end each check before
+  /// its timeout, and a backend that hangs would stay up.
   mutating func resetChecks() {
     guard index == 0 else { return }
-    endChecks()
-    // By the ids of the records, since there may be ten thousand of them.
-    var kept: [Instant?] = []
-    for index in checker.targets.indices {
-      let id = checker.targets[index].member.record.id
-      while kept.count <= id { kept.append(nil) }
-      kept[id] = checker.targets[index].nextAt
-    }
+    let former = checker.targets
+    var known: [Int: Int] = [:]
+    for (index, target) in former.enumerated() { known[target.member.record.id] = index }
+    var probes = probesByTarget()
     checker.targets.removeAll(keepingCapacity: true)
     checker.agenda = TimerWheel(now: now)
     for (index, pool) in snapshot.pools.enumerated() {
       guard let check = pool.check else { continue }
-      let interval = Int(max(1, check.interval.nanoseconds))
-      for member in pool.pool.membership.members {
-        let id = member.record.id
-        let nextAt =
-          (id < kept.count ? kept[id] : nil)
-          ?? now + .nanoseconds(Int64(generator.next(below: interval)))
-        enter(checker.targets.count, at: nextAt)
-        checker.targets.append(
-          HealthChecker.CheckTarget(pool: index, member: member, nextAt: nextAt))
+      for member in pool.pool.membership.members where member.record.adminState != .disabled {
+        var target = HealthChecker.CheckTarget(pool: index, member: member, nextAt: now)
+        let place = checker.targets.count
+        guard let formerIndex = known[member.record.id] else {
+          target.nextAt = check.firstDue(within: check.interval, at: now, &generator)
+          enter(place, at: target.nextAt)
+          checker.targets.append(target)
+          continue
+        }
+        target.isSettled = former[formerIndex].isSettled
+        target.nextAt = check.due(
+          former[formerIndex].nextAt, isSettled: target.isSettled, at: now, &generator)
+        if let probe = probes[formerIndex],
+          checker.probes[probe].check.isSame(as: check, for: former[formerIndex].member, member)
+        {
+          // It enters the agenda again when it has concluded.
+          checker.probes[probe].target = place
+          checker.probes[probe].check = check
+          probes[formerIndex] = nil
+        } else {
+          enter(place, at: target.nextAt)
+        }
+        checker.targets.append(target)
       }
     }
+    for probe in probes.values { closeProbe(probe) }
     scheduleChecks()
+  }
+
+  /// The checks under way, by the index of their target.
+  private mutating func probesByTarget() -> [Int: Handle] {
+    var probes: [Int: Handle] = [:]
+    for slot in 0..<checker.probes.slotCount {
+      if let handle = checker.probes.handle(at: slot) {
+        probes[checker.probes[handle].target] = handle
+      }
+    }
+    return probes
   }
 
   private mutating func enter(_ target: Int, at instant: Instant) {
@@ -232,6 +285,7 @@ extension Worker where IO: ~Copyable {
     let flip = pool.observeCheck(of: target.member.record, passed: success, at: now)
     if let flip { flipped(target.member.record, flip, in: pool, reason: reason) }
     let isUp = target.member.record.standing(at: now) != .down
+    checker.targets[index].isSettled = success == isUp
     let interval = success == isUp ? check.interval : check.fastInterval
     // A tenth of jitter either way keeps checks from falling into step.
     let tenth = max(1, interval.nanoseconds / 10)

@@ -2,7 +2,8 @@
 //
 // A lookup blocks for as long as the system's resolver waits, ten seconds and more where no name
 // server answers. So each has a thread of its own while it lasts, and one that isn't answered keeps
-// neither other names nor the control thread waiting. What was found stands in the NameTable.
+// neither other names nor the control thread waiting. How many there may be at a time, and what was
+// found, is in the NameTable.
 
 import Configuration
 import Primitives
@@ -14,16 +15,12 @@ final class NameLookups: Sendable {
   /// Called on the thread of a lookup.
   typealias Report = @Sendable (_ name: String, NameTable.News) -> Void
 
-  /// Lookups at a time: so many names may be without an answer before others wait for them.
-  static let lookupMax = 64
-
   private let table: NameTable
   private let lookUp: LookUp
   private let report: Report
   /// Of the thread that starts lookups, and of whoever waits for answers.
   private let clock: WakeUp
   private let answered: WakeUp
-  private let count = Atomic(0)
   private let hasEnded = Atomic(false)
 
   /// Begins to look up what `table` watches.
@@ -61,19 +58,14 @@ final class NameLookups: Sendable {
 
   private func run() {
     while !hasEnded.load(ordering: .acquiring) {
-      while count.load(ordering: .acquiring) < Self.lookupMax,
-        let name = table.takeDue(at: SystemClock.monotonic())
-      {
-        start(name)
-      }
-      let isFull = count.load(ordering: .acquiring) >= Self.lookupMax
-      let next = isFull ? nil : table.nextDue
+      let now = SystemClock.monotonic()
+      for name in table.takeDue(at: now) { start(name) }
+      let next = table.nextDue(after: now)
       clock.wait(atMost: next.map { max(.zero, $0 - SystemClock.monotonic()) })
     }
   }
 
   private func start(_ name: String) {
-    count.wrappingAdd(1, ordering: .relaxed)
     do throws(SystemError) {
       _ = try Thread(name: "lookup") { [self] in
         let result = Result { () throws(ResolverError) in try lookUp(name) }
@@ -87,7 +79,6 @@ final class NameLookups: Sendable {
   private func ended(_ name: String, _ result: Result<[IPAddress], ResolverError>) {
     let news = table.note(name, result, at: SystemClock.monotonic())
     if news != NameTable.News() { report(name, news) }
-    count.wrappingSubtract(1, ordering: .releasing)
     answered.signal()
     clock.signal()
   }

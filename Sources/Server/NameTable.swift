@@ -35,12 +35,32 @@ final class NameTable: Sendable {
     var known = KnownName()
     var interval = TimeSpan.zero
     var dueAt = Instant.origin
-    var isUnderWay = false
+    /// When the lookup that is under way began.
+    var beganAt: Instant?
+    /// The last lookup lasted longer than `Limits.patience`: perhaps nobody answers for the name.
+    var isSlow = false
     /// Named by the configuration that was watched last; others are kept for one that is refused.
     var isWatched = true
   }
 
+  /// How lookups share the threads that they block. A name whose name server is silent blocks one
+  /// for ten seconds and more, again and again, so such names get no more than their share, and
+  /// those that are answered don't wait for them.
+  struct Limits {
+    /// Lookups at a time that have just begun.
+    var promptMax = 64
+    /// Names at a time whose last lookup lasted long.
+    var slowMax = 32
+    /// Lookups at a time in all.
+    var totalMax = 256
+    /// A lookup that lasts longer counts as slow.
+    var patience = TimeSpan.seconds(1)
+  }
+
+  private let limits: Limits
   private let entries = Mutex<[String: Entry]>([:])
+
+  init(limits: Limits = Limits()) { self.limits = limits }
 
   /// A name without an address is looked up again so soon, if its interval isn't shorter: its pool
   /// may have nothing else, as after a boot at which the name server came up last.
@@ -94,8 +114,9 @@ final class NameTable: Sendable {
 
   // MARK: What is looked up
 
-  /// Makes the names in `configuration` the ones to be looked up from now on.
-  func watch(_ configuration: Configuration) {
+  /// Makes the names in `configuration` the ones to be looked up from now on. A shorter interval
+  /// counts at once.
+  func watch(_ configuration: Configuration, at now: Instant = SystemClock.monotonic()) {
     var intervals: [String: TimeSpan] = [:]
     for pool in configuration.pools {
       for name in pool.names {
@@ -103,36 +124,64 @@ final class NameTable: Sendable {
       }
     }
     entries.withLock { entries in
-      entries = entries.filter { $1.isWatched || $1.isUnderWay || intervals[$0] != nil }
+      entries = entries.filter { $1.isWatched || $1.beganAt != nil || intervals[$0] != nil }
       for name in entries.keys { entries[name]?.isWatched = false }
       for (name, interval) in intervals {
-        entries[name, default: Entry()].interval = interval
-        entries[name]?.isWatched = true
+        var entry = entries[name] ?? Entry()
+        entry.interval = interval
+        entry.isWatched = true
+        entry.dueAt = min(entry.dueAt, now + interval)
+        entries[name] = entry
       }
     }
   }
 
   var isEmpty: Bool { entries.withLock { entries in !entries.values.contains(where: \.isWatched) } }
 
-  /// A name whose time has come; it isn't due again before `note`.
-  func takeDue(at now: Instant) -> String? {
+  /// The names whose time has come, as many as may be looked up now. They aren't due again before
+  /// `note`.
+  func takeDue(at now: Instant) -> [String] {
     entries.withLock { entries in
-      // Who has waited longest, so that those which fail again and again keep nobody waiting.
-      var first: (name: String, dueAt: Instant)?
-      for (name, entry) in entries
-      where entry.isWatched && !entry.isUnderWay && entry.dueAt <= now {
-        if first.map({ entry.dueAt < $0.dueAt }) ?? true { first = (name, entry.dueAt) }
+      var prompt = 0
+      var slow = 0
+      var due: [(name: String, dueAt: Instant)] = []
+      for (name, entry) in entries {
+        if let beganAt = entry.beganAt {
+          if entry.isSlow || now - beganAt > limits.patience { slow += 1 } else { prompt += 1 }
+        } else if entry.isWatched && entry.dueAt <= now {
+          due.append((name, entry.dueAt))
+        }
       }
-      guard let name = first?.name else { return nil }
-      entries[name]?.isUnderWay = true
-      return name
+      // Who has waited longest comes first.
+      due.sort { ($0.dueAt, $0.name) < ($1.dueAt, $1.name) }
+      var taken: [String] = []
+      for (name, _) in due where prompt + slow < limits.totalMax {
+        if entries[name]?.isSlow == true {
+          if slow >= limits.slowMax { continue }
+          slow += 1
+        } else {
+          if prompt >= limits.promptMax { continue }
+          prompt += 1
+        }
+        entries[name]?.beganAt = now
+        taken.append(name)
+      }
+      return taken
     }
   }
 
-  /// When the next name is due; nil when none is.
-  var nextDue: Instant? {
-    entries.withLock { entries in
-      entries.values.lazy.filter { $0.isWatched && !$0.isUnderWay }.map(\.dueAt).min()
+  /// When `takeDue` may return another name than at `now`, unless a lookup ends before; nil for
+  /// never.
+  func nextDue(after now: Instant) -> Instant? {
+    let patience = limits.patience
+    return entries.withLock { entries in
+      entries.values.lazy.compactMap { entry -> Instant? in
+        if let beganAt = entry.beganAt {
+          // It doesn't count among those that have just begun any more.
+          return beganAt + patience + .milliseconds(1)
+        }
+        return entry.isWatched ? entry.dueAt : nil
+      }.filter { $0 > now }.min()
     }
   }
 
@@ -150,7 +199,8 @@ final class NameTable: Sendable {
   func note(_ name: String, _ result: Result<[IPAddress], ResolverError>, at now: Instant) -> News {
     entries.withLock { entries in
       var entry = entries[name] ?? Entry()
-      entry.isUnderWay = false
+      entry.isSlow = entry.beganAt.map { now - $0 > limits.patience } ?? false
+      entry.beganAt = nil
       let before = entry.known
       entry.known.lookupCount &+= 1
       switch result {

@@ -136,6 +136,14 @@ extension Worker where IO: ~Copyable {
     backendTraffic[record.id] = traffic.blocks(for: subject)[index]
   }
 
+  /// An exchange that goes on may have tried one of them: it is logged without its name.
+  mutating func forget(_ backends: [Int]) {
+    for backend in backends where backend < backendNames.count {
+      backendNames[backend] = []
+      backendTraffic[backend] = nil
+    }
+  }
+
   /// The most recently used idle connection that is still open. A request that can't be sent twice
   /// only takes one that was used within the last second and is seen to be quiet.
   private mutating func takeIdle(_ backend: Int, for handle: Handle) -> Handle? {

@@ -12,6 +12,8 @@ enum WorkerMessage: Sendable {
   case install(Snapshot, listeners: [ListenerAssignment])
   /// The members of pools changed in place: look at what is to be checked anew.
   case membershipChanged
+  /// These backends, by id, have left long ago: keep nothing of them.
+  case forget([Int])
   /// Go on as before, but say where it is asked that the end is near.
   case leave
   /// It is the turn of this exchange, which waits for a place.
@@ -49,6 +51,7 @@ extension Worker where IO: ~Copyable {
     case .membershipChanged:
       resetChecks()
       passTurns()
+    case .forget(let backends): forget(backends)
     case .turn(let exchange): takeTurn(exchange)
     case .leave: isLeaving = true
     case .overload(let stage): overloadChanged(to: stage)

@@ -17,6 +17,19 @@ import Testing
     #expect(registry.blocks(for: .listener("app"))[0].fine == nil)
   }
 
+  @Test func whatIsConfiguredNoMoreIsForgotten() {
+    let registry = MetricsRegistry(workerCount: 1)
+    let backends = (0..<2).map { MetricsSubject.backend(pool: "p", address: "\($0)") }
+    let subjects: [MetricsSubject] =
+      [.pool("p"), .listener("p"), .route("/", listener: "p")] + backends
+    for subject in subjects { registry.blocks(for: subject)[0].add(.responses2xx) }
+    registry.keep([.pool("p")])
+    registry.forget([backends[0]])
+    #expect(Set(registry.all.keys) == [.pool("p"), backends[1]])
+    #expect(TrafficReading(of: registry.blocks(for: subjects[1]))[.responses2xx] == 0)
+    #expect(TrafficReading(of: registry.blocks(for: subjects[0]))[.responses2xx] == 1)
+  }
+
   @Test(arguments: [
     (UInt16(100), TrafficCounter.responses1xx), (204, .responses2xx), (304, .responses3xx),
     (404, .responses4xx), (499, .aborted), (500, .responses5xx), (0, .aborted),

@@ -16,6 +16,21 @@ private final class Dials {
   var times = [[Instant]](repeating: [], count: 65_536)
 }
 
+/// Every dial waits for an answer that never comes.
+private struct HangIO: QuietIO {
+  let dials: Dials
+  var now: Instant { dials.now }
+
+  mutating func wait(until deadline: Instant?) -> Int {
+    if let deadline { dials.now = max(dials.now, deadline) }
+    return 0
+  }
+  mutating func connect(to address: SocketAddress, token: UInt64) -> ConnectResult {
+    if case .ip(_, let port) = address { dials.times[Int(port)].append(now) }
+    return .started(Socket(descriptor: Int32(truncatingIfNeeded: token & 0xFFFF) + 1000))
+  }
+}
+
 private struct DialIO: QuietIO {
   let dials: Dials
   var now: Instant { dials.now }
@@ -35,14 +50,17 @@ private struct DialIO: QuietIO {
   private let registry = BackendRegistry()
   private let dials = Dials()
 
-  private func snapshot(ports: Range<UInt16>) -> Snapshot {
+  private func snapshot(
+    ports: Range<UInt16>, interval: TimeSpan = Self.interval, fastInterval: TimeSpan? = nil,
+    timeout: TimeSpan = .seconds(1)
+  ) -> Snapshot {
     let members = ports.map { port in
       Member(
         record: registry.backend(pool: "app", address: "\(port)"),
         address: .ip(.loopbackV4, port: port))
     }
     let check = ActiveCheck(
-      kind: .tcp, interval: Self.interval, fastInterval: Self.interval, timeout: .seconds(1))
+      kind: .tcp, interval: interval, fastInterval: fastInterval ?? interval, timeout: timeout)
     let limits = ExchangeLimits(
       connect: .seconds(1), response: .seconds(1), total: .seconds(1), clientIdle: .seconds(1),
       idle: .seconds(1), relayIdle: .seconds(1))
@@ -56,7 +74,7 @@ private struct DialIO: QuietIO {
     try loneWorker(on: DialIO(dials: dials), snapshot)
   }
 
-  private func run(_ worker: inout Worker<DialIO>, until end: Instant) {
+  private func run<IO: QuietIO>(_ worker: inout Worker<IO>, until end: Instant) {
     while let next = worker.waitsUntil, next < end { worker.turn() }
     dials.now = end
   }
@@ -82,6 +100,78 @@ private struct DialIO: QuietIO {
       // The last check may fall into the next interval.
       #expect((rounds - 1...rounds + 1).contains(times.count))
     }
+  }
+
+  // MARK: Changes while checks are under way
+
+  private func standing(_ port: UInt16) -> Standing {
+    registry.backend(pool: "app", address: "\(port)").standing(at: dials.now)
+  }
+
+  @Test(arguments: [false, true])
+  func changesThatComeFasterThanTheTimeoutDoNotKeepABackendUpThatHangs(
+    areReloads: Bool
+  ) throws {
+    var worker = try loneWorker(on: HangIO(dials: dials), snapshot(ports: 1..<4))
+    let start = dials.now
+    for step in 1...150 as ClosedRange<Int64> {
+      run(&worker, until: start + .milliseconds(200 * step))
+      // Others come and go.
+      let first = UInt16(step % 2 + 1)
+      worker.handle(
+        areReloads ? .install(snapshot(ports: first..<4), listeners: []) : .membershipChanged)
+    }
+    // Three checks in a row, each of which lasts a second of six.
+    #expect(standing(3) == .down)
+    #expect(dials.times[3].count <= 6)
+    worker.handle(.stop)
+    let left = worker.checker.probes.count
+    #expect(left == 0)
+  }
+
+  @Test func aCheckThatIsConfiguredAnewBeginsAgain() throws {
+    let long = TimeSpan.seconds(600)
+    var worker = try loneWorker(
+      on: HangIO(dials: dials), snapshot(ports: 1..<2, timeout: long))
+    run(&worker, until: dials.now + .seconds(6))
+    #expect(dials.times[1].count == 1)
+    worker.handle(.install(snapshot(ports: 1..<2), listeners: []))
+    run(&worker, until: dials.now + .seconds(20))
+    #expect(standing(1) == .down)
+    worker.handle(.stop)
+  }
+
+  @Test func aBackendThatIsDisabledIsNotChecked() throws {
+    var worker = try worker(snapshot(ports: 1..<3))
+    let disabled = registry.backend(pool: "app", address: "1")
+    disabled.adminState = .disabled
+    worker.handle(.membershipChanged)
+    run(&worker, until: dials.now + .seconds(30))
+    #expect(dials.times[1].isEmpty && !dials.times[2].isEmpty)
+    disabled.adminState = .enabled
+    worker.handle(.membershipChanged)
+    run(&worker, until: dials.now + .seconds(30))
+    #expect(!dials.times[1].isEmpty)
+  }
+
+  @Test(arguments: [false, true])
+  func aShorterIntervalCountsAtOnce(isFast: Bool) throws {
+    let hour = TimeSpan.seconds(3600)
+    // A failed check of a backend that is up is one after which the fast interval counts.
+    var worker = try worker(
+      snapshot(ports: 1..<101, interval: isFast ? .seconds(1) : hour, fastInterval: hour))
+    run(&worker, until: dials.now + .seconds(isFast ? 2 : 18_000))
+    let before = dials.times.map(\.count)
+    worker.handle(
+      .install(
+        snapshot(
+          ports: 1..<101, interval: isFast ? .seconds(1) : .seconds(2),
+          fastInterval: .seconds(1)), listeners: []))
+    run(&worker, until: dials.now + .milliseconds(2200))
+    #expect((1..<101).allSatisfy { dials.times[$0].count > before[$0] })
+    // And not all at once.
+    #expect(Set((1..<101).map { dials.times[$0][before[$0]] }).count > 50)
+    worker.handle(.stop)
   }
 
   @Test func reloadsNeitherDelayNorAdvanceChecks() throws {

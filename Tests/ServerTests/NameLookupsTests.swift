@@ -53,7 +53,8 @@ import Testing
   }
 
   private let zone = Zone()
-  private let table = NameTable()
+  private let table = NameTable(
+    limits: NameTable.Limits(promptMax: 8, slowMax: 4, totalMax: 32, patience: .milliseconds(50)))
 
   private func lookups(
     _ report: @escaping NameLookups.Report = { _, _ in }
@@ -71,7 +72,7 @@ import Testing
   }
 
   @Test func anUnansweredNameDoesNotDelayOthers() throws {
-    let silent = (1...20).map { "silent\($0)" }
+    let silent = (1...20).map { "a-silent\($0)" }
     table.watch(Self.configuration(silent + ["well"]))
     zone.answer("well", .loopbackV4)
     let lookups = try lookups()
@@ -85,14 +86,14 @@ import Testing
   }
 
   @Test func lookupsRunAtALimitedNumberAndTheOthersFollow() throws {
-    let names = (0..<NameLookups.lookupMax + 10).map { "name\($0)" }
+    let names = (0..<40).map { "name\($0)" }
     table.watch(Self.configuration(names))
     let lookups = try lookups()
     defer { lookups.end() }
-    #expect(eventually { zone.state.withLock { $0.waiting } == NameLookups.lookupMax })
+    #expect(eventually { zone.state.withLock { $0.waiting } == 32 })
     for name in names { zone.answer(name, .loopbackV4) }
     lookups.settle(atMost: .seconds(60))
-    #expect(zone.state.withLock { $0.waitingMost } == NameLookups.lookupMax)
+    #expect(zone.state.withLock { $0.waitingMost } <= 32)
     #expect(zone.state.withLock { Set($0.asked) } == Set(names))
   }
 
@@ -131,13 +132,14 @@ import Testing
     let configuration = Self.configuration(["a"])
     table.watch(configuration)
     #expect(table.unresolved(in: configuration.pools[0]).map(\.reason) == ["no answer yet"])
-    #expect(table.takeDue(at: .origin) == "a")
-    #expect(table.takeDue(at: .origin) == nil)
+    #expect(table.takeDue(at: .origin) == ["a"])
+    #expect(table.takeDue(at: .origin) == [])
     _ = table.note("a", failure, at: .origin)
     #expect(table.unresolved(in: configuration.pools[0]).map(\.reason) == ["no answer"])
-    #expect(table.nextDue == .origin + NameTable.retryInterval)
+    #expect(table.nextDue(after: .origin) == .origin + NameTable.retryInterval)
     _ = table.note("a", .success([other]), at: .origin)
-    #expect(table.nextDue == .origin + configuration.pools[0].resolveInterval)
+    #expect(
+      table.nextDue(after: .origin) == .origin + configuration.pools[0].resolveInterval)
   }
 
   @Test func theOrderOfTheAddressesIsNoChange() {
@@ -169,7 +171,57 @@ import Testing
     fresh.watch(Self.configuration(["a", "b"]))
     #expect(Set(fresh["a"].addresses) == [other, .loopbackV6])
     #expect(fresh.unanswered == ["b"])
-    #expect(Set([fresh.takeDue(at: .origin), fresh.takeDue(at: .origin)]) == ["a", "b"])
+    #expect(Set(fresh.takeDue(at: .origin)) == ["a", "b"])
+  }
+
+  @Test func namesThatAreSlowGetNoMoreThanTheirShare() {
+    let silent = (0..<40).map { "a\($0)" }
+    table.watch(Self.configuration(silent + ["b"]), at: .origin)
+    var now = Instant.origin
+    var taken: [String] = []
+    // All are new, and those that don't answer make room for others that have just begun.
+    for _ in 0..<4 {
+      let next = table.takeDue(at: now)
+      #expect(next.count == 8)
+      taken += next
+      #expect(table.takeDue(at: now).isEmpty)
+      #expect(table.nextDue(after: now) == now + .milliseconds(51))
+      now = now + .milliseconds(51)
+    }
+    #expect(table.takeDue(at: now).isEmpty)
+    // When they fail at last, they are known to be slow, and the others are looked up.
+    now = now + .seconds(10)
+    for name in taken { _ = table.note(name, failure, at: now) }
+    now = now + NameTable.retryInterval
+    var next = table.takeDue(at: now)
+    #expect(next.count == 12 && next.count { taken.contains($0) } == 4)
+    for name in next where !taken.contains(name) {
+      _ = table.note(name, .success([other]), at: now)
+    }
+    next = table.takeDue(at: now)
+    #expect(next == ["b"])
+    // One that is answered again quickly is no longer slow.
+    let slow = taken[0]
+    _ = table.note(slow, .success([other]), at: now)
+    now = now + .seconds(60)
+    #expect(table.takeDue(at: now).contains(slow))
+  }
+
+  @Test func aShorterIntervalCountsAtOnce() {
+    var configuration = Self.configuration(["a"])
+    configuration.pools[0].resolveInterval = .seconds(86_400)
+    table.watch(configuration, at: .origin)
+    _ = table.note("a", .success([other]), at: .origin)
+    configuration.pools[0].resolveInterval = .seconds(5)
+    let now = Instant.origin + .seconds(100)
+    table.watch(configuration, at: now)
+    #expect(table.takeDue(at: now + .seconds(4)).isEmpty)
+    #expect(table.takeDue(at: now + .seconds(5)) == ["a"])
+    // What is due earlier stays so, and a longer interval begins with the next lookup.
+    _ = table.note("a", .success([other]), at: now)
+    configuration.pools[0].resolveInterval = .seconds(60)
+    table.watch(configuration, at: now + .seconds(1))
+    #expect(table.takeDue(at: now + .seconds(5)) == ["a"])
   }
 }
 
