@@ -82,8 +82,8 @@ extension Configuration: Section {
       "trusted-proxies", \.trustedProxies, .list(of: .addressRange),
       "Proxies in front of Martlet. Only they are believed when they say, in X-Forwarded-For "
         + "and its like, for whom they speak and whether it came by https; what others say there "
-        + "is replaced. Nobody by default, because whoever is believed can choose the address "
-        + "that is logged, limited and hashed."),
+        + "is replaced. docs/SECURITY.md lists the fields. Nobody by default, because whoever is "
+        + "believed can choose the address that is logged, limited and hashed."),
     Key(
       "forwarding-field", \.forwardingField, .choice,
       "The field that the trusted proxies write. The other one they pass on as the client sent "

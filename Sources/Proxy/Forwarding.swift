@@ -63,13 +63,16 @@ extension FieldBlock {
     for edit in edits { removeAll(named: edit.name.span, alikeAmongFirst: count) }
   }
 
-  /// Removes what is meant for this connection only.
-  fileprivate mutating func removeHopByHop() {
+  /// Removes what is meant for this connection only. False when trailers may be too: Connection
+  /// names fields of its sender's.
+  fileprivate mutating func removeHopByHop() -> Bool {
+    var namesOthers = false
     if connectionNamesFields {
       // Naming a field that the message needs must not make it vanish for whoever is behind us.
-      removeAll(namedIn: .connection, except: .endToEnd)
+      namesOthers = removeAll(namedIn: .connection, except: .endToEnd, .forwarding)
     }
     removeAll(of: .hopByHop)
+    return !namesOthers
   }
 
   /// Is there a Connection field that says more than the two values that nearly everybody sends,
@@ -98,30 +101,40 @@ extension KnownFieldSet {
     .connection, .keepAlive, .proxyConnection, .te, .upgrade, .http2Settings,
   ]
   /// What Connection can't name: routing, framing and what tells the client's identity.
-  fileprivate static let endToEnd: KnownFieldSet = [
-    .host, .contentLength, .transferEncoding, .forwarded, .xForwardedFor, .xForwardedProto,
-    .xForwardedHost, .xForwardedPort, .xRealIP, .xRequestID, .traceparent, .tracestate, .via,
-    .cookie, .authorization, .contentType,
-  ]
-  /// What tells who asked.
-  fileprivate static let forwarding: KnownFieldSet = [
-    .forwarded, .xForwardedFor, .xForwardedProto, .xForwardedHost, .xForwardedPort, .xRealIP,
-  ]
-  /// The same without Forwarded.
-  fileprivate static let xForwarded: KnownFieldSet = [
-    .xForwardedFor, .xForwardedProto, .xForwardedHost, .xForwardedPort, .xRealIP,
-  ]
+  fileprivate static let endToEnd: KnownFieldSet = {
+    var fields: KnownFieldSet = [
+      .host, .contentLength, .transferEncoding, .xRequestID, .traceparent, .tracestate, .via,
+      .cookie, .authorization, .contentType,
+    ]
+    fields.formUnion(.forwarding)
+    return fields
+  }()
+  /// All that say who asked, without Forwarded.
+  fileprivate static let xForwarded: KnownFieldSet = {
+    var fields = KnownFieldSet.forwarding
+    fields.subtract([.forwarded])
+    return fields
+  }()
   /// Fields with a hyphen in their names that frame a message, concern one connection or tell who
   /// asked. A server behind CGI or WSGI takes `Content_Length` for Content-Length, which is request
   /// smuggling (uWSGI does), so no backend gets a look-alike of these.
-  fileprivate static let guarded: KnownFieldSet = [
-    .contentLength, .transferEncoding, .keepAlive, .proxyConnection, .proxyAuthorization,
-    .http2Settings, .maxForwards, .forwarded, .xForwardedFor, .xForwardedProto, .xForwardedHost,
-    .xForwardedPort, .xRealIP,
-  ]
+  fileprivate static let guarded: KnownFieldSet = {
+    var fields: KnownFieldSet = [
+      .contentLength, .transferEncoding, .keepAlive, .proxyConnection, .proxyAuthorization,
+      .http2Settings, .maxForwards,
+    ]
+    fields.formUnion(.forwarding)
+    return fields
+  }()
   /// What no backend gets to see. Proxy is read by CGI programs as the variable HTTP_PROXY
   /// (CVE-2016-5385), and no client has a use for it.
   fileprivate static let forProxiesOnly: KnownFieldSet = [.proxyAuthorization, .proxy]
+  /// The same, and what strangers may not say.
+  fileprivate static let fromProxiesOnly: KnownFieldSet = {
+    var fields = KnownFieldSet.forwarding
+    fields.formUnion(.forProxiesOnly)
+    return fields
+  }()
 }
 
 // MARK: Requests
@@ -134,6 +147,8 @@ public struct ForwardedRequest: Sendable {
   public var isTLS: Bool
   /// The protocol that the client asks to switch to, where it may: a slice of the head.
   public var upgrade: Slice?
+  /// False when its trailers have to be left out, since its Connection field names fields.
+  public var keepsTrailers: Bool
 }
 
 /// Turns the head that a client sent into the one that a backend gets.
@@ -142,8 +157,7 @@ public func prepareRequest(
 ) -> ForwardedRequest {
   let origin = RequestOrigin(peer: peer, fields: head.fields, policy: policy)
   let upgrade = permittedUpgrade(head, policy)
-  head.fields.removeHopByHop()
-  head.fields.removeAll(of: .forProxiesOnly)
+  let keepsTrailers = head.fields.removeHopByHop()
   head.fields.removeLookalikes(of: .guarded)
   head.fields.removeUnfoundedForwarding(origin, from: peer, policy)
   if origin.client != peer { restateClient(&head, origin, isTLS: origin.isTLS ?? isTLS) }
@@ -156,7 +170,8 @@ public func prepareRequest(
     head.fields.endField()
   }
   return ForwardedRequest(
-    client: origin.client, isTLS: origin.isTLS ?? isTLS, upgrade: upgrade)
+    client: origin.client, isTLS: origin.isTLS ?? isTLS, upgrade: upgrade,
+    keepsTrailers: keepsTrailers)
 }
 
 /// The protocol that the client may switch to. A request with a body may ask for one as well: the
@@ -175,20 +190,29 @@ private func permittedUpgrade(_ head: borrowing RequestHead, _ policy: Forwardin
 }
 
 extension FieldBlock {
-  /// Removes what says who asked and isn't the word of a trusted proxy.
+  /// Removes what no backend gets to see, and what says who asked and isn't the word of a trusted
+  /// proxy.
   fileprivate mutating func removeUnfoundedForwarding(
     _ origin: RequestOrigin, from peer: IPAddress, _ policy: ForwardingPolicy
   ) {
-    guard isTrusted(peer, policy.trustedProxies) else { return removeAll(of: .forwarding) }
+    guard isTrusted(peer, policy.trustedProxies) else {
+      removeAll(of: .fromProxiesOnly)
+      return removeAll(of: FieldNames.forwarding)
+    }
+    removeAll(of: .forProxiesOnly)
+    removeLookalikes(of: FieldNames.forwarding)
     switch policy.field {
     case .xForwardedFor: removeAll(of: .forwarded)
-    case .forwarded: removeAll(of: .xForwarded)
+    case .forwarded:
+      removeAll(of: .xForwarded)
+      return removeAll(of: FieldNames.forwarding)
     case .both: break
     }
-    // Not every proxy writes it, so what a client sent may have come through.
+    // Not every proxy writes these, so what a client sent may have come through.
     if let value = first(.xRealIP), IPAddress(bytes(of: value)) != origin.client {
       removeAll(of: .xRealIP)
     }
+    removeAll(of: .clientAddress) { IPAddress($0) != origin.client }
   }
 }
 
@@ -267,11 +291,14 @@ private func appendToList(
 
 // MARK: Responses
 
-/// Turns the head that a backend sent into the one that the client gets.
-public func prepareResponse(_ head: inout ResponseHead, addsVia: Bool) {
-  head.fields.removeHopByHop()
+/// Turns the head that a backend sent into the one that the client gets. False when its trailers
+/// have to be left out.
+@discardableResult
+public func prepareResponse(_ head: inout ResponseHead, addsVia: Bool) -> Bool {
+  let keepsTrailers = head.fields.removeHopByHop()
   head.fields.removeAll(of: .proxyAuthenticate)
   if addsVia { head.fields.addVia(head.version) }
+  return keepsTrailers
 }
 
 /// Is this 101 the answer to what the client asked for (RFC 9110 15.2.2)? `token` is what it asked.

@@ -162,7 +162,8 @@ extension Worker where IO: ~Copyable {
     exchanges[handle].response.status = responseHead.status
     countResponse(status: responseHead.status)
 
-    prepareResponse(&responseHead, addsVia: snapshot(of: handle).settings.forwarding.addsVia)
+    exchanges[handle].response.keepsTrailers = prepareResponse(
+      &responseHead, addsVia: snapshot(of: handle).settings.forwarding.addsVia)
     // RFC 9110 6.6.1: whoever passes an answer on dates it if nobody has.
     if !responseHead.fields.contains(.date) {
       responseHead.fields.append(.date, dates.date(at: SystemClock.wall()).span)
@@ -319,6 +320,7 @@ extension Worker where IO: ~Copyable {
     let downstream = exchanges[handle].downstream
     if exchanges[handle].response.framing == .chunked {
       scratch.removeAll()
+      if !exchanges[handle].response.keepsTrailers { trailers.reset() }
       trailers.prepareTrailers(exchanges[handle].route.responseEdits)
       BodyEncoder(.chunked).end(trailers: trailers, into: &scratch)
       downstreams[downstream].transport.write(scratch, &io, &buffers)
