@@ -31,7 +31,8 @@ extension Worker where IO: ~Copyable {
           continue
         }
       } catch {
-        let isBlamed = upstreams[upstream].isBlamed(for: error)
+        let isBlamed =
+          upstreams[upstream].isBlamed(forHead: error) || isFaultLasting(handle)
         responseRefused(handle, reason: error.name, blamesBackend: isBlamed)
         return
       }
@@ -69,6 +70,12 @@ extension Worker where IO: ~Copyable {
   ) {
     exchanges[handle].malformation = reason
     attemptFailed(handle, .badResponse, blamesBackend: blamesBackend)
+  }
+
+  /// A fault in fields may be what a client sent before, so it is blamed on the backend only when
+  /// all its answers have had one for a while.
+  private mutating func isFaultLasting(_ handle: Handle) -> Bool {
+    exchanges[handle].pick?.record.isFaultLasting(at: now) ?? false
   }
 
   /// Counts what this response was forgiven, each fault once.
@@ -256,7 +263,8 @@ extension Worker where IO: ~Copyable {
       do throws(HTTP1Error) {
         step = try upstreams[upstream].nextBodyPiece(limit: room, trailers: &trailers)
       } catch {
-        responseRefused(handle, reason: error.name, blamesBackend: !error.isAboutFields)
+        let isBlamed = upstreams[upstream].isBlamed(forBody: error)
+        responseRefused(handle, reason: error.name, blamesBackend: isBlamed)
         return
       }
       switch step {
