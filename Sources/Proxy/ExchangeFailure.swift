@@ -23,6 +23,10 @@ public enum ExchangeFailure: Error, Equatable, Sendable {
   case malformedHead
   /// Memory ran short, and new requests are refused for a while.
   case overloaded
+  /// It was still under way at the end of the drain time (`limits.drain`).
+  case drainTimeout
+  /// It was still under way when Martlet was told to stop at once.
+  case stopped
 
   /// What the client is answered, if nothing was sent yet. 499 (nginx's) only appears in the log.
   public var status: UInt16 {
@@ -36,7 +40,7 @@ public enum ExchangeFailure: Error, Equatable, Sendable {
     case .noRoute: 404
     case .listenerRemoved: 421
     case .notImplemented: 501
-    case .overloaded: 503
+    case .overloaded, .drainTimeout, .stopped: 503
     }
   }
 
@@ -54,6 +58,8 @@ public enum ExchangeFailure: Error, Equatable, Sendable {
     case .notImplemented: "not-implemented"
     case .malformedHead: "malformed-head"
     case .overloaded: "overloaded"
+    case .drainTimeout: "drain-timeout"
+    case .stopped: "stopped"
     }
   }
 }

@@ -53,7 +53,7 @@ extension Worker where IO: ~Copyable {
     case .leave: isLeaving = true
     case .overload(let stage): overloadChanged(to: stage)
     case .drain(let limit): drain(limit)
-    case .stop: end()
+    case .stop: end(cutting: .stopped)
     }
   }
 
@@ -153,24 +153,25 @@ extension Worker where IO: ~Copyable {
   }
 
   /// The drain limit is reached.
-  mutating func stageExpired() { end() }
+  mutating func stageExpired() { end(cutting: .drainTimeout) }
 
   mutating func downstreamCountChanged() {
-    if stage == .draining && downstreams.count == 0 { end() }
+    if stage == .draining && downstreams.count == 0 { end(cutting: .drainTimeout) }
   }
 
-  /// Ends everything that is still there.
-  private mutating func end() {
+  /// Ends everything that is still there. Clients to whom nothing was sent are told.
+  private mutating func end(cutting reason: ExchangeFailure) {
     guard stage != .finished else { return }
     stage = .finished
     for index in listeners.indices { close(listener: index) }
     for slot in 0..<exchanges.slotCount {
       guard let handle = exchanges.handle(at: slot) else { continue }
       metrics.add(.exchangesCut)
-      clientGone(handle)
+      perform(exchanges[handle].machine.refuse(reason, at: now), handle)
     }
     for slot in 0..<downstreams.slotCount {
       guard let handle = downstreams.handle(at: slot) else { continue }
+      downstreams[handle].transport.flush(&io, &buffers)
       // An answer that ends with its connection must not look whole when it isn't.
       close(downstream: handle, reset: !downstreams[handle].transport.isFlushed)
     }
