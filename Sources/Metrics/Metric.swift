@@ -36,6 +36,7 @@ public enum Metric: Int, CaseIterable, Sendable {
   case handshakeBadCertificate
   case handshakePeerAlert
   case handshakePeerClosed
+  case handshakeHelloTooLong
   case handshakeOther
   /// Why sessions failed after their handshake.
   case sessionRecordFlood
@@ -243,6 +244,8 @@ extension Metric {
       .counter(Self.handshake, "reason=\"peer-alert\"", Self.handshakeHelp)
     case .handshakePeerClosed:
       .counter(Self.handshake, "reason=\"peer-closed\"", Self.handshakeHelp)
+    case .handshakeHelloTooLong:
+      .counter(Self.handshake, "reason=\"hello-too-long\"", Self.handshakeHelp)
     case .handshakeOther: .counter(Self.handshake, "reason=\"other\"", Self.handshakeHelp)
     case .sessionRecordFlood:
       .counter(Self.session, "reason=\"record-flood\"", Self.sessionHelp)

@@ -206,6 +206,7 @@ extension Metric {
       case .badCertificate: .handshakeBadCertificate
       case .peerAlert: .handshakePeerAlert
       case .peerClosed: .handshakePeerClosed
+      case .helloTooLong: .handshakeHelloTooLong
       case .recordFlood, .ended, .other: .handshakeOther
       }
   }

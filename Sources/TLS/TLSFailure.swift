@@ -24,6 +24,8 @@ public enum TLSFailure: Error, Equatable, Sendable {
   case peerAlert(UInt8)
   /// The client said goodbye before the handshake was done.
   case peerClosed
+  /// The client announced a ClientHello that is longer than any is.
+  case helloTooLong
   /// The client sent more records without data than a client has reason to.
   case recordFlood
   /// The session had failed before, or was closed by us.
@@ -41,6 +43,7 @@ public enum TLSFailure: Error, Equatable, Sendable {
     case .badCertificate: "bad-certificate"
     case .peerAlert: "peer-alert"
     case .peerClosed: "peer-closed"
+    case .helloTooLong: "hello-too-long"
     case .recordFlood: "record-flood"
     case .ended: "ended"
     case .other: "other"
@@ -96,6 +99,7 @@ extension TLSFailure: CustomStringConvertible {
     case .badCertificate: "the client refused the certificate"
     case .peerAlert(let number): "the client sent the fatal alert \(number)"
     case .peerClosed: "the client closed the session during the handshake"
+    case .helloTooLong: "the client announces a ClientHello that is too long"
     case .recordFlood: "the client floods the session with records without data"
     case .ended: "the session had already ended"
     case .other(let code): "OpenSSL failed: \(Self.text(of: code))"
