@@ -18,6 +18,8 @@ enum WorkerMessage: Sendable {
   case turn(Handle)
   /// Memory or connections run short, or no longer do.
   case overload(OverloadStage)
+  /// A flood is over: free the buffers that are kept for later.
+  case trim
   /// Accept nothing new, finish what there is, be done at the latest after `limit`.
   case drain(limit: TimeSpan)
   /// End at once.
@@ -36,6 +38,8 @@ extension Worker where IO: ~Copyable {
   /// request that can be answered with `Connection: close`: closing it at once could cross with a
   /// request.
   private static var drainIdleTime: TimeSpan { .seconds(2) }
+  /// How long a handshake may take under overload; an honest one takes a round trip or two.
+  private static var hurriedHandshakeTime: TimeSpan { .seconds(3) }
 
   mutating func readInbox() {
     for message in inbox.take() { handle(message) }
@@ -52,6 +56,7 @@ extension Worker where IO: ~Copyable {
     case .turn(let exchange): takeTurn(exchange)
     case .leave: isLeaving = true
     case .overload(let stage): overloadChanged(to: stage)
+    case .trim: buffers.trim()
     case .drain(let limit): drain(limit)
     case .stop: end(cutting: .stopped)
     }
@@ -121,6 +126,24 @@ extension Worker where IO: ~Copyable {
     }
     buffers.trim()
     endIdleDownstreams { _ in true }
+    hurryHandshakes()
+  }
+
+  /// How long a handshake may take.
+  var handshakeTime: TimeSpan {
+    overload == .normal
+      ? settings.handshakeTimeout : min(settings.handshakeTimeout, Self.hurriedHandshakeTime)
+  }
+
+  /// Leaves the handshakes in progress as long as those that begin now.
+  private mutating func hurryHandshakes() {
+    for slot in 0..<downstreams.slotCount {
+      guard let handle = downstreams.handle(at: slot),
+        case .handshaking = downstreams[handle].phase
+      else { continue }
+      let end = min(downstreams[handle].deadline.instant, now + handshakeTime)
+      setDeadline(downstream: handle, end)
+    }
   }
 
   // MARK: Draining
