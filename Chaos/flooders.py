@@ -236,12 +236,12 @@ def short_records_of_a_body(places):
 
 
 def half_hellos(places):
-    """The header of a ClientHello of 131 KB, from as many as can be dialled, and no more of it."""
+    """The header of a ClientHello of 131 KB and no more of it, from fewer than may connect."""
     half = bytes([22, 3, 1, 16, 1, 1, 1, 255, 240]) + b"m" * 12
     connections = []
     while True:
         try:
-            while len(connections) < 400:
+            while len(connections) < 100:
                 connections.append(dial(places["tls"]))
                 connections[-1].sendall(half)
         except OSError:

@@ -65,13 +65,13 @@ extension FieldBlock {
 
   /// Removes what is meant for this connection only. False when trailers may be too: Connection
   /// names fields of its sender's.
-  fileprivate mutating func removeHopByHop() -> Bool {
+  fileprivate mutating func removeHopByHop(_ hopByHop: KnownFieldSet) -> Bool {
     var namesOthers = false
     if connectionNamesFields {
       // Naming a field that the message needs must not make it vanish for whoever is behind us.
       namesOthers = removeAll(namedIn: .connection, except: .endToEnd, .forwarding)
     }
-    removeAll(of: .hopByHop)
+    removeAll(of: hopByHop)
     return !namesOthers
   }
 
@@ -99,6 +99,9 @@ extension KnownFieldSet {
   /// What is meant for one connection, whether Connection names it or not.
   fileprivate static let hopByHop: KnownFieldSet = [
     .connection, .keepAlive, .proxyConnection, .te, .upgrade, .http2Settings,
+  ]
+  fileprivate static let hopByHopInResponses: KnownFieldSet = [
+    .connection, .keepAlive, .proxyConnection, .te, .upgrade, .http2Settings, .proxyAuthenticate,
   ]
   /// What Connection can't name: routing, framing and what tells the client's identity.
   fileprivate static let endToEnd: KnownFieldSet = {
@@ -157,7 +160,7 @@ public func prepareRequest(
 ) -> ForwardedRequest {
   let origin = RequestOrigin(peer: peer, fields: head.fields, policy: policy)
   let upgrade = permittedUpgrade(head, policy)
-  let keepsTrailers = head.fields.removeHopByHop()
+  let keepsTrailers = head.fields.removeHopByHop(.hopByHop)
   head.fields.removeLookalikes(of: .guarded)
   head.fields.removeUnfoundedForwarding(origin, from: peer, policy)
   if origin.client != peer { restateClient(&head, origin, isTLS: origin.isTLS ?? isTLS) }
@@ -295,8 +298,7 @@ private func appendToList(
 /// have to be left out.
 @discardableResult
 public func prepareResponse(_ head: inout ResponseHead, addsVia: Bool) -> Bool {
-  let keepsTrailers = head.fields.removeHopByHop()
-  head.fields.removeAll(of: .proxyAuthenticate)
+  let keepsTrailers = head.fields.removeHopByHop(.hopByHopInResponses)
   if addsVia { head.fields.addVia(head.version) }
   return keepsTrailers
 }

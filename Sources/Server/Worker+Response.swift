@@ -169,8 +169,9 @@ extension Worker where IO: ~Copyable {
     exchanges[handle].response.status = responseHead.status
     countResponse(status: responseHead.status)
 
-    exchanges[handle].response.keepsTrailers = prepareResponse(
+    let keepsTrailers = prepareResponse(
       &responseHead, addsVia: snapshot(of: handle).settings.forwarding.addsVia)
+    if !keepsTrailers { exchanges[handle].response.keepsTrailers = false }
     // RFC 9110 6.6.1: whoever passes an answer on dates it if nobody has.
     if !responseHead.fields.contains(.date) {
       responseHead.fields.append(.date, dates.date(at: SystemClock.wall()).span)
