@@ -9,6 +9,7 @@ import os
 import select
 import signal
 import socket
+import ssl
 import time
 
 # By default a head has at most 100 fields and 32 KiB, with 32 extra bytes per field.
@@ -211,6 +212,43 @@ def renegotiations(places):
             pass
 
 
+def short_records(places, said):
+    """One byte to a record, of what doesn't end."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    while True:
+        try:
+            with context.wrap_socket(dial(places["tls"])) as connection:
+                connection.sendall(said)
+                while True:
+                    connection.sendall(b"m")
+        except OSError:
+            pass
+
+
+def short_records_of_a_head(places):
+    short_records(places, b"GET / HTTP/1.1\r\nHost: a.example.com\r\nX: ")
+
+
+def short_records_of_a_body(places):
+    short_records(places, head("Content-Length: 1000000000", target="/sink", method="POST"))
+
+
+def half_hellos(places):
+    """The header of a ClientHello of 131 KB and no more of it, from fewer than may connect."""
+    half = bytes([22, 3, 1, 16, 1, 1, 1, 255, 240]) + b"m" * 12
+    connections = []
+    while True:
+        try:
+            while len(connections) < 100:
+                connections.append(dial(places["tls"]))
+                connections[-1].sendall(half)
+        except OSError:
+            pass
+        connections.clear()
+
+
 # MARK: Admin
 
 
@@ -261,6 +299,9 @@ FLOODS = {
     "103 with 30 KB from a backend": early_hints,
     "TLS 1.3 key updates": key_updates,
     "TLS 1.2 renegotiations": renegotiations,
+    "TLS records of one byte, a head": short_records_of_a_head,
+    "TLS records of one byte, a body": short_records_of_a_body,
+    "ClientHellos of 131 KB, begun": half_hellos,
     "admin: pipelined, nothing read": admin_pipelined,
     "admin: slow clients, one byte at a time": admin_strangers,
 }

@@ -44,6 +44,9 @@ public final class BackendRecord: Sendable {
   private let adminChanged = Atomic<UInt64>(0)
   private let returned = Atomic<UInt64>(0)
   private let latency = Atomic<Int64>(0)
+  /// When answers began to be faulty, and how many good ones there had been; 0 for no fault yet.
+  private let faultyFrom = Atomic<UInt64>(0)
+  private let successesBefore = Atomic<UInt64>(0)
 
   /// Ids are dense, below the registry's `backendCount`, so that a worker can use them as table
   /// index.
@@ -101,6 +104,22 @@ public final class BackendRecord: Sendable {
       return state.checksDown
     }
     if wasDown { pool.announce() }
+  }
+
+  /// For how long all answers must have been faulty until the backend is blamed for them.
+  static let faultSpan = TimeSpan.seconds(10)
+
+  /// Notes an answer whose fault may be a client's doing. True when no good one has come for
+  /// `faultSpan`: then it is the backend's, or nobody else asks it for anything. A good answer
+  /// costs no more than its count.
+  public func isFaultLasting(at now: Instant) -> Bool {
+    let from = faultyFrom.load(ordering: .relaxed)
+    if from != 0 && successesBefore.load(ordering: .relaxed) == successCount {
+      return now - Instant(nanoseconds: from) >= Self.faultSpan
+    }
+    successesBefore.store(successCount, ordering: .relaxed)
+    faultyFrom.store(now.nanoseconds, ordering: .relaxed)
+    return false
   }
 
   func countSuccess() { successes.wrappingAdd(1, ordering: .relaxed) }

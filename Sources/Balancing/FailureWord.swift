@@ -17,7 +17,7 @@ public enum FailureWord: UInt8, CaseIterable, Sendable {
   case clientAborted, clientStalled, requestTimeout, bodyTooLarge, malformedBody, malformedHead
   case noRoute, listenerRemoved, notImplemented
   // In Martlet itself.
-  case overloaded
+  case overloaded, drainTimeout, stopped
 
   /// Those of attempts.
   public static let ofAttempts = allCases.filter { $0.rawValue <= FailureWord.status.rawValue }
@@ -50,6 +50,8 @@ public enum FailureWord: UInt8, CaseIterable, Sendable {
     case .listenerRemoved: "listener-removed"
     case .notImplemented: "not-implemented"
     case .overloaded: "overloaded"
+    case .drainTimeout: "drain-timeout"
+    case .stopped: "stopped"
     }
   }
 }

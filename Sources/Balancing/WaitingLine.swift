@@ -7,14 +7,15 @@
 // new exchange selects at once if there are only retries before it, and a retry passes on a turn
 // that it could not use.
 //
-// No wake-up is lost: a waiter is counted before its last selection, and a slot is released before
-// the count is read. The queue has no timeouts, and doesn't deliver turns to other workers. While
-// it is empty, an exchange only reads counts that are not written.
+// No wake-up is lost: a waiter is counted before it looks for the last time, and a place is free
+// before the count is read. The line knows no time, and not how a turn gets to another worker. As
+// long as nobody waits, all that an exchange sees of it are counts that nobody writes. All workers
+// share the lock, so nothing under it walks over the line (`WaitingPlaces`).
 
 import Synchronization
 
-/// An exchange that waits, as identified by its worker.
-public struct Waiter: Equatable, Sendable {
+/// An exchange that waits, as its worker calls it.
+public struct Waiter: Hashable, Sendable {
   public let worker: Int
   public let exchange: UInt64
 
@@ -37,15 +38,7 @@ public struct WaitingLine: ~Copyable, Sendable {
     case behind
   }
 
-  /// Not private, since the compiler could not lay out the queue in another file then.
-  struct Place {
-    let waiter: Waiter
-    let isRetry: Bool
-    /// It was given a turn, and has not used it yet.
-    var hasTurn = false
-  }
-
-  private let places = Mutex<[Place]>([])
+  private let places = Mutex(WaitingPlaces())
   private let waiting = Atomic<Int>(0)
   private let newcomers = Atomic<Int>(0)
 
@@ -59,8 +52,8 @@ public struct WaitingLine: ~Copyable, Sendable {
   public func join(_ waiter: Waiter, isRetry: Bool, limit: Int) -> Joining {
     let joining = places.withLock { places -> Joining in
       if places.count >= limit { return .full }
-      let isFree = isRetry || places.allSatisfy(\.isRetry)
-      places.append(Place(waiter: waiter, isRetry: isRetry))
+      let isFree = isRetry || places.newcomerCount == 0
+      places.append(waiter, isRetry: isRetry)
       note(places)
       return isFree ? .look : .behind
     }
@@ -73,33 +66,23 @@ public struct WaitingLine: ~Copyable, Sendable {
   /// none.
   public func nextTurn(after waiter: Waiter? = nil) -> Waiter? {
     if count == 0 { return nil }
-    return places.withLock { places in
-      let index = places.firstIndex { $0.waiter == waiter }.map { $0 + 1 } ?? 0
-      guard let next = places[index...].firstIndex(where: { !$0.hasTurn }) else { return nil }
-      places[next].hasTurn = true
-      return places[next].waiter
-    }
+    return places.withLock { $0.giveTurn(after: waiter) }
   }
 
-  /// The waiter is about to select. Call this before it does: a slot that becomes free during the
-  /// selection then gives it another turn.
-  public func takeTurn(_ waiter: Waiter) {
-    places.withLock { places in
-      guard let index = places.firstIndex(where: { $0.waiter == waiter }) else { return }
-      places[index].hasTurn = false
-    }
-  }
+  /// The waiter is about to look. Before it does, so that a place which comes free while it looks
+  /// gives it another turn.
+  public func takeTurn(_ waiter: Waiter) { places.withLock { $0.takeTurn(waiter) } }
 
   /// The waiter has a slot, or no longer wants one. The caller then passes the turn on.
   public func leave(_ waiter: Waiter) {
     places.withLock { places in
-      places.removeAll { $0.waiter == waiter }
+      places.remove(waiter)
       note(places)
     }
   }
 
-  private func note(_ places: [Place]) {
-    newcomers.store(places.count { !$0.isRetry }, ordering: .relaxed)
+  private func note(_ places: borrowing WaitingPlaces) {
+    newcomers.store(places.newcomerCount, ordering: .relaxed)
     waiting.store(places.count, ordering: .sequentiallyConsistent)
   }
 }

@@ -64,7 +64,9 @@ public struct FieldBlock: ~Copyable {
   /// Whether a listed name contains more than letters, digits and hyphens. Hardly any client sends
   /// one.
   private var hasOddName = false
-  /// The line that is being built: where its name and its value begin.
+  /// With which letters the names begin that are no `KnownField`.
+  private var unknownInitials = FieldInitials()
+  /// The line under construction: where its name and its value begin.
   private var open: (known: KnownField, name: Int, value: Int)? = nil
 
   public init() {}
@@ -76,6 +78,7 @@ public struct FieldBlock: ~Copyable {
     seen = []
     repeated = []
     hasOddName = false
+    unknownInitials = FieldInitials()
     open = nil
   }
 
@@ -183,12 +186,16 @@ public struct FieldBlock: ~Copyable {
     }
   }
 
-  /// Removes every field that the list field `known` names, such as the fields named in Connection,
-  /// except `kept`.
-  public mutating func removeAll(namedIn known: KnownField, except kept: KnownFieldSet) {
-    guard seen.contains(known) else { return }
+  /// Removes every field that an element of the list field `known` names, such as those of
+  /// Connection, but none of those to keep. True when it names any that is no `KnownField`, be it
+  /// there or not; `close` is no field.
+  public mutating func removeAll(
+    namedIn known: KnownField, except kept: KnownFieldSet, _ keptNames: FieldNames
+  ) -> Bool {
+    guard seen.contains(known) else { return false }
     var named: KnownFieldSet = []
     var others: FieldsByName?
+    var namesOthers = false
     var next = firstIndex(of: known)
     while let index = next {
       next = nextIndex(of: known, after: index)
@@ -196,7 +203,9 @@ public struct FieldBlock: ~Copyable {
       while let element = elements.next(in: self) {
         if let field = KnownField(bytes(of: element)) {
           named.insert(field)
-        } else {
+        } else if !bytes(of: element).equalsIgnoringCase(("close" as StaticString).bytes) {
+          namesOthers = true
+          if keptNames.contains(bytes(of: element)) { continue }
           var rest = others.take() ?? unknownFields
           while let field = rest.take(
             bytes(of: element),
@@ -210,6 +219,7 @@ public struct FieldBlock: ~Copyable {
     }
     named.subtract(kept)
     removeAll(of: named)
+    return namesOthers
   }
 
   /// The fields that are no `KnownField`, by name.
@@ -245,6 +255,37 @@ public struct FieldBlock: ~Copyable {
       {
         fields[index].isRemoved = true
       }
+    }
+  }
+
+  /// Removes the fields of these names and those whose names look alike.
+  public mutating func removeAll(of names: FieldNames) {
+    if unknownInitials.isDisjoint(with: names.initials) { return }
+    for index in fields.indices where fields[index].known == nil {
+      let isMeant = names.containsAlike(bytes(of: fields[index].name))
+      if isMeant { fields[index].isRemoved = true }
+    }
+  }
+
+  /// Removes the fields whose names look like one of these, but not these themselves.
+  public mutating func removeLookalikes(of names: FieldNames) {
+    guard hasOddName else { return }
+    for index in fields.indices where fields[index].known == nil {
+      let name = fields[index].name
+      let isLookalike = names.containsAlike(bytes(of: name)) && !names.contains(bytes(of: name))
+      if isLookalike { fields[index].isRemoved = true }
+    }
+  }
+
+  /// Removes the fields of these names for whose values `isMeant` holds.
+  public mutating func removeAll(
+    of names: FieldNames, whereValue isMeant: (Span<UInt8>) -> Bool
+  ) {
+    if unknownInitials.isDisjoint(with: names.initials) { return }
+    for index in fields.indices where fields[index].known == nil {
+      let isRemoved =
+        names.contains(bytes(of: fields[index].name)) && isMeant(bytes(of: fields[index].value))
+      if isRemoved { fields[index].isRemoved = true }
     }
   }
 
@@ -340,8 +381,8 @@ public struct FieldBlock: ~Copyable {
   public mutating func list(_ known: KnownField?, name: Slice, value: Slice, lineEnd: Int) {
     if let known {
       note(known)
-    } else if !hasOddName && Self.isOdd(name, in: text) {
-      hasOddName = true
+    } else {
+      noteUnknown(name)
     }
     fields.append(Field(name: name, value: value, lineEnd: UInt32(lineEnd), known: known))
   }
@@ -401,25 +442,17 @@ public struct FieldBlock: ~Copyable {
     }
   }
 
+  @inline(never)
+  private mutating func noteUnknown(_ name: Slice) {
+    if name.isEmpty { return }
+    let initial = text.bytes[Int(name.start)]
+    unknownInitials.insert(initial)
+    if !hasOddName && Self.isOdd(name, in: text) { hasOddName = true }
+  }
+
   private static func isOdd(_ name: Slice, in text: borrowing ByteBuffer) -> Bool {
     let bytes = text.bytes.extracting(name.range)
     for index in 0..<bytes.count where !bytes[index].isPlainNameByte { return true }
     return false
   }
-}
-
-extension Span where Element == UInt8 {
-  /// Whether a program that reads fields as variables (RFC 3875 4.1.18) takes this name for `name`:
-  /// there, everything except letters and digits becomes `_`. Most servers replace only `-`,
-  /// lighttpd replaces every other character too.
-  fileprivate func isAlike(_ name: Span<UInt8>) -> Bool {
-    if count != name.count { return false }
-    for index in 0..<count where self[index].inVariable != name[index].inVariable { return false }
-    return true
-  }
-}
-
-extension UInt8 {
-  /// What this byte of a field name becomes in the name of a CGI variable.
-  fileprivate var inVariable: UInt8 { isPlainNameByte && self != 0x2D ? lowercased : 0x5F }
 }

@@ -138,6 +138,9 @@ public struct KnownFieldSet: Sendable, ExpressibleByArrayLiteral {
   public mutating func insert(_ field: KnownField) { bits |= 1 &<< UInt64(field.rawValue) }
 
   @inlinable
+  public mutating func formUnion(_ other: KnownFieldSet) { bits |= other.bits }
+
+  @inlinable
   public mutating func subtract(_ other: KnownFieldSet) { bits &= ~other.bits }
 
   @inlinable
@@ -163,13 +166,17 @@ public struct KnownFieldSet: Sendable, ExpressibleByArrayLiteral {
 }
 
 extension KnownFieldSet {
-  /// What a trailer section must not contain (RFC 9110 6.5.1): framing, routing, request modifiers,
-  /// authentication, response control, and how to read the content.
-  public static let forbiddenInTrailers: KnownFieldSet = [
-    .connection, .keepAlive, .proxyConnection, .contentLength, .transferEncoding,
-    .host, .te, .trailer, .upgrade, .expect, .maxForwards, .range, .ifNoneMatch, .ifModifiedSince,
-    .authorization, .proxyAuthenticate, .proxyAuthorization, .wwwAuthenticate, .cookie, .setCookie,
-    .age, .cacheControl, .date, .location, .retryAfter, .vary, .contentEncoding, .contentType,
-    .forwarded, .xForwardedFor, .xForwardedProto, .xForwardedHost, .xForwardedPort, .xRealIP,
-  ]
+  /// What a trailer section must not hold (RFC 9110 6.5.1): framing, routing, request modifiers,
+  /// authentication, response control, and what tells how to read the content.
+  public static let forbiddenInTrailers: KnownFieldSet = {
+    var fields: KnownFieldSet = [
+      .connection, .keepAlive, .proxyConnection, .contentLength, .transferEncoding,
+      .host, .te, .trailer, .upgrade, .expect, .maxForwards, .range, .ifNoneMatch,
+      .ifModifiedSince, .authorization, .proxyAuthenticate, .proxyAuthorization,
+      .wwwAuthenticate, .cookie, .setCookie, .age, .cacheControl, .date, .location, .retryAfter,
+      .vary, .contentEncoding, .contentType,
+    ]
+    fields.formUnion(.forwarding)
+    return fields
+  }()
 }

@@ -40,15 +40,14 @@ public enum HTTP1Error: UInt8, Error, Equatable, Sendable, CaseIterable {
     }
   }
 
-  /// Whether this error is about one message and not about the server that sent it. Fields often
-  /// contain what a client sent before, such as a query that is copied into a cookie. If a server
-  /// were blamed for the size or the octets of its fields, any client could get it ejected. A start
-  /// line comes from the server itself: there, the same octets mean that it doesn't speak HTTP.
+  /// Is this about one message rather than about whoever sent it? Fields often hold what a client
+  /// sent before, such as a query that is reflected into a cookie: if a server were blamed for
+  /// their size or their octets, any client could have it taken for broken. In a start line or in
+  /// the framing of chunks, which are a server's own, the same octets say that it is broken.
   public var isAboutFields: Bool {
     switch self {
-    case .headTooLarge, .tooManyFields, .trailerTooLarge, .chunkExtensionTooLong, .bareLineFeed,
-      .bareCarriageReturn, .controlCharacter, .obsFold, .spaceBeforeColon, .badFieldName,
-      .missingColon:
+    case .headTooLarge, .tooManyFields, .trailerTooLarge, .bareLineFeed, .bareCarriageReturn,
+      .controlCharacter, .obsFold, .spaceBeforeColon, .badFieldName, .missingColon:
       true
     default: false
     }

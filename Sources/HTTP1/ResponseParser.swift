@@ -32,7 +32,7 @@ public struct ResponseParser: Sendable {
   public mutating func parse(
     _ input: Span<UInt8>, into head: inout ResponseHead
   ) throws(HTTP1Error) -> HeadProgress {
-    guard let end = try scanner.scan(input, .response, limits) else { return .incomplete }
+    guard let end = try scan(input) else { return .incomplete }
     if scanner.usesLineFeeds {
       var text = ByteBuffer()
       text.append(endingLines: input.extracting(0..<(end - 1)))
@@ -45,6 +45,32 @@ public struct ResponseParser: Sendable {
     interimHeadCount = head.isInterim ? interimHeadCount + 1 : 0
     if interimHeadCount > HeadLimits.interimHeadCount { throw .tooManyInterimHeads }
     return .complete(byteCount: end)
+  }
+}
+
+extension ResponseParser {
+  /// Scans, and refuses what doesn't begin as a status line as soon as that shows: its end may
+  /// never come, or not as the end of a line.
+  private mutating func scan(_ input: Span<UInt8>) throws(HTTP1Error) -> Int? {
+    do throws(HTTP1Error) {
+      if let end = try scanner.scan(input, .response, limits) { return end }
+    } catch {
+      if !input.beginsAsStatusLine { throw .badStatusLine }
+      throw error
+    }
+    if !input.beginsAsStatusLine { throw .badStatusLine }
+    return nil
+  }
+}
+
+extension Span where Element == UInt8 {
+  /// Is it, as far as it goes, what every status line begins with?
+  fileprivate var beginsAsStatusLine: Bool {
+    let start: StaticString = "HTTP/"
+    for index in 0..<Swift.min(count, start.bytes.count) where self[index] != start.bytes[index] {
+      return false
+    }
+    return true
   }
 }
 

@@ -12,7 +12,7 @@ public struct Attempt: Sendable {
     case succeeded
     case failed(FailureCause)
     case clientAborted
-    /// The response was no longer needed, since the request turned out to be invalid.
+    /// Its answer wasn't waited for: the request turned out to be refused, or Martlet ended.
     case abandoned
 
     public var name: StaticString {

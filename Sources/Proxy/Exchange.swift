@@ -122,7 +122,8 @@ public struct Exchange: ~Copyable, Sendable {
     return .attempt
   }
 
-  /// After the head was accepted, the request turned out to be invalid, too large or too slow.
+  /// The request turned out to be invalid, too large or too slow after its head was accepted, or
+  /// there is no time left for it.
   public mutating func refuse(_ reason: ExchangeFailure, at now: Instant) -> Action {
     attempts.endLast(.abandoned, at: now)
     return giveUp(reason)

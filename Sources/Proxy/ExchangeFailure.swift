@@ -23,6 +23,10 @@ public enum ExchangeFailure: Error, Equatable, Sendable {
   case malformedHead
   /// Memory is short, and new requests are refused for a while.
   case overloaded
+  /// It was still under way at the end of the drain time (`limits.drain`).
+  case drainTimeout
+  /// It was still under way when Martlet was told to stop at once.
+  case stopped
 
   /// The status that the client gets, unless the response has begun. 499 (from nginx) only appears
   /// in the log.
@@ -37,7 +41,7 @@ public enum ExchangeFailure: Error, Equatable, Sendable {
     case .noRoute: 404
     case .listenerRemoved: 421
     case .notImplemented: 501
-    case .overloaded: 503
+    case .overloaded, .drainTimeout, .stopped: 503
     }
   }
 
@@ -56,6 +60,8 @@ public enum ExchangeFailure: Error, Equatable, Sendable {
     case .notImplemented: .notImplemented
     case .malformedHead: .malformedHead
     case .overloaded: .overloaded
+    case .drainTimeout: .drainTimeout
+    case .stopped: .stopped
     }
   }
 

@@ -64,13 +64,16 @@ extension FieldBlock {
     for edit in edits { removeAll(named: edit.name.span, alikeAmongFirst: count) }
   }
 
-  /// Removes the fields that apply to this connection only.
-  fileprivate mutating func removeHopByHop() {
+  /// Removes the fields that apply to this connection only. False if the trailers must be removed
+  /// too, because Connection names fields that only its sender knows.
+  fileprivate mutating func removeHopByHop(_ hopByHop: KnownFieldSet) -> Bool {
+    var namesOthers = false
     if let index = firstIndex(of: .connection), connectionNamesFields(from: index) {
       // Connection must not remove fields that the message needs at the backend.
-      removeAll(namedIn: .connection, except: .endToEnd)
+      namesOthers = removeAll(namedIn: .connection, except: .endToEnd, .forwarding)
     }
-    removeAll(of: .hopByHop)
+    removeAll(of: hopByHop)
+    return !namesOthers
   }
 
   /// Whether a Connection field has another value than the two that nearly all clients send. Those
@@ -99,31 +102,44 @@ extension KnownFieldSet {
   fileprivate static let hopByHop: KnownFieldSet = [
     .connection, .keepAlive, .proxyConnection, .te, .upgrade, .http2Settings,
   ]
-  /// Fields that Connection can't remove: routing, framing, and the client's identity.
-  fileprivate static let endToEnd: KnownFieldSet = [
-    .host, .contentLength, .transferEncoding, .forwarded, .xForwardedFor, .xForwardedProto,
-    .xForwardedHost, .xForwardedPort, .xRealIP, .xRequestID, .traceparent, .tracestate, .via,
-    .cookie, .authorization, .contentType,
+  fileprivate static let hopByHopInResponses: KnownFieldSet = [
+    .connection, .keepAlive, .proxyConnection, .te, .upgrade, .http2Settings, .proxyAuthenticate,
   ]
-  /// Fields that describe the client.
-  fileprivate static let forwarding: KnownFieldSet = [
-    .forwarded, .xForwardedFor, .xForwardedProto, .xForwardedHost, .xForwardedPort, .xRealIP,
-  ]
-  /// The same without Forwarded.
-  fileprivate static let xForwarded: KnownFieldSet = [
-    .xForwardedFor, .xForwardedProto, .xForwardedHost, .xForwardedPort, .xRealIP,
-  ]
-  /// Fields with a hyphen in their names that frame a message, concern one connection or describe
-  /// the client. A server behind CGI or WSGI takes `Content_Length` for Content-Length (uWSGI
-  /// does), which allows request smuggling. So backends never get similar names.
-  fileprivate static let guarded: KnownFieldSet = [
-    .contentLength, .transferEncoding, .keepAlive, .proxyConnection, .proxyAuthorization,
-    .http2Settings, .maxForwards, .forwarded, .xForwardedFor, .xForwardedProto, .xForwardedHost,
-    .xForwardedPort, .xRealIP,
-  ]
-  /// Fields that no backend gets. CGI programs read Proxy as the variable HTTP_PROXY
-  /// (CVE-2016-5385), and clients don't need it.
+  /// What Connection can't name: routing, framing and what tells the client's identity.
+  fileprivate static let endToEnd: KnownFieldSet = {
+    var fields: KnownFieldSet = [
+      .host, .contentLength, .transferEncoding, .xRequestID, .traceparent, .tracestate, .via,
+      .cookie, .authorization, .contentType,
+    ]
+    fields.formUnion(.forwarding)
+    return fields
+  }()
+  /// All that say who asked, without Forwarded.
+  fileprivate static let xForwarded: KnownFieldSet = {
+    var fields = KnownFieldSet.forwarding
+    fields.subtract([.forwarded])
+    return fields
+  }()
+  /// Fields with a hyphen in their names that frame a message, concern one connection or tell who
+  /// asked. A server behind CGI or WSGI takes `Content_Length` for Content-Length, which is request
+  /// smuggling (uWSGI does), so no backend gets a look-alike of these.
+  fileprivate static let guarded: KnownFieldSet = {
+    var fields: KnownFieldSet = [
+      .contentLength, .transferEncoding, .keepAlive, .proxyConnection, .proxyAuthorization,
+      .http2Settings, .maxForwards,
+    ]
+    fields.formUnion(.forwarding)
+    return fields
+  }()
+  /// What no backend gets to see. Proxy is read by CGI programs as the variable HTTP_PROXY
+  /// (CVE-2016-5385), and no client has a use for it.
   fileprivate static let forProxiesOnly: KnownFieldSet = [.proxyAuthorization, .proxy]
+  /// The same, and what strangers may not say.
+  fileprivate static let fromProxiesOnly: KnownFieldSet = {
+    var fields = KnownFieldSet.forwarding
+    fields.formUnion(.forProxiesOnly)
+    return fields
+  }()
 }
 
 // MARK: Requests
@@ -136,6 +152,8 @@ public struct ForwardedRequest: Sendable {
   public var isTLS: Bool
   /// The protocol to switch to, if the client asks for one that is allowed: a slice of the head.
   public var upgrade: Slice?
+  /// False when its trailers have to be left out, since its Connection field names fields.
+  public var keepsTrailers: Bool
 }
 
 /// Turns a client's head into the head that a backend gets.
@@ -144,8 +162,7 @@ public func prepareRequest(
 ) -> ForwardedRequest {
   let origin = RequestOrigin(peer: peer, fields: head.fields, policy: policy)
   let upgrade = permittedUpgrade(head, policy)
-  head.fields.removeHopByHop()
-  head.fields.removeAll(of: .forProxiesOnly)
+  let keepsTrailers = head.fields.removeHopByHop(.hopByHop)
   head.fields.removeLookalikes(of: .guarded)
   head.fields.removeUnfoundedForwarding(origin, from: peer, policy)
   if origin.client != peer { restateClient(&head, origin, isTLS: origin.isTLS ?? isTLS) }
@@ -158,7 +175,8 @@ public func prepareRequest(
     head.fields.endField()
   }
   return ForwardedRequest(
-    client: origin.client, isTLS: origin.isTLS ?? isTLS, upgrade: upgrade)
+    client: origin.client, isTLS: origin.isTLS ?? isTLS, upgrade: upgrade,
+    keepsTrailers: keepsTrailers)
 }
 
 /// The protocol that the client may switch to. A request with a body may ask for one as well: the
@@ -177,20 +195,29 @@ private func permittedUpgrade(_ head: borrowing RequestHead, _ policy: Forwardin
 }
 
 extension FieldBlock {
-  /// Removes forwarding fields that no trusted proxy vouches for.
+  /// Removes what no backend gets to see, and what says who asked and isn't the word of a trusted
+  /// proxy.
   fileprivate mutating func removeUnfoundedForwarding(
     _ origin: RequestOrigin, from peer: IPAddress, _ policy: ForwardingPolicy
   ) {
-    guard isTrusted(peer, policy.trustedProxies) else { return removeAll(of: .forwarding) }
+    guard isTrusted(peer, policy.trustedProxies) else {
+      removeAll(of: .fromProxiesOnly)
+      return removeAll(of: FieldNames.forwarding)
+    }
+    removeAll(of: .forProxiesOnly)
+    removeLookalikes(of: FieldNames.forwarding)
     switch policy.field {
     case .xForwardedFor: removeAll(of: .forwarded)
-    case .forwarded: removeAll(of: .xForwarded)
+    case .forwarded:
+      removeAll(of: .xForwarded)
+      return removeAll(of: FieldNames.forwarding)
     case .both: break
     }
-    // Some proxies don't write it, so its value may come from the client.
+    // Not every proxy writes these, so what a client sent may have come through.
     if let value = first(.xRealIP), IPAddress(bytes(of: value)) != origin.client {
       removeAll(of: .xRealIP)
     }
+    removeAll(of: .clientAddress) { IPAddress($0) != origin.client }
   }
 }
 
@@ -271,11 +298,13 @@ private func appendToList(
 
 // MARK: Responses
 
-/// Turns a backend's head into the head that the client gets.
-public func prepareResponse(_ head: inout ResponseHead, addsVia: Bool) {
-  head.fields.removeHopByHop()
-  head.fields.removeAll(of: .proxyAuthenticate)
+/// Turns the head that a backend sent into the one that the client gets. False when its trailers
+/// have to be left out.
+@discardableResult
+public func prepareResponse(_ head: inout ResponseHead, addsVia: Bool) -> Bool {
+  let keepsTrailers = head.fields.removeHopByHop(.hopByHopInResponses)
   if addsVia { head.fields.addVia(head.version) }
+  return keepsTrailers
 }
 
 /// Whether this 101 accepts the protocol in `token`, which the client asked for (RFC 9110 15.2.2).

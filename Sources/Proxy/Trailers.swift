@@ -1,10 +1,13 @@
 // Which trailers may follow a body, in either direction.
 //
-// RFC 9110 6.5.1 allows in trailers only fields that are defined for them, and none for framing,
-// routing, request modifiers, authentication, response control or reading the content. Some
-// programs read trailers as if they were header fields. So trailers follow the same rules as heads.
-// Of the known fields only ETag is allowed; of the others, all that are not listed here and that
-// the route doesn't edit.
+// RFC 9110 6.5.1 wants in trailers only what is defined for them, and nothing that frames, routes,
+// modifies a request, tells who somebody is, controls a response or says how to read its content.
+// Programs read some trailers as if they were fields of the head. So whatever a rule of ours keeps
+// out of a head it keeps out of trailers too: of the fields that we know only ETag may be there, of
+// the others all that are neither forwarding fields (HTTP/ForwardingFields.swift) nor listed in
+// HTTP/TrailerFields.swift, unless the route edits them. Trailers that the head's Connection names
+// are for one hop: a message whose Connection names fields of its own loses all its trailers, which
+// RFC 9110 6.5.1 allows.
 
 public import HTTP
 import Primitives
@@ -14,9 +17,10 @@ extension FieldBlock {
   /// removes them or sets them in the head.
   public mutating func prepareTrailers(_ edits: [FieldEdit]) {
     if count == 0 { return }
-    removeAll(of: .headOnly)
-    removeLookalikes(of: .headOnly)
-    for name in otherHeadOnlyNames { removeAll(named: name.bytes, alikeAmongFirst: count) }
+    removeAll(of: KnownFieldSet.headOnly)
+    removeLookalikes(of: KnownFieldSet.headOnly)
+    removeAll(of: FieldNames.forwarding)
+    removeAll(of: FieldNames.headOnly)
     for edit in edits { removeAll(named: edit.name.span, alikeAmongFirst: count) }
   }
 }
@@ -29,20 +33,3 @@ extension KnownFieldSet {
     return fields
   }()
 }
-
-/// Fields of the same kinds that no other code in Martlet needs.
-private let otherHeadOnlyNames: [StaticString] = [
-  // Request modifiers and information about the client.
-  "If-Match", "If-Unmodified-Since", "If-Range", "Accept-Charset", "Accept-Language", "Pragma",
-  "Prefer", "Early-Data", "X-HTTP-Method-Override", "X-Original-URL", "X-Rewrite-URL",
-  // The client's identity.
-  "From", "Client-IP", "True-Client-IP", "X-Client-IP", "X-Cluster-Client-IP", "X-Forwarded-By",
-  "X-Forwarded-Prefix", "X-Forwarded-Scheme", "X-Forwarded-Server", "X-Forwarded-SSL",
-  "X-Forwarded-User", "X-Remote-User", "Remote-User",
-  // Authentication and control of a response.
-  "Set-Cookie2", "Cookie2", "Expires", "Warning", "Refresh", "Clear-Site-Data",
-  "Content-Security-Policy", "Access-Control-Allow-Origin",
-  "Access-Control-Allow-Credentials",
-  // How to read the content.
-  "Content-Range", "Content-Location", "Content-Language", "Content-Disposition",
-]

@@ -60,6 +60,8 @@ struct ActiveExchange: ~Copyable {
   /// The request's last chunk with trailers as it goes upstream, once it is known.
   var tail = ByteBuffer()
   var isTailGiven = false
+  /// May trailers of the request go upstream?
+  let keepsTrailers: Bool
   /// What was wrong with the framing of the request's body, or with the response, if that ended the
   /// exchange.
   var malformation: StaticString?
@@ -73,12 +75,13 @@ struct ActiveExchange: ~Copyable {
   init(
     machine: consuming Exchange, downstream: Handle, generation: Int, pool: PoolSettings,
     poolIndex: Int, route: RouteSettings, trace: TraceContext?, cameByTLS: Bool,
-    selection: Selection, logsIn: Bool,
+    selection: Selection, logsIn: Bool, keepsTrailers: Bool,
     text: consuming ByteBuffer, summary: RequestSummary, upstreamHead: Range<Int>,
     framing: BodyFraming, bodyLimits: BodyLimits, persists: Bool
   ) {
     self.selection = selection
     self.logsIn = logsIn
+    self.keepsTrailers = keepsTrailers
     self.machine = machine
     self.downstream = downstream
     self.generation = generation
@@ -114,6 +117,8 @@ struct ActiveExchange: ~Copyable {
     var persists: Bool
     /// What it was forgiven.
     var tolerated = ToleratedReasons()
+    /// May its trailers go to the client?
+    var keepsTrailers = true
     /// Did the backend say that its connection may be used again?
     var upstreamPersists = false
     /// The last call stopped for want of room downstream.

@@ -25,11 +25,15 @@ final class Admission: Sendable {
   }
 
   private let total = Atomic<Int>(0)
+  private let most = Atomic<Int>(0)
   private let shards = (0..<shardCount).map { _ in Shard() }
   private static let shardCount = 64
 
   /// Connections open now.
   var count: Int { total.load(ordering: .relaxed) }
+
+  /// The most that were open at a time since this was asked last.
+  func takePeak() -> Int { max(most.exchange(count, ordering: .relaxed), count) }
 
   /// Counts a connection in, if it may be. `block` is nil for one that isn't counted by address.
   func enter(_ block: IPAddress?, max: Int, maxPerAddress: Int?) -> Verdict {
@@ -61,7 +65,13 @@ final class Admission: Sendable {
     while current < max {
       let result = total.weakCompareExchange(
         expected: current, desired: current + 1, ordering: .relaxed)
-      if result.exchanged { return true }
+      if result.exchanged {
+        // Another worker's may be lost here, which comes with its next connection.
+        if current + 1 > most.load(ordering: .relaxed) {
+          most.store(current + 1, ordering: .relaxed)
+        }
+        return true
+      }
       current = result.original
     }
     return false

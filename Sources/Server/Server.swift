@@ -313,10 +313,11 @@ public final class Server {
       rotateTickets(at: now)
       lookAtFiles(at: now)
       checkSuccessor(at: now)
-      if overload.measure(connections: admission.count, at: now, logger) {
+      if overload.measure(admission, at: now, logger) {
         for worker in workers { worker.inbox.post(.overload(overload.stage)) }
         updateAdmin()
       }
+      if overload.takeTrim() { for worker in workers { worker.inbox.post(.trim) } }
     }
     for worker in workers { worker.thread.join() }
     demo?.end()

@@ -57,6 +57,10 @@ extension Transport {
     }
   }
 
+  static func failSession(_ session: inout TLSSession?, _ outbound: inout ByteBuffer) {
+    outbound.fill { output in session?.fail(output: &output) }
+  }
+
   static func closeNotify(_ session: inout TLSSession?, _ outbound: inout ByteBuffer) {
     outbound.fill { output in session?.close(output: &output) }
   }

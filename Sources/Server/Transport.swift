@@ -35,6 +35,8 @@ struct Transport: ~Copyable {
   private(set) var hasAlert = false
   /// Did the last receive stop for the others' sake, with more at hand?
   private var gaveWay = false
+  /// Did the last receive stop so with something to show for it? Then the next one gives way.
+  private var owesTurn = false
   private var controlRecords = ControlRecordRate()
   /// What broke the connection for receiving, and so for sending too.
   private(set) var failure: TransportFailure?
@@ -174,6 +176,10 @@ struct Transport: ~Copyable {
   private mutating func receiveTLS<IO: InputOutput & ~Copyable>(
     _ io: inout IO, _ buffers: inout BufferPool
   ) -> Arrival {
+    if owesTurn {
+      owesTurn = false
+      return giveWay()
+    }
     while true {
       if !ciphertext.isEmpty || pendingByteCount > 0 {
         guard Self.makeRoom(in: &inbound, &buffers) else { return .nothing }
@@ -214,8 +220,14 @@ struct Transport: ~Copyable {
       let before = inbound.count
       let step = try Self.read(&session, &ciphertext, &inbound, &outbound)
       let count = session?.takeControlRecordCount() ?? 0
-      if count > 0 && controlRecords.isTooHigh(with: count, at: now) { throw .recordFlood }
-      if inbound.count > before { return .bytes }
+      if count > 0 && controlRecords.isTooHigh(with: count, at: now) {
+        Self.failSession(&session, &outbound)
+        throw .recordFlood
+      }
+      if inbound.count > before {
+        owesTurn = step == .wantsTurn
+        return .bytes
+      }
       switch step {
       case .closed: return .finished
       case .wantsTurn: return giveWay()

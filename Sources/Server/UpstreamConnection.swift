@@ -92,7 +92,14 @@ struct UpstreamConnection: ~Copyable {
   var toleratedInBody: ToleratedReasons { decoder.tolerated }
 
   /// Whether `error`, with which reading a head has ended, shows that the backend is broken.
-  func isBlamed(for error: HTTP1Error) -> Bool { !error.isAboutFields || !parser.hasStatusLine }
+  func isBlamed(forHead error: HTTP1Error) -> Bool {
+    !error.isAboutFields || !parser.hasStatusLine
+  }
+
+  /// The same for a body. Only its trailers are fields: chunks are the backend's own.
+  func isBlamed(forBody error: HTTP1Error) -> Bool {
+    !error.isAboutFields || !decoder.isInTrailers
+  }
 
   /// The next piece of the response's body, of at most `limit` bytes. It lies `skip` bytes into
   /// `inbound`; the caller consumes skip + count bytes when it has taken it.

@@ -64,7 +64,7 @@ extension Worker where IO: ~Copyable {
     }
     setDeadline(
       downstream: handle,
-      now + (context == nil ? settings.headTimeout : settings.handshakeTimeout))
+      now + (context == nil ? settings.headTimeout : handshakeTime))
   }
 
   // MARK: Limits
@@ -89,12 +89,20 @@ extension Worker where IO: ~Copyable {
     return false
   }
 
-  /// Makes place for one more handshake.
+  /// Makes place for one more handshake; for two, so that there are soon fewer where the limit has
+  /// just been lowered.
   private mutating func limitHandshakes() {
-    forgetEndedHandshakes()
-    guard handshakes.count >= settings.handshakeMax, let oldest = handshakes.oldest else { return }
-    metrics.add(.handshakesDropped)
-    close(downstream: oldest, reset: true)
+    for _ in 0..<2 {
+      forgetEndedHandshakes()
+      guard handshakes.count >= handshakeMax, let oldest = handshakes.oldest else { return }
+      metrics.add(.handshakesDropped)
+      close(downstream: oldest, reset: true)
+    }
+  }
+
+  /// Fewer under overload, since OpenSSL holds some 45 KB for each.
+  private var handshakeMax: Int {
+    overload == .normal ? settings.handshakeMax : max(1, settings.handshakeMax / 4)
   }
 
   /// Makes sure that the oldest handshake, if there is one, is still in progress.

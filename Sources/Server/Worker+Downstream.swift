@@ -90,7 +90,8 @@ extension Worker where IO: ~Copyable {
     handshakes.ended()
     downstreams[handle].phase = .awaitingHead
     downstreams[handle].transport.abandonTLS(&buffers)
-    answerLocally(handle, .plaintextOnTLSPort, failure: .malformedHead, head: false)
+    answerLocally(
+      handle, .plaintextOnTLSPort, failure: .malformedHead, reason: "plaintext-http", head: false)
   }
 
   // MARK: Heads

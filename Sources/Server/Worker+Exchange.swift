@@ -176,6 +176,7 @@ extension Worker where IO: ~Copyable {
         generation: generations[generation].id, pool: consume pool, poolIndex: poolIndex,
         route: route, trace: requestTrace, cameByTLS: forwarded.isTLS,
         selection: Selection(stickyToken: stickyToken), logsIn: requestHead.logsConnectionIn,
+        keepsTrailers: forwarded.keepsTrailers,
         text: text, summary: summary,
         upstreamHead: start..<end, framing: framing, bodyLimits: settings.bodyLimits,
         persists: persists))
@@ -400,6 +401,7 @@ extension Worker where IO: ~Copyable {
   }
 
   private mutating func requestEnded(_ handle: Handle) -> Bool {
+    if !exchanges[handle].keepsTrailers { trailers.reset() }
     stateLength(handle)
     if exchanges[handle].upstreamFraming == .chunked {
       if !exchanges[handle].tail.hasStorage { exchanges[handle].tail = buffers.takeSmall() }

@@ -20,6 +20,8 @@ enum WorkerMessage: Sendable {
   case turn(Handle)
   /// Memory or connections run short, or no longer do.
   case overload(OverloadStage)
+  /// A flood is over: free the buffers that are kept for later.
+  case trim
   /// Accept nothing new, finish what there is, be done at the latest after `limit`.
   case drain(limit: TimeSpan)
   /// End at once.
@@ -38,6 +40,8 @@ extension Worker where IO: ~Copyable {
   /// request that can be answered with `Connection: close`: closing it at once could cross with a
   /// request.
   private static var drainIdleTime: TimeSpan { .seconds(2) }
+  /// How long a handshake may take under overload; an honest one takes a round trip or two.
+  private static var hurriedHandshakeTime: TimeSpan { .seconds(3) }
 
   mutating func readInbox() {
     for message in inbox.take() { handle(message) }
@@ -55,8 +59,9 @@ extension Worker where IO: ~Copyable {
     case .turn(let exchange): takeTurn(exchange)
     case .leave: isLeaving = true
     case .overload(let stage): overloadChanged(to: stage)
+    case .trim: buffers.trim()
     case .drain(let limit): drain(limit)
-    case .stop: end()
+    case .stop: end(cutting: .stopped)
     }
   }
 
@@ -124,6 +129,24 @@ extension Worker where IO: ~Copyable {
     }
     buffers.trim()
     endIdleDownstreams { _ in true }
+    hurryHandshakes()
+  }
+
+  /// How long a handshake may take.
+  var handshakeTime: TimeSpan {
+    overload == .normal
+      ? settings.handshakeTimeout : min(settings.handshakeTimeout, Self.hurriedHandshakeTime)
+  }
+
+  /// Leaves the handshakes in progress as long as those that begin now.
+  private mutating func hurryHandshakes() {
+    for slot in 0..<downstreams.slotCount {
+      guard let handle = downstreams.handle(at: slot),
+        case .handshaking = downstreams[handle].phase
+      else { continue }
+      let end = min(downstreams[handle].deadline.instant, now + handshakeTime)
+      setDeadline(downstream: handle, end)
+    }
   }
 
   // MARK: Draining
@@ -156,24 +179,25 @@ extension Worker where IO: ~Copyable {
   }
 
   /// The drain limit is reached.
-  mutating func stageExpired() { end() }
+  mutating func stageExpired() { end(cutting: .drainTimeout) }
 
   mutating func downstreamCountChanged() {
-    if stage == .draining && downstreams.count == 0 { end() }
+    if stage == .draining && downstreams.count == 0 { end(cutting: .drainTimeout) }
   }
 
-  /// Ends everything that is still there.
-  private mutating func end() {
+  /// Ends everything that is still there. Clients to whom nothing was sent are told.
+  private mutating func end(cutting reason: ExchangeFailure) {
     guard stage != .finished else { return }
     stage = .finished
     for index in listeners.indices { close(listener: index) }
     for slot in 0..<exchanges.slotCount {
       guard let handle = exchanges.handle(at: slot) else { continue }
       metrics.add(.exchangesCut)
-      clientGone(handle)
+      perform(exchanges[handle].machine.refuse(reason, at: now), handle)
     }
     for slot in 0..<downstreams.slotCount {
       guard let handle = downstreams.handle(at: slot) else { continue }
+      downstreams[handle].transport.flush(&io, &buffers)
       // An answer that ends with its connection must not look whole when it isn't.
       close(downstream: handle, reset: !downstreams[handle].transport.isFlushed)
     }

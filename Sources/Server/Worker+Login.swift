@@ -36,8 +36,10 @@ extension Worker where IO: ~Copyable {
   mutating func goOnWithLogin(_ handle: Handle, _ backend: Int) {
     let login = exchanges[handle].login
     exchanges[handle].machine.attemptStarted(backend: backend, isReused: true, at: now)
+    if upstreams.contains(login), !isQuiet(login, for: handle) { close(upstream: login) }
     guard upstreams.contains(login) else {
-      // It ended while the exchange waited for the place.
+      // It ended while the exchange waited for the place, or something came over it unasked, which
+      // would be taken for the answer.
       attemptFailed(handle, .closedBeforeResponse, blamesBackend: false)
       return
     }
@@ -46,6 +48,13 @@ extension Worker where IO: ~Copyable {
     idleUpstreamCount -= 1
     upstreams[login].lease(to: handle, rules: exchanges[handle].pool.responses)
     sendRequest(handle)
+  }
+
+  /// Is the kept connection still open, with nothing to be read? Looked at as `takeIdle` does.
+  private mutating func isQuiet(_ login: Handle, for handle: Handle) -> Bool {
+    let isDoubtful =
+      upstreams[login].transport.isReadable || !exchanges[handle].machine.isIdempotent
+    return !isDoubtful || io.isQuiet(upstreams[login].transport.socket)
   }
 
   /// The head of an answer stands in `responseHead`: notes what it says about the login.

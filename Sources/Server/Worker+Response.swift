@@ -31,7 +31,8 @@ extension Worker where IO: ~Copyable {
           continue
         }
       } catch {
-        let isBlamed = upstreams[upstream].isBlamed(for: error)
+        let isBlamed =
+          upstreams[upstream].isBlamed(forHead: error) || isFaultLasting(handle)
         responseRefused(handle, reason: error.name, blamesBackend: isBlamed)
         return
       }
@@ -69,6 +70,12 @@ extension Worker where IO: ~Copyable {
   ) {
     exchanges[handle].malformation = reason
     attemptFailed(handle, .badResponse, blamesBackend: blamesBackend)
+  }
+
+  /// A fault in fields may be what a client sent before, so it is blamed on the backend only when
+  /// all its answers have had one for a while.
+  private mutating func isFaultLasting(_ handle: Handle) -> Bool {
+    exchanges[handle].pick?.record.isFaultLasting(at: now) ?? false
   }
 
   /// Counts what this response was forgiven, each fault once.
@@ -162,7 +169,9 @@ extension Worker where IO: ~Copyable {
     exchanges[handle].response.status = responseHead.status
     countResponse(status: responseHead.status)
 
-    prepareResponse(&responseHead, addsVia: snapshot(of: handle).settings.forwarding.addsVia)
+    let keepsTrailers = prepareResponse(
+      &responseHead, addsVia: snapshot(of: handle).settings.forwarding.addsVia)
+    if !keepsTrailers { exchanges[handle].response.keepsTrailers = false }
     // RFC 9110 6.6.1: whoever passes an answer on dates it if nobody has.
     if !responseHead.fields.contains(.date) {
       responseHead.fields.append(.date, dates.date(at: SystemClock.wall()).span)
@@ -255,7 +264,8 @@ extension Worker where IO: ~Copyable {
       do throws(HTTP1Error) {
         step = try upstreams[upstream].nextBodyPiece(limit: room, trailers: &trailers)
       } catch {
-        responseRefused(handle, reason: error.name, blamesBackend: !error.isAboutFields)
+        let isBlamed = upstreams[upstream].isBlamed(forBody: error)
+        responseRefused(handle, reason: error.name, blamesBackend: isBlamed)
         return
       }
       switch step {
@@ -319,6 +329,7 @@ extension Worker where IO: ~Copyable {
     let downstream = exchanges[handle].downstream
     if exchanges[handle].response.framing == .chunked {
       scratch.removeAll()
+      if !exchanges[handle].response.keepsTrailers { trailers.reset() }
       trailers.prepareTrailers(exchanges[handle].route.responseEdits)
       BodyEncoder(.chunked).end(trailers: trailers, into: &scratch)
       downstreams[downstream].transport.write(scratch, &io, &buffers)

@@ -25,7 +25,9 @@ public enum TLSFailure: Error, Equatable, Sendable {
   case peerAlert(UInt8)
   /// The client sent close_notify before the handshake was complete.
   case peerClosed
-  /// The client sent more records without data than a normal client does.
+  /// The client announced a ClientHello that is longer than any is.
+  case helloTooLong
+  /// The client sent more records without data than a client has reason to.
   case recordFlood
   /// The session had already failed, or was closed by us.
   case ended
@@ -35,7 +37,7 @@ public enum TLSFailure: Error, Equatable, Sendable {
   /// What sort of failure it is. The raw value is the place of its counter.
   public enum Kind: UInt8, CaseIterable, Sendable {
     case plaintextHTTP, notTLS, unsupportedProtocol, noSharedCipher, noApplicationProtocol
-    case badCertificate, peerAlert, peerClosed, recordFlood, ended, other
+    case badCertificate, peerAlert, peerClosed, helloTooLong, recordFlood, ended, other
 
     /// For logs and metrics.
     public var name: StaticString {
@@ -48,6 +50,7 @@ public enum TLSFailure: Error, Equatable, Sendable {
       case .badCertificate: "bad-certificate"
       case .peerAlert: "peer-alert"
       case .peerClosed: "peer-closed"
+      case .helloTooLong: "hello-too-long"
       case .recordFlood: "record-flood"
       case .ended: "ended"
       case .other: "other"
@@ -122,6 +125,7 @@ extension TLSFailure: CustomStringConvertible {
     case .badCertificate: "the client refused the certificate"
     case .peerAlert(let number): "the client sent the fatal alert \(number)"
     case .peerClosed: "the client closed the session during the handshake"
+    case .helloTooLong: "the client announces a ClientHello that is too long"
     case .recordFlood: "the client floods the session with records without data"
     case .ended: "the session had already ended"
     case .other(let code): "OpenSSL failed: \(Self.text(of: code))"

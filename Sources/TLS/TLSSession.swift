@@ -32,8 +32,8 @@ public enum HandshakeStep: Equatable, Sendable {
 public enum ReadStep: Equatable, Sendable {
   /// All input was consumed and all plaintext returned.
   case wantsInput
-  /// The limit of records without data per call was reached. Let others run and call again, also
-  /// without new input.
+  /// So many records were taken that others should have their turn: call again, also without new
+  /// input.
   case wantsTurn
   /// `plaintext` is full and there is, or may be, more: make room and call again.
   case plaintextFull
@@ -61,6 +61,9 @@ public enum ReadStep: Equatable, Sendable {
   /// A client's longest flight has five; each KeyUpdate (RFC 8446 4.6.3) costs about ten
   /// microseconds.
   public static let recordsPerTurn = 16
+  /// The records with data that one call of `read` takes at the most: more than a block holds,
+  /// unless they are far shorter than a packet. However short, each costs about a microsecond.
+  public static let dataRecordsPerTurn = 64
 
   /// The maximum plaintext in one record (RFC 8446 5.1).
   private static let recordByteCountMax = 16 * 1024
@@ -74,7 +77,9 @@ public enum ReadStep: Equatable, Sendable {
   private let ssl: OpaquePointer
   private let wire: UnsafeMutablePointer<Wire>
   private var opening = Opening()
-  /// Below the maximum when the client asked for shorter records (RFC 6066 4).
+  /// Bytes at the front of the next input that `opening` has seen.
+  private var observedByteCount = 0
+  /// Less than the maximum when the client asked for shorter records (RFC 6066 4).
   private var recordByteCount = UInt16(recordByteCountMax)
   private var state = State.handshaking
   /// Records without data after the handshake: KeyUpdate, requests to renegotiate, warning alerts,
@@ -113,12 +118,13 @@ public enum ReadStep: Equatable, Sendable {
     case .established, .closing: return .complete
     case .ended: throw .ended
     }
-    opening.observe(input)
+    try observe(input, output: &output)
     let status = unsafe withWire(&input, &output) { ssl, wire in
       unsafe wire.pointee.allow(records: Self.recordsPerTurn)
       clearErrors()
       return unsafe SSL_do_handshake(ssl)
     }
+    observedByteCount = input.count
     if status == 1 {
       state = .established
       settleRecordByteCount()
@@ -137,8 +143,24 @@ public enum ReadStep: Equatable, Sendable {
     }
   }
 
-  /// Decrypts until `input` is empty, `plaintext` is full, the client has closed, or
-  /// `recordsPerTurn` records without data have arrived.
+  /// Looks at what is new of the input, before OpenSSL makes room for what it announces.
+  private mutating func observe(
+    _ input: Span<UInt8>, output: inout OutputSpan<UInt8>
+  ) throws(TLSFailure) {
+    if unsafe SSL_version(ssl) == TLS1_2_VERSION { opening.end() }
+    opening.observe(input.extracting(min(observedByteCount, input.count)...))
+    guard opening.isTooLong else { return }
+    state = .ended
+    // A fatal alert: illegal_parameter, as OpenSSL has it for messages that are longer still.
+    for byte in [21, 3, 3, 0, 2, 2, 47] as [UInt8] where output.freeCapacity > 0 {
+      output.append(byte)
+    }
+    throw .helloTooLong
+  }
+
+  /// Decrypts until `input` is used up, `plaintext` is full, the client has closed, or
+  /// `recordsPerTurn` records without data, or `dataRecordsPerTurn` with some, were among what
+  /// came.
   ///
   /// Plaintext that doesn't fit is kept; the next call returns it, with or without input. Protocol
   /// messages are appended to `output`, which should have `alertByteCount` bytes free.
@@ -195,7 +217,24 @@ public enum ReadStep: Equatable, Sendable {
     throw .capture()
   }
 
-  /// Appends close_notify to `output`, once. Does nothing unless the session is established.
+  /// Ends the session, as for a client that broke the protocol: appends a fatal alert. OpenSSL has
+  /// no call for that, so it is given a record that nobody may send, or a bad end of the one that
+  /// it has begun to read. Which alert it is depends on that.
+  public mutating func fail(output: inout OutputSpan<UInt8>) {
+    guard case .established = state else { return }
+    state = .ended
+    var none = Span<UInt8>()
+    unsafe withWire(&none, &output) { ssl, wire in
+      unsafe wire.pointee.giveNonsense()
+      var byte: UInt8 = 0
+      var taken = 0
+      clearErrors()
+      _ = unsafe SSL_read_ex(ssl, &byte, 1, &taken)
+      clearErrors()
+    }
+  }
+
+  /// Appends close_notify to `output`, once. Quiet unless the session is established.
   public mutating func close(output: inout OutputSpan<UInt8>) {
     guard case .established = state else { return }
     state = .closing
@@ -289,6 +328,7 @@ extension TLSSession {
     into target: UnsafeMutableBufferPointer<UInt8>, _ count: inout Int,
     _ controlCount: inout Int
   ) -> ReadStep? {
+    var dataCount = 0
     while true {
       // Avoids a useless call of OpenSSL without input, at the end of every read.
       if unsafe wire.pointee.inputCount == 0 && SSL_pending(ssl) == 0 { return .wantsInput }
@@ -300,7 +340,11 @@ extension TLSSession {
       clearErrors()
       let status = unsafe SSL_read_ex(ssl, room, target.count - count, &taken)
       count += taken
-      if status == 1 { continue }
+      if status == 1 {
+        dataCount &+= 1
+        if dataCount == dataRecordsPerTurn { return .wantsTurn }
+        continue
+      }
       switch unsafe SSL_get_error(ssl, status) {
       case SSL_ERROR_WANT_READ:
         controlCount += unsafe wire.pointee.recordCount
@@ -317,32 +361,5 @@ extension TLSSession {
     // RFC 6066 4: 1 to 4 mean 512 to 4096 bytes, 0 means not negotiated.
     let code = unsafe Int(SSL_SESSION_get_max_fragment_length(session))
     if code > 0 { recordByteCount = 256 << code }
-  }
-}
-
-/// The first bytes of a connection, to tell a request line from garbage. OpenSSL itself recognises
-/// only GET, HEAD, POST, PUT and CONNECT.
-private struct Opening {
-  private static let byteCount: UInt8 = 5
-  private var bytes: UInt64 = 0
-  private var count: UInt8 = 0
-
-  @inline(__always)
-  mutating func observe(_ input: Span<UInt8>) {
-    if count == Self.byteCount { return }
-    for index in 0..<min(input.count, Int(Self.byteCount - count)) {
-      bytes = bytes << 8 | UInt64(input[index])
-      count += 1
-    }
-  }
-
-  var isRequestLine: Bool {
-    switch bytes {
-    case 0x44_454C_4554: true  // DELET
-    case 0x4F_5054_494F: true  // OPTIO
-    case 0x50_4154_4348: true  // PATCH
-    case 0x54_5241_4345: true  // TRACE
-    default: false
-    }
   }
 }

@@ -25,6 +25,7 @@ import Glibc
   private var headerRest = headerByteCount
   /// The bits of the length in that header, as far as it was consumed.
   private var lengthBits: UInt8 = 0
+  private var givesNonsense = false
 
   private static let headerByteCount = 5
 
@@ -51,7 +52,10 @@ import Glibc
     recordMax = records
   }
 
-  /// Detaches both buffers, so that a later call finds nothing instead of freed memory.
+  /// From here on whatever OpenSSL asks for is nonsense: no header, and no end of a record.
+  mutating func giveNonsense() { givesNonsense = true }
+
+  /// Forgets both buffers, so that a stray call later finds nothing instead of freed memory.
   @inline(__always)
   mutating func detach() {
     unsafe input = nil
@@ -61,6 +65,7 @@ import Glibc
   }
 
   fileprivate mutating func take(_ target: UnsafeMutablePointer<CChar>, _ wanted: Int) -> Int {
+    if givesNonsense { return unsafe fillWithNonsense(target, wanted) }
     if headerRest == Self.headerByteCount && recordCount == recordMax { return 0 }
     let count = min(wanted, inputCount)
     guard count > 0, let source = unsafe input else { return 0 }
@@ -71,9 +76,23 @@ import Glibc
     return count
   }
 
-  /// OpenSSL doesn't read ahead: it asks for a header and then for its body, or for the missing
-  /// rest of one of them. The length of the body is the length asked for, because the first record
-  /// may have another format.
+  /// A header of a record of no known type, or a bad end of what OpenSSL has begun to read.
+  private mutating func fillWithNonsense(
+    _ target: UnsafeMutablePointer<CChar>, _ wanted: Int
+  ) -> Int {
+    let isHeader = headerRest == Self.headerByteCount && wanted == headerRest
+    headerRest = 0
+    unsafe memset(target, 0xFF, wanted)
+    if isHeader {
+      let header: [CChar] = [99, 3, 3, 0, 32]
+      for index in header.indices { unsafe target[index] = header[index] }
+    }
+    return wanted
+  }
+
+  /// OpenSSL doesn't read ahead: it asks for a header and then for its body, or for what is still
+  /// missing of either. The body's length is the one asked for, because the very first record may
+  /// have another format.
   @inline(__always)
   private mutating func note(_ bytes: UnsafeBufferPointer<UInt8>, isWhole: Bool) {
     if headerRest > 0 {

@@ -77,6 +77,91 @@ private final class Line {
     #expect(!line.hasNewcomers && line.count == 2)
   }
 
+  /// The line as it would be without any thought of its length.
+  private struct PlainLine {
+    var places: [(waiter: Waiter, isRetry: Bool, hasTurn: Bool)] = []
+
+    mutating func join(_ waiter: Waiter, isRetry: Bool) -> Bool {
+      defer { places.append((waiter, isRetry, false)) }
+      return isRetry || places.allSatisfy(\.isRetry)
+    }
+    mutating func nextTurn(after waiter: Waiter?) -> Waiter? {
+      let start = places.firstIndex { $0.waiter == waiter }.map { $0 + 1 } ?? 0
+      guard let next = places[start...].firstIndex(where: { !$0.hasTurn }) else { return nil }
+      places[next].hasTurn = true
+      return places[next].waiter
+    }
+    mutating func takeTurn(_ waiter: Waiter) {
+      if let index = places.firstIndex(where: { $0.waiter == waiter }) {
+        places[index].hasTurn = false
+      }
+    }
+    mutating func leave(_ waiter: Waiter) { places.removeAll { $0.waiter == waiter } }
+  }
+
+  @Test(arguments: 1...8 as ClosedRange<UInt64>)
+  func itDoesWhatAPlainListDoes(seed: UInt64) {
+    var generator = RandomGenerator(seed: seed)
+    let line = Line()
+    var plain = PlainLine()
+    var number = 0
+    // Phases of growth and of decline, so that the slots are filled and emptied.
+    for step in 0..<20_000 {
+      let grows = step / 2500 % 2 == 0
+      let someone =
+        plain.places.isEmpty
+        ? waiter(0) : plain.places[generator.next(below: plain.places.count)].waiter
+      switch generator.next(below: grows ? 10 : 14) {
+      case 0..<5:
+        number += 1
+        let isRetry = generator.chance(1, in: 3)
+        let joining = line.join(waiter(number), isRetry: isRetry, limit: .max)
+        let isFree = plain.join(waiter(number), isRetry: isRetry)
+        #expect(joining == (isFree ? .look : .behind))
+      case 5, 6:
+        let former = generator.chance(1, in: 2) ? someone : nil
+        let expected = plain.nextTurn(after: former)
+        #expect(line.nextTurn(after: former) == expected)
+      case 7:
+        line.takeTurn(someone)
+        plain.takeTurn(someone)
+      default:
+        line.leave(someone)
+        plain.leave(someone)
+      }
+      let (count, hasNewcomers) = (plain.places.count, !plain.places.allSatisfy(\.isRetry))
+      #expect(line.count == count && line.hasNewcomers == hasNewcomers)
+    }
+  }
+
+  /// The least time of a waiter's way through a line in which so many stand.
+  private func time(behind count: Int) -> Duration {
+    let line = Line()
+    for number in 1...count { _ = line.join(waiter(number), limit: .max) }
+    var number = count
+    var least = Duration.seconds(1000)
+    for _ in 0..<200 {
+      let took = ContinuousClock().measure {
+        for _ in 0..<20 {
+          number += 1
+          _ = line.join(waiter(number), limit: .max)
+          if let next = line.nextTurn() {
+            line.takeTurn(next)
+            line.leave(next)
+          }
+        }
+      }
+      least = min(least, took)
+    }
+    return least
+  }
+
+  @Test func aLongLineTakesAboutAsLongAsAShortOne() {
+    let few = time(behind: 10)
+    let many = time(behind: 100_000)
+    #expect(many < few * 20, "\(many) against \(few)")
+  }
+
   /// Four workers with more exchanges than slots, each waiting for a slot as a worker does. If one
   /// wake-up were lost, a round would never end.
   @Test func noSlotIsMissedUnderContention() {

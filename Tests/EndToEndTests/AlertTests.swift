@@ -120,6 +120,34 @@ import Testing
     #expect(try hello(martlet) == "hello")
   }
 
+  @Test func `a ClientHello that announces more than any has is refused by its header`() throws {
+    let martlet = try MartletProcess(backends: [try StubBackend("hello")], listener: tls)
+    for byteCount in [16 * 1024 + 1, 0x01_FFF0, 0xFF_FFFF] {
+      let wire = try martlet.wire()
+      let length = [16, 8, 0].map { UInt8(truncatingIfNeeded: byteCount >> $0) }
+      try wire.send([22, 3, 1, 64, 0, 1] + length + Array(repeating: 3, count: 12))
+      #expect(try wire.takeRest() == [21, 3, 3, 0, 2, 2, 47])
+    }
+    #expect(try hello(martlet) == "hello")
+    try eventually("they are counted") {
+      try metrics(martlet).contains(
+        "martlet_handshake_failures_total{reason=\"hello-too-long\"} 3\n")
+    }
+  }
+
+  @Test func `a request in records of one byte is answered`() throws {
+    let stub = try StubBackend("hello")
+    let martlet = try MartletProcess(backends: [stub], listener: tls)
+    let body = String(repeating: "b", count: 3000)
+    let request =
+      "POST / HTTP/1.1\r\nHost: a\r\nX-Long: \(String(repeating: "x", count: 3000))\r\n"
+      + "Content-Length: \(body.count)\r\n\r\n" + body
+    let client = try HostileTLS(martlet.wire(), .tls13)
+    try client.wire.send(request.flatMap { client.data(String($0)) })
+    #expect(try client.read().hasSuffix("hello"))
+    #expect(stub.lastRequest?.text == body)
+  }
+
   @Test func `the admin address sends its alerts too`() throws {
     let martlet = try MartletProcess(
       backends: [try StubBackend()],
@@ -132,7 +160,8 @@ import Testing
     }
     let flooding = try HostileTLS(Wire(port: martlet.adminPort()), .tls13)
     try? flooding.wire.send(flooding.keyUpdates(2000))
-    _ = flooding.ending()
+    let ending = flooding.ending()
+    #expect(ending.isOrderly && ending.alert != nil, "\(ending)")
   }
 
   // MARK: Floods
@@ -148,7 +177,8 @@ import Testing
     for _ in 0..<3 {
       let flooding = try HostileTLS(martlet.wire(), .tls13)
       try? flooding.wire.send(flooding.keyUpdates(5000) + flooding.data(request))
-      #expect(flooding.ending().alert == nil)
+      let ending = flooding.ending()
+      #expect(ending.isOrderly && ending.alert != nil, "\(ending)")
       #expect(throws: HarnessError.self) { try flooding.read() }
     }
     try eventually("they are counted") {

@@ -144,6 +144,39 @@ import Testing
     #expect(stub.connectionCount >= 3)
   }
 
+  @Test(arguments: ["1;a\nb\r\nx\r\n", "1\rx\r\n", "1;\u{1}\r\nx\r\n"])
+  func `a backend whose chunks are broken is ejected`(_ chunks: String) throws {
+    let stub = try answering(
+      "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks, closes: true)
+    let martlet = try MartletProcess(
+      backends: [stub, try StubBackend("ok")],
+      pool: #""health": "off", "ejection": { "failures": 1 }"#)
+    eventually("it is ejected") {
+      _ = try? martlet.get()
+      return martlet.log.contains("backend down: ejected")
+    }
+  }
+
+  @Test(arguments: [("garbage", true), ("220 mail ready", false), ("\u{15}\u{3}\u{1}", false)])
+  func `what doesn't begin as an answer is a bad response, whether its line ends or not`(
+    _ bytes: String, _ closes: Bool
+  ) throws {
+    let stub = try answering(bytes, closes: closes)
+    let martlet = try MartletProcess(backends: [stub], pool: #""health": "off""#)
+    #expect(try martlet.get().status == 502)
+    let line = try #require(try martlet.accessLines(atLeast: 1).first)
+    #expect(line["failure"] as? String == "bad-response")
+    #expect(line["reason"] as? String == "bad-status-line")
+  }
+
+  @Test func `an answer that ends within its head is truncated`() throws {
+    let stub = try answering("HTTP/1.1 20", closes: true)
+    let martlet = try MartletProcess(backends: [stub], pool: #""health": "off""#)
+    #expect(try martlet.get().status == 502)
+    let line = try #require(try martlet.accessLines(atLeast: 1).first)
+    #expect(line["failure"] as? String == "truncated-response")
+  }
+
   @Test(arguments: ["\u{16}\u{3}\u{1}garbage", "SSH-2.0-x\r\n\r\n", "HTTP/3.0 200 OK\r\n\r\n"])
   func `a backend that doesn't speak HTTP is ejected`(_ bytes: String) throws {
     let stub = try answering(bytes, closes: true)

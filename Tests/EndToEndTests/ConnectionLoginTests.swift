@@ -65,6 +65,11 @@ import Testing
     /// Closes every connection with a login.
     func hangUp() { logins.all.withLock { for login in $0 { login.wire.end() } } }
 
+    /// Sends this over every connection on which somebody has logged in.
+    func say(_ text: String) throws {
+      try logins.all.withLock { for login in $0 { try login.wire.send(text) } }
+    }
+
     private static func message(_ credentials: String?) -> [UInt8]? {
       guard let credentials, credentials.hasPrefix("NTLM "),
         let message = Data(base64Encoded: String(credentials.dropFirst(5))), message.count > 11
@@ -142,6 +147,27 @@ import Testing
     let alice = try martlet.wire()
     try logIn("alice", alice)
     site.hangUp()
+    #expect(alice.endsQuietly())
+    #expect(try martlet.get().text == "nobody")
+  }
+
+  @Test func `what a backend says unasked to one who is logged in answers no request`() throws {
+    let site = try Site()
+    let martlet = try martlet([site])
+    let alice = try martlet.wire()
+    try logIn("alice", alice)
+    // Both are there when Martlet looks again, the request before the stray answer.
+    martlet.signal(SIGSTOP)
+    eventually("it stands still") {
+      let status = try? String(
+        contentsOfFile: "/proc/\(martlet.process.id)/status", encoding: .utf8)
+      return status?.contains("State:\tT") == true
+    }
+    try alice.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    try site.say("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nstray")
+    martlet.signal(SIGCONT)
+    let answer = try alice.takeResponse()
+    #expect(answer.status == 502 && answer["Connection"] == "close")
     #expect(alice.endsQuietly())
     #expect(try martlet.get().text == "nobody")
   }

@@ -44,6 +44,44 @@ import Testing
     #expect(request["X-Forwarded-Port"] == nil)
   }
 
+  /// What says who asked: in a head, in a trailer, and as a program behind CGI may read it.
+  static let claims = [
+    "X-Forwarded-SSL", "X-Forwarded-Scheme", "X-Forwarded-Protocol", "X-Forwarded-User",
+    "X-Forwarded-Prefix", "X_Forwarded_User", "Front-End-Https", "True-Client-IP", "X-Client-IP",
+    "Client-IP", "Client_IP", "Forwarded-For", "Remote-User", "X-Remote-User", "X-Scheme",
+  ]
+
+  @Test func `whatever says who asked is dropped from strangers, in heads and in trailers`()
+    throws
+  {
+    let stub = try StubBackend()
+    let martlet = try MartletProcess(backends: [stub])
+    let fields = Self.claims.map { "\($0): evil\r\n" }.joined()
+    _ = try martlet.answer(
+      "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nX-Open: yes\r\n\(fields)\r\n"
+        + "2\r\nab\r\n0\r\nX-Sum: 1\r\n\(fields)\r\n")
+    let request = try #require(stub.lastRequest)
+    #expect(request["X-Open"] == "yes" && request.trailers.map(\.name) == ["X-Sum"])
+    #expect(!request.fields.contains { $0.value == "evil" }, "\(request.fields)")
+  }
+
+  @Test func `from a trusted proxy it passes, look-alikes and other clients' addresses do not`()
+    throws
+  {
+    let stub = try StubBackend()
+    let martlet = try MartletProcess(
+      backends: [stub], rest: #""trusted-proxies": ["127.0.0.0/8"]"#)
+    _ = try martlet.get(
+      "/",
+      "X-Forwarded-For: 203.0.113.9\r\nX-Forwarded-User: ann\r\nX_Forwarded_User: eve\r\n"
+        + "Front-End-Https: on\r\nTrue-Client-IP: 203.0.113.9\r\nClient-IP: 6.6.6.6\r\n"
+        + "Connection: X-Forwarded-User\r\n")
+    let request = try #require(stub.lastRequest)
+    #expect(request["X-Forwarded-User"] == "ann" && request["X_Forwarded_User"] == nil)
+    #expect(request["Front-End-Https"] == "on" && request["True-Client-IP"] == "203.0.113.9")
+    #expect(request["Client-IP"] == nil)
+  }
+
   @Test func `a trusted proxy's fields are used, and the client behind it is logged`() throws {
     let stub = try StubBackend()
     let martlet = try MartletProcess(
@@ -247,6 +285,23 @@ import Testing
     let request = try #require(stub.lastRequest)
     #expect(request.text == "ab" && request.trailers.map(\.name) == ["Server-Timing"])
     #expect(request["X-Auth-User"] == "me")
+  }
+
+  @Test func `trailers that Connection names go no further, in both directions`() throws {
+    let stub = try StubBackend { request, wire in
+      try wire.takeBody(of: &request, isResponse: false)
+      try wire.send(
+        "HTTP/1.1 200 OK\r\nConnection: X-Hop\r\nTransfer-Encoding: chunked\r\n\r\n"
+          + "2\r\nok\r\n0\r\nX-Hop: 1\r\n\r\n")
+      return true
+    }
+    let martlet = try MartletProcess(backends: [stub])
+    let answer = try martlet.answer(
+      "POST / HTTP/1.1\r\nHost: a\r\nConnection: X-Hop\r\nTransfer-Encoding: chunked\r\n\r\n"
+        + "2\r\nab\r\n0\r\nX-Hop: 1\r\n\r\n")
+    #expect(answer.text == "ok" && answer.trailers.isEmpty)
+    let request = try #require(stub.lastRequest)
+    #expect(request.text == "ab" && request.trailers.isEmpty)
   }
 
   // MARK: Dates

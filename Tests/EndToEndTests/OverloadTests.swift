@@ -51,6 +51,22 @@ private final class Gate: Sendable {
     try eventually("all is well") { try martlet.get().text == "helloworld" }
   }
 
+  @Test func `what a flood has taken is given back when it is over`() throws {
+    let certificates = try Certificates()
+    let martlet = try MartletProcess(
+      backends: [try StubBackend("hello")],
+      listener: #""tls": { "certificates": [\#(certificates.entry())] }"#,
+      rest: #""limits": { "handshake": "300s" }"#)
+    let before = martlet.residentKiB
+    // A record of 16 KiB, of which all but a byte comes: the buffers of OpenSSL's and of ours.
+    let hello = [22, 3, 1, 64, 0, 1, 0, 63, 252] + [UInt8](repeating: 3, count: 3000)
+    var wires = try (0..<700).map { _ in try martlet.wire() }
+    for wire in wires { try wire.send(hello) }
+    eventually("it grows") { martlet.residentKiB > before + 15_000 }
+    wires.removeAll()
+    eventually("it shrinks") { martlet.residentKiB < before + 7_500 }
+  }
+
   @Test func `with many connections idle ones are closed, and no answer is lost`() throws {
     let martlet = try MartletProcess(
       backends: [try StubBackend("hello")], rest: #""limits": { "connections": 20 }"#)
@@ -69,5 +85,14 @@ private final class Gate: Sendable {
     eventually("it is over") { martlet.log.contains("overload: normal") }
     try eventually("all is well") { try martlet.get()["Connection"] == nil }
     #expect(!martlet.log.contains("shedding"))
+  }
+}
+
+extension MartletProcess {
+  /// What it has in memory.
+  fileprivate var residentKiB: Int {
+    let status = try? String(contentsOfFile: "/proc/\(process.id)/status", encoding: .utf8)
+    let line = status?.split(separator: "\n").first { $0.hasPrefix("VmRSS:") }
+    return line.flatMap { Int($0.split(separator: " ").dropLast().last ?? "") } ?? 0
   }
 }

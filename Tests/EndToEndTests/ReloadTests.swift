@@ -339,6 +339,8 @@ import Testing
     eventually("it drains") { martlet.log.contains("draining") }
     martlet.signal(SIGTERM)
     #expect(try martlet.process.waitForExit(atMost: 5) == 70)
+    let line = try #require(try martlet.accessLines().first)
+    #expect(line["status"] as? Int == 200 && line["failure"] as? String == "stopped")
     try folder.write("", to: "never")
   }
 
@@ -351,7 +353,33 @@ import Testing
     _ = try wire.takeHead()
     martlet.signal(SIGINT)
     #expect(try martlet.process.waitForExit(atMost: 5) == 70)
+    let line = try #require(try martlet.accessLines().first)
+    #expect(line["status"] as? Int == 200 && line["failure"] as? String == "drain-timeout")
+    let attempts = try #require(line["attempts"] as? [[String: Any]])
+    #expect(attempts.map { $0["result"] as? String } == ["abandoned"])
+    // It can't be taken for whole.
+    #expect(throws: HarnessError.self) { try wire.take(10) }
     try folder.write("", to: "never")
+  }
+
+  @Test func `a client that has no answer at the end of the drain time is told`() throws {
+    let silent = try StubBackend { _, wire in
+      _ = try wire.takeRest()
+      return false
+    }
+    let martlet = try MartletProcess(
+      backends: [silent], pool: #""timeouts": { "response": "1h", "request": "1h" }"#,
+      rest: #""limits": { "drain": "300ms" }"#)
+    let wire = try martlet.wire()
+    try wire.send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    eventually("it is there") { silent.requests.count == 1 }
+    martlet.signal(SIGTERM)
+    let answer = try wire.takeResponse()
+    #expect(answer.status == 503 && answer["Connection"] == "close")
+    #expect(answer["Retry-After"] != nil && wire.endsQuietly())
+    #expect(try martlet.process.waitForExit(atMost: 5) == 70)
+    let line = try #require(try martlet.accessLines().first)
+    #expect(line["status"] as? Int == 503 && line["failure"] as? String == "drain-timeout")
   }
 
   // MARK: The access log

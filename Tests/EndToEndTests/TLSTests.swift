@@ -216,6 +216,8 @@ import Testing
     #expect(wire.endsQuietly())
     let line = try #require(try martlet.accessLines(atLeast: 1).first)
     #expect(line["status"] as? Int == 400)
+    #expect(line["failure"] as? String == "malformed-head")
+    #expect(line["reason"] as? String == "plaintext-http")
   }
 
   @Test func `invalid bytes end only their connection`() throws {

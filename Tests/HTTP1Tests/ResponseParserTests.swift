@@ -29,6 +29,11 @@ struct ResponseParserTests {
   @Test(arguments: [
     ("\r\nHTTP/1.1 200 OK\r\n\r\n", HTTP1Error.badStatusLine),
     ("ICY 200 OK\r\n\r\n", .badStatusLine),
+    // As soon as that shows, whatever else is wrong and however it ends.
+    ("garbage", .badStatusLine),
+    ("\u{15}\u{3}\u{1}\u{0}\u{2}", .badStatusLine),
+    ("HTTQ", .badStatusLine),
+    ("220 x\ny", .badStatusLine),
     ("HTTP/1.1 99 X\r\n\r\n", .badStatusLine),
     ("HTTP/1.1 099 X\r\n\r\n", .badStatusLine),
     ("HTTP/1.1 600 X\r\n\r\n", .badStatusLine),
@@ -49,6 +54,10 @@ struct ResponseParserTests {
   ])
   func refuses(text: String, error: HTTP1Error) {
     #expect(outcome(text) == "\(error)")
+  }
+
+  @Test func theBeginningOfAStatusLineWaitsForTheRest() {
+    #expect(outcome("HTT") == "incomplete" && outcome("HTTP/1.1 200") == "incomplete")
   }
 
   @Test func interimHeadsWithoutAnEndAreRefused() throws {

@@ -94,7 +94,7 @@ struct ResponseToleranceTests {
     ("HTTP/1.1 200 OK\r\nA: b\n\nC: d\r\n\r\n", .bareLineFeed),
     ("HTTP/1.1 200 OK\nA: b\r\n\n", .bareLineFeed),
     ("HTTP/1.1 200 OK\nA: b\n\r\n", .bareLineFeed),
-    ("\nHTTP/1.1 200 OK\n\n", .bareLineFeed), ("\r\nHTTP/1.1 200 OK\r\n\r\n", .badStatusLine),
+    ("\nHTTP/1.1 200 OK\n\n", .badStatusLine), ("\r\nHTTP/1.1 200 OK\r\n\r\n", .badStatusLine),
     ("HTTP/1.1 200 OK\nA: b\n  c\n : d\n\n", .obsFold),
     // Codings for which another reader may find another end, with or without a length.
     (

@@ -107,14 +107,17 @@ struct FieldBlockTests {
 
   @Test func fieldsThatAListNamesAreRemovedInAnyPosition() {
     var block = block([
-      ("X-HOP", "0"), ("Connection", "close, X-Hop,x-long-enough-for-two-words, host,TE"),
-      ("x-hop", "1"), ("X-End", "2"), ("X-Long-Enough-For-Two-Words", "3"), ("Host", "4"),
+      ("X-HOP", "0"), ("Connection", "close, X-Hop,client-ip,x-long-enough-for-two-words, host,TE"),
+      ("x-hop", "1"), ("Client-IP", "2"), ("X-Long-Enough-For-Two-Words", "3"), ("Host", "4"),
       ("te", "5"), ("X-Long-Enough-For-Two-Word", "6"), ("X-Ho", "7"), ("connection", "x-ho"),
     ])
-    block.removeAll(namedIn: .connection, except: [.host])
+    let namesOthers = block.removeAll(
+      namedIn: .connection, except: [.host], .forwarding)
+    expect(namesOthers)
     expect(
       lines(block) == [
-        "Connection: close, X-Hop,x-long-enough-for-two-words, host,TE\r\n", "X-End: 2\r\n",
+        "Connection: close, X-Hop,client-ip,x-long-enough-for-two-words, host,TE\r\n",
+        "Client-IP: 2\r\n",
         "Host: 4\r\n", "X-Long-Enough-For-Two-Word: 6\r\n", "connection: x-ho\r\n",
       ])
   }

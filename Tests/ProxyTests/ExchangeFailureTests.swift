@@ -16,7 +16,7 @@ import Testing
       (.unavailable(.allFull), 503), (.clientAborted, 499), (.clientStalled, 499),
       (.requestTimeout, 408), (.bodyTooLarge, 413), (.malformedBody, 400), (.noRoute, 404),
       (.listenerRemoved, 421), (.notImplemented, 501), (.malformedHead, 400),
-      (.overloaded, 503),
+      (.overloaded, 503), (.drainTimeout, 503), (.stopped, 503),
     ]
 
   @Test(arguments: failures) func eachHasItsStatus(failure: ExchangeFailure, status: UInt16) {
@@ -38,10 +38,11 @@ import Testing
     for (failure, _) in Self.failures {
       switch failure {
       case .upstream, .unavailable, .clientAborted, .clientStalled, .requestTimeout, .bodyTooLarge,
-        .malformedBody, .noRoute, .listenerRemoved, .notImplemented, .malformedHead, .overloaded:
+        .malformedBody, .noRoute, .listenerRemoved, .notImplemented, .malformedHead, .overloaded,
+        .drainTimeout, .stopped:
         break
       }
     }
-    #expect(Self.failures.count == 23)
+    #expect(Self.failures.count == 25)
   }
 }

@@ -198,6 +198,69 @@ import Testing
     }
   }
 
+  /// Fields that say who asked, of which Martlet knows no more than the name.
+  static let claims = [
+    "X-Forwarded-SSL", "x-forwarded-scheme", "X-Forwarded-Protocol", "X-Forwarded-User",
+    "X-Forwarded-Prefix", "X-Forwarded-Email", "X-Forwarded-Client-Cert", "X-Forwarded",
+    "Front-End-Https", "Forwarded-For", "X-Original-Forwarded-For", "X-Scheme", "X-Url-Scheme",
+    "Remote-User", "X-Remote-User",
+  ]
+  static let clientAddresses = [
+    "Client-IP", "True-Client-IP", "X-Client-IP", "X-Cluster-Client-IP", "CF-Connecting-IP",
+    "Fastly-Client-IP", "X-Real-IP",
+  ]
+
+  @Test(arguments: claims + clientAddresses)
+  func whatSaysWhoAskedIsRemovedFromStrangersAsAreItsLookalikes(name: String) {
+    for name in [
+      name, name.uppercased(), name.replacing("-", with: "_"), name.replacing("-", with: "."),
+    ] {
+      #expect(kept([("A", "1"), (name, "10.0.0.1"), ("B", "2")]) == ["A: 1", "B: 2"], "\(name)")
+    }
+    #expect(kept([("Y" + name, "1"), ("X-Forwarde", "1"), ("X-Clien-IP", "1")]).count == 3)
+  }
+
+  @Test(arguments: claims)
+  func whatATrustedProxySaysPassesAndItsLookalikesDoNot(name: String) {
+    func said(_ name: String, _ field: ForwardingField = .xForwardedFor) -> [String] {
+      forwarded([(name, "1")], peer: "10.0.0.1", policy: Self.trusting(field)).values(of: name)
+    }
+    #expect(said(name) == ["1"] && said(name, .both) == ["1"])
+    // Where trusted proxies write Forwarded alone, this is the client's.
+    #expect(said(name, .forwarded) == [])
+    #expect(said(name.replacing("-", with: "_")) == [])
+  }
+
+  @Test(arguments: clientAddresses)
+  func anAddressOfTheClientPassesOnlyIfTheTrustedProxyNamesTheSame(name: String) {
+    for (address, stays) in [("1.2.3.4", true), ("6.6.6.6", false), ("x", false), ("", false)] {
+      let fields = [("X-Forwarded-For", "6.6.6.6, 1.2.3.4"), (name, address)]
+      let lines = forwarded(fields, peer: "10.0.0.1")
+      #expect(lines.values(of: name) == (stays ? [address] : []), "\(address)")
+    }
+  }
+
+  @Test(arguments: claims)
+  func connectionCanNotNameWhatATrustedProxySays(name: String) {
+    let fields = [(name, "1"), ("X-Mine", "2"), ("Connection", "x-mine, " + name.lowercased())]
+    let lines = forwarded(fields, peer: "10.0.0.1")
+    #expect(lines.values(of: name) == ["1"] && lines.values(of: "X-Mine") == [])
+  }
+
+  @Test(arguments: [
+    ("close", true), ("keep-alive, Upgrade", true), ("TE, close", true), ("X-Sum", false),
+    ("close, x-sum", false), ("X-Forwarded-User", false),
+  ])
+  func trailersAreLeftOutWhereConnectionNamesFields(value: String, keeps: Bool) {
+    var head = request([("Connection", value)])
+    let found = prepareRequest(
+      &head, peer: address("192.0.2.1"), isTLS: true, policy: Self.trusting)
+    #expect(found.keepsTrailers == keeps)
+    var answer = response([("Connection", value)])
+    let keepsAnswers = prepareResponse(&answer, addsVia: false)
+    #expect(keepsAnswers == keeps)
+  }
+
   @Test func theClientIsTheOneBehindTrustedProxies() {
     var head = request([("X-Forwarded-For", "6.6.6.6, 1.2.3.4")])
     let found = prepareRequest(

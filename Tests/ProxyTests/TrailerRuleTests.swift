@@ -36,6 +36,13 @@ import Testing
     #expect(kept(fields) == ["A: 1", "B: 4"])
   }
 
+  @Test(arguments: ForwardingTests.claims + ForwardingTests.clientAddresses)
+  func whatSaysWhoAskedDoesNot(name: String) {
+    for name in [name, name.lowercased(), name.replacing("-", with: "_")] {
+      #expect(kept([("A", "1"), (name, "2")]) == ["A: 1"])
+    }
+  }
+
   @Test(arguments: ["X-Auth-User", "x-auth-user", "X_Auth_User", "X.Auth.User"])
   func fieldsThatARouteEditsAreRemovedFromTrailers(name: String) {
     let user = Array("X-Auth-User".utf8)

@@ -142,4 +142,39 @@ private struct FloodIO: QuietIO {
     let count = worker.handshakes.count
     #expect(count == 10)
   }
+
+  @Test func underOverloadThereAreFewerAndTheyHaveLessTime() throws {
+    let flood = Flood()
+    var worker = try worker(flood)
+    worker.settings.handshakeMax = 20
+    worker.settings.handshakeTimeout = .seconds(100)
+    flood.waiting = [4: Array((2000..<2020 as Range<Int32>).reversed())]
+    flood.report([4])
+    worker.turn()
+    let now = worker.now
+    var found = deadlines(of: &worker)
+    #expect(found == [now + .seconds(100)] && flood.closed.isEmpty)
+
+    worker.handle(.overload(.endingConnections))
+    found = deadlines(of: &worker)
+    #expect(found == [now + .seconds(3)])
+    // Each that comes takes the place of two, down to a quarter.
+    flood.waiting = [4: Array((3000..<3020 as Range<Int32>).reversed())]
+    flood.report([4])
+    worker.turn()
+    let count = worker.handshakes.count
+    #expect(count == 5 && flood.closed.count == 35)
+    found = deadlines(of: &worker)
+    #expect(found == [now + .seconds(3)])
+  }
+
+  private func deadlines(of worker: inout Worker<FloodIO>) -> [Instant] {
+    var found: [Instant] = []
+    for slot in 0..<worker.downstreams.slotCount {
+      guard let handle = worker.downstreams.handle(at: slot) else { continue }
+      let deadline = worker.downstreams[handle].deadline.instant
+      if !found.contains(deadline) { found.append(deadline) }
+    }
+    return found
+  }
 }

@@ -1,5 +1,8 @@
 // Overload: the stage for each share, and when it ends.
 
+import Configuration
+import Logging
+import Primitives
 import Testing
 
 @testable import Server
@@ -36,6 +39,36 @@ import Testing
         .normal, .endingConnections, .endingConnections, .endingConnections, .endingConnections,
         .normal,
       ])
+  }
+
+  @Test func workersFreeTheirBuffersOnceAfterAFlood() {
+    var watch = OverloadWatch()
+    watch.configure(Configuration.Limits(), connectionMax: 1_000_000)
+    let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+    var now = Instant.origin + .seconds(100)
+    let admission = Admission()
+    func trims(_ connections: Int) -> Bool {
+      while admission.count < connections {
+        _ = admission.enter(nil, max: .max, maxPerAddress: nil)
+      }
+      while admission.count > connections { admission.leave(nil) }
+      now = now + .milliseconds(250)
+      _ = watch.measure(admission, at: now, logger)
+      let trims = watch.takeTrim()
+      let trimsAgain = watch.takeTrim()
+      #expect(!trimsAgain)
+      return trims
+    }
+    // Neither while it grows, nor for a few that leave.
+    #expect([0, 400, 0, 5000, 4000, 2600, 2600].map(trims) == Array(repeating: false, count: 7))
+    // Nor while many still leave.
+    #expect([2500, 2000, 100].map(trims) == [false, false, false])
+    #expect(trims(90))
+    #expect(!trims(90) && !trims(0))
+    // The next one not at once: it keeps workers waiting that allocate.
+    #expect([3000, 0, 0].map(trims) == [false, false, false])
+    now = now + .seconds(10)
+    #expect(trims(0) && !trims(0))
   }
 
   @Test func theScarcerResourceDecides() {

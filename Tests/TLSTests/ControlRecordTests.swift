@@ -66,6 +66,47 @@ import Testing
     }
   }
 
+  @Test("One read takes so many records with data, however short they are")
+  func shortRecords() throws {
+    let pair = try established()
+    for byte in pattern(1000) { pair.client.write([byte]) }
+    pair.inbound = pair.client.take()
+    var all: [UInt8] = []
+    var turns = 0
+    var step = ReadStep.wantsTurn
+    while step == .wantsTurn {
+      let result = try pair.read(room: 2000)
+      #expect(result.bytes.count <= TLSSession.dataRecordsPerTurn)
+      all += result.bytes
+      step = result.step
+      turns += 1
+    }
+    #expect(all == pattern(1000) && step == .wantsInput)
+    #expect(turns == 1000 / TLSSession.dataRecordsPerTurn + 1)
+  }
+
+  @Test(
+    "A session that we end for a fault sends a fatal alert, whatever it was reading",
+    arguments: TLSVersion.allCases)
+  func failing(version: TLSVersion) throws {
+    for partByteCount in [0, 3, 5, 20] {
+      let pair = try established(version)
+      pair.client.write(pattern(1000))
+      pair.inbound = Array(pair.client.take().prefix(partByteCount))
+      #expect(try pair.read(room: 2000).bytes.isEmpty)
+      let alert = pair.fail()
+      #expect(alert.first == (version == .tls12 ? 21 : 23))
+      pair.client.receive(alert)
+      // A received alert is reported as this plus its number.
+      let failure = #expect(throws: ClientFailure.self) { try pair.client.read() }
+      #expect((failure?.reason ?? 0) > 1000, "\(partByteCount)")
+      // unexpected_message, between two records of TLS 1.3.
+      if partByteCount == 0 && version == .tls13 { #expect(failure?.reason == 1010) }
+      #expect(pair.fail().isEmpty)
+      #expect(throws: TLSFailure.ended) { try pair.read(room: 1) }
+    }
+  }
+
   @Test("A request to renegotiate is counted")
   func renegotiation() throws {
     let pair = try established(.tls12)

@@ -296,6 +296,10 @@ final class SessionPair {
 
   func takeControlRecordCount() -> Int { session.takeControlRecordCount() }
 
+  func fail() -> [UInt8] {
+    [UInt8](capacity: 64) { output in session.fail(output: &output) }
+  }
+
   func close() -> [UInt8] {
     [UInt8](capacity: 64) { output in session.close(output: &output) }
   }

@@ -179,6 +179,7 @@ struct ReferenceModel {
   ) -> AllowedOutcomes {
     var allowed = AllowedOutcomes()
     if let stopped = history.stoppedAt, stopped <= record.endedAt {
+      allowed.statuses.insert(503)
       allowed.mayEnd = true
       allowed.mayBeTruncated = true
     }
@@ -187,6 +188,7 @@ struct ReferenceModel {
       let first = record.deliveries.map(\.begunAt).min() ?? .never
       if first > drained { allowed.mayEnd = true }
       if record.endedAt >= drained + History.drainLimit {
+        allowed.statuses.insert(503)
         allowed.mayEnd = true
         allowed.mayBeTruncated = true
       }
