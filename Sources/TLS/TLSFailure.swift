@@ -68,6 +68,7 @@ public enum TLSFailure: Error, Equatable, Sendable {
     case .badCertificate: .badCertificate
     case .peerAlert: .peerAlert
     case .peerClosed: .peerClosed
+    case .helloTooLong: .helloTooLong
     case .recordFlood: .recordFlood
     case .ended: .ended
     case .other: .other
