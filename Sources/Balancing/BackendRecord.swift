@@ -44,7 +44,8 @@ public final class BackendRecord: Sendable {
   private let adminChanged = Atomic<UInt64>(0)
   private let returned = Atomic<UInt64>(0)
   private let latency = Atomic<Int64>(0)
-  /// When answers began to be faulty, and how many good ones there had been; 0 for no fault yet.
+  /// When responses began to be faulty, and the number of successes before; 0 if there was no
+  /// fault.
   private let faultyFrom = Atomic<UInt64>(0)
   private let successesBefore = Atomic<UInt64>(0)
 
@@ -53,7 +54,7 @@ public final class BackendRecord: Sendable {
   public let id: Int
   public let identity: BackendIdentity
   public let pool: PoolRecord
-  /// What its health checks said.
+  /// The results of its health checks.
   public let checks = CheckHistory()
 
   init(id: Int, identity: BackendIdentity, pool: PoolRecord, health: HealthPolicy) {
@@ -106,12 +107,12 @@ public final class BackendRecord: Sendable {
     if wasDown { pool.announce() }
   }
 
-  /// For how long all answers must have been faulty until the backend is blamed for them.
+  /// How long all responses must be faulty before the backend is blamed for them.
   static let faultSpan = TimeSpan.seconds(10)
 
-  /// Notes an answer whose fault may be a client's doing. True when no good one has come for
-  /// `faultSpan`: then it is the backend's, or nobody else asks it for anything. A good answer
-  /// costs no more than its count.
+  /// Notes a response with a fault that a client may have caused. True if no response was valid for
+  /// `faultSpan`: then the cause is the backend, or no other client uses it. A valid response costs
+  /// only its count.
   public func isFaultLasting(at now: Instant) -> Bool {
     let from = faultyFrom.load(ordering: .relaxed)
     if from != 0 && successesBefore.load(ordering: .relaxed) == successCount {
@@ -144,14 +145,14 @@ public final class BackendRecord: Sendable {
     set { changeAdmin { $0 & ~0xFF | UInt32(newValue.rawValue) } }
   }
 
-  /// Sets the state, and notes when, if it is another one.
+  /// Sets the state. If it is a new state, notes the time.
   public func setAdminState(_ state: AdminState, at now: Instant) {
     if state == adminState { return }
     adminState = state
     adminChanged.store(now.nanoseconds, ordering: .relaxed)
   }
 
-  /// When the state was last changed; the origin if it never was by this process.
+  /// When the state last changed; the origin if this process never changed it.
   public var adminChangedAt: Instant {
     Instant(nanoseconds: adminChanged.load(ordering: .relaxed))
   }

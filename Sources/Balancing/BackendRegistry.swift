@@ -1,23 +1,23 @@
 // Finds the records that outlive reloads. Used at start, at a reload and when discovery changes the
 // members, but not on the request path, so a lock is fine.
 //
-// A backend that left and comes back has its drain and its ejection still, as long as it is among
-// the last that left. Names of backends may lead to other addresses every minute, for years, so
-// older ones are forgotten. Ids are never used twice.
+// A backend that leaves and comes back keeps its drain and its ejection while it is among the last
+// that left. DNS names may resolve to new addresses every minute for years, so older backends are
+// forgotten. Ids are never used twice.
 
 import Synchronization
 
-/// The pools and backends that are configured, and those that were, by identity.
+/// The configured pools and backends, and earlier ones, by identity.
 public final class BackendRegistry: Sendable {
   private struct Content {
     var pools: [String: PoolRecord] = [:]
     var backends: [BackendIdentity: BackendRecord] = [:]
     var nextID = 0
-    /// Those that are members of no pool, in the order in which they left.
+    /// Backends that are members of no pool, in the order in which they left.
     var left: [BackendRecord] = []
   }
 
-  /// Backends that are known after they have left.
+  /// How many backends are remembered after they have left.
   public static let leftMax = 1024
 
   private let content = Mutex(Content())
@@ -50,8 +50,8 @@ public final class BackendRegistry: Sendable {
 
   // MARK: Leaving
 
-  /// Takes the members of `pools` for all that there are, and forgets whoever has left before
-  /// `leftMax` others. Returns those that are forgotten.
+  /// Treats the members of `pools` as the only ones. Forgets backends that left before the last
+  /// `leftMax` that left, and returns them.
   public func settle(on pools: [Pool]) -> [BackendRecord] {
     let members = pools.flatMap { $0.membership.members.map(\.record) }
     let names = Set(pools.map(\.name))
@@ -64,7 +64,7 @@ public final class BackendRegistry: Sendable {
       var excess = content.left.count - Self.leftMax
       var forgotten: [BackendRecord] = []
       content.left.removeAll { record in
-        // A WebSocket may stay there for days.
+        // For example, a WebSocket may stay open for days.
         if excess <= 0 || record.activeCount > 0 { return false }
         excess -= 1
         forgotten.append(record)
@@ -78,7 +78,7 @@ public final class BackendRegistry: Sendable {
     }
   }
 
-  /// What there is at a moment, for a configuration that may be refused.
+  /// The content at one moment, to undo the changes of a configuration that is refused.
   public struct Mark: Sendable {
     let nextID: Int
     let pools: Set<String>
@@ -88,8 +88,8 @@ public final class BackendRegistry: Sendable {
     content.withLock { Mark(nextID: $0.nextID, pools: Set($0.pools.keys)) }
   }
 
-  /// Forgets what was made since: the configuration was refused, and its backends are to begin as
-  /// another one wants it.
+  /// Forgets what was created since then: the configuration was refused, and another one may start
+  /// these backends in another way.
   public func forget(since mark: Mark) {
     content.withLock { content in
       content.backends = content.backends.filter { $1.id < mark.nextID }
@@ -97,7 +97,7 @@ public final class BackendRegistry: Sendable {
     }
   }
 
-  // MARK: Over an upgrade
+  // MARK: Upgrade
 
   /// The state of every backend, for the new process.
   public var states: [BackendState] {

@@ -1,8 +1,9 @@
-// What the health checks of one backend said: how many passed, how many failed and why, how long
-// they took, and the last one whole. For people and metrics; health itself is HealthState's.
+// The results of one backend's health checks: how many passed, how many failed and why, how long
+// they took, and the last one in full. It is for operators and metrics; HealthState decides the
+// health.
 //
-// One checker writes, any thread reads. The last check's time and result are one word, so that no
-// reader sees the time of one check with the result of another.
+// One checker writes, any thread reads. The time and the result of the last check are in one word,
+// so that no reader sees the time of one check with the result of another.
 
 public import Primitives
 import Synchronization
@@ -46,7 +47,7 @@ public struct CheckHistory: ~Copyable, Sendable {
 
   public var passedCount: UInt64 { passed.load(ordering: .relaxed) }
 
-  /// Failed checks with this cause, which is one of an attempt's.
+  /// Failed checks with this cause, which is a cause of attempts.
   public func failedCount(_ word: FailureWord) -> UInt64 {
     failed[Int(word.rawValue)].load(ordering: .relaxed)
   }
@@ -55,7 +56,7 @@ public struct CheckHistory: ~Copyable, Sendable {
     FailureWord.ofAttempts.reduce(passedCount) { $0 &+ failedCount($1) }
   }
 
-  /// Of all checks together.
+  /// The duration of all checks.
   public var duration: TimeSpan {
     .microseconds(Int64(clamping: microseconds.load(ordering: .relaxed)))
   }

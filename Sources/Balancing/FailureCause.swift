@@ -42,7 +42,8 @@ public enum FailureCause: Equatable, Sendable {
 
   public var name: StaticString { word.name }
 
-  /// The cause of a word; nil for a word that is of no attempt. `status` is for `status` alone.
+  /// The cause for a word; nil if the word is not about an attempt. `status` is used only for the
+  /// word `status`.
   public init?(_ word: FailureWord, status: UInt16) {
     switch word {
     case .connectRefused: self = .connectRefused

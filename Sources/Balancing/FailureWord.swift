@@ -1,25 +1,25 @@
-// The one vocabulary of failures: what the access log, the metrics, traces, the admin API, the
-// dashboard and docs/TROUBLESHOOTING.md call them.
+// The vocabulary of failures: the words of the access log, the metrics, traces, the admin API, the
+// dashboard and docs/TROUBLESHOOTING.md.
 //
-// FailureCause, Unavailability and ExchangeFailure say what happened, with its details. Each has
-// one of these words; nothing else has a name for a failure. The raw value is the place of its
+// FailureCause, Unavailability and ExchangeFailure describe what happened, with details. Each has
+// one of these words, and no other code names a failure. The raw value is the index of its
 // counters.
 
 public enum FailureWord: UInt8, CaseIterable, Sendable {
-  // Of an attempt at a backend, or of a health check. The first ones, so that a backend's counters
-  // need no others.
+  // Failures of an attempt or of a health check. They come first, so that the counters of a backend
+  // need only these.
   case connectRefused, connectTimeout, connectFailed
   case resetBeforeResponse, closedBeforeResponse
   case responseTimeout, badResponse, truncatedResponse, responseStalled, status
   // No backend could be used.
   case noMembers, allDown, allFull, queueFull, queueTimeout
-  // At the client, or in its request.
+  // Failures of the client, or in its request.
   case clientAborted, clientStalled, requestTimeout, bodyTooLarge, malformedBody, malformedHead
   case noRoute, listenerRemoved, notImplemented
-  // In Martlet itself.
+  // Failures in Martlet itself.
   case overloaded, drainTimeout, stopped
 
-  /// Those of attempts.
+  /// The words for attempts.
   public static let ofAttempts = allCases.filter { $0.rawValue <= FailureWord.status.rawValue }
 
   /// The word, in kebab case.

@@ -85,18 +85,18 @@ public final class Pool: Sendable {
     membership.members.contains { $0.record.isEnabled && $0.record.health.state.isAvailable }
   }
 
-  /// Is this backend available, and no other? Without it `allDown` says what happens.
+  /// Whether this backend is the only available one. Without it, `allDown` decides what happens.
   public func isLastAvailable(_ backend: BackendRecord) -> Bool {
     backend.isEnabled && backend.health.state.isAvailable
       && !membership.hasAvailableMember(besides: backend)
   }
 
-  /// Whether there is an available backend changed.
+  /// A change in whether a backend is available.
   public enum AvailabilityChange: Sendable {
     case lost, regained
   }
 
-  /// Notes whether a backend is available, for the log: each change is returned once.
+  /// Notes whether a backend is available, for the log. Returns each change once.
   public func noteAvailability() -> AvailabilityChange? {
     let isAvailable = isAnyHealthy
     if record.noteAvailability(isAvailable) == isAvailable { return nil }

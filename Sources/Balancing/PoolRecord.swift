@@ -16,9 +16,9 @@ public final class PoolRecord: Sendable {
   private let primaryCursor = Atomic<UInt64>(0)
   private let backupCursor = Atomic<UInt64>(0)
   private let retries = Atomic<Int>(0)
-  /// What was last noted: whether a backend is available.
+  /// The last noted value: whether a backend is available.
   private let isAvailable = Atomic<Bool>(true)
-  /// Who waits for a place at this pool.
+  /// The queue of this pool.
   public let line = WaitingLine()
 
   init(name: String) { self.name = name }
@@ -38,12 +38,12 @@ public final class PoolRecord: Sendable {
       : primaryCursor.wrappingAdd(1, ordering: .relaxed).oldValue
   }
 
-  /// Returns what was noted before; only one of several callers gets the old value.
+  /// Returns the previous value; only one of several callers gets it.
   func noteAvailability(_ isAvailable: Bool) -> Bool {
     self.isAvailable.exchange(isAvailable, ordering: .acquiringAndReleasing)
   }
 
-  /// Retries under way that were charged to the budget.
+  /// Active retries that were charged to the budget.
   public var retryCount: Int { retries.load(ordering: .relaxed) }
 
   func tryBeginRetry(limit: Int) -> Bool { retries.tryIncrement(limit: limit) }

@@ -7,14 +7,14 @@
 // new exchange selects at once if there are only retries before it, and a retry passes on a turn
 // that it could not use.
 //
-// No wake-up is lost: a waiter is counted before it looks for the last time, and a place is free
-// before the count is read. The line knows no time, and not how a turn gets to another worker. As
-// long as nobody waits, all that an exchange sees of it are counts that nobody writes. All workers
-// share the lock, so nothing under it walks over the line (`WaitingPlaces`).
+// No wake-up is lost: a waiter is counted before its last check, and a slot is free before the
+// count is read. The queue does not measure time, and does not know how a turn reaches another
+// worker. While no exchange waits, exchanges only read counts that do not change. All workers share
+// the lock, so no code under it walks over the queue (`WaitingPlaces`).
 
 import Synchronization
 
-/// An exchange that waits, as its worker calls it.
+/// A waiting exchange, as its worker identifies it.
 public struct Waiter: Hashable, Sendable {
   public let worker: Int
   public let exchange: UInt64
@@ -69,8 +69,8 @@ public struct WaitingLine: ~Copyable, Sendable {
     return places.withLock { $0.giveTurn(after: waiter) }
   }
 
-  /// The waiter is about to look. Before it does, so that a place which comes free while it looks
-  /// gives it another turn.
+  /// The waiter is about to check. Call this before the check, so that a slot that becomes free
+  /// during it gives the waiter another turn.
   public func takeTurn(_ waiter: Waiter) { places.withLock { $0.takeTurn(waiter) } }
 
   /// The waiter has a slot, or no longer wants one. The caller then passes the turn on.

@@ -1,9 +1,9 @@
-// The places of a line in the order of arrival, and which of them have no turn yet.
+// The waiters of a queue in the order of arrival, and which of them have no turn yet.
 //
-// Each arrival gets the next slot, and keeps it. A bit for each slot says whether its waiter is
-// without a turn, and a bit above for each 64 of those whether any of them is set, so that the next
-// waiter without a turn is found by looking at a few words, however long the line is. Slots of
-// those who have left are empty; when they are most of all slots, the others move together.
+// Each arrival gets the next slot, and keeps it. A bit per slot says whether its waiter is without
+// a turn. A second level has a bit for each 64 of these bits that says whether any is set. So the
+// next waiter without a turn is found by reading a few words, whatever the length of the queue.
+// Slots of waiters that left are empty; when most slots are empty, the others are compacted.
 
 struct WaitingPlaces {
   private struct Place {
@@ -12,14 +12,14 @@ struct WaitingPlaces {
   }
 
   private var places: [Place?] = []
-  /// In which slot somebody stands.
+  /// The slot of a waiter.
   private var slots: [Waiter: Int] = [:]
   private(set) var newcomerCount = 0
-  /// By slot, and by 64 slots.
+  /// One bit per slot, and one bit per 64 slots.
   private var withoutTurn: [UInt64] = []
   private var wordsWithBits: [UInt64] = []
 
-  /// Below this many slots nobody moves.
+  /// Below this number of slots, nothing is compacted.
   private static let slotMin = 64
 
   init() {}
@@ -59,7 +59,7 @@ struct WaitingPlaces {
     if !hasTurn { setWithoutTurn(slot, true) }
   }
 
-  /// For each time, as many have arrived as there are slots to look at.
+  /// Each scan is paid for by as many arrivals as it has slots.
   private mutating func moveTogether() {
     let former = places
     let formerBits = withoutTurn
@@ -89,7 +89,7 @@ struct WaitingPlaces {
     let bits = withoutTurn[word] & (.max << UInt64(start % 64))
     if bits != 0 { return word * 64 + bits.trailingZeroBitCount }
     word += 1
-    // The first word above is looked at from here on, the others whole.
+    // The first word is read from this bit on, the others completely.
     var mask = UInt64.max << UInt64(word % 64)
     var above = word / 64
     while above < wordsWithBits.count {

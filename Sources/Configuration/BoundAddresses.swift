@@ -1,5 +1,5 @@
-// Which addresses are taken by whom, so that two that can't be bound side by side are found with
-// one look for each address, however many there are.
+// The addresses that a configuration binds, to find two that cannot be bound at the same time. It
+// needs one lookup per address, whatever their number.
 
 import Primitives
 
@@ -11,10 +11,10 @@ struct BoundAddresses {
   }
 
   private var owners: [SocketAddress: Owner] = [:]
-  /// By the address that stands for all of the same port and protocol: the first of them.
+  /// By an address that represents all with the same port and protocol: the first of them.
   private var firstOnPort: [SocketAddress: Owner] = [:]
 
-  /// One that overlaps `address`, as `SocketAddress.overlaps` has it.
+  /// An address that overlaps `address`, by the rule of `SocketAddress.overlaps`.
   func owner(overlapping address: SocketAddress) -> Owner? {
     guard let all = Self.all(like: address) else { return nil }
     return address == all ? firstOnPort[all] : owners[address] ?? owners[all]
@@ -27,7 +27,7 @@ struct BoundAddresses {
     if firstOnPort[all] == nil { firstOnPort[all] = owner }
   }
 
-  /// Nil for what overlaps nothing: a port that the kernel chooses.
+  /// Nil for an address that overlaps none: its port is chosen by the kernel.
   private static func all(like address: SocketAddress) -> SocketAddress? {
     guard case .ip(let ip, let port) = address, port != 0 else { return nil }
     return .ip(ip.isV4 ? .anyV4 : .anyV6, port: port)

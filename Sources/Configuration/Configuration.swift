@@ -37,7 +37,7 @@ public struct Configuration: Hashable, Sendable {
   public var admin = Admin()
   /// Reload automatically when the file or a certificate changes.
   public var watch = true
-  /// Of `--demo`; no key of the file.
+  /// Set by `--demo`; it has no key in the file.
   public internal(set) var demoBackends: [DemoBackend] = []
 
   public init() {}

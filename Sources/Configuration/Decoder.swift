@@ -10,8 +10,8 @@ struct Decoder {
   let isPartial: Bool
   private(set) var diagnostics: [Diagnostic] = []
   private(set) var path = ""
-  /// The paths of lists of which something couldn't be read: what is there says nothing of the
-  /// whole, and the items have other places than in the text.
+  /// The paths of lists with an item that could not be read. The items that were read do not
+  /// represent the whole list, and their indices differ from those in the text.
   private var gaps: Set<String> = []
   private(set) var origins: [String: JSON.Origin] = [:]
   /// What the document refers to outside of itself, such as files, with the key of each.
@@ -24,15 +24,15 @@ struct Decoder {
 
   // MARK: Reporting
 
-  /// So many errors are reported, and so many warnings. Each costs time, most of all the search for
-  /// a name that is close, and a file may have a million.
+  /// The maximum number of reported errors, and of reported warnings. Each one costs time, mostly
+  /// for the search for a similar name, and a file may have a million.
   static let findingMax = 100
 
   private var counts: [Diagnostic.Severity: Int] = [:]
 
   var hasErrors: Bool { counts[.error] != nil }
 
-  /// There are more errors than are reported; the rest of the document isn't read.
+  /// There are more errors than are reported; the rest of the document is not read.
   var isFull: Bool { counts[.error, default: 0] > Self.findingMax }
 
   mutating func report(
@@ -76,13 +76,13 @@ struct Decoder {
     references.append(Configuration.Places.Reference(subject: subject, key: path, origin: origin))
   }
 
-  /// Remembers that something of the list at `path` couldn't be read.
+  /// Notes that an item of the list at `path` could not be read.
   mutating func noteGap(in path: String) { gaps.insert(path) }
 
-  /// Whether something of the list at `path` couldn't be read.
+  /// Whether an item of the list at `path` could not be read.
   func hasGap(in path: String) -> Bool { gaps.contains(path) }
 
-  /// The same of any list at or below `path`.
+  /// Whether this is true for a list at or below `path`.
   func hasGap(below path: String) -> Bool { gaps.contains { $0.hasPrefix(path) } }
 
   /// Whether the document has a value at `path`.

@@ -1,5 +1,5 @@
-// Demo backends: small servers that answer with their name. They have a configuration of their own,
-// so that they are in neither the logs nor the counts of the Martlet in front of them.
+// Demo backends: small servers that respond with their name. They have their own configuration, so
+// that the logs and counters of the Martlet in front do not include them.
 
 public import Primitives
 
@@ -13,7 +13,7 @@ extension Configuration {
     public let address: SocketAddress
   }
 
-  /// A backend that answers every request with `Hello from NAME`. Nil when `listen` isn't an
+  /// A backend that responds to every request with `Hello from NAME`. Nil if `listen` is not an
   /// address with a port.
   public static func demoBackend(name: String, listen: String) -> Configuration? {
     guard let address = ListenAddress(listen) else { return nil }
@@ -22,7 +22,7 @@ extension Configuration {
     return configuration
   }
 
-  /// What the demo backends run with; nil when there are none.
+  /// The configuration of the demo backends; nil without demo backends.
   public var ofDemoBackends: Configuration? {
     if demoBackends.isEmpty { return nil }
     var configuration = Self.demo
@@ -32,7 +32,7 @@ extension Configuration {
     return configuration
   }
 
-  /// Without an access log and an admin socket: those are the load balancer's.
+  /// Without an access log and an admin socket, which the load balancer uses.
   private static var demo: Configuration {
     var configuration = Configuration()
     configuration.listeners = []

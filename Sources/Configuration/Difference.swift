@@ -33,7 +33,7 @@ extension Configuration {
     return comparison.changes.sorted { ($0.what, $0.kind.rawValue) < ($1.what, $1.kind.rawValue) }
   }
 
-  /// With the listener that there is by default, which goes when others are given.
+  /// With the default listener, which is replaced when listeners are configured.
   private var comparedJSON: JSON {
     var json = self.json
     json["listeners"] = .list(listeners.map(\.json))
@@ -150,8 +150,8 @@ private struct Comparison {
     return result
   }
 
-  /// Both sides as lists, if they are. A side that isn't there counts as an empty one where the
-  /// items are objects; elsewhere the default may be another list.
+  /// Both sides as lists, if they are lists. A missing side counts as an empty list if the items
+  /// are objects. For other items, the default may be another list.
   private func items(_ old: JSON?, _ new: JSON?) -> (old: [JSON], new: [JSON])? {
     func haveKeys(_ items: [JSON]) -> Bool {
       !items.isEmpty && items.allSatisfy { if case .object = $0.value { true } else { false } }

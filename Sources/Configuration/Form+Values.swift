@@ -270,7 +270,7 @@ func parseDuration(_ text: String) -> TimeSpan? {
   parseQuantity(text, units: durationUnits).map { .milliseconds(Int64($0)) }
 }
 
-/// A duration as a configuration writes it: in the largest unit that leaves no rest.
+/// A duration as a configuration writes it: in the largest unit without a fraction.
 public func durationText(_ span: TimeSpan) -> String {
   span == .zero ? "0s" : quantityText(Int(span.milliseconds), units: durationUnits)
 }

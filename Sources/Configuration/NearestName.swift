@@ -1,12 +1,12 @@
 // Finds the known name that a mistyped name probably means: the one with the smallest edit
 // distance, or the only one that begins with it.
 
-/// How many names are looked at. Who has more pools or listeners can find the right one himself.
+/// How many names are compared: the first ones.
 private let candidateMax = 1000
 
 /// The name among `known` that is closest to `name`, or nil when none is close.
 public func nearestName(to name: String, among all: [String]) -> String? {
-  // A longer name is no typing error of anything here, and the cost grows with its square.
+  // A longer name is not a typing error of a known name, and the cost grows with the square of it.
   guard name.utf8.count <= 256 else { return nil }
   let wanted = comparable(name)
   guard wanted.count <= 64 else { return nil }
@@ -15,7 +15,7 @@ public func nearestName(to name: String, among all: [String]) -> String? {
   let known = all.prefix(candidateMax)
   for candidate in known {
     let other = comparable(candidate)
-    // As many insertions at least.
+    // At least as many insertions are needed.
     if abs(other.count - wanted.count) > tolerance { continue }
     let distance = editDistance(wanted, other)
     if distance <= tolerance && distance < (best?.distance ?? .max) { best = (candidate, distance) }

@@ -1,7 +1,7 @@
-// Which route takes the requests of a listener, a host and a path: the first one that names all
-// three. It finds routes that no request reaches, with one look for each host and listener.
+// Which route gets the requests of a listener, a host and a path: the first one that matches all
+// three. It finds unreachable routes, with one lookup per host and listener.
 
-/// What the routes so far take.
+/// The matches of the routes so far.
 struct RouteClaims {
   private struct Place: Hashable {
     let listener: String?
@@ -10,14 +10,14 @@ struct RouteClaims {
     let isExact: Bool
   }
 
-  /// The places of all routes together, one for each host on each listener. It bounds what the
-  /// tables take in memory, and what a check of them takes in time.
+  /// The total number of entries: one per route, host and listener. It limits the memory of the
+  /// tables, and the time of a check.
   static let placeMax = 1_000_000
 
   private var owners: [Place: Int] = [:]
 
-  /// Takes what `route` matches, and returns the earlier routes that had taken all of it; none
-  /// while something is left for this one.
+  /// Adds the matches of `route`. If earlier routes match all of them, returns these routes;
+  /// otherwise returns none.
   mutating func add(_ route: Configuration.Route, at index: Int) -> [Int] {
     var earlier: Set<Int> = []
     var isReached = false
@@ -27,7 +27,7 @@ struct RouteClaims {
         let place = Place(
           listener: listener, host: host, path: path, isExact: route.match == .exact)
         if let owner = owners[place] {
-          // A host that stands twice in one list.
+          // A host that is twice in one list.
           if owner != index { earlier.insert(owner) }
         } else {
           owners[place] = index
@@ -38,7 +38,7 @@ struct RouteClaims {
     return isReached ? [] : earlier.sorted()
   }
 
-  /// How many places the routes have in the tables of all listeners.
+  /// How many entries the routes have in the tables of all listeners.
   static func placeCount(of configuration: Configuration) -> Int {
     configuration.routes.reduce(0) { sum, route in
       let listeners =

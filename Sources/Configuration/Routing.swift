@@ -45,7 +45,7 @@ extension Configuration {
       ranks[left] == ranks[right]
         ? left < right : ranks[right].lexicographicallyPrecedes(ranks[left])
     }
-    // A route for all listeners may have a twin that names this one and hides it.
+    // A route for all listeners may be hidden by the same route for this listener.
     var claims = RouteClaims()
     return order.compactMap { index in
       var route = split[index]
@@ -56,7 +56,7 @@ extension Configuration {
 }
 
 extension Configuration.Route {
-  /// A prefix means the same with a slash at its end.
+  /// A prefix has the same meaning with a slash at its end.
   var pathKey: Substring {
     match == .prefix && path.hasSuffix("/") ? path.dropLast() : path[...]
   }

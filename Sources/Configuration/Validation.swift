@@ -9,8 +9,8 @@ extension Configuration {
     for index in listeners.indices where listeners[index].name.isEmpty {
       listeners[index].name = listeners[index].listen.first?.text ?? ""
     }
-    // Of a list with gaps the indices are others than in the text, and what is missing may only
-    // have been misspelt.
+    // If items are missing, the indices differ from those in the text, and the missing item may
+    // only be misspelt.
     if !decoder.hasGap(in: "listeners") { checkListeners(&decoder) }
     if !decoder.hasGap(in: "pools") { checkPools(&decoder) }
     if !decoder.hasGap(in: "routes") {
@@ -235,7 +235,7 @@ extension Configuration {
   private func checkRoutes(_ decoder: inout Decoder) {
     let (knownListeners, knownPools) = (listeners.map(\.name), pools.map(\.name))
     let (listenerNames, poolNames) = (Set(knownListeners), Set(knownPools))
-    // A listener without an address that can be read has no name either.
+    // A listener without a readable address has no name either.
     let areNamed = !decoder.hasGap(below: "listeners") && !listenerNames.contains("")
     for (index, route) in routes.enumerated() {
       let path = "routes[\(index)]"
@@ -273,7 +273,7 @@ extension Configuration {
     if !decoder.hasGap(below: "routes") { checkReach(&decoder) }
   }
 
-  /// Reports routes for which no request is left, because earlier ones take the very same.
+  /// Reports unreachable routes: earlier routes match all of their requests.
   private func checkReach(_ decoder: inout Decoder) {
     let count = RouteClaims.placeCount(of: self)
     if count > RouteClaims.placeMax {

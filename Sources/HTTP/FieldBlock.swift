@@ -64,9 +64,9 @@ public struct FieldBlock: ~Copyable {
   /// Whether a listed name contains more than letters, digits and hyphens. Hardly any client sends
   /// one.
   private var hasOddName = false
-  /// With which letters the names begin that are no `KnownField`.
+  /// The first letters of the names that are not a `KnownField`.
   private var unknownInitials = FieldInitials()
-  /// The line under construction: where its name and its value begin.
+  /// The field that is being added: the start of its name and of its value.
   private var open: (known: KnownField, name: Int, value: Int)? = nil
 
   public init() {}
@@ -186,9 +186,9 @@ public struct FieldBlock: ~Copyable {
     }
   }
 
-  /// Removes every field that an element of the list field `known` names, such as those of
-  /// Connection, but none of those to keep. True when it names any that is no `KnownField`, be it
-  /// there or not; `close` is no field.
+  /// Removes every field that the list field `known` names, such as those in Connection, except the
+  /// ones to keep. True if it names a field that is not a `KnownField`, whether or not it is
+  /// present. `close` is not a field.
   public mutating func removeAll(
     namedIn known: KnownField, except kept: KnownFieldSet, _ keptNames: FieldNames
   ) -> Bool {
@@ -258,7 +258,7 @@ public struct FieldBlock: ~Copyable {
     }
   }
 
-  /// Removes the fields of these names and those whose names look alike.
+  /// Removes the fields with these names, and those with similar names.
   public mutating func removeAll(of names: FieldNames) {
     if unknownInitials.isDisjoint(with: names.initials) { return }
     for index in fields.indices where fields[index].known == nil {
@@ -267,7 +267,7 @@ public struct FieldBlock: ~Copyable {
     }
   }
 
-  /// Removes the fields whose names look like one of these, but not these themselves.
+  /// Removes the fields with names that are similar to these, but not these themselves.
   public mutating func removeLookalikes(of names: FieldNames) {
     guard hasOddName else { return }
     for index in fields.indices where fields[index].known == nil {
@@ -277,7 +277,7 @@ public struct FieldBlock: ~Copyable {
     }
   }
 
-  /// Removes the fields of these names for whose values `isMeant` holds.
+  /// Removes the fields with these names if `isMeant` is true for their value.
   public mutating func removeAll(
     of names: FieldNames, whereValue isMeant: (Span<UInt8>) -> Bool
   ) {

@@ -1,21 +1,21 @@
-// Fixed lists of field names that are no `KnownField`, to remove such fields by.
+// Fixed lists of field names that are not a `KnownField`. They are used to remove such fields.
 //
-// A name in a list stands for its look-alikes too. The letters with which its names begin are a
-// constant: nearly no message has an unknown field that begins with one of them, and then nothing
-// is compared, and not even the list is touched.
+// A list also matches names that are similar to its names. The first letters of its names are a
+// constant. Nearly no message has an unknown field with one of these first letters, and without one
+// no name is compared and the list is not read.
 
 import Primitives
 
-/// Names of fields, and beginnings of names.
+/// Names and prefixes of fields.
 public enum FieldNames: Sendable, CaseIterable {
-  /// What says who asked: ForwardingFields.swift.
+  /// Forwarding fields: ForwardingFields.swift.
   case forwarding
-  /// Of these, the ones that hold one address, the client's. X-Real-IP is another.
+  /// The forwarding fields with one address, the client's. X-Real-IP is another one.
   case clientAddress
-  /// What belongs into a head, and nothing else in Martlet needs to know: TrailerFields.swift.
+  /// Fields of heads that no other code of Martlet uses: TrailerFields.swift.
   case headOnly
 
-  /// With which letters they begin; a test compares it with the names.
+  /// The first letters of the names. A test compares them with the names.
   var initials: FieldInitials {
     switch self {
     case .forwarding: FieldInitials(bits: 1 << 3 | 1 << 6 | 1 << 18 | 1 << 20 | 1 << 24)
@@ -42,12 +42,12 @@ public enum FieldNames: Sendable, CaseIterable {
     }
   }
 
-  /// Is this one of the names, whatever the letters' case?
+  /// Whether this is one of the names, in upper or lower case.
   public func contains(_ name: Span<UInt8>) -> Bool {
     contains(name) { $0.equalsIgnoringCase($1) }
   }
 
-  /// Is this one of the names, or does it look like one (`isAlike`)?
+  /// Whether this is one of the names, or is similar to one (`isAlike`).
   func containsAlike(_ name: Span<UInt8>) -> Bool { contains(name) { $0.isAlike($1) } }
 
   private func contains(
@@ -60,7 +60,7 @@ public enum FieldNames: Sendable, CaseIterable {
   }
 }
 
-/// With which letters some names begin. All that look alike begin with the same letter.
+/// The first letters of some names. Similar names have the same first letter.
 struct FieldInitials: Equatable, Sendable {
   private var bits: UInt32
 
@@ -70,7 +70,7 @@ struct FieldInitials: Equatable, Sendable {
   @inline(__always)
   mutating func insert(_ letter: UInt8) { bits |= 1 &<< UInt32(letter & 31) }
 
-  /// False only when no name begins with this letter.
+  /// False only if no name has this first letter.
   func mayContain(_ letter: UInt8) -> Bool { bits &>> UInt32(letter & 31) & 1 == 1 }
 
   @inline(__always)
@@ -78,9 +78,9 @@ struct FieldInitials: Equatable, Sendable {
 }
 
 extension Span where Element == UInt8 {
-  /// Equal to `name` for a program that finds fields as variables (RFC 3875 4.1.18): all but
-  /// letters and digits is one character there, `_`. Most servers do so with `-` alone, lighttpd
-  /// with every other character too.
+  /// Whether a program that uses variables for fields (RFC 3875 4.1.18) cannot distinguish this
+  /// from `name`. There every character except letters and digits becomes `_`. Most servers only
+  /// convert `-`; lighttpd converts every other character too.
   func isAlike(_ name: Span<UInt8>) -> Bool {
     if count != name.count { return false }
     for index in 0..<count where self[index].inVariable != name[index].inVariable { return false }
@@ -89,6 +89,6 @@ extension Span where Element == UInt8 {
 }
 
 extension UInt8 {
-  /// What becomes of this byte of a name in a variable's name.
+  /// The character for this byte in the name of the variable.
   fileprivate var inVariable: UInt8 { isPlainNameByte && self != 0x2D ? lowercased : 0x5F }
 }

@@ -1,22 +1,23 @@
-// The fields that say who asked and how: for which client, host, scheme, port, path and user a
-// proxy speaks. One list for whoever removes or keeps them, in heads and in trailers.
+// The forwarding fields. They describe the original request: the client, host, scheme, port, path
+// and user for which a proxy sends it. This list is used to remove or keep them, in heads and in
+// trailers.
 //
-// Backends and their libraries believe many of them, so they are only worth what their sender is.
-// What becomes of them is decided in Proxy/Forwarding.swift and Proxy/Trailers.swift. A field that
-// belongs here is added here, and to the table in docs/SECURITY.md; a test compares the two.
+// Backends and their libraries trust many of them, so they must come from a trusted sender.
+// Proxy/Forwarding.swift and Proxy/Trailers.swift remove or forward them. Add a new field here, and
+// to the table in docs/SECURITY.md; a test compares the two.
 
 extension KnownFieldSet {
-  /// Those that Martlet reads or writes itself.
+  /// The fields that Martlet reads or writes.
   public static let forwarding: KnownFieldSet = [
     .forwarded, .xForwardedFor, .xForwardedProto, .xForwardedHost, .xForwardedPort, .xRealIP,
   ]
 }
 
 extension FieldNames {
-  /// Those that Martlet only removes or passes on.
+  /// The fields that Martlet only removes or forwards.
   static let forwardingNames: [StaticString] =
     clientAddressNames + [
-      // The client, by several addresses or by none.
+      // The client, by several addresses or without one.
       "Forwarded-For", "X-Forwarded", "X-Original-Forwarded-For",
       // The scheme.
       "Front-End-Https", "X-Scheme", "X-Url-Scheme",
@@ -24,7 +25,7 @@ extension FieldNames {
       "Remote-User", "X-Remote-User",
     ]
 
-  /// -Scheme, -SSL, -Protocol, -User, -Email, -Prefix, -Server, -Client-Cert and whatever else.
+  /// Such as -Scheme, -SSL, -Protocol, -User, -Email, -Prefix, -Server and -Client-Cert.
   static let forwardingPrefix: StaticString = "X-Forwarded-"
 
   static let clientAddressNames: [StaticString] = [

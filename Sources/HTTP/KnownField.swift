@@ -166,8 +166,8 @@ public struct KnownFieldSet: Sendable, ExpressibleByArrayLiteral {
 }
 
 extension KnownFieldSet {
-  /// What a trailer section must not hold (RFC 9110 6.5.1): framing, routing, request modifiers,
-  /// authentication, response control, and what tells how to read the content.
+  /// Fields that a trailer section must not contain (RFC 9110 6.5.1): framing, routing, request
+  /// modifiers, authentication, response control, and fields that describe how to read the content.
   public static let forbiddenInTrailers: KnownFieldSet = {
     var fields: KnownFieldSet = [
       .connection, .keepAlive, .proxyConnection, .contentLength, .transferEncoding,

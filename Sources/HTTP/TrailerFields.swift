@@ -1,10 +1,9 @@
-// Fields that have no place behind a body (RFC 9110 6.5.1) and that nothing else in Martlet needs
-// to know. The others that have none are `KnownField`s or forwarding fields; Proxy/Trailers.swift
-// puts them together.
+// Fields that are not allowed in trailers (RFC 9110 6.5.1) and that no other code of Martlet uses.
+// The other ones are `KnownField`s or forwarding fields; Proxy/Trailers.swift combines them.
 
 extension FieldNames {
   static let headOnlyNames: [StaticString] = [
-    // Request modifiers and what tells about the client.
+    // Request modifiers and information about the client.
     "If-Match", "If-Unmodified-Since", "If-Range", "Accept-Charset", "Accept-Language", "Pragma",
     "Prefer", "Early-Data", "X-HTTP-Method-Override", "X-Original-URL", "X-Rewrite-URL", "From",
     // Authentication and control of a response.

@@ -77,13 +77,13 @@ public struct BodyDecoder: Sendable {
     if case .complete = state { true } else { false }
   }
 
-  /// Has the last chunk come? After an error this tells whether it lies in the trailers.
+  /// Whether the last chunk was read. After an error: whether the error is in the trailers.
   public var isInTrailers: Bool {
     if case .trailers = state { true } else { false }
   }
 
-  /// The bytes still to come of a body with Content-Length; 0 when it is complete, nil when nobody
-  /// knows.
+  /// The missing bytes of a body with Content-Length; 0 if it is complete, nil if the length is
+  /// unknown.
   public var remaining: UInt64? {
     switch state {
     case .complete: 0

@@ -40,10 +40,10 @@ public enum HTTP1Error: UInt8, Error, Equatable, Sendable, CaseIterable {
     }
   }
 
-  /// Is this about one message rather than about whoever sent it? Fields often hold what a client
-  /// sent before, such as a query that is reflected into a cookie: if a server were blamed for
-  /// their size or their octets, any client could have it taken for broken. In a start line or in
-  /// the framing of chunks, which are a server's own, the same octets say that it is broken.
+  /// Whether this is about one message and not about its sender. Fields often contain data that a
+  /// client sent before, such as a query that is reflected into a cookie. If a server were blamed
+  /// for their size or their bytes, any client could make it look broken. The start line and the
+  /// framing of chunks come from the server itself, so there the same bytes show that it is broken.
   public var isAboutFields: Bool {
     switch self {
     case .headTooLarge, .tooManyFields, .trailerTooLarge, .bareLineFeed, .bareCarriageReturn,
@@ -53,7 +53,8 @@ public enum HTTP1Error: UInt8, Error, Equatable, Sendable, CaseIterable {
     }
   }
 
-  /// Is this never said of a request? An end within a request's body counts as an abort.
+  /// Whether this never applies to a request. An end within the body of a request counts as an
+  /// abort.
   public var isOfResponses: Bool {
     switch self {
     case .badStatusLine, .truncatedBody, .missingColon, .repeatedChunked, .identityCoding,

@@ -49,8 +49,8 @@ public struct ResponseParser: Sendable {
 }
 
 extension ResponseParser {
-  /// Scans, and refuses what doesn't begin as a status line as soon as that shows: its end may
-  /// never come, or not as the end of a line.
+  /// Scans, and refuses bytes that are not the beginning of a status line at once: its line may
+  /// never end.
   private mutating func scan(_ input: Span<UInt8>) throws(HTTP1Error) -> Int? {
     do throws(HTTP1Error) {
       if let end = try scanner.scan(input, .response, limits) { return end }
@@ -64,7 +64,7 @@ extension ResponseParser {
 }
 
 extension Span where Element == UInt8 {
-  /// Is it, as far as it goes, what every status line begins with?
+  /// Whether it is a prefix of a status line, or begins with one.
   fileprivate var beginsAsStatusLine: Bool {
     let start: StaticString = "HTTP/"
     for index in 0..<Swift.min(count, start.bytes.count) where self[index] != start.bytes[index] {

@@ -1,4 +1,4 @@
-// How long one kind of thing took, counted by one worker in the buckets of DurationHistogram.
+// Durations of one kind, counted by one worker in the buckets of DurationHistogram.
 
 public import Primitives
 import Synchronization
@@ -19,7 +19,7 @@ public final class DurationCounts: Sendable {
     sum.store(sum.load(ordering: .relaxed) &+ microseconds, ordering: .relaxed)
   }
 
-  /// The sum of several workers' counts at about one moment.
+  /// The sum of the counts of several workers, read at nearly the same time.
   public struct Reading: Sendable {
     private(set) var buckets = [UInt64](repeating: 0, count: DurationHistogram.bucketCount)
     private(set) var sumMicroseconds: UInt64 = 0

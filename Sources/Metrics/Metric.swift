@@ -49,7 +49,7 @@ public enum Metric: Int, CaseIterable, Sendable {
   case responses3xx
   case responses4xx
   case responses5xx
-  /// The client left before there was an answer.
+  /// The client disconnected before the response.
   case exchangesAborted
   /// Gauge.
   case exchangesActive

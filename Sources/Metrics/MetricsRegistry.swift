@@ -1,5 +1,5 @@
-// All blocks of counters by whom they are for. A block is kept over reloads for as long as its
-// subject is there, so that its counters never go back.
+// All blocks of counters, by subject. A block is kept over reloads while its subject exists, so
+// that its counters never decrease.
 //
 // Used when a snapshot is built, and when a worker uses a backend for the first time, but not per
 // request; so a lock is acceptable.
@@ -31,14 +31,14 @@ public final class MetricsRegistry: Sendable {
     }
   }
 
-  /// Forgets these subjects: their counters begin at 0 if they come back.
+  /// Forgets these subjects. If they come back, their counters begin at 0.
   public func forget(_ subjects: [MetricsSubject]) {
     content.withLock { content in
       for subject in subjects { content[subject] = nil }
     }
   }
 
-  /// Forgets listeners, routes and pools that aren't among `current`. Backends come and go in
+  /// Forgets listeners, routes and pools that are not in `current`. Backends are forgotten in
   /// another way.
   public func keep(_ current: Set<MetricsSubject>) {
     content.withLock { content in
@@ -49,6 +49,6 @@ public final class MetricsRegistry: Sendable {
     }
   }
 
-  /// Of every subject that is known.
+  /// The blocks of all known subjects.
   public var all: [MetricsSubject: [TrafficMetrics]] { content.withLock { $0 } }
 }

@@ -1,13 +1,13 @@
-// What was counted for one subject between two readings: how much, and how long it took.
+// What was counted for one subject between two readings: the traffic and its durations.
 //
-// The quantiles are estimated from the buckets that Prometheus gets too, as its histogram_quantile
-// does, so they are no better than a bucket is wide. A FineHistogram for each backend would take
-// 11 KiB for each worker.
+// The quantiles are estimated from the buckets that Prometheus gets too, by the algorithm of its
+// histogram_quantile. So their precision is the width of a bucket. A FineHistogram per backend
+// would need 11 KiB per worker.
 
 public struct RecentTraffic: Sendable {
   public let attempts: UInt64
   public let failures: UInt64
-  /// Answers by class, from 1xx to 5xx.
+  /// Responses by class, from 1xx to 5xx.
   public let responses: [UInt64]
   private let buckets: [UInt64]
 
@@ -23,8 +23,8 @@ public struct RecentTraffic: Sendable {
     buckets = zip(reading.durations.buckets, earlier.durations.buckets).map { $0 &- $1 }
   }
 
-  /// The duration below which the fraction `share` lies, in microseconds; nil when nothing was
-  /// counted. What is longer than the last bound counts as that.
+  /// The duration below which the fraction `share` of all durations is, in microseconds; nil if
+  /// nothing was counted. Durations above the last bound count as the last bound.
   public func quantile(_ share: Double) -> Double? {
     let total = buckets.reduce(0, &+)
     if total == 0 { return nil }

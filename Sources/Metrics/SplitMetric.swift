@@ -1,7 +1,7 @@
 // Counters of a worker that are split by a closed vocabulary, such as the causes of failures.
 //
-// The vocabulary is an enum of another target. Here it is only a place; the exposition gets the
-// words from the enum itself, so that a word has one spelling and no table repeats it.
+// The vocabulary is an enum of another target. Here it is only an index. The exposition gets the
+// words from the enum, so that each word is spelled in one place and no table repeats it.
 
 public enum SplitMetric: Int, CaseIterable, Sendable {
   /// By FailureWord.
@@ -11,7 +11,7 @@ public enum SplitMetric: Int, CaseIterable, Sendable {
   /// By TLSFailure.Kind.
   case handshakeFailures, sessionFailures
 
-  /// Words of one vocabulary at most.
+  /// The maximum number of words in a vocabulary.
   public static let placeCount = 64
 
   /// The family's name, the label that holds the word, and the help text.
@@ -47,7 +47,7 @@ public enum SplitMetric: Int, CaseIterable, Sendable {
   }
 }
 
-/// A word of a vocabulary with the place of its counter.
+/// A word of a vocabulary, with the index of its counter.
 public struct CounterWord: Sendable {
   public let place: Int
   public let name: StaticString
@@ -59,7 +59,7 @@ public struct CounterWord: Sendable {
 }
 
 extension FamilyWriter {
-  /// A family of the workers, those words included that were never counted.
+  /// A family of the workers, with the words that were never counted too.
   public mutating func append(
     _ metric: SplitMetric, of snapshot: MetricsSnapshot, by words: [CounterWord]
   ) {

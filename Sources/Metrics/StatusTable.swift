@@ -1,24 +1,24 @@
 // Requests of one route by method and exact status, counted by one worker.
 //
-// A route answers with few of the thousands of pairs that there are, so this is a small hash table
-// of those that occurred. When it is full, further pairs are counted together: the number of series
-// stays bounded whatever clients ask for and backends answer.
+// The responses of a route have few of the thousands of possible pairs, so this is a small hash
+// table of those that occurred. When it is full, further pairs are counted together. So the number
+// of series is limited, whatever clients request and backends answer.
 
 import Synchronization
 
 /// One writer; any thread may read.
 public final class StatusTable: Sendable {
-  /// Different pairs at most.
+  /// The maximum number of different pairs.
   public static let pairMax = 32
 
-  /// `method << 16 | status`, plus one; 0 for a free place.
+  /// `method << 16 | status`, plus one; 0 for a free entry.
   private let keys = InlineArray<32, Atomic<UInt32>> { _ in Atomic(0) }
   private let counts = InlineArray<32, Atomic<UInt64>> { _ in Atomic(0) }
   private let others = Atomic<UInt64>(0)
 
   public init() {}
 
-  /// `method` is the place of a method in its enum. Worker only.
+  /// `method` is the index of a method in its enum. Worker only.
   public func add(method: UInt8, status: UInt16) {
     let key = (UInt32(method) << 16 | UInt32(status)) &+ 1
     var place = Int((key &* 2_654_435_769) >> 27)
@@ -27,7 +27,7 @@ public final class StatusTable: Sendable {
       if found == key || found == 0 {
         counts[place].store(
           counts[place].load(ordering: .relaxed) &+ 1, ordering: .relaxed)
-        // Behind the count, so that nobody reads a key whose count is another's.
+        // Written after the count, so that no thread reads a key with the count of another key.
         if found == 0 { keys[place].store(key, ordering: .releasing) }
         return
       }
@@ -40,7 +40,7 @@ public final class StatusTable: Sendable {
   public struct Reading: Sendable {
     /// By method and status, in order.
     public private(set) var counts: [(method: UInt8, status: UInt16, count: UInt64)] = []
-    /// Of pairs that found no place.
+    /// The count of pairs that found no free entry.
     public private(set) var others: UInt64 = 0
 
     public init(of tables: [StatusTable]) {

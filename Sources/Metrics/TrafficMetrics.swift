@@ -10,10 +10,11 @@ public import Synchronization
 /// One counter of a `TrafficMetrics`.
 public enum TrafficCounter: Int, CaseIterable, Sendable {
   case responses1xx, responses2xx, responses3xx, responses4xx, responses5xx
-  /// The client left before there was an answer. No status class, and counted apart.
+  /// The client disconnected before the response. It is not a status class, and is counted
+  /// separately.
   case aborted
   case receivedBytes, sentBytes
-  /// Connections of clients, of a listener; to it, of a backend.
+  /// For a listener: connections from clients. For a backend: connections to it.
   case connectionsOpened, connectionsClosed
   case attempts
 
@@ -41,21 +42,21 @@ public enum TrafficCounter: Int, CaseIterable, Sendable {
 /// The counters of one worker for one subject. Any thread may read; only the worker writes.
 public final class TrafficMetrics: Sendable {
   @usableFromInline let counters = InlineArray<24, Atomic<UInt64>> { _ in Atomic(0) }
-  /// Failed attempts, by the place of the cause in its vocabulary.
+  /// Failed attempts, by the index of the cause in its vocabulary.
   private let failures = InlineArray<12, Atomic<UInt64>> { _ in Atomic(0) }
-  /// The last failure: its instant in milliseconds above its place plus one; 0 before any.
+  /// The last failure: its time in milliseconds above its index plus one; 0 if there was none.
   private let failure = Atomic<UInt64>(0)
-  /// Of a route and of a backend: how long exchanges took.
+  /// For a route and a backend: the duration of exchanges.
   public let durations = DurationCounts()
-  /// Of a pool, whose durations are counted here instead.
+  /// For a pool, whose durations are counted here instead.
   public let fine: FineHistogram?
-  /// Of a pool: how long exchanges waited for a place.
+  /// For a pool: the time of exchanges in the queue.
   public let queue: DurationCounts?
-  /// Of a backend: until a new connection was there, and until the head of the response.
+  /// For a backend: the time to a new connection, and to the head of the response.
   public let connect, firstByte: DurationCounts?
-  /// Of a route.
+  /// For a route.
   public let statuses: StatusTable?
-  /// So that the next block's counters don't share a cache line with these.
+  /// Separates these counters from those of the next block, which would share a cache line.
   private let padding = InlineArray<16, UInt64>(repeating: 0)
 
   init(of subject: MetricsSubject) {
@@ -91,7 +92,7 @@ public final class TrafficMetrics: Sendable {
     failure.store(milliseconds << 8 | UInt64(counter + 1), ordering: .relaxed)
   }
 
-  /// Causes of failed attempts at most.
+  /// The maximum number of causes of failed attempts.
   public static let failureMax = 12
 
   func failureCount(_ place: Int) -> UInt64 { failures[place].load(ordering: .relaxed) }
@@ -134,7 +135,7 @@ public struct TrafficReading: Sendable {
   /// Failed attempts with this cause.
   public func failureCount(_ word: CounterWord) -> UInt64 { failures[word.place] }
 
-  /// The last failed attempt, by the place of its cause; nil if there was none.
+  /// The last failed attempt, by the index of its cause; nil if there was none.
   public var lastFailure: (place: UInt8, at: Instant)? {
     let cell = UInt8(truncatingIfNeeded: lastFailureCell)
     if cell == 0 { return nil }

@@ -14,7 +14,7 @@ public final class WorkerMetrics: Sendable {
   private let paddingBefore = InlineArray<16, UInt64>(repeating: 0)
   @usableFromInline let values = InlineArray<128, Atomic<UInt64>> { _ in Atomic(0) }
   @usableFromInline let splits = InlineArray<384, Atomic<UInt64>> { _ in Atomic(0) }
-  /// Of TLS handshakes that succeeded.
+  /// The duration of TLS handshakes that succeeded.
   public let handshakes = DurationCounts()
   private let paddingBehind = InlineArray<16, UInt64>(repeating: 0)
 
@@ -32,7 +32,7 @@ public final class WorkerMetrics: Sendable {
   @inlinable @inline(__always)
   public func subtract(_ metric: Metric, _ amount: Int = 1) { add(metric, -amount) }
 
-  /// Counts a word by its place in its vocabulary. Worker only.
+  /// Counts a word by its index in its vocabulary. Worker only.
   @inlinable @inline(__always)
   public func add(_ metric: SplitMetric, at place: UInt8) {
     let index = metric.rawValue * SplitMetric.placeCount + Int(place)
@@ -65,8 +65,8 @@ public struct MetricsSnapshot: Sendable {
     splits[metric.rawValue * SplitMetric.placeCount + place]
   }
 
-  /// A gauge that is read while connections move between being counted up and down can be seen
-  /// below zero; it then reads as zero.
+  /// If a gauge is read while a connection is between two counters, the sum can be below zero. Then
+  /// the value is zero.
   public subscript(metric: Metric) -> UInt64 {
     let value = values[metric.rawValue]
     return value > UInt64(Int64.max) ? 0 : value

@@ -12,7 +12,7 @@ public struct Attempt: Sendable {
     case succeeded
     case failed(FailureCause)
     case clientAborted
-    /// Its answer wasn't waited for: the request turned out to be refused, or Martlet ended.
+    /// Martlet did not wait for the response: the request was refused later, or Martlet stopped.
     case abandoned
 
     public var name: StaticString {
@@ -33,9 +33,9 @@ public struct Attempt: Sendable {
   public var isFailOpen = false
   public var startedAt: Instant
   public var duration = TimeSpan.zero
-  /// Until there was a connection; zero for a reused one.
+  /// The time until the connection was established; zero for a reused one.
   public var connectDuration = TimeSpan.zero
-  /// When the head of the response came; nil before that.
+  /// When the head of the response arrived; nil before that.
   public var respondedAt: Instant?
   public var status: UInt16 = 0
   public var result = Result.pending

@@ -5,7 +5,8 @@ public import HTTP
 
 public enum ErrorForm: Sendable {
   case text, html
-  /// Problem details as in RFC 9457, also for a client that only asks for JSON: they are JSON.
+  /// Problem details (RFC 9457). A client that only asks for JSON gets them too, because they are
+  /// JSON.
   case problem
 
   /// The form that Accept prefers. JSON and HTML are sent only if Accept names their types. Plain

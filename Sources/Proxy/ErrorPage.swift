@@ -14,7 +14,7 @@ public struct ErrorPage: Sendable {
       switch self {
       case .html: ErrorForm.html.contentType
       case .text: ErrorForm.text.contentType
-      // A page of the operator may have any shape, so it is no problem details.
+      // A page of the operator may have any structure, so it does not count as problem details.
       case .json: "application/json"
       case .xml: "application/xml"
       }

@@ -122,8 +122,8 @@ public struct Exchange: ~Copyable, Sendable {
     return .attempt
   }
 
-  /// The request turned out to be invalid, too large or too slow after its head was accepted, or
-  /// there is no time left for it.
+  /// The request was found to be invalid, too large or too slow after its head was accepted, or the
+  /// time for it is over.
   public mutating func refuse(_ reason: ExchangeFailure, at now: Instant) -> Action {
     attempts.endLast(.abandoned, at: now)
     return giveUp(reason)

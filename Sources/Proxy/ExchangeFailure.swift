@@ -23,9 +23,9 @@ public enum ExchangeFailure: Error, Equatable, Sendable {
   case malformedHead
   /// Memory is short, and new requests are refused for a while.
   case overloaded
-  /// It was still under way at the end of the drain time (`limits.drain`).
+  /// It was still active at the end of the drain time (`limits.drain`).
   case drainTimeout
-  /// It was still under way when Martlet was told to stop at once.
+  /// It was still active when Martlet got the order to stop at once.
   case stopped
 
   /// The status that the client gets, unless the response has begun. 499 (from nginx) only appears

@@ -65,7 +65,7 @@ extension FieldBlock {
   }
 
   /// Removes the fields that apply to this connection only. False if the trailers must be removed
-  /// too, because Connection names fields that only its sender knows.
+  /// too, because Connection names fields that Martlet does not know.
   fileprivate mutating func removeHopByHop(_ hopByHop: KnownFieldSet) -> Bool {
     var namesOthers = false
     if let index = firstIndex(of: .connection), connectionNamesFields(from: index) {
@@ -105,7 +105,7 @@ extension KnownFieldSet {
   fileprivate static let hopByHopInResponses: KnownFieldSet = [
     .connection, .keepAlive, .proxyConnection, .te, .upgrade, .http2Settings, .proxyAuthenticate,
   ]
-  /// What Connection can't name: routing, framing and what tells the client's identity.
+  /// The fields that Connection cannot remove: routing, framing, and the identity of the client.
   fileprivate static let endToEnd: KnownFieldSet = {
     var fields: KnownFieldSet = [
       .host, .contentLength, .transferEncoding, .xRequestID, .traceparent, .tracestate, .via,
@@ -114,15 +114,15 @@ extension KnownFieldSet {
     fields.formUnion(.forwarding)
     return fields
   }()
-  /// All that say who asked, without Forwarded.
+  /// All forwarding fields except Forwarded.
   fileprivate static let xForwarded: KnownFieldSet = {
     var fields = KnownFieldSet.forwarding
     fields.subtract([.forwarded])
     return fields
   }()
-  /// Fields with a hyphen in their names that frame a message, concern one connection or tell who
-  /// asked. A server behind CGI or WSGI takes `Content_Length` for Content-Length, which is request
-  /// smuggling (uWSGI does), so no backend gets a look-alike of these.
+  /// Fields with a hyphen in their names that are for framing, for one connection or for
+  /// forwarding. A server behind CGI or WSGI treats `Content_Length` as Content-Length, which
+  /// allows request smuggling (uWSGI does this). So no backend gets fields with similar names.
   fileprivate static let guarded: KnownFieldSet = {
     var fields: KnownFieldSet = [
       .contentLength, .transferEncoding, .keepAlive, .proxyConnection, .proxyAuthorization,
@@ -131,10 +131,10 @@ extension KnownFieldSet {
     fields.formUnion(.forwarding)
     return fields
   }()
-  /// What no backend gets to see. Proxy is read by CGI programs as the variable HTTP_PROXY
-  /// (CVE-2016-5385), and no client has a use for it.
+  /// Fields that no backend gets. CGI programs read Proxy as the variable HTTP_PROXY
+  /// (CVE-2016-5385), and no client needs it.
   fileprivate static let forProxiesOnly: KnownFieldSet = [.proxyAuthorization, .proxy]
-  /// The same, and what strangers may not say.
+  /// The same, and the fields that untrusted clients may not send.
   fileprivate static let fromProxiesOnly: KnownFieldSet = {
     var fields = KnownFieldSet.forwarding
     fields.formUnion(.forProxiesOnly)
@@ -152,7 +152,7 @@ public struct ForwardedRequest: Sendable {
   public var isTLS: Bool
   /// The protocol to switch to, if the client asks for one that is allowed: a slice of the head.
   public var upgrade: Slice?
-  /// False when its trailers have to be left out, since its Connection field names fields.
+  /// False if its trailers must be removed, because its Connection field names other fields.
   public var keepsTrailers: Bool
 }
 
@@ -195,7 +195,7 @@ private func permittedUpgrade(_ head: borrowing RequestHead, _ policy: Forwardin
 }
 
 extension FieldBlock {
-  /// Removes what no backend gets to see, and what says who asked and isn't the word of a trusted
+  /// Removes fields that no backend gets, and forwarding fields that do not come from a trusted
   /// proxy.
   fileprivate mutating func removeUnfoundedForwarding(
     _ origin: RequestOrigin, from peer: IPAddress, _ policy: ForwardingPolicy
@@ -213,7 +213,7 @@ extension FieldBlock {
       return removeAll(of: FieldNames.forwarding)
     case .both: break
     }
-    // Not every proxy writes these, so what a client sent may have come through.
+    // Not every proxy writes these fields, so they may come from the client.
     if let value = first(.xRealIP), IPAddress(bytes(of: value)) != origin.client {
       removeAll(of: .xRealIP)
     }
@@ -298,8 +298,8 @@ private func appendToList(
 
 // MARK: Responses
 
-/// Turns the head that a backend sent into the one that the client gets. False when its trailers
-/// have to be left out.
+/// Turns the head from a backend into the head for the client. False if its trailers must be
+/// removed.
 @discardableResult
 public func prepareResponse(_ head: inout ResponseHead, addsVia: Bool) -> Bool {
   let keepsTrailers = head.fields.removeHopByHop(.hopByHopInResponses)

@@ -1,13 +1,12 @@
 // Which trailers may follow a body, in either direction.
 //
-// RFC 9110 6.5.1 wants in trailers only what is defined for them, and nothing that frames, routes,
-// modifies a request, tells who somebody is, controls a response or says how to read its content.
-// Programs read some trailers as if they were fields of the head. So whatever a rule of ours keeps
-// out of a head it keeps out of trailers too: of the fields that we know only ETag may be there, of
-// the others all that are neither forwarding fields (HTTP/ForwardingFields.swift) nor listed in
-// HTTP/TrailerFields.swift, unless the route edits them. Trailers that the head's Connection names
-// are for one hop: a message whose Connection names fields of its own loses all its trailers, which
-// RFC 9110 6.5.1 allows.
+// RFC 9110 6.5.1 allows only trailers that are defined as such, and none for framing, routing,
+// request modifiers, authentication, response control or the content format. Some programs read
+// trailers as if they were fields of the head. So every rule that removes a field from a head
+// applies to trailers too. Of the known fields only ETag is allowed. Of the others, all are allowed
+// except forwarding fields (HTTP/ForwardingFields.swift), those in HTTP/TrailerFields.swift, and
+// those that the route edits. Trailers that Connection names are for one connection: if Connection
+// names unknown fields, all trailers are removed, which RFC 9110 6.5.1 allows.
 
 public import HTTP
 import Primitives

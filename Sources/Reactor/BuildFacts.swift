@@ -1,15 +1,15 @@
-// What this binary was built from.
+// The versions from which this binary was built.
 
 import CLinux
 
 public enum BuildFacts {
-  /// The commit, with a `+` behind it if files were changed; `unknown` outside git.
+  /// The commit, with a `+` at its end if files were changed; `unknown` outside git.
   public static var commit: String {
     guard let text = unsafe clinux_commit() else { return "unknown" }
     return unsafe String(cString: text)
   }
 
-  /// The compiler's version, as exactly as conditional compilation tells.
+  /// The version of the compiler, as exactly as conditional compilation shows it.
   public static var swift: String {
     #if compiler(>=6.5)
       "6.5 or later"

@@ -91,7 +91,7 @@ public enum CurrentProcess {
     return text.hasSuffix(mark) ? String(text.dropLast(mark.count)) : text
   }
 
-  /// Whether somebody at a terminal can be asked, and sees the question.
+  /// Whether the process has a terminal for a question and its answer.
   public static var hasTerminal: Bool { isatty(STDIN_FILENO) == 1 && isatty(STDERR_FILENO) == 1 }
 
   /// Sends `signal` to another process. Throws ESRCH and EPERM.

@@ -1,7 +1,7 @@
-// A connected datagram socket: a receiver of syslog on this machine (Unix) or on another (UDP).
+// A connected datagram socket: to a syslog receiver on this machine (Unix) or on another one (UDP).
 //
-// A send never waits. The receiver of a Unix socket may have no room for the moment; a receiver of
-// UDP is never heard of, except when its machine says that nothing listens there.
+// A send never waits. A Unix socket may have no room at the moment. A UDP receiver sends no reply,
+// but its machine reports if no process listens on the port.
 
 import Glibc
 public import Primitives
@@ -9,7 +9,8 @@ public import Primitives
 public final class DatagramSocket: Sendable {
   private let descriptor: Int32
 
-  /// Throws ENOENT or ECONNREFUSED when nothing receives at a Unix path, EACCES and the like.
+  /// Throws ENOENT or ECONNREFUSED if no process receives on a Unix path, EACCES and similar
+  /// errors.
   public init(to address: SocketAddress) throws(SystemError) {
     let target = try KernelAddress(address)
     let kind = SOCK_DGRAM.rawValue | SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue
@@ -37,7 +38,7 @@ public final class DatagramSocket: Sendable {
   }
 }
 
-/// The name of this machine; `-` when it has none.
+/// The host name of this machine; `-` if it has none.
 public enum MachineName {
   public static var current: String {
     var name = [CChar](repeating: 0, count: 256)

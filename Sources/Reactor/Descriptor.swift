@@ -82,10 +82,10 @@ public final class Descriptor: Sendable {
 }
 
 extension Descriptor {
-  /// The file at `path`, for reading. Throws ENOENT, EACCES and the like.
+  /// Opens the file at `path` for reading. Throws ENOENT, EACCES and similar errors.
   ///
-  /// It has to be a regular file, unless `isAny`: a pipe that no process writes to would be waited
-  /// for without end.
+  /// The file must be a regular file, unless `isAny` is set: the open would wait without limit for
+  /// a pipe to which no process writes.
   static func file(_ path: String, isAny: Bool) throws(SystemError) -> Descriptor {
     let flags = O_RDONLY | O_CLOEXEC | O_NOCTTY
     let number = unsafe open(path, isAny ? flags : flags | O_NONBLOCK)

@@ -4,13 +4,14 @@
 import Glibc
 
 public enum File {
-  /// The bytes of the file at `path`. Throws EFBIG when there are more than `limit`,
-  /// `notRegularFile`, ENOENT, EACCES, EISDIR and the like.
+  /// The bytes of the file at `path`. Throws EFBIG if there are more than `limit`,
+  /// `notRegularFile`, ENOENT, EACCES, EISDIR and similar errors.
   public static func read(_ path: String, limit: Int) throws(SystemError) -> [UInt8] {
     try Descriptor.file(path, isAny: false).readAll(limit: limit)
   }
 
-  /// The same for a command, to which a shell may give a pipe: waits for whoever writes to it.
+  /// The same for a command, which may get a pipe from a shell. Waits for the process that writes
+  /// to it.
   public static func readStream(_ path: String, limit: Int) throws(SystemError) -> [UInt8] {
     try Descriptor.file(path, isAny: true).readAll(limit: limit)
   }
@@ -19,7 +20,7 @@ public enum File {
   /// one. Throws EACCES when the directory isn't writable, ENOENT and the like.
   public static func replace(_ path: String, with text: String) throws(SystemError) {
     let fresh = "\(path).\(getpid())"
-    // Of a process that had the same id, or put there by another: neither is opened.
+    // It is from a process that had the same id, or from another user. Neither is opened.
     _ = unsafe unlink(fresh)
     let number = unsafe open(fresh, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o644)
     if number < 0 { throw .last }
@@ -32,14 +33,14 @@ public enum File {
     }
   }
 
-  /// The path from the root, without links; nil when nothing is there.
+  /// The absolute path without links; nil if no file is there.
   public static func absolutePath(of path: String) -> String? {
     guard let absolute = unsafe realpath(path, nil) else { return nil }
     defer { unsafe free(absolute) }
     return unsafe String(cString: absolute)
   }
 
-  /// Removes the file at `path`, if it is there and may be removed.
+  /// Removes the file at `path`, if it exists and the permissions allow it.
   public static func remove(_ path: String) { _ = unsafe unlink(path) }
 }
 
@@ -62,7 +63,7 @@ public struct FileVersion: Equatable, Sendable {
   }
 }
 
-/// Where the symbolic link at `path` leads to; nil when there is none.
+/// The target of the symbolic link at `path`; nil if there is none.
 func readLink(_ path: String) -> String? {
   var target = [UInt8](repeating: 0, count: Int(PATH_MAX))
   let count = unsafe target.withUnsafeMutableBytes { bytes in

@@ -6,12 +6,12 @@ import Glibc
 import Primitives
 
 extension File {
-  /// Why an `OutputFile` can't be opened at `path`, or be made: ENOENT for a missing directory,
-  /// EACCES, EISDIR and the like; nil when it can.
+  /// Why an `OutputFile` at `path` cannot be opened or created: ENOENT for a missing directory,
+  /// EACCES, EISDIR and similar errors; nil if it can.
   public static func obstacle(toAppendingTo path: String) -> SystemError? {
     let obstacle = OutputFile.obstacle(at: path)
     if obstacle != .noSuchFile { return obstacle }
-    // It is made where a symbolic link leads to.
+    // The file is created at the target of a symbolic link.
     guard let target = target(of: path) else { return SystemError(code: ELOOP) }
     return self.obstacle(toMakingFileAt: target)
   }
@@ -19,11 +19,11 @@ extension File {
   /// Why no file can be created at `path`.
   public static func obstacle(toMakingFileAt path: String) -> SystemError? {
     var status = stat()
-    // A name that is too long, or a file in place of a directory.
+    // A name that is too long, or a file instead of a directory.
     if unsafe lstat(path, &status) < 0 && errno != ENOENT { return .last }
     let directory = directory(of: path)
     switch kind(of: directory) {
-    // Root seems to be allowed to write in /dev/fd.
+    // For root, the permissions of /dev/fd seem to allow writing.
     case S_IFDIR where unsafe clinux_is_kernel_directory(directory) == 1: return .noSuchFile
     case S_IFDIR: return unsafe access(directory, W_OK | X_OK) == 0 ? nil : .last
     case nil: return SystemError(code: ENOENT)
@@ -31,8 +31,8 @@ extension File {
     }
   }
 
-  /// Where the symbolic links at `path` end, whether anything is there or not; nil when there are
-  /// more of them than the kernel follows.
+  /// The target of the symbolic links at `path`, whether or not it exists; nil if there are more
+  /// links than the kernel follows.
   private static func target(of path: String) -> String? {
     var path = path
     for _ in 0..<40 {
@@ -42,11 +42,11 @@ extension File {
     return nil
   }
 
-  /// Why no socket can be made at `path` by `LocalListener`, which makes its directory if that
-  /// alone is missing.
+  /// Why `LocalListener` cannot create a socket at `path`. It creates the directory if only that is
+  /// missing.
   public static func obstacle(toMakingSocketAt path: String) -> SystemError? {
     do throws(SystemError) { _ = try KernelAddress(.unix(path)) } catch { return error }
-    // A socket may be left there by a process that is gone, and nothing else is taken away.
+    // A process that ended may have left a socket there. Anything else is not removed.
     if let kind = kind(of: path), kind != S_IFSOCK { return .fileExists }
     let directory = directory(of: path)
     return kind(of: directory) == nil

@@ -74,7 +74,7 @@ public enum SendResult: Equatable, Sendable {
 }
 
 extension InputOutput where Self: ~Copyable {
-  /// Where time only passes between turns.
+  /// For implementations in which time only changes between turns.
   public var exactNow: Instant { now }
 }
 
@@ -82,8 +82,8 @@ extension InputOutput where Self: ~Copyable {
 public protocol InputOutput: ~Copyable {
   /// The time when `wait` last returned; it doesn't change within a loop iteration.
   var now: Instant { get }
-  /// The time at this very moment, which costs a system call or nearly one: for what begins and
-  /// ends within one turn.
+  /// The current time, which costs up to one system call. It is for durations that begin and end
+  /// within one turn.
   var exactNow: Instant { get }
 
   /// Blocks until a socket is ready, the deadline has passed or another thread wakes the worker,

@@ -1,9 +1,9 @@
-// A file that is only ever appended to, or one of the standard streams.
+// A file to which data is only appended, or one of the standard streams.
 //
-// Opening never waits: not for the reader of a named pipe, and not for a device. Where a path leads
-// to the pipe or the socket that is the standard output or the standard error, the stream itself is
-// used: by its path a socket can't be opened at all, and a pipe only by its owner. So a log file
-// that is a symbolic link to /dev/stdout works, as in many container images.
+// Opening never waits for the reader of a named pipe or for a device. If a path leads to the pipe
+// or the socket of the standard output or the standard error, the stream itself is used. The reason
+// is that a socket cannot be opened by its path, and a pipe only by its owner. So a log file that
+// is a symbolic link to /dev/stdout works, as in many container images.
 
 import CLinux
 import Glibc
@@ -19,12 +19,12 @@ public enum OutputTarget: Hashable, Sendable {
 
 /// An open `OutputTarget`.
 public final class OutputFile: Sendable {
-  /// How bytes are given to it without waiting.
+  /// How bytes are written to it without waiting.
   private enum Kind {
-    /// It takes what it is given.
+    /// It accepts all bytes.
     case file
     case socket
-    /// A pipe or a terminal: what it says to take it takes as far as `pieceMax` goes.
+    /// A pipe or a terminal: if it is writable, it accepts up to `pieceMax` bytes.
     case stream
   }
 
@@ -33,11 +33,11 @@ public final class OutputFile: Sendable {
   private let isOwned: Bool
   private let kind: Kind
 
-  /// What a pipe that can be written to takes at once (PIPE_BUF).
+  /// What a writable pipe accepts at once (PIPE_BUF).
   private static let pieceMax = 4096
 
-  /// Throws ENOENT, EACCES, EISDIR and the like; `notRegularFile` for the socket of a server, and
-  /// `notRead` for a named pipe that no process reads.
+  /// Throws ENOENT, EACCES, EISDIR and similar errors, `notRegularFile` for the socket of a server,
+  /// and `notRead` for a named pipe that no process reads.
   public init(_ target: OutputTarget) throws(SystemError) {
     self.target = target
     switch target {
@@ -71,7 +71,7 @@ public final class OutputFile: Sendable {
 
   // MARK: Opening
 
-  /// Why `path` can't be opened to append to it, or be made; nil when it can. Nothing is made.
+  /// Why `path` cannot be opened for appending or created; nil if it can. Nothing is created.
   static func obstacle(at path: String) -> SystemError? {
     if standardStream(at: path) != nil { return nil }
     do throws(SystemError) {
@@ -83,8 +83,8 @@ public final class OutputFile: Sendable {
   }
 
   private static func open(_ path: String, creating: Bool) throws(SystemError) -> Int32 {
-    // Appending is atomic with respect to the end of the file, so that a rotation that truncates
-    // in place leaves no hole.
+    // Appending is atomic at the end of the file, so that a rotation that truncates the file leaves
+    // no hole.
     let flags = O_WRONLY | O_APPEND | O_CLOEXEC | O_NONBLOCK | O_NOCTTY
     let number = unsafe Glibc.open(path, creating ? flags | O_CREAT : flags, 0o640)
     if number < 0 {
@@ -102,8 +102,8 @@ public final class OutputFile: Sendable {
     }
   }
 
-  /// The standard stream to which `path` leads, if that isn't an ordinary file, which is opened
-  /// like any other.
+  /// The standard stream to which `path` leads, unless that is an ordinary file, which is opened
+  /// like others.
   private static func standardStream(at path: String) -> Int32? {
     var status = stat()
     guard unsafe stat(path, &status) == 0, status.st_mode & S_IFMT != S_IFREG else { return nil }
@@ -122,7 +122,7 @@ public final class OutputFile: Sendable {
 
   // MARK: Writing
 
-  /// Writes at least one of `bytes` and returns how many. It waits for a slow reader.
+  /// Writes at least one of `bytes` and returns the number. Waits for a slow reader.
   public func write(_ bytes: Span<UInt8>) throws(SystemError) -> Int {
     while true {
       let count = unsafe bytes.withUnsafeBufferPointer { buffer in
@@ -132,15 +132,15 @@ public final class OutputFile: Sendable {
       let error = SystemError.last
       switch error.code {
       case EINTR: continue
-      // Another process that has the stream has made it non-blocking.
+      // Another process with the same stream has made it non-blocking.
       case EAGAIN: _ = isWritable(atMost: nil)
       default: throw error
       }
     }
   }
 
-  /// Writes as many of `bytes` as are taken without waiting for a reader, and returns how many; 0
-  /// for none. A pipe gets whole lines, as far as they aren't longer than 4 KiB.
+  /// Writes as many of `bytes` as possible without waiting, and returns the number; 0 for none. A
+  /// pipe gets whole lines, unless they are longer than 4 KiB.
   public func offer(_ bytes: Span<UInt8>) throws(SystemError) -> Int {
     switch kind {
     case .file: return try write(bytes)
@@ -153,8 +153,8 @@ public final class OutputFile: Sendable {
         }
       }
     case .stream:
-      // The stream belongs to others too, so it isn't made non-blocking; but a pipe that poll calls
-      // writable has room for a piece.
+      // Other processes use the stream too, so it is not made non-blocking. But a pipe that is
+      // writable for poll has room for a piece.
       guard isWritable(atMost: .zero) else { return 0 }
       let piece = bytes.firstLines(atMost: Self.pieceMax)
       return try taken {
@@ -165,7 +165,7 @@ public final class OutputFile: Sendable {
     }
   }
 
-  /// What a call has taken: nothing when it would have to wait.
+  /// The number of bytes that a call wrote: 0 if it would have to wait.
   private func taken(_ call: () -> Int) throws(SystemError) -> Int {
     while true {
       let count = call()
@@ -179,15 +179,15 @@ public final class OutputFile: Sendable {
     }
   }
 
-  /// Waits until something is taken, for `limit` at the most; whether it is. A reader that is gone
-  /// counts too: writing says so.
+  /// Waits until bytes can be written, for at most `limit`. Returns whether they can. True also if
+  /// the reader has closed its end: then the write reports this.
   public func isWritable(atMost limit: TimeSpan?) -> Bool {
     var request = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
     return unsafe poll(&request, 1, pollMilliseconds(limit)) > 0
   }
 
-  /// Waits until something is taken, or until `wakeUp` is signalled, whose owner the caller is;
-  /// false when neither has happened within `limit`.
+  /// Waits until bytes can be written, or until `wakeUp` is signalled, which the caller owns; false
+  /// if neither happens within `limit`.
   public func wait(or wakeUp: WakeUp, atMost limit: TimeSpan?) -> Bool {
     var requests: InlineArray<2, pollfd> = [
       pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0),
@@ -203,7 +203,8 @@ public final class OutputFile: Sendable {
 }
 
 extension Span where Element == UInt8 {
-  /// The lines at the front that fit into `limit` bytes; the front of the first one if it doesn't.
+  /// The lines at the front that fit into `limit` bytes; the front of the first line if it does
+  /// not.
   @_lifetime(copy self)
   fileprivate func firstLines(atMost limit: Int) -> Span<UInt8> {
     if count <= limit { return self }

@@ -1,41 +1,41 @@
-// The three descriptors that every process is started with, and the standard error for threads that
-// must not wait for its reader.
+// The three standard file descriptors, and the standard error for threads that must not wait for
+// its reader.
 //
-// A pipe whose reader has stopped takes 64 KiB and then nothing. A worker or the control thread
-// that wrote there would stand still with it, so lines that can't be written at once are dropped,
-// and the next one that can be says how many.
+// A pipe whose reader has stopped accepts 64 KiB and then nothing. This would block a worker or the
+// control thread. So lines that cannot be written at once are dropped, and the next line that can
+// be written reports how many.
 
 import Glibc
 public import Primitives
 import Synchronization
 
 public enum StandardStreams {
-  /// Opens /dev/null in place of each standard stream that this process was started without. Else
-  /// the next file or connection would get its number, and the log or a message would be written
-  /// into it. Call it before anything else is opened.
+  /// Opens /dev/null for each standard stream that is closed at the start. Otherwise the next file
+  /// or connection would get its number, and log lines or messages would be written to it. Call it
+  /// before any other file is opened.
   public static func ensureOpen() {
     for stream in [STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO] where fcntl(stream, F_GETFD) < 0 {
-      // The lowest number that is free: that of the stream, since those below are open.
+      // The lowest free number is that of the stream, since the lower ones are open.
       _ = unsafe open("/dev/null", O_RDWR)
     }
   }
 }
 
-/// The standard error. From any thread.
+/// The standard error, for use by any thread.
 public final class StandardError: TextOutputStream, Sendable {
   public static let shared = StandardError()
 
   fileprivate struct State {
     var droppedCount = 0
-    /// Of the last text only a part was written.
+    /// Only a part of the last text was written.
     var isWithinLine = false
   }
 
   fileprivate enum Outcome {
     case written(Int)
-    /// Nothing can be written at once.
+    /// Nothing can be written at the moment.
     case full
-    /// Nothing can be written any more, for all that is known.
+    /// Probably nothing can be written any more.
     case failed
   }
 
@@ -44,17 +44,17 @@ public final class StandardError: TextOutputStream, Sendable {
 
   private init() {}
 
-  /// Writes whole lines, or drops them when they can't be written at once.
+  /// Writes whole lines, or drops them if they cannot be written at once.
   public func write(_ text: String) { write(text, atMost: .zero) }
 
-  /// The same, but waits for a slow reader as long as that takes something every `patience`. Where
-  /// lines have been dropped before it doesn't wait.
+  /// The same, but waits for a slow reader while it reads something in each `patience`. Does not
+  /// wait if lines were dropped before.
   public func write(_ text: String, atMost patience: TimeSpan) {
     guard let file else { return }
     let bytes = Array(text.utf8)
     var written = 0
     while written < bytes.count {
-      // Others write while this one waits.
+      // Other threads can write while this one waits.
       let (outcome, isStalled) = state.withLock { state in
         (state.write(bytes.span.extracting(written...), to: file), state.droppedCount > 0)
       }

@@ -22,9 +22,9 @@ public struct SystemError: Error, Hashable, Sendable {
   public static let fileTooLarge = SystemError(code: EFBIG)
   public static let hostUnreachable = SystemError(code: EHOSTUNREACH)
   public static let nameTooLong = SystemError(code: ENAMETOOLONG)
-  /// A pipe, a socket or a device stands where a regular file is needed. No errno.
+  /// A pipe, a socket or a device where a regular file is required. It has no errno.
   public static let notRegularFile = SystemError(code: -1)
-  /// No process has the pipe open for reading. No errno.
+  /// No process has the pipe open for reading. It has no errno.
   public static let notRead = SystemError(code: -2)
   public static let networkUnreachable = SystemError(code: ENETUNREACH)
   public static let noSuchFile = SystemError(code: ENOENT)

@@ -15,9 +15,9 @@ import TLS
 /// What a line can say of an exchange beside what stands in its request.
 struct AccessLogFacts {
   var client: IPAddress?
-  /// Of the connection; nil where the client isn't its peer.
+  /// The port of the connection; nil if the client is not its peer.
   var clientPort: UInt16?
-  /// Empty where none was chosen.
+  /// Empty if none was selected.
   var route: LogName?
   var pool: LogName?
   var status: UInt16
@@ -30,11 +30,11 @@ struct AccessLogFacts {
   var toleratedInResponse = ToleratedReasons()
   var receivedByteCount: UInt64
   var sentByteCount: UInt64
-  /// From the head of the request to the end of the answer.
+  /// From the head of the request to the end of the response.
   var duration: TimeSpan
-  /// Until there was a connection to the backend, for the last attempt; zero on a reused one.
+  /// The time to connect to the backend, for the last attempt; zero for a reused connection.
   var connectTime = TimeSpan.zero
-  /// From the head of the request to that of the response; nil without a backend's response.
+  /// From the head of the request to that of the response; nil without a response from a backend.
   var firstByteTime: TimeSpan?
   /// How long it waited for a place at a full pool.
   var queueTime = TimeSpan.zero
@@ -52,7 +52,7 @@ struct AccessLog: ~Copyable {
   private let producer: AccessLogWriter.Producer?
   // Internal for the extension that fills in templates.
   var line = ByteBuffer(capacity: 4096)
-  /// The name that the client asked for in its handshake; empty for none.
+  /// The server name that the client sent in its handshake; empty if it sent none.
   var serverName = ByteBuffer(capacity: 256)
   var clock = LogClock()
   private let metrics: WorkerMetrics?

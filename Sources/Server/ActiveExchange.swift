@@ -60,7 +60,7 @@ struct ActiveExchange: ~Copyable {
   /// The request's last chunk with trailers as it goes upstream, once it is known.
   var tail = ByteBuffer()
   var isTailGiven = false
-  /// May trailers of the request go upstream?
+  /// Whether trailers of the request may be forwarded.
   let keepsTrailers: Bool
   /// What was wrong with the framing of the request's body, or with the response, if that ended the
   /// exchange.
@@ -117,7 +117,7 @@ struct ActiveExchange: ~Copyable {
     var persists: Bool
     /// What it was forgiven.
     var tolerated = ToleratedReasons()
-    /// May its trailers go to the client?
+    /// Whether its trailers may be sent to the client.
     var keepsTrailers = true
     /// Did the backend say that its connection may be used again?
     var upstreamPersists = false

@@ -32,7 +32,7 @@ final class Admission: Sendable {
   /// Connections open now.
   var count: Int { total.load(ordering: .relaxed) }
 
-  /// The most that were open at a time since this was asked last.
+  /// The maximum of open connections since the last call.
   func takePeak() -> Int { max(most.exchange(count, ordering: .relaxed), count) }
 
   /// Counts a connection in, if it may be. `block` is nil for one that isn't counted by address.
@@ -66,7 +66,7 @@ final class Admission: Sendable {
       let result = total.weakCompareExchange(
         expected: current, desired: current + 1, ordering: .relaxed)
       if result.exchanged {
-        // Another worker's may be lost here, which comes with its next connection.
+        // The value of another worker may be lost here. It is corrected by its next connection.
         if current + 1 > most.load(ordering: .relaxed) {
           most.store(current + 1, ordering: .relaxed)
         }

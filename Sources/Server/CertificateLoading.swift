@@ -124,7 +124,7 @@ struct LoadedCertificates {
     return result
   }
 
-  /// What is wrong with the permissions of a key's file.
+  /// The problem with the permissions of a key file.
   private func exposure(_ isWorldReadable: Bool, _ isWritableByOthers: Bool) -> String? {
     if isWorldReadable { return "every user of this machine can read this key" }
     return isWritableByOthers ? "others than its owner can change this key" : nil

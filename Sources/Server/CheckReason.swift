@@ -1,5 +1,5 @@
-// Why a health check failed, in a few words for people: the log, the admin API, `martlet status`
-// and the dashboard say the same.
+// The reason why a health check failed, as a short text for the log, the admin API and the
+// dashboard.
 
 import Balancing
 import Configuration

@@ -46,8 +46,8 @@ struct DownstreamConnection: ~Copyable {
   var logins: [Handle] = []
   /// Did one of them end? Then the client must see an end too, or it would go on as somebody else.
   var hasLostLogin = false
-  /// When the handshake under way began, or the first part of a head arrived that isn't whole yet;
-  /// nil between heads.
+  /// When the current handshake began, or when the first part of an incomplete head arrived; nil
+  /// between heads.
   var beganAt: Instant?
   /// Requests whose head was complete.
   var requestCount = 0

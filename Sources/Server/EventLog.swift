@@ -1,7 +1,7 @@
 // Rare events of workers, for the process log.
 //
-// Writing a line may allocate and block, so only what happens a few times a minute comes through
-// here, never a request. The same events are counted in metrics.
+// Writing a line may allocate and block, so this is only for events that happen a few times per
+// minute, and never for requests. The same events are counted in metrics.
 
 import Balancing
 import Logging
@@ -13,7 +13,7 @@ struct EventLog: Sendable {
   /// Shared by all workers.
   var exhaustion = Occurrence()
 
-  /// `reason`: what the last failed check said, where checks decided.
+  /// `reason`: the reason of the last failed check, if checks caused the change.
   func flipped(_ backend: BackendRecord, _ flip: Flip, reason: String?) {
     let level: Logger.Level = flip.isUp ? .notice : .warning
     var metadata = metadata(of: backend)
@@ -22,7 +22,7 @@ struct EventLog: Sendable {
       level: level, "backend \(flip.isUp ? "up" : "down"): \(flip.name)", metadata: metadata)
   }
 
-  /// Only shown at the level `debug`: a backend that stays down fails a check every few seconds.
+  /// Only logged at the level `debug`: a backend that stays down fails a check every few seconds.
   func checkFailed(_ backend: BackendRecord, _ reason: @autoclosure () -> String) {
     guard logger.logLevel <= .debug else { return }
     var metadata = metadata(of: backend)
@@ -34,7 +34,7 @@ struct EventLog: Sendable {
     ["pool": .string(backend.identity.pool), "backend": .string(backend.identity.address)]
   }
 
-  /// Says so when a pool has lost its last available backend, or has one again.
+  /// Logs that a pool has lost its last available backend, or has one again.
   func availability(of pool: Pool) {
     guard let change = pool.noteAvailability() else { return }
     let name = Logger.Metadata(dictionaryLiteral: ("pool", .string(pool.name)))
@@ -49,19 +49,19 @@ struct EventLog: Sendable {
     }
   }
 
-  /// Once for all workers that meet it within ten seconds.
+  /// Logged once if several workers notice it within ten seconds.
   func acceptingPaused(at now: Instant) {
     if !exhaustion.isFirst(at: now) { return }
     logger.error("out of descriptors or memory: new connections wait until some are free")
   }
 }
 
-/// When something happened last, so that what several workers meet at once is said once.
+/// When an event last happened, so that it is logged once if several workers notice it.
 final class Occurrence: Sendable {
   private static let memory = TimeSpan.seconds(10)
   private let lastNanoseconds = Atomic<UInt64>(0)
 
-  /// Whether it hasn't happened for a while.
+  /// Whether it has not happened for some time.
   func isFirst(at now: Instant) -> Bool {
     let last = lastNanoseconds.exchange(now.nanoseconds, ordering: .relaxed)
     return last == 0 || now - Instant(nanoseconds: last) > Self.memory

@@ -30,7 +30,7 @@ struct HealthChecker: ~Copyable {
     let pool: Int
     let member: Member
     var nextAt: Instant
-    /// The last check confirmed the state, so that the next one comes after the whole interval.
+    /// The last check confirmed the state, so the next one follows after the whole interval.
     var isSettled = true
   }
 
@@ -70,8 +70,8 @@ struct ActiveCheck: Sendable {
   /// a backend that floods them mustn't keep the worker.
   static let interimMax = 16
 
-  /// Whether a check that has begun as this one for `member` is also one as `other` for
-  /// `otherMember`. When the next one follows makes no difference.
+  /// Whether an active check of `member` by this configuration is also valid for `otherMember` by
+  /// `other`. The interval does not matter for this.
   func isSame(
     as other: ActiveCheck, for member: Member, _ otherMember: Member
   ) -> Bool {
@@ -80,7 +80,7 @@ struct ActiveCheck: Sendable {
       && member.checkHost == otherMember.checkHost
   }
 
-  /// When a check is due that was due at `former`, perhaps by longer intervals than these.
+  /// When a check is due that was due at `former`, perhaps by a longer interval.
   func due(
     _ former: Instant, isSettled: Bool, at now: Instant, _ generator: inout RandomGenerator
   ) -> Instant {
@@ -90,7 +90,7 @@ struct ActiveCheck: Sendable {
     return firstDue(within: longest, at: now, &generator)
   }
 
-  /// Spread, so that a thousand backends are not checked in the same millisecond.
+  /// Spread, so that a thousand backends are not all checked in the same millisecond.
   func firstDue(
     within span: TimeSpan, at now: Instant, _ generator: inout RandomGenerator
   ) -> Instant {
@@ -105,9 +105,9 @@ struct ActiveCheck: Sendable {
 }
 
 extension Worker where IO: ~Copyable {
-  /// Takes the members of the snapshot in force. Those that were checked before keep their time,
-  /// and their check under way: changes that come again and again would end each check before
-  /// its timeout, and a backend that hangs would stay up.
+  /// Uses the members of the current snapshot. Members that were checked before keep their next
+  /// time and their active check. Otherwise frequent changes would end each check before its
+  /// timeout, and a backend that hangs would stay up.
   mutating func resetChecks() {
     guard index == 0 else { return }
     let former = checker.targets
@@ -133,7 +133,7 @@ extension Worker where IO: ~Copyable {
         if let probe = probes[formerIndex],
           checker.probes[probe].check.isSame(as: check, for: former[formerIndex].member, member)
         {
-          // It enters the agenda again when it has concluded.
+          // It is scheduled again when it has ended.
           checker.probes[probe].target = place
           checker.probes[probe].check = check
           probes[formerIndex] = nil
@@ -147,7 +147,7 @@ extension Worker where IO: ~Copyable {
     scheduleChecks()
   }
 
-  /// The checks under way, by the index of their target.
+  /// The active checks, by the index of their target.
   private mutating func probesByTarget() -> [Int: Handle] {
     var probes: [Int: Handle] = [:]
     for slot in 0..<checker.probes.slotCount {
@@ -256,7 +256,7 @@ extension Worker where IO: ~Copyable {
       handle, failure: checker.probes[handle].isConnected ? .responseTimeout : .connectTimeout)
   }
 
-  /// `failure` is nil when the check has passed.
+  /// `failure` is nil if the check passed.
   private mutating func conclude(_ handle: Handle, failure: FailureCause?) {
     let target = checker.probes[handle].target
     let check = checker.probes[handle].check
@@ -302,7 +302,7 @@ extension HealthChecker.Probe {
   mutating func parseStatus(into head: inout ResponseHead) throws(HTTP1Error) -> UInt16? {
     while try parser.take(from: &transport.inbound, into: &head) {
       if !head.isInterim {
-        // A length that no client could read fails the requests as well.
+        // Requests fail too if the length is invalid for clients.
         _ = try head.framing(answering: .get)
         return head.status
       }

@@ -172,7 +172,7 @@ struct ListenerTable {
     return assignments
   }
 
-  /// The sockets on which one worker accepts that has no others beside it.
+  /// All sockets, for a worker that is the only one to accept on them.
   func assignments(of configuration: Configuration) -> [ListenerAssignment] {
     (0..<workerCount).flatMap { assignments(of: configuration, worker: $0) }
   }

@@ -1,9 +1,8 @@
-// Looks the names of backends up, all at once, and again when it is time.
+// Looks up the DNS names of backends, all at once, and again at their intervals.
 //
-// A lookup blocks for as long as the system's resolver waits, ten seconds and more where no name
-// server answers. So each has a thread of its own while it lasts, and one that isn't answered keeps
-// neither other names nor the control thread waiting. How many there may be at a time, and what was
-// found, is in the NameTable.
+// A lookup blocks while the system's resolver waits, for ten seconds or more if no name server
+// answers. So each lookup has its own thread, and one without an answer delays neither other names
+// nor the control thread. NameTable has the limit of concurrent lookups, and the results.
 
 import Configuration
 import Primitives

@@ -14,7 +14,7 @@ struct KnownName: Equatable, Sendable {
   var addresses: [IPAddress] = []
   /// Why the last lookup came to nothing; nil after one that didn't, and before the first answer.
   var failure: String?
-  /// Lookups since the start, and those that failed.
+  /// Lookups since the start, and failed ones.
   var lookupCount: UInt64 = 0
   var failureCount: UInt64 = 0
 
@@ -35,25 +35,26 @@ final class NameTable: Sendable {
     var known = KnownName()
     var interval = TimeSpan.zero
     var dueAt = Instant.origin
-    /// When the lookup that is under way began.
+    /// When the active lookup began.
     var beganAt: Instant?
-    /// The last lookup lasted longer than `Limits.patience`: perhaps nobody answers for the name.
+    /// The last lookup took longer than `Limits.patience`: perhaps no name server answers for the
+    /// name.
     var isSlow = false
     /// Named by the configuration that was watched last; others are kept for one that is refused.
     var isWatched = true
   }
 
-  /// How lookups share the threads that they block. A name whose name server is silent blocks one
-  /// for ten seconds and more, again and again, so such names get no more than their share, and
-  /// those that are answered don't wait for them.
+  /// How lookups share the threads that they block. A name without a responding name server blocks
+  /// one for ten seconds or more at each lookup. So such names have a limited share, and other
+  /// names do not wait for them.
   struct Limits {
-    /// Lookups at a time that have just begun.
+    /// The maximum number of lookups that have just begun.
     var promptMax = 64
-    /// Names at a time whose last lookup lasted long.
+    /// The maximum number of active lookups for names whose last lookup was slow.
     var slowMax = 32
-    /// Lookups at a time in all.
+    /// The maximum number of active lookups.
     var totalMax = 256
-    /// A lookup that lasts longer counts as slow.
+    /// A lookup that takes longer counts as slow.
     var patience = TimeSpan.seconds(1)
   }
 
@@ -114,8 +115,8 @@ final class NameTable: Sendable {
 
   // MARK: What is looked up
 
-  /// Makes the names in `configuration` the ones to be looked up from now on. A shorter interval
-  /// counts at once.
+  /// Sets the names to look up from now on: those in `configuration`. A shorter interval applies at
+  /// once.
   func watch(_ configuration: Configuration, at now: Instant = SystemClock.monotonic()) {
     var intervals: [String: TimeSpan] = [:]
     for pool in configuration.pools {
@@ -138,8 +139,7 @@ final class NameTable: Sendable {
 
   var isEmpty: Bool { entries.withLock { entries in !entries.values.contains(where: \.isWatched) } }
 
-  /// The names whose time has come, as many as may be looked up now. They aren't due again before
-  /// `note`.
+  /// The due names, as many as may be looked up now. They are not due again before `note`.
   func takeDue(at now: Instant) -> [String] {
     entries.withLock { entries in
       var prompt = 0
@@ -152,7 +152,7 @@ final class NameTable: Sendable {
           due.append((name, entry.dueAt))
         }
       }
-      // Who has waited longest comes first.
+      // The name that has waited longest is first.
       due.sort { ($0.dueAt, $0.name) < ($1.dueAt, $1.name) }
       var taken: [String] = []
       for (name, _) in due where prompt + slow < limits.totalMax {
@@ -170,14 +170,14 @@ final class NameTable: Sendable {
     }
   }
 
-  /// When `takeDue` may return another name than at `now`, unless a lookup ends before; nil for
+  /// When `takeDue` may return another name than at `now`, unless a lookup ends earlier; nil for
   /// never.
   func nextDue(after now: Instant) -> Instant? {
     let patience = limits.patience
     return entries.withLock { entries in
       entries.values.lazy.compactMap { entry -> Instant? in
         if let beganAt = entry.beganAt {
-          // It doesn't count among those that have just begun any more.
+          // It no longer counts as one that has just begun.
           return beganAt + patience + .milliseconds(1)
         }
         return entry.isWatched ? entry.dueAt : nil

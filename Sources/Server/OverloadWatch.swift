@@ -1,9 +1,9 @@
-// Measures how much memory and how many connections are in use, and says when the stage of
-// overload changes. On the control thread, a few times a second: no request waits for it.
+// Measures the used memory and connections, and reports changes of the overload stage. It runs on
+// the control thread, a few times per second: no request waits for it.
 //
-// Memory is what the kernel counts as resident, since that is what it ends processes by. Freed
-// memory that the allocator keeps would count as well, so it is given back while memory is short,
-// and once after a flood of connections.
+// Memory is the resident memory in the kernel's count, because the kernel ends processes by that.
+// It includes freed memory that the allocator keeps. So this memory is returned to the kernel while
+// memory is short, and once after a flood of connections.
 
 import Configuration
 import Logging
@@ -17,7 +17,7 @@ struct OverloadWatch {
   private var connectionMax = Int.max
   private(set) var measuresAt = Instant.origin
   private var givesBackAt = Instant.origin
-  /// The most connections since a flood ended last, or since the start.
+  /// The maximum of connections since the last flood ended, or since the start.
   private var peak = 0
   private var connectionsBefore = 0
   /// A flood has ended, and workers don't know yet; they have freed their buffers since.
@@ -28,9 +28,9 @@ struct OverloadWatch {
 
   private static var interval: TimeSpan { .milliseconds(250) }
   private static var givingBackInterval: TimeSpan { .seconds(1) }
-  /// After floods it is done less often, since it keeps workers waiting that allocate meanwhile.
+  /// After floods the interval is longer, because workers that allocate have to wait meanwhile.
   private static var calmGivingBackInterval: TimeSpan { .seconds(10) }
-  /// A flood has ended when this many connections have gone, and half of all.
+  /// A flood has ended when this many connections have closed, and half of all.
   private static let floodCount = 500
   /// Of the memory that there is, without a ceiling in the configuration.
   private static let standardPercent = 80
@@ -60,15 +60,15 @@ struct OverloadWatch {
     return hasChanged
   }
 
-  /// Whether workers should free the buffers that they keep for later. Says so once for each flood;
-  /// the allocator gives memory back at the next measurement.
+  /// Whether workers should free their spare buffers. True once per flood; the allocator returns
+  /// memory at the next measurement.
   mutating func takeTrim() -> Bool {
     defer { isTrimDue = false }
     return isTrimDue
   }
 
   private mutating func giveBack(connections: Int, at now: Instant) {
-    // While many still go, there is more to come.
+    // While many connections close, more memory will become free.
     let areManyLeaving = connectionsBefore - connections > Self.floodCount / 10
     connectionsBefore = connections
     guard now >= givesBackAt, !areManyLeaving else { return }

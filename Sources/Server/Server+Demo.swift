@@ -1,14 +1,14 @@
-// The demo backends of `martlet run --demo`: one more worker, with metrics, counts and a snapshot
-// of its own, so that they are in nothing that is shown of this Martlet.
+// The demo backends of `martlet run --demo`: one more worker with its own metrics, counters and
+// snapshot, so that nothing that this Martlet reports includes them.
 //
-// Their sockets are in the one table of listeners, so that reloads and upgrades pass them on.
+// Their sockets are in the table of listeners, so that reloads and upgrades pass them on.
 
 import Configuration
 import Metrics
 import Primitives
 import Reactor
 
-/// The worker of the demo backends, as the control thread knows it.
+/// The worker of the demo backends, for the control thread.
 struct RunningDemo {
   let inbox: Inbox<WorkerMessage>
   let thread: Thread
@@ -40,7 +40,7 @@ extension Server {
     }
   }
 
-  /// Lets them listen where the pools have their backends now.
+  /// Makes them listen on the current addresses of the pools' backends.
   func reloadDemo() {
     guard let demo, let configuration = configuration.ofDemoBackends,
       let snapshot = try? demoSnapshot(configuration, demo.builder)

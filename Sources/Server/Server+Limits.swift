@@ -4,7 +4,7 @@ import Configuration
 import Logging
 
 extension Server {
-  /// Once for each limit that is configured, not with every reload.
+  /// Logged once per configured limit, not at every reload.
   func warnOfDescriptors() {
     let wanted = configuration.limits.connections
     defer { warnedConnectionMax = wanted }
@@ -33,11 +33,11 @@ extension Server {
   }
 }
 
-/// Limits of the whole process that have a use to be compared with.
+/// Limits of the process with a value to compare them with.
 struct EffectiveLimits: Sendable {
   let connections: Int
   let idleUpstreams: Int
   let handshakes: Int
-  /// Bytes; nil where nothing limits it.
+  /// In bytes; nil without a limit.
   let memory: Int?
 }

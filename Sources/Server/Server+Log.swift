@@ -32,7 +32,7 @@ extension Server {
     }
   }
 
-  /// Level, format and target of the process log.
+  /// The level, the format and the target of the process log.
   func configureProcessLog(_ log: Configuration.Log) throws(ServerFailure) {
     do throws(SystemError) {
       try options.log.setTarget(log.processTarget)

@@ -63,7 +63,7 @@ extension Server {
     noteAvailability()
   }
 
-  /// Says which pools have no available backend, or have one again.
+  /// Logs the pools that have no available backend, or have one again.
   func noteAvailability() {
     let events = EventLog(logger: logger)
     for settings in snapshot.pools { events.availability(of: settings.pool) }

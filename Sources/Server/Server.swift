@@ -27,7 +27,7 @@ public final class Server {
     /// Called once when everything listens, with the addresses and the names of the listeners.
     public var started: ([ListeningAddress]) -> Void
     public var logger: Logger
-    /// Where the logger writes.
+    /// The destination of the logger.
     public var log: ProcessLog
     /// The running process to take over from, if there is one.
     public var predecessor: Predecessor?
@@ -102,7 +102,7 @@ public final class Server {
   /// What the configuration that was built last wants of the ticket keys.
   private(set) var ticketPlans: [String: TicketRings.Plan] = [:]
   var overload = OverloadWatch()
-  /// `limits.connections` when it was last compared with the descriptors.
+  /// The value of `limits.connections` at the last comparison with the file descriptors.
   var warnedConnectionMax: Int?
   var stage = Stage.serving
   /// When a server that is to drain begins with it.

@@ -70,7 +70,7 @@ final class RouteSettings: Sendable {
   }
 
   let action: Action
-  /// What the access log and the metrics call it.
+  /// Its name in the access log and the metrics.
   let name: LogName
   /// As it is configured.
   let path: [UInt8]
@@ -98,7 +98,7 @@ final class RouteSettings: Sendable {
 /// What goes for the exchanges of one pool. A class for the same reason.
 final class PoolSettings: Sendable {
   let pool: Pool
-  /// What the access log calls it.
+  /// Its name in the access log.
   let name: LogName
   let retry: RetryPolicy
   let limits: ExchangeLimits

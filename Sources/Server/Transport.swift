@@ -35,7 +35,8 @@ struct Transport: ~Copyable {
   private(set) var hasAlert = false
   /// Did the last receive stop for the others' sake, with more at hand?
   private var gaveWay = false
-  /// Did the last receive stop so with something to show for it? Then the next one gives way.
+  /// Whether the last receive returned bytes but stopped early. Then the next one lets other
+  /// connections run first.
   private var owesTurn = false
   private var controlRecords = ControlRecordRate()
   /// What broke the connection for receiving, and so for sending too.
@@ -94,7 +95,7 @@ struct Transport: ~Copyable {
     }
   }
 
-  /// Appends the name that the client asked for in its handshake; nothing if it gave none.
+  /// Appends the server name from the client's handshake; nothing if there was none.
   func appendServerName(to text: inout ByteBuffer) {
     switch session {
     case .some(let session): text.append(session.serverName)

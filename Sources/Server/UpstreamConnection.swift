@@ -96,7 +96,8 @@ struct UpstreamConnection: ~Copyable {
     !error.isAboutFields || !parser.hasStatusLine
   }
 
-  /// The same for a body. Only its trailers are fields: chunks are the backend's own.
+  /// The same for a body. Only errors in its trailers can be caused by clients; chunks come from
+  /// the backend itself.
   func isBlamed(forBody error: HTTP1Error) -> Bool {
     !error.isAboutFields || !decoder.isInTrailers
   }

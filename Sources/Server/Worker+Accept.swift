@@ -89,8 +89,8 @@ extension Worker where IO: ~Copyable {
     return false
   }
 
-  /// Makes place for one more handshake; for two, so that there are soon fewer where the limit has
-  /// just been lowered.
+  /// Makes room for one more handshake. Closes up to two, so that the number falls soon after the
+  /// limit was lowered.
   private mutating func limitHandshakes() {
     for _ in 0..<2 {
       forgetEndedHandshakes()
@@ -100,7 +100,7 @@ extension Worker where IO: ~Copyable {
     }
   }
 
-  /// Fewer under overload, since OpenSSL holds some 45 KB for each.
+  /// Fewer during overload, because OpenSSL uses about 45 KB for each.
   private var handshakeMax: Int {
     overload == .normal ? settings.handshakeMax : max(1, settings.handshakeMax / 4)
   }

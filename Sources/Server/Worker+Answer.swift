@@ -175,7 +175,7 @@ extension Worker where IO: ~Copyable {
     // 499 is what nginx made known: the client left before it got an answer.
     if failure == .clientAborted && status == 0 { status = 499 }
     var duration = now - exchanges[handle].machine.startedAt
-    // It began in this turn, and nothing takes no time.
+    // It began in this turn, so its duration is measured exactly.
     if duration == .zero { duration = io.exactNow - now }
     countExchange(handle, status: status, took: duration)
     if let trace = exchanges[handle].trace {

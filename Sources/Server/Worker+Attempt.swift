@@ -136,7 +136,7 @@ extension Worker where IO: ~Copyable {
     backendTraffic[record.id] = traffic.blocks(for: subject)[index]
   }
 
-  /// An exchange that goes on may have tried one of them: it is logged without its name.
+  /// An active exchange may have tried one of them: it is logged without its name.
   mutating func forget(_ backends: [Int]) {
     for backend in backends where backend < backendNames.count {
       backendNames[backend] = []
@@ -212,7 +212,7 @@ extension Worker where IO: ~Copyable {
     if verdict != .retrySameFresh { releasePick(handle) }
     if verdict == .retryElsewhere && !chargeRetry(handle, after: cause) { verdict = .giveUp }
     if verdict != .giveUp { metrics.add(.retries) }
-    // A dial that fails at once began in this turn.
+    // An attempt to connect that fails at once began in this turn.
     let began = exchanges[handle].machine.attempts.last?.startedAt
     perform(
       exchanges[handle].machine.attemptFailed(

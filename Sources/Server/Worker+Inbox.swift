@@ -12,7 +12,7 @@ enum WorkerMessage: Sendable {
   case install(Snapshot, listeners: [ListenerAssignment])
   /// The members of pools changed in place: look at what is to be checked anew.
   case membershipChanged
-  /// These backends, by id, have left long ago: keep nothing of them.
+  /// These backends, by id, left long ago: delete their data.
   case forget([Int])
   /// Go on as before, but say where it is asked that the end is near.
   case leave
@@ -20,7 +20,7 @@ enum WorkerMessage: Sendable {
   case turn(Handle)
   /// Memory or connections run short, or no longer do.
   case overload(OverloadStage)
-  /// A flood is over: free the buffers that are kept for later.
+  /// A flood is over: free the spare buffers.
   case trim
   /// Accept nothing new, finish what there is, be done at the latest after `limit`.
   case drain(limit: TimeSpan)
@@ -40,7 +40,7 @@ extension Worker where IO: ~Copyable {
   /// request that can be answered with `Connection: close`: closing it at once could cross with a
   /// request.
   private static var drainIdleTime: TimeSpan { .seconds(2) }
-  /// How long a handshake may take under overload; an honest one takes a round trip or two.
+  /// The maximum time of a handshake during overload; a real one takes one or two round trips.
   private static var hurriedHandshakeTime: TimeSpan { .seconds(3) }
 
   mutating func readInbox() {
@@ -132,13 +132,13 @@ extension Worker where IO: ~Copyable {
     hurryHandshakes()
   }
 
-  /// How long a handshake may take.
+  /// The maximum time of a handshake.
   var handshakeTime: TimeSpan {
     overload == .normal
       ? settings.handshakeTimeout : min(settings.handshakeTimeout, Self.hurriedHandshakeTime)
   }
 
-  /// Leaves the handshakes in progress as long as those that begin now.
+  /// Limits the active handshakes to the time that a new one has.
   private mutating func hurryHandshakes() {
     for slot in 0..<downstreams.slotCount {
       guard let handle = downstreams.handle(at: slot),
@@ -185,7 +185,7 @@ extension Worker where IO: ~Copyable {
     if stage == .draining && downstreams.count == 0 { end(cutting: .drainTimeout) }
   }
 
-  /// Ends everything that is still there. Clients to whom nothing was sent are told.
+  /// Ends everything that is still active. Clients without a response get one.
   private mutating func end(cutting reason: ExchangeFailure) {
     guard stage != .finished else { return }
     stage = .finished

@@ -38,8 +38,8 @@ extension Worker where IO: ~Copyable {
     exchanges[handle].machine.attemptStarted(backend: backend, isReused: true, at: now)
     if upstreams.contains(login), !isQuiet(login, for: handle) { close(upstream: login) }
     guard upstreams.contains(login) else {
-      // It ended while the exchange waited for the place, or something came over it unasked, which
-      // would be taken for the answer.
+      // It ended while the exchange waited for the slot, or the backend sent bytes that would be
+      // used as the response.
       attemptFailed(handle, .closedBeforeResponse, blamesBackend: false)
       return
     }
@@ -50,7 +50,8 @@ extension Worker where IO: ~Copyable {
     sendRequest(handle)
   }
 
-  /// Is the kept connection still open, with nothing to be read? Looked at as `takeIdle` does.
+  /// Whether the bound connection is still open and has no unread bytes. The check is the same as
+  /// in `takeIdle`.
   private mutating func isQuiet(_ login: Handle, for handle: Handle) -> Bool {
     let isDoubtful =
       upstreams[login].transport.isReadable || !exchanges[handle].machine.isIdempotent

@@ -30,8 +30,8 @@ extension Worker where IO: ~Copyable {
     let last = exchanges[handle].machine.attempts.last
     if let block = block(exchanges[handle].pool.traffic) {
       block.add(counter)
-      // An answer without an attempt, such as 503 while all backends are down, says nothing about
-      // how fast the pool is.
+      // A response without an attempt, such as 503 while all backends are down, says nothing about
+      // the latency of the pool.
       if last != nil { block.fine?.add(microseconds: UInt64(max(0, duration.microseconds))) }
       if exchanges[handle].queueTime > .zero { block.queue?.add(exchanges[handle].queueTime) }
     }
@@ -140,7 +140,7 @@ extension Worker where IO: ~Copyable {
     metrics.add(.failures, at: failure.word.rawValue)
   }
 
-  /// A client that goes without a word counts as one that closes its session.
+  /// A client that disconnects without closing the session counts as one that closes it.
   mutating func countFailedHandshake(_ failure: TransportFailure?) {
     metrics.add(.handshakesFailed)
     var kind = TLSFailure.Kind.peerClosed

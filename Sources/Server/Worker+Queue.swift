@@ -100,8 +100,8 @@ extension Worker where IO: ~Copyable {
 
   // MARK: Health
 
-  /// A backend's health has flipped: says so, and lets those in line look again, who may find a
-  /// place now or have to be told that there is none.
+  /// A backend's health has changed. Logs this, and wakes the exchanges in the queue: they may find
+  /// a free slot now, or may have to fail.
   ///
   /// - Parameter reason: what the last of the failed checks said.
   mutating func flipped(

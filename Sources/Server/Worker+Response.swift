@@ -72,8 +72,8 @@ extension Worker where IO: ~Copyable {
     attemptFailed(handle, .badResponse, blamesBackend: blamesBackend)
   }
 
-  /// A fault in fields may be what a client sent before, so it is blamed on the backend only when
-  /// all its answers have had one for a while.
+  /// A client may have caused a fault in fields. So the backend is blamed only if all its responses
+  /// have had such a fault for some time.
   private mutating func isFaultLasting(_ handle: Handle) -> Bool {
     exchanges[handle].pick?.record.isFaultLasting(at: now) ?? false
   }

@@ -84,13 +84,13 @@ public import Primitives
   }
 }
 
-/// All that can be told of a chain and a key that can't be served together.
+/// Everything that is known about a chain and a key that cannot be used together.
 public struct CertificateInspection: Sendable {
-  /// What keeps them from being served: of each file by itself, or else of both together.
+  /// The errors: of each file, or of both together.
   public private(set) var failures: [CertificateFailure] = []
-  /// Of the leaf; nil where the chain can't be read.
+  /// Of the leaf; nil if the chain cannot be read.
   public private(set) var validity: Certificate.Validity?
-  /// As of a certificate that is served.
+  /// The same as for a certificate in use.
   public private(set) var chainFault: String?
   public private(set) var isKeyWorldReadable = false
   public private(set) var isKeyWritableByOthers = false

@@ -1,40 +1,41 @@
-// The first bytes of a connection, looked at before OpenSSL gets them.
+// Checks the first bytes of a connection before OpenSSL gets them.
 //
-// OpenSSL makes room for a whole handshake message as soon as its header has come, 131 KB for a
-// ClientHello, so that 21 bytes of a client that says no more would hold as much. So a longer
-// message than clients send is refused by its header. And OpenSSL knows only some of the request
-// lines by which plain HTTP is told from garbage.
+// OpenSSL allocates memory for a whole handshake message when its header arrives: 131 KB for a
+// ClientHello. So a client could use that much memory with 21 bytes. A message that is longer than
+// those of real clients is refused by its header. Also, OpenSSL recognises only some of the request
+// lines that distinguish plain HTTP from other bytes.
 //
-// It walks over records (RFC 8446 5.1) and messages (RFC 8446 4) without keeping any of them. What
-// a client sends under its keys has no header that could be read, and is none of its business.
+// It walks over records (RFC 8446 5.1) and messages (RFC 8446 4) without storing them. Encrypted
+// records have no readable message header, and are not checked.
 
 import Primitives
 
 struct Opening {
-  /// The longest ClientHello that is taken, without its header: as BoringSSL has it. They have some
-  /// hundred bytes, or two thousand with keys that withstand quantum computers.
+  /// The longest accepted ClientHello, without its header. BoringSSL has the same limit. Usual ones
+  /// have some hundred bytes, or two thousand with post-quantum keys.
   static let messageByteCountMax = 16 * 1024
 
   private enum Position {
-    /// In the header of a record, of which so many bytes are missing.
+    /// In the header of a record; `rest` bytes of it are missing.
     case recordHeader(rest: Int)
     /// In a record's body.
     case body(rest: Int)
-    /// Nothing more is looked at.
+    /// No further bytes are checked.
     case done
   }
 
   private var firstBytes: UInt64 = 0
   private var firstCount = 0
   private var position = Position.recordHeader(rest: Self.recordHeaderByteCount)
-  /// Of the record: its type, and its length as far as it came.
+  /// The type and the length of the record, as far as they have arrived.
   private var recordType: UInt8 = 0
   private var recordByteCount = 0
-  /// Of the message: its header as far as it came, and what is missing of its body.
+  /// The header of the message as far as it has arrived, and the number of missing bytes of its
+  /// body.
   private var messageHeader: UInt32 = 0
   private var messageHeaderCount = 0
   private var messageRest = 0
-  /// Has the header of a ClientHello announced more than may be?
+  /// Whether the header of a ClientHello announced more than the limit.
   private(set) var isTooLong = false
 
   private static let recordHeaderByteCount = 5
@@ -43,7 +44,7 @@ struct Opening {
   private static let changeCipherSpec: UInt8 = 20
   private static let clientHello: UInt8 = 1
 
-  /// Takes what has come, each byte once.
+  /// Processes the new bytes, each byte once.
   mutating func observe(_ input: Span<UInt8>) {
     for index in 0..<input.count {
       if firstCount < Self.recordHeaderByteCount {
@@ -62,7 +63,7 @@ struct Opening {
     }
   }
 
-  /// A client whose version is settled as TLS 1.2 says no second ClientHello.
+  /// After the version is negotiated as TLS 1.2, no second ClientHello can come.
   mutating func end() { position = .done }
 
   private static let nextRecord = Position.recordHeader(rest: recordHeaderByteCount)
@@ -71,7 +72,7 @@ struct Opening {
     if rest == Self.recordHeaderByteCount {
       recordType = byte
       recordByteCount = 0
-      // With anything else the client is past its ClientHello, or speaks no TLS.
+      // With any other type, the client is past its ClientHello, or does not use TLS.
       if byte != Self.handshake && byte != Self.changeCipherSpec { return end() }
     }
     if rest <= 2 { recordByteCount = recordByteCount << 8 | Int(byte) }
@@ -92,7 +93,7 @@ struct Opening {
     guard messageHeaderCount == Self.messageHeaderByteCount else { return }
     messageHeaderCount = 0
     messageRest = Int(messageHeader & 0xFF_FFFF)
-    // Of other messages OpenSSL expects less, and refuses more before it makes room.
+    // For other messages OpenSSL expects less, and refuses more before it allocates memory.
     guard UInt8(truncatingIfNeeded: messageHeader >> 24) == Self.clientHello else { return end() }
     if messageRest > Self.messageByteCountMax {
       isTooLong = true
@@ -100,7 +101,7 @@ struct Opening {
     }
   }
 
-  /// Methods of HTTP that OpenSSL doesn't know: it has GET, HEAD, POST, PUT and CONNECT.
+  /// HTTP methods that OpenSSL does not recognise: it recognises GET, HEAD, POST, PUT and CONNECT.
   var isRequestLine: Bool {
     switch firstBytes {
     case 0x44_454C_4554: true  // DELET

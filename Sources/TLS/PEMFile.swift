@@ -18,7 +18,7 @@ import COpenSSL
   private static let byteCountMax = 1 << 20
 
   init(path: String) throws(CertificateFailure) {
-    // A pipe is opened without waiting for whoever writes to it, and refused.
+    // A pipe is opened without waiting for a process that writes to it, and then refused.
     let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
     if descriptor < 0 { throw Self.failure(path: path, code: errno) }
     defer { close(descriptor) }

@@ -25,16 +25,16 @@ public enum TLSFailure: Error, Equatable, Sendable {
   case peerAlert(UInt8)
   /// The client sent close_notify before the handshake was complete.
   case peerClosed
-  /// The client announced a ClientHello that is longer than any is.
+  /// The client announced a ClientHello above the limit.
   case helloTooLong
-  /// The client sent more records without data than a client has reason to.
+  /// The client sent more records without data than any real client.
   case recordFlood
   /// The session had already failed, or was closed by us.
   case ended
   /// Any other error, by OpenSSL's packed error code; 0 when there is none.
   case other(code: UInt)
 
-  /// What sort of failure it is. The raw value is the place of its counter.
+  /// The kind of failure. The raw value is the index of its counter.
   public enum Kind: UInt8, CaseIterable, Sendable {
     case plaintextHTTP, notTLS, unsupportedProtocol, noSharedCipher, noApplicationProtocol
     case badCertificate, peerAlert, peerClosed, helloTooLong, recordFlood, ended, other

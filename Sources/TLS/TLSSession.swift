@@ -32,8 +32,8 @@ public enum HandshakeStep: Equatable, Sendable {
 public enum ReadStep: Equatable, Sendable {
   /// All input was consumed and all plaintext returned.
   case wantsInput
-  /// So many records were taken that others should have their turn: call again, also without new
-  /// input.
+  /// The limit of records per call is reached, and other connections must be served. Call again,
+  /// also without new input.
   case wantsTurn
   /// `plaintext` is full and there is, or may be, more: make room and call again.
   case plaintextFull
@@ -61,8 +61,9 @@ public enum ReadStep: Equatable, Sendable {
   /// A client's longest flight has five; each KeyUpdate (RFC 8446 4.6.3) costs about ten
   /// microseconds.
   public static let recordsPerTurn = 16
-  /// The records with data that one call of `read` takes at the most: more than a block holds,
-  /// unless they are far shorter than a packet. However short, each costs about a microsecond.
+  /// The maximum number of records with data per call of `read`. It is more than a block contains,
+  /// unless the records are far shorter than a packet. Each record costs about a microsecond,
+  /// however short it is.
   public static let dataRecordsPerTurn = 64
 
   /// The maximum plaintext in one record (RFC 8446 5.1).
@@ -79,7 +80,7 @@ public enum ReadStep: Equatable, Sendable {
   private var opening = Opening()
   /// Bytes at the front of the next input that `opening` has seen.
   private var observedByteCount = 0
-  /// Less than the maximum when the client asked for shorter records (RFC 6066 4).
+  /// Less than the maximum if the client asked for shorter records (RFC 6066 4).
   private var recordByteCount = UInt16(recordByteCountMax)
   private var state = State.handshaking
   /// Records without data after the handshake: KeyUpdate, requests to renegotiate, warning alerts,
@@ -143,7 +144,7 @@ public enum ReadStep: Equatable, Sendable {
     }
   }
 
-  /// Looks at what is new of the input, before OpenSSL makes room for what it announces.
+  /// Checks the new bytes of the input, before OpenSSL allocates memory for what they announce.
   private mutating func observe(
     _ input: Span<UInt8>, output: inout OutputSpan<UInt8>
   ) throws(TLSFailure) {
@@ -151,7 +152,7 @@ public enum ReadStep: Equatable, Sendable {
     opening.observe(input.extracting(min(observedByteCount, input.count)...))
     guard opening.isTooLong else { return }
     state = .ended
-    // A fatal alert: illegal_parameter, as OpenSSL has it for messages that are longer still.
+    // A fatal alert: illegal_parameter, which OpenSSL uses for even longer messages.
     for byte in [21, 3, 3, 0, 2, 2, 47] as [UInt8] where output.freeCapacity > 0 {
       output.append(byte)
     }
@@ -159,8 +160,7 @@ public enum ReadStep: Equatable, Sendable {
   }
 
   /// Decrypts until `input` is used up, `plaintext` is full, the client has closed, or
-  /// `recordsPerTurn` records without data, or `dataRecordsPerTurn` with some, were among what
-  /// came.
+  /// `recordsPerTurn` records without data or `dataRecordsPerTurn` records with data were read.
   ///
   /// Plaintext that doesn't fit is kept; the next call returns it, with or without input. Protocol
   /// messages are appended to `output`, which should have `alertByteCount` bytes free.
@@ -217,9 +217,9 @@ public enum ReadStep: Equatable, Sendable {
     throw .capture()
   }
 
-  /// Ends the session, as for a client that broke the protocol: appends a fatal alert. OpenSSL has
-  /// no call for that, so it is given a record that nobody may send, or a bad end of the one that
-  /// it has begun to read. Which alert it is depends on that.
+  /// Ends the session as if the client had violated the protocol: appends a fatal alert. OpenSSL
+  /// has no call for that, so it gets an invalid record, or an invalid end of the record that it
+  /// has begun to read. The alert depends on which of the two.
   public mutating func fail(output: inout OutputSpan<UInt8>) {
     guard case .established = state else { return }
     state = .ended
@@ -234,7 +234,7 @@ public enum ReadStep: Equatable, Sendable {
     }
   }
 
-  /// Appends close_notify to `output`, once. Quiet unless the session is established.
+  /// Appends close_notify to `output`, once. Does nothing unless the session is established.
   public mutating func close(output: inout OutputSpan<UInt8>) {
     guard case .established = state else { return }
     state = .closing

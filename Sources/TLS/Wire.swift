@@ -52,10 +52,10 @@ import Glibc
     recordMax = records
   }
 
-  /// From here on whatever OpenSSL asks for is nonsense: no header, and no end of a record.
+  /// From here on OpenSSL only gets invalid bytes, as a header and as the rest of a record.
   mutating func giveNonsense() { givesNonsense = true }
 
-  /// Forgets both buffers, so that a stray call later finds nothing instead of freed memory.
+  /// Forgets both buffers, so that a wrong later call gets no bytes instead of freed memory.
   @inline(__always)
   mutating func detach() {
     unsafe input = nil
@@ -76,7 +76,8 @@ import Glibc
     return count
   }
 
-  /// A header of a record of no known type, or a bad end of what OpenSSL has begun to read.
+  /// The header of a record with an unknown type, or an invalid end of the record that OpenSSL is
+  /// reading.
   private mutating func fillWithNonsense(
     _ target: UnsafeMutablePointer<CChar>, _ wanted: Int
   ) -> Int {
@@ -90,8 +91,8 @@ import Glibc
     return wanted
   }
 
-  /// OpenSSL doesn't read ahead: it asks for a header and then for its body, or for what is still
-  /// missing of either. The body's length is the one asked for, because the very first record may
+  /// OpenSSL does not read ahead. It asks for a header and then for its body, or for the missing
+  /// part of either. The length of the body is the requested one, because the very first record may
   /// have another format.
   @inline(__always)
   private mutating func note(_ bytes: UnsafeBufferPointer<UInt8>, isWhole: Bool) {

@@ -62,7 +62,7 @@ struct AdminOptions: ParsableArguments {
     try self.body(of: send(method, path, body: body))
   }
 
-  /// Asks the running process, whatever it answers.
+  /// Sends a request to the running process, and returns any response.
   func send(
     _ method: String, _ path: String, body: String? = nil
   ) throws -> BlockingClient.Response {
@@ -73,7 +73,7 @@ struct AdminOptions: ParsableArguments {
     }
   }
 
-  /// The body of an answer; throws the exit status after saying what an error says.
+  /// The body of a response. For an error, prints it and throws the exit status.
   func body(of response: BlockingClient.Response) throws -> [UInt8] {
     if response.status < 300 { return response.body }
     throw fail(Self.reason(response))

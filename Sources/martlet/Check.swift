@@ -70,7 +70,7 @@ struct Check: ParsableCommand {
       _ = try ConfigurationFile.read(file)
       return []
     } catch where error == .notRegularFile {
-      // A pipe, which has been read, and which `run` doesn't take.
+      // A pipe. It has been read, but `run` does not accept it.
       return []
     } catch {
       return finding("the user \(user) can't read this file: \(error)")

@@ -14,8 +14,8 @@ struct ConfigurationFile {
   let path: String
   let bytes: [UInt8]
 
-  /// The file at `path`; without a path config.json if there is one. Throws the exit status 1
-  /// after saying why the file can't be read. `isAny`: a pipe will do.
+  /// The file at `path`; without a path config.json if it exists. If the file cannot be read,
+  /// prints the reason and throws the exit status 1. `isAny` allows a pipe.
   static func find(_ path: String?, isAny: Bool = false) throws -> ConfigurationFile? {
     do throws(SystemError) {
       return try read(path, isAny: isAny)
@@ -27,7 +27,7 @@ struct ConfigurationFile {
 }
 
 extension ConfigurationFile {
-  /// The same, without saying anything.
+  /// The same, without a message.
   static func read(
     _ path: String?, isAny: Bool = false
   ) throws(SystemError) -> ConfigurationFile? {
@@ -45,8 +45,8 @@ extension ConfigurationFile {
   }
 }
 
-/// Writes to the standard error, which nothing buffers. A reader that has stopped is waited for no
-/// longer than this takes, since a process that serves writes there too.
+/// Writes to the standard error, which has no buffer. Waits for a reader that has stopped only for
+/// a limited time, since a serving process writes there too.
 func writeError(_ text: String) { StandardError.shared.write(text, atMost: .seconds(2)) }
 
 /// Writes to the standard output.

@@ -91,7 +91,7 @@ struct ConfigurationOptions: ParsableArguments {
     return overrides
   }
 
-  /// The configuration of a reload. Warnings go to the log; what refuses it is the caller's to log.
+  /// The configuration of a reload. Warnings go to the log; the caller logs the errors.
   func reload(_ log: ProcessLog) -> Result<Configuration, RefusedConfiguration> {
     let file: ConfigurationFile?
     do throws(SystemError) {
@@ -120,8 +120,8 @@ struct ConfigurationOptions: ParsableArguments {
   /// The file that `load` reads; nil if there is none.
   var file: String? { (try? ConfigurationFile.read(config))?.map(\.path) ?? config }
 
-  /// The configuration to start with; warnings go to the log. Throws the exit status 1 after
-  /// logging all errors.
+  /// The configuration at the start; warnings go to the log. If there are errors, logs all of them
+  /// and throws the exit status 1.
   func load(_ log: ProcessLog) throws -> Configuration {
     let file: ConfigurationFile?
     do throws(SystemError) {

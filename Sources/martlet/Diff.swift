@@ -31,7 +31,7 @@ struct Diff: ParsableCommand {
     let bytes = try ConfigurationFile.find(new, isAny: true)?.bytes
     let before = try accept(
       Configuration.read(try ConfigurationFile.find(old, isAny: true)?.bytes, file: old))
-    // What is wrong with the new file is shown by its own name.
+    // Errors of the new file are shown with its name.
     let fresh = try accept(Configuration.read(bytes, file: new))
     let after = Configuration.read(bytes, file: old).configuration ?? fresh
     let changes = before.changes(to: after)

@@ -62,14 +62,14 @@ struct Drain: ParsableCommand {
         throw ExitCode(70)
       }
       CurrentProcess.pause(.milliseconds(200))
-      // The backend is drained already, so this changes nothing.
+      // The backend is already drained, so this changes nothing.
       left = Self.activeCount(try admin.body(of: drain(isForced: true)))
     }
     writeOutput("\(backend) is draining; \(left) active exchanges\n")
   }
 
-  /// Drains the backend, once somebody has confirmed that where it needs to be. Returns the number
-  /// of its active exchanges.
+  /// Drains the backend, with a confirmation if necessary. Returns the number of its active
+  /// exchanges.
   private func begin() throws -> Int {
     let response = try drain(isForced: force)
     let reply = AdminReply(response.body)

@@ -30,7 +30,7 @@ func launch(
   throw ExitCode(70)
 }
 
-/// Where it listens, what is behind, and a command to try, whatever the level of the log.
+/// Logs the addresses, the backends and a command to try, at every log level.
 private func announce(
   _ addresses: [Server.ListeningAddress], _ configuration: Configuration, to log: ProcessLog
 ) {
@@ -54,7 +54,7 @@ private func announce(
   }
 }
 
-/// What curl needs to reach it from this machine, in whatever directory it is started.
+/// The arguments with which curl reaches it from this machine, in any directory.
 private func arguments(
   for address: Server.ListeningAddress, _ configuration: Configuration
 ) -> String {
@@ -73,7 +73,7 @@ private func arguments(
   return "\(options)--resolve \(name):\(port):\(target) https://\(name):\(port)/"
 }
 
-/// The certificate of the authority that scripts/make-certs puts beside the server's.
+/// The certificate of the authority that scripts/make-certs creates next to the server's.
 private func authority(
   of address: Server.ListeningAddress, _ configuration: Configuration
 ) -> String? {
@@ -83,7 +83,7 @@ private func authority(
   return File.absolutePath(of: folder + "ca.crt")
 }
 
-/// As one word for a shell.
+/// Quoted as one word for a shell.
 private func quoted(_ path: String) -> String {
   let isPlain = path.utf8.allSatisfy { byte in
     switch byte {

@@ -14,7 +14,7 @@ struct AvailabilityTests {
     test.record("b").setAdminState(.draining, at: test.now)
     test.check("c", up: false)
     #expect(test.pool.isLastAvailable(test.record("a")))
-    // What isn't available takes nothing away.
+    // A backend that is not available does not change this.
     #expect(!test.pool.isLastAvailable(test.record("b")))
     #expect(!test.pool.isLastAvailable(test.record("c")))
   }

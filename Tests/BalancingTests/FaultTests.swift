@@ -1,4 +1,4 @@
-// Answers whose faults may be a client's doing: when they are blamed on the backend after all.
+// Responses with faults that a client may have caused: when the backend is blamed for them.
 
 import Primitives
 import Testing

@@ -1,4 +1,4 @@
-// Which backends the registry knows: those that are members, and the last that left.
+// The backends that the registry knows: the members, and the last that left.
 
 import Primitives
 import Testing

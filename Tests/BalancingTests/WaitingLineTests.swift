@@ -77,7 +77,7 @@ private final class Line {
     #expect(!line.hasNewcomers && line.count == 2)
   }
 
-  /// The line as it would be without any thought of its length.
+  /// A simple queue without an index, for comparison.
   private struct PlainLine {
     var places: [(waiter: Waiter, isRetry: Bool, hasTurn: Bool)] = []
 
@@ -134,7 +134,7 @@ private final class Line {
     }
   }
 
-  /// The least time of a waiter's way through a line in which so many stand.
+  /// The minimum time to enter and leave a queue of this length.
   private func time(behind count: Int) -> Duration {
     let line = Line()
     for number in 1...count { _ = line.join(waiter(number), limit: .max) }

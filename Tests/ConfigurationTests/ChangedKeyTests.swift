@@ -1,12 +1,12 @@
-// Every key of the configuration: a changed value shows among the changes that `diff` and `check`
-// print, whatever the key is, also where the change is only that a section is there.
+// Every key of the configuration: `diff` and `check` show a changed value of any key, even if the
+// only change is that a section was added.
 
 import Testing
 
 @testable import Configuration
 
 @Suite struct ChangedKeyTests {
-  /// A file for each section, where KEYS stands for the keys of the section.
+  /// A file for each section, in which KEYS represents the keys of the section.
   private static let templates = [
     "configuration": "{ LISTENERS, POOLS, KEYS }",
     "listener": #"{ "listeners": [{ KEYS }], POOLS, "trusted-proxies": ["10.0.0.1"] }"#,
@@ -60,7 +60,7 @@ import Testing
     #"{ LISTENERS, POOLS, "\#(name)": { KEYS } }"#
   }
 
-  /// What a section needs beside the key.
+  /// The other keys that a section needs.
   private static let beside: [String: [(String, String)]] = [
     "listener": [("name", #""web""#), ("listen", #""127.0.0.1:0""#)],
     "tls": [("certificates", #"[{ "chain": "/c", "key": "/k" }]"#)],
@@ -77,7 +77,7 @@ import Testing
     ],
   ]
 
-  /// Values of all kinds; those that a key doesn't take are left out.
+  /// Values of all kinds; those that a key does not accept are skipped.
   private static let values = [
     "true", "false", "0", "1", "2", "3", "50", "60", "301", "302", "404", "0.25", "0.5",
     #""off""#, #""1s""#, #""2s""#, #""3s""#, #""40s""#, #""50s""#, #""200s""#, #""20m""#,
@@ -91,7 +91,7 @@ import Testing
     #"{ "remove": ["B"] }"#,
   ]
 
-  /// The words that a key takes, by its schema.
+  /// The words that a key accepts, from its schema.
   private func words(_ schema: JSON) -> [String] {
     (schema["enum"]?.items ?? []).compactMap(\.text).map { JSON.quoted($0) }
       + (schema["anyOf"]?.items ?? []).flatMap(words)
@@ -124,7 +124,7 @@ import Testing
             found.append((value ?? "nothing", configuration))
           }
         }
-        // Their keys have a turn of their own.
+        // Their keys are tested separately.
         if found.count < 2 && isMadeOfSections(key.form.schema) { continue }
         #expect(found.count > 1, "\(name): no two values among those of this test")
         for (old, new) in zip(found, found.dropFirst() + found.prefix(1)) {

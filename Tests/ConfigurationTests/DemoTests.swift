@@ -20,7 +20,7 @@ struct DemoTests {
     #expect(read.listeners[0].tls == .standard)
     #expect(read.pools[0].backends.count == 3)
     #expect(read.routes(on: read.listeners[0]).map(\.action) == [.forward(pool: "default")])
-    // They are no part of what they stand behind.
+    // They are not part of the configuration of the load balancer.
     let demo = try #require(read.ofDemoBackends)
     #expect(
       demo.listeners.flatMap(\.addresses).map(\.description)

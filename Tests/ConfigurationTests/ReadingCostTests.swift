@@ -1,8 +1,8 @@
-// Reading a large configuration, and comparing two, takes time in proportion to its size, whatever
-// is in it: the admin API reads what it is sent, on the thread that also reloads and drains.
+// The time to read a large configuration, and to compare two, is proportional to its size, whatever
+// its content. The admin API does this on the thread that also reloads and drains.
 //
-// Timed, but coarsely: eight times as much may take three times as long as it should. What looks at
-// all earlier items for each item takes sixty-four times as long.
+// The limits are coarse: eight times the size may take three times as long as it should. Code that
+// compares each item with all earlier items takes sixty-four times as long.
 
 import Testing
 
@@ -106,7 +106,7 @@ import Testing
 
   private let base = configuration("{ \(Self.listener), \(Self.pool), \"workers\": 3 }")
 
-  /// The least time that everything which is done with a text takes.
+  /// The minimum time for all steps with a text.
   private func time(_ text: String) throws -> Duration {
     let bytes = Array(text.utf8)
     let base = try #require(base)

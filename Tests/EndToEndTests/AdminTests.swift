@@ -94,7 +94,7 @@ import Testing
       refused.errors == "martlet: error: \(one.address) is the last available backend of default: "
         + "clients would get 503; use --force to drain it\n")
     #expect(try martlet.get().text == "one")
-    // What serves nobody anyway needs no force.
+    // A backend that serves no requests can be drained without force.
     #expect(try command(martlet, "drain", "default/\(dead)").status == 0)
     #expect(try command(martlet, "drain", "--force", "default/\(one.address)").status == 0)
     #expect(try martlet.get().status == 503)
@@ -253,7 +253,7 @@ import Testing
     #expect(wrong.errors.contains("the listener back on port \(back) speaks http"))
     let none = try explain("http://a:9/")
     #expect(none.status == 70 && none.errors.contains("no listener has port 9; there are http://"))
-    // Clients may see another port than the one that is listened on.
+    // Clients may use another port than the one of the listener.
     #expect(try explain("http://a/").output.contains("listener  front\n"))
   }
 
@@ -401,7 +401,7 @@ import Testing
       token: "a-secret-of-length")
     #expect(try ask(martlet, "/metrics").status == 401)
     #expect(try ask(martlet, "/v1/state", "Authorization: Bearer wrong\r\n").status == 401)
-    // Any number of blanks (RFC 9110 11.4).
+    // Any number of spaces (RFC 9110 11.4).
     for key in ["Bearer  a-secret-of-length", "bearer    a-secret-of-length"] {
       #expect(try ask(martlet, "/v1/state", "Authorization: \(key)\r\n").status == 200)
     }

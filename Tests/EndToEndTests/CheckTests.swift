@@ -209,7 +209,7 @@ import Testing
     #expect(errors.contains("routes[1].forward: there is no pool \"api\""), "\(errors)")
   }
 
-  /// What systemd runs before the start, and Martlet itself, must agree.
+  /// The check that systemd runs before the start must agree with Martlet itself.
   @Test func `the packaged unit checks as run does`() throws {
     let unit = try String(
       contentsOfFile: Installation.root + "/packaging/martlet.service", encoding: .utf8)

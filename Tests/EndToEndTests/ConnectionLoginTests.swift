@@ -65,7 +65,7 @@ import Testing
     /// Closes every connection with a login.
     func hangUp() { logins.all.withLock { for login in $0 { login.wire.end() } } }
 
-    /// Sends this over every connection on which somebody has logged in.
+    /// Sends this over every connection with a login.
     func say(_ text: String) throws {
       try logins.all.withLock { for login in $0 { try login.wire.send(text) } }
     }
@@ -156,7 +156,7 @@ import Testing
     let martlet = try martlet([site])
     let alice = try martlet.wire()
     try logIn("alice", alice)
-    // Both are there when Martlet looks again, the request before the stray answer.
+    // Both have arrived when Martlet reads again, the request before the unexpected response.
     martlet.signal(SIGSTOP)
     eventually("it stands still") {
       let status = try? String(

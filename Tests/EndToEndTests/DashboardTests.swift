@@ -180,7 +180,7 @@ import Testing
     ])
     #expect(results[1] as? Bool == true && results[2] as? Int == 1)
     let row = try #require(results[3] as? [String])
-    // How many turns come to the dead one depends on the retries, which take turns as well.
+    // The number of requests to the dead backend depends on the retries, which also take turns.
     let count = try #require(Int(row[1].split(separator: "×").last ?? ""), "\(row)")
     #expect(row[1] == "\(dead): connect-refused ×\(count)" && count >= 8, "\(row)")
     #expect(row[2] == "\(count) requests, all answered after a retry", "\(row)")
@@ -214,7 +214,7 @@ import Testing
       ["eval", "\(row).querySelector(\"button\").click()"],
       ["until", "\(row).querySelector(\".mark\").textContent === \"draining\"", 20],
       ["eval", "\(row).querySelector(\"button\").getAttribute(\"aria-label\")"],
-      // The last one that is available: only when it is confirmed.
+      // The last available backend is drained only after a confirmation.
       ["eval", "\(last).querySelector('button').click()"],
       ["until", "\(dialog).open", 20],
       ["eval", "\(dialog).querySelector('p').textContent"],

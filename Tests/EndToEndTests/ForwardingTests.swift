@@ -44,7 +44,7 @@ import Testing
     #expect(request["X-Forwarded-Port"] == nil)
   }
 
-  /// What says who asked: in a head, in a trailer, and as a program behind CGI may read it.
+  /// Forwarding fields: in a head, in a trailer, and as a program behind CGI may read them.
   static let claims = [
     "X-Forwarded-SSL", "X-Forwarded-Scheme", "X-Forwarded-Protocol", "X-Forwarded-User",
     "X-Forwarded-Prefix", "X_Forwarded_User", "Front-End-Https", "True-Client-IP", "X-Client-IP",

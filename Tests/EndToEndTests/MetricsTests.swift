@@ -1,5 +1,5 @@
-// The metrics that an operator's dashboards are made of, from the real binary after real traffic:
-// counted once, under the labels that are documented, and accepted by promtool.
+// The metrics for an operator's dashboards, from the real binary after real traffic: counted once,
+// with the documented labels, and accepted by promtool.
 
 import Foundation
 import Testing

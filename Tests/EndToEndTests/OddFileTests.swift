@@ -1,11 +1,11 @@
-// Files of a configuration that are no regular files: a named pipe that nothing writes to, a
-// socket, a link to nothing. None of them keeps `check`, a start or a reload waiting.
+// Configured files that are not regular files: a named pipe without a writer, a socket, a link to a
+// missing file. None of them blocks `check`, a start or a reload.
 
 import Foundation
 import Testing
 
 @Suite struct OddFileTests {
-  /// The sections that name one file each, `odd`.
+  /// The sections that use one file each, `odd`.
   private static let sections = [
     (name: "a certificate", text: tls(#""certificates": [{ "chain": "odd", "key": "KEY" }]"#)),
     (name: "a key", text: tls(#""certificates": [{ "chain": "CHAIN", "key": "odd" }]"#)),
@@ -76,7 +76,7 @@ import Testing
     try martlet.reload(text)
     #expect(martlet.log.contains("the new configuration is refused"), "\(name)")
     #expect(martlet.log.contains(reason), "\(name): \(martlet.log)")
-    // The control thread goes on.
+    // The control thread still runs.
     try martlet.reload(good)
     #expect(martlet.log.contains("the new configuration is in force"), "\(name)")
   }
@@ -176,7 +176,7 @@ import Testing
   @Test(arguments: ["fine.log", "/dev/null", "piped.log"])
   func `what run can open check takes`(_ target: String) throws {
     let folder = TemporaryFolder()
-    // A link to a file that is still to be made.
+    // A link to a file that does not exist yet.
     try FileManager.default.createSymbolicLink(
       atPath: folder.path("fine.log"), withDestinationPath: "made.log")
     #expect(mkfifo(folder.path("piped.log"), 0o600) == 0)

@@ -58,7 +58,7 @@ private final class Gate: Sendable {
       listener: #""tls": { "certificates": [\#(certificates.entry())] }"#,
       rest: #""limits": { "handshake": "300s" }"#)
     let before = martlet.residentKiB
-    // A record of 16 KiB, of which all but a byte comes: the buffers of OpenSSL's and of ours.
+    // A record of 16 KiB without its last byte uses the buffers of OpenSSL and of Martlet.
     let hello = [22, 3, 1, 64, 0, 1, 0, 63, 252] + [UInt8](repeating: 3, count: 3000)
     var wires = try (0..<700).map { _ in try martlet.wire() }
     for wire in wires { try wire.send(hello) }
@@ -89,7 +89,7 @@ private final class Gate: Sendable {
 }
 
 extension MartletProcess {
-  /// What it has in memory.
+  /// Its resident memory.
   fileprivate var residentKiB: Int {
     let status = try? String(contentsOfFile: "/proc/\(process.id)/status", encoding: .utf8)
     let line = status?.split(separator: "\n").first { $0.hasPrefix("VmRSS:") }

@@ -1,5 +1,5 @@
-// The process log of the real binary: every line has a time and a level, also those of a start that
-// is refused, in both formats.
+// The process log of the real binary: every line has a time and a level in both formats, also if
+// the start is refused.
 
 import Foundation
 import Testing
@@ -12,7 +12,7 @@ import Testing
     """
   }
 
-  /// Starts, is reloaded, refuses a reload and ends.
+  /// Starts, reloads, refuses a reload and stops.
   private func life(_ log: String) throws -> [Substring] {
     let stub = try StubBackend("hello")
     let martlet = try MartletProcess(configuration(stub, log), keeping: [stub])

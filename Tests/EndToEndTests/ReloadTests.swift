@@ -357,7 +357,7 @@ import Testing
     #expect(line["status"] as? Int == 200 && line["failure"] as? String == "drain-timeout")
     let attempts = try #require(line["attempts"] as? [[String: Any]])
     #expect(attempts.map { $0["result"] as? String } == ["abandoned"])
-    // It can't be taken for whole.
+    // The client can see that it is incomplete.
     #expect(throws: HarnessError.self) { try wire.take(10) }
     try folder.write("", to: "never")
   }

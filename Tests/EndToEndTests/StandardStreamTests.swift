@@ -1,4 +1,4 @@
-// The standard streams of a process as containers, systemd and scripts give them to it: closed, a
+// The standard streams of a process as containers, systemd and scripts provide them: closed, a
 // socket, a pipe, a pipe whose reader has stopped, and log files that are links to them.
 
 import Foundation
@@ -13,9 +13,9 @@ import Testing
     """
   }
 
-  /// A command that becomes Martlet with `stream` (1 or 2) as a pipe or a socket. What comes out is
-  /// appended to the file `copy` and to the stream that was there before, until the file `stop` is
-  /// there, and again when it is gone.
+  /// A command that becomes Martlet with `stream` (1 or 2) as a pipe or a socket. Its output is
+  /// appended to the file `copy` and to the previous stream. This stops while the file `stop`
+  /// exists.
   private func relaying(_ stream: Int, through kind: String) -> [String] {
     let launcher = """
       import os, socket, sys, time
@@ -151,7 +151,7 @@ import Testing
     #expect(dropped.flatMap { Int($0.1) } ?? 0 > 0, "\(metrics.suffix(3000))")
     eventually("it is said") { martlet.log.contains("nothing reads the access log") }
 
-    // Orders are carried out: for rotation, and to write elsewhere.
+    // Orders are still carried out: for rotation, and to write to another target.
     martlet.signal(SIGUSR1)
     try martlet.reload(configuration(stub, #""target": "other.log""#))
     try eventually("it is logged in the other file") {
@@ -207,7 +207,7 @@ import Testing
 
     try goOn(martlet)
     eventually("it says that it was kept from saying something") {
-      // Whatever comes next.
+      // The next line reports it.
       _ = try? admin(martlet, "-X", "POST", "http://localhost/v1/reload")
       return martlet.folder.read("copy").contains(
         "messages were dropped, since nothing read the standard error\n")

@@ -1,12 +1,12 @@
-// Both logs sent to syslog, as a receiver reads them that takes RFC 5424 by the letter, over a Unix
-// socket and over UDP; and what becomes of lines while there is no receiver.
+// Both logs sent to syslog, read by a receiver that follows RFC 5424 strictly, over a Unix socket
+// and over UDP; and what happens to lines while there is no receiver.
 
 import Foundation
 import Testing
 
 @Suite struct SyslogTests {
-  /// A receiver in Python that writes each valid message as a line of JSON, and what is wrong with
-  /// any other to its standard error.
+  /// A receiver in Python. It writes each valid message as a line of JSON, and the errors of other
+  /// messages to its standard error.
   private static let receiver = #"""
     import json, os, re, socket, sys
     place = sys.argv[1]

@@ -29,7 +29,7 @@ struct ResponseParserTests {
   @Test(arguments: [
     ("\r\nHTTP/1.1 200 OK\r\n\r\n", HTTP1Error.badStatusLine),
     ("ICY 200 OK\r\n\r\n", .badStatusLine),
-    // As soon as that shows, whatever else is wrong and however it ends.
+    // At once, whatever other errors follow and however the response ends.
     ("garbage", .badStatusLine),
     ("\u{15}\u{3}\u{1}\u{0}\u{2}", .badStatusLine),
     ("HTTQ", .badStatusLine),

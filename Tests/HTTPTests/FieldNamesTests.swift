@@ -1,4 +1,4 @@
-// Lists of field names: what is in them, and by which letters they are looked up.
+// Lists of field names: their content, and the letters by which they are looked up.
 
 import Primitives
 import Testing

@@ -24,7 +24,7 @@ struct RecentTrafficTests {
     #expect(recent.attempts == 3)
     #expect(recent.failures == 1)
     #expect(recent.responses == [0, 2, 0, 0, 0])
-    // The three seconds are not of that time.
+    // The three seconds are not part of that time.
     #expect(recent.quantile(0.5) == nil)
   }
 
@@ -34,7 +34,7 @@ struct RecentTrafficTests {
     for _ in 0..<50 { block.add(duration: .microseconds(300)) }
     for _ in 0..<50 { block.add(duration: .milliseconds(4)) }
     let recent = RecentTraffic(reading(), since: before)
-    // 250 to 500 microseconds hold the lower half, 2.5 to 5 ms the upper one.
+    // The lower half is between 250 and 500 microseconds, the upper half between 2.5 and 5 ms.
     #expect(recent.quantile(0.5) == 500)
     #expect(recent.quantile(0.25) == 375)
     #expect(try #require(recent.quantile(0.99)) == 2500 + 2500 * 49 / 50)

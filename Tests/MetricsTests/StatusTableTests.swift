@@ -1,4 +1,4 @@
-// Requests by method and status: each pair counted for itself, and a bounded number of pairs.
+// Requests by method and status: each pair has its own count, and the number of pairs is limited.
 
 import Testing
 
@@ -27,7 +27,7 @@ import Testing
     #expect(reading.counts.reduce(0) { $0 + $1.count } + reading.others == 500)
   }
 
-  /// The pairs of a usual site fit, wherever they are hashed to.
+  /// The pairs of a usual site fit, whatever their hashes are.
   @Test func thirtyTwoPairsAllFit() {
     let table = StatusTable()
     for method in UInt8(0)..<8 {

@@ -198,7 +198,7 @@ import Testing
     }
   }
 
-  /// Fields that say who asked, of which Martlet knows no more than the name.
+  /// Forwarding fields of which Martlet only knows the name.
   static let claims = [
     "X-Forwarded-SSL", "x-forwarded-scheme", "X-Forwarded-Protocol", "X-Forwarded-User",
     "X-Forwarded-Prefix", "X-Forwarded-Email", "X-Forwarded-Client-Cert", "X-Forwarded",
@@ -226,7 +226,7 @@ import Testing
       forwarded([(name, "1")], peer: "10.0.0.1", policy: Self.trusting(field)).values(of: name)
     }
     #expect(said(name) == ["1"] && said(name, .both) == ["1"])
-    // Where trusted proxies write Forwarded alone, this is the client's.
+    // If trusted proxies write only Forwarded, this comes from the client.
     #expect(said(name, .forwarded) == [])
     #expect(said(name.replacing("-", with: "_")) == [])
   }

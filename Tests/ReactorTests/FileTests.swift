@@ -32,7 +32,7 @@ import Testing
     let listener = try LocalListener(path: "\(path).sock")
     defer { listener.close() }
     #expect(throws: SystemError.notRegularFile) { try File.read(listener.path, limit: 10) }
-    // What a shell hands to a command.
+    // The path that a shell gives to a command.
     #expect(try File.readStream("/dev/null", limit: 10) == [])
   }
 

@@ -1,4 +1,4 @@
-// Where lines are written: what can be opened, what stands in the way, and that nothing waits.
+// Log targets: which can be opened, the reasons for the others, and that nothing waits.
 
 import Glibc
 import Primitives
@@ -14,7 +14,7 @@ import Testing
     return try file.offer(bytes.span)
   }
 
-  /// What opening throws, and what is said beforehand to stand in the way: the same.
+  /// The error of opening, and the reason from the check before it: they are the same.
   private func obstacle(at path: String) -> SystemError? {
     let told = File.obstacle(toAppendingTo: path)
     do throws(SystemError) {
@@ -72,7 +72,7 @@ import Testing
     let file = try OutputFile(.file(path: path))
     let line = String(repeating: "x", count: 2999) + "\n"
     #expect(try offer(line + line, to: file) == 3000)
-    // A line that is longer than a piece comes in several.
+    // A line that is longer than a piece is written in several pieces.
     #expect(try offer(String(repeating: "y", count: 10_000), to: file) == 4096)
     var count = 7096
     while true {

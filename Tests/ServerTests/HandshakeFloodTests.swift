@@ -158,7 +158,7 @@ private struct FloodIO: QuietIO {
     worker.handle(.overload(.endingConnections))
     found = deadlines(of: &worker)
     #expect(found == [now + .seconds(3)])
-    // Each that comes takes the place of two, down to a quarter.
+    // Each new handshake replaces two, down to a quarter.
     flood.waiting = [4: Array((3000..<3020 as Range<Int32>).reversed())]
     flood.report([4])
     worker.turn()

@@ -16,7 +16,7 @@ private final class Dials {
   var times = [[Instant]](repeating: [], count: 65_536)
 }
 
-/// Every dial waits for an answer that never comes.
+/// Every attempt to connect waits for a response that never comes.
 private struct HangIO: QuietIO {
   let dials: Dials
   var now: Instant { dials.now }
@@ -102,7 +102,7 @@ private struct DialIO: QuietIO {
     }
   }
 
-  // MARK: Changes while checks are under way
+  // MARK: Changes during checks
 
   private func standing(_ port: UInt16) -> Standing {
     registry.backend(pool: "app", address: "\(port)").standing(at: dials.now)
@@ -116,12 +116,12 @@ private struct DialIO: QuietIO {
     let start = dials.now
     for step in 1...150 as ClosedRange<Int64> {
       run(&worker, until: start + .milliseconds(200 * step))
-      // Others come and go.
+      // Other members are added and removed.
       let first = UInt16(step % 2 + 1)
       worker.handle(
         areReloads ? .install(snapshot(ports: first..<4), listeners: []) : .membershipChanged)
     }
-    // Three checks in a row, each of which lasts a second of six.
+    // Three checks in a row, each of which takes one of six seconds.
     #expect(standing(3) == .down)
     #expect(dials.times[3].count <= 6)
     worker.handle(.stop)
@@ -157,7 +157,7 @@ private struct DialIO: QuietIO {
   @Test(arguments: [false, true])
   func aShorterIntervalCountsAtOnce(isFast: Bool) throws {
     let hour = TimeSpan.seconds(3600)
-    // A failed check of a backend that is up is one after which the fast interval counts.
+    // After a failed check of a backend that is up, the fast interval applies.
     var worker = try worker(
       snapshot(ports: 1..<101, interval: isFast ? .seconds(1) : hour, fastInterval: hour))
     run(&worker, until: dials.now + .seconds(isFast ? 2 : 18_000))
@@ -169,7 +169,7 @@ private struct DialIO: QuietIO {
           fastInterval: .seconds(1)), listeners: []))
     run(&worker, until: dials.now + .milliseconds(2200))
     #expect((1..<101).allSatisfy { dials.times[$0].count > before[$0] })
-    // And not all at once.
+    // They are not all checked at once.
     #expect(Set((1..<101).map { dials.times[$0][before[$0]] }).count > 50)
     worker.handle(.stop)
   }

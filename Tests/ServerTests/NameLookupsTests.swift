@@ -179,7 +179,7 @@ import Testing
     table.watch(Self.configuration(silent + ["b"]), at: .origin)
     var now = Instant.origin
     var taken: [String] = []
-    // All are new, and those that don't answer make room for others that have just begun.
+    // All are new, and those without an answer make room for others that have just begun.
     for _ in 0..<4 {
       let next = table.takeDue(at: now)
       #expect(next.count == 8)
@@ -189,7 +189,7 @@ import Testing
       now = now + .milliseconds(51)
     }
     #expect(table.takeDue(at: now).isEmpty)
-    // When they fail at last, they are known to be slow, and the others are looked up.
+    // When they fail, they are known to be slow, and the others are looked up.
     now = now + .seconds(10)
     for name in taken { _ = table.note(name, failure, at: now) }
     now = now + NameTable.retryInterval
@@ -200,7 +200,7 @@ import Testing
     }
     next = table.takeDue(at: now)
     #expect(next == ["b"])
-    // One that is answered again quickly is no longer slow.
+    // A name that gets an answer quickly is no longer slow.
     let slow = taken[0]
     _ = table.note(slow, .success([other]), at: now)
     now = now + .seconds(60)
@@ -217,7 +217,7 @@ import Testing
     table.watch(configuration, at: now)
     #expect(table.takeDue(at: now + .seconds(4)).isEmpty)
     #expect(table.takeDue(at: now + .seconds(5)) == ["a"])
-    // What is due earlier stays so, and a longer interval begins with the next lookup.
+    // An earlier due time stays, and a longer interval begins with the next lookup.
     _ = table.note("a", .success([other]), at: now)
     configuration.pools[0].resolveInterval = .seconds(60)
     table.watch(configuration, at: now + .seconds(1))

@@ -59,13 +59,13 @@ import Testing
       #expect(!trimsAgain)
       return trims
     }
-    // Neither while it grows, nor for a few that leave.
+    // Neither while the number grows, nor after a few connections closed.
     #expect([0, 400, 0, 5000, 4000, 2600, 2600].map(trims) == Array(repeating: false, count: 7))
-    // Nor while many still leave.
+    // Nor while many connections are closing.
     #expect([2500, 2000, 100].map(trims) == [false, false, false])
     #expect(trims(90))
     #expect(!trims(90) && !trims(0))
-    // The next one not at once: it keeps workers waiting that allocate.
+    // The next one does not follow at once, because workers that allocate have to wait.
     #expect([3000, 0, 0].map(trims) == [false, false, false])
     now = now + .seconds(10)
     #expect(trims(0) && !trims(0))

@@ -1,5 +1,5 @@
-// A line of the process log is one line, has its message first, and says of each value where it
-// ends, whatever stands in it.
+// A line of the process log is always one line, begins with its message, and shows where each value
+// ends, whatever the value is.
 
 import Foundation
 import Primitives

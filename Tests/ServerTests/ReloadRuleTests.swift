@@ -19,9 +19,9 @@ private enum ReloadRule {
   case shown(by: String)
   /// The control thread reads it when it is needed: the sources contain this text.
   case read(String)
-  /// Only an upgrade or a restart takes it up; the reload names it.
+  /// Applied only by an upgrade or a restart; the reload reports it.
   case start(String, String, beside: String = "")
-  /// An object, or a list of them, whose keys have rules of their own.
+  /// An object, or a list of objects, whose keys have their own rules.
   case parts
   /// It has no effect.
   case nothing

@@ -1,5 +1,5 @@
-// One word for one failure: what the metrics, the admin API and the documents call it is what the
-// access log calls it. A word that is spelled differently anywhere fails here.
+// Each failure has one word: the metrics, the admin API and the documentation use the word of the
+// access log. A word with another spelling fails here.
 
 import Balancing
 import Foundation
@@ -42,7 +42,7 @@ import Testing
     #expect(counted == ["martlet_failures_total{cause=\"\(word.name)\"} 1"])
   }
 
-  /// A backend's counters are those of the first words.
+  /// The counters of a backend are those of the first words.
   @Test func causesOfAttemptsHaveAPlaceInABackendsCounters() {
     let causes: [FailureCause] = [
       .connectRefused, .connectTimeout, .connectFailed, .resetBeforeResponse,
@@ -90,7 +90,7 @@ import Testing
     #expect(word?["enum"] as? [String] == FailureWord.ofAttempts.map { "\($0.name)" })
   }
 
-  /// Whoever writes `cause="..."` or `"failure":"..."` in a document writes a word that exists.
+  /// Every `cause="..."` and `"failure":"..."` in the documentation has a word that exists.
   @Test(arguments: [
     "docs/ADMIN.md", "docs/RESILIENCE.md", "docs/SECURITY.md", "docs/TROUBLESHOOTING.md",
     "docs/operators/dashboard.md", "docs/operators/limits.md", "docs/operators/many-sites.md",

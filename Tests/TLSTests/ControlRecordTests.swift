@@ -97,7 +97,7 @@ import Testing
       let alert = pair.fail()
       #expect(alert.first == (version == .tls12 ? 21 : 23))
       pair.client.receive(alert)
-      // A received alert is reported as this plus its number.
+      // A received alert is reported as this number plus its own.
       let failure = #expect(throws: ClientFailure.self) { try pair.client.read() }
       #expect((failure?.reason ?? 0) > 1000, "\(partByteCount)")
       // unexpected_message, between two records of TLS 1.3.

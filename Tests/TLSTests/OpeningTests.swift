@@ -1,4 +1,5 @@
-// The first bytes of a connection: what a ClientHello's header may announce, wherever it is cut.
+// The first bytes of a connection: what the header of a ClientHello may announce, split at any
+// byte.
 
 import COpenSSL
 import Testing
@@ -6,7 +7,7 @@ import Testing
 @testable import TLS
 
 @Suite struct OpeningTests {
-  /// Whether these bytes announce too much, given whole, byte by byte, and in two parts.
+  /// Whether these bytes announce too much: as a whole, byte by byte, and in two parts.
   private func isTooLong(_ bytes: [UInt8]) -> Bool {
     var whole = Opening()
     whole.observe(bytes.span)
@@ -36,9 +37,9 @@ import Testing
   func aClientHelloIsJudgedByItsHeader(byteCount: Int, isTooLong expected: Bool) {
     let hello = header(1, byteCount) + [3, 3]
     #expect(isTooLong(record(22, hello)) == expected)
-    // One byte to a record.
+    // One byte per record.
     #expect(isTooLong(hello.flatMap { record(22, [$0]) }) == expected)
-    // An empty record, and one of another type, stand in nobody's way.
+    // An empty record and one of another type make no difference.
     #expect(isTooLong(record(22, []) + record(20, [1]) + record(22, hello)) == expected)
   }
 
@@ -70,7 +71,7 @@ import Testing
     #expect(!other.isRequestLine)
   }
 
-  /// The header of a hello that a client really sends, with another length.
+  /// The header of a real ClientHello, with another length.
   private func lengthen(_ hello: [UInt8]) -> [UInt8] {
     Array(hello[..<6]) + [1, 0xFF, 0xF0] + Array(hello[9...])
   }
@@ -85,7 +86,7 @@ import Testing
   }
 
   @Test func alsoAfterAHelloRetryRequest() throws {
-    // The share that the client sends first is of a group that isn't spoken here.
+    // The first key share of the client is of a group that the server does not support.
     let offer = ClientOffer(groups: "P-521:P-256")
     let pair = try SessionPair(makeContext(), offer)
     _ = try pair.client.step()

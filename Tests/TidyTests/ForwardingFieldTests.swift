@@ -10,7 +10,7 @@ import Testing
 
   @Test func theTableHasEveryForwardingField() throws {
     let code = try #require(SourceTree.file("Sources/HTTP/ForwardingFields.swift")?.text)
-    // Those that Martlet reads or writes itself are cases there.
+    // The fields that Martlet reads or writes are cases there.
     let known: Set = [
       "Forwarded", "X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host",
       "X-Forwarded-Port", "X-Real-IP",
@@ -21,7 +21,7 @@ import Testing
     let table = Self.names(in: page[section.upperBound..<end.lowerBound])
     let listed = Self.names(in: code[...])
     #expect(listed.count > 12)
-    // An example of what begins with `X-Forwarded-`.
+    // An example of a name that begins with `X-Forwarded-`.
     #expect(table.subtracting(["X-Forwarded-Scheme"]) == listed.union(known))
   }
 }

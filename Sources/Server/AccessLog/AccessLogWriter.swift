@@ -1,13 +1,13 @@
 // The thread that writes the access log of all workers, so that no worker ever waits for a disk.
 //
-// Each worker appends whole lines to a ring of its own; the writer takes from the rings in turn and
-// writes straight from their memory. A ring that is full, because the target is slow, full or gone,
-// drops the line and says so, and the worker counts it. What is in the rings waits there until the
-// target takes it again. While a reader has stopped, orders are carried out all the same: the
-// thread waits for both.
+// Each worker appends whole lines to its own ring. The writer takes from the rings in turn and
+// writes directly from their memory. If a ring is full, because the target is slow, full or closed,
+// the line is dropped and the worker counts it. The lines in the rings wait until the target
+// accepts bytes again. While a reader has stopped, orders are still carried out: the thread waits
+// for both.
 //
-// After each round the writer pauses for 10 ms, so that lines gather and the workers ring its bell
-// a hundred times a second at the most. Without lines it sleeps.
+// After each round the writer pauses for 10 ms, so that it writes many lines at once and the
+// workers signal it at most a hundred times per second. Without lines it sleeps.
 
 import Primitives
 import Reactor
@@ -19,7 +19,7 @@ final class AccessLogWriter: Sendable {
     /// Lines can't be written; they wait in the rings, and are dropped when these are full.
     case failed(SystemError)
     case recovered
-    /// The reader of the pipe or the socket has taken nothing for a second.
+    /// The reader of the pipe or the socket has read nothing for a second.
     case stalled
     /// The file couldn't be opened anew; the old one stays in use.
     case reopenFailed(SystemError)
@@ -31,7 +31,7 @@ final class AccessLogWriter: Sendable {
   private let desk: Desk
   private let thread: Thread
 
-  /// Starts the thread; `report` is called on it. Without an output, what is appended is dropped
+  /// Starts the thread; `report` is called on it. Without an output, appended lines are dropped
   /// until there is one.
   init(
     _ output: LogOutput?, producerCount: Int, ringByteCount: Int = defaultRingByteCount,
@@ -64,7 +64,8 @@ final class AccessLogWriter: Sendable {
     }
   }
 
-  /// Writes to another output from now on; without one, to none once what was appended is written.
+  /// Writes to another output from now on. Without one, writes what was appended and then drops
+  /// lines.
   func write(to output: LogOutput?) { order { $0 = .write(to: output, thenReopen: false) } }
 
   private func order(_ change: (inout Order?) -> Void) {
@@ -155,7 +156,7 @@ private struct WritingLoop {
   /// The ring to write from next. After a failure it stands still: half a line may be written.
   private var current = 0
   private var isFailing = false
-  /// The target takes nothing without waiting.
+  /// The target accepts no bytes without waiting.
   private var isBlocked = false
 
   init(desk: Desk, report: @escaping @Sendable (AccessLogWriter.Event) -> Void) {
@@ -216,7 +217,8 @@ private struct WritingLoop {
     return total
   }
 
-  /// Until the target takes something, or there is an order. Lines go on into the rings.
+  /// Waits until the target accepts bytes, or there is an order. Lines are still added to the
+  /// rings.
   private mutating func waitForReader() {
     guard let output = output.current else { return }
     if output.wait(or: desk.wakeUp, atMost: isFailing ? nil : Self.retryInterval) { return }

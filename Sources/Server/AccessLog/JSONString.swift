@@ -7,7 +7,7 @@
 import Primitives
 
 extension ByteBuffer {
-  /// Appends what `text` holds in quotes.
+  /// Appends the content of `text` in quotes.
   mutating func appendJSONString(of text: borrowing ByteBuffer) { appendJSONString(text.bytes) }
 
   /// Appends `bytes` in quotes.

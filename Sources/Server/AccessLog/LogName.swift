@@ -1,5 +1,4 @@
-// A name from the configuration as the lines of the access log have it, so that no line escapes it
-// again.
+// A name from the configuration, escaped once for the lines of the access log.
 
 import Primitives
 

@@ -73,7 +73,7 @@ enum AdminCommand: Sendable {
   struct BackendChange: Sendable {
     var state: AdminState?
     var weight: WeightChange?
-    /// Also if no backend of the pool is available afterwards.
+    /// Even if no backend of the pool is available after this.
     var isForced = false
   }
 

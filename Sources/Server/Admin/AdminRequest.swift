@@ -42,7 +42,7 @@ struct AdminRequest: Sendable {
     let port = head.port.map { ":\($0)" } ?? ""
     isFromElsewhere = !origin.isEmpty && origin != "https://\(host)\(port)"
     let credentials = Self.value(.authorization, head)
-    // Any number of blanks (RFC 9110 11.4).
+    // Any number of spaces (RFC 9110 11.4).
     let prefix = "bearer "
     token =
       credentials.lowercased().hasPrefix(prefix)

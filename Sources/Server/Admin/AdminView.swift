@@ -23,7 +23,7 @@ final class AdminView: Sendable {
   let credentials: AdminCredentials
   let reload: ReloadFacts
   let overload: OverloadStage
-  /// What the limits of the configuration come to in this process.
+  /// The effective limits of this process.
   let limits: EffectiveLimits
   let isDraining: Bool
 

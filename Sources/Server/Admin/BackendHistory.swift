@@ -1,4 +1,4 @@
-// The last two minutes of one backend: in what condition it was, and what it did of late.
+// The last two minutes of one backend: its conditions and its traffic.
 //
 // For the dashboard and `martlet top`. The admin thread takes a sample each second.
 
@@ -6,19 +6,19 @@ import Metrics
 import Primitives
 
 struct BackendHistory {
-  /// Seconds in a row in the same condition.
+  /// Consecutive seconds in the same condition.
   struct Run {
     let condition: BackendCondition
     var seconds: Int
   }
 
-  /// Rates and quantiles are taken over so many seconds.
+  /// The number of seconds for rates and quantiles.
   static let recentSeconds = 10
 
-  /// The oldest first; together no more than `History.secondCount`.
+  /// The oldest first; together at most `History.secondCount`.
   private(set) var runs: [Run] = []
   private var seconds = 0
-  /// One a second, the newest last.
+  /// One per second, the newest last.
   private var readings: [TrafficReading] = []
 
   mutating func sample(_ condition: BackendCondition) {
@@ -41,13 +41,13 @@ struct BackendHistory {
 
   var isSampled: Bool { !readings.isEmpty }
 
-  /// What was counted within the last second; nil before there are two samples.
+  /// The counts of the last second; nil before there are two samples.
   var lastSecond: RecentTraffic? {
     guard readings.count > 1 else { return nil }
     return RecentTraffic(readings[readings.count - 1], since: readings[readings.count - 2])
   }
 
-  /// What was counted within the last ten seconds, or since the start, with the number of seconds.
+  /// The counts of the last ten seconds, or since the start, with the number of seconds.
   var recent: (traffic: RecentTraffic, seconds: Int)? {
     guard let first = readings.first, let last = readings.last, readings.count > 1 else {
       return nil

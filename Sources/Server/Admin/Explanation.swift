@@ -34,8 +34,8 @@ struct Explanation {
     case none(String)
   }
 
-  /// The listener that the port of the URL leads to. Without a port it may be another than 443 or
-  /// 80: the port that clients see can be mapped to it.
+  /// The listener with the port of the URL. Without a port it may be another than 443 or 80,
+  /// because the port that clients use can be mapped to it.
   private func listener(for target: Target, named name: String?) -> Choice {
     let listeners = view.configuration.listeners
     let scheme = target.isTLS ? "https" : "http"

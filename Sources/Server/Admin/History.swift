@@ -14,7 +14,7 @@ struct Moment {
   var receivedBytes: UInt64 = 0
   var sentBytes: UInt64 = 0
   var connections: UInt64 = 0
-  /// Lines of the access log that were dropped.
+  /// Dropped lines of the access log.
   var droppedLines: UInt64 = 0
 }
 
@@ -24,7 +24,7 @@ struct History {
   private static let quantileSeconds = 10
   /// Pools beyond these have no quantiles, which cost memory.
   private static let finePoolMax = 64
-  /// Backends beyond these have no rates, which cost about 5 KiB each.
+  /// The maximum number of backends with rates, which need about 5 KiB each.
   private static let backendMax = 2000
 
   private(set) var moments: [Moment] = []
@@ -138,7 +138,7 @@ enum BackendCondition: String, CaseIterable {
 }
 
 extension History {
-  /// Per second, over the last second and over the last ten.
+  /// Per second, over the last second and over the last ten seconds.
   struct Rate {
     let second: Double
     let tenSeconds: Double

@@ -1,5 +1,5 @@
-// The health checks of each backend in the metrics: how many, with which result, how long they
-// took, when the last one was, and when the backend last changed.
+// Metrics of the health checks of each backend: count, results, duration, the time of the last one,
+// and when the backend last changed.
 
 import Balancing
 import HTTP
@@ -19,7 +19,7 @@ extension MetricsReport {
       output.series(
         "martlet_backend_health_checks_total", labels + [("result", "ok")],
         "\(record.checks.passedCount)")
-      // What never happened has no series: there are ten causes for each of many backends.
+      // A result that never occurred has no series: there are ten causes for each of many backends.
       for word in FailureWord.ofAttempts where record.checks.failedCount(word) > 0 {
         output.series(
           "martlet_backend_health_checks_total", labels + [("result", "\(word.name)")],
@@ -56,7 +56,7 @@ extension MetricsReport {
 }
 
 extension FamilyWriter {
-  /// A gauge of the connections that are open.
+  /// A gauge of open connections.
   mutating func connections(_ name: String, _ what: String, of subjects: MetricsReport.Subjects) {
     family(name, .gauge, "\(what) open now.")
     for subject in subjects { series(name, subject.labels, "\(subject.reading.connectionCount)") }

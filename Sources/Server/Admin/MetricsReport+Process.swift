@@ -1,4 +1,4 @@
-// The part of the metrics that is about the process: certificates, reloads, build, workers, limits.
+// Metrics of the process: certificates, reloads, build, workers, limits.
 
 import Configuration
 import Metrics
@@ -83,8 +83,8 @@ extension MetricsReport {
 
   // MARK: Limits
 
-  /// Each limit that has a use as a gauge with `_max`, named like the gauge of its use; the others,
-  /// which bound one request or connection, by the key of the configuration.
+  /// A limit of something with a gauge has the name of this gauge with `_max`. The others, which
+  /// limit one request or connection, have the name of their key.
   private func writeLimits(to output: inout FamilyWriter) {
     func single(_ name: String, _ help: String, _ value: Int?) {
       guard let value else { return }

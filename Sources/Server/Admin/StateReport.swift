@@ -146,7 +146,8 @@ struct StateReport {
       json.member("name", pool.name)
       json.member("strategy", configured.strategy.rawValue)
       json.member("up", pool.upCount(at: now))
-      // By health and by hand. Without any, `when_all_down` says what becomes of requests.
+      // Available by health and by drain state. Without any, `when_all_down` says what happens to
+      // requests.
       json.member("available", pool.isAnyHealthy)
       json.member("when_all_down", configured.whenAllDown.rawValue)
       json.member("waiting", pool.record.line.count)
@@ -216,7 +217,7 @@ struct StateReport {
     }
   }
 
-  /// The last health check: when it ended, how, and why in words for people.
+  /// The last health check: when it ended, its result, and the reason as a text.
   private func write(_ result: CheckResult, of check: ActiveCheck, to json: inout JSONWriter) {
     json.object("last_check") { json in
       json.member("at", unixSeconds(result.at))
@@ -243,7 +244,7 @@ struct StateReport {
       json.member("max_connections", member.maxConnections)
       json.member("active", record.activeCount)
       json.member("last_available", pool.isLastAvailable(record))
-      // By health or by hand.
+      // Changed by health or by an operator.
       let changedAt = max(record.changedAt, record.adminChangedAt)
       json.member("changed_at", changedAt == .origin ? nil : unixSeconds(changedAt))
       json.member("ejections", record.ejectionCount)
@@ -277,7 +278,7 @@ struct StateReport {
     }
   }
 
-  /// What the backend did of late: per second, and how long its answers took.
+  /// The recent traffic of the backend: per second, and the duration of its responses.
   private func write(_ past: BackendHistory, to json: inout JSONWriter) {
     guard let second = past.lastSecond, let (recent, seconds) = past.recent else { return }
     func rate(_ count: UInt64) -> Double { Double(count) / Double(seconds) }

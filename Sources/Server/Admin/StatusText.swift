@@ -105,7 +105,7 @@ struct StatusText {
     return [head] + Self.warning(pool) + TextTable.lines(rows) + stale
   }
 
-  /// The line that nobody should have to look for.
+  /// A warning if no backend is available.
   private static func warning(_ pool: Pool) -> [String] {
     if pool.isAnyHealthy { return [] }
     return switch pool.allDown {
@@ -114,7 +114,7 @@ struct StatusText {
     }
   }
 
-  /// Attempts within the last second and the last ten; empty where nothing is sampled.
+  /// Attempts within the last second and the last ten; empty if there are no samples.
   private static func rates(_ backend: BackendHistory?) -> (String, String) {
     guard let backend, backend.isSampled else { return ("", "") }
     let ten = backend.recent.map { Double($0.traffic.attempts) / Double($0.seconds) } ?? 0

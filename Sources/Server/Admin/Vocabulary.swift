@@ -1,4 +1,4 @@
-// The words of the counters that are split by a vocabulary, taken from the enums themselves.
+// The words of the counters that are split by a vocabulary, from the enums themselves.
 
 import Balancing
 import HTTP1
@@ -27,6 +27,6 @@ extension CounterWord {
   init(_ error: HTTP1Error) { self.init(error.rawValue, error.name) }
   init(_ kind: TLSFailure.Kind) { self.init(kind.rawValue, kind.name) }
 
-  /// What a backend's failed attempts are counted by.
+  /// The words for the failed attempts of a backend.
   static let ofAttempts = FailureWord.ofAttempts.map(CounterWord.init)
 }
