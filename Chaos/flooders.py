@@ -213,7 +213,7 @@ def renegotiations(places):
 
 
 def short_records(places, said):
-    """One byte to a record, of what doesn't end."""
+    """Endless data in records of one byte."""
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -236,7 +236,7 @@ def short_records_of_a_body(places):
 
 
 def half_hellos(places):
-    """The header of a ClientHello of 131 KB and no more of it, from fewer than may connect."""
+    """Only the header of a ClientHello of 131 KB, on fewer connections than the limit."""
     half = bytes([22, 3, 1, 16, 1, 1, 1, 255, 240]) + b"m" * 12
     connections = []
     while True:
