@@ -28,7 +28,7 @@ extension MetricsReport {
     }
     output.family(
       "martlet_backend_health_check_seconds_total", .counter,
-      "How long all health checks of the backend took, together.")
+      "Total duration of the health checks of the backend.")
     for record in checked {
       output.series(
         "martlet_backend_health_check_seconds_total", labels(record.identity),

@@ -27,10 +27,10 @@ extension MetricsReport {
     }
     let exporter = view.snapshot.settings.tracing?.exporter
     single(
-      "martlet_spans_sent_total", .counter, "Spans of traces that the collector took.",
+      "martlet_spans_sent_total", .counter, "Trace spans that the collector accepted.",
       exporter.map { "\($0.sentCount)" })
     single(
-      "martlet_spans_refused_total", .counter, "Spans of traces that the collector refused.",
+      "martlet_spans_refused_total", .counter, "Trace spans that the collector refused.",
       exporter.map { "\($0.refusedCount)" })
     output.family("martlet_config_reloads_total", .counter, "Reloads since the start, by result.")
     output.series(
@@ -43,11 +43,11 @@ extension MetricsReport {
       view.reload.refusal.isEmpty ? "1" : "0")
     single(
       "martlet_config_in_force_timestamp_seconds", .gauge,
-      "When the configuration in force was taken up.", "\(view.reload.inForceSince)")
+      "When the current configuration was applied.", "\(view.reload.inForceSince)")
     single(
       "martlet_overload_stage", .gauge,
       "0 normal, 1 ending connections, 2 shedding requests.", "\(view.overload.rawValue)")
-    output.family("martlet_build_info", .info, "What the binary is, with the value 1.")
+    output.family("martlet_build_info", .info, "Version of the binary. The value is 1.")
     output.series(
       "martlet_build_info",
       [
@@ -98,10 +98,10 @@ extension MetricsReport {
     single(
       "martlet_handshakes_max", "TLS handshakes that may be in progress.", view.limits.handshakes)
     single(
-      "martlet_upstream_connections_idle_max", "Backend connections that may wait for reuse.",
+      "martlet_upstream_connections_idle_max", "Maximum number of idle backend connections.",
       view.limits.idleUpstreams)
     single(
-      "martlet_memory_max_bytes", "Memory that Martlet may use: limits.memory, or what there is.",
+      "martlet_memory_max_bytes", "Memory limit: limits.memory, or the available memory.",
       view.limits.memory)
     let limits = view.configuration.limits
     writeLimits(

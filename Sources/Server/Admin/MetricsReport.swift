@@ -40,7 +40,7 @@ struct MetricsReport {
       TrafficCounter.responses, of: listeners)
     output.counter(
       "martlet_listener_aborted_total",
-      "Exchanges whose client left before an answer, by listener.", .aborted, of: listeners)
+      "Exchanges whose client disconnected early, by listener.", .aborted, of: listeners)
     output.counter(
       "martlet_listener_received_bytes_total", "Bytes of request bodies, by listener.",
       .receivedBytes, of: listeners)
@@ -66,7 +66,7 @@ struct MetricsReport {
       "martlet_route_responses_total", "Responses by route and status class.", by: "class",
       TrafficCounter.responses, of: routes)
     output.counter(
-      "martlet_route_aborted_total", "Exchanges whose client left before an answer, by route.",
+      "martlet_route_aborted_total", "Exchanges whose client disconnected early, by route.",
       .aborted, of: routes)
     output.statuses(
       "martlet_route_requests_total", "Requests by route, method and exact status code.",
@@ -107,7 +107,7 @@ struct MetricsReport {
         "martlet_pool_queue_max", [("pool", configured.name)], "\(configured.queue?.size ?? 0)")
     }
     output.durations(
-      "martlet_pool_queue_seconds", "How long exchanges waited for a place in the pool.",
+      "martlet_pool_queue_seconds", "Time that exchanges waited in the queue of the pool.",
       of: view.snapshot.pools.map {
         ([("pool", $0.pool.name)], TrafficReading(of: $0.traffic))
       }, \.queue)
@@ -193,7 +193,7 @@ struct MetricsReport {
       "martlet_backend_responses_total", "Answers of the backend, by status class.", by: "class",
       TrafficCounter.responses, of: backends)
     output.failures(
-      "martlet_backend_failures_total", "Tries at the backend that failed, by cause.",
+      "martlet_backend_failures_total", "Failed attempts on the backend, by cause.",
       by: CounterWord.ofAttempts, of: backends)
     let small = Set(
       pools.filter { $0.membership.members.count <= Self.histogramMax }.map(\.name))
@@ -203,11 +203,11 @@ struct MetricsReport {
       of: backends.filter { small.contains($0.labels[0].1) })
     output.durations(
       "martlet_backend_connect_seconds",
-      "From dialling the backend to the connection. Not in pools of more than 100.",
+      "Time to connect to the backend. Not in pools of more than 100.",
       of: backends.filter { small.contains($0.labels[0].1) }, \.connect)
     output.durations(
       "martlet_backend_first_byte_seconds",
-      "From choosing the backend to the head of its answer. Not in pools of more than 100.",
+      "From selecting the backend to the response head. Not in pools of more than 100.",
       of: backends.filter { small.contains($0.labels[0].1) }, \.firstByte)
     output.counter(
       "martlet_backend_received_bytes_total", "Bytes of response bodies from the backend.",

@@ -18,8 +18,8 @@ enum LogOutput: Sendable {
     }
   }
 
-  /// The same target, opened again: a file that was moved away is created, and a receiver of syslog
-  /// that was restarted is connected to.
+  /// The same target, opened again: a file that was moved is created, and a syslog receiver that
+  /// was restarted is connected again.
   func reopened() throws(SystemError) -> LogOutput {
     switch self {
     case .file(let file): .file(try OutputFile(file.target))
@@ -55,7 +55,7 @@ enum LogOutput: Sendable {
 final class SyslogOutput: @unchecked Sendable {
   let address: SocketAddress
   private var writer: SyslogWriter
-  /// The beginning of a line whose end is still to come.
+  /// The start of a line without its end.
   private var rest = ByteBuffer()
 
   init(to address: SocketAddress) throws(SystemError) {
@@ -63,7 +63,7 @@ final class SyslogOutput: @unchecked Sendable {
     writer = try SyslogWriter(to: address, id: "access")
   }
 
-  /// Takes one line at most.
+  /// Takes at most one line.
   func write(_ bytes: Span<UInt8>) throws(SystemError) -> Int {
     let end = bytes.firstIndex(of: 0x0A, in: 0..<bytes.count)
     if end == bytes.count {

@@ -1,8 +1,8 @@
-// The process log: what happens to the process itself, one line for each event, on the standard
-// error or in syslog. Its level, format and target can change while everybody writes.
+// The process log: one line for each event of the process, on the standard error or in syslog. Its
+// level, format and target can change at any time, from any thread.
 //
-// A Logger is copied to whoever writes. All copies share one ProcessLog, so that a change counts
-// for all of them at once.
+// Each user has a copy of a Logger. All copies share one ProcessLog, so that a change applies to
+// all of them at once.
 
 public import Configuration
 public import Logging
@@ -10,7 +10,7 @@ import Primitives
 import Reactor
 import Synchronization
 
-/// What all writers of the process log share.
+/// What all copies share.
 public final class ProcessLog: Sendable {
   private let levelPlace: Atomic<Int>
   private let isJSON: Atomic<Bool>
@@ -23,7 +23,7 @@ public final class ProcessLog: Sendable {
     isJSON = Atomic(log.format == .json)
   }
 
-  /// The least important messages that are shown.
+  /// The lowest level that is logged.
   public var level: Configuration.Log.Level {
     get { Configuration.Log.Level.allCases[levelPlace.load(ordering: .relaxed)] }
     set { levelPlace.store(Self.place(of: newValue), ordering: .relaxed) }
@@ -38,7 +38,7 @@ public final class ProcessLog: Sendable {
     Configuration.Log.Level.allCases.firstIndex(of: level) ?? 0
   }
 
-  /// Opens another target. The old one stays in use when that fails.
+  /// Opens another target. If that fails, the old one stays in use.
   func setTarget(_ target: Configuration.Log.ProcessTarget) throws(SystemError) {
     var fresh: SyslogWriter?
     if case .syslog(let address) = target {
@@ -47,7 +47,7 @@ public final class ProcessLog: Sendable {
     syslog.withLock { $0 = fresh.take() }
   }
 
-  /// Writes a line, whatever the level.
+  /// Writes a line, at any level.
   public func write(
     _ level: Logger.Level, _ message: String, _ metadata: [(key: String, value: String)] = []
   ) {
@@ -60,7 +60,7 @@ public final class ProcessLog: Sendable {
       return (try? writer?.send(text.bytes, SyslogWriter.Severity(level))) ?? false
     }
     if isSent { return }
-    // Also what syslog doesn't take: nothing is lost without a trace.
+    // Also if syslog does not accept the line: no line is lost without a trace.
     var text = ByteBuffer()
     line.write(format, hasTime: true, to: &text)
     text.append(0x0A)
@@ -68,14 +68,14 @@ public final class ProcessLog: Sendable {
   }
 }
 
-/// swift-log's way to a `ProcessLog`.
+/// Connects swift-log to a `ProcessLog`.
 public struct ProcessLogHandler: LogHandler {
   private let log: ProcessLog
   public var metadata: Logger.Metadata = [:]
 
   public init(_ log: ProcessLog) { self.log = log }
 
-  /// The same for all; a level for one copy alone can't be set.
+  /// The same for all copies; one copy alone cannot have its own level.
   public var logLevel: Logger.Level {
     get { Logger.Level(log.level) }
     set {}

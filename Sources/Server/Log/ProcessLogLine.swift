@@ -1,6 +1,6 @@
 // One line of the process log: `TIME LEVEL message key=value ...`, or the same as a JSON object.
 //
-// Whatever the message and the values hold, it is one line: what could break it is escaped.
+// It is always one line: characters in the message and the values that could break it are escaped.
 
 import Configuration
 import Primitives
@@ -13,8 +13,8 @@ struct ProcessLogLine {
   /// Nanoseconds since 1970.
   var time = SystemClock.wall()
 
-  /// Appends the line, without a line end. `hasTime`: with time and level, which syslog has in
-  /// fields of its own.
+  /// Appends the line, without a line end. `hasTime` adds the time and the level, for which syslog
+  /// has its own fields.
   func write(
     _ format: Configuration.Log.Format, hasTime: Bool = true, to line: inout ByteBuffer
   ) {
@@ -58,7 +58,7 @@ struct ProcessLogLine {
     line.append("}")
   }
 
-  /// Can the value stand without quotes?
+  /// Whether the value needs no quotes.
   private static func isPlain(_ value: String) -> Bool {
     !value.isEmpty
       && value.utf8.allSatisfy { byte in
@@ -67,7 +67,7 @@ struct ProcessLogLine {
       }
   }
 
-  /// A message with its line ends and other controls escaped.
+  /// A message with escaped line ends and other control characters.
   private static func oneLine(_ message: String) -> String {
     var text = ""
     for scalar in message.unicodeScalars {

@@ -1,8 +1,8 @@
-// Lines of a log as messages of syslog (RFC 5424), one datagram for each line (RFC 5426 for UDP).
+// Sends the lines of a log as syslog messages (RFC 5424), one datagram per line (RFC 5426 for UDP).
 //
 // A message is `<30>1 TIME HOST martlet PID MSGID - LINE`: facility daemon, MSGID `access` or
-// `process`. What is longer than a datagram may be is cut. It never waits: what becomes of a line
-// that finds no room is decided by its owner.
+// `process`. A line that is too long for a datagram is truncated. Sending never waits: if there is
+// no room for a line, the caller decides what happens to it.
 
 import Primitives
 import Reactor
@@ -14,7 +14,7 @@ struct SyslogWriter: ~Copyable, Sendable {
     case warning, notice, info, debug
   }
 
-  /// Below what UDP can carry (65,507 bytes).
+  /// Below the limit of UDP (65,507 bytes).
   static let messageMax = 65_000
   private static let daemon: UInt64 = 3
 
@@ -34,8 +34,8 @@ struct SyslogWriter: ~Copyable, Sendable {
       + Array(" martlet \(CurrentProcess.id) \(id) - ".utf8)
   }
 
-  /// Sends a line, which has no line end; false when there is no room for it now. A receiver that
-  /// was restarted is connected to again.
+  /// Sends a line without a line end; false if there is no room for it now. Connects again to a
+  /// receiver that was restarted.
   mutating func send(
     _ line: Span<UInt8>, _ severity: Severity = .info
   ) throws(SystemError) -> Bool {
