@@ -31,7 +31,7 @@ extension Server {
     }
     for name in names.unanswered {
       logger.warning(
-        "the lookup of a backend's name is slow; its pool does without it until there is an answer",
+        "the lookup of a backend's name is slow; its pool is used without it until a lookup succeeds",
         metadata: ["name": .string(name)])
     }
   }
@@ -76,11 +76,11 @@ extension KnownName {
     if news.hasFailed {
       let consequence: Logger.Message =
         addresses.isEmpty
-        ? "can't look up a backend's name; its pool does without it"
+        ? "can't look up a backend's name; its pool is used without it"
         : "can't look up a backend's name; its last addresses stay in use"
       logger.error(consequence, metadata: ["name": .string(name), "error": .string(reason)])
     } else if news.hasRecovered {
-      logger.notice("a backend's name is found again", metadata: ["name": .string(name)])
+      logger.notice("a backend's name has addresses again", metadata: ["name": .string(name)])
     }
   }
 }

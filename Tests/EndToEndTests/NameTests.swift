@@ -133,7 +133,7 @@ import Testing
     try resolver.answer("one.test", "127.0.0.1")
     eventually("it serves") { isServed(martlet) }
     #expect(martlet.log.components(separatedBy: reason).count == 2)
-    #expect(martlet.log.contains("a backend's name is found again name=one.test"))
+    #expect(martlet.log.contains("a backend's name has addresses again name=one.test"))
     #expect(try !command(martlet, "status").output.contains("unresolved"))
     // Its addresses are kept, and the failed lookup is still logged.
     try resolver.fail("one.test")
