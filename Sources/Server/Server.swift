@@ -179,17 +179,30 @@ public final class Server {
     resolveNames(configuration)
     snapshot = takeUp(try build(configuration))
     try startLog()
-    // Late, because a process that takes over may add sockets to a group, and what waited there
-    // would be lost if it failed afterwards.
-    listening = try listening.opening(configuration)
+    var adminSockets = try openAdmin(configuration)
+    do throws(ServerFailure) {
+      listening = try listening.opening(
+        configuration, beside: adminSockets.groups.map(\.sockets))
+      takeUpTicketKeys()
+      try startWorkers()
+      try watchSignals()
+      try startAdmin(adminSockets)
+      // Last, because a process that takes over changes sockets of the other one here, and what
+      // waited there would be lost if it failed afterwards.
+      try listen(on: &adminSockets, configuration)
+      admin?.sockets = adminSockets
+      try listening.listen(configuration)
+    } catch {
+      adminSockets.close(except: nil)
+      throw error
+    }
+    for (index, worker) in workers.enumerated() {
+      worker.inbox.post(installation(forWorker: index))
+    }
+    acceptForAdmin(known: nil)
     for socket in listening.closeUnused() {
       logger.warning("the socket \(socket) was given to this process, but no listener is for it")
     }
-    let adminSockets = try openAdmin(configuration)
-    takeUpTicketKeys()
-    try startWorkers()
-    try watchSignals()
-    try startAdmin(adminSockets)
     watchOverload()
     watchFiles()
     options.started(addresses)
@@ -241,6 +254,7 @@ public final class Server {
 
   /// Nothing can refuse it any more.
   func takeUp(_ build: Build) -> Snapshot {
+    build.snapshot.forgetUnusedChecks()
     certificates = build.certificates
     ticketPlans = build.ticketPlans
     adminContext = build.adminContext
@@ -269,7 +283,6 @@ public final class Server {
         reports: reports[index], events: EventLog(logger: logger),
         producer: log?.producer(index))
       let control = self.inbox
-      inbox.post(installation(forWorker: index))
       let thread = try Thread(name: "worker-\(index)") {
         start.run()
         control.post(.workerFinished)
