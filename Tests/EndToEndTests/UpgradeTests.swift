@@ -241,7 +241,7 @@ import Testing
     // A signal that comes later is taken later, so the first has been seen once this has.
     martlet.signal(SIGUSR2)
     eventually("it says so again") {
-      martlet.log.components(separatedBy: "is under way already").count == 3
+      martlet.log.components(separatedBy: "already in progress").count == 3
     }
     #expect(try martlet.get().text == "hello")
     try installed.folder.write("", to: "go")
