@@ -23,7 +23,8 @@ COPY Sources Sources
 COPY Benchmarks/Steady Benchmarks/Steady
 COPY Tests Tests
 # The same flags as in scripts/release.
-RUN swift build -c release --product martlet --static-swift-stdlib --scratch-path .build-release \
+ARG MARTLET_COMMIT=unknown
+RUN MARTLET_COMMIT="$MARTLET_COMMIT" swift build -c release --product martlet --static-swift-stdlib --scratch-path .build-release \
     -debug-info-format none --disable-local-rpath \
     -Xlinker -z -Xlinker now -Xlinker --build-id=none \
   && install -D -m 755 -s .build-release/release/martlet /out/martlet

@@ -3,7 +3,7 @@
 import CLinux
 
 public enum BuildFacts {
-  /// The commit, with a `+` behind it if files were changed; `unknown` outside git.
+  /// The commit, as MARTLET_COMMIT said at build time; else `unknown`.
   public static var commit: String {
     guard let text = unsafe clinux_commit() else { return "unknown" }
     return unsafe String(cString: text)

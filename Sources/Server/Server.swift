@@ -207,6 +207,7 @@ public final class Server {
     for (index, worker) in workers.enumerated() {
       worker.inbox.post(installation(forWorker: index))
     }
+    reloadDemo()
     acceptForAdmin(known: nil)
     for socket in listening.closeUnused() {
       logger.warning(
@@ -214,6 +215,7 @@ public final class Server {
         metadata: ["address": "\(socket)"])
     }
     watchOverload()
+    updateAdmin()
     watchFiles()
     options.started(addresses)
     noteAvailability()

@@ -136,7 +136,7 @@ extension Worker where IO: ~Copyable {
   mutating func add(listener socket: Socket, configured: Int) {
     listeners.append(
       WorkerListener(
-        socket: socket, configured: configured, 
+        socket: socket, configured: configured,
         name: LogName(snapshot.listeners[configured].name)))
     io.watch(listener: socket, token: WorkerListener.token(listeners.count - 1))
   }

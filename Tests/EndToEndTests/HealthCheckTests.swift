@@ -144,7 +144,7 @@ import Testing
     }
     let silent = try StubBackend { _, _ in true }
     let garbled = try StubBackend { _, wire in
-      try wire.send("220 mail.example.org ESMTP\r\n")
+      try wire.send("220 mail.example.org ESMTP\r\n\r\n")
       return true
     }
     let martlet = try MartletProcess(

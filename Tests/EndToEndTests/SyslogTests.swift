@@ -69,8 +69,13 @@ import Testing
     let target = "syslog:\(folder.path("log"))"
     let martlet = try MartletProcess(
       configuration(stub, #""target": "\#(target)""#), in: folder, keeping: [stub])
-    try martlet.reload(
-      configuration(stub, #""target": "\#(target)", "process-target": "\#(target)""#))
+    try folder.write(
+      configuration(stub, #""target": "\#(target)", "process-target": "\#(target)""#),
+      to: "config.json")
+    martlet.signal(SIGHUP)
+    eventually("it is in force") {
+      messages(receiver).contains { $0.text == "the new configuration is in force" }
+    }
     for number in 0..<50 { _ = try martlet.get("/\(number)") }
     eventually("all are there") { messages(receiver).count { $0.id == "access" } == 50 }
     for (number, message) in messages(receiver).filter({ $0.id == "access" }).enumerated() {

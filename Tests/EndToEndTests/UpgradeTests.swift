@@ -307,7 +307,7 @@ import Testing
     // Signals are handled in order: once this one has been handled, so has the first.
     martlet.signal(SIGUSR2)
     eventually("it says so again") {
-      martlet.log.components(separatedBy: "is under way already").count == 3
+      martlet.log.components(separatedBy: "already in progress").count == 3
     }
     #expect(try martlet.get().text == "hello")
     try installed.folder.write("", to: "go")
