@@ -22,9 +22,9 @@ COPY Sources Sources
 # Package.swift also has these targets, so their folders must exist.
 COPY Benchmarks/Steady Benchmarks/Steady
 COPY Tests Tests
-# The same flags as in scripts/release.
+# The same flags as in scripts/release. The argument is in the environment of the build.
 ARG MARTLET_COMMIT=unknown
-RUN MARTLET_COMMIT="$MARTLET_COMMIT" swift build -c release --product martlet --static-swift-stdlib --scratch-path .build-release \
+RUN swift build -c release --product martlet --static-swift-stdlib --scratch-path .build-release \
     -debug-info-format none --disable-local-rpath \
     -Xlinker -z -Xlinker now -Xlinker --build-id=none \
   && install -D -m 755 -s .build-release/release/martlet /out/martlet
