@@ -86,8 +86,9 @@ extension Configuration: Section {
       "trusted-proxies", \.trustedProxies, .list(of: .addressRange),
       "Addresses of proxies in front of Martlet. Martlet accepts the client address and scheme "
         + "in X-Forwarded-For and similar fields only from these addresses. In requests from "
-        + "other addresses it replaces these fields; docs/SECURITY.md lists them. Empty by default, because a trusted peer "
-        + "can choose the client address that Martlet logs, limits and hashes."),
+        + "other addresses it replaces these fields; docs/SECURITY.md lists them. Empty by "
+        + "default, because a trusted peer can choose the client address that Martlet logs, "
+        + "limits and hashes."),
     Key(
       "forwarding-field", \.forwardingField, .choice,
       "The field in which the trusted proxies send the client address. Martlet ignores and "

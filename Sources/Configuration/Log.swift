@@ -146,10 +146,10 @@ extension Configuration.Log: Section {
         "Where the access log goes. `/dev/stdout` and `/dev/stderr` mean `stdout` and `stderr`, "
           + "also as the target of a symbolic link. A path is a regular file, a device such as "
           + "`/dev/null`, or a named pipe that a process reads. `syslog` sends each line as a "
-          + "message of RFC 5424 to `/dev/log`, `syslog:/PATH` to another Unix datagram socket, and "
-          + "`syslog:ADDRESS:PORT` by UDP to an IP address. The facility is daemon and the MSGID "
-          + "`access`. If the target accepts no lines, they are dropped when the buffer is full, and "
-          + "counted."),
+          + "message of RFC 5424 to `/dev/log`, `syslog:/PATH` to another Unix datagram socket, "
+          + "and `syslog:ADDRESS:PORT` by UDP to an IP address. The facility is daemon and the "
+          + "MSGID `access`. If the target accepts no lines, they are dropped when the buffer is "
+          + "full, and counted."),
       Key(
         "level", \.level, .choice,
         "Lowest level of messages in the process log. `martlet log-level` changes it until the "

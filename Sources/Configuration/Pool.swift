@@ -137,8 +137,8 @@ extension Configuration.Pool: Section {
           or: .endpoint, expand: { Configuration.Backend($0) },
           shorten: { $0 == Configuration.Backend($0.endpoint) ? $0.endpoint : nil }),
         minimum: 1), required: true,
-      "The servers of the pool. Write an address, or an object to set more keys. Names that have the "
-        + "same address are one backend, with the weight and the other keys of the first."),
+      "The servers of the pool. Write an address, or an object to set more keys. Names that have "
+        + "the same address are one backend, with the weight and the other keys of the first."),
     Key("health", \.health, .off(or: .section), "Active health checks."),
     Key(
       "ejection", \.ejection, .off(or: .section),

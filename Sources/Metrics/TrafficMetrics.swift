@@ -50,9 +50,10 @@ public final class TrafficMetrics: Sendable {
   /// Of a pool, whose durations are counted here instead.
   public let fine: FineHistogram?
   /// Of a pool: how long exchanges waited for a place.
-  public let queue: DurationCounts?
+  public let queue = DurationCounts()
   /// Of a backend: until a new connection was there, and until the head of the response.
-  public let connect, firstByte: DurationCounts?
+  public let connect = DurationCounts()
+  public let firstByte = DurationCounts()
   /// Of a route.
   public let statuses: StatusTable?
   /// So that the next block's counters don't share a cache line with these.
@@ -61,17 +62,12 @@ public final class TrafficMetrics: Sendable {
   init(of subject: MetricsSubject) {
     var isPool = false
     var isRoute = false
-    var isBackend = false
     switch subject {
-    case .listener: break
+    case .listener, .backend: break
     case .route: isRoute = true
     case .pool: isPool = true
-    case .backend: isBackend = true
     }
     fine = isPool ? FineHistogram() : nil
-    queue = isPool ? DurationCounts() : nil
-    connect = isBackend ? DurationCounts() : nil
-    firstByte = isBackend ? DurationCounts() : nil
     statuses = isRoute ? StatusTable() : nil
   }
 
@@ -105,19 +101,22 @@ public final class TrafficMetrics: Sendable {
 /// The sum of one subject's blocks over all workers, at about one moment.
 public struct TrafficReading: Sendable {
   private var counters = [UInt64](repeating: 0, count: TrafficCounter.allCases.count)
-  public let durations, queue, connect, firstByte: DurationCounts.Reading
+  public private(set) var durations = DurationCounts.Reading()
+  public private(set) var queue = DurationCounts.Reading()
+  public private(set) var connect = DurationCounts.Reading()
+  public private(set) var firstByte = DurationCounts.Reading()
   public let statuses: StatusTable.Reading
   private var failures = [UInt64](repeating: 0, count: TrafficMetrics.failureMax)
   private var lastFailureCell: UInt64 = 0
 
   public init(of blocks: [TrafficMetrics]) {
-    durations = DurationCounts.Reading(of: blocks.map(\.durations))
-    queue = DurationCounts.Reading(of: blocks.compactMap(\.queue))
-    connect = DurationCounts.Reading(of: blocks.compactMap(\.connect))
-    firstByte = DurationCounts.Reading(of: blocks.compactMap(\.firstByte))
     statuses = StatusTable.Reading(of: blocks.compactMap(\.statuses))
     for block in blocks {
       for counter in TrafficCounter.allCases { counters[counter.rawValue] &+= block.value(counter) }
+      durations.add(block.durations)
+      queue.add(block.queue)
+      connect.add(block.connect)
+      firstByte.add(block.firstByte)
       for place in failures.indices { failures[place] &+= block.failureCount(place) }
       lastFailureCell = max(lastFailureCell, block.lastFailure)
     }

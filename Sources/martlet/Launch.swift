@@ -47,7 +47,8 @@ private func announce(
       [("name", pool.name), ("strategy", pool.strategy.rawValue), ("backends", backends)])
   }
   for backend in configuration.demoBackends {
-    log.write(.notice, "demo backend", [("name", backend.name), ("url", "http://\(backend.address)/")])
+    log.write(
+      .notice, "demo backend", [("name", backend.name), ("url", "http://\(backend.address)/")])
   }
   if let address = addresses.first {
     log.write(.notice, "try: curl \(arguments(for: address, configuration))")
