@@ -22,7 +22,8 @@ COPY Sources Sources
 # Package.swift also has these targets, so their folders must exist.
 COPY Benchmarks/Steady Benchmarks/Steady
 COPY Tests Tests
-# The same flags as in scripts/release.
+# The same flags as in scripts/release. The argument is in the environment of the build.
+ARG MARTLET_COMMIT=unknown
 RUN swift build -c release --product martlet --static-swift-stdlib --scratch-path .build-release \
     -debug-info-format none --disable-local-rpath \
     -Xlinker -z -Xlinker now -Xlinker --build-id=none \

@@ -38,10 +38,9 @@ func tests(
     swiftSettings: testing + (optimised ? [] : [.unsafeFlags(["-Onone"])]))
 }
 
-/// What the binary says it was built from: `martlet_build_info` and `/v1/state`.
-let commit = Context.gitInformation.map {
-  $0.currentCommit.prefix(12) + ($0.hasUncommittedChanges ? "+" : "")
-}
+/// What the binary says it was built from: `martlet_build_info` and `/v1/state`. scripts/release
+/// sets it; asking git here would be answered from the cache of manifests, with an older commit.
+let commit = Context.environment["MARTLET_COMMIT"] ?? "unknown"
 
 let package = Package(
   name: "martlet",
@@ -90,7 +89,7 @@ let package = Package(
       name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
     .target(
       name: "CLinux",
-      cSettings: [.define("MARTLET_COMMIT", to: "\"\(commit ?? "unknown")\"")]),
+      cSettings: [.define("MARTLET_COMMIT", to: "\"\(commit)\"")]),
 
     tests("Primitives", ["Primitives"]),
     tests("Reactor", ["Reactor", "Primitives"]),

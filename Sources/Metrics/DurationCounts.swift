@@ -1,10 +1,13 @@
 // Durations of one kind, counted by one worker in the buckets of DurationHistogram.
+//
+// It is not copyable, so that it is stored inside its block: a class of its own would cost reference
+// counting for each request.
 
 public import Primitives
 import Synchronization
 
 /// One writer; any thread may read.
-public final class DurationCounts: Sendable {
+public struct DurationCounts: ~Copyable, Sendable {
   private let buckets = InlineArray<19, Atomic<UInt64>> { _ in Atomic(0) }
   private let sum = Atomic<UInt64>(0)
 
@@ -24,13 +27,14 @@ public final class DurationCounts: Sendable {
     private(set) var buckets = [UInt64](repeating: 0, count: DurationHistogram.bucketCount)
     private(set) var sumMicroseconds: UInt64 = 0
 
-    public init(of counts: [DurationCounts]) {
-      for count in counts {
-        for bucket in buckets.indices {
-          buckets[bucket] &+= count.buckets[bucket].load(ordering: .relaxed)
-        }
-        sumMicroseconds &+= count.sum.load(ordering: .relaxed)
+    public init() {}
+
+    /// Adds what one more worker has counted.
+    public mutating func add(_ counts: borrowing DurationCounts) {
+      for bucket in buckets.indices {
+        buckets[bucket] &+= counts.buckets[bucket].load(ordering: .relaxed)
       }
+      sumMicroseconds &+= counts.sum.load(ordering: .relaxed)
     }
 
     public var count: UInt64 { buckets.reduce(0, &+) }

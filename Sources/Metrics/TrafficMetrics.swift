@@ -51,9 +51,10 @@ public final class TrafficMetrics: Sendable {
   /// For a pool, whose durations are counted here instead.
   public let fine: FineHistogram?
   /// For a pool: the time of exchanges in the queue.
-  public let queue: DurationCounts?
+  public let queue = DurationCounts()
   /// For a backend: the time to a new connection, and to the head of the response.
-  public let connect, firstByte: DurationCounts?
+  public let connect = DurationCounts()
+  public let firstByte = DurationCounts()
   /// For a route.
   public let statuses: StatusTable?
   /// Separates these counters from those of the next block, which would share a cache line.
@@ -62,17 +63,12 @@ public final class TrafficMetrics: Sendable {
   init(of subject: MetricsSubject) {
     var isPool = false
     var isRoute = false
-    var isBackend = false
     switch subject {
-    case .listener: break
+    case .listener, .backend: break
     case .route: isRoute = true
     case .pool: isPool = true
-    case .backend: isBackend = true
     }
     fine = isPool ? FineHistogram() : nil
-    queue = isPool ? DurationCounts() : nil
-    connect = isBackend ? DurationCounts() : nil
-    firstByte = isBackend ? DurationCounts() : nil
     statuses = isRoute ? StatusTable() : nil
   }
 
@@ -106,19 +102,22 @@ public final class TrafficMetrics: Sendable {
 /// The sum of one subject's blocks over all workers, at about one moment.
 public struct TrafficReading: Sendable {
   private var counters = [UInt64](repeating: 0, count: TrafficCounter.allCases.count)
-  public let durations, queue, connect, firstByte: DurationCounts.Reading
+  public private(set) var durations = DurationCounts.Reading()
+  public private(set) var queue = DurationCounts.Reading()
+  public private(set) var connect = DurationCounts.Reading()
+  public private(set) var firstByte = DurationCounts.Reading()
   public let statuses: StatusTable.Reading
   private var failures = [UInt64](repeating: 0, count: TrafficMetrics.failureMax)
   private var lastFailureCell: UInt64 = 0
 
   public init(of blocks: [TrafficMetrics]) {
-    durations = DurationCounts.Reading(of: blocks.map(\.durations))
-    queue = DurationCounts.Reading(of: blocks.compactMap(\.queue))
-    connect = DurationCounts.Reading(of: blocks.compactMap(\.connect))
-    firstByte = DurationCounts.Reading(of: blocks.compactMap(\.firstByte))
     statuses = StatusTable.Reading(of: blocks.compactMap(\.statuses))
     for block in blocks {
       for counter in TrafficCounter.allCases { counters[counter.rawValue] &+= block.value(counter) }
+      durations.add(block.durations)
+      queue.add(block.queue)
+      connect.add(block.connect)
+      firstByte.add(block.firstByte)
       for place in failures.indices { failures[place] &+= block.failureCount(place) }
       lastFailureCell = max(lastFailureCell, block.lastFailure)
     }

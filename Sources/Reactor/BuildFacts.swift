@@ -3,7 +3,7 @@
 import CLinux
 
 public enum BuildFacts {
-  /// The commit, with a `+` at its end if files were changed; `unknown` outside git.
+  /// The commit, from MARTLET_COMMIT at build time; `unknown` without it.
   public static var commit: String {
     guard let text = unsafe clinux_commit() else { return "unknown" }
     return unsafe String(cString: text)

@@ -1,10 +1,11 @@
 // The sockets of one listener: one per worker, all on the same address.
 //
-// The kernel distributes connections over a SO_REUSEPORT group by a hash of the client's address,
-// so workers share no accept queue. But every other process of the same user can join such a group,
-// and then two instances would share the traffic unnoticed. So a probe without SO_REUSEPORT is
-// bound first and closed at once: it fails when a process already listens there. Two instances that
-// start at the same moment may still not notice each other.
+// The kernel spreads connections over a SO_REUSEPORT group by a hash of the client's address, so
+// workers share no accept queue. But such a group also lets in every other process of the same
+// user, and then two instances would silently share the traffic. So a probe is bound first, without
+// SO_REUSEPORT, and closed at once: it fails when anybody listens there already. Where this process
+// listens there itself, the kernel's table shows others (PortTable). Two instances that start
+// within the same instant can still miss each other.
 //
 // Closing a socket of the group resets the connections in its queue, unless another process has the
 // same socket. So all inherited sockets are kept, whatever their number.
@@ -28,16 +29,37 @@ public struct ListeningSockets: Sendable {
   /// reduce the throughput.
   static let unsentMax: Int32 = 128 * 1024
 
-  /// Opens `count` sockets on `address`. A listener on `::` accepts IPv6 connections only. Throws
-  /// EADDRINUSE when a process listens there, EADDRNOTAVAIL when the address isn't on this machine,
-  /// EACCES for a privileged port, EOPNOTSUPP for a Unix path; then nothing stays open. `isShared`:
-  /// another process of this user, which is about to stop, may listen there.
+  /// Opens `count` sockets on `address`, and listens. Throws as `bind` does.
   public static func open(
-    on address: SocketAddress, count: Int, backlog: Int32 = defaultBacklog, isShared: Bool = false
+    on address: SocketAddress, count: Int, backlog: Int32 = defaultBacklog
+  ) throws(SystemError) -> ListeningSockets {
+    let sockets = try bind(on: address, count: count)
+    do throws(SystemError) {
+      try sockets.listen(backlog: backlog)
+    } catch {
+      sockets.close()
+      throw error
+    }
+    return sockets
+  }
+
+  /// Binds `count` sockets to `address`, where no connection comes before `listen`. On `::` they
+  /// take IPv6 connections alone. `own`: sockets of this process, which may have the same port for
+  /// a while. Throws EADDRINUSE when another process listens there, EADDRNOTAVAIL when the address
+  /// isn't this machine's, EACCES for a privileged port, EOPNOTSUPP for a Unix path; then nothing
+  /// stays open.
+  public static func bind(
+    on address: SocketAddress, count: Int, beside own: [ListeningSockets] = []
   ) throws(SystemError) -> ListeningSockets {
     precondition(count > 0)
     guard case .ip(let ip, let port) = address else { throw SystemError(code: EOPNOTSUPP) }
-    if port != 0 && !isShared { _ = Glibc.close(try bind(to: address, sharing: false)) }
+    if own.contains(where: { $0.address.overlaps(address) }) {
+      // The probe would fail because of them.
+      let others = PortTable.inodes(listeningOn: address)
+      if !others.subtracting(own.flatMap(\.inodes)).isEmpty { throw .addressInUse }
+    } else if port != 0 {
+      _ = Glibc.close(try bind(to: address, sharing: false))
+    }
 
     var sockets: [Socket] = []
     var bound = address
@@ -48,13 +70,20 @@ public struct ListeningSockets: Sendable {
         if sockets.count == 1, case .ip(_, let chosen) = try localAddress(of: descriptor) {
           bound = .ip(ip, port: chosen)
         }
-        if listen(descriptor, backlog) < 0 { throw .last }
       }
     } catch {
       for socket in sockets { _ = Glibc.close(socket.descriptor) }
       throw error
     }
     return ListeningSockets(sockets: sockets, address: bound)
+  }
+
+  /// Listens; for sockets that listen already it only changes how many connections may wait at
+  /// each. Throws EADDRINUSE when another process has listened there since they were bound.
+  public func listen(backlog: Int32) throws(SystemError) {
+    for socket in sockets {
+      if Glibc.listen(socket.descriptor, backlog) < 0 { throw .last }
+    }
   }
 
   // MARK: Inherited
@@ -95,7 +124,7 @@ public struct ListeningSockets: Sendable {
       for index in sockets.count..<count {
         if canJoin, let descriptor = try? Self.bind(to: address, sharing: true) {
           all.append(Socket(descriptor: descriptor))
-          if listen(descriptor, backlog) < 0 { throw .last }
+          if Glibc.listen(descriptor, backlog) < 0 { throw .last }
         } else {
           let shared = sockets[index % sockets.count].descriptor
           let descriptor = fcntl(shared, F_DUPFD_CLOEXEC, 0)
@@ -116,11 +145,6 @@ public struct ListeningSockets: Sendable {
     for socket in sockets { TCPKeepAlive.set(probes, on: socket.descriptor) }
   }
 
-  /// Changes how many connections may wait at each socket, while it listens.
-  public func setBacklog(_ backlog: Int32) {
-    for socket in sockets { _ = listen(socket.descriptor, backlog) }
-  }
-
   /// The sockets of one of `workerCount` workers. There may be more sockets than workers.
   public func share(ofWorker index: Int, of workerCount: Int) -> [Socket] {
     stride(from: index, to: sockets.count, by: workerCount).map { sockets[$0] }
@@ -132,7 +156,15 @@ public struct ListeningSockets: Sendable {
     return (try? Self.option(first.descriptor, Int32(IPPROTO_IPV6), IPV6_V6ONLY)) == 0
   }
 
-  /// Closes all of them, after a failed start.
+  /// The kernel's numbers of the sockets.
+  private var inodes: [UInt64] {
+    sockets.compactMap { socket in
+      var status = stat()
+      return unsafe fstat(socket.descriptor, &status) < 0 ? nil : UInt64(status.st_ino)
+    }
+  }
+
+  /// Closes all of them, for a start that came to nothing.
   public func close() {
     for socket in sockets { _ = Glibc.close(socket.descriptor) }
   }

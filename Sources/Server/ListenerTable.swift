@@ -1,8 +1,10 @@
 // What is listened on: the sockets of every configured address, found again at each reload, taken
 // over from another process, or opened.
 //
-// A value: a reload that comes to nothing leaves the table as it was. Sockets that go out of use
-// are closed by the workers that accept from them, since only they can take first what waits there.
+// A value: a reload that comes to nothing leaves the table as it was. `opening` does all that
+// others may refuse, and changes no socket that exists; `listen` is called when nothing else can
+// fail. Sockets that go out of use are closed by the workers that accept from them, since only they
+// can take first what waits there.
 
 import Configuration
 import Primitives
@@ -13,7 +15,9 @@ struct ListenerTable {
   private var opened: [ListeningPlace: ListeningSockets] = [:]
   /// Sockets of the process before this one that no configuration has asked for yet.
   private var inherited: [ListeningPlace: ListeningSockets] = [:]
-  /// The same for sockets that systemd has opened.
+  /// Those of `opened` that the last `opening` has bound or taken over.
+  private var fresh: Set<ListeningPlace> = []
+  /// The same as `inherited` for sockets that systemd has opened.
   private var activated: [(name: String, sockets: ListeningSockets)] = []
 
   /// Takes the sockets that systemd has opened. Throws when one of them can't be used.
@@ -50,73 +54,101 @@ struct ListenerTable {
 
   // MARK: Opening
 
-  /// The table for `configuration`: what is open stays, and the rest is inherited or opened. An
+  /// The table for `configuration`: what is open stays, and the rest is inherited or bound. An
   /// address of a listener that has several may be missing on this machine, such as ::1 in a
-  /// container, as long as another can be had.
-  func opening(_ configuration: Configuration) throws(ServerFailure) -> ListenerTable {
+  /// container, as long as another can be had. `others`: sockets of this process elsewhere.
+  func opening(
+    _ configuration: Configuration, beside others: [ListeningSockets] = []
+  ) throws(ServerFailure) -> ListenerTable {
     var table = self
     table.opened = [:]
+    table.fresh = []
     var problems: [String] = []
     for listener in configuration.listeners + (configuration.ofDemoBackends?.listeners ?? []) {
       var failures: [String] = []
       var count = 0
       for address in listener.addresses {
         do throws(SystemError) {
-          try table.open(address, of: listener, known: opened)
+          try table.open(address, of: listener, known: self, beside: others)
           count += 1
         } catch {
           let isMissing = error == .addressNotAvailable || error == .familyNotSupported
-          let message =
-            "can't listen on \(address) (listener \(listener.name)): \(error)\(cure(for: error))"
           if isMissing && listener.addresses.count > 1 {
-            failures.append(message)
+            failures.append(Self.message(error, address, listener))
           } else {
-            problems.append(message)
+            problems.append(Self.message(error, address, listener))
           }
         }
       }
       if count == 0 { problems += failures }
     }
-    if problems.isEmpty {
-      table.setKeepAlive(configuration)
-      return table
-    }
-    for (place, sockets) in table.opened where opened[place] == nil { sockets.close() }
+    if problems.isEmpty { return table }
+    table.close(except: self)
     throw ServerFailure(problems)
   }
 
-  /// Here and not where sockets are opened, because those that stay open may be configured anew.
-  private func setKeepAlive(_ configuration: Configuration) {
+  private mutating func open(
+    _ address: SocketAddress, of listener: Configuration.Listener, known: ListenerTable,
+    beside others: [ListeningSockets]
+  ) throws(SystemError) {
+    let place = ListeningPlace(address, of: listener)
+    if let sockets = known.opened[place] {
+      opened[place] = sockets
+      return
+    }
+    if let sockets = inherited.removeValue(forKey: place)
+      ?? takeActivated(for: address, of: listener)
+    {
+      opened[place] = sockets
+    } else {
+      // What this process has on the same port, on all addresses or on one, is about to go: the
+      // configuration doesn't allow both. It shares the port until that is closed.
+      opened[place] = try ListeningSockets.bind(
+        on: address, count: workerCount, beside: known.sockets + others)
+    }
+    fresh.insert(place)
+  }
+
+  /// Listens on what `opening` has bound, and gives all sockets what is configured now.
+  mutating func listen(_ configuration: Configuration) throws(ServerFailure) {
     for listener in configuration.listeners {
-      let probes = listener.tcpKeepAlive.map(TCPKeepAlive.init)
       for address in listener.addresses {
-        opened[ListeningPlace(address, of: listener)]?.setKeepAlive(probes)
+        let place = ListeningPlace(address, of: listener)
+        guard fresh.contains(place), let sockets = opened[place] else { continue }
+        do throws(SystemError) {
+          // Connections inherit it, so it comes first.
+          sockets.setKeepAlive(listener.tcpKeepAlive.map(TCPKeepAlive.init))
+          let backlog = Int32(clamping: listener.backlog)
+          try sockets.listen(backlog: backlog)
+          opened[place] = try sockets.extended(to: workerCount, backlog: backlog)
+        } catch {
+          throw ServerFailure(Self.message(error, address, listener))
+        }
       }
+    }
+    for listener in configuration.listeners {
+      for address in listener.addresses {
+        guard let sockets = opened[ListeningPlace(address, of: listener)] else { continue }
+        sockets.setKeepAlive(listener.tcpKeepAlive.map(TCPKeepAlive.init))
+        // It listens already, so nothing can stand in the way.
+        try? sockets.listen(backlog: Int32(clamping: listener.backlog))
+      }
+    }
+    fresh = []
+  }
+
+  /// Closes what isn't in `former`, for a configuration that is refused after all.
+  func close(except former: ListenerTable) {
+    for (place, sockets) in opened
+    where former.opened[place] == nil && former.inherited[place] == nil {
+      sockets.close()
     }
   }
 
-  private mutating func open(
-    _ address: SocketAddress, of listener: Configuration.Listener,
-    known: [ListeningPlace: ListeningSockets]
-  ) throws(SystemError) {
-    let place = ListeningPlace(address, of: listener)
-    let backlog = Int32(clamping: listener.backlog)
-    if let sockets = known[place] {
-      opened[place] = sockets
-    } else if let sockets = inherited[place] {
-      opened[place] = try sockets.extended(to: workerCount, backlog: backlog)
-      inherited[place] = nil
-    } else if let sockets = takeActivated(for: address, of: listener) {
-      opened[place] = try sockets.extended(to: workerCount, backlog: backlog)
-    } else {
-      // What this process has on the same port, on all addresses or on one, is about to go: the
-      // configuration doesn't allow both. It shares the port until its workers have closed it.
-      let isShared =
-        (known.values.map(\.address) + inherited.values.map(\.address))
-        .contains { $0.overlaps(address) }
-      opened[place] = try ListeningSockets.open(
-        on: address, count: workerCount, backlog: backlog, isShared: isShared)
-    }
+  private static func message(
+    _ error: SystemError, _ address: SocketAddress, _ listener: Configuration.Listener
+  ) -> String {
+    "can't listen on \(address) (listener \(listener.name)): \(error)\(cure(for: error))"
   }
 
   /// A socket on that very address, or else one that is called like the listener, wherever it is.
@@ -141,21 +173,24 @@ struct ListenerTable {
     }
   }
 
+  /// The sockets of the admin interface of the process before this one, if it listened there too.
+  mutating func takeInherited(forAdmin address: SocketAddress) -> ListeningSockets? {
+    inherited.removeValue(forKey: ListeningPlace(text: Self.adminPlace(address)))
+  }
+
+  /// How the admin interface's address is called where sockets are handed over.
+  static func adminPlace(_ address: SocketAddress) -> String { "admin \(address)" }
+
   // MARK: Looking up
+
+  /// All that this process has open here.
+  var sockets: [ListeningSockets] {
+    Array(opened.values) + inherited.values + activated.map(\.sockets)
+  }
 
   /// Where a listener listens, with the port that the kernel chose if 0 was asked for.
   func address(_ address: SocketAddress, of listener: Configuration.Listener) -> SocketAddress? {
     opened[ListeningPlace(address, of: listener)]?.address
-  }
-
-  /// Gives sockets that stayed open the length of queue that is configured now.
-  func setBacklogs(_ configuration: Configuration) {
-    for listener in configuration.listeners {
-      for address in listener.addresses {
-        opened[ListeningPlace(address, of: listener)]?.setBacklog(
-          Int32(clamping: listener.backlog))
-      }
-    }
   }
 
   /// The sockets on which a worker accepts.

@@ -36,13 +36,18 @@ extension Server {
         AdminServer.run(
           from: start, connectionMax: connectionMax, inbox: inbox, control: control)
       }
-      inbox.post(.listen(sockets.listeners))
       admin = RunningAdmin(
         inbox: inbox, thread: thread, sockets: sockets, credentials: credentials)
     } catch {
       throw ServerFailure("can't start the admin thread: \(error)")
     }
-    sayAdminAddresses(known: nil)
+  }
+
+  /// Has the admin thread accept clients from what it doesn't yet.
+  func acceptForAdmin(known: AdminSockets?) {
+    guard let admin else { return }
+    admin.inbox.post(.listen(admin.sockets.listeners))
+    sayAdminAddresses(known: known)
   }
 
   /// Puts into force what a reload has opened. The view goes first, so that nobody comes in by the
@@ -50,12 +55,12 @@ extension Server {
   func listenForAdmin(on sockets: AdminSockets) {
     guard let former = admin?.sockets else { return }
     if sockets.rules != former.rules { admin?.credentials.version += 1 }
+    if sockets.local?.path != former.local?.path { admin?.credentials.localVersion += 1 }
     admin?.credentials.token = sockets.rules.token
     admin?.sockets = sockets
     updateAdmin()
-    admin?.inbox.post(.listen(sockets.listeners))
     if former.local !== sockets.local { former.local?.removeName() }
-    sayAdminAddresses(known: former)
+    acceptForAdmin(known: former)
   }
 
   private func sayAdminAddresses(known: AdminSockets?) {
@@ -164,25 +169,31 @@ extension Server {
       let member = pool.membership.members.first(where: { $0.record.identity.address == address })
     else { return .error(404, "no backend \(address) in \(name)") }
     let record = member.record
-    if let state = change.state {
-      if state != .enabled && !change.isForced && pool.isLastAvailable(record) {
-        return .lastAvailable(address, in: pool)
-      }
-      record.setAdminState(state, at: SystemClock.monotonic())
-    }
+    let state = change.state ?? record.adminState
+    var weight = record.weightOverride
     switch change.weight {
-    case .set(let value): record.weightOverride = value
-    case .configured: record.weightOverride = nil
+    case .set(let value): weight = value
+    case .configured: weight = nil
     case nil: break
     }
-    logger.notice(
-      "backend changed through the admin API",
-      metadata: [
-        "pool": .string(name), "backend": .string(address),
-        "state": .string("\(record.adminState)"),
-        "weight": .string(record.weightOverride.map { "\($0)" } ?? "configured"),
-      ])
-    membershipChanged()
+    // `drain --wait` repeats a request that changes nothing any more.
+    if state != record.adminState || weight != record.weightOverride {
+      if let refusal = refusalWhileUpgrading { return refusal }
+      if state != record.adminState && state != .enabled && !change.isForced
+        && pool.isLastAvailable(record)
+      {
+        return .lastAvailable(address, in: pool)
+      }
+      if state != record.adminState { record.setAdminState(state, at: SystemClock.monotonic()) }
+      record.weightOverride = weight
+      logger.notice(
+        "backend changed through the admin API",
+        metadata: [
+          "pool": .string(name), "backend": .string(address), "state": .string("\(state)"),
+          "weight": .string(weight.map { "\($0)" } ?? "configured"),
+        ])
+      membershipChanged()
+    }
     return AdminDocument { json in
       json.member("backend", address)
       json.member("state", "\(record.adminState)")
@@ -191,7 +202,14 @@ extension Server {
     }
   }
 
+  /// The new process has been told what was set by hand, and would not hear of a later change.
+  private var refusalWhileUpgrading: AdminDocument? {
+    guard case .upgrading = stage else { return nil }
+    return .error(409, "not while upgrading: try again when the new process serves")
+  }
+
   private func addBackend(to pool: String, _ address: String, weight: Int) -> AdminDocument {
+    if let refusal = refusalWhileUpgrading { return refusal }
     guard let index = configuration.pools.firstIndex(where: { $0.name == pool }) else {
       return .error(404, "no pool \(pool)")
     }
@@ -214,6 +232,7 @@ extension Server {
   private func removeBackend(
     from pool: String, _ address: String, _ isForced: Bool
   ) -> AdminDocument {
+    if let refusal = refusalWhileUpgrading { return refusal }
     guard let index = configuration.pools.firstIndex(where: { $0.name == pool }) else {
       return .error(404, "no pool \(pool)")
     }
@@ -247,7 +266,9 @@ extension Server {
     resolveNames(configuration)
     let pool = configuration.pools[index]
     snapshot.pools[index].pool.publish(builder.members(of: pool, names))
+    snapshot.forgetUnusedChecks()
     membershipChanged()
+    forgetFormerBackends()
     logger.notice(
       "backends changed through the admin API", metadata: ["pool": .string(pool.name)])
   }

@@ -21,6 +21,7 @@ struct RunningDemo {
 }
 
 extension Server {
+  /// Starts the worker. `reloadDemo` lets it listen, once the sockets listen.
   func startDemo() throws(ServerFailure) {
     guard let configuration = configuration.ofDemoBackends else { return }
     let builder = SnapshotBuilder(workerCount: 1, descriptors: self.builder.descriptors)
@@ -32,7 +33,6 @@ extension Server {
         index: 0, snapshot: Parcel(snapshot), inbox: inbox, peers: [inbox], metrics: metrics,
         traffic: builder.traffic, admission: Admission(), reports: ExchangeReports(),
         events: EventLog(logger: logger), producer: nil)
-      inbox.post(.install(snapshot, listeners: listening.assignments(of: configuration)))
       let thread = try Thread(name: "demo") { start.run() }
       demo = RunningDemo(inbox: inbox, thread: thread, builder: builder)
     } catch {
@@ -40,7 +40,8 @@ extension Server {
     }
   }
 
-  /// Makes them listen on the current addresses of the pools' backends.
+  /// Makes them listen on the current addresses of the pools' backends, after a start and after a
+  /// reload.
   func reloadDemo() {
     guard let demo, let configuration = configuration.ofDemoBackends,
       let snapshot = try? demoSnapshot(configuration, demo.builder)

@@ -3,6 +3,7 @@
 import Balancing
 import Configuration
 import Logging
+import Metrics
 import Primitives
 import Reactor
 
@@ -15,7 +16,7 @@ extension Server {
   /// Has the names in `configuration` looked up from now on. Those that were looked up before keep
   /// their addresses meanwhile.
   func resolveNames(_ configuration: Configuration) {
-    names.watch(configuration)
+    names.watch(configuration, at: SystemClock.monotonic())
     if names.isEmpty { return }
     do throws(SystemError) {
       if lookups == nil {
@@ -31,7 +32,7 @@ extension Server {
     }
     for name in names.unanswered {
       logger.warning(
-        "the lookup of a backend's name is slow; its pool is used without it until a lookup succeeds",
+        "the lookup of a backend's name is slow; its pool is used without it until it succeeds",
         metadata: ["name": .string(name)])
     }
   }
@@ -52,9 +53,20 @@ extension Server {
       isNews = true
     }
     if !isNews { return }
+    snapshot.forgetUnusedChecks()
     membershipChanged()
+    forgetFormerBackends()
     let list = changed.sorted().joined(separator: ", ")
     logger.notice("names of backends have new addresses", metadata: ["names": .string(list)])
+  }
+
+  /// Frees what is kept of backends that have left long ago.
+  func forgetFormerBackends() {
+    let gone = builder.registry.settle(on: snapshot.pools.map(\.pool))
+    if gone.isEmpty { return }
+    builder.traffic.forget(
+      gone.map { .backend(pool: $0.identity.pool, address: $0.identity.address) })
+    for worker in workers { worker.inbox.post(.forget(gone.map(\.id))) }
   }
 
   /// One worker checks all backends, and passes turns to whoever may find a place now.

@@ -1,7 +1,9 @@
 // Taking up another configuration: asked for by a signal or a command, or because a file changed.
 
+import Balancing
 import Configuration
 import Logging
+import Metrics
 import Primitives
 import Reactor
 
@@ -36,6 +38,7 @@ extension Server {
     case .success(let valid): fresh = valid
     case .failure(let refusal): return refused(refusal.reasons)
     }
+    let mark = builder.registry.mark
     do throws(ServerFailure) {
       resolveNames(fresh)
       let output = try openAccessLog(fresh.log)
@@ -43,13 +46,16 @@ extension Server {
       if fresh.log.processTarget != configuration.log.processTarget {
         try configureProcessLog(fresh.log)
       }
-      let adminSockets = try openAdmin(fresh)
+      var adminSockets = try openAdmin(fresh)
+      let table: ListenerTable
       do throws(ServerFailure) {
-        listening = try listening.opening(fresh)
+        table = try openListeners(fresh, with: &adminSockets)
       } catch {
         adminSockets.close(except: admin?.sockets)
         throw error
       }
+      // Nothing can refuse it any more.
+      listening = table
       let isMoved = fresh.process.pidFile != configuration.process.pidFile
       if isMoved { removeProcessID() }
       configuration = fresh
@@ -57,12 +63,12 @@ extension Server {
       let former = self.snapshot
       snapshot = takeUp(build)
       takeUpTicketKeys()
-      listening.setBacklogs(fresh)
       listenForAdmin(on: adminSockets)
       log?.write(to: output)
       endExporter(of: former)
     } catch {
-      names.watch(configuration)
+      builder.registry.forget(since: mark)
+      names.watch(configuration, at: SystemClock.monotonic())
       lookups?.wake()
       return refused(error.messages)
     }
@@ -79,11 +85,29 @@ extension Server {
       worker.inbox.post(installation(forWorker: index))
     }
     reloadDemo()
+    forgetFormerBackends()
+    builder.traffic.keep(fresh.metricsSubjects)
     watchOverload()
     warnOfDescriptors()
     updateAdmin()
     logger.notice("the new configuration is in force")
     noteAvailability()
+  }
+
+  /// The last step that can fail.
+  private func openListeners(
+    _ fresh: Configuration, with adminSockets: inout AdminSockets
+  ) throws(ServerFailure) -> ListenerTable {
+    let groups = adminSockets.groups + (admin?.sockets.groups ?? [])
+    var table = try listening.opening(fresh, beside: groups.map(\.sockets))
+    do throws(ServerFailure) {
+      try listen(on: &adminSockets, fresh)
+      try table.listen(fresh)
+    } catch {
+      table.close(except: listening)
+      throw error
+    }
+    return table
   }
 
   /// What is configured but not in force, since a process takes it up once, at its start.

@@ -30,7 +30,7 @@ extension Server {
       break
     }
     var handover = Handover()
-    handover.sockets = listening.handover
+    handover.sockets = listening.handover + (admin?.sockets.handover ?? [])
     handover.ticketRings = builder.ticketRings.states
     handover.cookieKey = builder.cookieKey
     handover.backends = builder.registry.states

@@ -186,21 +186,36 @@ public final class Server {
     resolveNames(configuration)
     snapshot = takeUp(try build(configuration))
     try startLog()
-    // Late, because a process that takes over may add sockets to a group, and what waited there
-    // would be lost if it failed afterwards.
-    listening = try listening.opening(configuration)
+    var adminSockets = try openAdmin(configuration)
+    do throws(ServerFailure) {
+      listening = try listening.opening(
+        configuration, beside: adminSockets.groups.map(\.sockets))
+      takeUpTicketKeys()
+      try startDemo()
+      try startWorkers()
+      try watchSignals()
+      try startAdmin(adminSockets)
+      // Last, because a process that takes over changes sockets of the other one here, and what
+      // waited there would be lost if it failed afterwards.
+      try listen(on: &adminSockets, configuration)
+      admin?.sockets = adminSockets
+      try listening.listen(configuration)
+    } catch {
+      adminSockets.close(except: nil)
+      throw error
+    }
+    for (index, worker) in workers.enumerated() {
+      worker.inbox.post(installation(forWorker: index))
+    }
+    reloadDemo()
+    acceptForAdmin(known: nil)
     for socket in listening.closeUnused() {
       logger.warning(
         "closed a socket from socket activation that no listener uses",
         metadata: ["address": "\(socket)"])
     }
-    let adminSockets = try openAdmin(configuration)
-    takeUpTicketKeys()
-    try startDemo()
-    try startWorkers()
-    try watchSignals()
-    try startAdmin(adminSockets)
     watchOverload()
+    updateAdmin()
     watchFiles()
     options.started(addresses)
     noteAvailability()
@@ -252,6 +267,7 @@ public final class Server {
 
   /// Nothing can refuse it any more.
   func takeUp(_ build: Build) -> Snapshot {
+    build.snapshot.forgetUnusedChecks()
     certificates = build.certificates
     ticketPlans = build.ticketPlans
     adminContext = build.adminContext
@@ -280,7 +296,6 @@ public final class Server {
         reports: reports[index], events: events,
         producer: log?.producer(index))
       let control = self.inbox
-      inbox.post(installation(forWorker: index))
       let clock = ThreadClock()
       let thread = try Thread(name: "worker-\(index)") {
         clock.start()

@@ -28,6 +28,14 @@ final class Snapshot: Sendable {
     self.pools = pools
     self.errorPages = errorPages
   }
+
+  /// Where backends aren't checked, what checks said before counts no more: nothing else would
+  /// bring a backend back that they had taken out.
+  func forgetUnusedChecks() {
+    for pool in pools where pool.check == nil {
+      for member in pool.pool.membership.members { member.record.forgetChecks() }
+    }
+  }
 }
 
 struct ListenerSettings: Sendable {

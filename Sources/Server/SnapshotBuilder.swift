@@ -118,9 +118,6 @@ struct SnapshotBuilder: Sendable {
     retry.maxAttempts = pool.retry.maxAttempts
     retry.statuses = pool.retry.statuses.flatMap { $0.map { UInt16(clamping: $0) } }
     let times = pool.timeouts
-    if pool.health == nil {
-      for member in balanced.membership.members { member.record.forgetChecks() }
-    }
     return PoolSettings(
       pool: balanced, retry: retry,
       limits: ExchangeLimits(
@@ -136,19 +133,29 @@ struct SnapshotBuilder: Sendable {
       traffic: traffic.blocks(for: .pool(pool.name)))
   }
 
-  /// The members of a pool: one for each address of each backend.
+  /// The members of a pool: one for each address of its backends. Where names share an address, the
+  /// first of them counts, and before all others one that is no backup.
   func members(of pool: Configuration.Pool, _ names: NameTable) -> [Member] {
     let health = HealthPolicy(pool)
-    return pool.backends.flatMap { backend in
+    var members: [Member] = []
+    var indices: [SocketAddress: Int] = [:]
+    for backend in pool.backends {
       let checkHost = backend.endpoint.host(port: pool.health?.port)
-      return names.addresses(of: backend.endpoint).map { address in
-        Member(
+      for address in names.addresses(of: backend.endpoint) {
+        let member = Member(
           record: registry.backend(pool: pool.name, address: "\(address)", health: health),
           address: address, weight: backend.weight, isBackup: backend.isBackup,
           maxConnections: backend.maxConnections, stickyToken: stickyToken(of: address, in: pool),
           checkHost: checkHost)
+        if let index = indices[address] {
+          if members[index].isBackup && !member.isBackup { members[index] = member }
+        } else {
+          indices[address] = members.count
+          members.append(member)
+        }
       }
     }
+    return members
   }
 
   /// What the cookie says in place of the address; 0 in pools without one.
@@ -156,6 +163,22 @@ struct SnapshotBuilder: Sendable {
     guard let stickiness = pool.stickiness else { return 0 }
     let key = stickiness.key.map { Array($0.utf8) } ?? cookieKey
     return max(1, keyedDigest(Array("\(pool.name) \(address)".utf8), key: key))
+  }
+}
+
+extension Configuration {
+  /// Whom the requests are counted for, but for backends.
+  var metricsSubjects: Set<MetricsSubject> {
+    var subjects = Set(listeners.map { MetricsSubject.listener($0.name) })
+    subjects.formUnion(pools.map { .pool($0.name) })
+    for listener in listeners {
+      for byTLS in distinguishesTLS(on: listener) ? [false, true] : [false] {
+        for route in routes(on: listener, byTLS: byTLS) {
+          subjects.insert(.route("\(route)", listener: listener.name))
+        }
+      }
+    }
+    return subjects
   }
 }
 

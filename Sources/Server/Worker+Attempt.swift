@@ -139,7 +139,7 @@ extension Worker where IO: ~Copyable {
   /// An active exchange may have tried one of them: it is logged without its name.
   mutating func forget(_ backends: [Int]) {
     for backend in backends where backend < backendNames.count {
-      backendNames[backend] = []
+      backendNames[backend] = .empty
       backendTraffic[backend] = nil
     }
   }

@@ -33,7 +33,7 @@ extension Worker where IO: ~Copyable {
       // A response without an attempt, such as 503 while all backends are down, says nothing about
       // the latency of the pool.
       if last != nil { block.fine?.add(microseconds: UInt64(max(0, duration.microseconds))) }
-      if exchanges[handle].queueTime > .zero { block.queue?.add(exchanges[handle].queueTime) }
+      if exchanges[handle].queueTime > .zero { block.queue.add(exchanges[handle].queueTime) }
     }
     countListener(exchanges[handle].downstream, counter, received: received, sent: sent)
     // Only an answer of the backend's own is counted for it.
@@ -42,8 +42,8 @@ extension Worker where IO: ~Copyable {
     else { return }
     block.add(TrafficCounter(status: last.status))
     block.durations.add(last.duration)
-    if last.connectDuration > .zero { block.connect?.add(last.connectDuration) }
-    if let respondedAt = last.respondedAt { block.firstByte?.add(respondedAt - last.startedAt) }
+    if last.connectDuration > .zero { block.connect.add(last.connectDuration) }
+    if let respondedAt = last.respondedAt { block.firstByte.add(respondedAt - last.startedAt) }
     block.add(.receivedBytes, sent)
     block.add(.sentBytes, received)
   }

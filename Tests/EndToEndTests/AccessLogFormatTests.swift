@@ -51,7 +51,11 @@ import Testing
     let martlet = try MartletProcess(
       backends: [stub], pool: #""name": "app""#,
       listener: #""tls": { "certificates": [\#(certificates.entry())] }"#,
-      rest: #""routes": [{ "path": "/a", "pool": "app" }, { "path": "/b", "redirect": "/a" }]"#)
+      rest: #"""
+        "routes": [
+          { "path": "/a", "forward": "app" },
+          { "path": "/b", "respond": { "status": 200, "body": "b" } }]
+        """#)
     for path in ["a/x", "b", "none"] {
       let address = "https://localhost:\(martlet.port)/\(path)"
       let curl = try run(["curl", "-sS", "--cacert", certificates.authority, address])

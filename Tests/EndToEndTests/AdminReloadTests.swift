@@ -144,6 +144,41 @@ import Testing
     #expect(try answers("three.sock"))
   }
 
+  @Test func `a socket file that was removed is there again after a reload`() throws {
+    let stub = try StubBackend()
+    let martlet = try start(stub, #""socket": "one.sock""#)
+    let path = martlet.folder.path("one.sock")
+    let kept = try Wire(path: path)
+    #expect(try kept.exchange(request(nil)).status == 200)
+    try FileManager.default.removeItem(atPath: path)
+    try martlet.reload(configuration(stub, #""socket": "one.sock""#))
+    #expect(try Wire(path: path).exchange(request(nil)).status == 200)
+    #expect(try kept.exchange(request(nil)).status == 200)
+    #expect(try martlet.terminate() == 0)
+    let left = try FileManager.default.contentsOfDirectory(atPath: martlet.folder.path)
+    #expect(!left.contains { $0.hasPrefix("one.sock") })
+  }
+
+  @Test(arguments: ["off", "two.sock"])
+  func `clients of a socket that goes lose their connections`(_ next: String) throws {
+    let stub = try StubBackend()
+    let martlet = try start(stub, #""socket": "one.sock""#)
+    let kept = try Wire(path: martlet.folder.path("one.sock"))
+    #expect(try kept.exchange(request(nil)).status == 200)
+    let stream = try Wire(path: martlet.folder.path("one.sock"))
+    try stream.send("GET /v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    _ = try stream.take(until: "data: ")
+    // Whoever asks for it gets the answer.
+    let asking = try Wire(path: martlet.folder.path("one.sock"))
+    try martlet.folder.write(configuration(stub, #""socket": "\#(next)""#), to: "config.json")
+    try asking.send("POST /v1/reload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n")
+    #expect(try asking.takeResponse().status == 200)
+    // At once, and not when they have been idle for long.
+    #expect((try? kept.exchange(request(nil)).status) != 200)
+    eventually("the stream ends") { (try? stream.receive()) != true }
+    #expect(asking.endsQuietly())
+  }
+
   @Test func `a file that is no socket is not replaced`() throws {
     let stub = try StubBackend()
     let folder = TemporaryFolder()

@@ -54,6 +54,36 @@ import Testing
     for _ in 0..<6 { #expect(try martlet.get().text == "two") }
   }
 
+  @Test func `what was set by hand is forgotten when a thousand others have left since`() throws {
+    let (one, two) = (try StubBackend("one"), try StubBackend("two"))
+    let martlet = try MartletProcess(backends: [one, two])
+    let wire = try Wire(path: martlet.folder.path("admin.sock"))
+    func ask(_ method: String, _ place: String, _ body: String = "") throws -> Int {
+      try wire.exchange(
+        "\(method) /v1/pools/default/backends\(place) HTTP/1.1\r\nHost: localhost\r\n"
+          + "Content-Length: \(body.utf8.count)\r\n\r\n\(body)"
+      ).status
+    }
+    func comeBack() throws -> String? {
+      #expect(try ask("DELETE", "/\(two.address)") == 200)
+      #expect(try ask("POST", "", #"{"address":"\#(two.address)"}"#) == 201)
+      return try backends(martlet)[1]["condition"] as? String
+    }
+    #expect(try ask("PATCH", "/\(two.address)", #"{"state":"draining"}"#) == 200)
+    #expect(try comeBack() == "draining")
+    #expect(try ask("DELETE", "/\(two.address)") == 200)
+    for number in 0..<1030 {
+      let address = "10.0.\(number / 256).\(number % 256):80"
+      #expect(try ask("POST", "", #"{"address":"\#(address)"}"#) == 201)
+      #expect(try ask("DELETE", "/\(address)") == 200)
+    }
+    #expect(try ask("POST", "", #"{"address":"\#(two.address)"}"#) == 201)
+    #expect(try backends(martlet)[1]["condition"] as? String == "up")
+    var seen: Set<String> = []
+    for _ in 0..<6 { seen.insert(try martlet.get().text) }
+    #expect(seen == ["one", "two"])
+  }
+
   @Test func `draining can wait for current exchanges`() throws {
     let folder = TemporaryFolder()
     let (slow, other) = (try StubBackend.halving(until: folder.path("go")), try StubBackend("x"))

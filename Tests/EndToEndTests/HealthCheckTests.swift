@@ -64,6 +64,50 @@ import Testing
     #expect(try martlet.get("/ping").status == 200)
   }
 
+  @Test(arguments: ["drain --wait", "reload"])
+  func `a backend that hangs is taken out while changes come faster than its timeout`(
+    _ change: String
+  ) throws {
+    let folder = TemporaryFolder()
+    let hung = try StubBackend { request, wire in
+      if request.target != "/health" {
+        try wire.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        return true
+      }
+      // It waits for the end of the connection.
+      while try wire.receive() {}
+      return false
+    }
+    let busy = try StubBackend.halving(until: folder.path("go"))
+    let martlet = try MartletProcess(
+      backends: [hung, busy, try StubBackend("other")],
+      pool: #""health": { "check": "http", "path": "/health", "timeout": "3s", \#(Self.pace) }"#)
+    var wires: [Wire] = []
+    var drain: ChildProcess?
+    if change == "reload" {
+      eventually("it is down") {
+        try? martlet.reload(martlet.folder.read("config.json"))
+        return martlet.log.contains("backend down")
+      }
+    } else {
+      // One of them comes to the backend that is busy.
+      for _ in 0..<3 {
+        let wire = try martlet.wire()
+        try wire.send("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
+        _ = try wire.takeHead()
+        wires.append(wire)
+      }
+      drain = try MartletProcess.start(
+        ["drain", "--wait", "default/\(busy.address)"], in: martlet.folder)
+      eventually("it is down") { martlet.log.contains("backend down") }
+      #expect(drain?.isRunning == true)
+      // What is asked again and again is said once.
+      #expect(martlet.log.components(separatedBy: "backend changed through the admin API").count == 2)
+    }
+    try folder.write("", to: "go")
+    #expect(try drain?.waitForExit() ?? 0 == 0)
+  }
+
   @Test(arguments: [
     "Content-Length: many", "Content-Length: 1\r\nContent-Length: 2",
     "Content-Length: 2\r\nTransfer-Encoding: chunked",
@@ -100,7 +144,7 @@ import Testing
     }
     let silent = try StubBackend { _, _ in true }
     let garbled = try StubBackend { _, wire in
-      try wire.send("220 mail.example.org ESMTP\r\n")
+      try wire.send("220 mail.example.org ESMTP\r\n\r\n")
       return true
     }
     let martlet = try MartletProcess(

@@ -52,6 +52,41 @@ import Testing
     return timers.map { $0 == "02" }
   }
 
+  @Test func `an upgrade that fails leaves the sockets as they were`() throws {
+    let stub = try quietBackend()
+    let taken = try Listening()
+    let installed = try Installed()
+    func configuration(_ listener: String, _ rest: String) -> String {
+      installed.configuration(
+        backends: [stub], pool: #""health": "off""#, listener: listener,
+        rest: #""watch": false"# + rest)
+    }
+    let martlet = try installed.start(configuration(#""backlog": 7"#, ""), keeping: [stub])
+    #expect(try probed(martlet, stub) == [true, true])
+    // Every socket can be had but that of the admin interface.
+    try installed.folder.write(
+      configuration(
+        #""backlog": 9, "tcp-keep-alive": "off""#,
+        #", "admin": { "listen": "127.0.0.1:\#(taken.port)" }"#), to: "config.json")
+    #expect(try installed.upgrade().status == 70)
+    #expect(martlet.log.contains("admin.listen: can't listen on 127.0.0.1:\(taken.port)"))
+    #expect(try probed(martlet, stub) == [true, true])
+    #expect(try backlogs(martlet) == ["7"])
+    // One that succeeds changes them.
+    try installed.folder.write(
+      configuration(#""backlog": 9, "tcp-keep-alive": "off""#, ""), to: "config.json")
+    #expect(try installed.upgrade().status == 0, "\(martlet.log)")
+    #expect(try martlet.process.waitForExit() == 0)
+    #expect(try probed(martlet, stub) == [false, true])
+    #expect(try backlogs(martlet) == ["9"])
+  }
+
+  /// Of the listening sockets.
+  private func backlogs(_ martlet: MartletProcess) throws -> Set<Substring> {
+    let lines = try run(["ss", "-Hltn", "sport", "=", ":\(martlet.port)"]).output
+    return Set(lines.split(separator: "\n").map { $0.split(separator: " ")[2] })
+  }
+
   @Test func `connections on both sides are probed, unless a reload turns that off`() throws {
     let stub = try quietBackend()
     // A fixed port, so that the listening sockets stay the same.

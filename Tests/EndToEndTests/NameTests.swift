@@ -14,6 +14,10 @@ import Testing
 
   /// A pool with an IP address, and one with a name for each of `names`.
   private func configuration(_ names: String..., rest: String = "") -> String {
+    configuration(names, rest: rest)
+  }
+
+  private func configuration(_ names: [String], rest: String = "") -> String {
     let port = plain.port
     let named = names.map { "\"\($0):\(port)\"" }.joined(separator: ", ")
     return """
@@ -87,6 +91,44 @@ import Testing
     // The change of the new name is also noticed.
     try resolver.answer("two.test", "127.0.0.2")
     try eventually("it is there") {
+      try command(martlet, "status").output.contains("127.0.0.2:\(plain.port)")
+    }
+  }
+
+  @Test func `a hundred names that aren't answered keep no other name waiting`() throws {
+    try resolver.answer("z.test", "127.0.0.1")
+    let names = (0..<100).map { "a\($0).test" } + ["z.test"]
+    let martlet = try start(configuration(names))
+    eventually("the one that is answered serves") { isServed(martlet) }
+  }
+
+  @Test func `a shorter resolve-interval counts at once`() throws {
+    try resolver.answer("one.test", "127.0.0.1")
+    let text = configuration("one.test")
+    let martlet = try start(
+      text.replacingOccurrences(
+        of: #""resolve-interval": "1s""#, with: #""resolve-interval": "1d""#))
+    #expect(isServed(martlet))
+    let before = resolver.count("one.test")
+    try martlet.reload(text)
+    eventually("it is looked up again") { resolver.count("one.test") > before }
+  }
+
+  @Test func `names that share an address are one backend`() throws {
+    try resolver.answer("one.test", "127.0.0.1")
+    try resolver.answer("two.test", "127.0.0.1")
+    let martlet = try start(
+      configuration("one.test", "two.test", rest: #""admin": { "listen": "127.0.0.1:0" }"#))
+    #expect(isServed(martlet))
+    let page = try run(
+      ["curl", "-s", "http://127.0.0.1:\(try martlet.adminPort())/metrics"]).output
+    let series = page.split(separator: "\n").filter { !$0.hasPrefix("#") }
+      .compactMap { $0.split(separator: " ").first }
+    #expect(Set(series).count == series.count)
+    #expect(page.contains(#"martlet_pool_backends{pool="named",condition="up"} 1"#))
+    // Each counts again when it has an address of its own.
+    try resolver.answer("two.test", "127.0.0.2")
+    try eventually("there are two") {
       try command(martlet, "status").output.contains("127.0.0.2:\(plain.port)")
     }
   }

@@ -222,7 +222,73 @@ import Testing
     #expect(try martlet.get().text == "hello")
   }
 
-  // MARK: Signals during an upgrade
+  @Test func `new processes with more workers that fail reset no connection`() throws {
+    let stub = try StubBackend("hello")
+    let taken = try Listening()
+    let installed = try Installed()
+    let martlet = try installed.start(
+      installed.configuration(backends: [stub], rest: #""workers": 1"#), keeping: [stub])
+    let load = Load(martlet, clients: 4, keepsAlive: false)
+    defer { load.stop() }
+    try installed.folder.write(
+      installed.configuration(
+        backends: [stub],
+        rest: #""workers": 8, "admin": { "listen": "127.0.0.1:\#(taken.port)" }"#),
+      to: "config.json")
+    for _ in 0..<5 {
+      #expect(try installed.upgrade().status == 70)
+      _ = load.nextAnswers(20)
+    }
+    #expect(load.stop().errors == [])
+    // Nor has the admin socket been taken from the process that serves.
+    let status = try run(
+      [Installation.binary, "status", "--socket", installed.folder.path("admin.sock")])
+    #expect(status.status == 0, "\(status.errors)")
+  }
+
+  @Test func `the admin interface stays where it is, and no request to it is lost`() throws {
+    let stub = try StubBackend("hello")
+    let installed = try Installed()
+    let martlet = try installed.start(
+      installed.configuration(
+        backends: [stub], rest: #""admin": { "listen": "127.0.0.1:0" }"#), keeping: [stub])
+    let port = try martlet.adminPort()
+    for _ in 0..<2 {
+      #expect(try installed.upgrade().status == 0, "\(martlet.log)")
+      #expect(try Wire(port: port).get("/readyz").status == 200)
+    }
+    #expect(try martlet.process.waitForExit() == 0)
+    #expect(try Wire(port: port).get("/readyz").status == 200)
+  }
+
+  // MARK: Changes meanwhile
+
+  @Test func `what is set by hand during an upgrade is refused, since it would be lost`() throws {
+    let (stub, other) = (try StubBackend("hello"), try StubBackend("other"))
+    let installed = try Installed()
+    let martlet = try installed.start(
+      installed.configuration(backends: [stub, other]), keeping: [stub, other])
+    func command(_ arguments: String...) throws -> CommandResult {
+      try run(
+        [Installation.binary] + arguments
+          + ["default/\(stub.address)", "--socket", installed.folder.path("admin.sock")])
+    }
+    try installed.replace(
+      with: #"while [[ ! -e "${0%/*}/go" ]]; do sleep 0.01; done; exit 1"#)
+    martlet.signal(SIGUSR2)
+    eventually("it begins") { martlet.log.contains("is to take over") }
+    let drain = try command("drain")
+    #expect(drain.status != 0 && drain.errors.contains("not while upgrading"), "\(drain)")
+    #expect(try Set([martlet.get().text, martlet.get().text]) == ["hello", "other"])
+    // Nothing is lost of what is so already.
+    #expect(try command("enable").status == 0)
+    try installed.folder.write("", to: "go")
+    eventually("it has failed") { martlet.log.contains("the upgrade failed") }
+    #expect(try command("drain").status == 0)
+    for _ in 0..<4 { #expect(try martlet.get().text == "other") }
+  }
+
+  // MARK: Signals meanwhile
 
   @Test func `a second upgrade is refused and a reload waits while one is under way`() throws {
     let stub = try StubBackend("hello")
@@ -241,7 +307,7 @@ import Testing
     // Signals are handled in order: once this one has been handled, so has the first.
     martlet.signal(SIGUSR2)
     eventually("it says so again") {
-      martlet.log.components(separatedBy: "is under way already").count == 3
+      martlet.log.components(separatedBy: "already in progress").count == 3
     }
     #expect(try martlet.get().text == "hello")
     try installed.folder.write("", to: "go")

@@ -7,7 +7,7 @@ import Testing
 
 @Suite("Recent traffic")
 struct RecentTrafficTests {
-  private let block = TrafficMetrics()
+  private let block = TrafficMetrics(of: .backend(pool: "app", address: "10.0.0.1:80"))
 
   private func reading() -> TrafficReading { TrafficReading(of: [block]) }
 
@@ -15,7 +15,7 @@ struct RecentTrafficTests {
   func difference() {
     block.add(.attempts, 5)
     block.add(.responses5xx)
-    block.add(duration: .seconds(3))
+    block.durations.add(.seconds(3))
     let before = reading()
     block.add(.attempts, 3)
     block.add(.responses2xx, 2)
@@ -31,8 +31,8 @@ struct RecentTrafficTests {
   @Test("a quantile lies within the bucket that holds it, in proportion")
   func quantiles() throws {
     let before = reading()
-    for _ in 0..<50 { block.add(duration: .microseconds(300)) }
-    for _ in 0..<50 { block.add(duration: .milliseconds(4)) }
+    for _ in 0..<50 { block.durations.add(.microseconds(300)) }
+    for _ in 0..<50 { block.durations.add(.milliseconds(4)) }
     let recent = RecentTraffic(reading(), since: before)
     // The lower half is between 250 and 500 microseconds, the upper half between 2.5 and 5 ms.
     #expect(recent.quantile(0.5) == 500)
@@ -43,7 +43,7 @@ struct RecentTrafficTests {
   @Test("what is longer than the last bound counts as that")
   func beyond() {
     let before = reading()
-    block.add(duration: .seconds(90))
+    block.durations.add(.seconds(90))
     #expect(RecentTraffic(reading(), since: before).quantile(0.5) == 60_000_000)
   }
 }

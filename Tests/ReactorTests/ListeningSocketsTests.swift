@@ -101,6 +101,40 @@ import Testing
     closeAll(again)
   }
 
+  @Test func whatIsOnlyBoundTakesNoConnections() throws {
+    let group = try ListeningSockets.bind(on: loopback, count: 2)
+    defer { closeAll(group) }
+    for socket in group.sockets { #expect(option(socket, SOL_SOCKET, SO_ACCEPTCONN) == 0) }
+    try group.listen(backlog: 8)
+    for socket in group.sockets { #expect(option(socket, SOL_SOCKET, SO_ACCEPTCONN) == 1) }
+  }
+
+  @Test(arguments: [
+    (IPAddress.loopbackV4, IPAddress.anyV4, IPAddress(v4: 0x7F00_0002)),
+    (IPAddress(high: 0, low: 1), IPAddress.anyV6, nil),
+  ] as [(IPAddress, IPAddress, IPAddress?)])
+  func theOwnSocketsSharePortsThatForeignOnesDoNot(
+    one: IPAddress, all: IPAddress, other: IPAddress?
+  ) throws {
+    let own = try ListeningSockets.open(on: .ip(one, port: 0), count: 2)
+    defer { closeAll(own) }
+    guard case .ip(_, let port) = own.address else { return }
+    #expect(throws: SystemError.addressInUse) {
+      try ListeningSockets.bind(on: .ip(all, port: port), count: 1)
+    }
+    closeAll(try ListeningSockets.bind(on: .ip(all, port: port), count: 2, beside: [own]))
+    // One that somebody else has opened, who would let this process in.
+    let place = SocketAddress.ip(other ?? one, port: port)
+    let foreign = try ListeningSockets.bind(on: place, count: 1, beside: [own])
+    defer { closeAll(foreign) }
+    // It listens only now.
+    try foreign.listen(backlog: 8)
+    #expect(throws: SystemError.addressInUse) {
+      try ListeningSockets.bind(on: .ip(all, port: port), count: 1, beside: [own])
+    }
+    closeAll(try ListeningSockets.bind(on: .ip(all, port: port), count: 1, beside: [own, foreign]))
+  }
+
   @Test func theSamePortCanBeListenedOnAgainWhileOldConnectionsLinger() throws {
     var net: Loopback? = try Loopback()
     let (client, server) = try #require(try net?.pair())

@@ -2,6 +2,7 @@
 
 import Glibc
 import Primitives
+import Synchronization
 import Testing
 
 @testable import Reactor
@@ -9,27 +10,41 @@ import Testing
 @Suite struct LocalListenerTests {
   private let path = "/tmp/martlet-\(getpid())-\(UInt32.random(in: 0 ... .max)).sock"
 
+  /// Listens at `path`.
+  private func listen(
+    at path: String? = nil, predecessor: Int32? = nil
+  ) throws(SystemError) -> LocalListener {
+    let listener = try LocalListener(path: path ?? self.path, predecessor: predecessor)
+    do throws(SystemError) {
+      try listener.takeName()
+    } catch {
+      listener.close()
+      throw error
+    }
+    return listener
+  }
+
   private func exists() -> Bool { access(path, F_OK) == 0 }
 
   /// A process that has ended leaves its socket file.
   @Test func `the socket of a process that is gone is replaced`() throws {
-    let gone = try LocalListener(path: path)
+    let gone = try listen()
     close(gone.socket.descriptor)
     #expect(exists())
-    let listener = try LocalListener(path: path)
+    let listener = try listen()
     defer { listener.close() }
     #expect(try connects())
   }
 
   @Test func `the socket of a process that listens is not replaced`() throws {
-    let listener = try LocalListener(path: path)
+    let listener = try listen()
     defer { listener.close() }
-    #expect(throws: SystemError.addressInUse) { try LocalListener(path: path) }
+    #expect(throws: SystemError.addressInUse) { try listen() }
     #expect(try connects())
   }
 
   @Test func `nor is the socket of one whose queue is full`() throws {
-    let listener = try LocalListener(path: path)
+    let listener = try listen()
     defer { listener.close() }
     var waiting: [Int32] = []
     defer { for descriptor in waiting { close(descriptor) } }
@@ -41,17 +56,17 @@ import Testing
       if address.withPointer({ connect(descriptor, $0, $1) }) != 0 { code = errno }
     }
     #expect(code == EAGAIN)
-    #expect(throws: SystemError.addressInUse) { try LocalListener(path: path) }
+    #expect(throws: SystemError.addressInUse) { try listen() }
     #expect(exists())
   }
 
   @Test func `of listening processes only the predecessor's socket is replaced`() throws {
-    let old = try LocalListener(path: path)
+    let old = try listen()
     #expect(throws: SystemError.addressInUse) {
-      try LocalListener(path: path, predecessor: getpid() + 1)
+      try listen(predecessor: getpid() + 1)
     }
-    let new = try LocalListener(path: path, predecessor: getpid())
-    // The old one doesn't remove the new one's file.
+    let new = try listen(predecessor: getpid())
+    // The old one doesn't take the name of the new one along.
     old.close()
     #expect(exists())
     #expect(try connects())
@@ -66,7 +81,7 @@ import Testing
     defer { unlink(path) }
     for predecessor in [nil, getpid()] {
       #expect(throws: SystemError(code: EEXIST)) {
-        try LocalListener(path: path, predecessor: predecessor)
+        try listen(predecessor: predecessor)
       }
     }
     #expect(try File.read(path, limit: 10) == Array("data".utf8))
@@ -74,7 +89,65 @@ import Testing
     let link = path + ".link"
     #expect(symlink(path, link) == 0)
     defer { unlink(link) }
-    #expect(throws: SystemError(code: EEXIST)) { try LocalListener(path: link) }
+    #expect(throws: SystemError(code: EEXIST)) { try listen(at: link) }
+  }
+
+  @Test func `a start that comes to nothing leaves the name of the process that serves`() throws {
+    let old = try listen()
+    defer { old.close() }
+    let new = try LocalListener(path: path, predecessor: getpid())
+    #expect(old.isInPlace)
+    new.close()
+    #expect(old.isInPlace)
+    #expect(try connects())
+    #expect(!leftovers())
+  }
+
+  /// Files beside the path, which a listener has until it takes its name.
+  private func leftovers() -> Bool {
+    guard let directory = opendir("/tmp") else { return false }
+    defer { closedir(directory) }
+    let prefix = path.dropFirst("/tmp/".count) + "."
+    while let entry = readdir(directory) {
+      let name = withUnsafeBytes(of: entry.pointee.d_name) {
+        String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
+      }
+      if name.hasPrefix(prefix) { return true }
+    }
+    return false
+  }
+
+  @Test func `of several that start at once one takes the name of a process that is gone`() throws {
+    for _ in 0..<50 {
+      let gone = try listen()
+      close(gone.socket.descriptor)
+      let taken = Mutex<[LocalListener]>([])
+      let threads = try (0..<8).map { _ in
+        try Thread(name: "start") { [path] in
+          guard let listener = try? LocalListener(path: path) else { return }
+          if (try? listener.takeName()) == nil {
+            listener.close()
+          } else {
+            taken.withLock { $0.append(listener) }
+          }
+        }
+      }
+      for thread in threads { thread.join() }
+      let listeners = taken.withLock { $0 }
+      #expect(listeners.count == 1)
+      #expect(listeners.first?.isInPlace == true)
+      for listener in listeners { listener.close() }
+      #expect(!exists())
+    }
+  }
+
+  @Test func `a path as long as a socket may have is no obstacle`() throws {
+    let directory = "/tmp/" + String(repeating: "d", count: 99)
+    defer { rmdir(directory) }
+    let listener = try listen(at: directory + "/s")
+    #expect(listener.isInPlace)
+    listener.close()
+    #expect(access(directory + "/s", F_OK) != 0)
   }
 
   private func connects() throws -> Bool {

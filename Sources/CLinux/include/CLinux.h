@@ -22,7 +22,7 @@ int clinux_set_thread_name(const char *name);
 /// has more processors than `cpu_set_t` has bits (1024).
 int clinux_affinity_count(void);
 
-/// The commit that this was built from, with a `+` if files were changed; `unknown` outside git.
+/// The commit that this was built from, as MARTLET_COMMIT said at build time; else `unknown`.
 const char *clinux_commit(void);
 
 /// malloc_trim(3): returns freed memory to the kernel.

@@ -100,7 +100,9 @@ struct AdminServer: ~Copyable {
   private mutating func handle(_ message: AdminMessage) {
     switch message {
     case .view(let fresh):
-      let isOutdated = fresh.credentials.version != view.credentials.version
+      let isOutdated =
+        fresh.credentials.version != view.credentials.version
+        || fresh.credentials.localVersion != view.credentials.localVersion
       view = fresh
       if isOutdated {
         endOutdated()
@@ -187,7 +189,8 @@ struct AdminServer: ~Copyable {
       transport = Transport(socket, accepting: session)
     }
     let handle = connections.insert(
-      AdminConnection(transport, access, version: view.credentials.version, at: io.now))
+      AdminConnection(
+        transport, access, version: view.credentials.version(of: access), at: io.now))
     io.register(socket, token: Token(.downstream, handle).packed)
   }
 
@@ -294,8 +297,8 @@ struct AdminServer: ~Copyable {
   }
 
   func isOutdated(_ handle: Handle) -> Bool {
-    !connections[handle].access.isLocal
-      && connections[handle].accessVersion != view.credentials.version
+    connections[handle].accessVersion
+      != view.credentials.version(of: connections[handle].access)
   }
 
   mutating func close(_ handle: Handle) {

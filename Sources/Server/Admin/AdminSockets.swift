@@ -1,5 +1,6 @@
-// Where the admin interface listens, and what clients over TCP have to show: opened at the start,
-// and at a reload as far as it isn't open yet. The admin thread, which accepts, closes them.
+// Where the admin interface listens, and what clients over TCP have to show: bound at the start,
+// and at a reload as far as it isn't open yet. As with listeners, clients come in after `listen`
+// only. The admin thread, which accepts, closes the sockets.
 
 import Configuration
 import Logging
@@ -13,12 +14,20 @@ struct AdminSockets: Sendable {
   var groups: [(place: SocketAddress, sockets: ListeningSockets)] = []
   var rules = AdminRules()
 
+  /// Connections that may wait to be accepted, over TCP.
+  static let backlog: Int32 = 64
+
   var listeners: [AdminListener] {
     var listeners = groups.flatMap(\.sockets.sockets).map {
       AdminListener(socket: $0, access: rules.access)
     }
     if let local { listeners.append(AdminListener(socket: local.socket, access: .local)) }
     return listeners
+  }
+
+  /// Those at addresses, for another process.
+  var handover: [(place: String, descriptors: [Int32])] {
+    groups.map { (ListenerTable.adminPlace($0.place), $0.sockets.sockets.map(\.descriptor)) }
   }
 
   func group(at place: SocketAddress) -> ListeningSockets? {
@@ -42,6 +51,27 @@ struct AdminRules: Equatable, Sendable {
 }
 
 extension Server {
+  /// Lets clients come, when nothing else can be refused.
+  func listen(
+    on sockets: inout AdminSockets, _ configuration: Configuration
+  ) throws(ServerFailure) {
+    for group in sockets.groups {
+      do throws(SystemError) {
+        try group.sockets.listen(backlog: AdminSockets.backlog)
+      } catch {
+        throw ServerFailure("admin.listen: can't listen on \(group.place): \(error)")
+      }
+    }
+    guard let local = sockets.local, !local.isInPlace else { return }
+    do throws(SystemError) {
+      try local.takeName()
+    } catch {
+      try miss(local.path, error, configuration.admin.socket)
+      local.close()
+      sockets.local = nil
+    }
+  }
+
   /// The sockets of `configuration`: those that are open stay, the others are opened. One that
   /// can't be had is no reason not to serve, unless it was asked for by name.
   func openAdmin(_ configuration: Configuration) throws(ServerFailure) -> AdminSockets {
@@ -50,11 +80,11 @@ extension Server {
     sockets.rules = try readAdminRules(configuration.admin)
     do throws(ServerFailure) {
       for place in sockets.rules.addresses {
-        if let group = known?.group(at: place) {
-          sockets.groups.append((place, group))
-        } else if let group = try openAdminAddress(place, configuration.admin) {
-          sockets.groups.append((place, group))
+        var group = known?.group(at: place) ?? listening.takeInherited(forAdmin: place)
+        if group == nil {
+          group = try bindAdminAddress(place, configuration.admin, beside: sockets)
         }
+        if let group { sockets.groups.append((place, group)) }
       }
       sockets.local = try openAdminSocket(configuration.admin.socket)
     } catch {
@@ -65,15 +95,14 @@ extension Server {
   }
 
   /// Nil where the address is missing on this machine and another one may be there.
-  private func openAdminAddress(
-    _ address: SocketAddress, _ configuration: Configuration.Admin
+  private func bindAdminAddress(
+    _ address: SocketAddress, _ configuration: Configuration.Admin, beside fresh: AdminSockets
   ) throws(ServerFailure) -> ListeningSockets? {
+    let groups = fresh.groups + (admin?.sockets.groups ?? [])
     do throws(SystemError) {
-      // Whom this process takes over from still listens there; and so does this process itself,
-      // where an address is replaced by one that includes it.
-      let isTakenOver = admin == nil && options.predecessor != nil
-      let sockets = try ListeningSockets.open(
-        on: address, count: 1, backlog: 64, isShared: isTakenOver || hasAdminAddress(like: address))
+      // A listener may have had the address until now, or another address of the interface.
+      let sockets = try ListeningSockets.bind(
+        on: address, count: 1, beside: listening.sockets + groups.map(\.sockets))
       // A tap is silent for long, and a client that is gone would hold its place.
       sockets.setKeepAlive(TCPKeepAlive(Configuration.TCPKeepAlive()))
       return sockets
@@ -85,15 +114,6 @@ extension Server {
     }
   }
 
-  /// Is a socket of the interface on the same port of an address that overlaps?
-  private func hasAdminAddress(like address: SocketAddress) -> Bool {
-    guard case .ip(let ip, let port) = address, port != 0 else { return false }
-    return admin?.sockets.groups.contains {
-      guard case .ip(let known, port) = $0.sockets.address else { return false }
-      return known.isV4 == ip.isV4
-    } ?? false
-  }
-
   private func openAdminSocket(
     _ socket: Configuration.Admin.SocketPath
   ) throws(ServerFailure) -> LocalListener? {
@@ -103,20 +123,27 @@ extension Server {
     case .path(let named): path = named
     case .automatic: path = AdminSocket.standardPath
     }
-    if let known = admin?.sockets.local, known.path == path { return known }
+    if let known = admin?.sockets.local, known.path == path, known.isInPlace { return known }
     do throws(SystemError) {
       // The old process keeps its open connections.
       let predecessor = admin == nil ? options.predecessor?.id : nil
       return try LocalListener(path: path, predecessor: predecessor)
     } catch {
-      if case .path = socket {
-        throw ServerFailure("admin.socket: can't listen on \(path): \(error)")
-      }
-      logger.notice(
-        "no admin socket: `martlet status` and other commands won't work; set admin.socket",
-        metadata: ["path": .string(path), "error": .string("\(error)")])
+      try miss(path, error, socket)
       return nil
     }
+  }
+
+  /// There is no socket at `path`.
+  private func miss(
+    _ path: String, _ error: SystemError, _ socket: Configuration.Admin.SocketPath
+  ) throws(ServerFailure) {
+    if case .path = socket {
+      throw ServerFailure("admin.socket: can't listen on \(path): \(error)")
+    }
+    logger.notice(
+      "no admin socket: `martlet status` and other commands won't work; set admin.socket",
+      metadata: ["path": .string(path), "error": .string("\(error)")])
   }
 
   private func readAdminRules(_ admin: Configuration.Admin) throws(ServerFailure) -> AdminRules {

@@ -59,6 +59,11 @@ struct AdminCredentials: Sendable {
   var token: String?
   /// Grows whenever other clients are let in than before: by a token, certificates or an address.
   var version = 0
+  /// The same for clients of the Unix socket: it grows when that moves or goes.
+  var localVersion = 0
+
+  /// Of the clients that come in like this.
+  func version(of access: AdminAccess) -> Int { access.isLocal ? localVersion : version }
 }
 
 /// What stays the same for as long as the process lives.

@@ -61,10 +61,11 @@ extension MetricsReport {
       guard let seconds = clock.seconds else { continue }
       output.series("martlet_worker_cpu_seconds_total", [("worker", "\(index)")], "\(seconds)")
     }
+    var handshakes = DurationCounts.Reading()
+    for worker in view.process.metrics { handshakes.add(worker.handshakes) }
     output.histogram(
       "martlet_handshake_duration_seconds",
-      "From accepting a connection to the end of its TLS handshake.",
-      of: [([], DurationCounts.Reading(of: view.process.metrics.map(\.handshakes)))])
+      "From accepting a connection to the end of its TLS handshake.", of: [([], handshakes)])
     writeLimits(to: &output)
     single(
       "process_resident_memory_bytes", .gauge, "Memory in use.",

@@ -207,6 +207,7 @@ struct StateReport {
       json.member("backup", backend.isBackup)
       json.member("max_connections", backend.maxConnections)
       json.member("active", 0)
+      json.member("connections", 0)
       json.member("changed_at", nil as Double?)
       json.member("ejections", 0)
       json.member("attempts", 0)
@@ -243,6 +244,7 @@ struct StateReport {
       json.member("backup", member.isBackup)
       json.member("max_connections", member.maxConnections)
       json.member("active", record.activeCount)
+      json.member("connections", Int(clamping: reading.connectionCount))
       json.member("last_available", pool.isLastAvailable(record))
       // Changed by health or by an operator.
       let changedAt = max(record.changedAt, record.adminChangedAt)

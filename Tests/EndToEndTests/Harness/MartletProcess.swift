@@ -119,7 +119,7 @@ final class MartletProcess: Sendable {
 
   private static func ports(in text: String) -> [Int] {
     // In both formats of the process log.
-    text.matches(of: /listening(?:"\,"| )url(?:=|":")https?:\/\/\S*?:(\d+)\//)
+    text.matches(of: /(?:Z notice listening url=|"listening","url":")https?:\/\/\S*?:(\d+)\//)
       .compactMap { Int($0.1) }
   }
 

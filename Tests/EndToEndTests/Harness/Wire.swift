@@ -37,6 +37,18 @@ final class Wire: @unchecked Sendable {
     self.init(descriptor: descriptor)
   }
 
+  /// To a Unix socket.
+  convenience init(path: String) throws {
+    let descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue) | O_CLOEXEC, 0)
+    let isConnected = withUnixAddress(path) { connect(descriptor, $0, $1) } == 0
+    guard isConnected else {
+      let reason = String(cString: strerror(errno))
+      close(descriptor)
+      throw HarnessError("can't connect to \(path): \(reason)")
+    }
+    self.init(descriptor: descriptor)
+  }
+
   deinit { close(descriptor) }
 
   func send(_ text: String) throws { try send(Array(text.utf8)) }
@@ -123,6 +135,22 @@ func withLoopback<R>(_ port: Int, _ body: (UnsafePointer<sockaddr>, socklen_t) -
   }
 }
 
+/// Calls `body` with the address of a Unix socket.
+func withUnixAddress<R>(_ path: String, _ body: (UnsafePointer<sockaddr>, socklen_t) -> R) -> R {
+  var address = sockaddr_un()
+  address.sun_family = sa_family_t(AF_UNIX)
+  withUnsafeMutableBytes(of: &address.sun_path) { place in
+    for (index, byte) in path.utf8.enumerated() where index < place.count - 1 {
+      place[index] = byte
+    }
+  }
+  return withUnsafePointer(to: &address) { pointer in
+    pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+      body($0, socklen_t(MemoryLayout<sockaddr_un>.size))
+    }
+  }
+}
+
 /// A listening socket on a port that the kernel chose.
 final class Listening: Sendable {
   let descriptor: Int32
@@ -150,20 +178,9 @@ final class Listening: Sendable {
   init(path: String) throws {
     descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue) | O_CLOEXEC, 0)
     port = 0
-    var address = sockaddr_un()
-    address.sun_family = sa_family_t(AF_UNIX)
-    withUnsafeMutableBytes(of: &address.sun_path) { place in
-      for (index, byte) in path.utf8.enumerated() where index < place.count - 1 {
-        place[index] = byte
-      }
-    }
     let descriptor = descriptor
     let isListening =
-      withUnsafePointer(to: &address) { pointer in
-        pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-          bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
-        }
-      } == 0 && listen(descriptor, 128) == 0
+      withUnixAddress(path) { bind(descriptor, $0, $1) } == 0 && listen(descriptor, 128) == 0
     guard isListening else {
       throw HarnessError("can't listen on \(path): \(String(cString: strerror(errno)))")
     }
