@@ -1,7 +1,7 @@
 // Durations of one kind, counted by one worker in the buckets of DurationHistogram.
 //
-// It is not copyable, so that it is stored inside its block: a class of its own would cost reference
-// counting for each request.
+// It is not copyable, so that it is stored inside its block: a class would cost reference counting
+// for each request.
 
 public import Primitives
 import Synchronization
@@ -29,7 +29,7 @@ public struct DurationCounts: ~Copyable, Sendable {
 
     public init() {}
 
-    /// Adds what one more worker has counted.
+    /// Adds the counts of one more worker.
     public mutating func add(_ counts: borrowing DurationCounts) {
       for bucket in buckets.indices {
         buckets[bucket] &+= counts.buckets[bucket].load(ordering: .relaxed)

@@ -1,14 +1,14 @@
 // The sockets of one listener: one per worker, all on the same address.
 //
-// The kernel spreads connections over a SO_REUSEPORT group by a hash of the client's address, so
-// workers share no accept queue. But such a group also lets in every other process of the same
-// user, and then two instances would silently share the traffic. So a probe is bound first, without
-// SO_REUSEPORT, and closed at once: it fails when anybody listens there already. Where this process
-// listens there itself, the kernel's table shows others (PortTable). Two instances that start
-// within the same instant can still miss each other.
+// The kernel distributes connections over a SO_REUSEPORT group by a hash of the client's address,
+// so workers share no accept queue. But such a group also accepts sockets of other processes of the
+// same user. Then two instances would share the traffic without notice. So a probe without
+// SO_REUSEPORT is bound first and closed at once: it fails if another socket listens there. If this
+// process listens there itself, PortTable shows the others. Two instances that start at the same
+// instant can still miss each other.
 //
-// Closing a socket of the group resets the connections in its queue, unless another process has the
-// same socket. So all inherited sockets are kept, whatever their number.
+// When a socket of the group is closed, the connections in its queue are reset, unless another
+// process has the same socket. So all inherited sockets are kept, whatever their number.
 
 import Glibc
 public import Primitives
@@ -43,10 +43,10 @@ public struct ListeningSockets: Sendable {
     return sockets
   }
 
-  /// Binds `count` sockets to `address`, where no connection comes before `listen`. On `::` they
-  /// take IPv6 connections alone. `own`: sockets of this process, which may have the same port for
-  /// a while. Throws EADDRINUSE when another process listens there, EADDRNOTAVAIL when the address
-  /// isn't this machine's, EACCES for a privileged port, EOPNOTSUPP for a Unix path; then nothing
+  /// Binds `count` sockets to `address`. No connection is accepted before `listen`. On `::` they
+  /// accept only IPv6. `own`: sockets of this process that may have the same port for some time.
+  /// Throws EADDRINUSE if another process listens there, EADDRNOTAVAIL if this machine does not
+  /// have the address, EACCES for a privileged port, EOPNOTSUPP for a Unix path; then no socket
   /// stays open.
   public static func bind(
     on address: SocketAddress, count: Int, beside own: [ListeningSockets] = []
@@ -54,7 +54,7 @@ public struct ListeningSockets: Sendable {
     precondition(count > 0)
     guard case .ip(let ip, let port) = address else { throw SystemError(code: EOPNOTSUPP) }
     if own.contains(where: { $0.address.overlaps(address) }) {
-      // The probe would fail because of them.
+      // They would make the probe fail.
       let others = PortTable.inodes(listeningOn: address)
       if !others.subtracting(own.flatMap(\.inodes)).isEmpty { throw .addressInUse }
     } else if port != 0 {
@@ -78,8 +78,8 @@ public struct ListeningSockets: Sendable {
     return ListeningSockets(sockets: sockets, address: bound)
   }
 
-  /// Listens; for sockets that listen already it only changes how many connections may wait at
-  /// each. Throws EADDRINUSE when another process has listened there since they were bound.
+  /// Listens. If a socket already listens, this only changes the length of its queue. Throws
+  /// EADDRINUSE if another process listens there since the sockets were bound.
   public func listen(backlog: Int32) throws(SystemError) {
     for socket in sockets {
       if Glibc.listen(socket.descriptor, backlog) < 0 { throw .last }
@@ -156,7 +156,7 @@ public struct ListeningSockets: Sendable {
     return (try? Self.option(first.descriptor, Int32(IPPROTO_IPV6), IPV6_V6ONLY)) == 0
   }
 
-  /// The kernel's numbers of the sockets.
+  /// The inodes of the sockets.
   private var inodes: [UInt64] {
     sockets.compactMap { socket in
       var status = stat()
@@ -164,7 +164,7 @@ public struct ListeningSockets: Sendable {
     }
   }
 
-  /// Closes all of them, for a start that came to nothing.
+  /// Closes all of them, for a start that failed.
   public func close() {
     for socket in sockets { _ = Glibc.close(socket.descriptor) }
   }

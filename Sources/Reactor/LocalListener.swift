@@ -1,10 +1,10 @@
 // A listening Unix socket to which only its user can connect.
 //
-// It listens under a name of its own first, and then moves to its path in one step, so that a
-// client finds the old socket or the new one, and a start that fails has changed nothing. The path
-// is taken from a process that is gone, which shows by the kernel refusing a connection, and from
-// nothing else: not from one that listens, however full its queue is, unless that is the one which
-// this process takes over from; and not from a file that is no socket.
+// It first listens under a temporary name, and then is renamed to its path in one step. So a client
+// finds the old socket or the new one, and a start that fails changes nothing. It replaces the
+// socket of a process that ended, for which the kernel refuses connections. It does not replace one
+// on which a process listens, even if its queue is full, unless this process takes over from that
+// process. It never replaces a file that is not a socket.
 
 import CLinux
 import Glibc
@@ -14,21 +14,21 @@ import Primitives
 public final class LocalListener: Sendable {
   public let socket: Socket
   public let path: String
-  /// Where it listens before it takes the path.
+  /// Its path before the rename.
   private let temporaryPath: String
   /// The process whose socket may be replaced while it listens.
   private let predecessor: Int32?
-  /// The name as it was made, so that nobody else's is removed.
+  /// The version of its file, so that no file of another process is removed.
   private let version: FileVersion?
 
   /// Connections that may wait to be accepted.
   public static let backlog: Int32 = 16
-  /// Tries to lock the directory, a hundredth of a second apart.
+  /// How often it tries to lock the directory, with pauses of a hundredth of a second.
   private static let lockTries = 50
 
-  /// Listens, but not at `path` yet, and makes its directory if that alone is missing. Throws
-  /// EADDRINUSE when another process than `predecessor` listens there, EEXIST when something else
-  /// than a socket is there, EACCES, ENOENT and the like.
+  /// Listens under the temporary name. Creates the directory if only that is missing. Throws
+  /// EADDRINUSE if another process than `predecessor` listens there, EEXIST if the file is not a
+  /// socket, EACCES, ENOENT and similar errors.
   public init(path: String, predecessor: Int32? = nil) throws(SystemError) {
     if let slash = path.lastIndex(of: "/"), slash > path.startIndex {
       // If the directory is then still missing, bind fails.
@@ -42,7 +42,7 @@ public final class LocalListener: Sendable {
     temporaryPath = "\(path).\(String(number, radix: 16))"
     do throws(SystemError) {
       try Self.bind(descriptor, to: temporaryPath)
-      // Before it listens, so that nobody else can connect in between.
+      // Before it listens, so that no other user can connect in between.
       if unsafe chmod(temporaryPath, 0o600) < 0 || listen(descriptor, Self.backlog) < 0 {
         let error = SystemError.last
         _ = unsafe unlink(temporaryPath)
@@ -66,7 +66,8 @@ public final class LocalListener: Sendable {
     do throws(SystemError) {
       try bind(to: path)
     } catch .nameTooLong {
-      // The path of a socket has few bytes, and this one is longer than the one it is for.
+      // The path of a socket has a small limit, and the temporary name is longer than the final
+      // one.
       guard let slash = path.lastIndex(of: "/") else { throw .nameTooLong }
       let directory = unsafe open(String(path[...slash]), O_RDONLY | O_DIRECTORY | O_CLOEXEC)
       if directory < 0 { throw .last }
@@ -75,7 +76,8 @@ public final class LocalListener: Sendable {
     }
   }
 
-  /// Takes the path, in one step. Throws as `init` does: others may have come first.
+  /// Renames it to the path, in one step. Throws the same errors as `init`, since the path may have
+  /// changed meanwhile.
   public func takeName() throws(SystemError) {
     let lock = Self.lock(directoryOf: path)
     defer { if lock >= 0 { _ = Glibc.close(lock) } }
@@ -83,11 +85,10 @@ public final class LocalListener: Sendable {
     if unsafe rename(temporaryPath, path) < 0 { throw .last }
   }
 
-  /// Whether its name leads to it: somebody may have removed the file.
+  /// Whether the file is still its own: it may have been removed.
   public var isInPlace: Bool { version != nil && FileVersion(of: path) == version }
 
-  /// Removes the name unless another process has put its own there. The socket is the owner's to
-  /// close.
+  /// Removes the file unless it belongs to another process. The owner must close the socket.
   public func removeName() {
     for name in [path, temporaryPath] where version != nil && FileVersion(of: name) == version {
       _ = unsafe unlink(name)
@@ -100,9 +101,9 @@ public final class LocalListener: Sendable {
     _ = Glibc.close(socket.descriptor)
   }
 
-  /// A lock on the directory, so that of two processes which find a name free only one takes it.
-  /// Closing the descriptor ends it. Negative where there is none, or others keep it: waiting
-  /// longer would be worse than the rare case that it is for.
+  /// Locks the directory, so that only one of two processes that find a free path takes it. Closing
+  /// the descriptor releases the lock. Negative if there is no lock or others hold it: a longer
+  /// wait would be worse than this rare case.
   private static func lock(directoryOf path: String) -> Int32 {
     let directory = path.lastIndex(of: "/").map { String(path[...$0]) } ?? "."
     let descriptor = unsafe open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
@@ -115,7 +116,7 @@ public final class LocalListener: Sendable {
     return -1
   }
 
-  /// Throws unless the name is free, or a process has left it that is gone or gives way.
+  /// Throws unless the path is free, or its process ended or hands it over.
   private static func checkName(
     _ path: String, _ predecessor: Int32?
   ) throws(SystemError) {

@@ -1,17 +1,17 @@
-// Which sockets listen on a port, by the kernel's table of TCP sockets in /proc.
+// The sockets that listen on a port, from the kernel's table of TCP sockets in /proc.
 //
-// It shows the sockets of all processes, also of those that share a port with this one by
-// SO_REUSEPORT. A socket on `::` that takes IPv4 as well is shown among those of IPv6 alone. Where
-// there is no /proc the table is empty.
+// It has the sockets of all processes, also of those that share a port with this one by
+// SO_REUSEPORT. A socket on `::` that also accepts IPv4 is in the table of IPv6 only. Without /proc
+// the table is empty.
 
 import Glibc
 import Primitives
 
 enum PortTable {
-  /// Lines that are read: far more listening sockets than a machine has.
+  /// The maximum number of lines: far more than the listening sockets of a machine.
   private static let byteCountMax = 4 << 20
 
-  /// The inodes of the sockets that listen on an address which overlaps with this one.
+  /// The inodes of the sockets that listen on an address that overlaps this one.
   static func inodes(listeningOn address: SocketAddress) -> Set<UInt64> {
     guard case .ip(let ip, _) = address else { return [] }
     var inodes: Set<UInt64> = []
@@ -26,7 +26,7 @@ enum PortTable {
     return inodes
   }
 
-  /// The kernel shows the listening sockets before all others, of which there may be very many.
+  /// The kernel lists the listening sockets before all others, of which there may be very many.
   private static func listeningLines(of path: String) -> [Substring] {
     let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC)
     if descriptor < 0 { return [] }
@@ -52,7 +52,8 @@ enum PortTable {
     return columns.count > 3 && columns[3] == "0A"
   }
 
-  /// Such as `0100007F:0050`: words of the address as this machine stores them, and the port.
+  /// Such as `0100007F:0050`: the words of the address in the byte order of this machine, and the
+  /// port.
   private static func socketAddress(_ text: Substring) -> SocketAddress? {
     let parts = text.split(separator: ":")
     guard parts.count == 2, let port = UInt16(parts[1], radix: 16) else { return nil }

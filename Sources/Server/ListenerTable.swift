@@ -1,10 +1,10 @@
-// What is listened on: the sockets of every configured address, found again at each reload, taken
-// over from another process, or opened.
+// The sockets of every configured address. They are found again at each reload, inherited from
+// another process, or opened.
 //
-// A value: a reload that comes to nothing leaves the table as it was. `opening` does all that
-// others may refuse, and changes no socket that exists; `listen` is called when nothing else can
-// fail. Sockets that go out of use are closed by the workers that accept from them, since only they
-// can take first what waits there.
+// It is a value: a reload that fails leaves the table as it was. `opening` does all steps that can
+// be refused, and changes no existing socket. `listen` is called when nothing else can fail. Unused
+// sockets are closed by the workers that accept from them, since only they can first accept the
+// waiting connections.
 
 import Configuration
 import Primitives
@@ -15,9 +15,9 @@ struct ListenerTable {
   private var opened: [ListeningPlace: ListeningSockets] = [:]
   /// Sockets of the process before this one that no configuration has asked for yet.
   private var inherited: [ListeningPlace: ListeningSockets] = [:]
-  /// Those of `opened` that the last `opening` has bound or taken over.
+  /// The sockets in `opened` that the last `opening` has bound or inherited.
   private var fresh: Set<ListeningPlace> = []
-  /// The same as `inherited` for sockets that systemd has opened.
+  /// The same as `inherited`, for sockets from systemd.
   private var activated: [(name: String, sockets: ListeningSockets)] = []
 
   /// Takes the sockets that systemd has opened. Throws when one of them can't be used.
@@ -54,9 +54,9 @@ struct ListenerTable {
 
   // MARK: Opening
 
-  /// The table for `configuration`: what is open stays, and the rest is inherited or bound. An
-  /// address of a listener that has several may be missing on this machine, such as ::1 in a
-  /// container, as long as another can be had. `others`: sockets of this process elsewhere.
+  /// The table for `configuration`: open sockets stay, and the others are inherited or bound. If a
+  /// listener has several addresses, one may be missing on this machine, such as ::1 in a
+  /// container, as long as another can be bound. `others`: sockets of this process elsewhere.
   func opening(
     _ configuration: Configuration, beside others: [ListeningSockets] = []
   ) throws(ServerFailure) -> ListenerTable {
@@ -101,15 +101,16 @@ struct ListenerTable {
     {
       opened[place] = sockets
     } else {
-      // What this process has on the same port, on all addresses or on one, is about to go: the
-      // configuration doesn't allow both. It shares the port until that is closed.
+      // The sockets of this process on the same port, on all addresses or on one, will be closed
+      // soon: the configuration does not allow both. The port is shared until then.
       opened[place] = try ListeningSockets.bind(
         on: address, count: workerCount, beside: known.sockets + others)
     }
     fresh.insert(place)
   }
 
-  /// Listens on what `opening` has bound, and gives all sockets what is configured now.
+  /// Listens on the sockets that `opening` has bound, and applies the current settings to all
+  /// sockets.
   mutating func listen(_ configuration: Configuration) throws(ServerFailure) {
     for listener in configuration.listeners {
       for address in listener.addresses {
@@ -130,14 +131,14 @@ struct ListenerTable {
       for address in listener.addresses {
         guard let sockets = opened[ListeningPlace(address, of: listener)] else { continue }
         sockets.setKeepAlive(listener.tcpKeepAlive.map(TCPKeepAlive.init))
-        // It listens already, so nothing can stand in the way.
+        // It already listens, so this cannot fail.
         try? sockets.listen(backlog: Int32(clamping: listener.backlog))
       }
     }
     fresh = []
   }
 
-  /// Closes what isn't in `former`, for a configuration that is refused after all.
+  /// Closes the sockets that are not in `former`, for a configuration that is refused later.
   func close(except former: ListenerTable) {
     for (place, sockets) in opened
     where former.opened[place] == nil && former.inherited[place] == nil {
@@ -173,17 +174,17 @@ struct ListenerTable {
     }
   }
 
-  /// The sockets of the admin interface of the process before this one, if it listened there too.
+  /// The admin sockets of the previous process, if it listened on the same address.
   mutating func takeInherited(forAdmin address: SocketAddress) -> ListeningSockets? {
     inherited.removeValue(forKey: ListeningPlace(text: Self.adminPlace(address)))
   }
 
-  /// How the admin interface's address is called where sockets are handed over.
+  /// The name of the admin interface's address in a handover.
   static func adminPlace(_ address: SocketAddress) -> String { "admin \(address)" }
 
   // MARK: Looking up
 
-  /// All that this process has open here.
+  /// All open sockets of this process in the table.
   var sockets: [ListeningSockets] {
     Array(opened.values) + inherited.values + activated.map(\.sockets)
   }

@@ -43,7 +43,7 @@ extension Server {
     }
   }
 
-  /// Has the admin thread accept clients from what it doesn't yet.
+  /// Makes the admin thread accept clients from new sockets.
   func acceptForAdmin(known: AdminSockets?) {
     guard let admin else { return }
     admin.inbox.post(.listen(admin.sockets.listeners))
@@ -176,7 +176,7 @@ extension Server {
     case .configured: weight = nil
     case nil: break
     }
-    // `drain --wait` repeats a request that changes nothing any more.
+    // `drain --wait` repeats a request that no longer changes anything.
     if state != record.adminState || weight != record.weightOverride {
       if let refusal = refusalWhileUpgrading { return refusal }
       if state != record.adminState && state != .enabled && !change.isForced
@@ -202,7 +202,7 @@ extension Server {
     }
   }
 
-  /// The new process has been told what was set by hand, and would not hear of a later change.
+  /// The new process already got the changes of operators, and would not get a later one.
   private var refusalWhileUpgrading: AdminDocument? {
     guard case .upgrading = stage else { return nil }
     return .error(409, "not while upgrading: try again when the new process serves")

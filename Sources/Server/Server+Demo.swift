@@ -21,7 +21,7 @@ struct RunningDemo {
 }
 
 extension Server {
-  /// Starts the worker. `reloadDemo` lets it listen, once the sockets listen.
+  /// Starts the worker. `reloadDemo` makes it listen, after the sockets listen.
   func startDemo() throws(ServerFailure) {
     guard let configuration = configuration.ofDemoBackends else { return }
     let builder = SnapshotBuilder(workerCount: 1, descriptors: self.builder.descriptors)

@@ -60,7 +60,7 @@ extension Server {
     logger.notice("names of backends have new addresses", metadata: ["names": .string(list)])
   }
 
-  /// Frees what is kept of backends that have left long ago.
+  /// Frees the data of backends that left long ago.
   func forgetFormerBackends() {
     let gone = builder.registry.settle(on: snapshot.pools.map(\.pool))
     if gone.isEmpty { return }
@@ -92,7 +92,8 @@ extension KnownName {
         : "can't look up a backend's name; its last addresses stay in use"
       logger.error(consequence, metadata: ["name": .string(name), "error": .string(reason)])
     } else if news.hasRecovered {
-      logger.notice("a backend's name has addresses again", metadata: ["name": .string(name)])
+      logger.notice(
+        "the lookup of a backend's name succeeds again", metadata: ["name": .string(name)])
     }
   }
 }

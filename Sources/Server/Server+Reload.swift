@@ -54,7 +54,7 @@ extension Server {
         adminSockets.close(except: admin?.sockets)
         throw error
       }
-      // Nothing can refuse it any more.
+      // After this, it can no longer be refused.
       listening = table
       let isMoved = fresh.process.pidFile != configuration.process.pidFile
       if isMoved { removeProcessID() }

@@ -195,8 +195,8 @@ public final class Server {
       try startWorkers()
       try watchSignals()
       try startAdmin(adminSockets)
-      // Last, because a process that takes over changes sockets of the other one here, and what
-      // waited there would be lost if it failed afterwards.
+      // It is the last step, because a process that takes over changes sockets of the other process
+      // here. If a later step failed, the waiting connections would be lost.
       try listen(on: &adminSockets, configuration)
       admin?.sockets = adminSockets
       try listening.listen(configuration)

@@ -29,8 +29,8 @@ final class Snapshot: Sendable {
     self.errorPages = errorPages
   }
 
-  /// Where backends aren't checked, what checks said before counts no more: nothing else would
-  /// bring a backend back that they had taken out.
+  /// If backends are not checked, earlier check results no longer count: without checks, no event
+  /// would bring these backends back.
   func forgetUnusedChecks() {
     for pool in pools where pool.check == nil {
       for member in pool.pool.membership.members { member.record.forgetChecks() }

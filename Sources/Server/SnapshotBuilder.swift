@@ -133,8 +133,8 @@ struct SnapshotBuilder: Sendable {
       traffic: traffic.blocks(for: .pool(pool.name)))
   }
 
-  /// The members of a pool: one for each address of its backends. Where names share an address, the
-  /// first of them counts, and before all others one that is no backup.
+  /// The members of a pool: one per address of its backends. If names share an address, the first
+  /// one counts, but one that is not a backup has priority.
   func members(of pool: Configuration.Pool, _ names: NameTable) -> [Member] {
     let health = HealthPolicy(pool)
     var members: [Member] = []
@@ -167,7 +167,7 @@ struct SnapshotBuilder: Sendable {
 }
 
 extension Configuration {
-  /// Whom the requests are counted for, but for backends.
+  /// The subjects for which requests are counted, without backends.
   var metricsSubjects: Set<MetricsSubject> {
     var subjects = Set(listeners.map { MetricsSubject.listener($0.name) })
     subjects.formUnion(pools.map { .pool($0.name) })

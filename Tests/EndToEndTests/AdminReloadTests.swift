@@ -168,12 +168,12 @@ import Testing
     let stream = try Wire(path: martlet.folder.path("one.sock"))
     try stream.send("GET /v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
     _ = try stream.take(until: "data: ")
-    // Whoever asks for it gets the answer.
+    // The client that requests it still gets the response.
     let asking = try Wire(path: martlet.folder.path("one.sock"))
     try martlet.folder.write(configuration(stub, #""socket": "\#(next)""#), to: "config.json")
     try asking.send("POST /v1/reload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n")
     #expect(try asking.takeResponse().status == 200)
-    // At once, and not when they have been idle for long.
+    // At once, and not after the idle timeout.
     #expect((try? kept.exchange(request(nil)).status) != 200)
     eventually("the stream ends") { (try? stream.receive()) != true }
     #expect(asking.endsQuietly())

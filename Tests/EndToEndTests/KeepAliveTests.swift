@@ -63,7 +63,7 @@ import Testing
     }
     let martlet = try installed.start(configuration(#""backlog": 7"#, ""), keeping: [stub])
     #expect(try probed(martlet, stub) == [true, true])
-    // Every socket can be had but that of the admin interface.
+    // Every socket can be bound, except the one of the admin interface.
     try installed.folder.write(
       configuration(
         #""backlog": 9, "tcp-keep-alive": "off""#,
@@ -72,7 +72,7 @@ import Testing
     #expect(martlet.log.contains("admin.listen: can't listen on 127.0.0.1:\(taken.port)"))
     #expect(try probed(martlet, stub) == [true, true])
     #expect(try backlogs(martlet) == ["7"])
-    // One that succeeds changes them.
+    // A successful reload changes them.
     try installed.folder.write(
       configuration(#""backlog": 9, "tcp-keep-alive": "off""#, ""), to: "config.json")
     #expect(try installed.upgrade().status == 0, "\(martlet.log)")
@@ -81,7 +81,7 @@ import Testing
     #expect(try backlogs(martlet) == ["9"])
   }
 
-  /// Of the listening sockets.
+  /// The settings of the listening sockets.
   private func backlogs(_ martlet: MartletProcess) throws -> Set<Substring> {
     let lines = try run(["ss", "-Hltn", "sport", "=", ":\(martlet.port)"]).output
     return Set(lines.split(separator: "\n").map { $0.split(separator: " ")[2] })

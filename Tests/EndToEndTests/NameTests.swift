@@ -126,7 +126,7 @@ import Testing
       .compactMap { $0.split(separator: " ").first }
     #expect(Set(series).count == series.count)
     #expect(page.contains(#"martlet_pool_backends{pool="named",condition="up"} 1"#))
-    // Each counts again when it has an address of its own.
+    // Each one counts again when it has its own address.
     try resolver.answer("two.test", "127.0.0.2")
     try eventually("there are two") {
       try command(martlet, "status").output.contains("127.0.0.2:\(plain.port)")
@@ -175,7 +175,7 @@ import Testing
     try resolver.answer("one.test", "127.0.0.1")
     eventually("it serves") { isServed(martlet) }
     #expect(martlet.log.components(separatedBy: reason).count == 2)
-    #expect(martlet.log.contains("a backend's name has addresses again name=one.test"))
+    #expect(martlet.log.contains("the lookup of a backend's name succeeds again name=one.test"))
     #expect(try !command(martlet, "status").output.contains("unresolved"))
     // Its addresses are kept, and the failed lookup is still logged.
     try resolver.fail("one.test")

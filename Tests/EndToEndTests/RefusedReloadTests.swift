@@ -1,11 +1,10 @@
-// A reload that is refused at its last step, when everything else of it has been prepared: nothing
-// of it counts.
+// A reload that is refused at its last step, after all others were prepared: no part of it applies.
 
 import Foundation
 import Testing
 
 @Suite(.serialized) struct RefusedReloadTests {
-  /// A configuration with a second listener, which makes it refused where the port is taken.
+  /// A configuration with a second listener. It is refused if the port is in use.
   private func configuration(
     _ backends: [any ConfiguredBackend], pool: String, taken: Listening? = nil
   ) -> String {
@@ -40,7 +39,7 @@ import Testing
     let count = broken.connectionCount
     eventually("it is still checked") { broken.connectionCount > count + 2 }
     #expect(downs() == 1)
-    // Where it is in force, they count no more.
+    // When the configuration is in use, they no longer count.
     try martlet.reload(configuration([broken], pool: #""health": "off""#))
     try eventually("it serves") { try martlet.get().status == 200 }
   }

@@ -1,5 +1,5 @@
-// Ports that several sockets have at a time: of this process while addresses change, and of others,
-// which the kernel would share with it without a word.
+// Ports with several sockets at the same time: of this process while addresses change, and of other
+// processes, with which the kernel would share the port without notice.
 
 import Foundation
 import Testing
@@ -15,7 +15,7 @@ import Testing
     """
   }
 
-  /// A process of this user that lets others share its port, on 127.0.0.2.
+  /// A process of the same user that shares its port, on 127.0.0.2.
   private final class Neighbour {
     private let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | O_CLOEXEC, 0)
 

@@ -78,7 +78,7 @@ import Testing
     }
     for number in 0..<50 { _ = try martlet.get("/\(number)") }
     eventually("all are there") { messages(receiver).count { $0.id == "access" } == 50 }
-    // Workers write in turn, so the order is that of each worker.
+    // Workers write in turn, so only the order of each worker is fixed.
     var targets: Set<String> = []
     for message in messages(receiver) where message.id == "access" {
       let line = try JSONSerialization.jsonObject(with: Data(message.text.utf8))

@@ -240,7 +240,7 @@ import Testing
       _ = load.nextAnswers(20)
     }
     #expect(load.stop().errors == [])
-    // Nor has the admin socket been taken from the process that serves.
+    // The serving process still has the admin socket.
     let status = try run(
       [Installation.binary, "status", "--socket", installed.folder.path("admin.sock")])
     #expect(status.status == 0, "\(status.errors)")
@@ -280,7 +280,7 @@ import Testing
     let drain = try command("drain")
     #expect(drain.status != 0 && drain.errors.contains("not while upgrading"), "\(drain)")
     #expect(try Set([martlet.get().text, martlet.get().text]) == ["hello", "other"])
-    // Nothing is lost of what is so already.
+    // A change to the current state is accepted.
     #expect(try command("enable").status == 0)
     try installed.folder.write("", to: "go")
     eventually("it has failed") { martlet.log.contains("the upgrade failed") }

@@ -123,11 +123,11 @@ import Testing
       try ListeningSockets.bind(on: .ip(all, port: port), count: 1)
     }
     closeAll(try ListeningSockets.bind(on: .ip(all, port: port), count: 2, beside: [own]))
-    // One that somebody else has opened, who would let this process in.
+    // Another process has opened this one and would share it.
     let place = SocketAddress.ip(other ?? one, port: port)
     let foreign = try ListeningSockets.bind(on: place, count: 1, beside: [own])
     defer { closeAll(foreign) }
-    // It listens only now.
+    // It only listens from here on.
     try foreign.listen(backlog: 8)
     #expect(throws: SystemError.addressInUse) {
       try ListeningSockets.bind(on: .ip(all, port: port), count: 1, beside: [own])

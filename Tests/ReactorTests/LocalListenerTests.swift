@@ -66,7 +66,7 @@ import Testing
       try listen(predecessor: getpid() + 1)
     }
     let new = try listen(predecessor: getpid())
-    // The old one doesn't take the name of the new one along.
+    // Closing the old one does not remove the file of the new one.
     old.close()
     #expect(exists())
     #expect(try connects())
@@ -103,7 +103,7 @@ import Testing
     #expect(!leftovers())
   }
 
-  /// Files beside the path, which a listener has until it takes its name.
+  /// Files next to the path: the temporary names of listeners.
   private func leftovers() -> Bool {
     guard let directory = opendir("/tmp") else { return false }
     defer { closedir(directory) }

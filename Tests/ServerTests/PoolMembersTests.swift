@@ -1,5 +1,5 @@
-// What the members of a pool are where names share addresses, and what is known of members when a
-// configuration comes into force.
+// The members of a pool if names share addresses, and the known state of members when a
+// configuration is applied.
 
 import Balancing
 import Configuration

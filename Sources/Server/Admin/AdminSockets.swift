@@ -1,6 +1,6 @@
-// Where the admin interface listens, and what clients over TCP have to show: bound at the start,
-// and at a reload as far as it isn't open yet. As with listeners, clients come in after `listen`
-// only. The admin thread, which accepts, closes the sockets.
+// The addresses of the admin interface, and the authentication of clients over TCP. They are bound
+// at the start, and at a reload if they are new. As with listeners, clients can connect only after
+// `listen`. The admin thread, which accepts, closes the sockets.
 
 import Configuration
 import Logging
@@ -14,7 +14,7 @@ struct AdminSockets: Sendable {
   var groups: [(place: SocketAddress, sockets: ListeningSockets)] = []
   var rules = AdminRules()
 
-  /// Connections that may wait to be accepted, over TCP.
+  /// The length of the accept queue, over TCP.
   static let backlog: Int32 = 64
 
   var listeners: [AdminListener] {
@@ -25,7 +25,7 @@ struct AdminSockets: Sendable {
     return listeners
   }
 
-  /// Those at addresses, for another process.
+  /// The sockets on addresses, for another process.
   var handover: [(place: String, descriptors: [Int32])] {
     groups.map { (ListenerTable.adminPlace($0.place), $0.sockets.sockets.map(\.descriptor)) }
   }
@@ -51,7 +51,7 @@ struct AdminRules: Equatable, Sendable {
 }
 
 extension Server {
-  /// Lets clients come, when nothing else can be refused.
+  /// Lets clients connect, after all steps that can fail.
   func listen(
     on sockets: inout AdminSockets, _ configuration: Configuration
   ) throws(ServerFailure) {

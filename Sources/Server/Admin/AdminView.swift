@@ -59,10 +59,10 @@ struct AdminCredentials: Sendable {
   var token: String?
   /// Grows whenever other clients are let in than before: by a token, certificates or an address.
   var version = 0
-  /// The same for clients of the Unix socket: it grows when that moves or goes.
+  /// The same for clients of the Unix socket: it increases when that moves or is disabled.
   var localVersion = 0
 
-  /// Of the clients that come in like this.
+  /// For clients that connect in this way.
   func version(of access: AdminAccess) -> Int { access.isLocal ? localVersion : version }
 }
 
