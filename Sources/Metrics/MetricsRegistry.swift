@@ -16,17 +16,31 @@ public enum MetricsSubject: Hashable, Sendable {
 }
 
 public final class MetricsRegistry: Sendable {
-  private let workerCount: Int
-  private let content = Mutex<[MetricsSubject: [TrafficMetrics]]>([:])
+  /// Listeners, routes and pools that were removed and whose counters are kept, so that they go on
+  /// if a later reload adds the subject again. The oldest are forgotten first.
+  public static let formerMax = 1024
 
-  public init(workerCount: Int) { self.workerCount = workerCount }
+  private struct Content {
+    var blocks: [MetricsSubject: [TrafficMetrics]] = [:]
+    /// Those of `blocks` that are not configured any more, the oldest first.
+    var former: [MetricsSubject] = []
+  }
+
+  private let workerCount: Int
+  private let formerMax: Int
+  private let content = Mutex(Content())
+
+  public init(workerCount: Int, formerMax: Int = MetricsRegistry.formerMax) {
+    self.workerCount = workerCount
+    self.formerMax = formerMax
+  }
 
   /// The blocks of a subject, one per worker, created at the first call.
   public func blocks(for subject: MetricsSubject) -> [TrafficMetrics] {
     content.withLock { content in
-      if let known = content[subject] { return known }
+      if let known = content.blocks[subject] { return known }
       let fresh = (0..<workerCount).map { _ in TrafficMetrics(of: subject) }
-      content[subject] = fresh
+      content.blocks[subject] = fresh
       return fresh
     }
   }
@@ -34,21 +48,26 @@ public final class MetricsRegistry: Sendable {
   /// Forgets these subjects. If they come back, their counters begin at 0.
   public func forget(_ subjects: [MetricsSubject]) {
     content.withLock { content in
-      for subject in subjects { content[subject] = nil }
+      for subject in subjects { content.blocks[subject] = nil }
     }
   }
 
-  /// Forgets listeners, routes and pools that are not in `current`. Backends are forgotten in
-  /// another way.
+  /// Forgets listeners, routes and pools that are not in `current`, except the last `formerMax`
+  /// that were removed. Backends are forgotten in another way.
   public func keep(_ current: Set<MetricsSubject>) {
     content.withLock { content in
-      content = content.filter { subject, _ in
-        if case .backend = subject { return true }
-        return current.contains(subject)
+      content.former.removeAll { current.contains($0) }
+      let known = Set(content.former)
+      for subject in content.blocks.keys {
+        if case .backend = subject { continue }
+        if !current.contains(subject) && !known.contains(subject) { content.former.append(subject) }
       }
+      let excess = max(0, content.former.count - formerMax)
+      for subject in content.former.prefix(excess) { content.blocks[subject] = nil }
+      content.former.removeFirst(excess)
     }
   }
 
   /// The blocks of all known subjects.
-  public var all: [MetricsSubject: [TrafficMetrics]] { content.withLock { $0 } }
+  public var all: [MetricsSubject: [TrafficMetrics]] { content.withLock { $0.blocks } }
 }

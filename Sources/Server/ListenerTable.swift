@@ -64,7 +64,7 @@ struct ListenerTable {
     table.opened = [:]
     table.fresh = []
     var problems: [String] = []
-    for listener in configuration.listeners + (configuration.ofDemoBackends?.listeners ?? []) {
+    for listener in Self.listeners(of: configuration) {
       var failures: [String] = []
       var count = 0
       for address in listener.addresses {
@@ -112,7 +112,7 @@ struct ListenerTable {
   /// Listens on the sockets that `opening` has bound, and applies the current settings to all
   /// sockets.
   mutating func listen(_ configuration: Configuration) throws(ServerFailure) {
-    for listener in configuration.listeners {
+    for listener in Self.listeners(of: configuration) {
       for address in listener.addresses {
         let place = ListeningPlace(address, of: listener)
         guard fresh.contains(place), let sockets = opened[place] else { continue }
@@ -127,7 +127,7 @@ struct ListenerTable {
         }
       }
     }
-    for listener in configuration.listeners {
+    for listener in Self.listeners(of: configuration) {
       for address in listener.addresses {
         guard let sockets = opened[ListeningPlace(address, of: listener)] else { continue }
         sockets.setKeepAlive(listener.tcpKeepAlive.map(TCPKeepAlive.init))
@@ -144,6 +144,11 @@ struct ListenerTable {
     where former.opened[place] == nil && former.inherited[place] == nil {
       sockets.close()
     }
+  }
+
+  /// With those of the demo backends.
+  private static func listeners(of configuration: Configuration) -> [Configuration.Listener] {
+    configuration.listeners + (configuration.ofDemoBackends?.listeners ?? [])
   }
 
   private static func message(

@@ -143,7 +143,8 @@ struct ConfigurationTests {
         "paths": { "encoded-slashes": "refuse", "dot-segments": "refuse" },
         "log": {
           "access": "text", "sample": 10, "slow": "2s", "redact-query": ["token"],
-          "target": "access.log", "level": "debug"
+          "target": "access.log", "level": "debug", "format": "json",
+          "process-target": "syslog:/l"
         },
         "tracing": { "endpoint": "http://c:1/x", "sample": 0.25, "service-name": "s" },
         "trusted-proxies": ["10.0.0.0/8"], "forwarding-field": "forwarded", "via": false,

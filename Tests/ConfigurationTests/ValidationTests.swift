@@ -163,7 +163,7 @@ private let mistakesTable: [(String, String)] = [
     #"{"routes": [{"host": "a", "respond": {}}, {"host": "b", "respond": {}},"#
       + #" {"host": ["a", "b"], "respond": {}}]}"#,
     """
-    1:73: error: routes[2]: no request ever comes here: routes[0] and routes[1] have the same \
+    1:73: error: routes[2]: this route is never used: routes[0] and routes[1] have the same \
     listeners, host and path
     """
   ),

@@ -174,8 +174,8 @@ import Testing
     }
     let pair = #", "certificate": \#(certificates.entry())"#
     for (admin, reason) in [
-      ("", "has no token"), (pair, "has no token"),
-      (clientsMustShow, "clients show certificates in TLS alone"),
+      ("", "add token-file or client-ca"), (pair, "add token-file or client-ca"),
+      (clientsMustShow, "client certificates require TLS"),
       (pair + #", "client-ca": "none.crt""#, "none.crt does not exist"),
     ] {
       let result = try check(admin)

@@ -276,7 +276,7 @@ import Testing
     try installed.replace(
       with: #"while [[ ! -e "${0%/*}/go" ]]; do sleep 0.01; done; exit 1"#)
     martlet.signal(SIGUSR2)
-    eventually("it begins") { martlet.log.contains("is to take over") }
+    eventually("it begins") { martlet.log.contains("upgrading: started the new process") }
     let drain = try command("drain")
     #expect(drain.status != 0 && drain.errors.contains("not while upgrading"), "\(drain)")
     #expect(try Set([martlet.get().text, martlet.get().text]) == ["hello", "other"])

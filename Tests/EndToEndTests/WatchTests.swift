@@ -92,7 +92,7 @@ import Testing
     try files.createSymbolicLink(atPath: folder.path("..next"), withDestinationPath: "..second")
     #expect(rename(folder.path("..next"), folder.path("..data")) == 0)
     try eventually("the other backend serves") { try martlet.get().text == "two" }
-    #expect(count("changed: mounted.json", martlet) == 1)
+    #expect(count("files=mounted.json", martlet) == 1)
   }
 
   @Test func `a file that is only touched is not reloaded; a changed one is`() throws {
@@ -109,7 +109,7 @@ import Testing
       count("the new configuration is in force", martlet) >= 1
     }
     #expect(martlet.log.contains("site.crt"))
-    let changes = martlet.log.split(separator: "\n").filter { $0.contains("changed: ") }
+    let changes = martlet.log.split(separator: "\n").filter { $0.contains("files have changed") }
     #expect(!changes.isEmpty && !changes.contains { $0.contains("config.json") }, "\(changes)")
   }
 

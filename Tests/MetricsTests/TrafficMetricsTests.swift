@@ -18,14 +18,22 @@ import Testing
   }
 
   @Test func whatIsConfiguredNoMoreIsForgotten() {
-    let registry = MetricsRegistry(workerCount: 1)
+    let registry = MetricsRegistry(workerCount: 1, formerMax: 2)
     let backends = (0..<2).map { MetricsSubject.backend(pool: "p", address: "\($0)") }
     let subjects: [MetricsSubject] =
       [.pool("p"), .listener("p"), .route("/", listener: "p")] + backends
     for subject in subjects { registry.blocks(for: subject)[0].add(.responses2xx) }
+    // What comes back soon goes on counting.
     registry.keep([.pool("p")])
+    #expect(TrafficReading(of: registry.blocks(for: subjects[1]))[.responses2xx] == 1)
+    registry.keep(Set(subjects))
+    registry.keep([.pool("p")])
+    for name in ["a", "b"] {
+      _ = registry.blocks(for: .pool(name))
+      registry.keep([.pool("p")])
+    }
     registry.forget([backends[0]])
-    #expect(Set(registry.all.keys) == [.pool("p"), backends[1]])
+    #expect(Set(registry.all.keys) == [.pool("p"), .pool("a"), .pool("b"), backends[1]])
     #expect(TrafficReading(of: registry.blocks(for: subjects[1]))[.responses2xx] == 0)
     #expect(TrafficReading(of: registry.blocks(for: subjects[0]))[.responses2xx] == 1)
   }

@@ -30,6 +30,7 @@ import Testing
     }
     #expect("\(SystemError.notRegularFile)" == "it is not a regular file")
     let listener = try LocalListener(path: "\(path).sock")
+    try listener.takeName()
     defer { listener.close() }
     #expect(throws: SystemError.notRegularFile) { try File.read(listener.path, limit: 10) }
     // The path that a shell gives to a command.

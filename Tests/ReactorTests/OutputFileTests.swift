@@ -36,6 +36,7 @@ import Testing
     #expect(obstacle(at: "/dev/null") == nil)
 
     let listener = try LocalListener(path: path)
+    try listener.takeName()
     defer { listener.close() }
     #expect(obstacle(at: path) == .notRegularFile)
 
