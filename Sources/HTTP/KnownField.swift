@@ -31,8 +31,9 @@ public enum KnownField: UInt8, Sendable, CaseIterable {
   /// The case with this name, in any letter case.
   public init?(_ name: Span<UInt8>) {
     guard name.count > 0 else { return nil }
+    let slots = Self.slots.bytes
     var slot = Self.slot(name)
-    while let candidate = KnownField(rawValue: Self.slots[slot]) {
+    while let candidate = KnownField(rawValue: slots[slot] &- 0x30) {
       if name.equalsIgnoringCase(candidate.name.bytes) {
         self = candidate
         return
@@ -42,21 +43,22 @@ public enum KnownField: UInt8, Sendable, CaseIterable {
     return nil
   }
 
-  /// All cases by `slot`, or in the next free slot after it; 0xFF marks an empty slot.
-  private static let slots: InlineArray<256, UInt8> = {
-    var slots = InlineArray<256, UInt8>(repeating: 0xFF)
-    for field in allCases {
-      var slot = slot(field.name.bytes)
-      while slots[slot] != 0xFF { slot = (slot + 1) & 0xFF }
-      slots[slot] = field.rawValue
-    }
-    return slots
-  }()
+  /// The raw values of all cases by `slot`, or in the next free slot after it. Each is a character,
+  /// from "0" on; "." is a free slot. A literal, because a table that is computed at its first use
+  /// costs a call for each lookup. KnownFieldTests compares it with the names.
+  static var slots: StaticString {
+    """
+    .<1...N.0...f.T..K..CD?.......9G....P...B..X...4.........@..J.Q.\
+    .....g.:...V.....[U.........S...2E.._=..I;......b............O..\
+    >Y^..............W...L......c...FZ......3........`.......5......\
+    ..........6..............M....\\.7]d....a.8...........e.H.A.R....
+    """
+  }
 
   /// A hash of the length and of the first and last letter. These factors give nearly every name a
   /// slot without collision.
   @inline(__always)
-  private static func slot(_ name: Span<UInt8>) -> Int {
+  static func slot(_ name: Span<UInt8>) -> Int {
     let first = Int(name[0] | 0x20)
     let last = Int(name[name.count - 1] | 0x20)
     return (name.count &* 25 &+ first &* 30 &+ last) & 0xFF

@@ -8,11 +8,12 @@
 public struct Instant: Comparable, Hashable, Sendable {
   public var nanoseconds: UInt64
 
+  @inlinable
   public init(nanoseconds: UInt64) { self.nanoseconds = nanoseconds }
 
   /// Later than every real deadline. It means "never" where an Optional would cost too much.
-  public static let never = Instant(nanoseconds: .max)
-  public static let origin = Instant(nanoseconds: 0)
+  @inlinable public static var never: Instant { Instant(nanoseconds: .max) }
+  @inlinable public static var origin: Instant { Instant(nanoseconds: 0) }
 
   public static func < (left: Instant, right: Instant) -> Bool {
     left.nanoseconds < right.nanoseconds
@@ -41,9 +42,10 @@ public struct Instant: Comparable, Hashable, Sendable {
 public struct TimeSpan: Comparable, Hashable, Sendable {
   public var nanoseconds: Int64
 
+  @inlinable
   public init(nanoseconds: Int64) { self.nanoseconds = nanoseconds }
 
-  public static let zero = TimeSpan(nanoseconds: 0)
+  @inlinable public static var zero: TimeSpan { TimeSpan(nanoseconds: 0) }
 
   public static func nanoseconds(_ count: Int64) -> TimeSpan { TimeSpan(nanoseconds: count) }
   public static func microseconds(_ count: Int64) -> TimeSpan { scaled(count, by: 1_000) }

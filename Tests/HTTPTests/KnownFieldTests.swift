@@ -1,6 +1,6 @@
 // Every known name is found, in any case, and similar names are not.
 
-import HTTP
+@testable import HTTP
 import Primitives
 import Testing
 
@@ -13,6 +13,17 @@ struct KnownFieldTests {
     #expect(parse(name) == known)
     #expect(parse(name.lowercased()) == known)
     #expect(parse(name.uppercased()) == known)
+  }
+
+  /// After a change of the names, the literal is what this expects.
+  @Test func theTableOfSlotsFitsTheNames() {
+    var slots = [Character](repeating: ".", count: 256)
+    for known in KnownField.allCases {
+      var slot = KnownField.slot(known.name.bytes)
+      while slots[slot] != "." { slot = (slot + 1) & 0xFF }
+      slots[slot] = Character(UnicodeScalar(0x30 + known.rawValue))
+    }
+    #expect("\(KnownField.slots)" == String(slots))
   }
 
   @Test(arguments: KnownField.allCases)
