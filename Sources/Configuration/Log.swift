@@ -66,6 +66,14 @@ extension Configuration {
       }
     }
 
+    /// The receivers of syslog, by the key that names them.
+    public var syslogTargets: [(key: String, address: SocketAddress)] {
+      var targets: [(key: String, address: SocketAddress)] = []
+      if access != .off, case .syslog(let address) = target { targets.append(("target", address)) }
+      if case .syslog(let address) = processTarget { targets.append(("process-target", address)) }
+      return targets
+    }
+
     /// The format of the access log.
     public var access = Access.json
     /// One of this many successful, fast exchanges is logged; 0 for none.

@@ -17,8 +17,10 @@ public enum File {
   }
 
   /// Replaces the file at `path` atomically: readers get either the old content or all of the new
-  /// one. Throws EACCES when the directory isn't writable, ENOENT and the like.
+  /// one. Throws EACCES when the directory isn't writable, ENOENT and the like; `notRegularFile`
+  /// for a device, a pipe, a socket or a link, which stay as they are.
   public static func replace(_ path: String, with text: String) throws(SystemError) {
+    if let obstacle = obstacle(toReplacing: path) { throw obstacle }
     let fresh = "\(path).\(getpid())"
     // It is from a process that had the same id, or from another user. Neither is opened.
     _ = unsafe unlink(fresh)

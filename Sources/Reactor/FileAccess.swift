@@ -31,6 +31,15 @@ extension File {
     }
   }
 
+  /// Why `replace` cannot replace or create the file at `path`.
+  public static func obstacle(toReplacing path: String) -> SystemError? {
+    var status = stat()
+    if unsafe lstat(path, &status) == 0 && status.st_mode & S_IFMT != S_IFREG {
+      return .notRegularFile
+    }
+    return obstacle(toMakingFileAt: path)
+  }
+
   /// The target of the symbolic links at `path`, whether or not it exists; nil if there are more
   /// links than the kernel follows.
   private static func target(of path: String) -> String? {

@@ -95,9 +95,19 @@ private struct ReferenceCheck {
       report(
         .error, path, under: "target", "\(path) can't be opened for the access log: \(obstacle)")
     }
+    for (key, address) in configuration.log.syslogTargets {
+      do throws(SystemError) {
+        _ = try DatagramSocket(to: address)
+      } catch {
+        findings.append(
+          places.diagnostic(
+            .warning, key: "log.\(key)", "no syslog receiver at \(address): \(error)"))
+      }
+    }
     let process = configuration.process
-    if let path = process.pidFile, let obstacle = File.obstacle(toMakingFileAt: path) {
-      report(.warning, path, under: "pid-file", "the process id can't be left there: \(obstacle)")
+    if let path = process.pidFile, let obstacle = File.obstacle(toReplacing: path) {
+      report(
+        .warning, path, under: "pid-file", "the process id can't be written there: \(obstacle)")
     }
     if let user = process.user, Identity(user: user, group: process.group) == nil {
       let group = process.group.map { ", or no group \($0)" } ?? ""

@@ -33,12 +33,8 @@ extension Server {
   }
 
   /// The level, the format and the target of the process log.
-  func configureProcessLog(_ log: Configuration.Log) throws(ServerFailure) {
-    do throws(SystemError) {
-      try options.log.setTarget(log.processTarget)
-    } catch {
-      throw ServerFailure("log.process-target: can't reach syslog: \(error)")
-    }
+  func configureProcessLog(_ log: Configuration.Log) {
+    options.log.setTarget(log.processTarget)
     options.log.level = log.level
     options.log.format = log.format
   }

@@ -43,9 +43,6 @@ extension Server {
       resolveNames(fresh)
       let output = try openAccessLog(fresh.log)
       let build = try build(fresh)
-      if fresh.log.processTarget != configuration.log.processTarget {
-        try configureProcessLog(fresh.log)
-      }
       var adminSockets = try openAdmin(fresh)
       let table: ListenerTable
       do throws(ServerFailure) {
@@ -68,6 +65,7 @@ extension Server {
       endExporter(of: former)
     } catch {
       builder.registry.forget(since: mark)
+      builder.traffic.keep(configuration.metricsSubjects)
       names.watch(configuration, at: SystemClock.monotonic())
       lookups?.wake()
       return refused(error.messages)
@@ -79,8 +77,7 @@ extension Server {
       logger.warning(
         "this change needs an upgrade or a restart", metadata: ["key": "\(change.what)"])
     }
-    options.log.level = fresh.log.level
-    options.log.format = fresh.log.format
+    configureProcessLog(fresh.log)
     for (index, worker) in workers.enumerated() {
       worker.inbox.post(installation(forWorker: index))
     }

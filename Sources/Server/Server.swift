@@ -181,7 +181,7 @@ public final class Server {
     Signals.block()
     try giveUpPrivileges()
     startConfiguration = configuration
-    try configureProcessLog(configuration.log)
+    configureProcessLog(configuration.log)
     warnOfDescriptors()
     resolveNames(configuration)
     snapshot = takeUp(try build(configuration))

@@ -7,6 +7,8 @@ import Reactor
 import TLS
 
 extension Worker where IO: ~Copyable {
+  /// The longest queue of a listening socket, by default of the kernel (net.core.somaxconn).
+  private static var waitingMax: Int { 4096 }
   /// Connections taken from one listener in one turn; the others wait for the next, since
   /// listeners are reported as long as somebody waits.
   private static var acceptsPerTurn: Int { 64 }
@@ -152,8 +154,10 @@ extension Worker where IO: ~Copyable {
     io.close(listeners[index].socket, reset: false)
   }
 
+  /// Accepts the connections that wait in the queue of a socket which is about to be closed: the
+  /// kernel would reset them. Clients that connect all the time don't keep the worker here.
   private mutating func takeWaiting(_ index: Int) {
-    while true {
+    for _ in 0...Self.waitingMax {
       switch io.accept(from: listeners[index].socket) {
       case .accepted(let socket, let peer): open(socket, peer: peer, listener: index)
       case .failed: continue

@@ -42,6 +42,8 @@ struct Opening {
   private static let messageHeaderByteCount = 4
   private static let handshake: UInt8 = 22
   private static let changeCipherSpec: UInt8 = 20
+  private static let alert: UInt8 = 21
+  private static let applicationData: UInt8 = 23
   private static let clientHello: UInt8 = 1
 
   /// Processes the new bytes, each byte once.
@@ -72,8 +74,12 @@ struct Opening {
     if rest == Self.recordHeaderByteCount {
       recordType = byte
       recordByteCount = 0
-      // With any other type, the client is past its ClientHello, or does not use TLS.
-      if byte != Self.handshake && byte != Self.changeCipherSpec { return end() }
+      // After a HelloRetryRequest, OpenSSL skips records of early data before the second
+      // ClientHello. With any other type, the client does not use TLS.
+      switch byte {
+      case Self.handshake, Self.changeCipherSpec, Self.alert, Self.applicationData: break
+      default: return end()
+      }
     }
     if rest <= 2 { recordByteCount = recordByteCount << 8 | Int(byte) }
     if rest > 1 {

@@ -137,6 +137,21 @@ import Testing
     #expect(difference.output.hasPrefix("~ workers: 2 -> 3"), "\(difference.errors)")
   }
 
+  @Test func `a pipe in place of the pid file stays, and check warns`() throws {
+    let folder = TemporaryFolder()
+    #expect(mkfifo(folder.path("pid"), 0o600) == 0)
+    let martlet = try MartletProcess(
+      MartletProcess.configuration(
+        backends: [try StubBackend("hello")], rest: #""process": { "pid-file": "pid" }"#),
+      in: folder)
+    #expect(martlet.log.contains("can't write process.pid-file"))
+    let checked = try run([Installation.binary, "check"], in: folder.path)
+    #expect(checked.status == 0 && checked.errors.contains("it is not a regular file"))
+    #expect(try martlet.terminate() == 0)
+    var status = stat()
+    #expect(lstat(folder.path("pid"), &status) == 0 && status.st_mode & S_IFMT == S_IFIFO)
+  }
+
   // MARK: What check and run must agree on
 
   @Test(arguments: [

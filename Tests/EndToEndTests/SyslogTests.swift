@@ -128,15 +128,44 @@ import Testing
     eventually("and it is said") { martlet.log.contains("the access log can be written again") }
   }
 
-  @Test func `a receiver that isn't there refuses the start`() throws {
+  @Test func `a receiver that isn't there stops neither a start nor a reload, and check warns`()
+    throws
+  {
     let folder = TemporaryFolder()
     let stub = try StubBackend("hello")
-    try folder.write(configuration(stub, #""target": "syslog:/none/log""#), to: "config.json")
-    let child = try MartletProcess.start(["run"], in: folder)
-    #expect(try child.waitForExit() == 70)
-    let line = child.errorText.split(separator: "\n").last ?? ""
-    #expect(
-      line.contains(/^\S+Z error can't open the access log syslog:\/none\/log: No such file/),
-      "\(child.errorText)")
+    let place = folder.path("log")
+    let log = #""access": "$target", "target": "syslog:\#(place)""#
+    let martlet = try MartletProcess(
+      configuration(stub, log + #", "process-target": "syslog:\#(place)""#), in: folder,
+      keeping: [stub])
+    #expect(try martlet.get("/one").text == "hello")
+    eventually("it is said") { martlet.log.contains("the access log can't be written") }
+    martlet.signal(SIGHUP)
+    eventually("it is in force") { martlet.log.contains("the new configuration is in force") }
+    let checked = try run([Installation.binary, "check"], in: folder.path)
+    #expect(checked.status == 0)
+    for key in ["log.target", "log.process-target"] {
+      #expect(checked.errors.contains("warning: \(key): no syslog receiver at"), "\(checked)")
+    }
+    let receiver = try receive(place, in: folder)
+    eventually("what waited is sent") {
+      messages(receiver).contains { $0.id == "access" && $0.text == "/one" }
+    }
+  }
+
+  @Test func `a refused reload leaves the process log as it was`() throws {
+    let folder = TemporaryFolder()
+    let receiver = try receive(folder.path("log"), in: folder)
+    let stub = try StubBackend("hello")
+    let martlet = try MartletProcess(configuration(stub, ""), in: folder, keeping: [stub])
+    let taken = try StubBackend("taken")
+    try folder.write(
+      configuration(
+        stub,
+        #""level": "error", "format": "json", "process-target": "syslog:\#(folder.path("log"))""#
+      ).replacingOccurrences(of: "127.0.0.1:0", with: taken.address), to: "config.json")
+    martlet.signal(SIGHUP)
+    eventually("it is refused") { martlet.log.contains("can't listen on \(taken.address)") }
+    #expect(!martlet.log.contains("{\"time\"") && messages(receiver).isEmpty)
   }
 }

@@ -14,7 +14,7 @@ enum LogOutput: Sendable {
     case .stdout: self = .file(try OutputFile(.standardOutput))
     case .stderr: self = .file(try OutputFile(.standardError))
     case .file(let path): self = .file(try OutputFile(.file(path: path)))
-    case .syslog(let address): self = .syslog(try SyslogOutput(to: address))
+    case .syslog(let address): self = .syslog(SyslogOutput(to: address))
     }
   }
 
@@ -23,7 +23,7 @@ enum LogOutput: Sendable {
   func reopened() throws(SystemError) -> LogOutput {
     switch self {
     case .file(let file): .file(try OutputFile(file.target))
-    case .syslog(let output): .syslog(try SyslogOutput(to: output.address))
+    case .syslog(let output): .syslog(SyslogOutput(to: output.address))
     }
   }
 
@@ -58,9 +58,9 @@ final class SyslogOutput: @unchecked Sendable {
   /// The start of a line without its end.
   private var rest = ByteBuffer()
 
-  init(to address: SocketAddress) throws(SystemError) {
+  init(to address: SocketAddress) {
     self.address = address
-    writer = try SyslogWriter(to: address, id: "access")
+    writer = SyslogWriter(to: address, id: "access")
   }
 
   /// Takes at most one line.

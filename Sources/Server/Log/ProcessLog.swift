@@ -38,11 +38,11 @@ public final class ProcessLog: Sendable {
     Configuration.Log.Level.allCases.firstIndex(of: level) ?? 0
   }
 
-  /// Opens another target. If that fails, the old one stays in use.
-  func setTarget(_ target: Configuration.Log.ProcessTarget) throws(SystemError) {
+  /// Lines that syslog does not accept go to the standard error.
+  func setTarget(_ target: Configuration.Log.ProcessTarget) {
     var fresh: SyslogWriter?
     if case .syslog(let address) = target {
-      fresh = try SyslogWriter(to: address, id: "process")
+      fresh = SyslogWriter(to: address, id: "process")
     }
     syslog.withLock { $0 = fresh.take() }
   }

@@ -19,14 +19,15 @@ struct SyslogWriter: ~Copyable, Sendable {
   private static let daemon: UInt64 = 3
 
   let address: SocketAddress
-  private var socket: DatagramSocket
+  /// Nil before the first message, and after a failure.
+  private var socket: DatagramSocket?
   /// ` HOST martlet PID MSGID - `
   private let origin: [UInt8]
 
-  /// `id` is the MSGID.
-  init(to address: SocketAddress, id: String) throws(SystemError) {
+  /// `id` is the MSGID. It connects with the first message, so that a receiver that is restarted
+  /// at that moment stops no start and no reload.
+  init(to address: SocketAddress, id: String) {
     self.address = address
-    socket = try DatagramSocket(to: address)
     // RFC 5424 6: printable ASCII, at most 255 characters.
     let host = Array(MachineName.current.utf8.filter { $0 > 0x20 && $0 < 0x7F }.prefix(255))
     origin =
@@ -34,8 +35,8 @@ struct SyslogWriter: ~Copyable, Sendable {
       + Array(" martlet \(CurrentProcess.id) \(id) - ".utf8)
   }
 
-  /// Sends a line without a line end; false if there is no room for it now. Connects again to a
-  /// receiver that was restarted.
+  /// Sends a line without a line end; false if there is no room for it now. Connects first if it
+  /// is not connected, and again to a receiver that was restarted.
   mutating func send(
     _ line: Span<UInt8>, _ severity: Severity = .info
   ) throws(SystemError) -> Bool {
@@ -48,10 +49,13 @@ struct SyslogWriter: ~Copyable, Sendable {
     message.append(origin.span)
     message.append(line.extracting(first: min(line.count, Self.messageMax - message.count)))
     do throws(SystemError) {
-      return try socket.send(message.bytes)
+      if let socket { return try socket.send(message.bytes) }
     } catch {
-      socket = try DatagramSocket(to: address)
-      return try socket.send(message.bytes)
+      // The receiver was restarted, perhaps.
+      socket = nil
     }
+    let fresh = try DatagramSocket(to: address)
+    socket = fresh
+    return try fresh.send(message.bytes)
   }
 }
