@@ -18,8 +18,11 @@ public enum FieldNames: Sendable, CaseIterable {
   /// The first letters of the names. A test compares them with the names.
   var initials: FieldInitials {
     switch self {
-    case .forwarding: FieldInitials(bits: 1 << 3 | 1 << 6 | 1 << 18 | 1 << 20 | 1 << 24)
-    case .clientAddress: FieldInitials(bits: 1 << 3 | 1 << 6 | 1 << 20 | 1 << 24)
+    case .forwarding:
+      FieldInitials(
+        bits: 1 << 3 | 1 << 6 | 1 << 16 | 1 << 18 | 1 << 20 | 1 << 23 | 1 << 24)
+    case .clientAddress:
+      FieldInitials(bits: 1 << 3 | 1 << 6 | 1 << 16 | 1 << 20 | 1 << 23 | 1 << 24)
     case .headOnly:
       FieldInitials(
         bits: 1 << 1 | 1 << 3 | 1 << 5 | 1 << 6 | 1 << 9 | 1 << 16 | 1 << 18 | 1 << 19 | 1 << 23

@@ -19,17 +19,22 @@ extension FieldNames {
     clientAddressNames + [
       // The client, by several addresses or without one.
       "Forwarded-For", "X-Forwarded", "X-Original-Forwarded-For",
+      // The host and the path, by which frameworks route instead of the real ones.
+      "X-Host", "X-Original-Host", "X-Original-URL", "X-Rewrite-URL",
       // The scheme.
       "Front-End-Https", "X-Scheme", "X-Url-Scheme",
       // The user.
       "Remote-User", "X-Remote-User",
+      // The client's certificate.
+      "X-SSL-Client-Cert",
     ]
 
   /// Such as -Scheme, -SSL, -Protocol, -User, -Email, -Prefix, -Server and -Client-Cert.
   static let forwardingPrefix: StaticString = "X-Forwarded-"
 
   static let clientAddressNames: [StaticString] = [
-    "CF-Connecting-IP", "Client-IP", "Fastly-Client-IP", "True-Client-IP", "X-Client-IP",
-    "X-Cluster-Client-IP",
+    "CF-Connecting-IP", "Client-IP", "Fastly-Client-IP", "Fly-Client-IP", "Proxy-Client-IP",
+    "True-Client-IP", "WL-Proxy-Client-IP", "X-Appengine-User-IP", "X-Azure-ClientIP",
+    "X-Client-IP", "X-Cluster-Client-IP", "X-Envoy-External-Address",
   ]
 }

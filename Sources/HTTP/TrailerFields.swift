@@ -5,7 +5,7 @@ extension FieldNames {
   static let headOnlyNames: [StaticString] = [
     // Request modifiers and information about the client.
     "If-Match", "If-Unmodified-Since", "If-Range", "Accept-Charset", "Accept-Language", "Pragma",
-    "Prefer", "Early-Data", "X-HTTP-Method-Override", "X-Original-URL", "X-Rewrite-URL", "From",
+    "Prefer", "Early-Data", "X-HTTP-Method-Override", "From",
     // Authentication and control of a response.
     "Set-Cookie2", "Cookie2", "Expires", "Warning", "Refresh", "Clear-Site-Data",
     "Content-Security-Policy", "Access-Control-Allow-Origin",

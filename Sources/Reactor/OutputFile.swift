@@ -40,21 +40,22 @@ public final class OutputFile: Sendable {
   /// and `notRead` for a named pipe that no process reads.
   public init(_ target: OutputTarget) throws(SystemError) {
     self.target = target
-    switch target {
-    case .standardOutput:
-      descriptor = STDOUT_FILENO
-      isOwned = false
-    case .standardError:
-      descriptor = STDERR_FILENO
-      isOwned = false
-    case .file(let path):
-      if let stream = Self.standardStream(at: path) {
-        descriptor = stream
-        isOwned = false
-      } else {
-        descriptor = try Self.open(path, creating: true)
-        isOwned = true
+    let stream: Int32? =
+      switch target {
+      case .standardOutput: STDOUT_FILENO
+      case .standardError: STDERR_FILENO
+      case .file(let path): Self.standardStream(at: path)
       }
+    switch (stream, target) {
+    case (let stream?, _):
+      let own = Self.reopened(stream)
+      descriptor = own ?? stream
+      isOwned = own != nil
+    case (nil, .file(let path)):
+      descriptor = try Self.open(path, creating: true)
+      isOwned = true
+    case (nil, .standardOutput), (nil, .standardError):
+      throw SystemError(code: EBADF)
     }
     kind =
       switch Self.format(of: descriptor) {
@@ -63,6 +64,21 @@ public final class OutputFile: Sendable {
       case S_IFCHR where isatty(descriptor) == 1: .stream
       default: .file
       }
+  }
+
+  /// Opens a pipe or a terminal once more, so that writing to it never waits. The descriptor that
+  /// the process was started with can't be made non-blocking, because other processes share it; and
+  /// another writer may take the room between a look at it and a write. Nil if it belongs to
+  /// another user.
+  private static func reopened(_ descriptor: Int32) -> Int32? {
+    switch format(of: descriptor) {
+    case S_IFIFO: break
+    case S_IFCHR where isatty(descriptor) == 1: break
+    default: return nil
+    }
+    let flags = O_WRONLY | O_APPEND | O_CLOEXEC | O_NONBLOCK | O_NOCTTY
+    let number = unsafe Glibc.open("/proc/self/fd/\(descriptor)", flags)
+    return number < 0 ? nil : number
   }
 
   deinit {
@@ -153,8 +169,8 @@ public final class OutputFile: Sendable {
         }
       }
     case .stream:
-      // Other processes use the stream too, so it is not made non-blocking. But a pipe that is
-      // writable for poll has room for a piece.
+      // If it could not be opened once more, it may wait. But a pipe that is writable for poll has
+      // room for a piece.
       guard isWritable(atMost: .zero) else { return 0 }
       let piece = bytes.firstLines(atMost: Self.pieceMax)
       return try taken {

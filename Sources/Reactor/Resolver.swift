@@ -7,8 +7,12 @@ import Glibc
 public import Primitives
 
 public enum Resolver {
+  /// The most addresses of one name. Each is a backend with its own health checks and counters, and
+  /// a response of a name server by TCP can have thousands.
+  public static let addressMax = 256
+
   /// The addresses of `name`, in the system's order of preference (RFC 6724), without duplicates;
-  /// at least one.
+  /// at least one and at most `addressMax`.
   public static func addresses(of name: String) throws(ResolverError) -> [IPAddress] {
     var hints = unsafe addrinfo()
     unsafe hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
@@ -25,11 +29,12 @@ public enum Resolver {
     defer { unsafe freeaddrinfo(list) }
 
     var addresses: [IPAddress] = []
+    var known: Set<IPAddress> = []
     var next = unsafe list
-    while let entry = unsafe next {
+    while addresses.count < addressMax, let entry = unsafe next {
       if let address = unsafe KernelAddress(
         copying: entry.pointee.ai_addr, entry.pointee.ai_addrlen),
-        let ip = address.socketAddress.ip, !addresses.contains(ip)
+        let ip = address.socketAddress.ip, known.insert(ip).inserted
       {
         addresses.append(ip)
       }

@@ -98,8 +98,9 @@ extension Server {
     let groups = adminSockets.groups + (admin?.sockets.groups ?? [])
     var table = try listening.opening(fresh, beside: groups.map(\.sockets))
     do throws(ServerFailure) {
-      try listen(on: &adminSockets, fresh)
+      try listen(on: adminSockets)
       try table.listen(fresh)
+      try takeName(of: &adminSockets, fresh)
     } catch {
       table.close(except: listening)
       throw error

@@ -197,9 +197,10 @@ public final class Server {
       try startAdmin(adminSockets)
       // It is the last step, because a process that takes over changes sockets of the other process
       // here. If a later step failed, the waiting connections would be lost.
-      try listen(on: &adminSockets, configuration)
-      admin?.sockets = adminSockets
+      try listen(on: adminSockets)
       try listening.listen(configuration)
+      try takeName(of: &adminSockets, configuration)
+      admin?.sockets = adminSockets
     } catch {
       adminSockets.close(except: nil)
       throw error

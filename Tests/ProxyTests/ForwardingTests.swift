@@ -203,11 +203,13 @@ import Testing
     "X-Forwarded-SSL", "x-forwarded-scheme", "X-Forwarded-Protocol", "X-Forwarded-User",
     "X-Forwarded-Prefix", "X-Forwarded-Email", "X-Forwarded-Client-Cert", "X-Forwarded",
     "Front-End-Https", "Forwarded-For", "X-Original-Forwarded-For", "X-Scheme", "X-Url-Scheme",
-    "Remote-User", "X-Remote-User",
+    "Remote-User", "X-Remote-User", "X-Host", "X-Original-Host", "X-Original-URL",
+    "X-Rewrite-URL", "X-SSL-Client-Cert",
   ]
   static let clientAddresses = [
     "Client-IP", "True-Client-IP", "X-Client-IP", "X-Cluster-Client-IP", "CF-Connecting-IP",
-    "Fastly-Client-IP", "X-Real-IP",
+    "Fastly-Client-IP", "Fly-Client-IP", "Proxy-Client-IP", "WL-Proxy-Client-IP",
+    "X-Appengine-User-IP", "X-Azure-ClientIP", "X-Envoy-External-Address", "X-Real-IP",
   ]
 
   @Test(arguments: claims + clientAddresses)

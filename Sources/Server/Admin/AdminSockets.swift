@@ -51,10 +51,8 @@ struct AdminRules: Equatable, Sendable {
 }
 
 extension Server {
-  /// Lets clients connect, after all steps that can fail.
-  func listen(
-    on sockets: inout AdminSockets, _ configuration: Configuration
-  ) throws(ServerFailure) {
+  /// Lets clients connect to the addresses of the admin interface.
+  func listen(on sockets: AdminSockets) throws(ServerFailure) {
     for group in sockets.groups {
       do throws(SystemError) {
         try group.sockets.listen(backlog: AdminSockets.backlog)
@@ -62,6 +60,13 @@ extension Server {
         throw ServerFailure("admin.listen: can't listen on \(group.place): \(error)")
       }
     }
+  }
+
+  /// Puts the local socket at its path. It is the last step that can fail, because it replaces the
+  /// socket of the previous process.
+  func takeName(
+    of sockets: inout AdminSockets, _ configuration: Configuration
+  ) throws(ServerFailure) {
     guard let local = sockets.local, !local.isInPlace else { return }
     do throws(SystemError) {
       try local.takeName()
