@@ -91,6 +91,14 @@ public final class Pool: Sendable {
       && !membership.hasAvailableMember(besides: backend)
   }
 
+  /// Whether all available backends are among these.
+  public func isAvailableOnly(by isMeant: (BackendRecord) -> Bool) -> Bool {
+    let available = membership.members.map(\.record).filter {
+      $0.isEnabled && $0.health.state.isAvailable
+    }
+    return !available.isEmpty && available.allSatisfy(isMeant)
+  }
+
   /// A change in whether a backend is available.
   public enum AvailabilityChange: Sendable {
     case lost, regained

@@ -194,11 +194,15 @@ extension Server {
         ])
       membershipChanged()
     }
+    let configured = configuration.pools.first { $0.name == name }
     return AdminDocument { json in
       json.member("backend", address)
       json.member("state", "\(record.adminState)")
       json.member("weight_override", record.weightOverride)
       json.member("active", record.activeCount)
+      if let configured, change.weight != nil, !configured.strategy.usesWeights {
+        json.member("note", "the strategy \(configured.strategy.rawValue) ignores weights")
+      }
     }
   }
 
@@ -241,17 +245,23 @@ extension Server {
         "\($0.endpoint)" == address
       })
     else {
-      return .error(404, "no backend \(address) in \(pool); of a name all addresses go together")
+      let backends = configuration.pools[index].backends
+      let name = backends.first { backend in
+        names.addresses(of: backend.endpoint).contains { "\($0)" == address }
+      }
+      if let name {
+        return .error(409, "\(address) is an address of \(name.endpoint): remove that")
+      }
+      let known = backends.prefix(10).map { "\($0.endpoint)" }.joined(separator: ", ")
+      return .error(404, "no backend \(address) in \(pool); there are \(known)")
     }
     if configuration.pools[index].backends.count == 1 {
       return .error(409, "it is the only backend of \(pool)")
     }
     let inForce = snapshot.pools[index].pool
-    if !isForced,
-      inForce.membership.members.contains(where: {
-        $0.record.identity.address == address && inForce.isLastAvailable($0.record)
-      })
-    {
+    let going = Set(
+      names.addresses(of: configuration.pools[index].backends[place].endpoint).map { "\($0)" })
+    if !isForced, inForce.isAvailableOnly(by: { going.contains($0.identity.address) }) {
       return .lastAvailable(address, in: inForce)
     }
     configuration.pools[index].backends.remove(at: place)

@@ -48,12 +48,16 @@ extension Worker where IO: ~Copyable {
 
   // MARK: Handshake
 
+  private mutating func handshakeEnded() {
+    handshakes.ended()
+    metrics.subtract(.handshakesActive)
+  }
+
   private mutating func handshake(_ handle: Handle) -> Bool {
     let arrival = receive(downstream: handle)
     if downstreams[handle].transport.isEstablished {
       countHandshake(of: handle)
-      handshakes.ended()
-      metrics.subtract(.handshakesActive)
+      handshakeEnded()
       downstreams[handle].phase = .awaitingHead
       setDeadline(downstream: handle, now + settings.headTimeout)
       switch arrival {
@@ -87,7 +91,7 @@ extension Worker where IO: ~Copyable {
 
   /// Somebody spoke HTTP to the TLS port: say so in a way they can read.
   private mutating func answerPlaintext(_ handle: Handle) {
-    handshakes.ended()
+    handshakeEnded()
     downstreams[handle].phase = .awaitingHead
     downstreams[handle].transport.abandonTLS(&buffers)
     answerLocally(
@@ -335,11 +339,7 @@ extension Worker where IO: ~Copyable {
   /// the sending side ends, and for a while what comes is discarded: to close a socket on which
   /// unread bytes wait would reset the connection, and a reset takes the alert along.
   private mutating func sendAlert(downstream handle: Handle) {
-    if case .handshaking = downstreams[handle].phase {
-      handshakes.ended()
-      metrics.subtract(.handshakesActive)
-    }
-    countClosed(downstream: handle)
+    if case .handshaking = downstreams[handle].phase { handshakeEnded() }
     downstreams[handle].transport.endSession(&buffers)
     downstreams[handle].phase = .flushing(thenLinger: true)
     setDeadline(downstream: handle, now + lingerTime)
@@ -357,7 +357,8 @@ extension Worker where IO: ~Copyable {
     countBytes(downstream: handle)
     downstreams[handle].deadline.cancel(in: &timers)
     downstreams[handle].exchangeDeadline.cancel(in: &timers)
-    if case .handshaking = downstreams[handle].phase { handshakes.ended() }
+    if case .handshaking = downstreams[handle].phase { handshakeEnded() }
+    countClosed(downstream: handle)
     let logins = downstreams[handle].logins
     var connection = downstreams.remove(handle)
     for login in logins where upstreams.contains(login) { close(upstream: login) }

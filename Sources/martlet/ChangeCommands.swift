@@ -52,8 +52,11 @@ struct SetWeight: ParsableCommand {
 
   func run() throws {
     let value = weight == "configured" ? "null" : weight
-    _ = try admin.ask("PATCH", backend.path, body: "{\"weight\": \(value)}")
+    let answer = try admin.ask("PATCH", backend.path, body: "{\"weight\": \(value)}")
     writeOutput("the weight of \(backend) is now \(weight)\n")
+    for (name, value) in Configuration.simpleMembers(ofJSON: answer) ?? [] {
+      if name == "note", case .text(let note) = value { writeError("martlet: warning: \(note)\n") }
+    }
   }
 }
 

@@ -70,6 +70,11 @@ struct Upgrade: ParsableCommand {
 
   private func configuredPath() throws -> String {
     let file = try ConfigurationFile.find(config)
+    if file == nil {
+      throw failure(
+        "there is no configuration; give the process ID, --pid-file, or --config with a"
+          + " process.pid-file")
+    }
     let configuration = try accept(Configuration.read(file?.bytes, file: file?.path ?? ""))
     guard let path = configuration.process.pidFile else {
       throw failure(

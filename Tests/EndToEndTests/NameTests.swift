@@ -133,6 +133,24 @@ import Testing
     }
   }
 
+  @Test func `a backend given by name is removed by that name, with all its addresses`() throws {
+    try resolver.answer("one.test", "127.0.0.1")
+    try resolver.answer("two.test", "127.0.0.2")
+    let martlet = try start(configuration("one.test", "two.test"))
+    func remove(_ backend: String) throws -> String {
+      try run([
+        "curl", "-s", "-X", "DELETE", "--unix-socket", martlet.folder.path("admin.sock"),
+        "http://localhost/v1/pools/named/backends/\(backend):\(plain.port)?force=true",
+      ]).output
+    }
+    #expect(try remove("127.0.0.2").contains("is an address of two.test:\(plain.port)"))
+    #expect(try remove("other.test").contains("there are one.test:\(plain.port), two.test"))
+    #expect(try remove("two.test").contains(#""removed":"two.test:\#(plain.port)""#))
+    let status = try command(martlet, "status").output
+    #expect(status.contains("127.0.0.1:\(plain.port)"), "\(status)")
+    #expect(!status.contains("127.0.0.2"), "\(status)")
+  }
+
   @Test func `an upgrade passes the last addresses on`() throws {
     let installed = try Installed()
     try resolver.answer("one.test", "127.0.0.1")

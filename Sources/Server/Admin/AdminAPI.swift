@@ -100,8 +100,8 @@ struct AdminAPI {
     case ("PATCH", let path) where path.count == 5: return patch(path[2], path[4], request)
     case ("DELETE", let path) where path.count == 5:
       let isForced = request.query["force"] == "true"
-      return find(path[2], path[4])
-        ?? .command(.removeBackend(pool: path[2], address: path[4], isForced: isForced))
+      // A name that is configured may have no address, so the control thread looks for it.
+      return .command(.removeBackend(pool: path[2], address: path[4], isForced: isForced))
     default: return .error(404, "no such path")
     }
   }
@@ -124,7 +124,10 @@ struct AdminAPI {
 
   /// Nil when the backend is there.
   private func find(_ pool: String, _ address: String) -> AdminAnswer? {
-    guard let found = view.pool(named: pool) else { return .error(404, "no pool \(pool)") }
+    guard let found = view.pool(named: pool) else {
+      let known = view.configuration.pools.prefix(10).map(\.name).joined(separator: ", ")
+      return .error(404, "no pool \(pool); there are \(known)")
+    }
     let members = found.settings.pool.membership.members
     if members.contains(where: { $0.record.identity.address == address }) { return nil }
     let known = members.prefix(10).map(\.record.identity.address).joined(separator: ", ")

@@ -181,7 +181,10 @@ final class MartletProcess: Sendable {
   /// Sends SIGTERM, and returns the exit status.
   func terminate() throws -> Int32 {
     signal(SIGTERM)
-    return try process.waitForExit()
+    let status = try process.waitForExit()
+    // What Martlet says if a gauge or a count is wrong at its end.
+    if log.contains("please report this bug") { throw HarnessError("counts are wrong: \(log)") }
+    return status
   }
 
   /// Writes a new configuration and reloads it; returns when it is in force or refused.
