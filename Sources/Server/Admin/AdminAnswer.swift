@@ -40,8 +40,7 @@ struct AdminDocument: Sendable {
 
   /// Without a token, or with a wrong one (RFC 9110 15.5.2).
   static var unauthorized: AdminDocument {
-    var document = error(
-      401, "a valid token is missing: use --token-file, or send Authorization: Bearer TOKEN")
+    var document = error(401, "show the token: Authorization: Bearer ...")
     document.fields = [(.wwwAuthenticate, "Bearer realm=\"martlet\"")]
     return document
   }
