@@ -64,25 +64,26 @@ extension Configuration {
 extension Configuration.Limits: Section {
   static let title = "limits"
   static let about = """
-    Limits for clients and, where the text says so, for responses. "408 if exceeded" means that \
-    the client gets this status.
+    Limits for clients. Keys that limit responses of backends say so. "408 if exceeded" means \
+    that the client gets this status.
     """
   static let keys: [Key<Self>] = [
     Key(
       "head-size", \.headSize, .size(1024 ... 64 << 10),
-      "Maximum size of a request head: request line and fields, where each field counts as its "
-        + "length plus 32 bytes, as in HTTP/2 (RFC 9113, 6.5.2). 431 if exceeded. Default: "
-        + "32KiB, enough for large cookies."),
+      "Maximum size of a request head: request line and all fields. Each field counts as its "
+        + "length plus 32 bytes, as in HTTP/2 (RFC 9113, 6.5.2). 431 if exceeded. Default: 32KiB, "
+        + "enough for large cookies."),
     Key(
       "field-count", \.fieldCount, .integer(16...1000),
       "Maximum number of fields in a request head. 431 if exceeded."),
     Key(
       "response-head-size", \.responseHeadSize, .size(1024 ... 64 << 10),
-      "Maximum size of a response head from a backend, counted as in `head-size`. 502 if "
-        + "exceeded, with the reason in the access log. The backend is not ejected for it, "
-        + "because the fields may depend on what a client sent. The default is the maximum, "
-        + "which fits into one memory block (HAProxy: 16KiB, nginx: 4KiB or 8KiB). The trailers "
-        + "of a response are limited to 8KiB and 32 fields."),
+      "Maximum size of a response head from a backend, counted as in `head-size`. 502 if exceeded, "
+        + "with the reason in the access log. A client may have caused it, so it counts for the "
+        + "ejection of the backend only if the backend has sent no valid response for ten seconds. "
+        + "The default is also the maximum, because a head must fit into one memory block. For "
+        + "comparison: HAProxy has 16KiB, nginx 4KiB or 8KiB. The trailers of a response are "
+        + "limited to 8KiB and 32 fields."),
     Key(
       "response-field-count", \.responseFieldCount, .integer(16...10_000),
       "Maximum number of fields in a response head from a backend. 502 if exceeded, as for "
@@ -93,14 +94,14 @@ extension Configuration.Limits: Section {
     Key(
       "body-size", \.bodySize, .off(or: .size(0 ... 1024 << 40)),
       "Maximum size of a request body. 413 if exceeded. Martlet streams bodies through small "
-        + "buffers, so this does not limit memory. Default: 1GiB, enough for most uploads; it "
-        + "stops a client that sends without end. Set a higher value for larger files, such as "
-        + "\"20GiB\"."),
+        + "buffers, so this does not limit memory. Default: 1GiB. This is enough for most uploads, "
+        + "and stops a client that never stops sending. Set a higher value for larger files, such "
+        + "as \"20GiB\"."),
     Key(
       "chunk-extensions", \.chunkExtensions, .size(0 ... 1 << 20),
-      "Maximum number of bytes by which the chunk extensions of a request body may exceed the "
-        + "data before them. 400 if exceeded. Chunk extensions (RFC 9112, 7.1.1) are practically "
-        + "unused, and Martlet never forwards them."),
+      "The chunk extensions of a request body may be larger than the data before them by at most "
+        + "this size. 400 if exceeded. Chunk extensions (RFC 9112, 7.1.1) are practically unused, "
+        + "and Martlet never forwards them."),
     Key(
       "trailer-size", \.trailerSize, .size(64 ... 8 << 10),
       "Maximum size of the trailers of a request, counted as in `head-size`; at most 32 fields. "
@@ -108,8 +109,9 @@ extension Configuration.Limits: Section {
     Key(
       "connections", \.connections, .integer(1...10_000_000),
       "Maximum number of client connections, over all listeners and workers. Further connections "
-        + "are closed immediately. Each connection needs two file descriptors; if the process "
-        + "may not open enough of them, Martlet accepts fewer connections."),
+        + "are closed immediately. Each connection needs up to two file descriptors. If the "
+        + "process may open too few of them (`ulimit -n`), Martlet accepts fewer connections, and "
+        + "logs a warning."),
     Key(
       "connections-per-address", \.connectionsPerAddress, .off(or: .integer(1...10_000_000)),
       "Maximum number of connections of one client: an IPv4 address, or the /64 network of an "
@@ -129,17 +131,18 @@ extension Configuration.Limits: Section {
         + "and spread over the workers."),
     Key(
       "handshakes", \.handshakes, .integer(1...10_000_000),
-      "Maximum number of TLS handshakes in progress, divided evenly between the workers. If "
-        + "exceeded, the oldest one is dropped; in a flood, it most likely belongs to the "
-        + "attacker. Default: a quarter of the default of `connections`. With a round trip of "
-        + "200ms, this is enough for 12,000 new clients per second."),
+      "Maximum number of TLS handshakes in progress, divided evenly between the workers. If there "
+        + "are more, Martlet drops the oldest one. In a flood, the oldest one most likely belongs "
+        + "to the attacker. Default: a quarter of the default of `connections`. If a round trip "
+        + "takes 200ms, a handshake takes about 400ms, so this is enough for 12,000 new clients "
+        + "per second."),
     Key(
       "handshake", \.handshake, .duration(.milliseconds(100) ... .seconds(300)),
       "Timeout for the TLS handshake, from the start of the connection."),
     Key(
       "head", \.head, .duration(.milliseconds(100) ... .seconds(300)),
-      "Timeout for a request head, from its first byte to its end. 408 if exceeded. It limits "
-        + "the total time, so that a client can't extend it with a byte now and then "
+      "Timeout for a request head, from its first byte to its end. 408 if exceeded. This is the "
+        + "time for the whole head. A client can't extend it by sending one byte from time to time "
         + "(Slowloris)."),
     Key(
       "body-idle", \.bodyIdle, .duration(.milliseconds(100) ... .seconds(86_400)),
@@ -148,11 +151,11 @@ extension Configuration.Limits: Section {
     Key(
       "minimum-rate", \.minimumRate, .off(or: .size(1 ... 1 << 30)),
       "Minimum rate, in bytes per second, at which a client must send a request body (otherwise "
-        + "408) and receive a response. So a client can't hold a connection with a byte now and "
-        + "then. Only the time in which Martlet waits for the client counts. Upgraded "
-        + "connections are exempt. Default: 240B, far below the slowest mobile network; an "
-        + "attacker with 1000 connections has to produce noticeable traffic. Use \"off\" for "
-        + "uploads with long pauses, such as live logs."),
+        + "408) and receive a response. So a client can't keep a connection open by sending or "
+        + "reading one byte from time to time. Only the time in which Martlet waits for the client "
+        + "counts. Upgraded connections are exempt. Default: 240B, far below the slowest mobile "
+        + "network; an attacker with 1000 connections must transfer at least 240kB per second. Use "
+        + "\"off\" for uploads with long pauses, such as live logs."),
     Key(
       "rate-grace", \.rateGrace, .duration(.milliseconds(100) ... .seconds(3600)),
       "How long a client may stay below `minimum-rate`, for example while a phone has no "
@@ -162,17 +165,17 @@ extension Configuration.Limits: Section {
       "How long a client connection stays open without a request."),
     Key(
       "linger", \.linger, .duration(.zero ... .seconds(3600)),
-      "For this time Martlet reads and discards what the client still sends after a response "
-        + "that ends the connection, such as a 413, or a 401 from the backend. Many clients send "
-        + "everything before they read; if the connection were closed at once, they would not "
-        + "see the response. A client that pauses for 5s, or stays below `minimum-rate`, is "
-        + "disconnected earlier. Default: 30s, as in nginx (`lingering_time`), enough for 375MB "
-        + "at 100Mbit/s."),
+      "Some responses end the connection while the client is still sending its request, such as a "
+        + "413, or a 401 from the backend. For this time Martlet then reads the rest of the "
+        + "request and discards it. Many clients read the response only after they have sent "
+        + "everything. If Martlet closed the connection at once, they would not see the response. "
+        + "A client that pauses for 5s, or stays below `minimum-rate`, is disconnected earlier. "
+        + "Default: 30s, as in nginx (`lingering_time`), enough for 375MB at 100Mbit/s."),
     Key(
       "lame-duck", \.lameDuck, .duration(.zero ... .seconds(3600)),
-      "For this time after the signal to stop, Martlet continues as before. Only routes with a "
-        + "`draining-status` respond with that status, so that a load balancer in front notices "
-        + "the stop."),
+      "For this time after the signal to stop, Martlet continues as before. The only change: "
+        + "routes with a `draining-status` respond with that status. It tells a load balancer in "
+        + "front of Martlet to stop sending requests."),
     Key(
       "drain", \.drain, .duration(.zero ... .seconds(86_400)),
       "How long active requests may continue after `lame-duck`. Then they are aborted."),
@@ -186,6 +189,7 @@ extension Configuration.Limits: Section {
         + "slow clients don't occupy backends. \"0B\" turns it off."),
     Key(
       "collect-wait", \.collectWait, .duration(.zero ... .seconds(60)),
-      "Maximum time to read such a body. Then Martlet selects a backend and streams the body."),
+      "Maximum time to wait for such a body. After this time Martlet selects a backend, and "
+        + "streams the rest of the body."),
   ]
 }

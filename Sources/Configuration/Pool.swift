@@ -123,13 +123,13 @@ extension Configuration.Pool: Section {
         + "a different name."),
     Key(
       "strategy", \.strategy, .choice,
-      "How to select the backend for a request. `round-robin`: each backend in turn, exactly, "
-        + "over all workers. `weighted-round-robin`: in turn, in proportion to the weights and "
-        + "as evenly as possible. `least-connections`: the backend with the fewest active "
-        + "requests in relation to its weight; if there are more than 16 backends, Martlet "
-        + "compares only five: the next one in turn, and four random ones. `random`: at random, "
-        + "in proportion to the weights. `ip-hash`: by the client's address, so that a client "
-        + "stays on its backend while that is up."),
+      "How to select the backend for a request. `round-robin`: each backend in turn, with one "
+        + "order for all workers; weights are ignored. `weighted-round-robin`: in turn, in "
+        + "proportion to the weights and as evenly as possible. `least-connections`: the backend "
+        + "with the fewest active requests, divided by its weight. In a pool with more than 16 "
+        + "backends, Martlet compares only five of them: the next one in turn, and four random "
+        + "ones. `random`: at random, in proportion to the weights. `ip-hash`: by the client's "
+        + "address, so that a client stays on the same backend while this backend is up."),
     Key(
       "backends", \.backends,
       .list(
@@ -137,8 +137,9 @@ extension Configuration.Pool: Section {
           or: .endpoint, expand: { Configuration.Backend($0) },
           shorten: { $0 == Configuration.Backend($0.endpoint) ? $0.endpoint : nil }),
         minimum: 1), required: true,
-      "The servers of the pool. Write an address, or an object to set more keys. Names that have "
-        + "the same address are one backend, with the weight and the other keys of the first."),
+      "The servers of the pool. Write an address, or an object to set more keys. If several names "
+        + "have the same address, they are one backend. It has the weight and the other keys of "
+        + "the first name."),
     Key("health", \.health, .off(or: .section), "Active health checks."),
     Key(
       "ejection", \.ejection, .off(or: .section),
@@ -148,9 +149,10 @@ extension Configuration.Pool: Section {
       "Queue for requests while all backends are at `max-connections`."),
     Key(
       "slow-start", \.slowStart, .off(or: .duration(.seconds(1) ... .seconds(3600))),
-      "For this time a recovered backend gets a reduced share, which grows from 10 % to 100 % in "
-        + "ten steps, so that cold caches don't get the full load. Not used when Martlet starts, "
-        + "or when all backends have just recovered. `ip-hash` ignores it."),
+      "During this time a recovered backend gets only a part of its share. The part grows from "
+        + "10 % to 100 % in ten steps. This protects backends whose caches are still empty. Not "
+        + "used when Martlet starts, or when all backends have just recovered. `ip-hash` ignores "
+        + "it."),
     Key(
       "stickiness", \.stickiness,
       .off(
@@ -172,18 +174,18 @@ extension Configuration.Pool: Section {
         + "health checks themselves may be wrong."),
     Key(
       "desync", \.desync, .choice,
-      "How to handle an invalid response that can be repaired without changing where the "
-        + "response ends: spaces after a chunk size, `Transfer-Encoding: chunked` twice, "
-        + "`identity` without a length, a folded field, a line without a colon, a field name "
-        + "with invalid characters, a head in which every line ends with LF only. `strict`: "
+      "What to do with an invalid response that Martlet can repair, if it is certain where the "
+        + "response ends. These are: spaces after a chunk size, `Transfer-Encoding: chunked` "
+        + "twice, `identity` without a length, a folded field, a line without a colon, a field "
+        + "name with invalid characters, a head in which every line ends with LF only. `strict`: "
         + "respond with 502, and log the reason in the access log. `tolerant`: repair and count "
-        + "it, log the reason in the access log, and don't reuse the backend's connection. A "
-        + "fault that could change where the response ends gets 502 in both modes; "
+        + "it, log the reason in the access log, and don't reuse the backend's connection. If it "
+        + "is not certain where the response ends, the client gets 502 in both modes; "
         + "docs/SECURITY.md has the list."),
     Key(
       "resolve-interval", \.resolveInterval, .duration(.seconds(1) ... .seconds(86_400)),
-      "How often the host names of backends are resolved again (DNS), in the background. If a "
-        + "lookup fails, the last addresses stay in use."),
+      "Time after which Martlet resolves the host names of backends again (DNS), in the "
+        + "background. If a lookup fails, the last addresses stay in use."),
   ]
 }
 

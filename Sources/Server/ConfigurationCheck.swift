@@ -107,7 +107,8 @@ private struct ReferenceCheck {
     let process = configuration.process
     if let path = process.pidFile, let obstacle = File.obstacle(toReplacing: path) {
       report(
-        .warning, path, under: "pid-file", "the process id can't be written there: \(obstacle)")
+        .warning, path, under: "pid-file",
+        "the process ID can't be written to \(path): \(obstacle)")
     }
     if let user = process.user, Identity(user: user, group: process.group) == nil {
       let group = process.group.map { ", or no group \($0)" } ?? ""
@@ -128,7 +129,9 @@ private struct ReferenceCheck {
     if case .path(let path) = admin.socket,
       let obstacle = File.obstacle(toMakingSocketAt: path)
     {
-      report(.error, path, under: "socket", "no socket can be made at \(path): \(obstacle)")
+      report(
+        .error, path, under: "socket",
+        "the socket \(path) can't be created: \(obstacle)")
     }
   }
 

@@ -43,7 +43,8 @@ struct EventLog: Sendable {
       logger.error("no backend is available: requests are refused with 503", metadata: name)
     case (.lost, .failOpen):
       logger.error(
-        "no backend is available: failing open, requests go to all of them", metadata: name)
+        "no backend is available: requests go to all backends (when-all-down: fail-open)",
+        metadata: name)
     case (.regained, _):
       logger.notice("a backend is available again", metadata: name)
     }
@@ -52,7 +53,8 @@ struct EventLog: Sendable {
   /// Logged once if several workers notice it within ten seconds.
   func acceptingPaused(at now: Instant) {
     if !exhaustion.isFirst(at: now) { return }
-    logger.error("out of descriptors or memory: new connections wait until some are free")
+    logger.error(
+      "no file descriptors or memory left: new connections wait until some are free")
   }
 }
 

@@ -187,7 +187,7 @@ extension Server {
       if state != record.adminState { record.setAdminState(state, at: SystemClock.monotonic()) }
       record.weightOverride = weight
       logger.notice(
-        "backend changed through the admin API",
+        "an operator changed a backend",
         metadata: [
           "pool": .string(name), "backend": .string(address), "state": .string("\(state)"),
           "weight": .string(weight.map { "\($0)" } ?? "configured"),
@@ -280,7 +280,7 @@ extension Server {
     membershipChanged()
     forgetFormerBackends()
     logger.notice(
-      "backends changed through the admin API", metadata: ["pool": .string(pool.name)])
+      "an operator changed the backends of a pool", metadata: ["pool": .string(pool.name)])
   }
 }
 

@@ -12,8 +12,8 @@ extension Server {
     logger.warning(
       """
       limits.connections is \(wanted), but only \(builder.descriptors.clientMax) connections are \
-      accepted: the process may have only \(descriptorMax) file descriptors (ulimit -n), and a \
-      connection needs up to two
+      accepted: the process may have only \(descriptorMax) file descriptors (ulimit -n). A \
+      connection needs up to two, and some are reserved, mostly for idle connections to backends
       """)
   }
 

@@ -32,7 +32,7 @@ extension Server {
     }
     for name in names.unanswered {
       logger.warning(
-        "the lookup of a backend's name is slow; its pool is used without it until it succeeds",
+        "the name of a backend is not resolved yet; the pool works without this backend until then",
         metadata: ["name": .string(name)])
     }
   }
@@ -88,8 +88,8 @@ extension KnownName {
     if news.hasFailed {
       let consequence: Logger.Message =
         addresses.isEmpty
-        ? "can't look up a backend's name; its pool is used without it"
-        : "can't look up a backend's name; its last addresses stay in use"
+        ? "can't resolve the name of a backend; the pool works without this backend"
+        : "can't resolve the name of a backend; Martlet keeps using its last addresses"
       logger.error(consequence, metadata: ["name": .string(name), "error": .string(reason)])
     } else if news.hasRecovered {
       logger.notice(

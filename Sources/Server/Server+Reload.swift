@@ -75,7 +75,8 @@ extension Server {
     reloads.inForceSince = Double(SystemClock.wall()) / 1e9
     for change in changesThatStay {
       logger.warning(
-        "this change needs an upgrade or a restart", metadata: ["key": "\(change.what)"])
+        "not applied: the change of this key needs an upgrade or a restart",
+        metadata: ["key": "\(change.what)"])
     }
     configureProcessLog(fresh.log)
     for (index, worker) in workers.enumerated() {

@@ -51,7 +51,7 @@ extension Server {
     switch (stage, report) {
     case (.upgrading(let successor), .ready):
       logger.notice(
-        "the new process serves; this one drains",
+        "the new process has taken over; this process finishes its active requests, then exits",
         metadata: ["process": "\(successor.process.id)"])
       stage = .draining(isAsked: false)
       drainsAt = SystemClock.monotonic()

@@ -212,7 +212,7 @@ public final class Server {
     acceptForAdmin(known: nil)
     for socket in listening.closeUnused() {
       logger.warning(
-        "closed a socket from socket activation that no listener uses",
+        "closed a socket that systemd passed (socket activation): no listener uses it",
         metadata: ["address": "\(socket)"])
     }
     watchOverload()
@@ -357,12 +357,12 @@ public final class Server {
   private func reportLeftovers(_ total: MetricsSnapshot) {
     for (name, count) in total.gauges where count != 0 {
       logger.error(
-        "a gauge isn't zero at the end; please report this bug",
+        "bug in Martlet, please report it: a gauge is not zero after the last connection closed",
         metadata: ["gauge": "\(name)", "value": "\(count)"])
     }
     for (backend, count) in builder.registry.active {
       logger.error(
-        "a backend still counts exchanges at the end; please report this bug",
+        "bug in Martlet, please report it: a backend has active exchanges after the last one ended",
         metadata: ["backend": "\(backend.address)", "exchanges": "\(count)"])
     }
   }
@@ -403,7 +403,7 @@ public final class Server {
       stage = .draining(isAsked: true)
       logger.notice("already draining, because a new process has taken over")
     case .draining(isAsked: true):
-      logger.notice("second signal: stopping without waiting for requests in progress")
+      logger.notice("second signal: stopping now; active requests are cut off")
       for worker in workers { worker.inbox.post(.stop) }
     }
   }
@@ -414,7 +414,8 @@ public final class Server {
     for worker in workers { worker.inbox.post(.leave) }
     updateAdmin()
     tell(.stopping)
-    logger.notice("draining: requests in progress are finished, then Martlet stops")
+    logger.notice(
+      "draining: Martlet stops when all active requests have ended, or after limits.drain")
   }
 
   private func watchSignals() throws(ServerFailure) {

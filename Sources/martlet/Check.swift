@@ -15,8 +15,9 @@ struct Check: ParsableCommand {
       file, line, column, key, what was found and what is allowed. Everything that stops `martlet \
       run` from starting is an error.
 
-      A certificate that has expired, or is not valid yet, is an error too, although `martlet run` \
-      starts with it. With --as-run it is only a warning; use this before a start.
+      An expired certificate, or one that is not valid yet, is an error here, but `martlet run` \
+      starts with it. With --as-run it is only a warning: use this option in a script that starts \
+      Martlet.
 
       If you are root, the files are checked with the permissions of process.user. The command \
       binds no ports. If Martlet is running, the command also prints what a reload would change.

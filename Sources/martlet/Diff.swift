@@ -9,7 +9,7 @@ struct Diff: ParsableCommand {
     discussion: """
       Prints one line per change, sorted by key: + added, - removed, ~ changed, with the old and \
       the new value. A change that takes effect only after an upgrade or a restart is marked. \
-      Relative paths in the new file start at the directory of the old one.
+      Relative paths in both files are relative to the directory of the old file.
 
       EXAMPLES
         martlet diff config.json new.json

@@ -12,9 +12,9 @@ struct Drain: ParsableCommand {
     abstract: "Drain a backend: send it no new requests, and let active ones finish.",
     discussion: """
       The backend stays drained until `martlet enable`, even after reloads and upgrades. With \
-      --wait the command returns when the backend has no active requests (exchanges), so that you \
-      can stop it. An open WebSocket counts as active. The exit status is 70 if some are still \
-      active after --timeout.
+      --wait the command returns when the backend has no active requests (exchanges) left. Then \
+      you can stop the backend. An open WebSocket counts as active. If requests are still active \
+      after --timeout, the exit status is 70, and the backend stays drained.
 
       If no other backend of the pool is available, the command asks for a confirmation. Without a \
       terminal it does nothing, and the exit status is 69, unless you use --force.

@@ -34,7 +34,8 @@ struct Top: ParsableCommand {
   @OptionGroup var admin: AdminOptions
 
   @Option(
-    help: ArgumentHelp("Stop after this many times. Default: never.", valueName: "times"))
+    help: ArgumentHelp(
+      "Show the status this many times, then stop. Default: until Ctrl-C.", valueName: "times"))
   var count: Int?
 
   func run() throws {

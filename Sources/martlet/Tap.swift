@@ -19,11 +19,15 @@ struct Tap: ParsableCommand {
 
   @OptionGroup var admin: AdminOptions
 
-  @Option(help: ArgumentHelp("Show only this status and higher statuses.", valueName: "status"))
+  @Option(
+    help: ArgumentHelp(
+      "Show only requests with this status or a higher one.", valueName: "status"))
   var status = 0
 
   @Option(
-    help: ArgumentHelp("Show only requests with this text in their JSON line.", valueName: "text"))
+    help: ArgumentHelp(
+      "Show only requests whose line in a JSON access log contains this text.",
+      valueName: "text"))
   var text = ""
 
   @Flag(help: "Print JSON.")

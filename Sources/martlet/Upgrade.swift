@@ -10,10 +10,10 @@ struct Upgrade: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Upgrade the running binary without closing connections.",
     discussion: """
-      The running process starts the binary that is now at its own path, and passes the listening \
-      sockets on. When the new process serves, the old one finishes its active requests and exits. \
-      If the new process fails, the old one continues, and logs the reason. SIGUSR2 does the same, \
-      but this command also waits for the result.
+      The running process starts the file that is now at the path of its binary, and gives the \
+      listening sockets to the new process. When the new process serves, the old one finishes its \
+      active requests and exits. If the new process fails, the old one continues, and logs the \
+      reason. SIGUSR2 does the same, but this command also waits for the result.
 
       To find the process, give its ID or --pid-file. By default, process.pid-file of the \
       configuration is used.

@@ -114,7 +114,7 @@ import Testing
       #"config.json:11:27: error: error-pages.503: gone.html can't be read"#,
       #"config.json:12:22: error: log.target: gone/access.log can't be opened"#,
       #"config.json:13:24: error: process.user: there is no user no-such-user"#,
-      #"config.json:14:24: error: admin.socket: no socket can be made at gone/deeper/admin.sock"#,
+      #"config.json:14:24: error: admin.socket: the socket gone/deeper/admin.sock can't be"#,
       #"config.json:14:64: error: admin.token-file: token: the token has fewer than 16"#,
       "martlet: the configuration has 12 errors",
     ]

@@ -102,7 +102,7 @@ import Testing
       eventually("it is down") { martlet.log.contains("backend down") }
       #expect(drain?.isRunning == true)
       // A repeated request is logged once.
-      let message = "backend changed through the admin API"
+      let message = "an operator changed a backend"
       #expect(martlet.log.components(separatedBy: message).count == 2)
     }
     try folder.write("", to: "go")

@@ -148,7 +148,7 @@ import Testing
     let martlet = try MartletProcess(warning, keeping: [stub])
     func reload() throws -> Int32 { try command(martlet, "reload").status }
     #expect(try command(martlet, "log-level").output == "warning\n")
-    #expect(try !command(martlet, "status").output.contains("messages from"))
+    #expect(try !command(martlet, "status").output.contains("(in the configuration: "))
     #expect(try reload() == 0)
     #expect(!martlet.log.contains("in force"))
 
@@ -156,7 +156,7 @@ import Testing
     #expect(try command(martlet, "log-level").output == "info\n")
     #expect(
       try command(martlet, "status").output
-        .contains("log       messages from info (configured: warning)\n"))
+        .contains("log       level info (in the configuration: warning)\n"))
     #expect(martlet.log.contains("the log level was changed level=info"))
 
     // A reload sets the level of the file, and so does the command that restores it.

@@ -35,6 +35,22 @@ import Testing
 
   // MARK: Debian
 
+  /// Links between pages that lead to no file. `LinkTests` looks at those of the source tree.
+  private func deadLinks(in directory: String) throws -> [String] {
+    let paths = try FileManager.default.subpathsOfDirectory(atPath: directory)
+    return try paths.filter { $0.hasSuffix(".md") }.flatMap { path in
+      let page = URL(fileURLWithPath: "\(directory)/\(path)")
+      return try String(contentsOf: page, encoding: .utf8).matches(of: #/\]\(([^)\s:#]+)/#)
+        .map { String($0.1) }
+        .filter { target in
+          let url = page.deletingLastPathComponent().appendingPathComponent(target)
+          return !target.hasPrefix("http")
+            && !FileManager.default.fileExists(atPath: url.standardized.path)
+        }
+        .map { "\(path): \($0)" }
+    }
+  }
+
   @Test func `the Debian package passes lintian, enables no service, and keeps keys on purge`()
     throws
   {
@@ -51,6 +67,11 @@ import Testing
     #expect(complaints.isEmpty, "\(complaints)")
     let top = try output(["dpkg-deb", "--contents", package]).prefix { $0 != "\n" }
     #expect(top.hasPrefix("drwxr-xr-x root/root") && top.hasSuffix(" ./"), "\(top)")
+
+    try output(["dpkg-deb", "--extract", package, folder.path("extracted")])
+    let pages = folder.path("extracted/usr/share/doc/martlet")
+    #expect(try deadLinks(in: pages) == [])
+    #expect(FileManager.default.fileExists(atPath: pages + "/docs/LOGS.md"))
 
     for place in ["etc", "var/log/martlet", "var/lib/dpkg/info", "var/lib/dpkg/updates"] {
       try FileManager.default.createDirectory(

@@ -327,7 +327,7 @@ import Testing
         "health": { "check": "http", "path": "/health", "interval": "100ms", "fall": 1 },
         "when-all-down": "fail-open"
         """#)
-    eventually("it is down") { martlet.log.contains("failing open") }
+    eventually("it is down") { martlet.log.contains("when-all-down: fail-open") }
     #expect(try martlet.get().status == 200)
     let line = try #require(try martlet.accessLines(atLeast: 1).last)
     let attempts = try #require(line["attempts"] as? [[String: Any]])

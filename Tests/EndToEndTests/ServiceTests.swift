@@ -116,7 +116,7 @@ import Testing
     eventually("nobody listens on the third") { (try? Wire(port: ports[2])) == nil }
     #expect(
       martlet.errorText.contains(
-        "a socket from socket activation that no listener uses address=\"127.0.0.1:\(ports[2])"),
+        "(socket activation): no listener uses it address=\"127.0.0.1:\(ports[2])"),
       "\(martlet.errorText)")
     martlet.signal(SIGTERM)
     #expect(try martlet.waitForExit() == 0)

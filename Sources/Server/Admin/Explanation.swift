@@ -13,7 +13,7 @@ struct Explanation {
 
   func explain(_ query: [String: String]) -> AdminDocument {
     guard let url = query["url"], let target = Target(url) else {
-      return .error(400, "give url, such as https://example.com/path")
+      return .error(400, "the URL is not complete; write one such as https://example.com/path")
     }
     let index: Int
     switch listener(for: target, named: query["listener"]) {
@@ -145,10 +145,11 @@ extension Pool {
       switch condition {
       case .up where isFull: return (2, member, "full")
       case .up where member.isBackup: return (1, member, "backup: while no other is available")
-      case .up: return (0, member, "may be chosen")
-      case .trial: return (0, member, "on trial: the next exchange, alone")
+      case .up: return (0, member, "available")
+      case .trial:
+        return (0, member, "on trial: gets one request; if it succeeds, the backend is up")
       case .down: return (3, member, "down: its checks fail")
-      case .ejected: return (3, member, "ejected: its answers failed")
+      case .ejected: return (3, member, "ejected: requests to it failed")
       case .draining, .disabled, .unresolved: return (4, member, "\(condition.rawValue) by hand")
       }
     }

@@ -199,7 +199,7 @@ struct MetricsReport {
       pools.filter { $0.membership.members.count <= Self.histogramMax }.map(\.name))
     output.durations(
       "martlet_backend_duration_seconds",
-      "From choosing the backend to the end of its answer. Not in pools of more than 100.",
+      "From choosing the backend to the end of its response. Not in pools of more than 100.",
       of: backends.filter { small.contains($0.labels[0].1) })
     output.durations(
       "martlet_backend_connect_seconds",

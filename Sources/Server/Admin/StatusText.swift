@@ -31,7 +31,8 @@ struct StatusText {
         + " \(total[.exchangesActive]) exchanges, \(total[.exchangesWaiting]) waiting")
     let (level, configured) = (view.process.log.level, view.configuration.log.level)
     if level != configured {
-      lines.append("log       messages from \(level.rawValue) (configured: \(configured.rawValue))")
+      lines.append(
+        "log       level \(level.rawValue) (in the configuration: \(configured.rawValue))")
     }
     if total[.accessLogLinesDropped] > 0 {
       let rates = Self.rates(history.rate(of: \.droppedLines))
