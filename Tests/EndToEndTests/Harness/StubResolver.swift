@@ -18,7 +18,9 @@ final class StubResolver: Sendable {
 
   /// The environment for the process under test.
   var environment: [String: String] {
-    ["LD_PRELOAD": folder.path("resolver.so"), "STUB_NAMES": folder.path]
+    // scripts/test preloads a library for the thread sanitizer, which must stay.
+    let inherited = ProcessInfo.processInfo.environment["LD_PRELOAD"].map { "\($0):" } ?? ""
+    return ["LD_PRELOAD": inherited + folder.path("resolver.so"), "STUB_NAMES": folder.path]
   }
 
   /// Sets the address of the name; waiting lookups return it too.
