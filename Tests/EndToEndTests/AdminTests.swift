@@ -293,7 +293,7 @@ import Testing
     let martlet = try MartletProcess(backends: [stub, "nowhere.invalid:80"])
     for _ in 0..<4 { _ = try martlet.get() }
     try eventually("the rates have been taken") {
-      try command(martlet, "status").output.contains(#/10 S .*\n.* [0-9.]+/s +[1-9.][0-9.]*/s/#)
+      try command(martlet, "status").output.contains(#/ATT\/S 10S .*\n.* [0-9.]+/s +[1-9.][0-9.]*/s/#)
     }
     let text = try command(martlet, "status").output
     #expect(

@@ -69,7 +69,7 @@ struct StatusText {
     if pool.record.line.count > 0 { head += "  \(pool.record.line.count) waiting" }
     var rows = [
       [
-        "  BACKEND", "CONDITION", "WEIGHT", "ACTIVE", "1 S", "10 S", "ATTEMPTS", "FAILED",
+        "  BACKEND", "CONDITION", "WEIGHT", "ACTIVE", "ATT/S 1S", "ATT/S 10S", "ATTEMPTS", "FAILED",
         "LAST FAILURE",
       ]
     ]
