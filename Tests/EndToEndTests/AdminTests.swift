@@ -293,7 +293,8 @@ import Testing
     let martlet = try MartletProcess(backends: [stub, "nowhere.invalid:80"])
     for _ in 0..<4 { _ = try martlet.get() }
     try eventually("the rates have been taken") {
-      try command(martlet, "status").output.contains(#/ATT\/S 10S .*\n.* [0-9.]+/s +[1-9.][0-9.]*/s/#)
+      let status = try command(martlet, "status").output
+      return status.contains(#/ATT\/S 10S .*\n.* [0-9.]+/s +[1-9.][0-9.]*/s/#)
     }
     let text = try command(martlet, "status").output
     #expect(
