@@ -39,6 +39,10 @@ struct Opening {
   private(set) var isTooLong = false
 
   private static let recordHeaderByteCount = 5
+  /// RFC 8446 5.1.
+  private static let plaintextByteCountMax = 16_384
+  /// The longest record that fits into OpenSSL's buffer.
+  private static let recordByteCountMax = 16_711
   private static let messageHeaderByteCount = 4
   private static let handshake: UInt8 = 22
   private static let changeCipherSpec: UInt8 = 20
@@ -84,9 +88,14 @@ struct Opening {
     if rest <= 2 { recordByteCount = recordByteCount << 8 | Int(byte) }
     if rest > 1 {
       position = .recordHeader(rest: rest - 1)
-    } else {
-      position = recordByteCount > 0 ? .body(rest: recordByteCount) : Self.nextRecord
+      return
     }
+    // OpenSSL refuses a record that is longer, before it looks at messages.
+    let isRefused =
+      recordByteCount
+      > (recordType == Self.handshake ? Self.plaintextByteCountMax : Self.recordByteCountMax)
+    if isRefused { return end() }
+    position = recordByteCount > 0 ? .body(rest: recordByteCount) : Self.nextRecord
   }
 
   private mutating func takeHandshake(_ byte: UInt8) {

@@ -60,6 +60,8 @@ import Testing
     // After a HelloRetryRequest, OpenSSL skips such records.
     #expect(isTooLong(record(23, [1, 2]) + record(21, [1]) + long))
     #expect(!isTooLong(record(99, [1]) + long))
+    // OpenSSL refuses this record by its header.
+    #expect(!isTooLong([22, 3, 1, 0x4F, 0] + header(1, 0xFF_FFFF) + [3, 3]))
     #expect(!isTooLong(Array("GET / HTTP/1.1\r\n".utf8) + long))
   }
 
