@@ -17,7 +17,7 @@ import Testing
   private func lines(_ martlet: MartletProcess, atLeast count: Int) -> [String] {
     var lines: [String] = []
     eventually("there are \(count) lines") {
-      lines = martlet.folder.read("access.log").split(separator: "\n").map(String.init)
+      lines = martlet.folder.lines(of: "access.log").map(String.init)
       return lines.count >= count
     }
     return lines

@@ -45,7 +45,7 @@ import Testing
 
     /// The requests that it received.
     func requests() throws -> [[String: Any]] {
-      try folder.read("requests").split(separator: "\n").compactMap { line in
+      try folder.lines(of: "requests").compactMap { line in
         try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any]
       }
     }

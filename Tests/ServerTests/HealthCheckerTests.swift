@@ -16,23 +16,14 @@ private final class Dials {
   var times = [[Instant]](repeating: [], count: 65_536)
 }
 
-/// Every attempt to connect waits for a response that never comes.
-private struct HangIO: QuietIO {
-  let dials: Dials
-  var now: Instant { dials.now }
-
-  mutating func wait(until deadline: Instant?) -> Int {
-    if let deadline { dials.now = max(dials.now, deadline) }
-    return 0
-  }
-  mutating func connect(to address: SocketAddress, token: UInt64) -> ConnectResult {
-    if case .ip(_, let port) = address { dials.times[Int(port)].append(now) }
-    return .started(Socket(descriptor: Int32(truncatingIfNeeded: token & 0xFFFF) + 1000))
-  }
-}
-
 private struct DialIO: QuietIO {
+  enum Fate {
+    case refused
+    /// It waits for a response that never comes.
+    case hangs
+  }
   let dials: Dials
+  var fate = Fate.refused
   var now: Instant { dials.now }
 
   mutating func wait(until deadline: Instant?) -> Int {
@@ -41,7 +32,11 @@ private struct DialIO: QuietIO {
   }
   mutating func connect(to address: SocketAddress, token: UInt64) -> ConnectResult {
     if case .ip(_, let port) = address { dials.times[Int(port)].append(now) }
-    return .failed(.connectionRefused)
+    switch fate {
+    case .refused: return .failed(.connectionRefused)
+    case .hangs:
+      return .started(Socket(descriptor: Int32(truncatingIfNeeded: token & 0xFFFF) + 1000))
+    }
   }
 }
 
@@ -112,7 +107,7 @@ private struct DialIO: QuietIO {
   func changesThatComeFasterThanTheTimeoutDoNotKeepABackendUpThatHangs(
     areReloads: Bool
   ) throws {
-    var worker = try loneWorker(on: HangIO(dials: dials), snapshot(ports: 1..<4))
+    var worker = try loneWorker(on: DialIO(dials: dials, fate: .hangs), snapshot(ports: 1..<4))
     let start = dials.now
     for step in 1...150 as ClosedRange<Int64> {
       run(&worker, until: start + .milliseconds(200 * step))
@@ -132,7 +127,7 @@ private struct DialIO: QuietIO {
   @Test func aCheckThatIsConfiguredAnewBeginsAgain() throws {
     let long = TimeSpan.seconds(600)
     var worker = try loneWorker(
-      on: HangIO(dials: dials), snapshot(ports: 1..<2, timeout: long))
+      on: DialIO(dials: dials, fate: .hangs), snapshot(ports: 1..<2, timeout: long))
     run(&worker, until: dials.now + .seconds(6))
     #expect(dials.times[1].count == 1)
     worker.handle(.install(snapshot(ports: 1..<2), listeners: []))

@@ -147,7 +147,7 @@ final class MartletProcess: Sendable {
 
   /// The access log, one object per line; throws for a line that is no JSON object.
   func accessLines() throws -> [[String: Any]] {
-    try accessLog.split(separator: "\n").map { line in
+    try folder.lines(of: "access.log").map { line in
       guard let object = try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any]
       else { throw HarnessError("no object: \(line)") }
       return object

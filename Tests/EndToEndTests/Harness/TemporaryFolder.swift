@@ -24,4 +24,12 @@ final class TemporaryFolder: Sendable {
   func read(_ name: String) -> String {
     String(decoding: FileManager.default.contents(atPath: path(name)) ?? Data(), as: UTF8.self)
   }
+
+  /// The whole lines of a file that another process writes: a line counts once its line feed is
+  /// there.
+  func lines(of name: String) -> [Substring] {
+    let text = read(name)
+    guard let end = text.lastIndex(of: "\n") else { return [] }
+    return text[..<end].split(separator: "\n")
+  }
 }

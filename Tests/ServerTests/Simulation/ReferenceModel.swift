@@ -311,9 +311,7 @@ struct ReferenceModel {
     if record.deliveries.contains(where: { $0.mayStall }) { return false }
     if failures.count + faultCount >= ConfigurationPlan.attemptMax { return false }
     if failures.isEmpty { return true }
-    // A request that was sent may only be repeated under these conditions, and while its body is
-    // buffered.
-    guard record.plan.isIdempotent, record.plan.size < 4_000 else { return false }
+    guard mayBeRepeated(record) else { return false }
     // The budget allows at least three retries; two timeouts use up the total timeout.
     let charged = failures.count { $0 == .silent || $0 == .refused }
     if charged > 1 || (charged == 1 && chargedTotal > 3) { return false }
@@ -333,9 +331,15 @@ struct ReferenceModel {
     }
   }
 
-  /// Whether its first bytes may have been sent and lost; then it can't be repeated.
+  /// Whether a request that was sent may be sent again: its body must fit in the smallest replay
+  /// buffer too.
+  private func mayBeRepeated(_ record: RequestRecord) -> Bool {
+    record.plan.isIdempotent && record.plan.size < 4_000
+  }
+
+  /// Whether its first bytes may have been sent and lost, and it can't be repeated.
   private func lostItsBeginning(_ record: RequestRecord) -> Bool {
-    !record.plan.isIdempotent
+    !mayBeRepeated(record)
       && ledger.lostBeginnings.contains { $0 >= record.begunAt && $0 <= record.endedAt }
   }
 
