@@ -297,7 +297,10 @@ extension Worker where IO: ~Copyable {
           return
         }
         switch upstreams[upstream].transport.receive(&io, &buffers) {
-        case .bytes: hasReceived = true
+        case .bytes:
+          hasReceived = true
+          // A part of the framing is progress too, such as the line with a chunk's size.
+          exchanges[handle].machine.progressed(at: now)
         case .nothing:
           upstreams[upstream].transport.settle(&buffers)
           updateDeadline(handle)

@@ -19,6 +19,7 @@ struct KeptSeed {
     KeptSeed(seed: 245869, found: "a client late with its last bytes got 408, rightly"),
     KeptSeed(seed: 39_313_275, found: "half a head when the time is up is 504, rightly"),
     KeptSeed(seed: 39_314_332, found: "a reset behind a time-out was taken for its cause"),
-    KeptSeed(seed: 648_210_625, found: "a PUT too large to repeat lost its first byte: 502, rightly"),
+    KeptSeed(seed: 648_210_625, found: "a large PUT lost its first byte: 502, rightly"),
+    KeptSeed(seed: 771_014_758, found: "a chunk's size was no progress"),
   ]
 }
