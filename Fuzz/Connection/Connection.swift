@@ -127,7 +127,7 @@ private struct TestStand: ~Copyable {
     worker.handle(.drain(limit: .seconds(30)))
     while !worker.isFinished { turn(&turnCount) }
     let left = [
-      worker.exchanges.count, worker.downstreams.count, worker.upstreams.count,
+      worker.exchanges.count, worker.clientCount, worker.connections.count - worker.clientCount,
       pool.membership.members.reduce(0) { $0 + $1.record.activeCount }, pool.record.retryCount,
     ]
     require(left.allSatisfy { $0 == 0 }, "exchanges, connections, places, retries left: \(left)")

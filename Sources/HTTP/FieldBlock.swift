@@ -82,6 +82,11 @@ public struct FieldBlock: ~Copyable {
     open = nil
   }
 
+  /// Memory in bytes.
+  public var storedByteCount: Int {
+    text.capacity + fields.capacity * MemoryLayout<Field>.stride
+  }
+
   // MARK: Reading
 
   /// The number of listed fields, including the removed ones.

@@ -8,7 +8,16 @@ public enum HTTPVersion: UInt8, Comparable, Sendable {
     left.rawValue < right.rawValue
   }
 
-  /// As the access log spells it.
+  /// The number alone, as in logs and traces.
+  public var number: StaticString {
+    switch self {
+    case .http10: "1.0"
+    case .http11: "1.1"
+    case .http2: "2"
+    }
+  }
+
+  /// With the protocol's name.
   public var name: StaticString {
     switch self {
     case .http10: "HTTP/1.0"

@@ -256,6 +256,10 @@ public enum SocketAddress: Hashable, Sendable, CustomStringConvertible {
     if case .ip(let address, _) = self { address } else { nil }
   }
 
+  public var port: UInt16? {
+    if case .ip(_, let port) = self { port } else { nil }
+  }
+
   /// Whether two sockets with these addresses can't both listen, unless they share. Port 0 never
   /// overlaps, since the kernel chooses the port.
   public func overlaps(_ other: SocketAddress) -> Bool {

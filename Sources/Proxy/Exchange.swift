@@ -109,6 +109,10 @@ public struct Exchange: ~Copyable, Sendable {
     return .wait
   }
 
+  /// Martlet answers the request itself, before any attempt. `failure` is nil for an answer that is
+  /// no error, such as a redirect.
+  public mutating func answered(_ failure: ExchangeFailure?) { phase = .ended(failure) }
+
   public mutating func requestEnded(at now: Instant) -> Action {
     requestCompletedAt = now
     lastProgress = now

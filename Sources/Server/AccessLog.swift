@@ -1,8 +1,8 @@
-// The access log as a worker sees it: one line per exchange, put together and handed to the writer.
+// The access log of one worker: formats one line per exchange and passes it to the writer.
 //
-// A line is formatted in a buffer of the worker's own and copied into a ring that the writer's
-// thread empties. When the ring is full, because the disk is slow or full, the line is dropped and
-// counted; nobody waits.
+// A line is formatted in a buffer of the worker and copied into a ring, which the writer's thread
+// empties. If the ring is full because the disk is slow or full, the line is dropped and counted;
+// the worker doesn't wait.
 
 import HTTP
 import HTTP1
@@ -12,8 +12,10 @@ import Proxy
 import Reactor
 import TLS
 
-/// What a line can say of an exchange beside what stands in its request.
+/// What a line can contain about an exchange besides its request.
 struct AccessLogFacts {
+  /// Whether there is a request: a head that couldn't be read has none.
+  var hasRequest = true
   var client: IPAddress?
   /// The port of the connection; nil if the client is not its peer.
   var clientPort: UInt16?
@@ -21,12 +23,12 @@ struct AccessLogFacts {
   var route: LogName?
   var pool: LogName?
   var status: UInt16
-  /// The failure's name, and for a malformed head what was wrong with it.
+  /// The name of the failure, and what was wrong with a malformed message.
   var failure: StaticString?
   var reason: StaticString?
-  /// What a strict listener would have refused.
+  /// Errors that a strict listener would have refused.
   var tolerated = ToleratedReasons()
-  /// What the response was forgiven.
+  /// Errors of the response that were tolerated.
   var toleratedInResponse = ToleratedReasons()
   var receivedByteCount: UInt64
   var sentByteCount: UInt64
@@ -34,14 +36,14 @@ struct AccessLogFacts {
   var duration: TimeSpan
   /// The time to connect to the backend, for the last attempt; zero for a reused connection.
   var connectTime = TimeSpan.zero
-  /// From the head of the request to that of the response; nil without a response from a backend.
+  /// From the head of the request to the head of the response; nil if no backend responded.
   var firstByteTime: TimeSpan?
-  /// How long it waited for a place at a full pool.
+  /// The time in the queue of a full pool.
   var queueTime = TimeSpan.zero
-  /// It would have been tried again, had the retry budget not been spent.
+  /// Whether a retry was not made because the retry budget was spent.
   var wasBudgetSpent = false
   var tls: TLSFacts?
-  /// For how many exchanges like it the line stands.
+  /// The number of exchanges that the line represents.
   var sample = 1
 }
 
@@ -54,9 +56,11 @@ struct AccessLog: ~Copyable {
   var line = ByteBuffer(capacity: 4096)
   /// The server name that the client sent in its handshake; empty if it sent none.
   var serverName = ByteBuffer(capacity: 256)
+  /// An address without what must be hidden.
+  private var redacted = ByteBuffer()
   var clock = LogClock()
   private let metrics: WorkerMetrics?
-  /// How many ordinary exchanges have no line yet until one has.
+  /// How many ordinary exchanges are left out before the next line.
   private var skipCount = 0
 
   /// `metrics` counts the lines that were dropped.
@@ -70,7 +74,7 @@ struct AccessLog: ~Copyable {
 
   var isOn: Bool { settings.format != .off && producer != nil }
 
-  /// For how many exchanges the line of one like this stands; 0 if it has none.
+  /// The number of exchanges that the line of this one represents; 0 if it has no line.
   mutating func weight(
     status: UInt16, failed: Bool, attempts: Int, duration: TimeSpan
   ) -> Int {
@@ -86,36 +90,36 @@ struct AccessLog: ~Copyable {
     return settings.sample
   }
 
-  /// `text` holds what `summary` points into; `names` gives the backends of the attempts by id.
+  /// `names` are those of the backends, by id.
   mutating func write(
-    _ facts: AccessLogFacts, listener: LogName, summary: RequestSummary?,
-    text: borrowing ByteBuffer, attempts: AttemptList, names: [LogName]
+    _ facts: AccessLogFacts, listener: LogName, request: borrowing RequestHead,
+    attempts: AttemptList, names: [LogName]
   ) {
     line.removeAll()
     switch settings.format {
     case .off: return
-    case .template: writeTemplate(facts, listener, summary, text.bytes, attempts, names)
-    case .json: writeJSON(facts, listener, summary, text.bytes, attempts, names)
-    case .text: writeText(facts, summary, text.bytes, attempts, names)
+    case .template: writeTemplate(facts, listener, request, attempts, names)
+    case .json: writeJSON(facts, listener, request, attempts, names)
+    case .text: writeText(facts, request, attempts, names)
     }
     line.append(0x0A)
     if producer?.append(line.bytes) != true { metrics?.add(.accessLogLinesDropped) }
   }
 
-  /// The line that a JSON log has, for somebody who looks on.
+  /// The line of a JSON log, for the admin interface.
   mutating func json(
-    _ facts: AccessLogFacts, listener: LogName, summary: RequestSummary?,
-    text: borrowing ByteBuffer, attempts: AttemptList, names: [LogName]
+    _ facts: AccessLogFacts, listener: LogName, request: borrowing RequestHead,
+    attempts: AttemptList, names: [LogName]
   ) -> [UInt8] {
     line.removeAll()
-    writeJSON(facts, listener, summary, text.bytes, attempts, names)
+    writeJSON(facts, listener, request, attempts, names)
     return line.array(0..<line.count)
   }
 
   // MARK: JSON
 
   private mutating func writeJSON(
-    _ facts: AccessLogFacts, _ listener: LogName, _ summary: RequestSummary?, _ text: Span<UInt8>,
+    _ facts: AccessLogFacts, _ listener: LogName, _ request: borrowing RequestHead,
     _ attempts: AttemptList, _ names: [LogName]
   ) {
     line.append("{\"time\":\"")
@@ -139,22 +143,25 @@ struct AccessLog: ~Copyable {
       line.append(",\"pool\":")
       line.append(pool.json.span)
     }
-    if let summary {
-      if summary.method == .other {
-        appendString(",\"method\":", text.extracting(summary.methodName.range))
+    if facts.hasRequest {
+      if request.method == .other {
+        appendString(",\"method\":", request.bytes(of: request.methodName))
       } else {
         line.append(",\"method\":\"")
-        line.append(summary.method.name)
+        line.append(request.method.name)
         line.append("\"")
       }
-      appendString(",\"host\":", text.extracting(summary.host.range))
-      appendString(",\"target\":", text.extracting(summary.target.range))
-      line.append(summary.version == .http10 ? ",\"version\":\"1.0\"" : ",\"version\":\"1.1\"")
-      if !summary.requestID.isEmpty {
-        appendString(",\"request_id\":", text.extracting(summary.requestID.range))
+      appendString(",\"host\":", request.bytes(of: request.authority))
+      line.append(",\"target\":")
+      appendAddress(request.bytes(of: request.target), as: .json)
+      line.append(",\"version\":\"")
+      line.append(request.version.number)
+      line.append("\"")
+      if let id = request.fields.first(.xRequestID) {
+        appendString(",\"request_id\":", request.bytes(of: id))
       }
-      if !summary.traceID.isEmpty {
-        appendString(",\"trace_id\":", text.extracting(summary.traceID.range))
+      if let id = request.fields.traceID {
+        appendString(",\"trace_id\":", request.bytes(of: id))
       }
     }
     line.append(",\"status\":")
@@ -206,11 +213,14 @@ struct AccessLog: ~Copyable {
         line.appendJSONString(of: serverName)
       }
     }
-    if let summary, !summary.userAgent.isEmpty {
-      appendString(",\"user_agent\":", text.extracting(summary.userAgent.range))
-    }
-    if let summary, !summary.referer.isEmpty {
-      appendString(",\"referer\":", text.extracting(summary.referer.range))
+    if facts.hasRequest {
+      if let agent = request.fields.first(.userAgent), !agent.isEmpty {
+        appendString(",\"user_agent\":", request.bytes(of: agent))
+      }
+      if let referer = request.fields.first(.referer), !referer.isEmpty {
+        line.append(",\"referer\":")
+        appendAddress(request.bytes(of: referer), as: .json)
+      }
     }
     line.append(",\"attempts\":[")
     for index in 0..<attempts.count {
@@ -255,23 +265,23 @@ struct AccessLog: ~Copyable {
 
   // MARK: Text
 
-  /// `time client "METHOD host target" status sent ms failure [backend result ms, ...]`, and what
-  /// is out of the ordinary
+  /// `time client "METHOD host target" status sent ms failure [backend result ms, ...]`, then what
+  /// is unusual
   private mutating func writeText(
-    _ facts: AccessLogFacts, _ summary: RequestSummary?, _ text: Span<UInt8>,
-    _ attempts: AttemptList, _ names: [LogName]
+    _ facts: AccessLogFacts, _ request: borrowing RequestHead, _ attempts: AttemptList,
+    _ names: [LogName]
   ) {
     clock.writeTime(SystemClock.wall(), to: &line)
     line.append(0x20)
     if let client = facts.client { client.write(to: &line) } else { line.append("-") }
     line.append(0x20)
-    if let summary {
-      // Escaped as JSON, so that no byte of a client's can break the line.
-      line.append(text.extracting(summary.methodName.range))
+    if facts.hasRequest {
+      // Escaped as JSON, so that no byte from a client can break the line.
+      line.append(request.bytes(of: request.methodName))
       line.append(0x20)
-      line.appendJSONString(text.extracting(summary.host.range))
+      line.appendJSONString(request.bytes(of: request.authority))
       line.append(0x20)
-      line.appendJSONString(text.extracting(summary.target.range))
+      appendAddress(request.bytes(of: request.target), as: .json)
     } else {
       line.append("- - -")
     }
@@ -317,6 +327,27 @@ struct AccessLog: ~Copyable {
   }
 
   // MARK: Pieces
+
+  /// How a value from a client is escaped.
+  enum Escaping { case json, template }
+
+  /// Appends a target or a referer, without the values of the query parameters to hide.
+  mutating func appendAddress(_ address: Span<UInt8>, as escaping: Escaping) {
+    if settings.hidden.isEmpty { return append(address, as: escaping) }
+    redacted.removeAll()
+    redacted.append(address, hiding: settings.hidden)
+    switch escaping {
+    case .json: line.appendJSONString(of: redacted)
+    case .template: line.appendEscaped(of: redacted)
+    }
+  }
+
+  private mutating func append(_ value: Span<UInt8>, as escaping: Escaping) {
+    switch escaping {
+    case .json: line.appendJSONString(value)
+    case .template: line.appendEscaped(value)
+    }
+  }
 
   func name(of attempt: Attempt, _ names: [LogName]) -> LogName {
     attempt.backend >= 0 && attempt.backend < names.count ? names[attempt.backend] : .empty

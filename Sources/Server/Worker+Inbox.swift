@@ -59,7 +59,9 @@ extension Worker where IO: ~Copyable {
     case .turn(let exchange): takeTurn(exchange)
     case .leave: isLeaving = true
     case .overload(let stage): overloadChanged(to: stage)
-    case .trim: buffers.trim()
+    case .trim:
+      buffers.trim()
+      trimHeads()
     case .drain(let limit): drain(limit)
     case .stop: end(cutting: .stopped)
     }
@@ -99,7 +101,7 @@ extension Worker where IO: ~Copyable {
       listeners[index].configured = fresh.listeners.firstIndex {
         $0.name == former.name && $0.contexts.isEmpty == former.contexts.isEmpty
       }
-      if listeners[index].configured == nil { endIdleDownstreams { $0 == index } }
+      if listeners[index].configured == nil { endIdleClients { $0 == index } }
     }
   }
 
@@ -128,7 +130,8 @@ extension Worker where IO: ~Copyable {
         stage == .sheddingRequests ? .overloadSheddingRequests : .overloadEndingConnections)
     }
     buffers.trim()
-    endIdleDownstreams { _ in true }
+    trimHeads()
+    endIdleClients { _ in true }
     hurryHandshakes()
   }
 
@@ -140,12 +143,11 @@ extension Worker where IO: ~Copyable {
 
   /// Limits the active handshakes to the time that a new one has.
   private mutating func hurryHandshakes() {
-    for slot in 0..<downstreams.slotCount {
-      guard let handle = downstreams.handle(at: slot),
-        case .handshaking = downstreams[handle].phase
-      else { continue }
-      let end = min(downstreams[handle].deadline.instant, now + handshakeTime)
-      setDeadline(downstream: handle, end)
+    for slot in 0..<connections.slotCount {
+      guard let handle = connections.handle(at: slot), connections[handle].isAccepting else {
+        continue
+      }
+      setDeadline(handle, min(connections[handle].deadline.instant, now + handshakeTime))
     }
   }
 
@@ -155,20 +157,20 @@ extension Worker where IO: ~Copyable {
     guard stage == .serving else { return }
     for index in listeners.indices { close(listener: index) }
     stage = .draining
-    endIdleDownstreams { _ in true }
-    closeIdleUpstreams()
+    endIdleClients { _ in true }
+    closeIdleBackends()
     stageDeadline.set(now + limit, payload: WorkerTimer.endStage.payload, in: &timers)
-    downstreamCountChanged()
+    clientCountChanged()
   }
 
   /// Leaves connections without an exchange only a moment for one more request.
-  private mutating func endIdleDownstreams(ofListeners isMeant: (Int) -> Bool) {
-    for slot in 0..<downstreams.slotCount {
-      guard let handle = downstreams.handle(at: slot), isMeant(downstreams[handle].listener),
-        case .awaitingHead = downstreams[handle].phase
+  private mutating func endIdleClients(ofListeners isMeant: (Int) -> Bool) {
+    for slot in 0..<connections.slotCount {
+      guard let handle = connections.handle(at: slot), connections[handle].awaitsHead,
+        isMeant(connections[handle].client.listener)
       else { continue }
       let end = now + min(settings.idleTimeout, Self.drainIdleTime)
-      setDeadline(downstream: handle, min(downstreams[handle].deadline.instant, end))
+      setDeadline(handle, min(connections[handle].deadline.instant, end))
     }
   }
 
@@ -181,8 +183,8 @@ extension Worker where IO: ~Copyable {
   /// The drain limit is reached.
   mutating func stageExpired() { end(cutting: .drainTimeout) }
 
-  mutating func downstreamCountChanged() {
-    if stage == .draining && downstreams.count == 0 { end(cutting: .drainTimeout) }
+  mutating func clientCountChanged() {
+    if stage == .draining && clientCount == 0 { end(cutting: .drainTimeout) }
   }
 
   /// Ends everything that is still active. Clients without a response get one.
@@ -195,27 +197,22 @@ extension Worker where IO: ~Copyable {
       metrics.add(.exchangesCut)
       perform(exchanges[handle].machine.refuse(reason, at: now), handle)
     }
-    for slot in 0..<downstreams.slotCount {
-      guard let handle = downstreams.handle(at: slot) else { continue }
-      downstreams[handle].transport.flush(&io, &buffers)
-      // An answer that ends with its connection must not look whole when it isn't.
-      close(downstream: handle, reset: !downstreams[handle].transport.isFlushed)
+    for slot in 0..<connections.slotCount {
+      guard let handle = connections.handle(at: slot), connections[handle].isClient else {
+        continue
+      }
+      connections[handle].transport.flush(&io, &buffers)
+      // A response that ends with its connection must not look complete when it isn't.
+      close(handle, reset: !connections[handle].transport.isFlushed)
     }
-    for slot in 0..<upstreams.slotCount {
-      if let handle = upstreams.handle(at: slot) { close(upstream: handle) }
+    for slot in 0..<connections.slotCount {
+      if let handle = connections.handle(at: slot) { close(handle) }
     }
+    for slot in exchangeDeadlines.indices { exchangeDeadlines[slot].cancel(in: &timers) }
     endChecks()
     checker.deadline.cancel(in: &timers)
     stageDeadline.cancel(in: &timers)
     acceptDeadline.cancel(in: &timers)
-  }
-
-  private mutating func closeIdleUpstreams() {
-    for slot in 0..<upstreams.slotCount {
-      if let handle = upstreams.handle(at: slot), case .idle = upstreams[handle].phase {
-        close(upstream: handle)
-      }
-    }
   }
 
   // MARK: Generations

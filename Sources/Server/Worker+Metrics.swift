@@ -17,26 +17,27 @@ extension Worker where IO: ~Copyable {
   /// An exchange has ended with this status, as the log has it.
   mutating func countExchange(_ handle: Handle, status: UInt16, took duration: TimeSpan) {
     let counter = TrafficCounter(status: status)
-    let received = exchanges[handle].bodyByteCount
+    let received = exchanges[handle].body.byteCount
     let sent = exchanges[handle].response.byteCount
     if counter == .aborted { metrics.add(.exchangesAborted) }
-    if let block = block(exchanges[handle].route.traffic) {
+    if let traffic = exchanges[handle].route?.traffic, let block = block(traffic) {
       block.add(counter)
       block.durations.add(duration)
-      block.statuses?.add(method: exchanges[handle].summary.method.rawValue, status: status)
+      block.statuses?.add(method: heads[exchanges[handle].head].method.rawValue, status: status)
       block.add(.receivedBytes, received)
       block.add(.sentBytes, sent)
     }
     let last = exchanges[handle].machine.attempts.last
-    if let block = block(exchanges[handle].pool.traffic) {
+    if let traffic = exchanges[handle].target?.pool.traffic, let block = block(traffic) {
       block.add(counter)
       // A response without an attempt, such as 503 while all backends are down, says nothing about
       // the latency of the pool.
       if last != nil { block.fine?.add(microseconds: UInt64(max(0, duration.microseconds))) }
-      if exchanges[handle].queueTime > .zero { block.queue.add(exchanges[handle].queueTime) }
+      if exchanges[handle].queue.time > .zero { block.queue.add(exchanges[handle].queue.time) }
     }
-    countListener(exchanges[handle].downstream, counter, received: received, sent: sent)
-    // Only an answer of the backend's own is counted for it.
+    countListener(
+      exchanges[handle].client.connection, counter, received: received, sent: sent)
+    // Only the backend's own response counts for it.
     guard let last, last.status > 0,
       let block = backendTraffic[last.backend]
     else { return }
@@ -48,73 +49,55 @@ extension Worker where IO: ~Copyable {
     block.add(.sentBytes, received)
   }
 
-  /// The same for an answer of ours, to a request that no exchange began for.
-  mutating func countLocalAnswer(
-    _ downstream: Handle, _ route: RouteSettings?, status: UInt16, sent: UInt64,
-    took duration: TimeSpan
-  ) {
-    let counter = TrafficCounter(status: status)
-    if let route, let block = block(route.traffic) {
-      block.add(counter)
-      block.durations.add(duration)
-      block.statuses?.add(method: requestHead.method.rawValue, status: status)
-      block.add(.sentBytes, sent)
-    }
-    countListener(downstream, counter, received: 0, sent: sent)
-  }
-
   private mutating func countListener(
-    _ downstream: Handle, _ counter: TrafficCounter, received: UInt64, sent: UInt64
+    _ client: Handle, _ counter: TrafficCounter, received: UInt64, sent: UInt64
   ) {
-    guard let block = listenerBlock(downstream) else { return }
+    guard let block = listenerBlock(client) else { return }
     block.add(counter)
     block.add(.receivedBytes, received)
     block.add(.sentBytes, sent)
   }
 
   /// Nil after a reload that removed the listener.
-  private mutating func listenerBlock(_ downstream: Handle) -> TrafficMetrics? {
-    guard let listener = listeners[downstreams[downstream].listener].configured else { return nil }
+  private mutating func listenerBlock(_ client: Handle) -> TrafficMetrics? {
+    let index = connections[client].client.listener
+    guard let listener = listeners[index].configured else { return nil }
     return block(snapshot.listeners[listener].traffic)
   }
 
-  mutating func countOpened(downstream handle: Handle) {
+  mutating func countOpened(client handle: Handle) {
     metrics.add(.downstreamConnectionsActive)
     listenerBlock(handle)?.add(.connectionsOpened)
   }
 
-  mutating func countClosed(downstream handle: Handle) {
+  mutating func countClosed(client handle: Handle) {
     listenerBlock(handle)?.add(.connectionsClosed)
   }
 
-  /// This worker's own of a subject's blocks.
+  /// This worker's block of a subject.
   private mutating func block(_ blocks: [TrafficMetrics]) -> TrafficMetrics? {
     index < blocks.count ? blocks[index] : nil
   }
 
   /// An attempt has failed at the backend that the exchange has picked.
   mutating func countFailure(_ cause: FailureCause, of handle: Handle) {
-    guard let backend = exchanges[handle].pick?.record.id else { return }
+    guard let backend = exchanges[handle].attempt.pick?.record.id else { return }
     backendTraffic[backend]?.add(failure: cause.word.rawValue, at: now)
   }
 
-  mutating func countBytes(downstream handle: Handle) {
-    let (received, sent) = downstreams[handle].transport.takeUncounted()
-    metrics.add(.downstreamBytesReceived, Int(received))
-    metrics.add(.downstreamBytesSent, Int(sent))
-  }
-
-  mutating func countBytes(upstream handle: Handle) {
-    let (received, sent) = upstreams[handle].transport.takeUncounted()
-    metrics.add(.upstreamBytesReceived, Int(received))
-    metrics.add(.upstreamBytesSent, Int(sent))
+  mutating func countBytes(_ handle: Handle) {
+    let (received, sent) = connections[handle].transport.takeUncounted()
+    let isClient = connections[handle].isClient
+    metrics.add(isClient ? .downstreamBytesReceived : .upstreamBytesReceived, Int(received))
+    metrics.add(isClient ? .downstreamBytesSent : .upstreamBytesSent, Int(sent))
   }
 
   mutating func countHandshake(of handle: Handle) {
-    guard let facts = downstreams[handle].transport.tlsFacts else { return }
+    guard let facts = connections[handle].transport.tlsFacts else { return }
     metrics.add(facts.isResumed ? .handshakesResumed : .handshakesFull)
-    if let began = downstreams[handle].beganAt { metrics.handshakes.add(io.exactNow - began) }
-    downstreams[handle].beganAt = nil
+    if case .opening(.accepting(let began)) = connections[handle].wire {
+      metrics.handshakes.add(io.exactNow - began)
+    }
     if let metric = Metric(facts.suite) { metrics.add(metric) }
   }
 
@@ -151,8 +134,8 @@ extension Worker where IO: ~Copyable {
 
   /// Counts why the session on a connection failed, if it did after its handshake.
   mutating func countFailedSession(of handle: Handle) {
-    guard downstreams[handle].transport.isEncrypted, downstreams[handle].transport.isEstablished,
-      case .tls(let failure) = downstreams[handle].transport.failure
+    guard connections[handle].transport.isEncrypted, connections[handle].transport.isEstablished,
+      case .tls(let failure) = connections[handle].transport.failure
     else { return }
     let kind: TLSFailure.Kind =
       switch failure.kind {

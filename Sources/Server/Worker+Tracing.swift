@@ -6,7 +6,7 @@ import Primitives
 import Proxy
 import Reactor
 
-/// Who is traced, and where spans go.
+/// Which requests are traced, and the destination of spans.
 struct Tracing: Sendable {
   let exporter: SpanExporter
   /// See `continueTrace`.
@@ -26,10 +26,10 @@ struct Tracing: Sendable {
 }
 
 extension Worker where IO: ~Copyable {
-  /// Makes the request in `requestHead` part of a trace; nil when it isn't recorded.
+  /// Makes the request in the next head part of a trace; nil when it isn't recorded.
   mutating func traceRequest() -> TraceContext? {
     guard let tracing = settings.tracing else { return nil }
-    return requestHead.fields.continueTrace(sampleMax: tracing.sampleMax, using: &generator)
+    return heads[nextHead].fields.continueTrace(sampleMax: tracing.sampleMax, using: &generator)
   }
 
   /// The spans of an exchange that has ended.
@@ -37,21 +37,24 @@ extension Worker where IO: ~Copyable {
     of handle: Handle, _ trace: TraceContext, status: UInt16, failure: StaticString?
   ) {
     let end = SystemClock.wall()
-    let summary = exchanges[handle].summary
-    let isTLS = downstreams[exchanges[handle].downstream].transport.isEncrypted
+    let client = exchanges[handle].client.connection
     spans.removeAll()
     spans.append(
-      summary, exchanges[handle].text, trace, route: exchanges[handle].route.path, isTLS: isTLS,
-      status: status, failure: failure,
+      heads[exchanges[handle].head], trace,
+      SpanFacts(
+        route: exchanges[handle].route?.path ?? [],
+        isTLS: connections[client].transport.isEncrypted,
+        client: exchanges[handle].request.client, status: status, failure: failure),
+      hiding: log.settings.hidden,
       from: instant(exchanges[handle].machine.startedAt, before: end), to: end)
     for index in 0..<exchanges[handle].machine.attempts.count {
       let attempt = exchanges[handle].machine.attempts[index]
       let start = instant(attempt.startedAt, before: end)
       spans.begin(
         trace, span: generator.nextID(), parent: trace.span, .client,
-        name: summary.method.spanName.bytes, route: Span(), from: start,
+        name: heads[exchanges[handle].head].method.spanName.bytes, route: Span(), from: start,
         to: start &+ UInt64(max(0, attempt.duration.nanoseconds)))
-      spans.attribute("http.request.method", summary.method.semanticName)
+      spans.attribute("http.request.method", heads[exchanges[handle].head].method.semanticName)
       if attempt.backend < backendNames.count {
         let backend = backendNames[attempt.backend].bytes
         spans.attribute("server.address", backend.span)
@@ -67,27 +70,12 @@ extension Worker where IO: ~Copyable {
     export(count: 1 + exchanges[handle].machine.attempts.count)
   }
 
-  /// The span of a request that was answered without an exchange. `text` holds what `summary`
-  /// points into.
-  mutating func exportSpan(
-    of summary: RequestSummary, in text: borrowing ByteBuffer, _ trace: TraceContext,
-    _ route: RouteSettings?, _ downstream: Handle, status: UInt16, failure: StaticString?
-  ) {
-    let end = SystemClock.wall()
-    let isTLS = downstreams[downstream].transport.isEncrypted
-    spans.removeAll()
-    spans.append(
-      summary, text, trace, route: route?.path ?? [], isTLS: isTLS, status: status,
-      failure: failure, from: end, to: end)
-    export(count: 1)
-  }
-
   private mutating func export(count: Int) {
     guard let tracing = settings.tracing else { return }
     if !tracing.exporter.append(spans.bytes, worker: index) { metrics.add(.spansDropped, count) }
   }
 
-  /// What the wall clock said at an instant of the past, going by what it says now.
+  /// The wall clock's time at an earlier instant.
   private mutating func instant(_ past: Instant, before wall: UInt64) -> UInt64 {
     wall - min(wall, UInt64(max(0, (now - past).nanoseconds)))
   }

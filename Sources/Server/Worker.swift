@@ -1,14 +1,14 @@
-// One thread's share of the proxy: its loop, its listening sockets, its connections, its timers.
+// One worker: a thread with its event loop, listening sockets, connections and timers.
 //
-// Workers share nothing on the request path but the atomics of Balancing; where a connection begins
-// and ends they share Admission. Everything else reaches a worker through its inbox. The loop is
-// `turn`: wait; note what became ready; fire due deadlines; drive each connection; flush. Nothing
-// re-enters it: whoever makes work for another connection queues it. How connections are driven is
-// told in the extensions beside this file.
+// On the request path workers share only the atomics of Balancing; when a connection begins or ends
+// they also share Admission. Everything else reaches a worker through its inbox. One turn of the
+// loop waits, notes what is ready, fires due deadlines, drives the queued connections and flushes.
+// Nothing re-enters it: code that has work for another connection queues that connection. How
+// connections are driven is in the extensions (Connections, Wires, Exchanges, Upstreams).
 //
-// A ~Copyable struct, generic over the I/O and named only in Server.run and in the simulation,
-// because that is the shape which the compiler specialises whole. Its methods are mutating even
-// where they only read, because to lend it out the compiler copies it (docs/decisions/0002).
+// A ~Copyable struct, generic over the I/O, since the compiler specialises this form completely.
+// Its methods are mutating even where they only read, since the compiler copies the whole struct to
+// lend it (docs/decisions/0002).
 
 import Balancing
 import HTTP
@@ -28,15 +28,15 @@ struct Worker<IO: InputOutput & ~Copyable>: ~Copyable {
   /// The inboxes of all workers, by index.
   let peers: [Inbox<WorkerMessage>]
   let metrics: WorkerMetrics
-  /// Where traffic is counted by whom it concerns.
+  /// The counters per listener, route, pool and backend.
   let traffic: MetricsRegistry
   /// Who may connect; shared by all workers.
   let admission: Admission
-  /// Where exchanges go that somebody may want to see.
+  /// Where notable exchanges are reported, for the admin interface.
   let reports: ExchangeReports
-  /// How many more of them may go there within this second.
+  /// How many more may be reported within this second.
   var reportAllowance = ReportAllowance()
-  /// Where what people should know is said: health flips, exhaustion.
+  /// The process log: changes of health, exhaustion.
   let events: EventLog
   var log: AccessLog
   /// The names of backends by id, as the log writes them, and what they are counted in.
@@ -48,26 +48,33 @@ struct Worker<IO: InputOutput & ~Copyable>: ~Copyable {
   var settings: Settings
 
   var listeners: [WorkerListener] = []
-  var downstreams = Slab<DownstreamConnection>()
-  var upstreams = Slab<UpstreamConnection>()
+  /// Accepted and dialled ones.
+  var connections = Slab<Connection>()
+  /// How many of them are clients'.
+  var clientCount = 0
+  /// The codecs of HTTP/1 connections.
+  var http1Clients = Slab<HTTP1Client>()
+  var http1Backends = Slab<HTTP1Backend>()
+  var stock = UpstreamStock()
+  var logins = Logins()
   var exchanges = Slab<ActiveExchange>()
-  /// Idle upstream connections by backend id, the most recently used last.
-  var idleUpstreams: [[Handle]] = []
-  /// How many there are in all.
-  var idleUpstreamCount = 0
+  /// By the slot of the exchange. The timer of a slot stays when its exchange ends, and the next
+  /// exchange moves it, so that the timer wheel isn't changed for each.
+  var exchangeDeadlines: [Deadline] = []
   /// The configurations that exchanges still run under, the one in force last.
   var generations: [Generation] = []
   var checker: HealthChecker
 
-  /// Heads and trailers in work. Each lives within one step of one connection, so one of each does.
-  var requestHead = RequestHead()
+  /// Messages in work. Each is used within one step of one connection, so one of each is enough.
   var responseHead = ResponseHead()
   var trailers = FieldBlock()
-  /// Text that is being put together, likewise.
+  /// Text in work, likewise.
   var scratch = ByteBuffer(capacity: 16 * 1024)
+  /// The heads of active exchanges, spare ones, and the one that the next request is parsed into.
+  var heads = Slab<RequestHead>()
+  var spareHeads: [Handle] = []
+  var nextHead: Handle
   var dates = DateClock()
-  /// Where the request in `requestHead` stands in its trace, if it is recorded.
-  var requestTrace: TraceContext?
   var spans = SpanText()
 
   /// TLS handshakes of clients, which take turns behind everything else.
@@ -75,24 +82,24 @@ struct Worker<IO: InputOutput & ~Copyable>: ~Copyable {
 
   /// Connections to drive and to flush in this turn, in order.
   private var toDrive: [Token] = []
-  private var toFlush: [Token] = []
-  /// The lists above while they are worked through; kept, so that they are not allocated anew.
+  private var toFlush: [Handle] = []
+  /// The lists above while they are processed; kept, so that they are not allocated again.
   private var driving: [Token] = []
-  private var flushing: [Token] = []
+  private var flushing: [Handle] = []
   /// Connections with another request, which had one in this turn already.
   private var toDriveNext: [Token] = []
   /// The number of this turn.
   private(set) var turnNumber: UInt64 = 0
 
   var stage = Stage.serving
-  /// Was Martlet told to stop? A process that only gives way to its successor drains without it.
+  /// Whether Martlet was told to stop. A process that is replaced by an upgrade drains without it.
   var isLeaving = false
   var overload = OverloadStage.normal
-  /// When listeners that ran into a lack of descriptors are watched again.
+  /// When listeners are watched again after descriptors ran out.
   var acceptDeadline = Deadline()
   var stageDeadline = Deadline()
 
-  /// How far the worker is on its way out.
+  /// How far the worker has come with its shutdown.
   enum Stage: Equatable {
     case serving
     /// Accepts nothing new; each connection gets one more answer at most.
@@ -100,8 +107,8 @@ struct Worker<IO: InputOutput & ~Copyable>: ~Copyable {
     case finished
   }
 
-  /// Rounds of driving and flushing in one turn; a bulk transfer that has more to do goes on in the
-  /// next turn, behind whoever became ready meanwhile.
+  /// Rounds of driving and flushing in one turn. A bulk transfer with more to do continues in the
+  /// next turn, behind the connections that have become ready by then.
   private static var roundsPerTurn: Int { 4 }
   /// Deadlines that fire in one turn; the others are due in the next. As many clients as there may
   /// be can connect within one tick of the timers.
@@ -117,6 +124,7 @@ struct Worker<IO: InputOutput & ~Copyable>: ~Copyable {
     self.snapshot = snapshot
     settings = snapshot.settings
     generations = [Generation(id: 0, snapshot: snapshot)]
+    nextHead = heads.insert(RequestHead())
     timers = TimerWheel(now: io.now)
     checker = HealthChecker(now: io.now)
     self.io = io
@@ -140,8 +148,8 @@ struct Worker<IO: InputOutput & ~Copyable>: ~Copyable {
     let count = io.wait(until: waitsUntil)
     turnNumber += 1
     readInbox()
-    // All events are noted before anything is driven, so that nobody leases an upstream connection
-    // whose end is already known.
+    // All events are noted before anything is driven, so that no attempt leases an upstream
+    // connection whose end is already known.
     for index in 0..<count { note(io.event(index)) }
     fireDeadlines()
     drive()
@@ -170,19 +178,12 @@ struct Worker<IO: InputOutput & ~Copyable>: ~Copyable {
     switch token.kind {
     case .listener:
       accept(from: Int(token.handle.index))
-    case .downstream:
-      guard downstreams.contains(token.handle) else { return }
-      downstreams[token.handle].transport.note(event.readiness)
-      queueToDrive(downstream: token.handle)
-      if event.readiness.contains(.writable) && !downstreams[token.handle].transport.isFlushed {
-        queueToFlush(downstream: token.handle)
-      }
-    case .upstream:
-      guard upstreams.contains(token.handle) else { return }
-      upstreams[token.handle].transport.note(event.readiness)
-      queueToDrive(upstream: token.handle)
-      if event.readiness.contains(.writable) && !upstreams[token.handle].transport.isFlushed {
-        queueToFlush(upstream: token.handle)
+    case .connection:
+      guard connections.contains(token.handle) else { return }
+      connections[token.handle].transport.note(event.readiness)
+      queueToDrive(token.handle)
+      if event.readiness.contains(.writable) && !connections[token.handle].transport.isFlushed {
+        queueToFlush(token.handle)
       }
     case .probe:
       driveProbe(token.handle, event.readiness)
@@ -195,19 +196,15 @@ struct Worker<IO: InputOutput & ~Copyable>: ~Copyable {
     swap(&toDrive, &driving)
     for token in driving {
       switch token.kind {
-      case .downstream:
-        guard downstreams.contains(token.handle) else { continue }
-        if case .handshaking = downstreams[token.handle].phase {
-          // It stays queued, in a queue of its own.
+      case .connection:
+        guard connections.contains(token.handle) else { continue }
+        if connections[token.handle].isAccepting {
+          // It stays queued, in a queue for handshakes.
           handshakes.wait(token.handle)
           continue
         }
-        downstreams[token.handle].isQueued = false
-        driveDownstream(token.handle)
-      case .upstream:
-        guard upstreams.contains(token.handle) else { continue }
-        upstreams[token.handle].isQueued = false
-        driveUpstream(token.handle)
+        connections[token.handle].isQueued = false
+        drive(token.handle)
       case .exchange:
         takeTurn(token.handle)
       default:
@@ -221,28 +218,19 @@ struct Worker<IO: InputOutput & ~Copyable>: ~Copyable {
   private mutating func driveHandshakes() {
     var steps = 0
     while steps < HandshakeQueue.stepsPerTurn, let handle = handshakes.popReady() {
-      guard downstreams.contains(handle) else { continue }
-      downstreams[handle].isQueued = false
-      driveDownstream(handle)
+      guard connections.contains(handle) else { continue }
+      connections[handle].isQueued = false
+      drive(handle)
       steps += 1
     }
   }
 
   private mutating func flush() {
     swap(&toFlush, &flushing)
-    for token in flushing {
-      switch token.kind {
-      case .downstream:
-        guard downstreams.contains(token.handle) else { continue }
-        downstreams[token.handle].isQueuedToFlush = false
-        flushDownstream(token.handle)
-      case .upstream:
-        guard upstreams.contains(token.handle) else { continue }
-        upstreams[token.handle].isQueuedToFlush = false
-        flushUpstream(token.handle)
-      default:
-        break
-      }
+    for handle in flushing {
+      guard connections.contains(handle) else { continue }
+      connections[handle].isQueuedToFlush = false
+      flush(handle)
     }
     flushing.removeAll(keepingCapacity: true)
   }
@@ -253,20 +241,15 @@ struct Worker<IO: InputOutput & ~Copyable>: ~Copyable {
       guard let payload = timers.next(at: now) else { return }
       guard let token = Token(packed: payload) else { continue }
       switch token.kind {
-      case .downstream:
-        guard downstreams.contains(token.handle),
-          downstreams[token.handle].deadline.fired(at: now, payload: payload, in: &timers)
+      case .connection:
+        guard connections.contains(token.handle),
+          connections[token.handle].deadline.fired(at: now, payload: payload, in: &timers)
         else { continue }
-        downstreamExpired(token.handle)
-      case .upstream:
-        guard upstreams.contains(token.handle),
-          upstreams[token.handle].deadline.fired(at: now, payload: payload, in: &timers)
-        else { continue }
-        upstreamExpired(token.handle)
+        expired(token.handle)
       case .exchange:
-        guard downstreams.contains(token.handle),
-          downstreams[token.handle].exchangeDeadline.fired(at: now, payload: payload, in: &timers),
-          let exchange = downstreams[token.handle].exchange
+        let slot = Int(token.handle.index)
+        guard exchangeDeadlines[slot].fired(at: now, payload: payload, in: &timers),
+          let exchange = exchanges.handle(at: slot)
         else { continue }
         exchangeExpired(exchange)
       case .probe:
@@ -292,57 +275,61 @@ struct Worker<IO: InputOutput & ~Copyable>: ~Copyable {
     }
   }
 
+  // MARK: Looking up
+
+  // Functions, since an optional that is bound directly from a slab costs a call of its accessor.
+
+  /// The connection that the exchange's attempt holds; nil between attempts.
+  @inline(__always)
+  mutating func backend(of exchange: Handle) -> Handle? {
+    let backend = exchanges[exchange].attempt.backend
+    return backend
+  }
+
+  /// The exchange that the connection serves now; nil if it serves none.
+  @inline(__always)
+  mutating func exchange(on connection: Handle) -> Handle? {
+    let exchange = connections[connection].exchange
+    return exchange
+  }
+
   // MARK: Queues
 
-  mutating func queueToDrive(downstream handle: Handle) {
-    if downstreams[handle].isQueued { return }
-    downstreams[handle].isQueued = true
-    toDrive.append(Token(.downstream, handle))
+  mutating func queueToDrive(_ connection: Handle) {
+    if connections[connection].isQueued { return }
+    connections[connection].isQueued = true
+    toDrive.append(Token(.connection, connection))
   }
 
-  /// In the next turn, behind everybody else.
-  mutating func queueToDriveNext(downstream handle: Handle) {
-    if downstreams[handle].isQueued { return }
-    downstreams[handle].isQueued = true
-    toDriveNext.append(Token(.downstream, handle))
+  /// In the next turn, behind all others.
+  mutating func queueToDriveNext(_ connection: Handle) {
+    if connections[connection].isQueued { return }
+    connections[connection].isQueued = true
+    toDriveNext.append(Token(.connection, connection))
   }
 
-  mutating func queueToDrive(upstream handle: Handle) {
-    if upstreams[handle].isQueued { return }
-    upstreams[handle].isQueued = true
-    toDrive.append(Token(.upstream, handle))
-  }
-
-  /// For an exchange that stands in line; it may be gone by then.
+  /// For an exchange that waits in the queue of a pool; it may be gone by then.
   mutating func queueTurn(exchange handle: Handle) { toDrive.append(Token(.exchange, handle)) }
 
-  mutating func queueToFlush(downstream handle: Handle) {
-    if downstreams[handle].isQueuedToFlush { return }
-    downstreams[handle].isQueuedToFlush = true
-    toFlush.append(Token(.downstream, handle))
-  }
-
-  mutating func queueToFlush(upstream handle: Handle) {
-    if upstreams[handle].isQueuedToFlush { return }
-    upstreams[handle].isQueuedToFlush = true
-    toFlush.append(Token(.upstream, handle))
+  mutating func queueToFlush(_ connection: Handle) {
+    if connections[connection].isQueuedToFlush { return }
+    connections[connection].isQueuedToFlush = true
+    toFlush.append(connection)
   }
 
   // MARK: Deadlines
 
-  mutating func setDeadline(downstream handle: Handle, _ instant: Instant) {
-    downstreams[handle].deadline.set(
-      instant, payload: Token(.downstream, handle).packed, in: &timers)
-  }
-
-  mutating func setDeadline(upstream handle: Handle, _ instant: Instant) {
-    upstreams[handle].deadline.set(instant, payload: Token(.upstream, handle).packed, in: &timers)
+  mutating func setDeadline(_ connection: Handle, _ instant: Instant) {
+    connections[connection].deadline.set(
+      instant, payload: Token(.connection, connection).packed, in: &timers)
   }
 
   mutating func setDeadline(exchange handle: Handle, _ instant: Instant) {
-    let downstream = exchanges[handle].downstream
-    downstreams[downstream].exchangeDeadline.set(
-      instant, payload: Token(.exchange, downstream).packed, in: &timers)
+    let slot = Int(handle.index)
+    while exchangeDeadlines.count <= slot { exchangeDeadlines.append(Deadline()) }
+    exchangeDeadlines[slot].set(
+      instant, payload: Token(.exchange, Handle(index: handle.index, generation: 0)).packed,
+      in: &timers)
   }
 }
 

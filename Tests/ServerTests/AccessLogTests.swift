@@ -22,7 +22,7 @@ import Testing
     var host = "example.org"
     var userAgent = "curl/8"
     var referer = ""
-    var hasSummary = true
+    var hasRequest = true
     var attempts = AttemptList()
     var names: [LogName] = []
   }
@@ -43,14 +43,10 @@ import Testing
     let metrics = WorkerMetrics()
     var log = AccessLog(settings: settings(format), producer: writer.producer(0), metrics: metrics)
     for entry in entries {
-      var text = ByteBuffer()
-      var summary: RequestSummary?
-      if entry.hasSummary {
-        let head = self.head(entry)
-        summary = RequestSummary(of: head, client: entry.facts.client, upgrade: nil, into: &text)
-      }
+      var facts = entry.facts
+      facts.hasRequest = entry.hasRequest
       log.write(
-        entry.facts, listener: LogName("https \"1\""), summary: summary, text: text,
+        facts, listener: LogName("https \"1\""), request: head(entry),
         attempts: entry.attempts, names: entry.names)
     }
     let dropped = metrics.value(.accessLogLinesDropped)
@@ -156,7 +152,7 @@ import Testing
 
   @Test func whatIsNotKnownIsLeftOut() throws {
     var entry = Entry()
-    entry.hasSummary = false
+    entry.hasRequest = false
     entry.facts.client = nil
     let object = try object(try #require(try written([entry], .json).first))
     #expect(
@@ -220,7 +216,7 @@ import Testing
 
   @Test func aTextLineWithoutARequestKeepsItsColumns() throws {
     var entry = Entry()
-    entry.hasSummary = false
+    entry.hasRequest = false
     entry.facts.client = nil
     let line = try #require(try written([entry], .text).first)
     #expect(line.hasSuffix("Z - - - - 200 3456 78.009ms ok []"))
@@ -251,8 +247,7 @@ import Testing
     let metrics = WorkerMetrics()
     var log = AccessLog(settings: settings(.text), producer: writer.producer(0), metrics: metrics)
     log.write(
-      Entry().facts, listener: "", summary: nil, text: ByteBuffer(), attempts: Self.twoAttempts,
-      names: [])
+      Entry().facts, listener: "", request: head(Entry()), attempts: Self.twoAttempts, names: [])
     let dropped = metrics.value(.accessLogLinesDropped)
     #expect(dropped == 1)
   }

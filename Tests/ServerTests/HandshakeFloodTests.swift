@@ -170,9 +170,9 @@ private struct FloodIO: QuietIO {
 
   private func deadlines(of worker: inout Worker<FloodIO>) -> [Instant] {
     var found: [Instant] = []
-    for slot in 0..<worker.downstreams.slotCount {
-      guard let handle = worker.downstreams.handle(at: slot) else { continue }
-      let deadline = worker.downstreams[handle].deadline.instant
+    for slot in 0..<worker.connections.slotCount {
+      guard let handle = worker.connections.handle(at: slot) else { continue }
+      let deadline = worker.connections[handle].deadline.instant
       if !found.contains(deadline) { found.append(deadline) }
     }
     return found

@@ -7,7 +7,7 @@ import Testing
 
 @Suite struct TokenTests {
   private static let kinds: [Token.Kind] = [
-    .listener, .downstream, .upstream, .exchange, .probe, .worker,
+    .listener, .connection, .exchange, .probe, .worker,
   ]
 
   @Test(arguments: kinds) func everyHandleComesBackAsItWas(kind: Token.Kind) {

@@ -1,7 +1,8 @@
-// Lines in a format that the operator has put together, `combined` among them.
+// Log lines in the operator's own format; `combined` is one of them.
 //
-// What a client sent is escaped as nginx does it: quotes, backslashes and whatever isn't printable
-// ASCII become \xHH, so that programs which read nginx's logs read these. What isn't known is `-`.
+// Values from clients are escaped as in nginx: quotes, backslashes and everything that isn't
+// printable ASCII become \xHH, so that programs for nginx's logs can read these. Unknown values are
+// `-`.
 
 import Configuration
 import HTTP
@@ -12,7 +13,7 @@ import TLS
 
 extension AccessLog {
   mutating func writeTemplate(
-    _ facts: AccessLogFacts, _ listener: LogName, _ summary: RequestSummary?, _ text: Span<UInt8>,
+    _ facts: AccessLogFacts, _ listener: LogName, _ request: borrowing RequestHead,
     _ attempts: AttemptList, _ names: [LogName]
   ) {
     for index in 0..<settings.template.parts.count {
@@ -22,15 +23,15 @@ extension AccessLog {
         continue
       }
       let start = line.count
-      append(field, facts, listener, summary, text, attempts, names)
+      append(field, facts, listener, request, attempts, names)
       if line.count == start { line.append(0x2D) }
     }
   }
 
-  /// Appends nothing for what isn't known.
+  /// Appends nothing for an unknown value.
   private mutating func append(
     _ field: Configuration.LogTemplate.Field, _ facts: AccessLogFacts, _ listener: LogName,
-    _ summary: RequestSummary?, _ text: Span<UInt8>, _ attempts: AttemptList, _ names: [LogName]
+    _ request: borrowing RequestHead, _ attempts: AttemptList, _ names: [LogName]
   ) {
     switch field {
     case .time: clock.writeTime(SystemClock.wall(), to: &line)
@@ -41,16 +42,8 @@ extension AccessLog {
     case .route: if let route = facts.route { line.appendEscaped(route.bytes.span) }
     case .pool: if let pool = facts.pool { line.appendEscaped(pool.bytes.span) }
     case .sni: if facts.tls != nil { line.appendEscaped(of: serverName) }
-    case .method: append(summary?.methodName, text)
-    case .host: append(summary?.host, text)
-    case .target: append(summary?.target, text)
-    case .version: if let summary { line.append(summary.version == .http10 ? "1.0" : "1.1") }
-    case .request:
-      guard let summary else { return }
-      append(summary.methodName, text)
-      line.append(0x20)
-      append(summary.target, text)
-      line.append(summary.version == .http10 ? " HTTP/1.0" : " HTTP/1.1")
+    case .method, .host, .target, .version, .request, .userAgent, .referer, .requestID, .traceID:
+      if facts.hasRequest { append(field, of: request) }
     case .status: line.append(decimal: UInt64(facts.status))
     case .failure: if let failure = facts.failure { line.append(failure) }
     case .reason: if let reason = facts.reason { line.append(reason) }
@@ -62,10 +55,6 @@ extension AccessLog {
     case .queued: appendMilliseconds(facts.queueTime)
     case .tls: if let tls = facts.tls { line.append(tls.version) }
     case .cipher: if let tls = facts.tls { line.append(tls.suite.name) }
-    case .userAgent: append(summary?.userAgent, text)
-    case .referer: append(summary?.referer, text)
-    case .requestID: append(summary?.requestID, text)
-    case .traceID: append(summary?.traceID, text)
     case .backend:
       if let last = attempts.last { line.appendEscaped(name(of: last, names).bytes.span) }
     case .attempts: line.append(decimal: UInt64(attempts.count))
@@ -73,18 +62,44 @@ extension AccessLog {
     }
   }
 
-  private mutating func append(_ slice: Slice?, _ text: Span<UInt8>) {
-    if let slice { line.appendEscaped(text.extracting(slice.range)) }
+  /// Appends a field that comes from the request.
+  private mutating func append(
+    _ field: Configuration.LogTemplate.Field, of request: borrowing RequestHead
+  ) {
+    switch field {
+    case .method: line.appendEscaped(request.bytes(of: request.methodName))
+    case .host: line.appendEscaped(request.bytes(of: request.authority))
+    case .target: appendAddress(request.bytes(of: request.target), as: .template)
+    case .version: line.append(request.version.number)
+    case .request:
+      line.appendEscaped(request.bytes(of: request.methodName))
+      line.append(0x20)
+      appendAddress(request.bytes(of: request.target), as: .template)
+      line.append(0x20)
+      line.append(request.version.name)
+    case .userAgent: append(request.fields.first(.userAgent), of: request)
+    case .referer:
+      if let referer = request.fields.first(.referer) {
+        appendAddress(request.bytes(of: referer), as: .template)
+      }
+    case .requestID: append(request.fields.first(.xRequestID), of: request)
+    case .traceID: append(request.fields.traceID, of: request)
+    default: break
+    }
+  }
+
+  private mutating func append(_ slice: Slice?, of request: borrowing RequestHead) {
+    if let slice { line.appendEscaped(request.bytes(of: slice)) }
   }
 }
 
 extension ByteBuffer {
-  fileprivate mutating func appendEscaped(of text: borrowing ByteBuffer) {
+  mutating func appendEscaped(of text: borrowing ByteBuffer) {
     appendEscaped(text.bytes)
   }
 
-  /// Appends bytes as nginx's log has them.
-  fileprivate mutating func appendEscaped(_ bytes: Span<UInt8>) {
+  /// Appends bytes, escaped as in nginx's log.
+  mutating func appendEscaped(_ bytes: Span<UInt8>) {
     for index in bytes.indices {
       let byte = bytes[index]
       if byte >= 0x20 && byte < 0x7F && byte != 0x22 && byte != 0x5C {

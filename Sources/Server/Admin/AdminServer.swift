@@ -191,7 +191,7 @@ struct AdminServer: ~Copyable {
     let handle = connections.insert(
       AdminConnection(
         transport, access, version: view.credentials.version(of: access), at: io.now))
-    io.register(socket, token: Token(.downstream, handle).packed)
+    io.register(socket, token: Token(.connection, handle).packed)
   }
 
   // MARK: Connections

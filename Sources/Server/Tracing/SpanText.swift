@@ -6,6 +6,16 @@ import HTTP
 import Primitives
 import Proxy
 
+/// What a span says about an exchange besides its request.
+struct SpanFacts {
+  /// The path of the route as configured.
+  let route: [UInt8]
+  let isTLS: Bool
+  let client: IPAddress?
+  let status: UInt16
+  let failure: StaticString?
+}
+
 struct SpanText: ~Copyable {
   enum Kind {
     case server, client
@@ -17,6 +27,8 @@ struct SpanText: ~Copyable {
   /// One span a line. It has no storage until the first one.
   private var text = ByteBuffer()
   private var needsComma = false
+  /// A target without what must be hidden.
+  private var redacted = ByteBuffer()
 
   var bytes: Span<UInt8> {
     @_lifetime(borrow self)
@@ -96,35 +108,46 @@ struct SpanText: ~Copyable {
     text.append(failed ? "],\"status\":{\"code\":2}}\n" : "]}\n")
   }
 
-  /// Appends the span of an exchange. `text` holds what `summary` points into.
+  /// Appends the span of an exchange. Addresses are without the values of `hidden` parameters.
   mutating func append(
-    _ summary: RequestSummary, _ text: borrowing ByteBuffer, _ trace: TraceContext,
-    route: [UInt8], isTLS: Bool, status: UInt16, failure: StaticString?, from start: UInt64,
-    to finish: UInt64
+    _ request: borrowing RequestHead, _ trace: TraceContext, _ facts: SpanFacts,
+    hiding hidden: [[UInt8]], from start: UInt64, to finish: UInt64
   ) {
     begin(
       trace, span: trace.span, parent: trace.parent, .server,
-      name: summary.method.spanName.bytes, route: route.span, from: start, to: finish)
-    attribute("http.request.method", summary.method.semanticName)
-    if summary.method == .other {
-      attribute("http.request.method_original", text.bytes.extracting(summary.methodName.range))
+      name: request.method.spanName.bytes, route: facts.route.span, from: start, to: finish)
+    attribute("http.request.method", request.method.semanticName)
+    if request.method == .other {
+      attribute("http.request.method_original", request.bytes(of: request.methodName))
     }
-    let target = text.bytes.extracting(summary.target.range)
-    let mark = target.firstIndex(of: 0x3F, in: 0..<target.count)
-    attribute("url.path", target.extracting(0..<mark))
+    redacted.removeAll()
+    redacted.append(request.bytes(of: request.target), hiding: hidden)
+    appendTarget()
+    attribute("url.scheme", facts.isTLS ? "https" : "http")
+    attribute("http.route", facts.route.span)
+    attribute("server.address", request.bytes(of: request.authority))
+    if let client = facts.client { attribute("client.address", client) }
+    if let agent = request.fields.first(.userAgent) {
+      attribute("user_agent.original", request.bytes(of: agent))
+    }
+    attribute("network.protocol.version", request.version.number)
+    if facts.status > 0 { attribute("http.response.status_code", UInt64(facts.status)) }
+    if let failure = facts.failure { attribute("error.type", failure) }
+    if let id = request.fields.first(.xRequestID) {
+      attribute("martlet.request_id", request.bytes(of: id))
+    }
+    end(failed: facts.status >= 500 || facts.status == 0)
+  }
+
+  private mutating func appendTarget() {
+    var target = ByteBuffer()
+    swap(&target, &redacted)
+    let mark = target.bytes.firstIndex(of: 0x3F, in: 0..<target.count)
+    attribute("url.path", target.bytes.extracting(0..<mark))
     if mark < target.count {
-      attribute("url.query", target.extracting((mark + 1)..<target.count))
+      attribute("url.query", target.bytes.extracting((mark + 1)..<target.count))
     }
-    attribute("url.scheme", isTLS ? "https" : "http")
-    attribute("http.route", route.span)
-    attribute("server.address", text.bytes.extracting(summary.host.range))
-    if let client = summary.client { attribute("client.address", client) }
-    attribute("user_agent.original", text.bytes.extracting(summary.userAgent.range))
-    attribute("network.protocol.version", summary.version == .http10 ? "1.0" : "1.1")
-    if status > 0 { attribute("http.response.status_code", UInt64(status)) }
-    if let failure { attribute("error.type", failure) }
-    attribute("martlet.request_id", text.bytes.extracting(summary.requestID.range))
-    end(failed: status >= 500 || status == 0)
+    swap(&target, &redacted)
   }
 
   /// The body of a request to a collector with these spans.

@@ -21,5 +21,7 @@ struct KeptSeed {
     KeptSeed(seed: 39_314_332, found: "a reset behind a time-out was taken for its cause"),
     KeptSeed(seed: 648_210_625, found: "a large PUT lost its first byte: 502, rightly"),
     KeptSeed(seed: 771_014_758, found: "a chunk's size was no progress"),
+    KeptSeed(seed: 772_010_466, found: "a deaf backend's timeout was blamed on the client"),
+    KeptSeed(seed: 772_018_031, found: "a drain reset a client that still took its response"),
   ]
 }

@@ -95,8 +95,8 @@ private final class SimulatedWorker {
   var gauges: [(name: String, value: Int)] {
     let all = [
       ("exchanges", worker.exchanges.count),
-      ("client connections", worker.downstreams.count),
-      ("upstream connections", worker.upstreams.count),
+      ("client connections", worker.clientCount),
+      ("upstream connections", worker.connections.count - worker.clientCount),
       ("health probes", worker.checker.probes.count),
       ("timers", worker.timers.count),
       ("exchanges by the metrics", Int(metrics.value(.exchangesActive))),

@@ -9,8 +9,8 @@ import TLS
 extension Worker where IO: ~Copyable {
   /// The longest queue of a listening socket, by default of the kernel (net.core.somaxconn).
   private static var waitingMax: Int { 4096 }
-  /// Connections taken from one listener in one turn; the others wait for the next, since
-  /// listeners are reported as long as somebody waits.
+  /// Connections taken from one listener in one turn. The others wait for the next turn, since a
+  /// listener is reported as long as a connection waits.
   private static var acceptsPerTurn: Int { 64 }
   /// How long accepting pauses when descriptors or memory ran out.
   private static var exhaustionPause: TimeSpan { .milliseconds(100) }
@@ -42,6 +42,8 @@ extension Worker where IO: ~Copyable {
     let configured = listeners[listener].configured
     let context = configured.flatMap { snapshot.listeners[$0].context(worker: index) }
     let transport: Transport
+    let wire: Connection.Wire
+    let desync = configured.map { snapshot.listeners[$0].desync } ?? .strict
     if let context {
       limitHandshakes()
       guard let session = try? TLSSession(accepting: context) else {
@@ -50,29 +52,30 @@ extension Worker where IO: ~Copyable {
         return
       }
       transport = Transport(socket, accepting: session)
+      wire = .opening(.accepting(since: now))
     } else {
       transport = Transport(socket)
+      let codec = http1Clients.insert(
+        HTTP1Client(limits: settings.headLimits, desync: desync))
+      wire = .http1Client(codec: codec, exchange: nil)
     }
-    let handle = downstreams.insert(
-      DownstreamConnection(
-        transport, peer: peer, block: block, listener: listener, limits: settings.headLimits,
-        desync: configured.map { snapshot.listeners[$0].desync } ?? .strict))
-    io.register(socket, token: Token(.downstream, handle).packed)
-    countOpened(downstream: handle)
+    let client = Connection.Client(
+      address: peer.ip, port: peer.port ?? 0, block: block, listener: listener, desync: desync)
+    let handle = connections.insert(Connection(transport, peer: .client(client), wire: wire))
+    clientCount += 1
+    io.register(socket, token: Token(.connection, handle).packed)
+    countOpened(client: handle)
     if context != nil {
       handshakes.began(handle)
       metrics.add(.handshakesActive)
-      downstreams[handle].beganAt = now
     }
-    setDeadline(
-      downstream: handle,
-      now + (context == nil ? settings.headTimeout : handshakeTime))
+    setDeadline(handle, now + (context == nil ? settings.headTimeout : handshakeTime))
   }
 
   // MARK: Limits
 
-  /// What a peer is counted as. Proxies that are trusted stand for many clients, and a Unix peer
-  /// has no address: they count in all only.
+  /// What a peer is counted as by address. Nil for trusted proxies, since they have many clients,
+  /// and for Unix sockets, which have no address.
   private mutating func countedBlock(of peer: SocketAddress) -> IPAddress? {
     guard let address = peer.ip,
       !settings.forwarding.trustedProxies.contains(where: { $0.contains(address) })
@@ -98,7 +101,7 @@ extension Worker where IO: ~Copyable {
       forgetEndedHandshakes()
       guard handshakes.count >= handshakeMax, let oldest = handshakes.oldest else { return }
       metrics.add(.handshakesDropped)
-      close(downstream: oldest, reset: true)
+      close(oldest, reset: true)
     }
   }
 
@@ -110,15 +113,15 @@ extension Worker where IO: ~Copyable {
   /// Makes sure that the oldest handshake, if there is one, is still in progress.
   private mutating func forgetEndedHandshakes() {
     while let oldest = handshakes.oldest {
-      if downstreams.contains(oldest), case .handshaking = downstreams[oldest].phase { return }
+      if connections.contains(oldest), connections[oldest].isAccepting { return }
       handshakes.forgetOldest()
     }
   }
 
   // MARK: Exhaustion
 
-  /// Without descriptors or memory accepting would fail again at once, turn after turn. All
-  /// listeners pause a moment; the connections stay in their queues.
+  /// Without descriptors or memory, accepting would fail again at once in every turn. So all
+  /// listeners pause for a moment; the connections stay in their queues.
   private mutating func pauseAccepting() {
     metrics.add(.acceptExhausted)
     events.acceptingPaused(at: now)
@@ -143,9 +146,9 @@ extension Worker where IO: ~Copyable {
     io.watch(listener: socket, token: WorkerListener.token(listeners.count - 1))
   }
 
-  /// Stops listening. What already waits in the socket's queue would be reset by closing it, so it
-  /// is taken first. A socket that another process has too lives on there, and would go on to be
-  /// reported here if it were closed alone.
+  /// Stops listening. Closing the socket would reset the connections in its queue, so they are
+  /// accepted first. The socket is also removed from epoll: if another process has it too, it stays
+  /// open there, and would still be reported here.
   mutating func close(listener index: Int) {
     guard listeners[index].isOpen else { return }
     takeWaiting(index)
@@ -170,8 +173,8 @@ extension Worker where IO: ~Copyable {
 /// One listening socket of a worker.
 struct WorkerListener {
   let socket: Socket
-  /// Index of its listener in the snapshot in force; nil once that has it no longer, and only
-  /// connections from before are left.
+  /// Index of its listener in the current snapshot; nil after a reload that removed it, while its
+  /// connections are still open.
   var configured: Int?
   let name: LogName
   var isOpen = true

@@ -1,9 +1,10 @@
-// Waiting for a place at a pool whose members are all full, and whom a freed place wakes.
+// Waiting in the queue of a pool whose members are all full, and which exchange is woken by a free
+// slot.
 //
-// The line itself is Balancing's (WaitingLine) and belongs to the whole process: a place that is
-// given back here may be for an exchange of another worker, which is told through its inbox. An
-// exchange in line goes on reading its client's body as long as that may be kept, and notices when
-// the client goes away.
+// The queue is Balancing's (WaitingLine) and belongs to the whole process: a slot that is released
+// here may go to an exchange of another worker, which gets a message in its inbox. A waiting
+// exchange continues to read its client's body as long as it may be kept, and notices when the
+// client disconnects.
 
 import Balancing
 import Metrics
@@ -12,8 +13,8 @@ import Proxy
 import Reactor
 
 extension Worker where IO: ~Copyable {
-  /// Must this exchange stand in line rather than look for a member? Whoever comes anew stands
-  /// behind those who wait; a retry has had its turn.
+  /// Whether this exchange must wait instead of selecting a member: a new exchange waits behind
+  /// those that wait already, but a retry has had its turn.
   mutating func mustQueue(_ handle: Handle) -> Bool {
     exchanges[handle].pool.pool.queueMax > 0 && !isRetry(handle)
       && exchanges[handle].pool.pool.record.line.hasNewcomers
@@ -21,13 +22,13 @@ extension Worker where IO: ~Copyable {
 
   private mutating func isRetry(_ handle: Handle) -> Bool { exchanges[handle].machine.hasAttempted }
 
-  /// May it wait for another member than a new exchange would take: as a retry, or because its
-  /// client has logged in by a connection to one backend?
+  /// Whether it may wait for another member than a new exchange would take: as a retry, or because
+  /// its client has logged in over a connection to one backend.
   private mutating func wantsItsOwn(_ handle: Handle) -> Bool {
-    isRetry(handle) || exchanges[handle].login != .none
+    isRetry(handle) || exchanges[handle].attempt.login != .none
   }
 
-  /// All members are full: wait, if there is room in the line.
+  /// All members are full: waits, if there is room in the queue.
   mutating func standInLine(_ handle: Handle) {
     let pool = exchanges[handle].pool.pool
     guard pool.queueMax > 0 else {
@@ -40,17 +41,17 @@ extension Worker where IO: ~Copyable {
       perform(exchanges[handle].machine.nothingAvailable(.queueFull), handle)
       return
     }
-    exchanges[handle].queuedAt = now
+    exchanges[handle].queue.since = now
     metrics.add(.exchangesQueued)
     metrics.add(.exchangesWaiting)
     perform(exchanges[handle].machine.queued(at: now), handle)
     if case .look = joining { takeTurn(handle) }
   }
 
-  /// It is the exchange's turn to look for a member. It may have left the line meanwhile, and has
-  /// then passed the turn on.
+  /// It is the exchange's turn to select a member. It may have left the queue in the meantime, and
+  /// has then passed the turn on.
   mutating func takeTurn(_ handle: Handle) {
-    guard exchanges.contains(handle), exchanges[handle].queuedAt != nil else { return }
+    guard exchanges.contains(handle), exchanges[handle].queue.since != nil else { return }
     let record = exchanges[handle].pool.pool.record
     record.line.takeTurn(waiter(handle))
     do throws(Unavailability) {
@@ -59,8 +60,9 @@ extension Worker where IO: ~Copyable {
       begin(handle, with: pick)
     } catch {
       if error == .allFull {
-        // It keeps its place. Under an older configuration, as a retry, or bound to one backend, it
-        // may wait for what no other exchange wants; then the others go first.
+        // It keeps its place in the queue. Under an older configuration, as a retry, or bound to
+        // one backend, it may wait for a slot that no other exchange wants; then the others select
+        // first.
         let isPlain = !wantsItsOwn(handle) && exchanges[handle].generation == generations.last?.id
         if !isPlain { passTurn(in: record, after: waiter(handle)) }
         return
@@ -70,20 +72,20 @@ extension Worker where IO: ~Copyable {
     }
   }
 
-  /// Served, given up or gone: the place in the line goes, and whoever is next may look, since more
-  /// than one place may be free.
+  /// It leaves the queue for any reason. The next one may select, since more than one slot may be
+  /// free.
   mutating func leaveLine(_ handle: Handle) {
-    guard let queuedAt = exchanges[handle].queuedAt else { return }
-    exchanges[handle].queuedAt = nil
-    exchanges[handle].queueTime.nanoseconds += (now - queuedAt).nanoseconds
+    guard let queuedAt = exchanges[handle].queue.since else { return }
+    exchanges[handle].queue.since = nil
+    exchanges[handle].queue.time.nanoseconds += (now - queuedAt).nanoseconds
     metrics.subtract(.exchangesWaiting)
     let record = exchanges[handle].pool.pool.record
     record.line.leave(waiter(handle))
     passTurn(in: record)
   }
 
-  /// A place may be free in the pool: lets the first who waits there look for it, or the first
-  /// behind one who has looked in vain.
+  /// A slot may be free in the pool: lets the first exchange in the queue select, or the first
+  /// behind one that has selected in vain.
   mutating func passTurn(in pool: PoolRecord, after waiter: Waiter? = nil) {
     guard let next = pool.line.nextTurn(after: waiter) else { return }
     let handle = Handle(packed: next.exchange)

@@ -1,14 +1,12 @@
-// What the 64 bits stand for that the reactor and the timer wheel hand back: a kind and a handle.
+// The 64 bits that the reactor and the timer wheel return: a kind and a handle.
 
 import Primitives
 
 struct Token: Equatable {
   enum Kind: UInt8 {
     case listener = 1
-    case downstream
-    case upstream
-    /// The handle names the exchange; in a timer, the client's connection, which keeps the deadline
-    /// of the exchange under way there.
+    case connection
+    /// In a timer, only the index of the handle counts: the timer belongs to the slot.
     case exchange
     case probe
     /// A timer of the worker itself; the handle's index says which.

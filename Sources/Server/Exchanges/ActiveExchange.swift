@@ -1,0 +1,189 @@
+// One exchange of a worker: the decisions (Proxy.Exchange), the request as it was read, what an
+// attempt holds, and how far the bodies have come. Connections are named by handle.
+
+import Balancing
+import HTTP
+import HTTP1
+import Primitives
+import Proxy
+
+struct ActiveExchange: ~Copyable {
+  /// Decides what happens next.
+  var machine: Exchange
+  /// The client's stream, on which the response goes out.
+  let client: StreamID
+  /// The configuration under which it began, and ends.
+  let generation: Int
+  /// The head of the request, in the worker's pool. A codec filled it, it is edited before the
+  /// first attempt, and each attempt encodes it for its wire. If no head could be read, it has a
+  /// method only.
+  let head: Handle
+  var request: RequestFacts
+  /// Nil if no route was selected.
+  var route: RouteSettings?
+  /// Nil if no backend is asked.
+  private(set) var target: Target?
+  /// The members that were tried.
+  var selection = Selection(stickyToken: 0)
+  var attempt = AttemptProgress()
+  var queue = QueueProgress()
+  var body = RequestBody()
+  var response: ResponseProgress
+  /// What was wrong with a message, if that ended the exchange.
+  var malformation: StaticString?
+
+  init(
+    _ machine: consuming Exchange, client: StreamID, generation: Int,
+    head: Handle, request: RequestFacts
+  ) {
+    self.machine = machine
+    self.client = client
+    self.generation = generation
+    self.head = head
+    self.request = request
+    response = ResponseProgress(persists: request.persists)
+  }
+
+  /// The pool that is asked, and its place in the configuration.
+  struct Target {
+    let pool: PoolSettings
+    let index: Int
+  }
+
+  /// The pool that is asked; the exchange must be forwarded.
+  var pool: PoolSettings {
+    @inline(__always) get {
+      guard let target else { preconditionFailure("not forwarded") }
+      return target.pool
+    }
+  }
+
+  var poolIndex: Int {
+    @inline(__always) get {
+      guard let target else { preconditionFailure("not forwarded") }
+      return target.index
+    }
+  }
+
+  mutating func forward(to pool: PoolSettings, index: Int) {
+    target = Target(pool: pool, index: index)
+  }
+
+  /// Whether there is a connection to write the request to.
+  var isOpen: Bool { @inline(__always) get { machine.isConnected && attempt.backend != nil } }
+
+  // MARK: Parts
+
+  /// What is known about the request besides its head.
+  struct RequestFacts {
+    /// Whether a head could be read.
+    let hasHead: Bool
+    /// Whether the client means to use its connection again.
+    let persists: Bool
+    /// Which errors a strict listener would have refused.
+    let tolerated: ToleratedReasons
+    /// The client behind trusted proxies; nil for a Unix socket.
+    var client: IPAddress?
+    /// Whether the client uses TLS, to us or to a trusted proxy.
+    var isTLS: Bool
+    /// Nil if it isn't traced.
+    var trace: TraceContext?
+    /// The protocol that the client asks to switch to, in the head; empty for none.
+    var upgrade = Slice.empty
+    /// Whether it has credentials that a backend binds to its connection.
+    var logsIn = false
+    /// Whether its trailers may be forwarded.
+    var keepsTrailers = true
+  }
+
+  /// The current attempt.
+  struct AttemptProgress: ~Copyable {
+    /// The selected member, with one of its slots.
+    var pick: Pick?
+    private var lease: Lease?
+    /// The connection of the lease, beside it since a look into a value that can't be copied costs
+    /// a call.
+    private(set) var backend: Handle?
+    /// The upstream connection over which the client is logged in at this pool, and which alone may
+    /// be used; `.none` for nearly all.
+    var login = Handle.none
+    /// Whether the current attempt was charged to the retry budget.
+    var owesBudget = false
+    /// Whether a retry was not made because the budget was spent.
+    var wasBudgetSpent = false
+
+    /// The attempt must have no lease yet.
+    mutating func begin(_ lease: consuming Lease) {
+      precondition(backend == nil)
+      backend = lease.connection
+      self.lease = consume lease
+    }
+
+    /// Takes the lease, to end it.
+    mutating func takeLease() -> Lease? {
+      backend = nil
+      return lease.take()
+    }
+
+    /// Bytes that the connection had sent when the lease began; nil without a lease.
+    var sentBefore: UInt64? {
+      switch lease {
+      case .some(let lease): lease.sentBefore
+      case .none: nil
+      }
+    }
+  }
+
+  /// Waiting in the queue of the pool.
+  struct QueueProgress {
+    /// Nil while it doesn't wait.
+    var since: Instant?
+    /// In total, so far.
+    var time = TimeSpan.zero
+  }
+
+  /// The body of the request.
+  struct RequestBody: ~Copyable {
+    /// As it is announced to a backend.
+    var length = BodyLength.none
+    /// Decoded bytes so far.
+    var byteCount: UInt64 = 0
+    /// How many of them the current attempt has been given.
+    var givenByteCount: UInt64 = 0
+    /// Whether the current attempt has been given the end, too.
+    var isEndGiven = false
+    /// Decoded bytes that another attempt would need, from the first one on.
+    var kept = ByteBuffer()
+    /// Whether `kept` has everything that arrived.
+    var keepsAll = true
+    /// Nil for none.
+    var trailers: FieldBlock?
+    var hasNoTrailers: Bool {
+      switch trailers {
+      case .some: false
+      case .none: true
+      }
+    }
+    /// Whether the client has finished sending, and waits for the response or the rest of a relay.
+    var clientHasFinished = false
+  }
+
+  /// The response, on its way to the client.
+  struct ResponseProgress {
+    /// 0 before its head.
+    var status: UInt16 = 0
+    var byteCount: UInt64 = 0
+    /// Whether the client's connection will be used again.
+    var persists: Bool
+    /// Which errors of the backend were tolerated.
+    var tolerated = ToleratedReasons()
+    /// Whether its trailers may be sent to the client.
+    var keepsTrailers = true
+    /// Whether the backend allows another request on its connection.
+    var backendPersists = false
+    /// The last call stopped because the client's connection had no room.
+    var isBlocked = false
+
+    init(persists: Bool) { self.persists = persists }
+  }
+}

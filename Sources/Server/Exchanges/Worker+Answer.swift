@@ -1,0 +1,113 @@
+// Answers from Martlet itself, instead of or after attempts: errors, redirects, fixed responses.
+
+import HTTP
+import HTTP1
+import Metrics
+import Primitives
+import Proxy
+import Reactor
+
+extension Worker where IO: ~Copyable {
+  /// Answers a request that no backend is asked for.
+  mutating func answer(
+    _ handle: Handle, _ answer: LocalAnswer, failure: ExchangeFailure? = nil,
+    reason: StaticString? = nil
+  ) {
+    exchanges[handle].malformation = reason
+    exchanges[handle].machine.answered(failure)
+    identifyClient(handle)
+    send(answer, handle)
+  }
+
+  /// The client behind trusted proxies; for a forwarded request this is part of its preparation.
+  private mutating func identifyClient(_ handle: Handle) {
+    guard exchanges[handle].request.hasHead, let peer = exchanges[handle].request.client,
+      !settings.forwarding.trustedProxies.isEmpty
+    else { return }
+    exchanges[handle].request.client =
+      RequestOrigin(
+        peer: peer, fields: heads[exchanges[handle].head].fields, policy: settings.forwarding
+      ).client
+  }
+
+  /// No backend will respond: Martlet does.
+  mutating func answerInstead(_ handle: Handle, _ status: UInt16) {
+    endAttempt(handle, .broken)
+    send(LocalAnswer(error: status), handle)
+  }
+
+  private mutating func send(_ answer: LocalAnswer, _ handle: Handle) {
+    let client = exchanges[handle].client.connection
+    // The body of a request that is refused is not read: the connection ends instead. It also ends
+    // if the client is logged in at the backend, so that the client logs in again.
+    exchanges[handle].response.persists =
+      exchanges[handle].response.persists && exchanges[handle].machine.isRequestComplete
+      && exchanges[handle].attempt.login == .none && mayPersist(client)
+    exchanges[handle].response.status = answer.status
+    exchanges[handle].response.byteCount = write(answer, handle)
+    finish(handle)
+  }
+
+  /// Writes a whole answer, which is small: the configuration refuses long bodies. Returns the
+  /// length of the body in bytes.
+  private mutating func write(_ answer: LocalAnswer, _ handle: Handle) -> UInt64 {
+    let client = exchanges[handle].client.connection
+    answer.write(to: &responseHead)
+    // The body comes first, since the head contains its length.
+    scratch.removeAll()
+    switch answer.content {
+    case .fixed(_, let body): scratch.append(body.span)
+    case .explanation:
+      explanation(of: answer.status, for: handle).write(to: &responseHead, body: &scratch)
+    }
+    let body = 0..<scratch.count
+    // A server that generates a response dates it (RFC 9110 6.6.1).
+    responseHead.fields.append(.date, dates.date(at: SystemClock.wall()).span)
+    returnRequestID(of: handle)
+    if let edits = exchanges[handle].route?.responseEdits { responseHead.fields.apply(edits) }
+    let hasBody = answer.status >= 200 && answer.status != 204 && answer.status != 304
+    responseHead.encode(
+      for: heads[exchanges[handle].head].version,
+      body: hasBody ? .known(UInt64(body.count)) : .none,
+      connection: exchanges[handle].response.persists ? .keepAlive : .close, into: &scratch)
+    connections[client].transport.write(
+      scratch, body.upperBound..<scratch.count, &io, &buffers)
+    let sendsBody = hasBody && heads[exchanges[handle].head].method != .head
+    if sendsBody { connections[client].transport.write(scratch, body, &io, &buffers) }
+    queueToFlush(client)
+    countResponse(status: answer.status)
+    return sendsBody ? UInt64(body.count) : 0
+  }
+
+  /// The body of an error response, in the form that the client accepts.
+  private mutating func explanation(
+    of status: UInt16, for handle: Handle
+  ) -> ErrorExplanation {
+    guard exchanges[handle].request.hasHead else {
+      return ErrorExplanation(of: status, in: .text, pages: snapshot.errorPages, requestID: [])
+    }
+    var requestID: [UInt8] = []
+    if let id = heads[exchanges[handle].head].fields.first(.xRequestID) {
+      requestID = heads[exchanges[handle].head].fields.array(id)
+    }
+    return ErrorExplanation(
+      of: status, in: ErrorForm(accepting: heads[exchanges[handle].head].fields),
+      pages: exchanges[handle].route?.errorPages ?? snapshot.errorPages, requestID: requestID)
+  }
+
+  /// Returns the id of the request to the client, if that is configured.
+  mutating func returnRequestID(of handle: Handle) {
+    guard exchanges[handle].request.hasHead, snapshot(of: handle).settings.returnsRequestID
+    else { return }
+    responseHead.setRequestID(of: heads[exchanges[handle].head])
+  }
+}
+
+extension ResponseHead {
+  fileprivate mutating func setRequestID(of request: borrowing RequestHead) {
+    guard let id = request.fields.first(.xRequestID) else { return }
+    // A backend may have set it as well.
+    fields.removeAll(of: .xRequestID)
+    fields.append(.xRequestID, request.bytes(of: id))
+  }
+}

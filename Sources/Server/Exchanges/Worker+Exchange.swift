@@ -1,0 +1,394 @@
+// The life of an exchange: it begins with a head (or with one that can't be read), is routed, and
+// is answered here or forwarded. At its end it is logged and the client's connection continues.
+//
+// Proxy.Exchange decides; `perform` carries its actions out.
+
+import Balancing
+import HTTP
+import HTTP1
+import Metrics
+import Primitives
+import Proxy
+import Reactor
+
+extension Worker where IO: ~Copyable {
+  // MARK: Beginning
+
+  /// A whole head is in the next head: answers it, or begins to forward it.
+  mutating func beginExchange(_ client: Handle, _ codec: Handle) {
+    metrics.add(.requests)
+    let tolerated = http1Clients[codec].tolerated
+    countTolerated(tolerated)
+    if settings.setsRequestID { identifyRequest(&heads[nextHead].fields, using: &generator) }
+    let trace = traceRequest()
+    let handle = insertExchange(
+      client, startedAt: now,
+      ActiveExchange.RequestFacts(
+        hasHead: true, persists: heads[nextHead].persists, tolerated: tolerated,
+        client: connections[client].client.address, isTLS: false, trace: trace))
+    if overload == .sheddingRequests {
+      metrics.add(.requestsShed)
+      return answer(handle, LocalAnswer(error: 503), failure: .overloaded)
+    }
+    switch plan(handle) {
+    case .refuse(let failure, let status, let reason):
+      answer(handle, LocalAnswer(error: status), failure: failure, reason: reason)
+    case .answer(let local):
+      answer(handle, local)
+    case .forward(let pool, let framing):
+      forward(handle, pool: pool, framing: framing)
+    }
+  }
+
+  /// The head can't be read, or didn't arrive in time. This is an exchange too, without a request.
+  mutating func refuseHead(
+    _ client: Handle, _ answer: LocalAnswer, failure: ExchangeFailure,
+    reason: StaticString? = nil
+  ) {
+    heads[nextHead].reset()
+    heads[nextHead].method = connections[client].likelyMethod
+    let codec = http1Client(client)
+    let handle = insertExchange(
+      client, startedAt: http1Clients[codec].headBeganAt ?? now,
+      ActiveExchange.RequestFacts(
+        hasHead: false, persists: false, tolerated: http1Clients[codec].tolerated,
+        client: connections[client].client.address, isTLS: false, trace: nil))
+    self.answer(handle, answer, failure: failure, reason: reason)
+  }
+
+  /// An exchange for the next head, which it keeps.
+  private mutating func insertExchange(
+    _ client: Handle, startedAt: Instant, _ request: ActiveExchange.RequestFacts
+  ) -> Handle {
+    let generation = generations.count - 1
+    generations[generation].exchangeCount += 1
+    let head = takeHead()
+    let isIdempotent = heads[head].method.isIdempotent
+    metrics.add(.exchangesActive)
+    return exchanges.insert(
+      ActiveExchange(
+        Exchange(startedAt: startedAt, isIdempotent: isIdempotent),
+        client: StreamID(connection: client, stream: 0), generation: generations[generation].id,
+        head: head, request: request))
+  }
+
+  // MARK: Routing
+
+  private mutating func plan(_ handle: Handle) -> RequestPlan {
+    let framing: BodyFraming
+    do throws(HTTP1Error) {
+      framing = try heads[exchanges[handle].head].framing()
+    } catch {
+      countRefusal(error)
+      return .refuse(.malformedHead, status: error.status, reason: error.name)
+    }
+    if framing == .none || framing == .length(0) {
+      _ = exchanges[handle].machine.requestEnded(at: now)
+    }
+    if heads[exchanges[handle].head].method == .connect {
+      return .refuse(.notImplemented, status: 501, reason: "connect")
+    }
+    if heads[exchanges[handle].head].expect == .unknown {
+      return .refuse(.malformedHead, status: 417, reason: "unknown-expectation")
+    }
+    if case .length(let count) = framing, count > settings.bodyByteCountMax {
+      return .refuse(.bodyTooLarge, status: 413, reason: nil)
+    }
+    let client = exchanges[handle].client.connection
+    guard let listener = listeners[connections[client].client.listener].configured else {
+      // No configuration has rules for it any more.
+      return .refuse(.listenerRemoved, status: 421, reason: nil)
+    }
+    var rules = snapshot.listeners[listener].rules
+    if let tlsRules = snapshot.listeners[listener].tlsRules, cameByTLS(handle) {
+      rules = tlsRules
+    }
+    switch Self.route(&heads[exchanges[handle].head], rules, settings.paths, &scratch) {
+    case .badPath:
+      return .refuse(.malformedHead, status: 400, reason: "bad-path")
+    case .none:
+      return .refuse(.noRoute, status: 404, reason: nil)
+    case .route(let index):
+      return plan(handle, by: rules.routes[index], framing)
+    }
+  }
+
+  private mutating func plan(
+    _ handle: Handle, by route: RouteSettings, _ framing: BodyFraming
+  ) -> RequestPlan {
+    switch route.action {
+    case .forward(let pool):
+      if heads[exchanges[handle].head].endsHere {
+        // The answer to a TRACE or OPTIONS whose Max-Forwards is used up (RFC 9110 7.6.2). TRACE is
+        // refused: the fields that it returns may contain secrets of servers on the way.
+        if heads[exchanges[handle].head].method == .trace {
+          return .refuse(.notImplemented, status: 501, reason: "trace")
+        }
+        exchanges[handle].route = route
+        return .answer(LocalAnswer(status: 200, contentType: "", body: []))
+      }
+      exchanges[handle].route = route
+      return .forward(pool: pool, framing: framing)
+    case .redirect(let target, let status):
+      let isTLS = cameByTLS(handle)
+      guard let location = target.location(for: heads[exchanges[handle].head], isTLS: isTLS) else {
+        return .refuse(.malformedHead, status: 400, reason: "missing-host")
+      }
+      exchanges[handle].route = route
+      return .answer(LocalAnswer(redirect: status, to: location))
+    case .respond(let answer, let draining):
+      exchanges[handle].route = route
+      return .answer(isLeaving ? draining : answer)
+    }
+  }
+
+  /// The route of a request. A path that is to be forwarded in its normal form is rewritten.
+  private static func route(
+    _ head: inout RequestHead, _ rules: RouteRules, _ paths: PathPolicy,
+    _ scratch: inout ByteBuffer
+  ) -> RouteMatchResult {
+    if head.targetForm == .asterisk {
+      return RouteMatchResult(
+        rules.table.match(
+          host: head.bytes(of: head.host), path: ("/" as StaticString).bytes))
+    }
+    switch normalise(head.bytes(of: head.path), policy: paths, into: &scratch) {
+    case .refused:
+      return .badPath
+    case .normal:
+      return RouteMatchResult(
+        rules.table.match(host: head.bytes(of: head.host), path: head.bytes(of: head.path)))
+    case .rewritten(let forward):
+      if forward { head.path = head.fields.store(scratch.bytes) }
+      return RouteMatchResult(
+        rules.table.match(host: head.bytes(of: head.host), path: scratch.bytes))
+    }
+  }
+
+  /// Whether the client came by TLS, here or to a trusted proxy.
+  private mutating func cameByTLS(_ handle: Handle) -> Bool {
+    let client = exchanges[handle].client.connection
+    let isEncrypted = connections[client].transport.isEncrypted
+    if settings.forwarding.trustedProxies.isEmpty { return isEncrypted }
+    return RequestOrigin(
+      peer: peer(of: client), fields: heads[exchanges[handle].head].fields,
+      policy: settings.forwarding
+    ).isTLS ?? isEncrypted
+  }
+
+  /// A Unix socket has no address; its peer is on this machine.
+  private mutating func peer(of client: Handle) -> IPAddress {
+    connections[client].client.address ?? .loopbackV4
+  }
+
+  // MARK: Forwarding
+
+  private mutating func forward(_ handle: Handle, pool poolIndex: Int, framing: BodyFraming) {
+    let client = exchanges[handle].client.connection
+    exchanges[handle].forward(to: snapshot.pools[poolIndex], index: poolIndex)
+    exchanges[handle].body.length = framing.bodyLength
+    let collects = collectsBody(handle, framing)
+    exchanges[handle].selection = Selection(stickyToken: stickyToken(handle))
+    let isEncrypted = connections[client].transport.isEncrypted
+    let forwarded = prepareRequest(
+      &heads[exchanges[handle].head], peer: peer(of: client), isTLS: isEncrypted,
+      policy: settings.forwarding)
+    // Backends refuse HTTP/1.1 without a host. The pool's first backend gives the name, since the
+    // selected one isn't known yet (nginx sends the name of its upstream group).
+    if heads[exchanges[handle].head].authority.isEmpty {
+      let authority = exchanges[handle].pool.authority
+      heads[exchanges[handle].head].fields.append(.host, authority.span)
+    }
+    if let edits = exchanges[handle].route?.requestEdits, !edits.isEmpty {
+      heads[exchanges[handle].head].fields.apply(edits)
+    }
+    exchanges[handle].request.client = forwarded.client
+    exchanges[handle].request.isTLS = forwarded.isTLS
+    exchanges[handle].request.upgrade = forwarded.upgrade ?? .empty
+    exchanges[handle].request.keepsTrailers = forwarded.keepsTrailers
+    exchanges[handle].request.logsIn = heads[exchanges[handle].head].logsConnectionIn
+    exchanges[handle].attempt.login = login(of: client, for: handle)
+    let codec = http1Client(client)
+    http1Clients[codec].expectBody(framing, settings.bodyLimits)
+    connections[client].wire = .http1Client(codec: codec, exchange: handle)
+    setDeadline(client, .never)
+    perform(
+      exchanges[handle].machine.begin(
+        collectsUntil: collects ? now + settings.collectTime : nil), handle)
+  }
+
+  /// Of the cookies for the pool, the first that selects a member which exists, or else the first.
+  private mutating func stickyToken(_ handle: Handle) -> UInt64 {
+    guard let stickiness = exchanges[handle].pool.stickiness else { return 0 }
+    let tokens = stickiness.tokens(in: heads[exchanges[handle].head].fields)
+    if tokens[0] == 0 { return 0 }
+    let index = exchanges[handle].poolIndex
+    return generations[generations.count - 1].pools[index].living(of: tokens, at: now) ?? tokens[0]
+  }
+
+  /// Whether to wait for the whole body before a backend is selected. A client that waits for 100
+  /// (Continue) would wait for us.
+  private mutating func collectsBody(_ handle: Handle, _ framing: BodyFraming) -> Bool {
+    switch framing {
+    case .none, .untilClose, .length(0): return false
+    case .length, .chunked: break
+    }
+    if heads[exchanges[handle].head].expectsContinue { return false }
+    let pool = exchanges[handle].pool
+    guard case .length(let count) = framing else {
+      return Self.chunkedCollectMax(settings, pool) > 0
+    }
+    // The collected body is in the replay buffer.
+    return count <= min(settings.collectedByteCountMax, UInt64(pool.replayByteCount))
+  }
+
+  /// The most that is collected of a chunked body. Its length is known only at its end, so there
+  /// must always be room for a piece beyond the limit, and for a trailer section.
+  static func chunkedCollectMax(_ settings: Settings, _ pool: PoolSettings) -> UInt64 {
+    min(settings.collectedByteCountMax, UInt64(max(0, pool.replayByteCount - trailerRoom)))
+  }
+
+  // MARK: Actions
+
+  mutating func perform(_ action: Exchange.Action, _ handle: Handle) {
+    switch action {
+    case .wait: updateDeadline(handle)
+    case .attempt: startAttempt(handle)
+    case .redial: redial(handle)
+    case .answer(let status): answerInstead(handle, status)
+    case .cut: cut(handle)
+    case .forward, .forwardInterim, .finish: break
+    }
+  }
+
+  // MARK: Ending
+
+  /// The response can't be completed: ends the client's connection so that the client sees this.
+  /// What there is of it is sent first, and what waits of earlier ones: a client that saw nothing
+  /// may take the connection for a stale one, and repeat a request that was carried out.
+  private mutating func cut(_ handle: Handle) {
+    let client = exchanges[handle].client.connection
+    let failure = exchanges[handle].machine.failure
+    let showsTruncation = showsTruncation(client)
+    endAttempt(handle, .broken)
+    removeExchange(handle)
+    switch failure {
+    case .clientAborted, .clientStalled:
+      // The client doesn't read it.
+      connections[client].transport.flush(&io, &buffers)
+      close(client, reset: true)
+    default:
+      if showsTruncation {
+        // No end of the body, and no close_notify.
+        sendRest(client, linger: true)
+      } else {
+        // Only a reset shows that it isn't complete.
+        connections[client].transport.flush(&io, &buffers)
+        close(client, reset: true)
+      }
+    }
+  }
+
+  /// The client has disconnected.
+  mutating func clientGone(_ handle: Handle) {
+    perform(exchanges[handle].machine.clientGone(at: now), handle)
+  }
+
+  /// The whole response is written: logs the exchange and continues with the client's connection.
+  mutating func finish(_ handle: Handle) {
+    let client = exchanges[handle].client.connection
+    let persists = exchanges[handle].response.persists
+    let expectsMore =
+      !exchanges[handle].body.clientHasFinished
+      && (exchanges[handle].request.persists || !exchanges[handle].machine.isRequestComplete)
+    removeExchange(handle)
+    continueClient(client, persists: persists, clientMaySend: expectsMore)
+  }
+
+  private mutating func removeExchange(_ handle: Handle) {
+    precondition(exchanges[handle].attempt.backend == nil, "its lease has not ended")
+    leaveLine(handle)
+    if Int(handle.index) < exchangeDeadlines.count { setDeadline(exchange: handle, .never) }
+    logExchange(handle)
+    if exchanges[handle].body.kept.hasStorage {
+      var kept = ByteBuffer()
+      swap(&kept, &exchanges[handle].body.kept)
+      buffers.give(kept)
+    }
+    giveHead(exchanges[handle].head)
+    let generation = exchanges[handle].generation
+    exchanges.drop(handle)
+    metrics.subtract(.exchangesActive)
+    exchangeEnded(inGeneration: generation)
+  }
+
+  // MARK: Deadlines
+
+  mutating func updateDeadline(_ handle: Handle) {
+    let limits = exchanges[handle].pool.limits
+    updatePace(handle, limits)
+    let side = awaitedSide(handle)
+    setDeadline(exchange: handle, exchanges[handle].machine.deadline(limits, awaiting: side))
+  }
+
+  /// Passes on how much of the body has arrived, and whether it is the client that must send more.
+  private mutating func updatePace(_ handle: Handle, _ limits: ExchangeLimits) {
+    if exchanges[handle].machine.isRequestComplete { return }
+    var awaitsMore = false
+    if let backend = backend(of: handle) {
+      awaitsMore = !connections[backend].transport.isBlocked
+    }
+    exchanges[handle].machine.bodyReceived(
+      exchanges[handle].body.byteCount, awaitsMore: awaitsMore, limits, at: now)
+  }
+
+  mutating func exchangeExpired(_ handle: Handle) {
+    let client = exchanges[handle].client.connection
+    let limits = exchanges[handle].pool.limits
+    updatePace(handle, limits)
+    let side = awaitedSide(handle)
+    switch exchanges[handle].machine.expiry(limits, awaiting: side, at: now) {
+    case nil: updateDeadline(handle)
+    case .collected: perform(exchanges[handle].machine.collectingEnded(), handle)
+    case .queue:
+      leaveLine(handle)
+      perform(exchanges[handle].machine.nothingAvailable(.queueTimeout), handle)
+    case .attempt(.responseTimeout) where hasPartialHead(handle):
+      attemptFailed(handle, .responseStalled)
+    case .attempt(let cause): attemptFailed(handle, cause)
+    case .client(let reason):
+      metrics.add(reason == .clientStalled ? .slowResponses : .slowBodies)
+      perform(exchanges[handle].machine.refuse(reason, at: now), handle)
+    case .relay: endRelay(handle)
+    }
+    if connections.contains(client) { queueToFlush(client) }
+  }
+
+  /// The side that must act: the one that must take what waits for it, else the one that has more
+  /// to send. What waits counts even if the socket has just become writable: when a deadline is
+  /// due in the same turn, nothing was flushed yet.
+  private mutating func awaitedSide(_ handle: Handle) -> Exchange.Side {
+    if exchanges[handle].machine.hasAnswered {
+      let client = exchanges[handle].client.connection
+      return connections[client].transport.isFlushed ? .backend : .client
+    }
+    guard let backend = backend(of: handle) else { return .client }
+    return connections[backend].transport.isFlushed ? .client : .backend
+  }
+}
+
+/// What to do with a request.
+private enum RequestPlan {
+  case refuse(ExchangeFailure, status: UInt16, reason: StaticString?)
+  case answer(LocalAnswer)
+  case forward(pool: Int, framing: BodyFraming)
+}
+
+private enum RouteMatchResult {
+  case route(Int)
+  case none
+  /// The path policy refuses the path.
+  case badPath
+
+  init(_ route: Int?) { self = route.map { .route($0) } ?? .none }
+}

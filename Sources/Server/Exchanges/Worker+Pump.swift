@@ -1,0 +1,118 @@
+// The one loop that moves bytes of an exchange, in either direction: of bodies, and of relays.
+//
+// Credit is the room at the receiving side. What finds no room stays in the transport of the
+// sending side, then in its socket, and so at the peer: a slow peer costs two buffers and no more.
+
+import HTTP
+import HTTP1
+import Primitives
+import Proxy
+import Reactor
+
+/// Which way bytes move.
+enum Direction {
+  /// From the client to the backend.
+  case request
+  /// From the backend to the client.
+  case response
+}
+
+/// Why the pump has stopped.
+enum PumpStop {
+  /// The source has nothing more now.
+  case starved
+  /// The receiving side has no room.
+  case blocked
+  /// There is more, but other connections come first; the source is queued.
+  case gaveWay
+  /// The message is complete. Its trailers are in the worker's `trailers`.
+  case ended
+  /// The source's peer has finished sending.
+  case finished
+  /// The source's connection failed.
+  case failed
+  /// The framing of the body is invalid.
+  case malformed(HTTP1Error)
+  /// A piece has ended the exchange, or begun an attempt.
+  case interrupted
+}
+
+extension Worker where IO: ~Copyable {
+  /// Pieces that are moved before it is the turn of other connections: a block of one-byte chunks
+  /// has ten thousand.
+  private static var piecesPerDrive: Int { 128 }
+
+  /// Moves what is there, and receives one more block.
+  mutating func pump(_ handle: Handle, _ direction: Direction, from source: Handle) -> PumpStop {
+    var hasReceived = false
+    var pieceCount = 0
+    while true {
+      let (room, isEnough) = room(handle, direction)
+      if !isEnough { return .blocked }
+      let step: BodyStep
+      do throws(HTTP1Error) {
+        step = try nextPiece(source, limit: room)
+      } catch {
+        return .malformed(error)
+      }
+      switch step {
+      case .piece(let skip, let count):
+        let range = skip..<(skip + count)
+        let continues =
+          switch direction {
+          case .request: takeRequestPiece(handle, from: source, range)
+          case .response: takeResponsePiece(handle, from: source, range)
+          }
+        if !continues { return .interrupted }
+        pieceCount += 1
+        if pieceCount == Self.piecesPerDrive {
+          queueToDrive(source)
+          return .gaveWay
+        }
+      case .needsInput(let consumed):
+        connections[source].transport.inbound.consume(consumed)
+        // One block, then the other connections, however fast both peers are.
+        if hasReceived && connections[source].transport.mayHoldMore {
+          queueToDrive(source)
+          return .gaveWay
+        }
+        switch receive(source) {
+        case .bytes:
+          hasReceived = true
+          // A part of the framing is progress too, such as the line with a chunk's size. A client's
+          // framing is not: its pace counts bytes of the body.
+          if direction == .response { exchanges[handle].machine.progressed(at: now) }
+        case .nothing:
+          connections[source].transport.settle(&buffers)
+          return .starved
+        case .finished: return .finished
+        case .failed: return .failed
+        }
+      case .end(let consumed):
+        connections[source].transport.inbound.consume(consumed)
+        return .ended
+      }
+    }
+  }
+
+  /// How many bytes the receiving side can take, and whether that is enough for a step.
+  private mutating func room(
+    _ handle: Handle, _ direction: Direction
+  ) -> (room: Int, isEnough: Bool) {
+    switch direction {
+    case .response:
+      return room(exchanges[handle].client.connection)
+    case .request:
+      if exchanges[handle].isOpen, let backend = backend(of: handle) {
+        // What is kept goes first.
+        if exchanges[handle].body.givenByteCount < exchanges[handle].body.byteCount {
+          return (0, false)
+        }
+        return room(backend)
+      }
+      guard exchanges[handle].body.keepsAll else { return (0, false) }
+      let room = exchanges[handle].pool.replayByteCount - exchanges[handle].body.kept.count
+      return (room, room >= 1)
+    }
+  }
+}

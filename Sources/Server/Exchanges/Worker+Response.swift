@@ -1,0 +1,298 @@
+// The response of a backend, on its way to the client: interim heads, the final head, the body.
+
+import Balancing
+import HTTP
+import HTTP1
+import Metrics
+import Primitives
+import Proxy
+import Reactor
+
+extension Worker where IO: ~Copyable {
+  /// Moves what it can of the response.
+  mutating func driveResponse(_ handle: Handle) {
+    let client = exchanges[handle].client.connection
+    guard let backend = backend(of: handle) else { return }
+    var hasReceived = false
+    while !exchanges[handle].machine.hasAnswered {
+      if connections[client].transport.room < Self.headRoom {
+        exchanges[handle].response.isBlocked = true
+        return
+      }
+      do throws(HTTP1Error) {
+        if !connections[backend].transport.inbound.isEmpty, try parseResponseHead(backend) {
+          noteTolerated(handle, http1Backends[http1Backend(backend)].toleratedInHead)
+          guard try respond(handle, backend) else { return }
+          continue
+        }
+      } catch {
+        let codec = http1Backend(backend)
+        let isBlamed =
+          http1Backends[codec].isBlamed(forHead: error) || isFaultLasting(handle)
+        responseRefused(handle, reason: error.name, blamesBackend: isBlamed)
+        return
+      }
+      // One block of interim heads, then the other connections.
+      if hasReceived && connections[backend].transport.isReadable {
+        queueToDrive(backend)
+        return
+      }
+      switch receive(backend) {
+      case .bytes: hasReceived = true
+      case .nothing:
+        connections[backend].transport.settle(&buffers)
+        return
+      case .finished:
+        attemptFailed(handle, hasPartialHead(handle) ? .truncatedResponse : .closedBeforeResponse)
+        return
+      case .failed:
+        attemptFailed(handle, hasPartialHead(handle) ? .truncatedResponse : .resetBeforeResponse)
+        return
+      }
+    }
+    forwardBody(handle, from: backend)
+  }
+
+  /// Whether the backend has begun its response. Then it has processed the request at least in
+  /// part, and no other backend should.
+  mutating func hasPartialHead(_ handle: Handle) -> Bool {
+    guard let backend = backend(of: handle) else { return false }
+    return !connections[backend].transport.inbound.isEmpty
+  }
+
+  /// The response can't be forwarded. It was a response, so no other backend is asked.
+  private mutating func responseRefused(
+    _ handle: Handle, reason: StaticString, blamesBackend: Bool
+  ) {
+    exchanges[handle].malformation = reason
+    attemptFailed(handle, .badResponse, blamesBackend: blamesBackend)
+  }
+
+  /// A client may have caused a fault in fields. So the backend is blamed only if all its responses
+  /// have had such a fault for some time.
+  private mutating func isFaultLasting(_ handle: Handle) -> Bool {
+    exchanges[handle].attempt.pick?.record.isFaultLasting(at: now) ?? false
+  }
+
+  /// Counts the tolerated errors of this response, each of them once.
+  private mutating func noteTolerated(_ handle: Handle, _ reasons: ToleratedReasons) {
+    if reasons.isEmpty { return }
+    countToleratedInResponse(reasons.subtracting(exchanges[handle].response.tolerated))
+    exchanges[handle].response.tolerated.formUnion(reasons)
+  }
+
+  /// The client's transport has room again.
+  mutating func resumeResponse(_ handle: Handle) {
+    guard exchanges[handle].response.isBlocked, let backend = backend(of: handle) else {
+      return
+    }
+    exchanges[handle].response.isBlocked = false
+    queueToDrive(backend)
+  }
+
+  // MARK: Heads
+
+  /// A response head is in `responseHead`. False when the exchange has gone elsewhere.
+  private mutating func respond(_ handle: Handle, _ backend: Handle) throws(HTTP1Error) -> Bool {
+    let status = responseHead.status
+    if status == 101 { return switchProtocols(handle) }
+    if status < 200 {
+      forwardInterim(handle, status)
+      return true
+    }
+    let framing = try responseHead.framing(answering: heads[exchanges[handle].head].method)
+    let retries = retriesStatus(handle, status)
+    let action = exchanges[handle].machine.headReceived(
+      status: status, retries: retries, at: now)
+    if action == .attempt {
+      metrics.add(.retries)
+      // What is owed by now is for the next attempt.
+      let owesBudget = exchanges[handle].attempt.owesBudget
+      exchanges[handle].attempt.owesBudget = false
+      endAttempt(handle, .broken)
+      exchanges[handle].attempt.owesBudget = owesBudget
+      perform(.attempt, handle)
+      return false
+    }
+    exchanges[handle].response.backendPersists = responseHead.persists(framing: framing)
+    http1Backends[http1Backend(backend)].expectBody(framing)
+    forwardHead(handle, framing)
+    return true
+  }
+
+  /// Whether this response is discarded and another backend is asked, because of its status. The
+  /// backend's health gets the result in both cases.
+  private mutating func retriesStatus(_ handle: Handle, _ status: UInt16) -> Bool {
+    let pool = exchanges[handle].pool
+    guard pool.retry.statuses.contains(status) else {
+      observe(handle, succeeded: true)
+      return false
+    }
+    let failure = AttemptFailure(cause: .status(status), wasReused: false, sentByteCount: 1)
+    observe(handle, succeeded: !pool.retry.blamesBackend(failure))
+    guard exchanges[handle].machine.isRequestComplete, exchanges[handle].attempt.login == .none,
+      verdict(handle, after: failure) == .retryElsewhere
+    else { return false }
+    repayRetry(handle)
+    return chargeRetry(handle, after: .status(status))
+  }
+
+  private mutating func forwardInterim(_ handle: Handle, _ status: UInt16) {
+    guard exchanges[handle].machine.interimReceived(status: status, at: now) == .forwardInterim,
+      heads[exchanges[handle].head].version != .http10
+    else { return }
+    let client = exchanges[handle].client.connection
+    scratch.removeAll()
+    prepareResponse(&responseHead, addsVia: snapshot(of: handle).settings.forwarding.addsVia)
+    // Fields that the route sets are for the final response; those that it removes are removed
+    // from every response.
+    if let edits = exchanges[handle].route?.responseEdits {
+      responseHead.fields.removeAll(editedBy: edits)
+    }
+    responseHead.encodeInterim(into: &scratch)
+    connections[client].transport.write(scratch, &io, &buffers)
+    queueToFlush(client)
+    updateDeadline(handle)
+  }
+
+  private mutating func forwardHead(_ handle: Handle, _ framing: BodyFraming) {
+    let client = exchanges[handle].client.connection
+    noteLogin(handle)
+    let version = heads[exchanges[handle].head].version
+    // A response that comes before the end of the request closes the connection: the client may
+    // never send the rest, and then the start of the next request is unknown.
+    let persists =
+      exchanges[handle].response.persists && exchanges[handle].machine.isRequestComplete
+      && mayPersist(client)
+    exchanges[handle].response.status = responseHead.status
+    countResponse(status: responseHead.status)
+
+    let keepsTrailers = prepareResponse(
+      &responseHead, addsVia: snapshot(of: handle).settings.forwarding.addsVia)
+    if !keepsTrailers { exchanges[handle].response.keepsTrailers = false }
+    // RFC 9110 6.6.1: a recipient dates a response without a date when it forwards it.
+    if !responseHead.fields.contains(.date) {
+      responseHead.fields.append(.date, dates.date(at: SystemClock.wall()).span)
+    }
+    returnRequestID(of: handle)
+    stick(handle)
+    if let edits = exchanges[handle].route?.responseEdits { responseHead.fields.apply(edits) }
+    scratch.removeAll()
+    let outgoing = responseHead.encode(
+      for: version, body: framing.bodyLength, connection: persists ? .keepAlive : .close,
+      into: &scratch)
+    http1Clients[http1Client(client)].beginBody(outgoing)
+    exchanges[handle].response.persists = persists && outgoing != .untilClose
+    connections[client].transport.write(scratch, &io, &buffers)
+    queueToFlush(client)
+  }
+
+  /// Makes the client stick to the backend that responds, unless it does already.
+  private mutating func stick(_ handle: Handle) {
+    guard let stickiness = exchanges[handle].pool.stickiness,
+      let token = exchanges[handle].attempt.pick?.member.stickyToken, token != 0
+    else { return }
+    let asked = exchanges[handle].selection.stickyToken
+    if token == asked { return metrics.add(.stickyKept) }
+    metrics.add(asked == 0 ? .stickyNew : .stickyMoved)
+    stickiness.set(token, isTLS: exchanges[handle].request.isTLS, in: &responseHead.fields)
+  }
+
+  private mutating func switchProtocols(_ handle: Handle) -> Bool {
+    let client = exchanges[handle].client.connection
+    let asked = heads[exchanges[handle].head].fields.array(exchanges[handle].request.upgrade)
+    if asked.isEmpty {
+      responseRefused(handle, reason: "unasked-upgrade", blamesBackend: true)
+      return false
+    }
+    guard acceptsUpgrade(responseHead, token: asked.span) else {
+      responseRefused(handle, reason: "other-upgrade", blamesBackend: true)
+      return false
+    }
+    // The body still belongs to HTTP (RFC 9110 7.8). When it ends is up to the client.
+    guard exchanges[handle].machine.isRequestComplete, exchanges[handle].body.isEndGiven else {
+      responseRefused(handle, reason: "early-upgrade", blamesBackend: false)
+      return false
+    }
+    exchanges[handle].response.status = 101
+    countResponse(status: 101)
+    scratch.removeAll()
+    prepareResponse(&responseHead, addsVia: snapshot(of: handle).settings.forwarding.addsVia)
+    returnRequestID(of: handle)
+    stick(handle)
+    if let edits = exchanges[handle].route?.responseEdits { responseHead.fields.apply(edits) }
+    responseHead.fields.append(.upgrade, asked.span)
+    responseHead.encode(for: .http11, body: .none, connection: .upgrade, into: &scratch)
+    connections[client].transport.write(scratch, &io, &buffers)
+    queueToFlush(client)
+    startRelay(handle)
+    return false
+  }
+
+  // MARK: Body
+
+  private mutating func forwardBody(_ handle: Handle, from backend: Handle) {
+    switch pump(handle, .response, from: backend) {
+    case .starved, .gaveWay:
+      updateDeadline(handle)
+    case .blocked:
+      exchanges[handle].response.isBlocked = true
+      updateDeadline(handle)
+    case .ended:
+      endResponse(handle, backend)
+    case .finished:
+      endBodyWithConnection(handle, backend)
+    case .failed:
+      attemptFailed(handle, .truncatedResponse)
+    case .malformed(let error):
+      let isBlamed = http1Backends[http1Backend(backend)].isBlamed(forBody: error)
+      responseRefused(handle, reason: error.name, blamesBackend: isBlamed)
+    case .interrupted:
+      break
+    }
+  }
+
+  /// Takes a piece of the body from the backend's transport.
+  mutating func takeResponsePiece(
+    _ handle: Handle, from backend: Handle, _ range: Range<Int>
+  ) -> Bool {
+    move(range, from: backend, to: exchanges[handle].client.connection)
+    connections[backend].transport.inbound.consume(range.upperBound)
+    exchanges[handle].response.byteCount += UInt64(range.count)
+    exchanges[handle].machine.progressed(at: now)
+    return true
+  }
+
+  /// The backend has closed: the proper end of a body without a length, a truncation of any other.
+  private mutating func endBodyWithConnection(_ handle: Handle, _ backend: Handle) {
+    do throws(HTTP1Error) {
+      try http1Backends[http1Backend(backend)].finishBody()
+      trailers.reset()
+      endResponse(handle, backend)
+    } catch {
+      attemptFailed(handle, .truncatedResponse)
+    }
+  }
+
+  private mutating func endResponse(_ handle: Handle, _ backend: Handle) {
+    let client = exchanges[handle].client.connection
+    let codec = http1Backend(backend)
+    if !exchanges[handle].response.keepsTrailers { trailers.reset() }
+    trailers.prepareTrailers(exchanges[handle].route?.responseEdits ?? [])
+    writeEndWithTrailers(to: client)
+    _ = exchanges[handle].machine.responseEnded(at: now)
+    noteTolerated(handle, http1Backends[codec].toleratedInBody)
+    // After a tolerated error, what follows on the connection may have another meaning for the
+    // backend.
+    let isReusable =
+      exchanges[handle].response.backendPersists && exchanges[handle].body.isEndGiven
+      && exchanges[handle].response.tolerated.isEmpty
+      && exchanges[handle].machine.isRequestComplete
+      && connections[backend].transport.isReusable
+    if !isReusable && http1Backends[codec].login == .bound {
+      exchanges[handle].response.persists = false
+    }
+    endAttempt(handle, isReusable ? .reusable : .broken)
+    finish(handle)
+  }
+}

@@ -1,0 +1,30 @@
+// The right of one attempt to use a stream of a connection to a backend.
+//
+// It can't be copied, so it ends once, and says how. It knows how much the connection had sent when
+// it began, so that retry rules can ask what the backend may have got of this attempt.
+
+import Primitives
+
+struct Lease: ~Copyable {
+  /// In what state it leaves the stream.
+  enum Ending {
+    /// The response is complete, and another exchange may follow.
+    case reusable
+    /// The connection failed, or is in the middle of a message.
+    case broken
+  }
+
+  let stream: StreamID
+  /// Bytes that the connection had sent when the lease began.
+  let sentBefore: UInt64
+
+  init(_ stream: StreamID, sentBefore: UInt64) {
+    self.stream = stream
+    self.sentBefore = sentBefore
+  }
+
+  var connection: Handle { stream.connection }
+
+  /// Ends the lease; the caller releases the stream.
+  consuming func end() -> StreamID { stream }
+}

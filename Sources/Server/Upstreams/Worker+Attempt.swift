@@ -1,0 +1,243 @@
+// Attempts: selecting a member, leasing or dialling a connection to it, and what follows when an
+// attempt fails or ends.
+
+import Balancing
+import HTTP
+import HTTP1
+import Metrics
+import Primitives
+import Proxy
+import Reactor
+
+extension Worker where IO: ~Copyable {
+  // MARK: Starting
+
+  mutating func startAttempt(_ handle: Handle) {
+    if mustQueue(handle) { return standInLine(handle) }
+    do throws(Unavailability) {
+      begin(handle, with: try select(handle))
+    } catch {
+      if error == .allFull { return standInLine(handle) }
+      perform(exchanges[handle].machine.nothingAvailable(error), handle)
+    }
+  }
+
+  /// The next member for this exchange, with one of its slots reserved.
+  mutating func select(_ handle: Handle) throws(Unavailability) -> Pick {
+    let generation = generationIndex(of: handle)
+    let pool = exchanges[handle].poolIndex
+    if let record = backendOfLogin(handle) {
+      return try exchanges[handle].selection.bound(
+        to: record, in: &generations[generation].pools[pool], at: now)
+    }
+    return try exchanges[handle].selection.next(
+      in: &generations[generation].pools[pool],
+      client: exchanges[handle].request.client, at: now, generator: &generator)
+  }
+
+  mutating func begin(_ handle: Handle, with pick: consuming Pick) {
+    if pick.isFailOpen { metrics.add(.attemptsFailOpen) }
+    exchanges[handle].attempt.pick = consume pick
+    connect(handle, mayReuse: true)
+  }
+
+  /// The pooled connection was closed under our request: the same member, on a new connection. Its
+  /// slot is still reserved.
+  mutating func redial(_ handle: Handle) { connect(handle, mayReuse: false) }
+
+  /// A slot of the selected member is reserved: gets a connection to it.
+  private mutating func connect(_ handle: Handle, mayReuse: Bool) {
+    exchanges[handle].body.givenByteCount = 0
+    exchanges[handle].body.isEndGiven = false
+    metrics.add(.attempts)
+    guard let backend = exchanges[handle].attempt.pick?.record.id else { return }
+    countAttempt(backend, of: handle)
+    let isFailOpen = exchanges[handle].attempt.pick?.isFailOpen ?? false
+    if exchanges[handle].attempt.login != .none { return continueWithLogin(handle, backend) }
+    if mayReuse, let connection = takeIdle(backend, for: handle) {
+      metrics.add(.upstreamConnectionsReused)
+      lease(connection, for: handle)
+      exchanges[handle].machine.attemptStarted(
+        backend: backend, isReused: true, isFailOpen: isFailOpen, at: now)
+      sendRequest(handle)
+      return
+    }
+    exchanges[handle].machine.attemptStarted(
+      backend: backend, isReused: false, isFailOpen: isFailOpen, at: now)
+    dial(handle)
+  }
+
+  private mutating func countAttempt(_ backend: Int, of handle: Handle) {
+    if backend >= backendNames.count || backendNames[backend].bytes.isEmpty {
+      guard let record = exchanges[handle].attempt.pick?.record else { return }
+      remember(record)
+    }
+    backendTraffic[backend]?.add(.attempts)
+  }
+
+  /// Stores the name and the counters of a backend by its id.
+  private mutating func remember(_ record: BackendRecord) {
+    while backendNames.count <= record.id {
+      backendNames.append(.empty)
+      backendTraffic.append(nil)
+    }
+    let identity = record.identity
+    backendNames[record.id] = LogName(identity.address)
+    let subject = MetricsSubject.backend(pool: identity.pool, address: identity.address)
+    backendTraffic[record.id] = traffic.blocks(for: subject)[index]
+  }
+
+  /// An active exchange may have tried one of them: it is logged without the name.
+  mutating func forget(_ backends: [Int]) {
+    for backend in backends where backend < backendNames.count {
+      backendNames[backend] = .empty
+      backendTraffic[backend] = nil
+    }
+  }
+
+  /// The request goes over this connection from here on.
+  mutating func lease(_ connection: Handle, for handle: Handle) {
+    if case .http1Backend(let codec, _) = connections[connection].wire {
+      connections[connection].wire = .http1Backend(codec: codec, .leased(exchange: handle))
+      http1Backends[codec].use(exchanges[handle].pool.responses)
+    }
+    exchanges[handle].attempt.begin(
+      Lease(
+        StreamID(connection: connection, stream: 0),
+        sentBefore: connections[connection].transport.sentByteCount))
+  }
+
+  /// How many bytes of this attempt the connection's socket has taken.
+  mutating func takenByteCount(_ handle: Handle) -> UInt64 {
+    guard let backend = backend(of: handle),
+      let before = exchanges[handle].attempt.sentBefore
+    else { return 0 }
+    return connections[backend].transport.sentByteCount - before
+  }
+
+  /// The attempt has its connection: writes the head, and what there is of the body.
+  mutating func sendRequest(_ handle: Handle) {
+    guard let backend = backend(of: handle) else { return }
+    if exchanges[handle].request.logsIn {
+      let codec = http1Backend(backend)
+      if http1Backends[codec].login == .none { http1Backends[codec].login = .attempted }
+    }
+    writeRequestHead(handle, to: backend)
+    // The deadline is set when that is flushed.
+    queueToFlush(backend)
+    if exchanges[handle].machine.isRequestComplete {
+      giveEnd(handle)
+    } else {
+      queueToDrive(exchanges[handle].client.connection)
+    }
+  }
+
+  // MARK: Ending
+
+  /// The attempt failed: ends its connection, and finds out what follows. The backend is not blamed
+  /// for our own lack of resources.
+  mutating func attemptFailed(
+    _ handle: Handle, _ cause: FailureCause, blamesBackend: Bool = true
+  ) {
+    let sent = takenByteCount(handle)
+    endLease(handle, .broken)
+    let policy = exchanges[handle].pool.retry
+    let failure = AttemptFailure(
+      cause: cause, wasReused: exchanges[handle].machine.attempts.last?.isReused ?? false,
+      sentByteCount: Int(clamping: sent))
+    countFailure(cause, of: handle)
+    if blamesBackend && policy.blamesBackend(failure) { observe(handle, succeeded: false) }
+    var verdict = verdict(handle, after: failure)
+    // On another connection the client would be another user.
+    if exchanges[handle].attempt.login != .none { verdict = .giveUp }
+    // A redial keeps its slot of the member; everything else releases it.
+    if verdict != .retrySameFresh { releasePick(handle) }
+    if verdict == .retryElsewhere && !chargeRetry(handle, after: cause) { verdict = .giveUp }
+    if verdict != .giveUp { metrics.add(.retries) }
+    // An attempt to connect that fails at once began in this turn.
+    let began = exchanges[handle].machine.attempts.last?.startedAt
+    perform(
+      exchanges[handle].machine.attemptFailed(
+        cause, verdict: verdict, at: began == now ? io.exactNow : now), handle)
+  }
+
+  /// What follows a failed attempt, before the retry budget is asked. A backend that took too long,
+  /// or that answered with a status which is retried, gets no other attempt of this exchange.
+  mutating func verdict(_ handle: Handle, after failure: AttemptFailure) -> RetryVerdict {
+    var hasOther = true
+    if failure.cause.spendsBackend, let backend = exchanges[handle].attempt.pick?.record.id {
+      let generation = generationIndex(of: handle)
+      hasOther = exchanges[handle].selection.hasOther(
+        than: backend, in: &generations[generation].pools[exchanges[handle].poolIndex], at: now)
+    }
+    let verdict = exchanges[handle].machine.verdict(
+      after: failure, canReplay: exchanges[handle].body.keepsAll, hasOther: hasOther,
+      policy: exchanges[handle].pool.retry, limits: exchanges[handle].pool.limits, at: now)
+    if verdict == .retryElsewhere, failure.cause.spendsBackend,
+      let backend = exchanges[handle].attempt.pick?.record.id
+    {
+      exchanges[handle].selection.spend(backend)
+    }
+    return verdict
+  }
+
+  /// Asks the retry budget; true when the retry may be made.
+  mutating func chargeRetry(_ handle: Handle, after cause: FailureCause) -> Bool {
+    let view = generations[generationIndex(of: handle)].pools[exchanges[handle].poolIndex]
+    switch view.chargeRetry(after: cause) {
+    case .exempt: return true
+    case .charged:
+      exchanges[handle].attempt.owesBudget = true
+      metrics.add(.retriesCharged)
+      return true
+    case .refused:
+      exchanges[handle].attempt.wasBudgetSpent = true
+      metrics.add(.retriesRefused)
+      return false
+    }
+  }
+
+  /// Ends the attempt after a response, or because the client doesn't wait for one any more.
+  mutating func endAttempt(_ handle: Handle, _ ending: Lease.Ending) {
+    endLease(handle, ending)
+    releasePick(handle)
+  }
+
+  /// Ends the lease, if there is one. The connection is kept if it can be used again.
+  private mutating func endLease(_ handle: Handle, _ ending: Lease.Ending) {
+    guard let lease = exchanges[handle].attempt.takeLease() else { return }
+    let connection = lease.end().connection
+    guard ending == .reusable, case .http1Backend(let codec, _) = connections[connection].wire
+    else { return close(connection) }
+    switch http1Backends[codec].login {
+    case .none: makeIdle(connection, codec)
+    case .attempted: close(connection)
+    case .bound: keepLogin(connection, codec, for: handle)
+    }
+  }
+
+  /// Refunds what the current attempt was charged, if it was.
+  mutating func repayRetry(_ handle: Handle) {
+    guard exchanges[handle].attempt.owesBudget else { return }
+    exchanges[handle].attempt.owesBudget = false
+    metrics.subtract(.retriesCharged)
+    exchanges[handle].pool.pool.refundRetry()
+  }
+
+  private mutating func releasePick(_ handle: Handle) {
+    repayRetry(handle)
+    guard let pick = exchanges[handle].attempt.pick.take() else { return }
+    pick.release()
+    passTurn(in: exchanges[handle].pool.pool.record)
+  }
+
+  /// Passes the result of the attempt to the backend's health.
+  mutating func observe(_ handle: Handle, succeeded: Bool) {
+    guard var pick = exchanges[handle].attempt.pick.take() else { return }
+    let pool = exchanges[handle].pool.pool
+    if let flip = pool.observeExchange(&pick, succeeded: succeeded, at: now) {
+      flipped(pick.record, flip, in: pool)
+    }
+    exchanges[handle].attempt.pick = consume pick
+  }
+}

@@ -1,0 +1,73 @@
+// Bytes both ways after a 101 (RFC 9110 15.2.2): both connections have the raw wire.
+//
+// When the client has finished and everything it sent was forwarded, the backend's connection is
+// half-closed, and the backend may continue to send. When the backend has finished, the relay ends.
+// It also ends when nothing has moved either way for the relay's idle timeout, which is the
+// deadline of the exchange.
+
+import Metrics
+import Primitives
+import Proxy
+import Reactor
+
+extension Worker where IO: ~Copyable {
+  /// The 101 was written to the client: from here on both connections relay.
+  mutating func startRelay(_ handle: Handle) {
+    let client = exchanges[handle].client.connection
+    guard let backend = backend(of: handle) else { return }
+    change(client, to: .raw(exchange: handle))
+    change(backend, to: .raw(exchange: handle))
+    exchanges[handle].machine.relayStarted(at: now)
+    updateDeadline(handle)
+    queueToDrive(client)
+    queueToDrive(backend)
+    // A client that has finished already is passed on as such when the backend is flushed.
+    if exchanges[handle].body.clientHasFinished { queueToFlush(backend) }
+  }
+
+  mutating func driveRelay(_ handle: Handle, from source: Handle) {
+    if connections[source].isClient {
+      relayRequest(handle, from: source)
+    } else {
+      relayResponse(handle, from: source)
+    }
+  }
+
+  private mutating func relayRequest(_ handle: Handle, from client: Handle) {
+    if exchanges[handle].body.clientHasFinished { return updateDeadline(handle) }
+    switch pump(handle, .request, from: client) {
+    case .starved, .blocked, .gaveWay:
+      updateDeadline(handle)
+    case .finished:
+      exchanges[handle].body.clientHasFinished = true
+      // The backend's connection is half-closed once it has taken everything.
+      if let backend = backend(of: handle) { queueToFlush(backend) }
+      updateDeadline(handle)
+    case .failed, .ended, .malformed, .interrupted:
+      endRelay(handle)
+    }
+  }
+
+  private mutating func relayResponse(_ handle: Handle, from backend: Handle) {
+    switch pump(handle, .response, from: backend) {
+    case .starved, .gaveWay:
+      updateDeadline(handle)
+    case .blocked:
+      exchanges[handle].response.isBlocked = true
+      updateDeadline(handle)
+    case .finished, .failed, .ended, .malformed, .interrupted:
+      // Clients don't expect a half-closed connection, with or without TLS.
+      endRelay(handle)
+    }
+  }
+
+  /// Ends both sides; what was received from the backend is still flushed to the client.
+  mutating func endRelay(_ handle: Handle) {
+    let client = exchanges[handle].client.connection
+    exchanges[handle].response.persists = false
+    _ = exchanges[handle].machine.responseEnded(at: now)
+    endAttempt(handle, .broken)
+    finish(handle)
+    connections[client].transport.inbound.removeAll()
+  }
+}
