@@ -204,7 +204,7 @@ extension Worker where IO: ~Copyable {
       cause: cause, wasReused: exchanges[handle].machine.attempts.last?.isReused ?? false,
       sentByteCount: Int(clamping: sent))
     countFailure(cause, of: handle)
-    if blamesBackend && policy.blamesBackend(failure) { observe(handle, succeeded: false) }
+    if blamesBackend && policy.blamesBackend(failure) { observe(handle, failure: cause) }
     var verdict = verdict(handle, after: failure)
     // Anywhere else the client would be somebody else.
     if exchanges[handle].login != .none { verdict = .giveUp }
@@ -286,12 +286,12 @@ extension Worker where IO: ~Copyable {
     passTurn(in: exchanges[handle].pool.pool.record)
   }
 
-  /// Tells the backend's health how the attempt went.
-  mutating func observe(_ handle: Handle, succeeded: Bool) {
+  /// Tells the backend's health how the attempt went: `failure` is nil if it succeeded.
+  mutating func observe(_ handle: Handle, failure: FailureCause?) {
     guard var pick = exchanges[handle].pick.take() else { return }
     let pool = exchanges[handle].pool.pool
-    if let flip = pool.observeExchange(&pick, succeeded: succeeded, at: now) {
-      flipped(pick.record, flip, in: pool)
+    if let flip = pool.observeExchange(&pick, succeeded: failure == nil, at: now) {
+      flipped(pick.record, flip, in: pool, reason: failure?.reason)
     }
     exchanges[handle].pick = consume pick
   }
