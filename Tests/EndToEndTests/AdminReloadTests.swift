@@ -230,7 +230,7 @@ import Testing
       #expect(
         martlet.log.contains("the change of this key needs an upgrade or a restart key=\(key)"))
       #expect(
-        result.output.contains("\(key) stays as it is until an upgrade or a restart"),
+        result.output.contains("\(key) is not applied until an upgrade or a restart"),
         "\(result.output)")
     }
   }
