@@ -284,7 +284,7 @@ private enum ReloadRule {
   ]
 
   private static let adminRules: [String: ReloadRule] = [
-    "socket": .shown(by: "the socket moves, goes and comes"),
+    "socket": .shown(by: "a reload moves, removes and creates the admin socket"),
     "listen": .shown(by: "a new address is listened on, and the old one no longer"),
     "certificate": .shown(by: "certificates and authorities of the address are changed"),
     "client-ca": .shown(by: "certificates and authorities of the address are changed"),
