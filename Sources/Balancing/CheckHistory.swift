@@ -14,6 +14,8 @@ public struct CheckResult: Equatable, Sendable {
   public var at: Instant
   /// Nil when it passed.
   public var failure: FailureCause?
+  /// The response was an alert of TLS (RFC 8446 6): the port speaks TLS.
+  public var isTLSAlert = false
   public var duration: TimeSpan
 }
 
@@ -23,20 +25,24 @@ public struct CheckHistory: ~Copyable, Sendable {
   private let failed = InlineArray<12, Atomic<UInt64>> { _ in Atomic(0) }
   private let microseconds = Atomic<UInt64>(0)
   /// The instant in milliseconds (40 bits), the word's place plus one or 0 for passed (8 bits), and
-  /// the response's status (16 bits).
+  /// the response's status (16 bits, the highest of which marks an alert of TLS).
   private let lastResult = Atomic<UInt64>(0)
   private let lastDuration = Atomic<Int64>(0)
+  private static let alertBit: UInt64 = 1 << 15
 
   init() {}
 
   /// Checker only.
-  public func note(_ failure: FailureCause?, took duration: TimeSpan, at now: Instant) {
+  public func note(
+    _ failure: FailureCause?, isTLSAlert: Bool = false, took duration: TimeSpan, at now: Instant
+  ) {
     var result = UInt64(max(0, (now - .origin).milliseconds)) << 24
     if let failure {
       let place = Int(failure.word.rawValue)
       failed[place].wrappingAdd(1, ordering: .relaxed)
       result |= UInt64(place + 1) << 16
-      if case .status(let status) = failure { result |= UInt64(status) }
+      if case .status(let status) = failure { result |= UInt64(status) & ~Self.alertBit }
+      if isTLSAlert { result |= Self.alertBit }
     } else {
       passed.wrappingAdd(1, ordering: .relaxed)
     }
@@ -71,8 +77,9 @@ public struct CheckHistory: ~Copyable, Sendable {
       failure: word == 0
         ? nil
         : FailureWord(rawValue: word - 1).flatMap {
-          FailureCause($0, status: UInt16(truncatingIfNeeded: result))
+          FailureCause($0, status: UInt16(truncatingIfNeeded: result & ~Self.alertBit))
         },
+      isTLSAlert: result & Self.alertBit != 0,
       duration: TimeSpan(nanoseconds: lastDuration.load(ordering: .relaxed)))
   }
 }

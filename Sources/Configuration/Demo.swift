@@ -39,6 +39,8 @@ extension Configuration {
     configuration.admin.socket = .off
     configuration.log.access = .off
     configuration.workers = 1
+    // Small enough for any limit of file descriptors, so that there is no warning.
+    configuration.limits.connections = 256
     return configuration
   }
 

@@ -45,15 +45,30 @@ public struct Diagnostic: Hashable, Sendable {
 }
 
 extension Diagnostic: CustomStringConvertible {
-  public var description: String {
-    let origin =
-      switch place {
-      case .file(let file, let line, let column): "\(file):\(line):\(column): "
-      case .flag(let flag): "\(flag): "
-      case .nowhere: ""
-      }
-    let subject = key.isEmpty ? "" : "\(key): "
+  public var description: String { "\(origin)\(severity.rawValue): \(text)" }
+
+  /// The same for a log, which shows the severity in another way.
+  public var textWithoutSeverity: String { "\(origin)\(text)" }
+
+  private var origin: String {
+    switch place {
+    case .file(let file, let line, let column): "\(file):\(line):\(column): "
+    case .flag(let flag): "\(flag): "
+    case .nowhere: ""
+    }
+  }
+
+  private var text: String {
+    let subject = subject.isEmpty ? "" : "\(subject): "
     let hint = suggestion.map { " (did you mean \($0)?)" } ?? ""
-    return "\(origin)\(severity.rawValue): \(subject)\(message)\(hint)"
+    return "\(subject)\(message)\(hint)"
+  }
+
+  /// The path of the key. A value of a flag has no path in a file: only a key in it is named, such
+  /// as `weight` in `--backend ADDRESS,weight=0`.
+  private var subject: String {
+    guard case .flag(let flag) = place else { return key }
+    let name = key.split(separator: ".").last.map(String.init) ?? ""
+    return name.hasSuffix("]") || flag.contains(name) ? "" : name
   }
 }

@@ -15,6 +15,7 @@ extension Form where Value == Configuration.ListenAddress {
     return Form(description) { json, decoder in
       if let address = json.text.flatMap(Value.init) { return address }
       let text = json.text ?? json.integer.map(String.init) ?? ""
+      if decoder.refusesPort(of: text, at: json.origin) { return nil }
       let port = text.hasPrefix(":") ? String(text.dropFirst()) : text
       let suggestion = UInt16(port).map { "\"*:\($0)\"" }
       decoder.mismatch(json, description, suggestion: suggestion)
@@ -56,6 +57,7 @@ extension Form where Value == Configuration.Endpoint {
         if case .name = endpoint { decoder.refer(to: "\(endpoint)", at: json.origin) }
         return endpoint
       }
+      if decoder.refusesPort(of: text, at: json.origin) { return nil }
       let isBare = !text.contains(":") && parseEndpoint(text + ":80") != nil
       let named = isBare ? "\(text):80" : asciiEndpoint(text)
       let port = text.hasPrefix(":") ? text.dropFirst() : text[...]
@@ -333,6 +335,18 @@ extension IPAddress {
 /// Whether a socket can have this path: sun_path has 108 bytes, including a zero at the end.
 func isSocketPath(_ path: some StringProtocol) -> Bool {
   (1...107).contains(path.utf8.count) && !path.utf8.contains(0)
+}
+
+extension Decoder {
+  /// Reports a port that is too large, which deserves a message of its own.
+  mutating func refusesPort(of text: String, at origin: JSON.Origin) -> Bool {
+    let port = text.lastIndex(of: ":").map { text[text.index(after: $0)...] } ?? text[...]
+    guard port.utf8.count <= 19, port.utf8.allSatisfy({ (0x30...0x39).contains($0) }),
+      let number = UInt64(port), number > UInt16.max
+    else { return false }
+    report("the port \(port) is larger than 65535", at: origin)
+    return true
+  }
 }
 
 private func parsePort(_ text: Substring) -> UInt16? {

@@ -105,7 +105,8 @@ extension Configuration.Log: Section {
     let file = Form<String>.file
     let description = FormDescription(
       noun: "a log target",
-      allowed: "write \"stdout\", \"stderr\", the path of a file, or \"syslog:/dev/log\"",
+      allowed: "write \"stdout\", \"stderr\", the path of a file, \"syslog:/dev/log\", or"
+        + " \"syslog:ADDRESS:PORT\" for UDP",
       kind: "`\"stdout\"`, `\"stderr\"`, path, or `\"syslog:…\"`", schema: file.description.schema)
     let target = Form<Target>(description) { json, decoder in
       // Under systemd and in containers the standard streams are often sockets, and these paths
@@ -115,11 +116,14 @@ extension Configuration.Log: Section {
       case "stderr", "/dev/stderr", "/dev/fd/2", "/proc/self/fd/2": return .stderr
       case let text? where text.hasPrefix("syslog"):
         guard let address = syslogAddress(text) else {
-          decoder.mismatch(json, description, suggestion: "\"syslog:/dev/log\"")
+          if decoder.refusesPort(of: text, at: json.origin) { return nil }
+          decoder.mismatch(json, description, suggestion: syslogSuggestion(text))
           return nil
         }
         return .syslog(address)
-      case let text? where !text.isEmpty: return file.read(json, &decoder).map(Target.file)
+      case let text? where !text.isEmpty:
+        decoder.warn(ofFileLikeTarget: text, at: json.origin)
+        return file.read(json, &decoder).map(Target.file)
       default:
         decoder.mismatch(json, description)
         return nil
@@ -185,6 +189,31 @@ private func syslogAddress(_ text: String) -> SocketAddress? {
   return address
 }
 
+/// What a text may mean that begins like a receiver of syslog.
+private func syslogSuggestion(_ text: String) -> String {
+  let place = text.dropFirst("syslog:".count)
+  guard text.hasPrefix("syslog:"), !place.isEmpty, !place.contains("/") else {
+    return "\"syslog:/dev/log\""
+  }
+  let isPlain = place == "localhost" || parseEndpoint("\(place):514") == nil
+  return JSON.quoted("syslog:\(isPlain ? "127.0.0.1" : place):514")
+}
+
+extension Decoder {
+  /// Warns of `sislog` or `sislog:/dev/log`, which are valid names of files.
+  fileprivate mutating func warn(ofFileLikeTarget text: String, at origin: JSON.Origin) {
+    let words = ["stdout", "stderr", "syslog"]
+    let name = String(text.prefix { $0 != ":" })
+    guard let nearest = nearestName(to: name, among: words) else { return }
+    let isWord = name.count == text.count
+    report(
+      "\(JSON.quoted(text)) is the name of a file in the directory of the configuration",
+      at: origin,
+      suggestion: JSON.quoted(isWord ? nearest : nearest + text.dropFirst(name.count)),
+      severity: .warning)
+  }
+}
+
 private func syslogText(_ address: SocketAddress) -> String {
   if case .unix(let path) = address { "syslog:\(path)" } else { "syslog:\(address)" }
 }
@@ -192,13 +221,20 @@ private func syslogText(_ address: SocketAddress) -> String {
 extension Form where Value == Configuration.Log.ProcessTarget {
   fileprivate static var processTarget: Form {
     let description = FormDescription(
-      noun: "a target of the process log", allowed: "write \"stderr\" or \"syslog:/dev/log\"",
+      noun: "a target of the process log",
+      allowed: "write \"stderr\", \"syslog:/dev/log\", or \"syslog:ADDRESS:PORT\" for UDP",
       kind: "`\"stderr\"` or `\"syslog:…\"`",
       schema: ["type": "string", "pattern": "^(stderr|syslog(:.+)?)$"])
     return Form(description) { json, decoder in
       if json.text == "stderr" { return .stderr }
       if let text = json.text, let address = syslogAddress(text) { return .syslog(address) }
-      decoder.mismatch(json, description)
+      let text = json.text ?? ""
+      if decoder.refusesPort(of: text, at: json.origin) { return nil }
+      decoder.mismatch(
+        json, description,
+        suggestion: text.hasPrefix("syslog")
+          ? syslogSuggestion(text)
+          : nearestName(to: text, among: ["stderr", "syslog"]).map { JSON.quoted($0) })
       return nil
     } write: {
       switch $0 {

@@ -1,5 +1,5 @@
 // Finds the known name that a mistyped name probably means: the one with the smallest edit
-// distance, or the only one that begins with it.
+// distance, or the only one that begins with it, exactly or with one typing error.
 
 /// How many names are compared: the first ones.
 private let candidateMax = 1000
@@ -23,7 +23,23 @@ public func nearestName(to name: String, among all: [String]) -> String? {
   if let best { return best.name }
   // `warn` for `warning`: an abbreviation that fits only one name.
   let completed = known.filter { comparable($0).starts(with: wanted) }
-  return wanted.count >= 3 && completed.count == 1 ? completed.first : nil
+  if wanted.count >= 3 && completed.count == 1 { return completed.first }
+  // `lest-conn` for `least-connections`: an abbreviation with one typing error.
+  if wanted.count < 5 { return nil }
+  let similar = known.filter { candidate in
+    editDistances(wanted, comparable(candidate)).contains { $0 <= 1 }
+  }
+  return similar.count == 1 ? similar.first : nil
+}
+
+extension [Configuration.Pool] {
+  /// The error for a name that no pool has, with the nearest name and the existing ones.
+  public func missing(_ name: String) -> String {
+    let names = map(\.name)
+    let nearest = nearestName(to: name, among: names).map { " (did you mean \($0)?)" } ?? ""
+    let known = names.prefix(10).joined(separator: ", ")
+    return "no pool \(name)\(nearest); there are \(known)\(count > 10 ? ", ..." : "")"
+  }
 }
 
 /// Lower case and without separators, because `maxAttempts` and `max_attempts` mean `max-attempts`.
@@ -34,6 +50,11 @@ private func comparable(_ name: String) -> [UInt8] {
 /// The number of insertions, deletions, replacements and swaps of neighbours that turn one into the
 /// other (the restricted Damerau-Levenshtein distance).
 func editDistance(_ left: [UInt8], _ right: [UInt8]) -> Int {
+  editDistances(left, right)[right.count]
+}
+
+/// The distances of `left` from each prefix of `right`, the empty one first.
+private func editDistances(_ left: [UInt8], _ right: [UInt8]) -> [Int] {
   var beforePrevious: [Int] = []
   var previous = Array(0...right.count)
   for row in left.indices {
@@ -49,5 +70,5 @@ func editDistance(_ left: [UInt8], _ right: [UInt8]) -> Int {
     beforePrevious = previous
     previous = current
   }
-  return previous[right.count]
+  return previous
 }

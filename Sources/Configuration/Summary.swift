@@ -49,9 +49,6 @@ extension Configuration {
   }
 
   private static func text(_ route: Route) -> String {
-    let host = route.hosts.first.map(\.description) ?? "*"
-    let isOpen = route.match == .prefix
-    let path = isOpen ? route.path + (route.path.hasSuffix("/") ? "*" : "/*") : route.path
     let action =
       switch route.action {
       case .forward(let pool): "pool \(pool)"
@@ -59,7 +56,7 @@ extension Configuration {
         "redirect \(redirect.status) to " + text(redirect)
       case .respond(let response): "respond \(response.status)"
       }
-    return "\(host)\(path) -> \(action)"
+    return "\(route) -> \(action)"
   }
 
   private static func text(_ redirect: Redirect) -> String {

@@ -15,7 +15,8 @@ extension Configuration {
 
     public init(certificates: [CertificateFiles]) { self.certificates = certificates }
 
-    static let standard = TLS(
+    /// The files that scripts/make-certs creates.
+    public static let standard = TLS(
       certificates: [CertificateFiles(chain: "certs/server.crt", key: "certs/server.key")])
 
     public enum Version: String, Choice {

@@ -73,3 +73,10 @@ extension File {
     return unsafe stat(path, &status) < 0 ? nil : status.st_mode & S_IFMT
   }
 }
+
+extension SystemError {
+  /// The description for an operation on a file. If a permission is missing, it names the user.
+  public var ofFile: String {
+    self == .permissionDenied ? "\(self) for the user \(Privileges.userName)" : "\(self)"
+  }
+}

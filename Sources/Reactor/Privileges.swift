@@ -39,6 +39,12 @@ public struct Identity: Sendable {
 public enum Privileges {
   public static var isRoot: Bool { geteuid() == 0 }
 
+  /// The user that this process runs as: its name, or its number if it has no name.
+  public static var userName: String {
+    guard let entry = unsafe getpwuid(geteuid()) else { return "\(geteuid())" }
+    return unsafe String(cString: entry.pointee.pw_name)
+  }
+
   /// Becomes `identity` permanently. Throws EPERM unless called by root.
   public static func drop(to identity: Identity) throws(SystemError) {
     if clinux_keep_capabilities() < 0 { throw .last }

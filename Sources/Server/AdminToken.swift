@@ -13,7 +13,7 @@ enum AdminToken {
     do throws(SystemError) {
       text = String(decoding: try File.read(path, limit: 4096), as: UTF8.self)
     } catch {
-      throw ServerFailure("\(error)")
+      throw ServerFailure(error.ofFile)
     }
     let token = text.filter { !$0.isWhitespace }
     if token.utf8.count >= characterMin { return token }

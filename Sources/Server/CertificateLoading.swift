@@ -57,7 +57,7 @@ extension Configuration {
       faults.append(
         FileFault(
           severity: .error, path: error.path, key: "client-ca", owner: "admin.client-ca",
-          message: "\(error)"))
+          message: error.text))
     }
     return loaded
   }
@@ -113,8 +113,10 @@ struct LoadedCertificates {
         let inspection = CertificateInspection(
           chainPath: files.chain, keyPath: files.key, at: now)
         for failure in inspection.failures {
+          let hint = failure == .missingFile(path: files.chain) ? files.hint : ""
           report(
-            .error, failure.path, "\(failure)", key: failure.path == files.key ? "key" : "chain")
+            .error, failure.path, failure.text + hint,
+            key: failure.path == files.key ? "key" : "chain")
         }
         report(
           inspection.validity, inspection.chainFault,
@@ -136,6 +138,30 @@ extension CertificateFacts {
     self.init(
       listener: listener, path: certificate.chainPath,
       names: certificate.dnsNames + certificate.addresses.map { "\($0)" },
-      notBefore: certificate.notBefore, notAfter: certificate.notAfter)
+      isSelfSigned: certificate.isSelfSigned, notBefore: certificate.notBefore,
+      notAfter: certificate.notAfter)
+  }
+}
+
+extension CertificateFailure {
+  /// The description. If a permission is missing, it names the user.
+  fileprivate var text: String {
+    guard case .unreadableFile(let path, _) = self else { return "\(self)" }
+    do throws(SystemError) {
+      _ = try File.read(path, limit: 1 << 20)
+    } catch where error == .permissionDenied {
+      return "\(path) can't be read: \(error.ofFile)"
+    } catch {}
+    return "\(self)"
+  }
+}
+
+extension Configuration.CertificateFiles {
+  /// What to do if the default files don't exist, which no configuration may have named.
+  fileprivate var hint: String {
+    guard let files = Configuration.TLS.standard.certificates.first,
+      chain == files.chain || chain.hasSuffix("/" + files.chain)
+    else { return "" }
+    return "; use --certificate and --key, or --plain-http, or create it with scripts/make-certs"
   }
 }

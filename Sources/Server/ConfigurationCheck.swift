@@ -83,7 +83,7 @@ private struct ReferenceCheck {
         if TicketKeys(secrets: [try File.read(file, limit: 4096)]) != nil { continue }
         report(.error, file, under: "key-files", "\(file) must be 48 or 80 bytes long")
       } catch {
-        report(.error, file, under: "key-files", "\(file) can't be read: \(error)")
+        report(.error, file, under: "key-files", "\(file) can't be read: \(error.ofFile)")
       }
     }
   }
@@ -93,7 +93,8 @@ private struct ReferenceCheck {
       let obstacle = File.obstacle(toAppendingTo: path)
     {
       report(
-        .error, path, under: "target", "\(path) can't be opened for the access log: \(obstacle)")
+        .error, path, under: "target",
+        "\(path) can't be opened for the access log: \(obstacle.ofFile)")
     }
     for (key, address) in configuration.log.syslogTargets {
       do throws(SystemError) {
@@ -108,7 +109,7 @@ private struct ReferenceCheck {
     if let path = process.pidFile, let obstacle = File.obstacle(toReplacing: path) {
       report(
         .warning, path, under: "pid-file",
-        "the process ID can't be written to \(path): \(obstacle)")
+        "the process ID can't be written to \(path): \(obstacle.ofFile)")
     }
     if let user = process.user, Identity(user: user, group: process.group) == nil {
       let group = process.group.map { ", or no group \($0)" } ?? ""
@@ -131,7 +132,7 @@ private struct ReferenceCheck {
     {
       report(
         .error, path, under: "socket",
-        "the socket \(path) can't be created: \(obstacle)")
+        "the socket \(path) can't be created: \(obstacle.ofFile)")
     }
   }
 

@@ -36,7 +36,7 @@ extension Configuration {
           report("has more than \(Proxy.ErrorPage.placeholderMax) placeholders")
         }
       } catch {
-        report(error == .fileTooLarge ? "is larger than 64KiB" : "can't be read: \(error)")
+        report(error == .fileTooLarge ? "is larger than 64KiB" : "can't be read: \(error.ofFile)")
       }
     }
     return pages

@@ -13,7 +13,7 @@ struct EventLog: Sendable {
   /// Shared by all workers.
   var exhaustion = Occurrence()
 
-  /// `reason`: the reason of the last failed check, if checks caused the change.
+  /// `reason`: why the last check or request failed, if a failure caused the change.
   func flipped(_ backend: BackendRecord, _ flip: Flip, reason: String?) {
     let level: Logger.Level = flip.isUp ? .notice : .warning
     var metadata = metadata(of: backend)

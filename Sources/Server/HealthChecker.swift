@@ -236,6 +236,9 @@ extension Worker where IO: ~Copyable {
       case .finished: return conclude(handle, failure: .closedBeforeResponse)
       case .failed: return conclude(handle, failure: .resetBeforeResponse)
       }
+      if checker.probes[handle].beginsWithTLSAlert {
+        return conclude(handle, failure: .badResponse, isTLSAlert: true)
+      }
       do throws(HTTP1Error) {
         guard let status = try checker.probes[handle].parseStatus(into: &responseHead) else {
           continue
@@ -257,12 +260,14 @@ extension Worker where IO: ~Copyable {
   }
 
   /// `failure` is nil if the check passed.
-  private mutating func conclude(_ handle: Handle, failure: FailureCause?) {
+  private mutating func conclude(
+    _ handle: Handle, failure: FailureCause?, isTLSAlert: Bool = false
+  ) {
     let target = checker.probes[handle].target
     let check = checker.probes[handle].check
     let duration = now - checker.probes[handle].startedAt
     closeProbe(handle)
-    concluded(target, check, failure: failure, took: duration)
+    concluded(target, check, failure: failure, isTLSAlert: isTLSAlert, took: duration)
     scheduleChecks()
   }
 
@@ -274,13 +279,15 @@ extension Worker where IO: ~Copyable {
   }
 
   private mutating func concluded(
-    _ index: Int, _ check: ActiveCheck, failure: FailureCause?, took duration: TimeSpan
+    _ index: Int, _ check: ActiveCheck, failure: FailureCause?, isTLSAlert: Bool = false,
+    took duration: TimeSpan
   ) {
     let target = checker.targets[index]
     let pool = snapshot.pools[target.pool].pool
     let success = failure == nil
-    target.member.record.checks.note(failure, took: duration, at: now)
-    let reason = failure.map(check.reason)
+    target.member.record.checks.note(
+      failure, isTLSAlert: isTLSAlert, took: duration, at: now)
+    let reason = failure.map { check.reason($0, isTLSAlert: isTLSAlert) }
     if let reason { events.checkFailed(target.member.record, reason) }
     let flip = pool.observeCheck(of: target.member.record, passed: success, at: now)
     if let flip { flipped(target.member.record, flip, in: pool, reason: reason) }
@@ -297,6 +304,11 @@ extension Worker where IO: ~Copyable {
 }
 
 extension HealthChecker.Probe {
+  /// A server that expects TLS may answer plain HTTP with an alert (RFC 8446 5.1: type 21).
+  var beginsWithTLSAlert: Bool {
+    transport.inbound.count > 0 && transport.inbound.bytes[0] == 0x15
+  }
+
   /// The status of the final head, if that has come: it may stand in the same segment as interim
   /// ones. Too many of those are no answer.
   mutating func parseStatus(into head: inout ResponseHead) throws(HTTP1Error) -> UInt16? {

@@ -241,10 +241,10 @@ private struct ListeningPlace: Hashable {
   }
 }
 
-/// What helps against the two obstacles that everybody meets.
-private func cure(for error: SystemError) -> String {
+/// A hint for the two most frequent errors.
+func cure(for error: SystemError) -> String {
   switch error {
-  case .addressInUse: "; `ss -ltnp` shows who does"
+  case .addressInUse: "; `ss -ltnp` shows which process uses it"
   case .permissionDenied: "; a port below 1024 needs root, or CAP_NET_BIND_SERVICE"
   default: ""
   }

@@ -132,8 +132,10 @@ extension Server {
     reload()
     if reloads.refusal.isEmpty {
       let staying = changesThatStay.map(\.what)
+      let reloads = reloads
       return AdminDocument { json in
         json.member("result", "accepted")
+        json.member("changed", !reloads.wasLastSame)
         json.array("needs_restart") { json in
           for key in staying { json.string(key) }
         }
@@ -198,6 +200,7 @@ extension Server {
     return AdminDocument { json in
       json.member("backend", address)
       json.member("state", "\(record.adminState)")
+      json.member("weight", record.weightOverride ?? member.weight)
       json.member("weight_override", record.weightOverride)
       json.member("active", record.activeCount)
       if let configured, change.weight != nil, !configured.strategy.usesWeights {
@@ -215,7 +218,7 @@ extension Server {
   private func addBackend(to pool: String, _ address: String, weight: Int) -> AdminDocument {
     if let refusal = refusalWhileUpgrading { return refusal }
     guard let index = configuration.pools.firstIndex(where: { $0.name == pool }) else {
-      return .error(404, "no pool \(pool)")
+      return .error(404, configuration.pools.missing(pool))
     }
     let endpoint: Configuration.Endpoint
     switch Configuration.endpoint(address) {
@@ -238,7 +241,7 @@ extension Server {
   ) -> AdminDocument {
     if let refusal = refusalWhileUpgrading { return refusal }
     guard let index = configuration.pools.firstIndex(where: { $0.name == pool }) else {
-      return .error(404, "no pool \(pool)")
+      return .error(404, configuration.pools.missing(pool))
     }
     guard
       let place = configuration.pools[index].backends.firstIndex(where: {

@@ -45,7 +45,7 @@ extension Server {
     do throws(SystemError) {
       return try LogOutput(log.target)
     } catch {
-      throw ServerFailure("can't open the access log \(log.target): \(error)")
+      throw ServerFailure("can't open the access log \(log.target): \(error.ofFile)")
     }
   }
 

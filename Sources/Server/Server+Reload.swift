@@ -15,7 +15,8 @@ public struct RefusedConfiguration: Error {
 }
 
 extension Server {
-  func reload() {
+  /// `hasChangedFiles`: the caller has seen that the content of a file has changed.
+  func reload(hasChangedFiles: Bool = false) {
     switch stage {
     case .serving:
       break
@@ -30,7 +31,7 @@ extension Server {
     tell(.reloading)
     // Refused or not, it goes on serving.
     defer { tell(.ready) }
-    files.takeUp()
+    let hasChangedFiles = files.takeUp() || hasChangedFiles
     // Refused or not: what is wrong with a file is not said again until it is another one.
     defer { watchFiles() }
     let fresh: Configuration
@@ -38,6 +39,8 @@ extension Server {
     case .success(let valid): fresh = valid
     case .failure(let refusal): return refused(refusal.reasons)
     }
+    // Without `watch` it isn't known whether the content of a file has changed.
+    let isSame = fresh == configuration && configuration.watch && !hasChangedFiles
     let mark = builder.registry.mark
     do throws(ServerFailure) {
       resolveNames(fresh)
@@ -72,6 +75,7 @@ extension Server {
     }
     reloads.acceptedCount += 1
     reloads.refusal = []
+    reloads.wasLastSame = isSame
     reloads.inForceSince = Double(SystemClock.wall()) / 1e9
     for change in changesThatStay {
       logger.warning(
@@ -88,7 +92,10 @@ extension Server {
     watchOverload()
     warnOfDescriptors()
     updateAdmin()
-    logger.notice("the new configuration is in force")
+    logger.notice(
+      isSame
+        ? "nothing has changed: the same configuration is in force"
+        : "the new configuration is in force")
     noteAvailability()
   }
 
@@ -151,6 +158,6 @@ extension Server {
     if changed.isEmpty { return }
     logger.notice(
       "files have changed: reloading", metadata: ["files": "\(changed.joined(separator: ", "))"])
-    reload()
+    reload(hasChangedFiles: true)
   }
 }

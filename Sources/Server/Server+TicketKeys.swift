@@ -26,7 +26,7 @@ extension Server {
       do throws(SystemError) {
         secrets.append(try File.read(file, limit: 4096))
       } catch {
-        throw ServerFailure("ticket key \(file): \(error)")
+        throw ServerFailure("ticket key \(file): \(error.ofFile)")
       }
     }
     if !files.isEmpty && TicketKeys(secrets: secrets) == nil {

@@ -58,6 +58,8 @@ public final class Server {
     public let isTLS: Bool
     /// The first name that its certificate is for, if that is no pattern.
     public let certifiedName: String?
+    /// The file of its certificate, if that is self-signed.
+    public let selfSigned: String?
   }
 
   /// Serves until a signal ends it. Returns whether all exchanges could be finished.
@@ -231,13 +233,13 @@ public final class Server {
 
   var addresses: [ListeningAddress] {
     configuration.listeners.flatMap { listener in
-      listener.addresses.compactMap { address in
+      let certificate = certificates.first { $0.listener == listener.name }
+      return listener.addresses.compactMap { address in
         listening.address(address, of: listener).map {
           ListeningAddress(
             listener: listener.name, address: "\($0)", isTLS: listener.tls != nil,
-            certifiedName: certificates.first {
-              $0.listener == listener.name
-            }?.names.first { !$0.hasPrefix("*") })
+            certifiedName: certificate?.names.first { !$0.hasPrefix("*") },
+            selfSigned: certificate.flatMap { $0.isSelfSigned ? $0.path : nil })
         }
       }
     }
@@ -254,9 +256,7 @@ public final class Server {
   /// A snapshot of `configuration`, with everything said that is to be said about its files.
   func build(_ configuration: Configuration) throws(ServerFailure) -> Build {
     let (certificates, pages) = try configuration.loadFiles()
-    for fault in certificates.faults {
-      logger.log(level: fault.severity == .warning ? .warning : .error, "\(fault.message)")
-    }
+    for fault in certificates.faults { logger.warning("\(fault.message)") }
     let plans = try ticketPlans(of: configuration)
     let snapshot = try builder.build(
       configuration, certificates: certificates.byListener, names: names, pages: pages,
@@ -324,6 +324,7 @@ public final class Server {
       let now = SystemClock.monotonic()
       if now >= drainsAt {
         drainsAt = .never
+        if isLameDuck { logDrain() }
         for worker in workers { worker.inbox.post(.drain(limit: configuration.limits.drain)) }
       }
       rotateTickets(at: now)
@@ -347,9 +348,13 @@ public final class Server {
     if dropped > 0 {
       logger.warning("access log lines were dropped", metadata: ["lines": "\(dropped)"])
     }
+    let cut = total[.exchangesCut]
+    if cut > 0 {
+      logger.warning("active requests were cut off at the stop", metadata: ["requests": "\(cut)"])
+    }
     reportLeftovers(total)
     logger.notice("stopped", metadata: ["requests": "\(total[.requests])"])
-    return total[.exchangesCut] == 0
+    return cut == 0
   }
 
   /// All connections are closed and all places given back by now; if not, there is a mistake that
@@ -414,8 +419,25 @@ public final class Server {
     for worker in workers { worker.inbox.post(.leave) }
     updateAdmin()
     tell(.stopping)
+    if isLameDuck {
+      logger.notice(
+        "stopping: Martlet still accepts connections, and begins to drain after limits.lame-duck",
+        metadata: ["lame-duck": "\(durationText(configuration.limits.lameDuck))"])
+    } else {
+      logDrain()
+    }
+  }
+
+  /// Whether a signal was received, and the drain begins only after `limits.lame-duck`.
+  private var isLameDuck: Bool {
+    guard case .draining(isAsked: true) = stage else { return false }
+    return configuration.limits.lameDuck > .zero
+  }
+
+  private func logDrain() {
     logger.notice(
-      "draining: Martlet stops when all active requests have ended, or after limits.drain")
+      "draining: Martlet stops when all active requests have ended, or after limits.drain",
+      metadata: ["drain": "\(durationText(configuration.limits.drain))"])
   }
 
   private func watchSignals() throws(ServerFailure) {

@@ -32,10 +32,14 @@ struct WatchedFiles {
   }
 
   /// What stands in the files at this moment is about to be taken up. To be called before they are
-  /// read: what changes in between is found by the next look.
-  mutating func takeUp() {
+  /// read: what changes in between is found by the next look. Returns whether a content has changed
+  /// since the last time.
+  @discardableResult
+  mutating func takeUp() -> Bool {
+    let before = contents
     for path in Array(versions.keys) { note(path) }
     isUnsettled = false
+    return contents != before
   }
 
   private mutating func note(_ path: String) {

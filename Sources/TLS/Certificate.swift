@@ -25,6 +25,8 @@ public import Primitives
   /// A problem with the chain's order or completeness, as text. The chain is still served: some
   /// clients fill gaps, and some authorities sign in unusual ways.
   public var chainFault: String? { chain.fault }
+  /// Whether the leaf names itself as its issuer: a client that trusts this file accepts it.
+  public var isSelfSigned: Bool { chain.isSelfSigned }
   /// As text: `RSA 2048`, `ECDSA P-256`, `ECDSA P-384`, `Ed25519`.
   public var keyTypeName: String { key.type.name }
   /// Whether every user of the machine may read the private key. The caller should log a warning.

@@ -111,6 +111,11 @@ import Primitives
     return bytes.indices.contains { bytes[$0...].starts(with: name) }
   }
 
+  /// Whether the leaf names itself as its issuer.
+  var isSelfSigned: Bool {
+    unsafe X509_NAME_cmp(X509_get_subject_name(leaf), X509_get_issuer_name(leaf)) == 0
+  }
+
   /// The leaf's period of validity in Unix seconds. The end may be before the start.
   var period: (notBefore: Int64, notAfter: Int64) {
     unsafe (

@@ -53,7 +53,9 @@ struct SetWeight: ParsableCommand {
   func run() throws {
     let value = weight == "configured" ? "null" : weight
     let answer = try admin.ask("PATCH", backend.path, body: "{\"weight\": \(value)}")
-    writeOutput("the weight of \(backend) is now \(weight)\n")
+    let effective = AdminReply(answer)?["weight"]?.text ?? weight
+    let origin = weight == "configured" ? ", as configured" : ""
+    writeOutput("the weight of \(backend) is now \(effective)\(origin)\n")
     for (name, value) in Configuration.simpleMembers(ofJSON: answer) ?? [] {
       if name == "note", case .text(let note) = value { writeError("martlet: warning: \(note)\n") }
     }
@@ -119,9 +121,10 @@ struct Reload: ParsableCommand {
 
   func run() throws {
     let answer = try admin.ask("POST", "/v1/reload")
-    writeOutput("the new configuration is in force\n")
+    let isSame = AdminReply(answer)?["changed"]?.text == "false"
+    writeOutput(isSame ? "nothing has changed\n" : "the new configuration is in force\n")
     for key in Configuration.texts(ofJSON: answer, under: "needs_restart") {
-      writeOutput("\(key) stays as it is until an upgrade or a restart\n")
+      writeOutput("\(key) is not applied until an upgrade or a restart\n")
     }
   }
 }

@@ -20,7 +20,7 @@ struct ConfigurationFile {
     do throws(SystemError) {
       return try read(path, isAny: isAny)
     } catch {
-      writeError("\(path ?? standardPath): error: the file can't be read: \(error)\n")
+      writeError("\(path ?? standardPath): error: the file can't be read: \(error.ofFile)\n")
       throw ExitCode(1)
     }
   }

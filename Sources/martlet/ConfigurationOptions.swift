@@ -97,13 +97,14 @@ struct ConfigurationOptions: ParsableArguments {
     do throws(SystemError) {
       file = try ConfigurationFile.read(config)
     } catch {
-      let reason = "\(config ?? ConfigurationFile.standardPath): the file can't be read: \(error)"
+      let path = config ?? ConfigurationFile.standardPath
+      let reason = "\(path): the file can't be read: \(error.ofFile)"
       return .failure(RefusedConfiguration([reason]))
     }
     let reading = Configuration.read(
       file?.bytes, file: file?.path ?? "", overrides: overrides)
     for diagnostic in reading.diagnostics where diagnostic.severity == .warning {
-      log.write(.warning, "\(diagnostic)")
+      log.write(.warning, diagnostic.textWithoutSeverity)
     }
     if let configuration = reading.configuration { return .success(configuration) }
     return .failure(RefusedConfiguration(reading))
@@ -128,14 +129,15 @@ struct ConfigurationOptions: ParsableArguments {
       file = try ConfigurationFile.read(config)
     } catch {
       let path = config ?? ConfigurationFile.standardPath
-      log.write(.error, "\(path): error: the file can't be read: \(error)")
+      log.write(.error, "\(path): the file can't be read: \(error.ofFile)")
       throw ExitCode(1)
     }
     let reading = Configuration.read(
       file?.bytes, file: file?.path ?? "", overrides: overrides)
     if let draft = reading.draft { log.format = draft.log.format }
     for diagnostic in reading.diagnostics {
-      log.write(diagnostic.severity == .error ? .error : .warning, "\(diagnostic)")
+      log.write(
+        diagnostic.severity == .error ? .error : .warning, diagnostic.textWithoutSeverity)
     }
     guard let configuration = reading.configuration else {
       let count = reading.diagnostics.count { $0.severity == .error }
@@ -159,7 +161,8 @@ func accept(_ reading: Configuration.Reading) throws -> Configuration {
   }
   guard let configuration = reading.configuration else {
     let count = reading.diagnostics.count { $0.severity == .error }
-    writeError("martlet: the configuration has \(count == 1 ? "one error" : "\(count) errors")\n")
+    let errors = count == 1 ? "one error" : "\(count) errors"
+    writeError("martlet: error: the configuration has \(errors)\n")
     throw ExitCode(1)
   }
   return configuration

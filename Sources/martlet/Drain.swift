@@ -58,14 +58,15 @@ struct Drain: ParsableCommand {
     var left = try begin()
     while wait && left > 0 {
       if let end, SystemClock.monotonic() >= end {
-        writeError("martlet: error: \(backend) still has \(left) active exchanges\n")
+        writeError(
+          "martlet: error: \(backend) still has \(Self.requests(left)); it stays drained\n")
         throw ExitCode(70)
       }
       CurrentProcess.pause(.milliseconds(200))
       // The backend is already drained, so this changes nothing.
       left = Self.activeCount(try admin.body(of: drain(isForced: true)))
     }
-    writeOutput("\(backend) is draining; \(left) active exchanges\n")
+    writeOutput("\(backend) is draining; \(Self.requests(left))\n")
   }
 
   /// Drains the backend, with a confirmation if necessary. Returns the number of its active
@@ -92,6 +93,10 @@ struct Drain: ParsableCommand {
   private func drain(isForced: Bool) throws -> BlockingClient.Response {
     try admin.send(
       "PATCH", backend.path, body: "{\"state\": \"draining\", \"force\": \(isForced)}")
+  }
+
+  private static func requests(_ count: Int) -> String {
+    "\(count) active request\(count == 1 ? "" : "s")"
   }
 
   private static func activeCount(_ answer: [UInt8]) -> Int {

@@ -35,7 +35,8 @@ struct Explain: ParsableCommand {
 
   private static func readable(_ answer: AdminReply) -> String {
     let names = [
-      "method", "url", "listener", "path", "answer", "route", "action", "pool", "strategy", "order",
+      "method", "url", "listener", "note", "path", "route", "action", "pool", "strategy", "order",
+      "answer",
     ]
     let facts = names.compactMap { name in answer[name].map { [name, $0.text] } }
     let columns = ["backend", "weight", "active", "verdict"]

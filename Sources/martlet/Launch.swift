@@ -74,10 +74,12 @@ private func arguments(
   return "\(options)--resolve \(name):\(port):\(target) https://\(name):\(port)/"
 }
 
-/// The certificate of the authority that scripts/make-certs creates next to the server's.
+/// The certificate that a client must trust: the server's own if it is self-signed, or else the one
+/// of the authority that scripts/make-certs creates next to the server's.
 private func authority(
   of address: Server.ListeningAddress, _ configuration: Configuration
 ) -> String? {
+  if let path = address.selfSigned { return File.absolutePath(of: path) }
   let listener = configuration.listeners.first { $0.name == address.listener }
   guard let chain = listener?.tls?.certificates.first?.chain else { return nil }
   let folder = chain.lastIndex(of: "/").map { String(chain[...$0]) } ?? ""

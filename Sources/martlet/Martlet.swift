@@ -35,6 +35,9 @@ struct Martlet: ParsableCommand {
       ReferenceCommand.self,
     ])
 
+  /// The same prefix as that of the other messages of all commands.
+  static var _errorPrefix: String { "martlet: error: " }
+
   static func main() {
     StandardStreams.ensureOpen()
     refuseUnknownCommand()
@@ -45,9 +48,9 @@ struct Martlet: ParsableCommand {
   /// nearest command instead.
   private static func refuseUnknownCommand() {
     let known = configuration.subcommands.map { $0._commandName } + ["help"]
-    guard let name = CommandLine.arguments.dropFirst().first, !name.hasPrefix("-"),
-      !known.contains(name)
-    else { return }
+    var arguments = CommandLine.arguments.dropFirst()
+    if arguments.first == "help" { arguments.removeFirst() }
+    guard let name = arguments.first, !name.hasPrefix("-"), !known.contains(name) else { return }
     let nearest = nearestName(to: name, among: known).map { "; did you mean '\($0)'?" }
     exit(
       withError: ValidationError("there is no command '\(name)'\(nearest ?? "")"))

@@ -38,6 +38,12 @@ struct Top: ParsableCommand {
       "Show the status this many times, then stop. Default: until Ctrl-C.", valueName: "times"))
   var count: Int?
 
+  func validate() throws {
+    if let count, count < 1 {
+      throw ValidationError("--count: \(count) is too small; write 1 or more")
+    }
+  }
+
   func run() throws {
     var shown = 0
     while count.map({ shown < $0 }) ?? true {

@@ -21,7 +21,8 @@ struct Tap: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "Show only requests with this status or a higher one.", valueName: "status"))
+      "Show only requests with this status or a higher one.", valueName: "status"),
+    transform: Tap.status)
   var status = 0
 
   @Option(
@@ -32,6 +33,12 @@ struct Tap: ParsableCommand {
 
   @Flag(help: "Print JSON.")
   var json = false
+
+  private static func status(_ text: String) throws -> Int {
+    if let status = Int(text), (0...999).contains(status) { return status }
+    throw ValidationError(
+      "'\(text)' is not a status; write one such as 500, which also shows higher ones")
+  }
 
   func run() throws {
     try admin.follow("/v1/tap?status=\(status)&text=\(text.pathSegment)") { line in

@@ -7,7 +7,7 @@ import Testing
 
 @Suite("Availability of a pool")
 struct AvailabilityTests {
-  @Test("the last available backend is known, whatever took the others out")
+  @Test("the last available backend is known, for every reason why others are unavailable")
   func last() {
     let test = TestPool(.roundRobin, weights: [1, 1, 1])
     #expect(!test.pool.isLastAvailable(test.record("a")))
@@ -33,7 +33,7 @@ struct AvailabilityTests {
     #expect(test.pool.noteAvailability() == nil)
   }
 
-  @Test("only another state moves the time of the change by hand")
+  @Test("the time of an operator's change moves only with another state")
   func changedAt() {
     let test = TestPool(.roundRobin, weights: [1])
     test.record("a").setAdminState(.enabled, at: test.now)

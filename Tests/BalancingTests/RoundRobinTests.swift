@@ -92,7 +92,7 @@ import Testing
     #expect(try pool.picks(3) == "bca")
   }
 
-  @Test func aWeightSetByHandCountsAtOnceUntilItIsUndone() throws {
+  @Test func aWeightOverrideIsUsedAtOnceUntilItIsRemoved() throws {
     let pool = TestPool(.weightedRoundRobin, weights: [1, 1])
     pool.record("a").weightOverride = 3
     #expect(tally(try pool.picks(40)) == ["a": 30, "b": 10])

@@ -254,10 +254,10 @@ struct ConfigurationTests {
     #expect(
       read.summary == """
         listen   *:80  http
-                   */* -> redirect 308 to https://(host):443(path)
+                   */ -> redirect 308 to https://(host):443(path)
         listen   *:81  http
-                   a.b/ping -> respond 200
-                   */* -> pool default
+                   a.b/ping$ -> respond 200
+                   */ -> pool default
         pool     default  random
                    a:1
                    b:2  weight 3  backup

@@ -343,4 +343,37 @@ struct DiagnosticTests {
         == "f:2:3: error: a.b: bad")
     #expect(Diagnostic(.error, at: .nowhere, key: "", "bad").description == "error: bad")
   }
+
+  @Test("a port that is too large has an error of its own, wherever an address is written")
+  func largePorts() {
+    for text in [
+      #""pools": [{"backends": ["127.0.0.1:99999"]}]"#,
+      #""listeners": [{"listen": "*:99999"}], \#(somePools)"#,
+      #""log": {"target": "syslog:127.0.0.1:99999"}, \#(somePools)"#,
+      #""log": {"process-target": "syslog:127.0.0.1:99999"}, \#(somePools)"#,
+    ] {
+      let errors = diagnose("{ \(text) }")
+      #expect(errors.count == 1 && errors[0].hasSuffix(": the port 99999 is larger than 65535"))
+    }
+  }
+
+  @Test(
+    "a mistyped log target gets the nearest form; a file whose name looks like one, a warning",
+    arguments: [
+      ("target", "syslog:localhost", "error", "syslog:127.0.0.1:514"),
+      ("target", "syslog:192.0.2.1", "error", "syslog:192.0.2.1:514"),
+      ("target", "syslog:dev/log", "error", "syslog:/dev/log"),
+      ("target", "sislog", "warning", "syslog"),
+      ("target", "sislog:/dev/log", "warning", "syslog:/dev/log"),
+      ("target", "stdot", "warning", "stdout"),
+      ("process-target", "sislog", "error", "syslog"),
+      ("process-target", "syslog:localhost", "error", "syslog:127.0.0.1:514"),
+    ])
+  func logTargets(_ key: String, _ text: String, _ severity: String, _ wanted: String) {
+    let found = diagnose(#"{ "log": { "\#(key)": "\#(text)" }, \#(somePools) }"#)
+    #expect(found.count == 1)
+    #expect(found.first?.contains(": \(severity): log.\(key): ") == true, "\(found)")
+    #expect(found.first?.hasSuffix("(did you mean \"\(wanted)\"?)") == true, "\(found)")
+    #expect(diagnose(#"{ "log": { "target": "access.log" }, \#(somePools) }"#).isEmpty)
+  }
 }

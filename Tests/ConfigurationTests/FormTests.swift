@@ -136,7 +136,7 @@ struct FormTests {
   }
 
   @Test(
-    "a name beyond ASCII, or with a dot at its end, is told as DNS has it",
+    "the error for a non-ASCII name, or one with a dot at its end, suggests the DNS form",
     arguments: [
       ("münchen.de", "xn--mnchen-3ya.de"), ("*.Bücher.example", "*.xn--bcher-kva.example"),
       ("straße.de", "xn--strae-oqa.de"), ("例え.jp", "xn--r8jz45g.jp"),

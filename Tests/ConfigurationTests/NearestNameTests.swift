@@ -7,7 +7,7 @@ import Testing
 @Suite("The nearest name")
 struct NearestNameTests {
   @Test(
-    "forgives a few typing errors, case and separators, and no more",
+    "ignores a few typing errors, case and separators, and no more",
     arguments: [
       ("lgo", "log"), ("maxAttempts", "max-attempts"), ("max_attempts", "max-attempts"),
       ("limts", "limits"), ("max-atempt", "max-attempts"), ("foo", nil), ("", nil),
@@ -22,6 +22,17 @@ struct NearestNameTests {
     arguments: [("warn", "warning"), ("err", "error"), ("w", nil), ("lim", nil)])
   func abbreviation(_ name: String, _ expected: String?) {
     let known = ["warning", "error", "limits", "limiter"]
+    #expect(nearestName(to: name, among: known) == expected)
+  }
+
+  @Test(
+    "completes an abbreviation with one typing error",
+    arguments: [
+      ("lest-conn", "least-connections"), ("wieghted", "weighted-round-robin"), ("lesx", nil),
+      ("lest-cnn", nil),
+    ])
+  func misspeltAbbreviation(_ name: String, _ expected: String?) {
+    let known = ["round-robin", "weighted-round-robin", "least-connections", "random", "ip-hash"]
     #expect(nearestName(to: name, among: known) == expected)
   }
 

@@ -114,24 +114,24 @@ struct OverridesTests {
       diagnose(#"{ "via": 1 }"#, overrides) == [
         "--certificate: error: --key is missing; give both or none",
         """
-        --listen: error: listeners[0].listen: "1" is not an address to listen on; write \
+        --listen: error: "1" is not an address to listen on; write \
         "127.0.0.1:8443", "[::1]:8443", "localhost:8443" for both, or "*:8443" for all addresses \
         (did you mean "*:1"?)
         """,
         """
-        --backend: error: pools[0].backends[0].weight: "x" is not a whole number; 1 to 256 is \
+        --backend: error: weight: "x" is not a whole number; 1 to 256 is \
         allowed
         """,
         """
-        --backend: error: pools[0].backends[1]: "https://b": https to backends is not supported \
+        --backend: error: "https://b": https to backends is not supported \
         yet; use a port with plain http
         """,
         """
-        --strategy: error: pools[0].strategy: "randm" is not a strategy; one of round-robin, \
+        --strategy: error: "randm" is not a strategy; one of round-robin, \
         weighted-round-robin, least-connections, random, ip-hash (did you mean "random"?)
         """,
         """
-        --workers: error: workers: "many" is not a whole number; 1 to 1024 is allowed
+        --workers: error: "many" is not a whole number; 1 to 1024 is allowed
         """,
         "c.json:1:10: error: via: 1 is not a boolean; write true or false (did you mean true?)",
       ])

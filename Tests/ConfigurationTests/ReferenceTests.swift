@@ -110,7 +110,8 @@ struct ReferenceTests {
   private func hasFormError(_ text: String) -> Bool {
     diagnose(text).contains { $0.contains("is not a") || $0.contains("is out of range")
       || $0.contains("no such key") || $0.contains("is missing") || $0.contains("list is empty")
-      || $0.contains("controls framing") || $0.contains("is not the") || $0.contains("is not text")
+      || $0.contains("is larger than 65535") || $0.contains("controls framing")
+      || $0.contains("is not the") || $0.contains("is not text")
     }
   }
 
@@ -124,7 +125,7 @@ struct ReferenceTests {
     "ignores", "is never used", "there is nothing", "is empty, and", "not supported", "already",
     "no route forwards", "routes must select", "has no effect", "not allowed together",
     "is not a name",
-    "is longer than", "would lead", "is not a status",
+    "is longer than", "is larger than", "would lead", "is not a status",
   ]
 
   private static let sample = """

@@ -127,7 +127,7 @@ import Testing
     #expect(try status(one, nil) == 200)
   }
 
-  @Test func `the socket moves, goes and comes`() throws {
+  @Test func `a reload moves, removes and creates the admin socket`() throws {
     let stub = try StubBackend()
     let martlet = try start(stub, #""socket": "one.sock""#)
     let folder = martlet.folder
@@ -160,7 +160,7 @@ import Testing
   }
 
   @Test(arguments: ["off", "two.sock"])
-  func `clients of a socket that goes lose their connections`(_ next: String) throws {
+  func `clients of a removed socket lose their connections`(_ next: String) throws {
     let stub = try StubBackend()
     let martlet = try start(stub, #""socket": "one.sock""#)
     let kept = try Wire(path: martlet.folder.path("one.sock"))
@@ -230,7 +230,7 @@ import Testing
       #expect(
         martlet.log.contains("the change of this key needs an upgrade or a restart key=\(key)"))
       #expect(
-        result.output.contains("\(key) stays as it is until an upgrade or a restart"),
+        result.output.contains("\(key) is not applied until an upgrade or a restart"),
         "\(result.output)")
     }
   }

@@ -27,9 +27,13 @@ import Testing
     return try #require(value as? [String: Any])
   }
 
-  private func backends(_ martlet: MartletProcess) throws -> [[String: Any]] {
+  private func pool(_ martlet: MartletProcess) throws -> [String: Any] {
     let pools = try #require(try state(martlet)["pools"] as? [[String: Any]])
-    return try #require(pools[0]["backends"] as? [[String: Any]])
+    return try #require(pools.first)
+  }
+
+  private func backends(_ martlet: MartletProcess) throws -> [[String: Any]] {
+    try #require(try pool(martlet)["backends"] as? [[String: Any]])
   }
 
   // MARK: Changes
@@ -54,7 +58,7 @@ import Testing
     for _ in 0..<6 { #expect(try martlet.get().text == "two") }
   }
 
-  @Test func `what was set by hand is forgotten when a thousand others have left since`() throws {
+  @Test func `the drain state of a backend is deleted after a thousand others have left`() throws {
     let (one, two) = (try StubBackend("one"), try StubBackend("two"))
     let martlet = try MartletProcess(backends: [one, two])
     let wire = try Wire(path: martlet.folder.path("admin.sock"))
@@ -102,10 +106,13 @@ import Testing
     #expect(waiting.isRunning)
     let impatient = try command(
       martlet, "drain", "--wait", "--timeout", "1ms", "default/\(slow.address)")
-    #expect(impatient.status == 70 && impatient.errors.contains("still has 1 active exchanges"))
+    #expect(impatient.status == 70)
+    #expect(
+      impatient.errors.contains("still has 1 active request; it stays drained"),
+      "\(impatient.errors)")
     try folder.write("", to: "go")
     #expect(try waiting.waitForExit() == 0)
-    #expect(waiting.outputText.contains("0 active exchanges"))
+    #expect(waiting.outputText.contains("is draining; 0 active requests"))
   }
 
   @Test func `the last available backend is drained only by force, and the log says what follows`()
@@ -168,7 +175,7 @@ import Testing
     #expect(try ask(martlet, path + "?force=true", key, method: "DELETE").status == 200)
   }
 
-  @Test func `a weight set by hand counts at once`() throws {
+  @Test func `a new weight is used at once, and can be set back to the configured one`() throws {
     let (one, two) = (try StubBackend("one"), try StubBackend("two"))
     let martlet = try MartletProcess(
       backends: [one, two], pool: #""strategy": "weighted-round-robin""#)
@@ -176,6 +183,10 @@ import Testing
     var counts: [String: Int] = [:]
     for _ in 0..<8 { counts[try martlet.get().text, default: 0] += 1 }
     #expect(counts == ["one": 6, "two": 2])
+    let status = try command(martlet, "status").output
+    #expect(status.contains("  3 (configured: 1)  "), "\(status)")
+    let back = try command(martlet, "set-weight", "default/\(one.address)", "configured")
+    #expect(back.output == "the weight of default/\(one.address) is now 1, as configured\n")
     #expect(try command(martlet, "set-weight", "default/\(one.address)", "0").status == 64)
   }
 
@@ -225,6 +236,8 @@ import Testing
     #expect(result.errors.contains(stub.address))
     let nowhere = try command(martlet, "drain", "nowhere/x:1")
     #expect(nowhere.errors.contains("no pool nowhere; there are default"))
+    let near = try command(martlet, "drain", "defualt/x:1")
+    #expect(near.errors.contains("no pool defualt (did you mean default?); there are default"))
   }
 
   @Test func `a refused reload is reported, and stays in the state`() throws {
@@ -246,46 +259,18 @@ import Testing
 
   // MARK: State
 
-  @Test func `explain prints the route and why each backend can be selected`() throws {
-    let (one, two) = (try StubBackend("one"), try StubBackend("two"))
-    let martlet = try MartletProcess(backends: [one, two])
-    #expect(try command(martlet, "drain", "default/\(one.address)").status == 0)
-    let text = try command(martlet, "explain", "GET", "http://a/x/../y").output
-    #expect(text.contains("\npool      default\n"), "\(text)")
-    #expect(text.contains("  draining by hand\n"), "\(text)")
-    let result = try command(martlet, "explain", "--json", "GET", "http://a/x/../y")
-    let value = try JSONSerialization.jsonObject(with: Data(result.output.utf8))
-    let object = try #require(value as? [String: Any])
-    #expect(object["path"] as? String == "/y" && object["pool"] as? String == "default")
-    let candidates = try #require(object["candidates"] as? [[String: Any]])
-    #expect(candidates.map { $0["backend"] as? String } == [two.address, one.address])
-    #expect(candidates[1]["verdict"] as? String == "draining by hand")
-    #expect(one.requests.isEmpty && two.requests.isEmpty)
-  }
-
-  @Test func `explain takes the listener that has the port of the URL`() throws {
-    let stub = try StubBackend()
-    let martlet = try MartletProcess(
-      """
-      { "listeners": [{ "name": "front", "listen": "127.0.0.1:0" },
-          { "name": "back", "listen": "127.0.0.1:0" }],
-        "pools": [{ "backends": ["\(stub.address)"] }],
-        "routes": [{ "listeners": ["front"], "forward": "default" },
-          { "listeners": ["back"], "respond": { "status": 200 } }] }
-      """, keeping: [stub])
-    func explain(_ url: String) throws -> CommandResult {
-      try command(martlet, "explain", "GET", url)
+  @Test func `a pool whose requests fail is reported before its health checks notice it`() throws {
+    let dead = "127.0.0.1:\(try freePort())"
+    let martlet = try MartletProcess(backends: [dead], pool: #""health": "off""#)
+    func isFailing() throws -> Bool? { try pool(martlet)["failing"] as? Bool }
+    #expect(try isFailing() == false)
+    try eventually("it is reported") {
+      _ = try martlet.get()
+      return try isFailing() == true
     }
-    let (front, back) = (martlet.ports[0], martlet.ports[1])
-    #expect(try explain("http://a:\(front)/").output.contains("listener  front\n"))
-    #expect(try explain("http://a:\(back)/").output.contains("listener  back\n"))
-    let wrong = try explain("https://a:\(back)/")
-    #expect(wrong.status == 70)
-    #expect(wrong.errors.contains("the listener back on port \(back) speaks http"))
-    let none = try explain("http://a:9/")
-    #expect(none.status == 70 && none.errors.contains("no listener has port 9; there are http://"))
-    // Clients may use another port than the one of the listener.
-    #expect(try explain("http://a/").output.contains("listener  front\n"))
+    #expect(try pool(martlet)["available"] as? Bool == true)
+    #expect(try command(martlet, "status").output.contains("ALMOST ALL REQUESTS FAIL"))
+    try eventually("it ends with the requests") { try isFailing() == false }
   }
 
   @Test func `status tells rates, dropped lines and backends without an address`() throws {

@@ -158,7 +158,7 @@ import Testing
   }
 
   @Test(arguments: [("garbage", true), ("220 mail ready", false), ("\u{15}\u{3}\u{1}", false)])
-  func `what doesn't begin as an answer is a bad response, whether its line ends or not`(
+  func `bytes that aren't the start of a response are a bad response, with or without a line end`(
     _ bytes: String, _ closes: Bool
   ) throws {
     let stub = try answering(bytes, closes: closes)

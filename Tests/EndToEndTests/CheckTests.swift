@@ -38,7 +38,7 @@ import Testing
 
     try martlet.reload(fresh)
     #expect(try check(martlet, "new.json").output.hasSuffix(unchanged))
-    // A reload undoes changes that were made by hand.
+    // A reload undoes changes of operators.
     let added = try run(
       [
         "curl", "-s", "--unix-socket", martlet.folder.path("admin.sock"), "-d",
@@ -116,7 +116,7 @@ import Testing
       #"config.json:13:24: error: process.user: there is no user no-such-user"#,
       #"config.json:14:24: error: admin.socket: the socket gone/deeper/admin.sock can't be"#,
       #"config.json:14:64: error: admin.token-file: token: the token has fewer than 16"#,
-      "martlet: the configuration has 12 errors",
+      "martlet: error: the configuration has 12 errors",
     ]
     #expect(lines.count == wanted.count, "\(result.errors)")
     for (line, beginning) in zip(lines, wanted) {

@@ -50,7 +50,8 @@ import Testing
     for arguments in [["check", "none.json"], ["run", "--config", "none.json"]] {
       let child = try MartletProcess.start(arguments, in: folder)
       #expect(try child.waitForExit() == 1)
-      #expect(child.errorText.contains("none.json: error: the file can't be read"))
+      #expect(child.errorText.contains("none.json: "), "\(child.errorText)")
+      #expect(child.errorText.contains("the file can't be read: No such file"))
     }
   }
 
@@ -128,10 +129,14 @@ import Testing
       (["log-level", "warn"], "Did you mean 'warning'?"),
       (["drain", "app"], "write pool/backend, such as app/10.0.0.11:8080"),
       (["run", "--startegy", "random"], "Did you mean '--strategy'?"),
+      (["help", "drian"], "there is no command 'drian'; did you mean 'drain'?"),
+      (["top", "--count", "0"], "--count: 0 is too small; write 1 or more"),
+      (["tap", "--status", "5xx"], "write one such as 500"),
     ] {
       let child = try MartletProcess.start(arguments, in: folder)
       #expect(try child.waitForExit() == 64)
       #expect(child.errorText.contains(wanted), "\(child.errorText)")
+      #expect(child.errorText.hasPrefix("martlet: error: "), "\(child.errorText)")
     }
   }
 
@@ -166,7 +171,19 @@ import Testing
   @Test func `a wrong flag is an error of the configuration, by name`() throws {
     let result = try martlet("run", "--backend", "127.0.0.1:1", "--strategy", "nonsense")
     #expect(result.status == 1)
-    #expect(result.errors.contains("--strategy: error"))
+    #expect(result.errors.contains(" error --strategy: \"nonsense\" is not a strategy"))
+    let near = try martlet("run", "--backend", "127.0.0.1:1", "--strategy", "lest-conn")
+    #expect(near.errors.contains("(did you mean \"least-connections\"?)"), "\(near.errors)")
+    let port = try martlet("run", "--backend", "127.0.0.1:99999", "--plain-http")
+    #expect(port.errors.contains(" error --backend: the port 99999 is larger than 65535"))
+  }
+
+  @Test func `without certificates the error says how to get some`() throws {
+    let result = try martlet("run", "--backend", "127.0.0.1:1", "--listen", "127.0.0.1:0")
+    #expect(result.status == 70)
+    for option in ["--certificate", "--plain-http", "scripts/make-certs"] {
+      #expect(result.errors.contains(option), "\(result.errors)")
+    }
   }
 
   @Test func `a second instance on the same port fails by name`() throws {
@@ -176,7 +193,17 @@ import Testing
       "run", "--plain-http", "--listen", "127.0.0.1:\(first.port)", "--backend", stub.address)
     #expect(second.status == 70)
     #expect(second.errors.contains("can't listen on 127.0.0.1:\(first.port)"), "\(second.errors)")
-    #expect(second.errors.contains("`ss -ltnp` shows who does"))
+    #expect(second.errors.contains("`ss -ltnp` shows which process uses it"))
+    let admin = try MartletProcess(
+      backends: [stub], rest: #""admin": { "listen": "127.0.0.1:0" }"#)
+    try folder.write(
+      """
+      { "listeners": [{ "listen": "127.0.0.1:0" }], "pools": [{ "backends": ["\(stub.address)"] }],
+        "admin": { "socket": "off", "listen": "127.0.0.1:\(try admin.adminPort())" } }
+      """, to: "taken.json")
+    let third = try martlet("run", "--config", "taken.json")
+    #expect(third.errors.contains("admin.listen: can't listen on"), "\(third.errors)")
+    #expect(third.errors.contains("`ss -ltnp` shows which process uses it"), "\(third.errors)")
     #expect(try first.get().text == "first")
   }
 
@@ -232,6 +259,28 @@ import Testing
     let command = try #require(line.components(separatedBy: "try: ").last)
     let answer = try run(["sh", "-c", command], in: "/")
     #expect(answer.output == "Hello from backend-1\n", "\(line): \(answer.errors)")
+    demo.signal(SIGTERM)
+    #expect(try demo.waitForExit() == 0)
+  }
+
+  @Test func `the line to try trusts a self-signed certificate`() throws {
+    let made = try run(
+      [
+        "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+        "-days", "2", "-subj", "/CN=www.example.com", "-addext",
+        "subjectAltName=DNS:www.example.com", "-keyout", "own.key", "-out", "own.crt",
+      ], in: folder.path)
+    #expect(made.status == 0, "\(made.errors)")
+    let demo = try MartletProcess.start(
+      [
+        "run", "--demo", "--listen", "127.0.0.1:0", "--certificate", "own.crt", "--key", "own.key",
+        "--backend", "127.0.0.1:\(try freePort())",
+      ], in: folder)
+    eventually("it listens") { demo.errorText.contains("try: curl") || !demo.isRunning }
+    let line = demo.errorText.split(separator: "\n").first { $0.contains("try: curl") }
+    let command = try #require(line?.components(separatedBy: "try: ").last, "\(demo.errorText)")
+    let answer = try run(["sh", "-c", command], in: "/")
+    #expect(answer.output == "Hello from backend-1\n", "\(command): \(answer.errors)")
     demo.signal(SIGTERM)
     #expect(try demo.waitForExit() == 0)
   }

@@ -151,7 +151,7 @@ import Testing
     #expect(try martlet.get().text == "nobody")
   }
 
-  @Test func `what a backend says unasked to one who is logged in answers no request`() throws {
+  @Test func `bytes that a backend sends without a request answer no logged-in client`() throws {
     let site = try Site()
     let martlet = try martlet([site])
     let alice = try martlet.wire()

@@ -92,6 +92,32 @@ import Testing
     #expect((results[10] as? [Any])?.isEmpty == true, "\(results[10])")
   }
 
+  @Test func `a pool whose requests all fail is red before a health check has failed`() throws {
+    let dead = "127.0.0.1:\(try freePort())"
+    let martlet = try MartletProcess(
+      backends: [dead], pool: #""health": "off""#,
+      rest: #""admin": { "listen": "127.0.0.1:0" }"#)
+    let load = Load(martlet)
+    let results = try browse([
+      ["open", address(martlet)],
+      ["until", "document.title === 'Requests fail: default – Martlet'", 30],
+      ["eval", "document.querySelector('.alarm.down').textContent"],
+      ["eval", "document.querySelector('#pools .pool').className"],
+      ["eval", "document.getElementById('spoken').textContent"],
+      ["errors"],
+    ])
+    load.stop()
+    #expect(results[1] as? Bool == true)
+    let text = try #require(results[2] as? String)
+    let title = "default: almost all requests to its backends fail."
+    for part in ["1 of 1 up", title, "\(dead) up: connect-refused"] {
+      #expect(text.contains(part), "\(text)")
+    }
+    #expect(results[3] as? String == "card pool none")
+    #expect(results[4] as? String == "Pool default: almost all requests fail, 1 of 1 up.")
+    #expect((results[5] as? [Any])?.isEmpty == true, "\(results[5])")
+  }
+
   @Test func `a disabled button says why`() throws {
     let stub = try StubBackend()
     let martlet = try MartletProcess(
@@ -151,7 +177,7 @@ import Testing
     #expect((results[9] as? [Any])?.isEmpty == true, "\(results[9])")
   }
 
-  @Test func `retries of one death are one row, and charts and strips tell times`() throws {
+  @Test func `retries with the same cause are one row, and charts and strips show times`() throws {
     let (one, dead) = (try StubBackend("one"), "127.0.0.1:\(try freePort())")
     let martlet = try MartletProcess(
       backends: [one, dead], pool: #""health": "off", "ejection": "off""#,

@@ -119,7 +119,7 @@ import Testing
     #expect(try martlet.get("/dead", Self.program).text.contains("\"status\":502"))
   }
 
-  @Test func `a changed page is taken up, and one that is none changes nothing`() throws {
+  @Test func `a changed error page is used, and an invalid one changes nothing`() throws {
     let martlet = try paged()
     try martlet.folder.write("{status} anew", to: "sorry.html")
     try eventually("it is taken up") { try martlet.get("/dead").text == "502 anew" }

@@ -118,7 +118,7 @@ import Testing
     #expect(throws: HarnessError.self) { try wire.takeRest() }
   }
 
-  @Test func `a backend that dies in the middle of an answer breaks only that answer`() throws {
+  @Test func `a backend that fails during a response breaks only that response`() throws {
     let whole = try StubBackend("whole")
     let dying = try StubBackend { _, wire in
       try wire.send("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nshort")
@@ -156,6 +156,7 @@ import Testing
 
     nginxes[1].signal(SIGSTOP)
     eventually("it is ejected") { martlet.log.contains("backend down: ejected") }
+    #expect(martlet.log.contains("reason=response-timeout"), "\(martlet.log)")
     // Occasional trial requests may still go to the frozen backend, but it answers none.
     eventually("the other two share evenly") {
       isEven(load.nextAnswers(600), over: ["a\n", "c\n"])

@@ -51,7 +51,7 @@ import Testing
     "Client-IP", "Client_IP", "Forwarded-For", "Remote-User", "X-Remote-User", "X-Scheme",
   ]
 
-  @Test func `whatever says who asked is dropped from strangers, in heads and in trailers`()
+  @Test func `forwarding fields of untrusted clients are removed, in heads and in trailers`()
     throws
   {
     let stub = try StubBackend()

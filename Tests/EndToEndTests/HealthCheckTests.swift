@@ -148,8 +148,13 @@ import Testing
       try wire.send("220 mail.example.org ESMTP\r\n\r\n")
       return true
     }
+    let speaksTLS = try StubBackend { _, wire in
+      // A fatal alert, as a server sends it that got plain HTTP: unexpected_message.
+      try wire.send("\u{15}\u{3}\u{3}\u{0}\u{2}\u{2}\u{A}")
+      return false
+    }
     let martlet = try MartletProcess(
-      backends: [refusing, failing, silent, garbled],
+      backends: [refusing, failing, silent, garbled, speaksTLS],
       pool: #"""
         "health": { "check": "http", "timeout": "200ms", "expect": "200-299", \#(Self.pace) }
         """#)
@@ -158,6 +163,7 @@ import Testing
       (failing.address, "status", "status 503, expected 200-299"),
       (silent.address, "response-timeout", "timeout after 200ms"),
       (garbled.address, "bad-response", "bad-response: not a valid HTTP/1.1 response"),
+      (speaksTLS.address, "bad-response", "bad-response: a TLS alert; this port expects HTTPS"),
     ]
     for (address, _, reason) in reasons {
       let quoted = reason.contains(" ") ? "reason=\"\(reason)\"" : "reason=\(reason)"

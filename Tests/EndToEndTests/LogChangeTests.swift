@@ -142,7 +142,7 @@ import Testing
     #expect(try logs(martlet, "one.log", "/still").contains("/still"))
   }
 
-  @Test func `the level of messages is changed by hand until the next reload`() throws {
+  @Test func `a new level of the process log is used until the next reload`() throws {
     let stub = try StubBackend()
     let warning = configuration(stub, #""target": "one.log", "level": "warning""#)
     let martlet = try MartletProcess(warning, keeping: [stub])

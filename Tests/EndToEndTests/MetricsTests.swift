@@ -82,7 +82,7 @@ import Testing
     #expect(check.status == 0, "\(check.output)\(check.errors)")
   }
 
-  @Test func `limits stand beside their use, and the build says what it is`() throws {
+  @Test func `metrics have each limit beside its use, and facts about the build`() throws {
     let stub = try StubBackend("hello")
     let martlet = try MartletProcess(
       backends: [stub], pool: #""queue": { "size": 7 }"#,
@@ -119,7 +119,7 @@ import Testing
     }
   }
 
-  @Test func `who waits in the queue is counted with the time of waiting`() throws {
+  @Test func `requests in the queue are counted with their waiting time`() throws {
     let stub = try StubBackend { request, wire in
       if request.target == "/slow" { usleep(200_000) }
       try wire.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")

@@ -164,7 +164,7 @@ import Testing
     #""admin": { "listen": "*:PORT", "token-file": "t" }"#,
     #""process": { "group": "daemon" }"#,
   ])
-  func `what keeps run from starting is refused by check, at its line`(_ section: String) throws {
+  func `check refuses what prevents run from starting, at its line`(_ section: String) throws {
     let folder = TemporaryFolder()
     let server = try StubBackend(socket: folder.path("server.sock")) { _, _ in false }
     for (link, target) in [("dangling.log", "gone/access.log"), ("loop.log", "loop.log")] {
@@ -189,7 +189,7 @@ import Testing
   }
 
   @Test(arguments: ["fine.log", "/dev/null", "piped.log"])
-  func `what run can open check takes`(_ target: String) throws {
+  func `check accepts every log target that run can open`(_ target: String) throws {
     let folder = TemporaryFolder()
     // A link to a file that does not exist yet.
     try FileManager.default.createSymbolicLink(

@@ -51,7 +51,7 @@ private final class Gate: Sendable {
     try eventually("all is well") { try martlet.get().text == "helloworld" }
   }
 
-  @Test func `what a flood has taken is given back when it is over`() throws {
+  @Test func `memory is returned to the kernel after a flood`() throws {
     let certificates = try Certificates()
     let martlet = try MartletProcess(
       backends: [try StubBackend("hello")],

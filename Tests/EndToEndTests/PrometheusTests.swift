@@ -4,7 +4,7 @@ import Foundation
 import Testing
 
 @Suite struct PrometheusTests {
-  @Test func `the rate of errors by backend shows which one died`() throws {
+  @Test func `the rate of errors by backend shows which one failed`() throws {
     let (good, bad) = (try StubBackend("good"), try Nginx("bad"))
     let martlet = try MartletProcess(
       backends: [good, bad], pool: #""name": "app", "health": "off", "ejection": "off""#,

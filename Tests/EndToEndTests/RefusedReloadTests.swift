@@ -44,7 +44,7 @@ import Testing
     try eventually("it serves") { try martlet.get().status == 200 }
   }
 
-  @Test func `backends of it begin as the configuration wants it that is in force`() throws {
+  @Test func `backends of a refused reload keep the health settings in force`() throws {
     let (old, new) = (try StubBackend("old"), try StubBackend("new"))
     let taken = try Listening()
     let hour = #""health": { "interval": "1h", "fast-interval": "1h""#

@@ -220,7 +220,7 @@ import Testing
     answer["Set-Cookie"].map { String($0.prefix(while: { $0 != ";" })) }
   }
 
-  @Test func `a cookie keeps a client on its backend, until that one dies`() throws {
+  @Test func `a cookie keeps a client on its backend until the backend is down`() throws {
     let nginxes = try ["a", "b", "c"].map { try Nginx($0) }
     let martlet = try MartletProcess(
       backends: nginxes, pool: #""stickiness": "home", "health": "off""#)

@@ -171,7 +171,7 @@ import Testing
     #expect(try martlet.terminate() == 0)
   }
 
-  @Test func `a process whose access log nothing reads ends all the same`() throws {
+  @Test func `a process stops even if nothing reads its access log`() throws {
     let stub = try StubBackend()
     let martlet = try MartletProcess(
       configuration(stub, #""target": "stdout""#), ["--workers", "1"],

@@ -110,7 +110,7 @@ import Testing
     #expect(receiver.errorText.isEmpty, "\(receiver.errorText)")
   }
 
-  @Test func `what is logged while the receiver is away is sent once it is back`() throws {
+  @Test func `lines that are logged while the receiver is away are sent when it is back`() throws {
     let folder = TemporaryFolder()
     let first = try receive(folder.path("log"), in: folder)
     let stub = try StubBackend("hello")

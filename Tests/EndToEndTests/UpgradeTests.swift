@@ -263,7 +263,7 @@ import Testing
 
   // MARK: Changes meanwhile
 
-  @Test func `what is set by hand during an upgrade is refused, since it would be lost`() throws {
+  @Test func `changes of operators are refused during an upgrade`() throws {
     let (stub, other) = (try StubBackend("hello"), try StubBackend("other"))
     let installed = try Installed()
     let martlet = try installed.start(

@@ -30,4 +30,26 @@ import Testing
     let recent = try #require(history.recent)
     #expect(recent.seconds == 10 && recent.traffic.attempts == 30)
   }
+
+  @Test func `a pool is failing while at least 95 percent of its attempts fail, of at least five`()
+    throws
+  {
+    let block = try #require(MetricsRegistry(workerCount: 1).blocks(for: .pool("p")).first)
+    var backends = ["a": BackendHistory()]
+    func sample(good: UInt64, bad: UInt64) -> Bool {
+      block.add(.responses2xx, good)
+      block.add(.responses5xx, bad)
+      backends["a"]?.sample(TrafficReading(of: [block]))
+      return backends.values.isFailing
+    }
+    #expect(!sample(good: 0, bad: 0))
+    #expect(!sample(good: 0, bad: 4))
+    #expect(sample(good: 0, bad: 1))
+    #expect(sample(good: 1, bad: 20))
+    #expect(!sample(good: 1, bad: 1))
+    #expect(sample(good: 0, bad: 30))
+    // After two seconds they no longer count.
+    #expect(sample(good: 0, bad: 0))
+    #expect(!sample(good: 0, bad: 0))
+  }
 }

@@ -89,7 +89,7 @@ private enum ReloadRule {
 
   private static let configurationRules: [String: ReloadRule] = [
     "$schema": .nothing, "listeners": .parts, "pools": .parts, "routes": .parts,
-    "error-pages": .shown(by: "a changed page is taken up, and one that is none changes nothing"),
+    "error-pages": .shown(by: "a changed error page is used, and an invalid one changes nothing"),
     "limits": .parts,
     "paths": .parts, "log": .parts,
     "tracing": .shown(by: "a reload turns traces on and off, and the last ones are sent"),
@@ -218,7 +218,7 @@ private enum ReloadRule {
     "forward": .parts, "redirect": .parts, "respond": .parts, "request": .parts,
     "response": .snapshot(
       #"{ "remove": ["A"] }"#, #"{ "remove": ["B"] }"#, beside: #""forward": "app", "path": "/a""#),
-    "error-pages": .shown(by: "a changed page is taken up, and one that is none changes nothing"),
+    "error-pages": .shown(by: "a changed error page is used, and an invalid one changes nothing"),
   ]
 
   private static let redirectRules: [String: ReloadRule] = [
@@ -267,7 +267,7 @@ private enum ReloadRule {
     "access": .snapshot(#""json""#, #""text""#), "sample": .snapshot("2", "3"),
     "slow": .snapshot(#""3s""#, #""4s""#), "redact-query": .snapshot(#"["a"]"#, #"["b"]"#),
     "target": .shown(by: "a reload turns the access log on, over and off"),
-    "level": .shown(by: "the level of messages is changed by hand until the next reload"),
+    "level": .shown(by: "a new level of the process log is used until the next reload"),
     "format": .read("log.format"),
     "process-target": .shown(by: "both logs go to a Unix socket, message for message"),
   ]
@@ -284,7 +284,7 @@ private enum ReloadRule {
   ]
 
   private static let adminRules: [String: ReloadRule] = [
-    "socket": .shown(by: "the socket moves, goes and comes"),
+    "socket": .shown(by: "a reload moves, removes and creates the admin socket"),
     "listen": .shown(by: "a new address is listened on, and the old one no longer"),
     "certificate": .shown(by: "certificates and authorities of the address are changed"),
     "client-ca": .shown(by: "certificates and authorities of the address are changed"),

@@ -84,7 +84,7 @@ import Testing
     #expect((final.notAfter - final.notBefore > 300 * 86_400) == (days < 7))
   }
 
-  @Test("A lost authority is replaced together with the server certificate")
+  @Test("A missing authority is replaced together with the server certificate")
   func lostAuthority() throws {
     _ = run()
     let before = contents("server.crt")

@@ -125,8 +125,7 @@ struct AdminAPI {
   /// Nil when the backend is there.
   private func find(_ pool: String, _ address: String) -> AdminAnswer? {
     guard let found = view.pool(named: pool) else {
-      let known = view.configuration.pools.prefix(10).map(\.name).joined(separator: ", ")
-      return .error(404, "no pool \(pool); there are \(known)")
+      return .error(404, view.configuration.pools.missing(pool))
     }
     let members = found.settings.pool.membership.members
     if members.contains(where: { $0.record.identity.address == address }) { return nil }
@@ -173,7 +172,9 @@ struct AdminAPI {
   }
 
   private func addBackend(to pool: String, _ request: AdminRequest) -> AdminAnswer {
-    guard view.pool(named: pool) != nil else { return .error(404, "no pool \(pool)") }
+    guard view.pool(named: pool) != nil else {
+      return .error(404, view.configuration.pools.missing(pool))
+    }
     guard let members = Configuration.simpleMembers(ofJSON: request.body) else {
       return .error(400, "the body must be a JSON object, such as {\"address\": \"10.0.0.1:80\"}")
     }

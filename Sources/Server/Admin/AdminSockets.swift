@@ -57,7 +57,8 @@ extension Server {
       do throws(SystemError) {
         try group.sockets.listen(backlog: AdminSockets.backlog)
       } catch {
-        throw ServerFailure("admin.listen: can't listen on \(group.place): \(error)")
+        throw ServerFailure(
+          "admin.listen: can't listen on \(group.place): \(error)\(cure(for: error))")
       }
     }
   }
@@ -115,7 +116,8 @@ extension Server {
       // Of `localhost` one protocol may be missing.
       let isMissing = error == .addressNotAvailable || error == .familyNotSupported
       if isMissing && configuration.listen?.addresses.count ?? 0 > 1 { return nil }
-      throw ServerFailure("admin.listen: can't listen on \(address): \(error)")
+      throw ServerFailure(
+        "admin.listen: can't listen on \(address): \(error)\(cure(for: error))")
     }
   }
 

@@ -77,7 +77,7 @@ struct ProcessFacts: Sendable {
   let clocks: [ThreadClock]
   let traffic: MetricsRegistry
   let reports: [ExchangeReports]
-  /// May be another one than that of the configuration, by hand.
+  /// An operator may have changed it, so that it differs from the configuration.
   let log: ProcessLog
 
   /// What all workers have counted for a subject.
@@ -94,6 +94,7 @@ struct CertificateFacts: Sendable {
   let listener: String
   let path: String
   let names: [String]
+  let isSelfSigned: Bool
   /// In Unix seconds.
   let notBefore: Int64
   let notAfter: Int64
@@ -103,6 +104,8 @@ struct CertificateFacts: Sendable {
 struct ReloadFacts: Sendable {
   var acceptedCount = 0
   var refusedCount = 0
+  /// The last accepted reload changed neither the configuration nor a file that it names.
+  var wasLastSame = false
   /// When the configuration in force was taken up, in Unix seconds.
   var inForceSince: Double
   /// Why the last one was refused; empty when it wasn't.

@@ -1,4 +1,5 @@
-// The last two minutes of one backend: its conditions and its traffic.
+// The last two minutes of one backend: its conditions and its traffic. Also whether almost all
+// requests to the backends of a pool fail.
 //
 // For the dashboard and `martlet top`. The admin thread takes a sample each second.
 
@@ -47,11 +48,37 @@ struct BackendHistory {
     return RecentTraffic(readings[readings.count - 1], since: readings[readings.count - 2])
   }
 
+  /// The number of seconds after which failures of all requests are an alarm.
+  static let alarmSeconds = 2
+  /// Fewer failures of a pool are no alarm.
+  static let alarmFailureMin = 5
+
+  /// The counts of the last seconds, for the alarm of a pool; nil before there are two samples.
+  var latest: RecentTraffic? {
+    guard let last = readings.last, readings.count > 1 else { return nil }
+    return RecentTraffic(last, since: readings[max(0, readings.count - 1 - Self.alarmSeconds)])
+  }
+
   /// The counts of the last ten seconds, or since the start, with the number of seconds.
   var recent: (traffic: RecentTraffic, seconds: Int)? {
     guard let first = readings.first, let last = readings.last, readings.count > 1 else {
       return nil
     }
     return (RecentTraffic(last, since: first), readings.count - 1)
+  }
+}
+
+extension Collection<BackendHistory> {
+  /// Of a pool: whether at least 95 % of the attempts of the last seconds failed, or
+  /// got a response with a status 5xx. Health checks and ejections need more time to notice it, and
+  /// the last available backend is never ejected.
+  var isFailing: Bool {
+    var (good, bad) = (UInt64(0), UInt64(0))
+    for traffic in compactMap(\.latest) {
+      good += traffic.responses[1] + traffic.responses[2] + traffic.responses[3]
+      // A status that is retried counts as both.
+      bad += Swift.max(traffic.failures, traffic.responses[4])
+    }
+    return bad >= BackendHistory.alarmFailureMin && bad >= 19 * good
   }
 }

@@ -1,5 +1,5 @@
-// What would become of a request, without sending it: the route, the pool, and each backend with
-// why it would be chosen or not.
+// What would happen to a request, without sending it: the route, the pool, each backend with the
+// reason why it would be selected or not, and the answer if no backend would give one.
 
 import Balancing
 import Configuration
@@ -13,7 +13,7 @@ struct Explanation {
 
   func explain(_ query: [String: String]) -> AdminDocument {
     guard let url = query["url"], let target = Target(url) else {
-      return .error(400, "the URL is not complete; write one such as https://example.com/path")
+      return .error(400, Self.incomplete(query["url"] ?? ""))
     }
     let index: Int
     switch listener(for: target, named: query["listener"]) {
@@ -25,7 +25,32 @@ struct Explanation {
       json.member("method", query["method"] ?? "GET")
       json.member("url", url)
       json.member("listener", listener.name)
+      if !listens(index, on: target) {
+        json.member(
+          "note",
+          "no listener has port \(target.effectivePort); this is the result if another program,"
+            + " such as a container runtime, forwards its connections to \(listener.name)")
+      }
       explainRoute(target, listener, index, to: &json)
+    }
+  }
+
+  /// `/path` and `example.com/path` are completed in the example.
+  private static func incomplete(_ url: String) -> String {
+    var example = "https://example.com/path"
+    if url.hasPrefix("/") {
+      example = "https://example.com\(url)"
+    } else if !url.isEmpty && !url.contains("://") {
+      example = "https://\(url)"
+    }
+    return "'\(url)' is not a whole URL; write one such as \(example)"
+  }
+
+  /// Whether the listener has the port of the URL.
+  private func listens(_ index: Int, on target: Target) -> Bool {
+    let name = view.configuration.listeners[index].name
+    return view.addresses.contains {
+      $0.listener == name && $0.address.hasSuffix(":\(target.effectivePort)")
     }
   }
 
@@ -43,15 +68,10 @@ struct Explanation {
       (listeners[index].tls != nil) == target.isTLS
         && (name == nil || name == listeners[index].name)
     }
-    let port = target.port ?? (target.isTLS ? 443 : 80)
-    func listens(_ index: Int) -> Bool {
-      view.addresses.contains {
-        $0.listener == listeners[index].name && $0.address.hasSuffix(":\(port)")
-      }
-    }
-    if let index = fitting.first(where: listens) { return .found(index) }
+    let port = target.effectivePort
+    if let index = fitting.first(where: { listens($0, on: target) }) { return .found(index) }
     if target.port == nil || name != nil, let index = fitting.first { return .found(index) }
-    if let other = listeners.indices.first(where: listens) {
+    if let other = listeners.indices.first(where: { listens($0, on: target) }) {
       let spoken = listeners[other].tls == nil ? "http" : "https"
       return .none("the listener \(listeners[other].name) on port \(port) speaks \(spoken)")
     }
@@ -110,6 +130,13 @@ struct Explanation {
       }
     }
     json.member("order", configured.strategy.orderInWords)
+    if pool.isAnyHealthy { return }
+    switch pool.allDown {
+    case .refuse: json.member("answer", "503, no backend is available (all-down)")
+    case .failOpen:
+      json.member(
+        "answer", "from any backend, healthy or not, because none is available (fail-open)")
+    }
   }
 }
 
@@ -119,6 +146,8 @@ private struct Target {
   let host: String
   let port: UInt16?
   let path: String
+
+  var effectivePort: UInt16 { port ?? (isTLS ? 443 : 80) }
 
   init?(_ url: String) {
     let parts = url.split(separator: "://", maxSplits: 1)
@@ -150,7 +179,8 @@ extension Pool {
         return (0, member, "on trial: gets one request; if it succeeds, the backend is up")
       case .down: return (3, member, "down: its checks fail")
       case .ejected: return (3, member, "ejected: requests to it failed")
-      case .draining, .disabled, .unresolved: return (4, member, "\(condition.rawValue) by hand")
+      case .draining, .disabled, .unresolved:
+        return (4, member, "\(condition.rawValue) by an operator")
       }
     }
     let sorted = judged.enumerated().sorted {

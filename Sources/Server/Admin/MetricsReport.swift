@@ -169,10 +169,10 @@ struct MetricsReport {
       output.family(name, .gauge, help)
       for member in members { output.series(name, labels(member.record.identity), value(member)) }
     }
-    gauge("martlet_backend_up", "1 while the backend may be used, by its health and by hand.") {
+    gauge("martlet_backend_up", "1 while the backend is healthy, and not drained or disabled.") {
       BackendCondition($0.record, at: now) == .up ? "1" : "0"
     }
-    gauge("martlet_backend_draining", "1 while the backend was taken out by hand.") {
+    gauge("martlet_backend_draining", "1 while an operator has drained or disabled the backend.") {
       $0.record.adminState == .enabled ? "0" : "1"
     }
     gauge("martlet_backend_weight", "The weight in force.") {

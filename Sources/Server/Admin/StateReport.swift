@@ -149,6 +149,7 @@ struct StateReport {
       // Available by health and by drain state. Without any, `when_all_down` says what happens to
       // requests.
       json.member("available", pool.isAnyHealthy)
+      json.member("failing", past?.backends.values.isFailing ?? false)
       json.member("when_all_down", configured.whenAllDown.rawValue)
       json.member("waiting", pool.record.line.count)
       json.member("retries_charged", pool.record.retryCount)
@@ -224,7 +225,8 @@ struct StateReport {
       json.member("at", unixSeconds(result.at))
       json.member("passed", result.failure == nil)
       json.member("result", "\(result.failure?.name ?? "ok")")
-      json.member("reason", result.failure.map(check.reason))
+      json.member(
+        "reason", result.failure.map { check.reason($0, isTLSAlert: result.isTLSAlert) })
       json.member("ms", Double(result.duration.microseconds) / 1000)
     }
   }

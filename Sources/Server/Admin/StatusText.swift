@@ -78,7 +78,8 @@ struct StatusText {
       let reading = view.process.reading(record.identity)
       var condition = BackendCondition(record, at: now).rawValue
       if member.isBackup { condition += " (backup)" }
-      let weight = record.weightOverride.map { "\($0) (by hand)" } ?? "\(member.weight)"
+      let override = record.weightOverride.map { "\($0) (configured: \(member.weight))" }
+      let weight = override ?? "\(member.weight)"
       let failure = reading.lastFailure.map {
         let cause = FailureWord(rawValue: $0.place)?.name ?? "-"
         return "\(cause), \(Self.span(Double((now - $0.at).microseconds) / 1e6)) ago"
@@ -103,12 +104,15 @@ struct StatusText {
       guard let failure = known.failure, !known.addresses.isEmpty else { return nil }
       return "  \(name) can't be looked up, and its last addresses are kept: \(failure)"
     }
-    return [head] + Self.warning(pool) + TextTable.lines(rows) + stale
+    return [head] + Self.warning(pool, past) + TextTable.lines(rows) + stale
   }
 
-  /// A warning if no backend is available.
-  private static func warning(_ pool: Pool) -> [String] {
-    if pool.isAnyHealthy { return [] }
+  /// A warning if no backend is available, or if almost all requests fail.
+  private static func warning(_ pool: Pool, _ past: History.PoolHistory?) -> [String] {
+    if pool.isAnyHealthy {
+      return past?.backends.values.isFailing ?? false
+        ? ["  ALMOST ALL REQUESTS FAIL: see LAST FAILURE"] : []
+    }
     return switch pool.allDown {
     case .refuse: ["  NO BACKEND IS AVAILABLE: requests are refused with 503"]
     case .failOpen: ["  NO BACKEND IS AVAILABLE: requests go to all of them (fail-open)"]

@@ -30,14 +30,7 @@ extension Worker where IO: ~Copyable {
       metrics.add(.requestsShed)
       return answer(handle, LocalAnswer(error: 503), failure: .overloaded)
     }
-    switch plan(handle) {
-    case .refuse(let failure, let status, let reason):
-      answer(handle, LocalAnswer(error: status), failure: failure, reason: reason)
-    case .answer(let local):
-      answer(handle, local)
-    case .forward(let pool, let framing):
-      forward(handle, pool: pool, framing: framing)
-    }
+    route(handle)
   }
 
   /// The head can't be read, or didn't arrive in time. This is an exchange too, without a request.
@@ -74,72 +67,77 @@ extension Worker where IO: ~Copyable {
 
   // MARK: Routing
 
-  private mutating func plan(_ handle: Handle) -> RequestPlan {
+  private mutating func route(_ handle: Handle) {
     let framing: BodyFraming
     do throws(HTTP1Error) {
       framing = try heads[exchanges[handle].head].framing()
     } catch {
       countRefusal(error)
-      return .refuse(.malformedHead, status: error.status, reason: error.name)
+      return refuse(handle, .malformedHead, error.status, reason: error.name)
     }
     if framing == .none || framing == .length(0) {
       _ = exchanges[handle].machine.requestEnded(at: now)
     }
     if heads[exchanges[handle].head].method == .connect {
-      return .refuse(.notImplemented, status: 501, reason: "connect")
+      return refuse(handle, .notImplemented, 501, reason: "connect")
     }
     if heads[exchanges[handle].head].expect == .unknown {
-      return .refuse(.malformedHead, status: 417, reason: "unknown-expectation")
+      return refuse(handle, .malformedHead, 417, reason: "unknown-expectation")
     }
     if case .length(let count) = framing, count > settings.bodyByteCountMax {
-      return .refuse(.bodyTooLarge, status: 413, reason: nil)
+      return refuse(handle, .bodyTooLarge, 413)
     }
     let client = exchanges[handle].client.connection
     guard let listener = listeners[connections[client].client.listener].configured else {
       // No configuration has rules for it any more.
-      return .refuse(.listenerRemoved, status: 421, reason: nil)
+      return refuse(handle, .listenerRemoved, 421)
     }
     var rules = snapshot.listeners[listener].rules
     if let tlsRules = snapshot.listeners[listener].tlsRules, cameByTLS(handle) {
       rules = tlsRules
     }
     switch Self.route(&heads[exchanges[handle].head], rules, settings.paths, &scratch) {
-    case .badPath:
-      return .refuse(.malformedHead, status: 400, reason: "bad-path")
-    case .none:
-      return .refuse(.noRoute, status: 404, reason: nil)
-    case .route(let index):
-      return plan(handle, by: rules.routes[index], framing)
+    case .badPath: refuse(handle, .malformedHead, 400, reason: "bad-path")
+    case .none: refuse(handle, .noRoute, 404)
+    case .route(let index): follow(rules.routes[index], handle, framing)
     }
   }
 
-  private mutating func plan(
-    _ handle: Handle, by route: RouteSettings, _ framing: BodyFraming
-  ) -> RequestPlan {
+  private mutating func refuse(
+    _ handle: Handle, _ failure: ExchangeFailure, _ status: UInt16, reason: StaticString? = nil
+  ) {
+    answer(handle, LocalAnswer(error: status), failure: failure, reason: reason)
+  }
+
+  private mutating func follow(
+    _ route: RouteSettings, _ handle: Handle, _ framing: BodyFraming
+  ) {
     switch route.action {
     case .forward(let pool):
-      if heads[exchanges[handle].head].endsHere {
-        // The answer to a TRACE or OPTIONS whose Max-Forwards is used up (RFC 9110 7.6.2). TRACE is
-        // refused: the fields that it returns may contain secrets of servers on the way.
-        if heads[exchanges[handle].head].method == .trace {
-          return .refuse(.notImplemented, status: 501, reason: "trace")
-        }
-        exchanges[handle].route = route
-        return .answer(LocalAnswer(status: 200, contentType: "", body: []))
-      }
+      if heads[exchanges[handle].head].endsHere { return answerAsLast(handle, route) }
       exchanges[handle].route = route
-      return .forward(pool: pool, framing: framing)
+      forward(handle, pool: pool, framing: framing)
     case .redirect(let target, let status):
       let isTLS = cameByTLS(handle)
       guard let location = target.location(for: heads[exchanges[handle].head], isTLS: isTLS) else {
-        return .refuse(.malformedHead, status: 400, reason: "missing-host")
+        return refuse(handle, .malformedHead, 400, reason: "missing-host")
       }
       exchanges[handle].route = route
-      return .answer(LocalAnswer(redirect: status, to: location))
+      answer(handle, LocalAnswer(redirect: status, to: location))
     case .respond(let answer, let draining):
       exchanges[handle].route = route
-      return .answer(isLeaving ? draining : answer)
+      self.answer(handle, isLeaving ? draining : answer)
     }
+  }
+
+  /// The answer to a TRACE or OPTIONS whose Max-Forwards is used up (RFC 9110 7.6.2). TRACE is
+  /// refused: the fields that it returns may contain secrets of servers on the way.
+  private mutating func answerAsLast(_ handle: Handle, _ route: RouteSettings) {
+    if heads[exchanges[handle].head].method == .trace {
+      return refuse(handle, .notImplemented, 501, reason: "trace")
+    }
+    exchanges[handle].route = route
+    answer(handle, LocalAnswer(status: 200, contentType: "", body: []))
   }
 
   /// The route of a request. A path that is to be forwarded in its normal form is rewritten.
@@ -375,13 +373,6 @@ extension Worker where IO: ~Copyable {
     guard let backend = backend(of: handle) else { return .client }
     return connections[backend].transport.isFlushed ? .client : .backend
   }
-}
-
-/// What to do with a request.
-private enum RequestPlan {
-  case refuse(ExchangeFailure, status: UInt16, reason: StaticString?)
-  case answer(LocalAnswer)
-  case forward(pool: Int, framing: BodyFraming)
 }
 
 private enum RouteMatchResult {

@@ -105,7 +105,7 @@ extension Worker where IO: ~Copyable {
   /// A backend's health has changed. Logs this, and wakes the exchanges in the queue: they may find
   /// a free slot now, or may have to fail.
   ///
-  /// - Parameter reason: what the last of the failed checks said.
+  /// - Parameter reason: why the last check or request failed.
   mutating func flipped(
     _ backend: BackendRecord, _ flip: Flip, in pool: Pool, reason: String? = nil
   ) {

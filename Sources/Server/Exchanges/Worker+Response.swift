@@ -125,11 +125,11 @@ extension Worker where IO: ~Copyable {
   private mutating func retriesStatus(_ handle: Handle, _ status: UInt16) -> Bool {
     let pool = exchanges[handle].pool
     guard pool.retry.statuses.contains(status) else {
-      observe(handle, succeeded: true)
+      observe(handle, failure: nil)
       return false
     }
     let failure = AttemptFailure(cause: .status(status), wasReused: false, sentByteCount: 1)
-    observe(handle, succeeded: !pool.retry.blamesBackend(failure))
+    observe(handle, failure: pool.retry.blamesBackend(failure) ? failure.cause : nil)
     guard exchanges[handle].machine.isRequestComplete, exchanges[handle].attempt.login == .none,
       verdict(handle, after: failure) == .retryElsewhere
     else { return false }

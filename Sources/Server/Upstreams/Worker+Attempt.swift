@@ -146,7 +146,7 @@ extension Worker where IO: ~Copyable {
       cause: cause, wasReused: exchanges[handle].machine.attempts.last?.isReused ?? false,
       sentByteCount: Int(clamping: sent))
     countFailure(cause, of: handle)
-    if blamesBackend && policy.blamesBackend(failure) { observe(handle, succeeded: false) }
+    if blamesBackend && policy.blamesBackend(failure) { observe(handle, failure: cause) }
     var verdict = verdict(handle, after: failure)
     // On another connection the client would be another user.
     if exchanges[handle].attempt.login != .none { verdict = .giveUp }
@@ -231,12 +231,12 @@ extension Worker where IO: ~Copyable {
     passTurn(in: exchanges[handle].pool.pool.record)
   }
 
-  /// Passes the result of the attempt to the backend's health.
-  mutating func observe(_ handle: Handle, succeeded: Bool) {
+  /// Passes the result of the attempt to the backend's health: `failure` is nil if it succeeded.
+  mutating func observe(_ handle: Handle, failure: FailureCause?) {
     guard var pick = exchanges[handle].attempt.pick.take() else { return }
     let pool = exchanges[handle].pool.pool
-    if let flip = pool.observeExchange(&pick, succeeded: succeeded, at: now) {
-      flipped(pick.record, flip, in: pool)
+    if let flip = pool.observeExchange(&pick, succeeded: failure == nil, at: now) {
+      flipped(pick.record, flip, in: pool, reason: failure?.reason)
     }
     exchanges[handle].attempt.pick = consume pick
   }
