@@ -1,15 +1,16 @@
 // One request on its way through the proxy: its state, and what to do next.
 //
 // Pure: events and the time are inputs, an action is the output, and the caller performs it. It
-// moves no bytes and knows no HTTP version, so retries, early answers, slow peers and lost clients
-// can be table tests. The request may end in any phase, since both directions are independent:
+// moves no bytes and knows no HTTP version. The machine is total: it has a case for every event in
+// every phase. An event that can't happen in a phase is an error of the caller, and traps.
 //
-//                   [queued]
-//                      ▲▼
-//   [collecting] ─► selecting ─► connecting ─► awaiting ─┬► forwarding ─► ended
-//                       ▲            │            │      └► relaying ───► ended
-//                       └────────────┴────────────┴── failed: retry, or ended
+//                              [queued]
+//                                 ▲▼
+//   routing ─► [collecting] ─► selecting ─► connecting ─► awaiting ─┬► forwarding ─► ended
+//      │                          ▲            │            │      └► relaying ───► ended
+//      └► ended                   └────────────┴────────────┴── failed: retry, or ended
 //
+// The request may end in any phase but the last two, since both directions are independent.
 // RetryPolicy in Balancing decides about retries. After `forwarding` has begun there are none.
 
 public import Balancing
@@ -24,11 +25,13 @@ public struct Exchange: ~Copyable, Sendable {
     case attempt
     /// Start an attempt on a new connection to the same member.
     case redial
+    /// The attempt has its connection: send the request.
+    case send
     /// Send the response head to the client, then the body.
     case forward
     /// Send the interim response to the client.
     case forwardInterim
-    /// The response has ended on both sides: log it, and continue with the connections.
+    /// The response is complete: log the exchange, and continue with the connections.
     case finish
     /// Send the client an answer of our own, and end the attempt if there is one.
     case answer(status: UInt16)
@@ -36,7 +39,40 @@ public struct Exchange: ~Copyable, Sendable {
     case cut
   }
 
+  public enum Event: Equatable, Sendable {
+    /// The request has a route to backends. With `collectsUntil`, wait until then for the body of a
+    /// small request.
+    case routed(collectsUntil: Instant?)
+    /// Martlet has answered the request itself, without an attempt. Nil for an answer that is no
+    /// error, such as a redirect.
+    case answered(ExchangeFailure?)
+    case requestEnded
+    /// The body to collect is too large, or too slow.
+    case collectingEnded
+    /// The request is invalid, too large or too slow after its head was accepted, or the time for
+    /// it is over.
+    case refused(ExchangeFailure)
+    case clientGone
+    /// All members are full: the caller queues the exchange, and selects again at its turn.
+    case queued
+    /// No member could be selected.
+    case unavailable(Unavailability)
+    case attemptStarted(backend: Int, isReused: Bool, isFailOpen: Bool)
+    case connected
+    /// The caller has ended the attempt. The verdict is that of `verdict(after:…)`.
+    case attemptFailed(FailureCause, RetryVerdict)
+    /// A head with a 1xx status that is not 101.
+    case interim(status: UInt16)
+    /// A final head. `retries`: its status is to be retried elsewhere, and a retry is possible.
+    case head(status: UInt16, retries: Bool)
+    /// A 101 was accepted and forwarded.
+    case relayStarted
+    case responseEnded
+  }
+
   public enum Phase: Equatable, Sendable {
+    /// The caller is looking for a route, which takes no time.
+    case routing
     /// Waiting for the body of a small request, so that a slow client doesn't occupy a backend.
     case collecting(until: Instant)
     /// The caller is selecting a member, which takes no time.
@@ -56,7 +92,7 @@ public struct Exchange: ~Copyable, Sendable {
   public let startedAt: Instant
   /// Whether the request may be sent twice (RFC 9110 9.2.2).
   public let isIdempotent: Bool
-  public private(set) var phase = Phase.selecting
+  public private(set) var phase = Phase.routing
   public private(set) var attempts = AttemptList()
 
   /// Nil while the request is still arriving.
@@ -82,7 +118,7 @@ public struct Exchange: ~Copyable, Sendable {
   public var isConnected: Bool {
     switch phase {
     case .awaiting, .forwarding, .relaying: true
-    case .collecting, .selecting, .queued, .connecting, .ended: false
+    case .routing, .collecting, .selecting, .queued, .connecting, .ended: false
     }
   }
 
@@ -90,7 +126,7 @@ public struct Exchange: ~Copyable, Sendable {
   public var hasAnswered: Bool {
     switch phase {
     case .forwarding, .relaying, .ended: true
-    case .collecting, .selecting, .queued, .connecting, .awaiting: false
+    case .routing, .collecting, .selecting, .queued, .connecting, .awaiting: false
     }
   }
 
@@ -99,74 +135,244 @@ public struct Exchange: ~Copyable, Sendable {
     if case .ended(let failure) = phase { failure } else { nil }
   }
 
-  // MARK: The request
+  // MARK: Events
 
-  /// The head has arrived. If `collectsUntil` is set, wait until then for the body of a small
-  /// request.
-  public mutating func begin(collectsUntil: Instant?) -> Action {
-    guard let collectsUntil, !isRequestComplete else { return .attempt }
-    phase = .collecting(until: collectsUntil)
-    return .wait
+  /// The next state, and what the caller must do.
+  public mutating func handle(_ event: Event, at now: Instant) -> Action {
+    guard let action = apply(event, at: now) else {
+      preconditionFailure("this event can't happen in this phase")
+    }
+    return action
   }
 
-  /// Martlet answers the request itself, before any attempt. `failure` is nil for an answer that is
-  /// no error, such as a redirect.
-  public mutating func answered(_ failure: ExchangeFailure?) { phase = .ended(failure) }
+  /// The same; nil, without a change, for an event that can't happen in this phase.
+  mutating func apply(_ event: Event, at now: Instant) -> Action? {
+    switch event {
+    case .routed(let until): return routed(collectsUntil: until)
+    case .answered(let failure): return answered(failure)
+    case .requestEnded: return requestEnded(at: now)
+    case .collectingEnded: return collectingEnded()
+    case .refused(let reason): return end(.abandoned, reason, at: now)
+    case .clientGone: return end(.clientAborted, .clientAborted, at: now)
+    case .queued: return queued(at: now)
+    case .unavailable(let reason): return unavailable(reason)
+    case .attemptStarted(let backend, let isReused, let isFailOpen):
+      return attemptStarted(
+        Attempt(backend: backend, isReused: isReused, isFailOpen: isFailOpen, startedAt: now))
+    case .connected: return connected(at: now)
+    case .attemptFailed(let cause, let verdict): return attemptFailed(cause, verdict, at: now)
+    case .interim(let status): return interim(status, at: now)
+    case .head(let status, let retries): return head(status, retries, at: now)
+    case .relayStarted: return relayStarted(at: now)
+    case .responseEnded: return responseEnded(at: now)
+    }
+  }
 
-  public mutating func requestEnded(at now: Instant) -> Action {
+  private mutating func routed(collectsUntil: Instant?) -> Action? {
+    switch phase {
+    case .routing:
+      if let collectsUntil, !isRequestComplete {
+        phase = .collecting(until: collectsUntil)
+        return .wait
+      }
+      phase = .selecting
+      return .attempt
+    case .collecting, .selecting, .queued, .connecting, .awaiting, .forwarding, .relaying, .ended:
+      return nil
+    }
+  }
+
+  private mutating func answered(_ failure: ExchangeFailure?) -> Action? {
+    switch phase {
+    case .routing:
+      phase = .ended(failure)
+      return .finish
+    case .collecting, .selecting, .queued, .connecting, .awaiting, .forwarding, .relaying, .ended:
+      return nil
+    }
+  }
+
+  private mutating func requestEnded(at now: Instant) -> Action? {
+    if isRequestComplete { return nil }
+    switch phase {
+    case .collecting:
+      phase = .selecting
+      noteRequestEnd(at: now)
+      return .attempt
+    case .routing, .selecting, .queued, .connecting, .awaiting, .forwarding:
+      noteRequestEnd(at: now)
+      return .wait
+    case .relaying, .ended:
+      return nil
+    }
+  }
+
+  private mutating func noteRequestEnd(at now: Instant) {
     requestCompletedAt = now
     lastProgress = now
-    return collectingEnded()
   }
 
-  /// The body to collect is too large, complete, or too slow.
-  public mutating func collectingEnded() -> Action {
-    guard case .collecting = phase else { return .wait }
-    phase = .selecting
-    return .attempt
+  private mutating func collectingEnded() -> Action? {
+    switch phase {
+    case .collecting:
+      phase = .selecting
+      return .attempt
+    case .routing, .selecting, .queued, .connecting, .awaiting, .forwarding, .relaying, .ended:
+      return nil
+    }
   }
 
-  /// The request was found to be invalid, too large or too slow after its head was accepted, or the
-  /// time for it is over.
-  public mutating func refuse(_ reason: ExchangeFailure, at now: Instant) -> Action {
-    attempts.endLast(.abandoned, at: now)
-    return giveUp(reason)
+  /// Ends the exchange from the client's side, or from ours.
+  private mutating func end(
+    _ result: Attempt.Result, _ reason: ExchangeFailure, at now: Instant
+  ) -> Action? {
+    switch phase {
+    case .routing, .collecting, .selecting, .queued, .connecting, .awaiting, .forwarding, .relaying:
+      attempts.endLast(result, at: now)
+      return reason == .clientAborted ? cut(reason) : giveUp(reason)
+    case .ended:
+      return nil
+    }
   }
 
-  public mutating func clientGone(at now: Instant) -> Action {
-    attempts.endLast(.clientAborted, at: now)
-    phase = .ended(.clientAborted)
+  private mutating func queued(at now: Instant) -> Action? {
+    switch phase {
+    case .selecting:
+      phase = .queued(since: now)
+      return .wait
+    case .routing, .collecting, .queued, .connecting, .awaiting, .forwarding, .relaying, .ended:
+      return nil
+    }
+  }
+
+  private mutating func unavailable(_ reason: Unavailability) -> Action? {
+    switch phase {
+    case .selecting, .queued:
+      // After a failed attempt, its cause is more useful than the fact that no member was left.
+      if case .failed(let cause) = attempts.last?.result { return giveUp(.upstream(cause)) }
+      return giveUp(.unavailable(reason))
+    case .routing, .collecting, .connecting, .awaiting, .forwarding, .relaying, .ended:
+      return nil
+    }
+  }
+
+  private mutating func attemptStarted(_ attempt: Attempt) -> Action? {
+    switch phase {
+    case .selecting, .queued:
+      attempts.append(attempt)
+      lastProgress = attempt.startedAt
+      if attempt.isReused {
+        phase = .awaiting(since: attempt.startedAt)
+        return .send
+      }
+      phase = .connecting(since: attempt.startedAt)
+      return .wait
+    case .routing, .collecting, .connecting, .awaiting, .forwarding, .relaying, .ended:
+      return nil
+    }
+  }
+
+  private mutating func connected(at now: Instant) -> Action? {
+    switch phase {
+    case .connecting:
+      attempts.noteConnected(at: now)
+      phase = .awaiting(since: now)
+      lastProgress = now
+      return .send
+    case .routing, .collecting, .selecting, .queued, .awaiting, .forwarding, .relaying, .ended:
+      return nil
+    }
+  }
+
+  private mutating func attemptFailed(
+    _ cause: FailureCause, _ verdict: RetryVerdict, at now: Instant
+  ) -> Action? {
+    switch phase {
+    case .connecting, .awaiting:
+      attempts.endLast(.failed(cause), at: now)
+      switch verdict {
+      case .giveUp:
+        return giveUp(.upstream(cause))
+      case .retryElsewhere:
+        phase = .selecting
+        return .attempt
+      case .retrySameFresh:
+        phase = .selecting
+        attempts.forgiveLast()
+        return .redial
+      }
+    case .forwarding, .relaying:
+      // The client has a part of the response.
+      attempts.endLast(.failed(cause), at: now)
+      return giveUp(.upstream(cause))
+    case .routing, .collecting, .selecting, .queued, .ended:
+      return nil
+    }
+  }
+
+  private mutating func interim(_ status: UInt16, at now: Instant) -> Action? {
+    switch phase {
+    case .awaiting:
+      lastProgress = now
+      if status == 100 {
+        if hasContinued { return .wait }
+        hasContinued = true
+      }
+      return .forwardInterim
+    case .routing, .collecting, .selecting, .queued, .connecting, .forwarding, .relaying, .ended:
+      return nil
+    }
+  }
+
+  private mutating func head(_ status: UInt16, _ retries: Bool, at now: Instant) -> Action? {
+    switch phase {
+    case .awaiting:
+      lastProgress = now
+      attempts.noteStatus(status, at: now)
+      if retries {
+        attempts.endLast(.failed(.status(status)), at: now)
+        phase = .selecting
+        return .attempt
+      }
+      phase = .forwarding
+      return .forward
+    case .routing, .collecting, .selecting, .queued, .connecting, .forwarding, .relaying, .ended:
+      return nil
+    }
+  }
+
+  private mutating func relayStarted(at now: Instant) -> Action? {
+    switch phase {
+    case .awaiting:
+      attempts.noteStatus(101, at: now)
+      phase = .relaying
+      lastProgress = now
+      return .wait
+    case .routing, .collecting, .selecting, .queued, .connecting, .forwarding, .relaying, .ended:
+      return nil
+    }
+  }
+
+  private mutating func responseEnded(at now: Instant) -> Action? {
+    switch phase {
+    case .forwarding, .relaying:
+      attempts.endLast(.succeeded, at: now)
+      phase = .ended(nil)
+      return .finish
+    case .routing, .collecting, .selecting, .queued, .connecting, .awaiting, .ended:
+      return nil
+    }
+  }
+
+  private mutating func giveUp(_ reason: ExchangeFailure) -> Action {
+    if hasAnswered { return cut(reason) }
+    phase = .ended(reason)
+    return .answer(status: reason.status)
+  }
+
+  private mutating func cut(_ reason: ExchangeFailure) -> Action {
+    phase = .ended(reason)
     return .cut
-  }
-
-  // MARK: Attempts
-
-  public mutating func attemptStarted(
-    backend: Int, isReused: Bool, isFailOpen: Bool = false, at now: Instant
-  ) {
-    attempts.append(
-      Attempt(backend: backend, isReused: isReused, isFailOpen: isFailOpen, startedAt: now))
-    phase = isReused ? .awaiting(since: now) : .connecting(since: now)
-    lastProgress = now
-  }
-
-  public mutating func connected(at now: Instant) {
-    attempts.noteConnected(at: now)
-    phase = .awaiting(since: now)
-    lastProgress = now
-  }
-
-  /// All members are full. The caller queues the exchange and selects again when its turn comes.
-  public mutating func queued(at now: Instant) -> Action {
-    phase = .queued(since: now)
-    return .wait
-  }
-
-  /// No member could be selected.
-  public mutating func nothingAvailable(_ reason: Unavailability) -> Action {
-    // After a failed attempt, its cause is more useful than the fact that no member was left.
-    if case .failed(let cause) = attempts.last?.result { return giveUp(.upstream(cause)) }
-    return giveUp(.unavailable(reason))
   }
 
   /// Whether the request may be sent again after `failure`. Call it before `attemptFailed`, so that
@@ -186,50 +392,6 @@ public struct Exchange: ~Copyable, Sendable {
       at: now, deadline: total(limits))
   }
 
-  /// The attempt failed. The caller has closed the connection.
-  public mutating func attemptFailed(
-    _ cause: FailureCause, verdict: RetryVerdict, at now: Instant
-  ) -> Action {
-    attempts.endLast(.failed(cause), at: now)
-    if hasAnswered || verdict == .giveUp { return giveUp(.upstream(cause)) }
-    phase = .selecting
-    if verdict == .retryElsewhere { return .attempt }
-    attempts.forgiveLast()
-    return .redial
-  }
-
-  // MARK: The response
-
-  /// A head with a 1xx status that is not 101.
-  public mutating func interimReceived(status: UInt16, at now: Instant) -> Action {
-    lastProgress = now
-    if hasAnswered || (status == 100 && hasContinued) { return .wait }
-    if status == 100 { hasContinued = true }
-    return .forwardInterim
-  }
-
-  /// A final head. `retries`: its status is to be retried elsewhere, and a retry is possible.
-  public mutating func headReceived(status: UInt16, retries: Bool, at now: Instant) -> Action {
-    lastProgress = now
-    attempts.noteStatus(status, at: now)
-    if retries { return attemptFailed(.status(status), verdict: .retryElsewhere, at: now) }
-    phase = .forwarding
-    return .forward
-  }
-
-  /// A 101 was accepted and forwarded.
-  public mutating func relayStarted(at now: Instant) {
-    attempts.noteStatus(101, at: now)
-    phase = .relaying
-    lastProgress = now
-  }
-
-  public mutating func responseEnded(at now: Instant) -> Action {
-    attempts.endLast(.succeeded, at: now)
-    phase = .ended(nil)
-    return .finish
-  }
-
   // MARK: Both directions
 
   /// Part of a body was received, or accepted by the socket of the other side.
@@ -242,12 +404,6 @@ public struct Exchange: ~Copyable, Sendable {
   ) {
     guard let rate = limits.clientRate, !isRequestComplete else { return }
     pace.update(byteCount: byteCount, isAwaited: awaitsMore && isConnected, rate: rate, at: now)
-  }
-
-  private mutating func giveUp(_ reason: ExchangeFailure) -> Action {
-    let action = hasAnswered ? Action.cut : .answer(status: reason.status)
-    phase = .ended(reason)
-    return action
   }
 
   /// The total timeout starts when the request is complete: a long upload doesn't make a backend
@@ -266,15 +422,15 @@ extension Exchange {
 
   /// What it means if nothing has happened by the deadline.
   public enum Expiry: Equatable, Sendable {
-    /// Collecting has ended: call `collectingEnded`.
+    /// Collecting has ended: `collectingEnded`.
     case collected
-    /// No slot became free in time: call `nothingAvailable`.
+    /// No slot became free in time: `unavailable`.
     case queue
-    /// The attempt has failed: call `attemptFailed`.
+    /// The attempt has failed: `attemptFailed`.
     case attempt(FailureCause)
-    /// The client is too slow: call `refuse`.
+    /// The client is too slow: `refused`.
     case client(ExchangeFailure)
-    /// No byte was relayed: call `responseEnded`.
+    /// No byte was relayed: `responseEnded`.
     case relay
   }
 
@@ -306,7 +462,7 @@ extension Exchange {
     _ limits: ExchangeLimits, _ side: Side
   ) -> (deadline: Instant, expiry: Expiry)? {
     switch (phase, side) {
-    case (.selecting, _), (.ended, _):
+    case (.routing, _), (.selecting, _), (.ended, _):
       return nil
     case (.collecting(let until), _):
       return (until, .collected)
@@ -329,39 +485,5 @@ extension Exchange {
     case (.relaying, _):
       return (lastProgress + limits.relayIdle, .relay)
     }
-  }
-}
-
-/// The timeouts of one exchange.
-public struct ExchangeLimits: Sendable {
-  /// Until a slot becomes free in a full pool.
-  public var queue: TimeSpan
-  /// Until the connection is established.
-  public var connect: TimeSpan
-  /// From the end of the request to the head of the final response, for each attempt.
-  public var response: TimeSpan
-  /// The same for all attempts together.
-  public var total: TimeSpan
-  /// Between two pieces of a body that the client sends or receives.
-  public var clientIdle: TimeSpan
-  /// Between two pieces of a body that the backend sends or receives.
-  public var idle: TimeSpan
-  /// Without a byte in either direction on a relay.
-  public var relayIdle: TimeSpan
-  /// The minimum rate of a client that sends a body; nil for none.
-  public var clientRate: MinimumRate?
-
-  public init(
-    queue: TimeSpan = .zero, connect: TimeSpan, response: TimeSpan, total: TimeSpan,
-    clientIdle: TimeSpan, idle: TimeSpan, relayIdle: TimeSpan, clientRate: MinimumRate? = nil
-  ) {
-    self.queue = queue
-    self.connect = connect
-    self.response = response
-    self.total = total
-    self.clientIdle = clientIdle
-    self.idle = idle
-    self.relayIdle = relayIdle
-    self.clientRate = clientRate
   }
 }

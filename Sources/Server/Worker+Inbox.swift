@@ -195,7 +195,7 @@ extension Worker where IO: ~Copyable {
     for slot in 0..<exchanges.slotCount {
       guard let handle = exchanges.handle(at: slot) else { continue }
       metrics.add(.exchangesCut)
-      perform(exchanges[handle].machine.refuse(reason, at: now), handle)
+      perform(exchanges[handle].machine.handle(.refused(reason), at: now), handle)
     }
     for slot in 0..<connections.slotCount {
       guard let handle = connections.handle(at: slot), connections[handle].isClient else {

@@ -9,7 +9,7 @@ import Testing
   @Test(arguments: rows) func everyRowOfTheTable(_ row: Script) { row.run() }
 
   private static let streaming = [
-    Step(0, .begin, .attempt), Step(0, .dial(1)), Step(10, .connected),
+    Step(0, .begin, .attempt), Step(0, .dial(1), .wait), Step(10, .connected, .send),
   ]
   private static let sent = streaming + [Step(20, .requestEnds, .wait)]
   private static let answering = sent + [Step(30, .head(200), .forward)]
@@ -18,8 +18,9 @@ import Testing
     Script(
       testDescription: "a dial has its own time, within which no other limit counts",
       steps: [
-        Step(0, .begin, .attempt), Step(0, .dial(1)), Step(100, .expires(.client), .attempt),
-        Step(100, .dial(2)), Step(200, .expires(.backend), .attempt), Step(200, .dial(3)),
+        Step(0, .begin, .attempt), Step(0, .dial(1), .wait), Step(100, .expires(.client), .attempt),
+        Step(100, .dial(2), .wait), Step(200, .expires(.backend), .attempt),
+        Step(200, .dial(3), .wait),
         Step(300, .expires(.backend), .answer(status: 504)),
       ],
       failure: .upstream(.connectTimeout),
@@ -34,7 +35,8 @@ import Testing
     Script(
       testDescription: "waiting for a place is part of the total time",
       steps: sent + [
-        Step(1020, .expires(.backend), .attempt), Step(1020, .dial(2)), Step(1030, .connected),
+        Step(1020, .expires(.backend), .attempt), Step(1020, .dial(2), .wait),
+        Step(1030, .connected, .send),
         Step(2030, .expires(.backend), .attempt), Step(2130, .queue, .wait),
         Step(2520, .expires(.backend), .answer(status: 504)),
       ],
@@ -76,8 +78,9 @@ import Testing
     Script(
       testDescription: "the time of a response counts anew for each attempt, up to the total",
       steps: sent + [
-        Step(1020, .expires(.backend), .attempt), Step(1020, .dial(2)), Step(1100, .connected),
-        Step(2100, .expires(.backend), .attempt), Step(2100, .reuse(3)),
+        Step(1020, .expires(.backend), .attempt), Step(1020, .dial(2), .wait),
+        Step(1100, .connected, .send),
+        Step(2100, .expires(.backend), .attempt), Step(2100, .reuse(3), .send),
         Step(2520, .expires(.backend), .answer(status: 504)),
       ],
       failure: .upstream(.responseTimeout),
@@ -85,8 +88,8 @@ import Testing
     Script(
       testDescription: "the total time ends a dial too",
       steps: sent + [
-        Step(1020, .expires(.backend), .attempt), Step(1020, .reuse(2)),
-        Step(2020, .expires(.backend), .attempt), Step(2450, .dial(3)),
+        Step(1020, .expires(.backend), .attempt), Step(1020, .reuse(2), .send),
+        Step(2020, .expires(.backend), .attempt), Step(2450, .dial(3), .wait),
         Step(2520, .expires(.backend), .answer(status: 504)),
       ],
       failure: .upstream(.connectTimeout),
@@ -108,12 +111,12 @@ import Testing
     Script(
       testDescription: "a relay ends when nothing has moved for its own time",
       steps: sent + [
-        Step(30, .upgraded), Step(4000, .progress), Step(9000, .expires(.client), .finish),
+        Step(30, .upgraded, .wait), Step(4000, .progress), Step(9000, .expires(.client), .finish),
       ],
       attempts: ["ok"]),
     Script(
       testDescription: "both sides of a relay have the same time",
-      steps: sent + [Step(30, .upgraded), Step(5030, .expires(.backend), .finish)],
+      steps: sent + [Step(30, .upgraded, .wait), Step(5030, .expires(.backend), .finish)],
       attempts: ["ok"]),
   ]
 
@@ -121,13 +124,14 @@ import Testing
   func thereIsNoDeadlineBetweenAttemptsAndAfterTheEnd(_ side: Exchange.Side) {
     var exchange = Exchange(startedAt: .origin, isIdempotent: true)
     func deadline() -> Instant { exchange.deadline(Script.limits, awaiting: side) }
-    _ = exchange.begin(collectsUntil: nil)
+    _ = exchange.handle(.routed(collectsUntil: nil), at: .origin)
     #expect(deadline() == .never)
-    exchange.attemptStarted(backend: 1, isReused: true, at: .origin)
+    _ = exchange.handle(
+      .attemptStarted(backend: 1, isReused: true, isFailOpen: false), at: .origin)
     #expect(deadline() != .never)
-    _ = exchange.attemptFailed(.connectRefused, verdict: .retryElsewhere, at: .origin)
+    _ = exchange.handle(.attemptFailed(.connectRefused, .retryElsewhere), at: .origin)
     #expect(deadline() == .never)
-    _ = exchange.clientGone(at: .origin)
+    _ = exchange.handle(.clientGone, at: .origin)
     #expect(deadline() == .never)
     let expiry = exchange.expiry(Script.limits, awaiting: side, at: .never)
     #expect(expiry == nil)

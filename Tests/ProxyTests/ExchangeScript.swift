@@ -86,25 +86,30 @@ struct Script: Sendable, CustomTestStringConvertible {
     _ event: Event, on exchange: inout Exchange, at now: Instant
   ) -> Exchange.Action? {
     switch event {
-    case .begin: return exchange.begin(collectsUntil: nil)
-    case .collect(let time): return exchange.begin(collectsUntil: now + .milliseconds(time))
+    case .begin: return exchange.handle(.routed(collectsUntil: nil), at: now)
+    case .collect(let time):
+      return exchange.handle(.routed(collectsUntil: now + .milliseconds(time)), at: now)
     case .progress: exchange.progressed(at: now)
-    case .requestEnds: return exchange.requestEnded(at: now)
-    case .refuse(let reason): return exchange.refuse(reason, at: now)
-    case .clientGone: return exchange.clientGone(at: now)
-    case .nobody(let reason): return exchange.nothingAvailable(reason)
-    case .queue: return exchange.queued(at: now)
-    case .dial(let backend): exchange.attemptStarted(backend: backend, isReused: false, at: now)
-    case .reuse(let backend): exchange.attemptStarted(backend: backend, isReused: true, at: now)
-    case .connected: exchange.connected(at: now)
+    case .requestEnds: return exchange.handle(.requestEnded, at: now)
+    case .refuse(let reason): return exchange.handle(.refused(reason), at: now)
+    case .clientGone: return exchange.handle(.clientGone, at: now)
+    case .nobody(let reason): return exchange.handle(.unavailable(reason), at: now)
+    case .queue: return exchange.handle(.queued, at: now)
+    case .dial(let backend):
+      return exchange.handle(
+        .attemptStarted(backend: backend, isReused: false, isFailOpen: false), at: now)
+    case .reuse(let backend):
+      return exchange.handle(
+        .attemptStarted(backend: backend, isReused: true, isFailOpen: false), at: now)
+    case .connected: return exchange.handle(.connected, at: now)
     case .fails(let cause, let sent): return fail(cause, sent: sent, &exchange, at: now)
-    case .interim(let status): return exchange.interimReceived(status: status, at: now)
+    case .interim(let status): return exchange.handle(.interim(status: status), at: now)
     case .head(let status):
       let failure = AttemptFailure(cause: .status(status), wasReused: false, sentByteCount: 1)
       let retries = verdict(after: failure, exchange, at: now) == .retryElsewhere
-      return exchange.headReceived(status: status, retries: retries, at: now)
-    case .upgraded: exchange.relayStarted(at: now)
-    case .responseEnds: return exchange.responseEnded(at: now)
+      return exchange.handle(.head(status: status, retries: retries), at: now)
+    case .upgraded: return exchange.handle(.relayStarted, at: now)
+    case .responseEnds: return exchange.handle(.responseEnded, at: now)
     case .expires(let side):
       let limits = Self.limits
       let deadline = exchange.deadline(limits, awaiting: side)
@@ -113,11 +118,11 @@ struct Script: Sendable, CustomTestStringConvertible {
       let before = exchange.expiry(limits, awaiting: side, at: early)
       #expect(before == nil)
       switch exchange.expiry(limits, awaiting: side, at: now) {
-      case .collected: return exchange.collectingEnded()
-      case .queue: return exchange.nothingAvailable(.queueTimeout)
+      case .collected: return exchange.handle(.collectingEnded, at: now)
+      case .queue: return exchange.handle(.unavailable(.queueTimeout), at: now)
       case .attempt(let cause): return fail(cause, sent: 1, &exchange, at: now)
-      case .client(let reason): return exchange.refuse(reason, at: now)
-      case .relay: return exchange.responseEnded(at: now)
+      case .client(let reason): return exchange.handle(.refused(reason), at: now)
+      case .relay: return exchange.handle(.responseEnded, at: now)
       case nil: break
       }
     }
@@ -129,8 +134,8 @@ struct Script: Sendable, CustomTestStringConvertible {
   ) -> Exchange.Action {
     let failure = AttemptFailure(
       cause: cause, wasReused: exchange.attempts.last?.isReused ?? false, sentByteCount: sent)
-    return exchange.attemptFailed(
-      cause, verdict: verdict(after: failure, exchange, at: now), at: now)
+    return exchange.handle(
+      .attemptFailed(cause, verdict(after: failure, exchange, at: now)), at: now)
   }
 
   private func verdict(

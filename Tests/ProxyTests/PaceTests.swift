@@ -86,8 +86,9 @@ import Testing
 
   private func uploading() -> Exchange {
     var exchange = Exchange(startedAt: .origin, isIdempotent: false)
-    _ = exchange.begin(collectsUntil: nil)
-    exchange.attemptStarted(backend: 1, isReused: true, at: .origin)
+    _ = exchange.handle(.routed(collectsUntil: nil), at: .origin)
+    _ = exchange.handle(
+      .attemptStarted(backend: 1, isReused: true, isFailOpen: false), at: .origin)
     return exchange
   }
 
@@ -115,7 +116,7 @@ import Testing
   @Test func anAnswerInAdvanceDoesNotFreeTheClient() {
     var exchange = uploading()
     exchange.bodyReceived(0, awaitsMore: true, Self.limits, at: Script.at(0))
-    _ = exchange.headReceived(status: 200, retries: false, at: Script.at(1))
+    _ = exchange.handle(.head(status: 200, retries: false), at: Script.at(1))
     let expiry = exchange.expiry(Self.limits, awaiting: .backend, at: Script.at(500))
     #expect(expiry == .client(.requestTimeout))
   }
@@ -123,7 +124,7 @@ import Testing
   @Test func aCompleteBodyHasNoMinimumRate() {
     var exchange = uploading()
     exchange.bodyReceived(0, awaitsMore: true, Self.limits, at: Script.at(0))
-    _ = exchange.requestEnded(at: Script.at(100))
+    _ = exchange.handle(.requestEnded, at: Script.at(100))
     exchange.bodyReceived(10, awaitsMore: true, Self.limits, at: Script.at(400))
     let deadline = exchange.deadline(Self.limits, awaiting: .client)
     #expect(deadline == Script.at(1100))

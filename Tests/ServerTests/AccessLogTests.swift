@@ -83,13 +83,16 @@ import Testing
 
   private static let twoAttempts: AttemptList = {
     var exchange = Exchange(startedAt: .origin, isIdempotent: true)
-    exchange.attemptStarted(backend: 1, isReused: true, at: .origin)
-    _ = exchange.attemptFailed(
-      .closedBeforeResponse, verdict: .retryElsewhere, at: .origin + .milliseconds(2))
-    exchange.attemptStarted(backend: 0, isReused: false, at: .origin + .milliseconds(2))
-    exchange.connected(at: .origin + .milliseconds(3))
-    _ = exchange.headReceived(status: 201, retries: false, at: .origin + .milliseconds(4))
-    _ = exchange.responseEnded(at: .origin + .microseconds(12_034))
+    let events: [(Exchange.Event, microseconds: Int64)] = [
+      (.routed(collectsUntil: nil), 0),
+      (.attemptStarted(backend: 1, isReused: true, isFailOpen: false), 0),
+      (.attemptFailed(.closedBeforeResponse, .retryElsewhere), 2000),
+      (.attemptStarted(backend: 0, isReused: false, isFailOpen: false), 2000),
+      (.connected, 3000), (.head(status: 201, retries: false), 4000), (.responseEnded, 12_034),
+    ]
+    for (event, time) in events {
+      _ = exchange.handle(event, at: .origin + .microseconds(time))
+    }
     return exchange.attempts
   }()
 
@@ -100,7 +103,9 @@ import Testing
     entry.facts.queueTime = .microseconds(12_345)
     entry.facts.wasBudgetSpent = true
     var exchange = Exchange(startedAt: .origin, isIdempotent: true)
-    exchange.attemptStarted(backend: 0, isReused: false, isFailOpen: true, at: .origin)
+    _ = exchange.handle(.routed(collectsUntil: nil), at: .origin)
+    _ = exchange.handle(
+      .attemptStarted(backend: 0, isReused: false, isFailOpen: true), at: .origin)
     entry.attempts = exchange.attempts
     entry.names = ["10.0.0.1:80"]
     let object = try object(try #require(try written([entry], .json).first))

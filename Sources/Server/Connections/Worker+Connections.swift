@@ -132,8 +132,8 @@ extension Worker where IO: ~Copyable {
       metrics.add(.slowResponses)
       let hasAnswered = exchanges[exchange].machine.hasAnswered
       perform(
-        exchanges[exchange].machine.refuse(
-          hasAnswered ? .clientStalled : .requestTimeout, at: now), exchange)
+        exchanges[exchange].machine.handle(
+          .refused(hasAnswered ? .clientStalled : .requestTimeout), at: now), exchange)
       return
     }
     // The first check only notes the count. For the idle timeout it counts as progress, which the

@@ -172,6 +172,8 @@ struct ActiveExchange: ~Copyable {
   struct ResponseProgress {
     /// 0 before its head.
     var status: UInt16 = 0
+    /// Of its body.
+    var length = BodyLength.none
     var byteCount: UInt64 = 0
     /// Whether the client's connection will be used again.
     var persists: Bool

@@ -14,9 +14,9 @@ extension Worker where IO: ~Copyable {
     reason: StaticString? = nil
   ) {
     exchanges[handle].malformation = reason
-    exchanges[handle].machine.answered(failure)
     identifyClient(handle)
     send(answer, handle)
+    perform(exchanges[handle].machine.handle(.answered(failure), at: now), handle)
   }
 
   /// The client behind trusted proxies; for a forwarded request this is part of its preparation.
@@ -34,6 +34,7 @@ extension Worker where IO: ~Copyable {
   mutating func answerInstead(_ handle: Handle, _ status: UInt16) {
     endAttempt(handle, .broken)
     send(LocalAnswer(error: status), handle)
+    finish(handle)
   }
 
   private mutating func send(_ answer: LocalAnswer, _ handle: Handle) {
@@ -45,7 +46,6 @@ extension Worker where IO: ~Copyable {
       && exchanges[handle].attempt.login == .none && mayPersist(client)
     exchanges[handle].response.status = answer.status
     exchanges[handle].response.byteCount = write(answer, handle)
-    finish(handle)
   }
 
   /// Writes a whole answer, which is small: the configuration refuses long bodies. Returns the

@@ -75,9 +75,7 @@ extension Worker where IO: ~Copyable {
       countRefusal(error)
       return refuse(handle, .malformedHead, error.status, reason: error.name)
     }
-    if framing == .none || framing == .length(0) {
-      _ = exchanges[handle].machine.requestEnded(at: now)
-    }
+    if framing.bodyLength.isEmpty { noteEmptyRequest(handle) }
     if heads[exchanges[handle].head].method == .connect {
       return refuse(handle, .notImplemented, 501, reason: "connect")
     }
@@ -101,6 +99,12 @@ extension Worker where IO: ~Copyable {
     case .none: refuse(handle, .noRoute, 404)
     case .route(let index): follow(rules.routes[index], handle, framing)
     }
+  }
+
+  /// There is nothing to wait for yet, so no deadline changes.
+  private mutating func noteEmptyRequest(_ handle: Handle) {
+    let action = exchanges[handle].machine.handle(.requestEnded, at: now)
+    precondition(action == .wait)
   }
 
   private mutating func refuse(
@@ -211,8 +215,8 @@ extension Worker where IO: ~Copyable {
     connections[client].wire = .http1Client(codec: codec, exchange: handle)
     setDeadline(client, .never)
     perform(
-      exchanges[handle].machine.begin(
-        collectsUntil: collects ? now + settings.collectTime : nil), handle)
+      exchanges[handle].machine.handle(
+        .routed(collectsUntil: collects ? now + settings.collectTime : nil), at: now), handle)
   }
 
   /// Of the cookies for the pool, the first that selects a member which exists, or else the first.
@@ -253,9 +257,12 @@ extension Worker where IO: ~Copyable {
     case .wait: updateDeadline(handle)
     case .attempt: startAttempt(handle)
     case .redial: redial(handle)
+    case .send: sendRequest(handle)
+    case .forward: forwardHead(handle)
+    case .forwardInterim: forwardInterim(handle)
+    case .finish: finish(handle)
     case .answer(let status): answerInstead(handle, status)
     case .cut: cut(handle)
-    case .forward, .forwardInterim, .finish: break
     }
   }
 
@@ -289,7 +296,7 @@ extension Worker where IO: ~Copyable {
 
   /// The client has disconnected.
   mutating func clientGone(_ handle: Handle) {
-    perform(exchanges[handle].machine.clientGone(at: now), handle)
+    perform(exchanges[handle].machine.handle(.clientGone, at: now), handle)
   }
 
   /// The whole response is written: logs the exchange and continues with the client's connection.
@@ -347,16 +354,16 @@ extension Worker where IO: ~Copyable {
     let side = awaitedSide(handle)
     switch exchanges[handle].machine.expiry(limits, awaiting: side, at: now) {
     case nil: updateDeadline(handle)
-    case .collected: perform(exchanges[handle].machine.collectingEnded(), handle)
+    case .collected: perform(exchanges[handle].machine.handle(.collectingEnded, at: now), handle)
     case .queue:
       leaveLine(handle)
-      perform(exchanges[handle].machine.nothingAvailable(.queueTimeout), handle)
+      perform(exchanges[handle].machine.handle(.unavailable(.queueTimeout), at: now), handle)
     case .attempt(.responseTimeout) where hasPartialHead(handle):
       attemptFailed(handle, .responseStalled)
     case .attempt(let cause): attemptFailed(handle, cause)
     case .client(let reason):
       metrics.add(reason == .clientStalled ? .slowResponses : .slowBodies)
-      perform(exchanges[handle].machine.refuse(reason, at: now), handle)
+      perform(exchanges[handle].machine.handle(.refused(reason), at: now), handle)
     case .relay: endRelay(handle)
     }
     if connections.contains(client) { queueToFlush(client) }

@@ -32,19 +32,19 @@ extension Worker where IO: ~Copyable {
   mutating func standInLine(_ handle: Handle) {
     let pool = exchanges[handle].pool.pool
     guard pool.queueMax > 0 else {
-      perform(exchanges[handle].machine.nothingAvailable(.allFull), handle)
+      perform(exchanges[handle].machine.handle(.unavailable(.allFull), at: now), handle)
       return
     }
     let joining = pool.record.line.join(
       waiter(handle), isRetry: wantsItsOwn(handle), limit: pool.queueMax)
     if case .full = joining {
-      perform(exchanges[handle].machine.nothingAvailable(.queueFull), handle)
+      perform(exchanges[handle].machine.handle(.unavailable(.queueFull), at: now), handle)
       return
     }
     exchanges[handle].queue.since = now
     metrics.add(.exchangesQueued)
     metrics.add(.exchangesWaiting)
-    perform(exchanges[handle].machine.queued(at: now), handle)
+    perform(exchanges[handle].machine.handle(.queued, at: now), handle)
     if case .look = joining { takeTurn(handle) }
   }
 
@@ -68,7 +68,7 @@ extension Worker where IO: ~Copyable {
         return
       }
       leaveLine(handle)
-      perform(exchanges[handle].machine.nothingAvailable(error), handle)
+      perform(exchanges[handle].machine.handle(.unavailable(error), at: now), handle)
     }
   }
 

@@ -27,7 +27,7 @@ extension Worker where IO: ~Copyable {
     case .malformed(let error):
       countRefusal(error)
       exchanges[handle].malformation = error.name
-      perform(exchanges[handle].machine.refuse(.malformedBody, at: now), handle)
+      perform(exchanges[handle].machine.handle(.refused(.malformedBody), at: now), handle)
     case .interrupted:
       break
     }
@@ -47,7 +47,7 @@ extension Worker where IO: ~Copyable {
       exchanges[handle].body.givenByteCount += count
     } else {
       if exchanges[handle].body.byteCount > snapshot(of: handle).settings.bodyByteCountMax {
-        perform(exchanges[handle].machine.refuse(.bodyTooLarge, at: now), handle)
+        perform(exchanges[handle].machine.handle(.refused(.bodyTooLarge), at: now), handle)
         return false
       }
       if exchanges[handle].isOpen, let backend = backend(of: handle) {
@@ -63,7 +63,7 @@ extension Worker where IO: ~Copyable {
     connections[client].transport.inbound.consume(range.upperBound)
     exchanges[handle].machine.progressed(at: now)
     if isTooLongToCollect(handle) {
-      perform(exchanges[handle].machine.collectingEnded(), handle)
+      perform(exchanges[handle].machine.handle(.collectingEnded, at: now), handle)
       return false
     }
     return true
@@ -130,13 +130,10 @@ extension Worker where IO: ~Copyable {
       // chunks, such as those for WSGI. That would lose trailers, so a body with any stays chunked.
       exchanges[handle].body.length = .known(exchanges[handle].body.byteCount)
     }
-    let action = exchanges[handle].machine.requestEnded(at: now)
-    if action == .attempt {
-      perform(action, handle)
-    } else {
-      giveEnd(handle)
-      updateDeadline(handle)
-    }
+    let action = exchanges[handle].machine.handle(.requestEnded, at: now)
+    // Does nothing if the request was collected: there is no attempt yet.
+    giveEnd(handle)
+    perform(action, handle)
   }
 
   /// Keeps the trailers for all attempts. Hardly any request has some.

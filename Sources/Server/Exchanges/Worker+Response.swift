@@ -97,27 +97,27 @@ extension Worker where IO: ~Copyable {
     let status = responseHead.status
     if status == 101 { return switchProtocols(handle) }
     if status < 200 {
-      forwardInterim(handle, status)
+      perform(exchanges[handle].machine.handle(.interim(status: status), at: now), handle)
       return true
     }
     let framing = try responseHead.framing(answering: heads[exchanges[handle].head].method)
     let retries = retriesStatus(handle, status)
-    let action = exchanges[handle].machine.headReceived(
-      status: status, retries: retries, at: now)
-    if action == .attempt {
+    let action = exchanges[handle].machine.handle(
+      .head(status: status, retries: retries), at: now)
+    if retries {
       metrics.add(.retries)
       // What is owed by now is for the next attempt.
       let owesBudget = exchanges[handle].attempt.owesBudget
       exchanges[handle].attempt.owesBudget = false
       endAttempt(handle, .broken)
       exchanges[handle].attempt.owesBudget = owesBudget
-      perform(.attempt, handle)
-      return false
+    } else {
+      exchanges[handle].response.backendPersists = responseHead.persists(framing: framing)
+      exchanges[handle].response.length = framing.bodyLength
+      http1Backends[http1Backend(backend)].expectBody(framing)
     }
-    exchanges[handle].response.backendPersists = responseHead.persists(framing: framing)
-    http1Backends[http1Backend(backend)].expectBody(framing)
-    forwardHead(handle, framing)
-    return true
+    perform(action, handle)
+    return !retries
   }
 
   /// Whether this response is discarded and another backend is asked, because of its status. The
@@ -137,10 +137,9 @@ extension Worker where IO: ~Copyable {
     return chargeRetry(handle, after: .status(status))
   }
 
-  private mutating func forwardInterim(_ handle: Handle, _ status: UInt16) {
-    guard exchanges[handle].machine.interimReceived(status: status, at: now) == .forwardInterim,
-      heads[exchanges[handle].head].version != .http10
-    else { return }
+  /// The interim response is in `responseHead`.
+  mutating func forwardInterim(_ handle: Handle) {
+    if heads[exchanges[handle].head].version == .http10 { return updateDeadline(handle) }
     let client = exchanges[handle].client.connection
     scratch.removeAll()
     prepareResponse(&responseHead, addsVia: snapshot(of: handle).settings.forwarding.addsVia)
@@ -155,7 +154,8 @@ extension Worker where IO: ~Copyable {
     updateDeadline(handle)
   }
 
-  private mutating func forwardHead(_ handle: Handle, _ framing: BodyFraming) {
+  /// The response is in `responseHead`.
+  mutating func forwardHead(_ handle: Handle) {
     let client = exchanges[handle].client.connection
     noteLogin(handle)
     let version = heads[exchanges[handle].head].version
@@ -179,7 +179,8 @@ extension Worker where IO: ~Copyable {
     if let edits = exchanges[handle].route?.responseEdits { responseHead.fields.apply(edits) }
     scratch.removeAll()
     let outgoing = responseHead.encode(
-      for: version, body: framing.bodyLength, connection: persists ? .keepAlive : .close,
+      for: version, body: exchanges[handle].response.length,
+      connection: persists ? .keepAlive : .close,
       into: &scratch)
     http1Clients[http1Client(client)].beginBody(outgoing)
     exchanges[handle].response.persists = persists && outgoing != .untilClose
@@ -280,7 +281,6 @@ extension Worker where IO: ~Copyable {
     if !exchanges[handle].response.keepsTrailers { trailers.reset() }
     trailers.prepareTrailers(exchanges[handle].route?.responseEdits ?? [])
     writeEndWithTrailers(to: client)
-    _ = exchanges[handle].machine.responseEnded(at: now)
     noteTolerated(handle, http1Backends[codec].toleratedInBody)
     // After a tolerated error, what follows on the connection may have another meaning for the
     // backend.
@@ -293,6 +293,6 @@ extension Worker where IO: ~Copyable {
       exchanges[handle].response.persists = false
     }
     endAttempt(handle, isReusable ? .reusable : .broken)
-    finish(handle)
+    perform(exchanges[handle].machine.handle(.responseEnded, at: now), handle)
   }
 }

@@ -18,7 +18,7 @@ extension Worker where IO: ~Copyable {
       begin(handle, with: try select(handle))
     } catch {
       if error == .allFull { return standInLine(handle) }
-      perform(exchanges[handle].machine.nothingAvailable(error), handle)
+      perform(exchanges[handle].machine.handle(.unavailable(error), at: now), handle)
     }
   }
 
@@ -57,13 +57,13 @@ extension Worker where IO: ~Copyable {
     if mayReuse, let connection = takeIdle(backend, for: handle) {
       metrics.add(.upstreamConnectionsReused)
       lease(connection, for: handle)
-      exchanges[handle].machine.attemptStarted(
-        backend: backend, isReused: true, isFailOpen: isFailOpen, at: now)
-      sendRequest(handle)
-      return
+      let start = Exchange.Event.attemptStarted(
+        backend: backend, isReused: true, isFailOpen: isFailOpen)
+      return perform(exchanges[handle].machine.handle(start, at: now), handle)
     }
-    exchanges[handle].machine.attemptStarted(
-      backend: backend, isReused: false, isFailOpen: isFailOpen, at: now)
+    let start = Exchange.Event.attemptStarted(
+      backend: backend, isReused: false, isFailOpen: isFailOpen)
+    perform(exchanges[handle].machine.handle(start, at: now), handle)
     dial(handle)
   }
 
@@ -157,8 +157,8 @@ extension Worker where IO: ~Copyable {
     // An attempt to connect that fails at once began in this turn.
     let began = exchanges[handle].machine.attempts.last?.startedAt
     perform(
-      exchanges[handle].machine.attemptFailed(
-        cause, verdict: verdict, at: began == now ? io.exactNow : now), handle)
+      exchanges[handle].machine.handle(
+        .attemptFailed(cause, verdict), at: began == now ? io.exactNow : now), handle)
   }
 
   /// What follows a failed attempt, before the retry budget is asked. A backend that took too long,

@@ -37,7 +37,8 @@ extension Worker where IO: ~Copyable {
   /// A slot of the backend is reserved: sends the request over the client's own connection.
   mutating func continueWithLogin(_ handle: Handle, _ backend: Int) {
     let login = exchanges[handle].attempt.login
-    exchanges[handle].machine.attemptStarted(backend: backend, isReused: true, at: now)
+    let action = exchanges[handle].machine.handle(
+      .attemptStarted(backend: backend, isReused: true, isFailOpen: false), at: now)
     if connections.contains(login), !isQuiet(login, for: handle) { close(login) }
     guard connections.contains(login) else {
       // It ended while the exchange waited for the slot, or the backend sent bytes that would be
@@ -48,7 +49,7 @@ extension Worker where IO: ~Copyable {
     metrics.add(.upstreamConnectionsReused)
     stock.unreserve()
     lease(login, for: handle)
-    sendRequest(handle)
+    perform(action, handle)
   }
 
   /// Whether the bound connection is still open and has no unread bytes. The check is the same as

@@ -43,8 +43,7 @@ extension Worker where IO: ~Copyable {
     }
     let codec = http1Backends.insert(HTTP1Backend(exchanges[exchange].pool.responses))
     change(handle, to: .http1Backend(codec: codec, .leased(exchange: exchange)))
-    exchanges[exchange].machine.connected(at: now)
-    sendRequest(exchange)
+    perform(exchanges[exchange].machine.handle(.connected, at: now), exchange)
   }
 
   // MARK: Idle connections

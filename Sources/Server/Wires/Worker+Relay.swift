@@ -17,8 +17,7 @@ extension Worker where IO: ~Copyable {
     guard let backend = backend(of: handle) else { return }
     change(client, to: .raw(exchange: handle))
     change(backend, to: .raw(exchange: handle))
-    exchanges[handle].machine.relayStarted(at: now)
-    updateDeadline(handle)
+    perform(exchanges[handle].machine.handle(.relayStarted, at: now), handle)
     queueToDrive(client)
     queueToDrive(backend)
     // A client that has finished already is passed on as such when the backend is flushed.
@@ -65,9 +64,8 @@ extension Worker where IO: ~Copyable {
   mutating func endRelay(_ handle: Handle) {
     let client = exchanges[handle].client.connection
     exchanges[handle].response.persists = false
-    _ = exchanges[handle].machine.responseEnded(at: now)
     endAttempt(handle, .broken)
-    finish(handle)
+    perform(exchanges[handle].machine.handle(.responseEnded, at: now), handle)
     connections[client].transport.inbound.removeAll()
   }
 }

@@ -72,8 +72,11 @@ extension SimulationRun {
         ledger.records[request.id].takenAt = network.now
       }
     }
-    // A backend that reads the body slowly delays the end of the request.
-    if ledger.records[request.id].deliveries.contains(where: \.mayStall) { return }
+    // A backend that reads the body slowly, or not at all, delays the end of the request.
+    let isDelayed = ledger.records[request.id].deliveries.contains { delivery in
+      if case .deafness = delivery.answer?.conduct { true } else { delivery.mayStall }
+    }
+    if isDelayed { return }
     let begun = ledger.records[request.id].begunAt
     let limits = ledger.history.configurations(from: begun, to: network.now).map(\.totalLimit)
     guard let limit = limits.max(), network.now > waits[index].since + limit + History.slack

@@ -1,0 +1,98 @@
+// Exchange: every event in every phase. The table says which pairs can happen; all others must be
+// refused without a change.
+
+import Primitives
+import Testing
+
+@testable import Proxy
+
+@Suite struct ExchangeTotalityTests {
+  private enum Name: CaseIterable {
+    case routing, collecting, selecting, queued, connecting, awaiting, forwarding, relaying, ended
+
+    /// The events that lead there.
+    var path: [Exchange.Event] {
+      let start = Exchange.Event.attemptStarted(backend: 1, isReused: false, isFailOpen: false)
+      switch self {
+      case .routing: return []
+      case .collecting: return [.routed(collectsUntil: .origin + .seconds(1))]
+      case .selecting: return [.routed(collectsUntil: nil)]
+      case .queued: return Self.selecting.path + [.queued]
+      case .connecting: return Self.selecting.path + [start]
+      case .awaiting: return Self.connecting.path + [.connected]
+      case .forwarding: return Self.awaiting.path + [.head(status: 200, retries: false)]
+      case .relaying: return Self.awaiting.path + [.relayStarted]
+      case .ended: return Self.forwarding.path + [.responseEnded]
+      }
+    }
+  }
+
+  /// What each event does, by the phases in which it can happen.
+  private static let table: [(event: Exchange.Event, actions: [Name: Exchange.Action])] = [
+    (.routed(collectsUntil: nil), [.routing: .attempt]),
+    (.answered(nil), [.routing: .finish]),
+    (
+      .requestEnded,
+      [
+        .routing: .wait, .collecting: .attempt, .selecting: .wait, .queued: .wait,
+        .connecting: .wait, .awaiting: .wait, .forwarding: .wait,
+      ]
+    ),
+    (.collectingEnded, [.collecting: .attempt]),
+    (
+      .refused(.bodyTooLarge),
+      [
+        .routing: .answer(status: 413), .collecting: .answer(status: 413),
+        .selecting: .answer(status: 413), .queued: .answer(status: 413),
+        .connecting: .answer(status: 413), .awaiting: .answer(status: 413), .forwarding: .cut,
+        .relaying: .cut,
+      ]
+    ),
+    (
+      .clientGone,
+      [
+        .routing: .cut, .collecting: .cut, .selecting: .cut, .queued: .cut, .connecting: .cut,
+        .awaiting: .cut, .forwarding: .cut, .relaying: .cut,
+      ]
+    ),
+    (.queued, [.selecting: .wait]),
+    (.unavailable(.allDown), [.selecting: .answer(status: 503), .queued: .answer(status: 503)]),
+    (
+      .attemptStarted(backend: 2, isReused: true, isFailOpen: false),
+      [.selecting: .send, .queued: .send]
+    ),
+    (.connected, [.connecting: .send]),
+    (
+      .attemptFailed(.badResponse, .giveUp),
+      [
+        .connecting: .answer(status: 502), .awaiting: .answer(status: 502), .forwarding: .cut,
+        .relaying: .cut,
+      ]
+    ),
+    (.interim(status: 103), [.awaiting: .forwardInterim]),
+    (.head(status: 200, retries: false), [.awaiting: .forward]),
+    (.relayStarted, [.awaiting: .wait]),
+    (.responseEnded, [.forwarding: .finish, .relaying: .finish]),
+  ]
+
+  @Test func everyEventInEveryPhase() {
+    for phase in Name.allCases {
+      for (event, actions) in Self.table {
+        var exchange = Exchange(startedAt: .origin, isIdempotent: true)
+        for step in phase.path { _ = exchange.handle(step, at: .origin) }
+        let before = exchange.phase
+        let action = exchange.apply(event, at: .origin)
+        #expect(action == actions[phase], "\(event) in \(phase)")
+        let after = exchange.phase
+        if action == nil { #expect(after == before, "\(event) in \(phase)") }
+      }
+    }
+  }
+
+  @Test func aRequestEndsOnce() {
+    var exchange = Exchange(startedAt: .origin, isIdempotent: true)
+    _ = exchange.handle(.requestEnded, at: .origin)
+    let again = exchange.apply(.requestEnded, at: .origin)
+    #expect(again == nil)
+  }
+}
