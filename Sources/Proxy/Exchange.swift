@@ -103,10 +103,12 @@ public struct Exchange: ~Copyable, Sendable {
   /// Whether a 100 (Continue) was sent to the client. A second attempt may bring another one.
   private var hasContinued = false
 
-  public init(startedAt: Instant, isIdempotent: Bool) {
+  /// - Parameter isComplete: the request has no body.
+  public init(startedAt: Instant, isIdempotent: Bool, isComplete: Bool = false) {
     self.startedAt = startedAt
     self.isIdempotent = isIdempotent
     lastProgress = startedAt
+    if isComplete { requestCompletedAt = startedAt }
   }
 
   public var isRequestComplete: Bool { requestCompletedAt != nil }
@@ -146,6 +148,7 @@ public struct Exchange: ~Copyable, Sendable {
   }
 
   /// The same; nil, without a change, for an event that can't happen in this phase.
+  @inline(__always)
   mutating func apply(_ event: Event, at now: Instant) -> Action? {
     switch event {
     case .routed(let until): return routed(collectsUntil: until)

@@ -84,6 +84,9 @@ final class RouteSettings: Sendable {
   let path: [UInt8]
   let requestEdits: [FieldEdit]
   let responseEdits: [FieldEdit]
+  /// Most routes edit nothing.
+  let editsRequests: Bool
+  let editsResponses: Bool
   /// The route's own, and behind them those of the whole configuration.
   let errorPages: ErrorPages
   let traffic: [TrafficMetrics]
@@ -98,6 +101,8 @@ final class RouteSettings: Sendable {
     self.path = path
     self.requestEdits = requestEdits
     self.responseEdits = responseEdits
+    editsRequests = !requestEdits.isEmpty
+    editsResponses = !responseEdits.isEmpty
     self.errorPages = errorPages
     self.traffic = traffic
   }

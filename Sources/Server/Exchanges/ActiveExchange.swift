@@ -20,7 +20,10 @@ struct ActiveExchange: ~Copyable {
   let head: Handle
   var request: RequestFacts
   /// Nil if no route was selected.
-  var route: RouteSettings?
+  private(set) var route: RouteSettings?
+  /// Whether the route edits fields of the response. Beside the route, since a look into it costs
+  /// more.
+  private(set) var editsResponse = false
   /// Nil if no backend is asked.
   private(set) var target: Target?
   /// The members that were tried.
@@ -32,6 +35,7 @@ struct ActiveExchange: ~Copyable {
   /// What was wrong with a message, if that ended the exchange.
   var malformation: StaticString?
 
+  @inline(__always)
   init(
     _ machine: consuming Exchange, client: StreamID, generation: Int,
     head: Handle, request: RequestFacts
@@ -63,6 +67,11 @@ struct ActiveExchange: ~Copyable {
       guard let target else { preconditionFailure("not forwarded") }
       return target.index
     }
+  }
+
+  mutating func select(_ route: RouteSettings) {
+    self.route = route
+    editsResponse = route.editsResponses
   }
 
   mutating func forward(to pool: PoolSettings, index: Int) {

@@ -64,7 +64,7 @@ extension Worker where IO: ~Copyable {
     // A server that generates a response dates it (RFC 9110 6.6.1).
     responseHead.fields.append(.date, dates.date(at: SystemClock.wall()).span)
     returnRequestID(of: handle)
-    if let edits = exchanges[handle].route?.responseEdits { responseHead.fields.apply(edits) }
+    editResponse(handle)
     let hasBody = answer.status >= 200 && answer.status != 204 && answer.status != 304
     responseHead.encode(
       for: heads[exchanges[handle].head].version,

@@ -21,8 +21,15 @@ extension Worker where IO: ~Copyable {
     countTolerated(tolerated)
     if settings.setsRequestID { identifyRequest(&heads[nextHead].fields, using: &generator) }
     let trace = traceRequest()
+    var framing = BodyFraming.none
+    var error: HTTP1Error?
+    do throws(HTTP1Error) {
+      framing = try heads[nextHead].framing()
+    } catch let malformation {
+      error = malformation
+    }
     let handle = insertExchange(
-      client, startedAt: now,
+      client, startedAt: now, isComplete: error == nil && framing.bodyLength.isEmpty,
       ActiveExchange.RequestFacts(
         hasHead: true, persists: heads[nextHead].persists, tolerated: tolerated,
         client: connections[client].client.address, isTLS: false, trace: trace))
@@ -30,7 +37,11 @@ extension Worker where IO: ~Copyable {
       metrics.add(.requestsShed)
       return answer(handle, LocalAnswer(error: 503), failure: .overloaded)
     }
-    route(handle)
+    if let error {
+      countRefusal(error)
+      return refuse(handle, .malformedHead, error.status, reason: error.name)
+    }
+    route(handle, framing)
   }
 
   /// The head can't be read, or didn't arrive in time. This is an exchange too, without a request.
@@ -42,16 +53,18 @@ extension Worker where IO: ~Copyable {
     heads[nextHead].method = connections[client].likelyMethod
     let codec = http1Client(client)
     let handle = insertExchange(
-      client, startedAt: http1Clients[codec].headBeganAt ?? now,
+      client, startedAt: http1Clients[codec].headBeganAt ?? now, isComplete: false,
       ActiveExchange.RequestFacts(
         hasHead: false, persists: false, tolerated: http1Clients[codec].tolerated,
         client: connections[client].client.address, isTLS: false, trace: nil))
     self.answer(handle, answer, failure: failure, reason: reason)
   }
 
-  /// An exchange for the next head, which it keeps.
+  /// An exchange for the next head, which it keeps. Inlined, since it is built in place then.
+  @inline(__always)
   private mutating func insertExchange(
-    _ client: Handle, startedAt: Instant, _ request: ActiveExchange.RequestFacts
+    _ client: Handle, startedAt: Instant, isComplete: Bool,
+    _ request: ActiveExchange.RequestFacts
   ) -> Handle {
     let generation = generations.count - 1
     generations[generation].exchangeCount += 1
@@ -60,22 +73,14 @@ extension Worker where IO: ~Copyable {
     metrics.add(.exchangesActive)
     return exchanges.insert(
       ActiveExchange(
-        Exchange(startedAt: startedAt, isIdempotent: isIdempotent),
+        Exchange(startedAt: startedAt, isIdempotent: isIdempotent, isComplete: isComplete),
         client: StreamID(connection: client, stream: 0), generation: generations[generation].id,
         head: head, request: request))
   }
 
   // MARK: Routing
 
-  private mutating func route(_ handle: Handle) {
-    let framing: BodyFraming
-    do throws(HTTP1Error) {
-      framing = try heads[exchanges[handle].head].framing()
-    } catch {
-      countRefusal(error)
-      return refuse(handle, .malformedHead, error.status, reason: error.name)
-    }
-    if framing.bodyLength.isEmpty { noteEmptyRequest(handle) }
+  private mutating func route(_ handle: Handle, _ framing: BodyFraming) {
     if heads[exchanges[handle].head].method == .connect {
       return refuse(handle, .notImplemented, 501, reason: "connect")
     }
@@ -101,12 +106,6 @@ extension Worker where IO: ~Copyable {
     }
   }
 
-  /// There is nothing to wait for yet, so no deadline changes.
-  private mutating func noteEmptyRequest(_ handle: Handle) {
-    let action = exchanges[handle].machine.handle(.requestEnded, at: now)
-    precondition(action == .wait)
-  }
-
   private mutating func refuse(
     _ handle: Handle, _ failure: ExchangeFailure, _ status: UInt16, reason: StaticString? = nil
   ) {
@@ -119,17 +118,17 @@ extension Worker where IO: ~Copyable {
     switch route.action {
     case .forward(let pool):
       if heads[exchanges[handle].head].endsHere { return answerAsLast(handle, route) }
-      exchanges[handle].route = route
+      exchanges[handle].select(route)
       forward(handle, pool: pool, framing: framing)
     case .redirect(let target, let status):
       let isTLS = cameByTLS(handle)
       guard let location = target.location(for: heads[exchanges[handle].head], isTLS: isTLS) else {
         return refuse(handle, .malformedHead, 400, reason: "missing-host")
       }
-      exchanges[handle].route = route
+      exchanges[handle].select(route)
       answer(handle, LocalAnswer(redirect: status, to: location))
     case .respond(let answer, let draining):
-      exchanges[handle].route = route
+      exchanges[handle].select(route)
       self.answer(handle, isLeaving ? draining : answer)
     }
   }
@@ -140,7 +139,7 @@ extension Worker where IO: ~Copyable {
     if heads[exchanges[handle].head].method == .trace {
       return refuse(handle, .notImplemented, 501, reason: "trace")
     }
-    exchanges[handle].route = route
+    exchanges[handle].select(route)
     answer(handle, LocalAnswer(status: 200, contentType: "", body: []))
   }
 
@@ -190,7 +189,8 @@ extension Worker where IO: ~Copyable {
     exchanges[handle].forward(to: snapshot.pools[poolIndex], index: poolIndex)
     exchanges[handle].body.length = framing.bodyLength
     let collects = collectsBody(handle, framing)
-    exchanges[handle].selection = Selection(stickyToken: stickyToken(handle))
+    let token = stickyToken(handle)
+    if token != 0 { exchanges[handle].selection = Selection(stickyToken: token) }
     let isEncrypted = connections[client].transport.isEncrypted
     let forwarded = prepareRequest(
       &heads[exchanges[handle].head], peer: peer(of: client), isTLS: isEncrypted,
@@ -201,7 +201,9 @@ extension Worker where IO: ~Copyable {
       let authority = exchanges[handle].pool.authority
       heads[exchanges[handle].head].fields.append(.host, authority.span)
     }
-    if let edits = exchanges[handle].route?.requestEdits, !edits.isEmpty {
+    if exchanges[handle].route?.editsRequests == true,
+      let edits = exchanges[handle].route?.requestEdits
+    {
       heads[exchanges[handle].head].fields.apply(edits)
     }
     exchanges[handle].request.client = forwarded.client
@@ -209,7 +211,7 @@ extension Worker where IO: ~Copyable {
     exchanges[handle].request.upgrade = forwarded.upgrade ?? .empty
     exchanges[handle].request.keepsTrailers = forwarded.keepsTrailers
     exchanges[handle].request.logsIn = heads[exchanges[handle].head].logsConnectionIn
-    exchanges[handle].attempt.login = login(of: client, for: handle)
+    if !logins.isEmpty { exchanges[handle].attempt.login = login(of: client, for: handle) }
     let codec = http1Client(client)
     http1Clients[codec].expectBody(framing, settings.bodyLimits)
     connections[client].wire = .http1Client(codec: codec, exchange: handle)
@@ -221,6 +223,7 @@ extension Worker where IO: ~Copyable {
 
   /// Of the cookies for the pool, the first that selects a member which exists, or else the first.
   private mutating func stickyToken(_ handle: Handle) -> UInt64 {
+    if exchanges[handle].pool.stickiness == nil { return 0 }
     guard let stickiness = exchanges[handle].pool.stickiness else { return 0 }
     let tokens = stickiness.tokens(in: heads[exchanges[handle].head].fields)
     if tokens[0] == 0 { return 0 }

@@ -2,6 +2,7 @@
 // its report to the admin interface.
 
 import HTTP
+import HTTP1
 import Metrics
 import Primitives
 import Proxy
@@ -33,15 +34,15 @@ extension Worker where IO: ~Copyable {
       ? log.weight(
         status: status, failed: failure != nil, attempts: attemptCount, duration: duration) : 0
     guard weight > 0 || isReported else { return }
-    var facts = accessLogFacts(handle, status: status, duration: duration)
+    let facts = accessLogFacts(
+      handle, status: status, duration: duration, sample: max(1, weight))
     if isReported {
       let line = log.json(
         facts, listener: listenerName(of: handle), request: heads[exchanges[handle].head],
         attempts: exchanges[handle].machine.attempts, names: backendNames)
       reports.add(line, isNotable: isNotable)
     }
-    guard weight > 0 else { return }
-    facts.sample = weight
+    if weight == 0 { return }
     log.write(
       facts, listener: listenerName(of: handle), request: heads[exchanges[handle].head],
       attempts: exchanges[handle].machine.attempts, names: backendNames)
@@ -52,33 +53,30 @@ extension Worker where IO: ~Copyable {
   }
 
   private mutating func accessLogFacts(
-    _ handle: Handle, status: UInt16, duration: TimeSpan
+    _ handle: Handle, status: UInt16, duration: TimeSpan, sample: Int
   ) -> AccessLogFacts {
     let connection = exchanges[handle].client.connection
     let client = exchanges[handle].request.client
+    let peer = connections[connection].client
+    let last = exchanges[handle].machine.attempts.last
+    let startedAt = exchanges[handle].machine.startedAt
     log.serverName.removeAll()
     connections[connection].transport.appendServerName(to: &log.serverName)
-    var facts = AccessLogFacts(
-      client: client, status: status, receivedByteCount: exchanges[handle].body.byteCount,
+    return AccessLogFacts(
+      hasRequest: exchanges[handle].request.hasHead, client: client,
+      clientPort: peer.address != nil && peer.address == client ? peer.port : nil,
+      route: exchanges[handle].route?.name, pool: exchanges[handle].target?.pool.name,
+      status: status, failure: exchanges[handle].machine.failure?.name,
+      reason: exchanges[handle].malformation,
+      tolerated: peer.desync == .monitor
+        ? exchanges[handle].request.tolerated : ToleratedReasons(),
+      toleratedInResponse: exchanges[handle].response.tolerated,
+      receivedByteCount: exchanges[handle].body.byteCount,
       sentByteCount: exchanges[handle].response.byteCount, duration: duration,
-      tls: connections[connection].transport.tlsFacts)
-    facts.hasRequest = exchanges[handle].request.hasHead
-    let peer = connections[connection].client
-    if peer.address != nil && peer.address == client { facts.clientPort = peer.port }
-    if peer.desync == .monitor {
-      facts.tolerated = exchanges[handle].request.tolerated
-    }
-    facts.route = exchanges[handle].route?.name
-    facts.pool = exchanges[handle].target?.pool.name
-    if let last = exchanges[handle].machine.attempts.last {
-      facts.connectTime = last.connectDuration
-      facts.firstByteTime = last.respondedAt.map { $0 - exchanges[handle].machine.startedAt }
-    }
-    facts.failure = exchanges[handle].machine.failure?.name
-    facts.reason = exchanges[handle].malformation
-    facts.toleratedInResponse = exchanges[handle].response.tolerated
-    facts.queueTime = exchanges[handle].queue.time
-    facts.wasBudgetSpent = exchanges[handle].attempt.wasBudgetSpent
-    return facts
+      connectTime: last?.connectDuration ?? .zero,
+      firstByteTime: last?.respondedAt.map { $0 - startedAt },
+      queueTime: exchanges[handle].queue.time,
+      wasBudgetSpent: exchanges[handle].attempt.wasBudgetSpent,
+      tls: connections[connection].transport.tlsFacts, sample: sample)
   }
 }

@@ -145,7 +145,7 @@ extension Worker where IO: ~Copyable {
     prepareResponse(&responseHead, addsVia: snapshot(of: handle).settings.forwarding.addsVia)
     // Fields that the route sets are for the final response; those that it removes are removed
     // from every response.
-    if let edits = exchanges[handle].route?.responseEdits {
+    if exchanges[handle].editsResponse, let edits = exchanges[handle].route?.responseEdits {
       responseHead.fields.removeAll(editedBy: edits)
     }
     responseHead.encodeInterim(into: &scratch)
@@ -176,7 +176,7 @@ extension Worker where IO: ~Copyable {
     }
     returnRequestID(of: handle)
     stick(handle)
-    if let edits = exchanges[handle].route?.responseEdits { responseHead.fields.apply(edits) }
+    editResponse(handle)
     scratch.removeAll()
     let outgoing = responseHead.encode(
       for: version, body: exchanges[handle].response.length,
@@ -221,7 +221,7 @@ extension Worker where IO: ~Copyable {
     prepareResponse(&responseHead, addsVia: snapshot(of: handle).settings.forwarding.addsVia)
     returnRequestID(of: handle)
     stick(handle)
-    if let edits = exchanges[handle].route?.responseEdits { responseHead.fields.apply(edits) }
+    editResponse(handle)
     responseHead.fields.append(.upgrade, asked.span)
     responseHead.encode(for: .http11, body: .none, connection: .upgrade, into: &scratch)
     connections[client].transport.write(scratch, &io, &buffers)
@@ -264,6 +264,13 @@ extension Worker where IO: ~Copyable {
     return true
   }
 
+  /// Applies the route's edits to the response in `responseHead`.
+  mutating func editResponse(_ handle: Handle) {
+    if exchanges[handle].editsResponse, let edits = exchanges[handle].route?.responseEdits {
+      responseHead.fields.apply(edits)
+    }
+  }
+
   /// The backend has closed: the proper end of a body without a length, a truncation of any other.
   private mutating func endBodyWithConnection(_ handle: Handle, _ backend: Handle) {
     do throws(HTTP1Error) {
@@ -279,7 +286,9 @@ extension Worker where IO: ~Copyable {
     let client = exchanges[handle].client.connection
     let codec = http1Backend(backend)
     if !exchanges[handle].response.keepsTrailers { trailers.reset() }
-    trailers.prepareTrailers(exchanges[handle].route?.responseEdits ?? [])
+    if trailers.count > 0 {
+      trailers.prepareTrailers(exchanges[handle].route?.responseEdits ?? [])
+    }
     writeEndWithTrailers(to: client)
     noteTolerated(handle, http1Backends[codec].toleratedInBody)
     // After a tolerated error, what follows on the connection may have another meaning for the

@@ -19,6 +19,8 @@ struct Logins {
 
   private var entries: [Handle: Entry] = [:]
 
+  var isEmpty: Bool { entries.isEmpty }
+
   func of(_ client: Handle) -> [Login] {
     entries.isEmpty ? [] : entries[client]?.logins ?? []
   }

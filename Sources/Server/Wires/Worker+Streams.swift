@@ -83,9 +83,12 @@ extension Worker where IO: ~Copyable {
   /// a trailer section of 8 KiB is decoded in one piece, and must fit behind what is written.
   mutating func room(_ handle: Handle) -> (room: Int, isEnough: Bool) {
     let room = connections[handle].transport.room
-    if case .raw = connections[handle].wire { return (room, room > 0) }
-    let rest = room - BodyEncoder.overheadByteCount
-    return (rest, rest >= Self.trailerRoom)
+    switch connections[handle].wire {
+    case .raw: return (room, room > 0)
+    case .http1Client, .http1Backend, .opening, .ending:
+      let rest = room - BodyEncoder.overheadByteCount
+      return (rest, rest >= Self.trailerRoom)
+    }
   }
 
   static var trailerRoom: Int { 12 * 1024 }
