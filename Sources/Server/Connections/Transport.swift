@@ -135,13 +135,16 @@ struct Transport: ~Copyable {
     return uncounted
   }
 
-  /// How many bytes of a body may be written now, so that one block holds what waits.
+  /// How many bytes of a body may be written now, so that one block holds what waits. Inlined,
+  /// since a call would copy the transport to lend it.
   var room: Int {
-    if failure != nil || sendFailure != nil { return 0 }
-    let free = max(0, BufferPool.largeByteCount - outbound.count)
-    if !isEncrypted { return free }
-    // Each record of up to 16 KiB grows by a header, a tag and padding; 128 is above all of them.
-    return max(0, free - (free / 16_384 + 3) * 128 - staged.count)
+    @inline(__always) get {
+      if failure != nil || sendFailure != nil { return 0 }
+      let free = max(0, BufferPool.largeByteCount - outbound.count)
+      if !isEncrypted { return free }
+      // Each record of up to 16 KiB grows by a header, a tag and padding; 128 is above all of them.
+      return max(0, free - (free / 16_384 + 3) * 128 - staged.count)
+    }
   }
 
   // MARK: Receiving

@@ -22,7 +22,6 @@ extension Worker where IO: ~Copyable {
   mutating func giveHead(_ handle: Handle) {
     let isLarge = heads[handle].fields.storedByteCount > Self.storedByteMax
     if isLarge || spareHeads.count == Self.spareHeadMax { return heads.drop(handle) }
-    heads[handle].reset()
     spareHeads.append(handle)
   }
 
