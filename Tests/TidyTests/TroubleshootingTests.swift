@@ -23,7 +23,7 @@ import Testing
     let names = try Self.names(in: [
       "Sources/Balancing/FailureWord.swift", "Sources/Proxy/AttemptList.swift",
       "Sources/TLS/TLSFailure.swift", "Sources/Balancing/HealthState.swift",
-      "Sources/Server/Overload.swift",
+      "Sources/Server/Overload/Overload.swift",
     ])
     #expect(names.isSuperset(of: ["connect-refused", "queue-full", "no-route", "ok", "pending"]))
     #expect(names.isSuperset(of: ["peer-alert", "ejected", "shedding-requests"]))
