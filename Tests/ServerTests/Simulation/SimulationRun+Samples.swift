@@ -76,7 +76,11 @@ extension SimulationRun {
     let isDelayed = ledger.records[request.id].deliveries.contains { delivery in
       if case .deafness = delivery.answer?.conduct { true } else { delivery.mayStall }
     }
-    if isDelayed { return }
+    // A body that exceeds the replay buffer waits for a connected backend.
+    let isWaiting =
+      ledger.records[request.id].deliveries.isEmpty
+      && ledger.records[request.id].plan.size >= 4_000
+    if isDelayed || isWaiting { return }
     let begun = ledger.records[request.id].begunAt
     let limits = ledger.history.configurations(from: begun, to: network.now).map(\.totalLimit)
     guard let limit = limits.max(), network.now > waits[index].since + limit + History.slack
