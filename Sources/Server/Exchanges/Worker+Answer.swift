@@ -61,10 +61,7 @@ extension Worker where IO: ~Copyable {
       explanation(of: answer.status, for: handle).write(to: &responseHead, body: &scratch)
     }
     let body = 0..<scratch.count
-    // A server that generates a response dates it (RFC 9110 6.6.1).
-    responseHead.fields.append(.date, dates.date(at: SystemClock.wall()).span)
-    returnRequestID(of: handle)
-    editResponse(handle)
+    edit(.local, of: handle)
     let hasBody = answer.status >= 200 && answer.status != 204 && answer.status != 304
     responseHead.encode(
       for: heads[exchanges[handle].head].version,
@@ -93,21 +90,5 @@ extension Worker where IO: ~Copyable {
     return ErrorExplanation(
       of: status, in: ErrorForm(accepting: heads[exchanges[handle].head].fields),
       pages: exchanges[handle].route?.errorPages ?? snapshot.errorPages, requestID: requestID)
-  }
-
-  /// Returns the id of the request to the client, if that is configured.
-  mutating func returnRequestID(of handle: Handle) {
-    guard exchanges[handle].request.hasHead, snapshot(of: handle).settings.returnsRequestID
-    else { return }
-    responseHead.setRequestID(of: heads[exchanges[handle].head])
-  }
-}
-
-extension ResponseHead {
-  fileprivate mutating func setRequestID(of request: borrowing RequestHead) {
-    guard let id = request.fields.first(.xRequestID) else { return }
-    // A backend may have set it as well.
-    fields.removeAll(of: .xRequestID)
-    fields.append(.xRequestID, request.bytes(of: id))
   }
 }

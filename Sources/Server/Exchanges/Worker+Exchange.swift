@@ -19,8 +19,7 @@ extension Worker where IO: ~Copyable {
     metrics.add(.requests)
     let tolerated = http1Clients[codec].tolerated
     countTolerated(tolerated)
-    if settings.setsRequestID { identifyRequest(&heads[nextHead].fields, using: &generator) }
-    let trace = traceRequest()
+    let trace = identifyRequest()
     var framing = BodyFraming.none
     var error: HTTP1Error?
     do throws(HTTP1Error) {
@@ -178,7 +177,7 @@ extension Worker where IO: ~Copyable {
   }
 
   /// A Unix socket has no address; its peer is on this machine.
-  private mutating func peer(of client: Handle) -> IPAddress {
+  mutating func peer(of client: Handle) -> IPAddress {
     connections[client].client.address ?? .loopbackV4
   }
 
@@ -191,26 +190,7 @@ extension Worker where IO: ~Copyable {
     let collects = collectsBody(handle, framing)
     let token = stickyToken(handle)
     if token != 0 { exchanges[handle].selection = Selection(stickyToken: token) }
-    let isEncrypted = connections[client].transport.isEncrypted
-    let forwarded = prepareRequest(
-      &heads[exchanges[handle].head], peer: peer(of: client), isTLS: isEncrypted,
-      policy: settings.forwarding)
-    // Backends refuse HTTP/1.1 without a host. The pool's first backend gives the name, since the
-    // selected one isn't known yet (nginx sends the name of its upstream group).
-    if heads[exchanges[handle].head].authority.isEmpty {
-      let authority = exchanges[handle].pool.authority
-      heads[exchanges[handle].head].fields.append(.host, authority.span)
-    }
-    if exchanges[handle].route?.editsRequests == true,
-      let edits = exchanges[handle].route?.requestEdits
-    {
-      heads[exchanges[handle].head].fields.apply(edits)
-    }
-    exchanges[handle].request.client = forwarded.client
-    exchanges[handle].request.isTLS = forwarded.isTLS
-    exchanges[handle].request.upgrade = forwarded.upgrade ?? .empty
-    exchanges[handle].request.keepsTrailers = forwarded.keepsTrailers
-    exchanges[handle].request.logsIn = heads[exchanges[handle].head].logsConnectionIn
+    editRequest(handle)
     if !logins.isEmpty { exchanges[handle].attempt.login = login(of: client, for: handle) }
     let codec = http1Client(client)
     http1Clients[codec].expectBody(framing, settings.bodyLimits)

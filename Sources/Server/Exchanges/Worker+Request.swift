@@ -141,7 +141,7 @@ extension Worker where IO: ~Copyable {
     guard exchanges[handle].body.length == .streamed, trailers.count > 0,
       exchanges[handle].request.keepsTrailers
     else { return }
-    trailers.prepareTrailers(exchanges[handle].route?.requestEdits ?? [])
+    editRequestTrailers(of: handle)
     keepTrailersAgain(handle)
   }
 

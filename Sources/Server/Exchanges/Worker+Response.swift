@@ -141,13 +141,8 @@ extension Worker where IO: ~Copyable {
   mutating func forwardInterim(_ handle: Handle) {
     if heads[exchanges[handle].head].version == .http10 { return updateDeadline(handle) }
     let client = exchanges[handle].client.connection
+    edit(.interim, of: handle)
     scratch.removeAll()
-    prepareResponse(&responseHead, addsVia: snapshot(of: handle).settings.forwarding.addsVia)
-    // Fields that the route sets are for the final response; those that it removes are removed
-    // from every response.
-    if exchanges[handle].editsResponse, let edits = exchanges[handle].route?.responseEdits {
-      responseHead.fields.removeAll(editedBy: edits)
-    }
     responseHead.encodeInterim(into: &scratch)
     connections[client].transport.write(scratch, &io, &buffers)
     queueToFlush(client)
@@ -167,16 +162,7 @@ extension Worker where IO: ~Copyable {
     exchanges[handle].response.status = responseHead.status
     countResponse(status: responseHead.status)
 
-    let keepsTrailers = prepareResponse(
-      &responseHead, addsVia: snapshot(of: handle).settings.forwarding.addsVia)
-    if !keepsTrailers { exchanges[handle].response.keepsTrailers = false }
-    // RFC 9110 6.6.1: a recipient dates a response without a date when it forwards it.
-    if !responseHead.fields.contains(.date) {
-      responseHead.fields.append(.date, dates.date(at: SystemClock.wall()).span)
-    }
-    returnRequestID(of: handle)
-    stick(handle)
-    editResponse(handle)
+    edit(.final, of: handle)
     scratch.removeAll()
     let outgoing = responseHead.encode(
       for: version, body: exchanges[handle].response.length,
@@ -186,17 +172,6 @@ extension Worker where IO: ~Copyable {
     exchanges[handle].response.persists = persists && outgoing != .untilClose
     connections[client].transport.write(scratch, &io, &buffers)
     queueToFlush(client)
-  }
-
-  /// Makes the client stick to the backend that responds, unless it does already.
-  private mutating func stick(_ handle: Handle) {
-    guard let stickiness = exchanges[handle].pool.stickiness,
-      let token = exchanges[handle].attempt.pick?.member.stickyToken, token != 0
-    else { return }
-    let asked = exchanges[handle].selection.stickyToken
-    if token == asked { return metrics.add(.stickyKept) }
-    metrics.add(asked == 0 ? .stickyNew : .stickyMoved)
-    stickiness.set(token, isTLS: exchanges[handle].request.isTLS, in: &responseHead.fields)
   }
 
   private mutating func switchProtocols(_ handle: Handle) -> Bool {
@@ -217,11 +192,8 @@ extension Worker where IO: ~Copyable {
     }
     exchanges[handle].response.status = 101
     countResponse(status: 101)
+    edit(.switching, of: handle)
     scratch.removeAll()
-    prepareResponse(&responseHead, addsVia: snapshot(of: handle).settings.forwarding.addsVia)
-    returnRequestID(of: handle)
-    stick(handle)
-    editResponse(handle)
     responseHead.fields.append(.upgrade, asked.span)
     responseHead.encode(for: .http11, body: .none, connection: .upgrade, into: &scratch)
     connections[client].transport.write(scratch, &io, &buffers)
@@ -264,13 +236,6 @@ extension Worker where IO: ~Copyable {
     return true
   }
 
-  /// Applies the route's edits to the response in `responseHead`.
-  mutating func editResponse(_ handle: Handle) {
-    if exchanges[handle].editsResponse, let edits = exchanges[handle].route?.responseEdits {
-      responseHead.fields.apply(edits)
-    }
-  }
-
   /// The backend has closed: the proper end of a body without a length, a truncation of any other.
   private mutating func endBodyWithConnection(_ handle: Handle, _ backend: Handle) {
     do throws(HTTP1Error) {
@@ -286,9 +251,7 @@ extension Worker where IO: ~Copyable {
     let client = exchanges[handle].client.connection
     let codec = http1Backend(backend)
     if !exchanges[handle].response.keepsTrailers { trailers.reset() }
-    if trailers.count > 0 {
-      trailers.prepareTrailers(exchanges[handle].route?.responseEdits ?? [])
-    }
+    if trailers.count > 0 { editResponseTrailers(of: handle) }
     writeEndWithTrailers(to: client)
     noteTolerated(handle, http1Backends[codec].toleratedInBody)
     // After a tolerated error, what follows on the connection may have another meaning for the
