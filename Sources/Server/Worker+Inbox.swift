@@ -110,6 +110,7 @@ extension Worker where IO: ~Copyable {
     for index in listeners.indices where listeners[index].isOpen {
       if let kept = assignments.first(where: { $0.socket == listeners[index].socket }) {
         listeners[index].configured = kept.listener
+        listeners[index].traffic = block(snapshot.listeners[kept.listener].traffic)
       }
     }
     guard stage == .serving else { return }

@@ -58,11 +58,9 @@ extension Worker where IO: ~Copyable {
     block.add(.sentBytes, sent)
   }
 
-  /// Nil after a reload that removed the listener.
+  /// Also after a reload that removed the listener: what was opened is closed there.
   private mutating func listenerBlock(_ client: Handle) -> TrafficMetrics? {
-    let index = connections[client].client.listener
-    guard let listener = listeners[index].configured else { return nil }
-    return block(snapshot.listeners[listener].traffic)
+    listeners[connections[client].client.listener].traffic
   }
 
   mutating func countOpened(client handle: Handle) {
@@ -75,7 +73,7 @@ extension Worker where IO: ~Copyable {
   }
 
   /// This worker's block of a subject.
-  private mutating func block(_ blocks: [TrafficMetrics]) -> TrafficMetrics? {
+  mutating func block(_ blocks: [TrafficMetrics]) -> TrafficMetrics? {
     index < blocks.count ? blocks[index] : nil
   }
 

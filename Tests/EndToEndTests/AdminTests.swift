@@ -346,6 +346,22 @@ import Testing
     #expect(answer.text.contains(#""target":"/gone""#) && answer.text.contains("connect-refused"))
   }
 
+  @Test func `requests without a route don't displace failed exchanges`() throws {
+    let dead = "127.0.0.1:\(try freePort())"
+    let martlet = try MartletProcess(
+      backends: [dead], pool: #""health": "off""#,
+      rest: #"""
+        "admin": { "listen": "127.0.0.1:0" },
+        "routes": [{ "path": "/app" }]
+        """#, flags: ["--workers", "1"])
+    #expect(try martlet.get("/app/gone").status == 502)
+    let wire = try martlet.wire()
+    for number in 0..<100 { #expect(try wire.get("/none\(number)").status == 404) }
+    let answer = try ask(martlet, "/v1/exchanges")
+    #expect(answer.text.contains(#""target":"/app/gone""#))
+    #expect(!answer.text.contains("/none"))
+  }
+
   @Test func `metrics count traffic by listener, route and backend; promtool accepts them`() throws
   {
     let (one, dead) = (try StubBackend("one"), "127.0.0.1:\(try freePort())")

@@ -82,6 +82,27 @@ import Testing
     #expect(check.status == 0, "\(check.output)\(check.errors)")
   }
 
+  @Test func `a listener that a reload removes counts its connections to their end`() throws {
+    let stub = try StubBackend("hello")
+    let (one, two) = (try freePort(), try freePort())
+    func configuration(_ listeners: [Int]) -> String {
+      let list = listeners.map { #"{ "listen": "127.0.0.1:\#($0)", "name": "l\#($0)" }"# }
+      return """
+        { "listeners": [\(list.joined(separator: ", "))], "pools": [{ "backends": [\(stub.json)] }] }
+        """
+    }
+    let martlet = try MartletProcess(configuration([one, two]), keeping: [stub])
+    let wire = try martlet.wire(1)
+    #expect(try wire.get("/").status == 200)
+    try martlet.reload(configuration([one]))
+    try #require(try wire.get("/").status == 421)
+    try martlet.reload(configuration([one, two]))
+    eventually("its connection is counted as closed") {
+      (try? values("martlet_listener_connections_active", in: page(martlet))[
+        #"{listener="l\#(two)"}"#]) == 0
+    }
+  }
+
   @Test func `metrics have each limit beside its use, and facts about the build`() throws {
     let stub = try StubBackend("hello")
     let martlet = try MartletProcess(

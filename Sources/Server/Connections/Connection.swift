@@ -158,7 +158,11 @@ struct Connection: ~Copyable {
   /// The method of a head that can't be read: a response to HEAD must have no body even then.
   var likelyMethod: Method {
     let start: StaticString = "HEAD "
-    let bytes = transport.inbound.bytes
+    var bytes = transport.inbound.bytes
+    // Empty lines before a request are ignored (RFC 9112 2.2).
+    while bytes.count > 0 && (bytes[0] == 0x0D || bytes[0] == 0x0A) {
+      bytes = bytes.extracting(1...)
+    }
     if bytes.count < start.bytes.count { return .get }
     return bytes.extracting(first: start.bytes.count).equals(start.bytes) ? .head : .get
   }

@@ -142,7 +142,8 @@ extension Worker where IO: ~Copyable {
     listeners.append(
       WorkerListener(
         socket: socket, configured: configured,
-        name: LogName(snapshot.listeners[configured].name)))
+        name: LogName(snapshot.listeners[configured].name),
+        traffic: block(snapshot.listeners[configured].traffic)))
     io.watch(listener: socket, token: WorkerListener.token(listeners.count - 1))
   }
 
@@ -177,12 +178,15 @@ struct WorkerListener {
   /// connections are still open.
   var configured: Int?
   let name: LogName
+  /// Where its traffic is counted.
+  var traffic: TrafficMetrics?
   var isOpen = true
 
-  init(socket: Socket, configured: Int, name: LogName) {
+  init(socket: Socket, configured: Int, name: LogName, traffic: TrafficMetrics?) {
     self.socket = socket
     self.configured = configured
     self.name = name
+    self.traffic = traffic
   }
 
   static func token(_ index: Int) -> UInt64 {

@@ -191,9 +191,6 @@ extension Worker where IO: ~Copyable {
     if connections[handle].isAccepting { handshakeEnded() }
     countClosed(client: handle)
     let block = connections[handle].client.block
-    for login in logins.end(handle) where connections.contains(login.connection) {
-      close(login.connection)
-    }
     dropCodec(of: handle)
     connections[handle].transport.release(to: &buffers)
     let socket = connections[handle].transport.socket
@@ -201,6 +198,10 @@ extension Worker where IO: ~Copyable {
     io.close(socket, reset: reset)
     admission.leave(block)
     clientCount -= 1
+    // Only now, since the end of a login would end the client's connection.
+    for login in logins.end(handle) where connections.contains(login.connection) {
+      close(login.connection)
+    }
     metrics.add(.downstreamConnectionsClosed)
     metrics.subtract(.downstreamConnectionsActive)
     clientCountChanged()

@@ -286,9 +286,11 @@ extension Worker where IO: ~Copyable {
   mutating func finish(_ handle: Handle) {
     let client = exchanges[handle].client.connection
     let persists = exchanges[handle].response.persists
+    // A client that didn't expect an answer from us may send more, whatever it announced.
     let expectsMore =
       !exchanges[handle].body.clientHasFinished
-      && (exchanges[handle].request.persists || !exchanges[handle].machine.isRequestComplete)
+      && (exchanges[handle].target == nil || exchanges[handle].request.persists
+        || !exchanges[handle].machine.isRequestComplete)
     removeExchange(handle)
     continueClient(client, persists: persists, clientMaySend: expectsMore)
   }

@@ -24,9 +24,12 @@ extension Worker where IO: ~Copyable {
       exportSpans(of: handle, trace, status: status, failure: failure?.name)
     }
     let attemptCount = exchanges[handle].machine.attempts.count
+    // A scanner that asks for what doesn't exist must not displace failures of backends.
+    let isForwarded = exchanges[handle].target != nil
     let isNotable =
-      status >= 500 || duration >= ExchangeReports.slow || attemptCount > 1
-      || failure != nil && failure != .clientAborted
+      isForwarded
+      && (status >= 500 || duration >= ExchangeReports.slow || attemptCount > 1
+        || failure != nil && failure != .clientAborted)
     let isReported =
       reports.wants(isNotable: isNotable) && (!isNotable || reportAllowance.take(at: now))
     let weight =

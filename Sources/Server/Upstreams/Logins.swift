@@ -20,6 +20,7 @@ struct Logins {
   private var entries: [Handle: Entry] = [:]
 
   var isEmpty: Bool { entries.isEmpty }
+  var count: Int { entries.count }
 
   func of(_ client: Handle) -> [Login] {
     entries.isEmpty ? [] : entries[client]?.logins ?? []
@@ -36,6 +37,7 @@ struct Logins {
   mutating func noteLost(by client: Handle) { entries[client, default: Entry()].hasLost = true }
 
   mutating func remove(_ connection: Handle, of client: Handle) {
+    if entries[client] == nil { return }
     entries[client]?.logins.removeAll { $0.connection == connection }
     noteLost(by: client)
   }

@@ -97,6 +97,10 @@ private final class SimulatedWorker {
       ("exchanges", worker.exchanges.count),
       ("client connections", worker.clientCount),
       ("upstream connections", worker.connections.count - worker.clientCount),
+      ("codecs", worker.http1Clients.count + worker.http1Backends.count),
+      ("logins", worker.logins.count),
+      // One head is for the next request.
+      ("heads", worker.heads.count - worker.spareHeads.count - 1),
       ("health probes", worker.checker.probes.count),
       ("timers", worker.timers.count),
       ("exchanges by the metrics", Int(metrics.value(.exchangesActive))),
