@@ -24,6 +24,7 @@ struct KeptSeed {
     KeptSeed(seed: 772_010_466, found: "a deaf backend's timeout was blamed on the client"),
     KeptSeed(seed: 780_022_665, found: "a request whose end waits for a deaf backend, rightly"),
     KeptSeed(seed: 790_014_219, found: "a large body that waits for a backend has no end yet"),
+    KeptSeed(seed: 810_009_331, found: "a backend that answered 500 was ejected, rightly"),
     KeptSeed(seed: 772_018_031, found: "a drain reset a client that still took its response"),
   ]
 }

@@ -3,7 +3,8 @@
 // The run has recorded every fault: the fate of each delivery, failed connects, reloads, health
 // changes, drains, jumps of the clock, slow clients. From that and the retry rules, the model
 // computes the allowed outcomes. It doesn't know how the server works. If no fault explains another
-// outcome, the backend's own response is required.
+// outcome, the backend's own response is required. The file is long because each rule refers to the
+// others.
 
 import Primitives
 
@@ -448,7 +449,17 @@ struct ReferenceModel {
         plan.conditions.bodyMax < 200_000 || plan.conditions.latency.upperBound > 5_000
       if hasTroubles || isSlow || plan.level == .storm || !history.jumps.isEmpty { return true }
     }
-    return plan.policy.ejects && (hasTroubles || plan.level == .storm || !history.jumps.isEmpty)
+    return plan.policy.ejects
+      && (hasTroubles || plan.level == .storm || !history.jumps.isEmpty || hasRefused(backend))
+  }
+
+  /// Whether a backend that works was to answer with a status that counts as a failure.
+  private func hasRefused(_ backend: Int) -> Bool {
+    ledger.records.contains { record in
+      record.deliveries.contains {
+        $0.backend == backend && ledger.retryStatuses.contains($0.answer?.status ?? 0)
+      }
+    }
   }
 
   // MARK: Time
