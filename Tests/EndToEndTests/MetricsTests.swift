@@ -88,7 +88,8 @@ import Testing
     func configuration(_ listeners: [Int]) -> String {
       let list = listeners.map { #"{ "listen": "127.0.0.1:\#($0)", "name": "l\#($0)" }"# }
       return """
-        { "listeners": [\(list.joined(separator: ", "))], "pools": [{ "backends": [\(stub.json)] }] }
+        { "listeners": [\(list.joined(separator: ", "))],
+          "pools": [{ "backends": [\(stub.json)] }] }
         """
     }
     let martlet = try MartletProcess(configuration([one, two]), keeping: [stub])
