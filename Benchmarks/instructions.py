@@ -30,7 +30,7 @@ ROOM = 1.05
 ALLOCATIONS_ROOM = 0.2
 SHORT = 10 * CONNECTIONS
 POST_BYTES = 64 * 1024
-IDLE_CONNECTIONS, IDLE_BYTES = 2000, 14_700
+IDLE_CONNECTIONS, IDLE_BYTES = 2000, 15_100
 
 
 @dataclass(frozen=True)
@@ -49,14 +49,14 @@ class Load:
 # Sorted by shape, so that the loads of one shape share a process.
 LOADS = {
     Shape(): {
-        "small answer": Load("plain", "/small", 3000, 22_600),
-        "small answer, TLS": Load("tls", "/small", 3000, 38_100, 6),
+        "small answer": Load("plain", "/small", 3000, 23_000),
+        "small answer, TLS": Load("tls", "/small", 3000, 38_700, 6),
         "64 KiB answer, TLS": Load("tls", "/64k", 500, 349_000, 20),
         "64 KiB POST, TLS": Load("tls", POST_PATH, 500, 347_500, 15, post=POST_BYTES),
-        "every other one retried": Load("retry", "/small", 1000, 25_300, 0.6),
-        "redirect": Load("redirect", "/small", 1000, 18_900, 9, is_redirect=True),
+        "every other one retried": Load("retry", "/small", 1000, 26_100, 0.6),
+        "redirect": Load("redirect", "/small", 1000, 14_200, 6, is_redirect=True),
     },
-    Shape(log=True): {"with the access log": Load("plain", "/small", 3000, 27_200)},
+    Shape(log=True): {"with the access log": Load("plain", "/small", 3000, 28_000)},
 }
 
 
