@@ -2,8 +2,8 @@
 // and the number of connections.
 //
 // An entry keeps the record, and the record keeps its id: while there is an entry, no other backend
-// can have this id. `Worker.forget` decides which entries are removed. If the backend is used again,
-// it gets a new entry.
+// can have this id. `Worker.forget` decides which entries are removed. If such a backend is used
+// again, it gets a new entry.
 
 import Balancing
 import Metrics
