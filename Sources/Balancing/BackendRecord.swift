@@ -1,5 +1,5 @@
 // The state of one backend in the whole process, in atomics: load, health, admin state and weight
-// override. It outlives reloads, and stays alive while an exchange uses it.
+// override. It outlives reloads, and stays alive while a worker uses it.
 //
 // Nothing here blocks. Code that changes what selection depends on calls `announce` on the pool's
 // record.
@@ -49,20 +49,25 @@ public final class BackendRecord: Sendable {
   private let faultyFrom = Atomic<UInt64>(0)
   private let successesBefore = Atomic<UInt64>(0)
 
-  /// Ids are dense, below the registry's `backendCount`, so that a worker can use them as table
-  /// index.
+  /// Below the registry's `idCount`, so that a worker can use it as an index. No other record has
+  /// it while this one exists; a later one may.
   public let id: Int
   public let identity: BackendIdentity
   public let pool: PoolRecord
   /// The results of its health checks.
   public let checks = CheckHistory()
 
-  init(id: Int, identity: BackendIdentity, pool: PoolRecord, health: HealthPolicy) {
-    self.id = id
+  private let ids: BackendIDs
+
+  init(ids: BackendIDs, identity: BackendIdentity, pool: PoolRecord, health: HealthPolicy) {
+    id = ids.take()
+    self.ids = ids
     self.identity = identity
     self.pool = pool
     self.health = Health(health)
   }
+
+  deinit { ids.giveBack(id) }
 
   // MARK: Exchanges
 

@@ -3,7 +3,7 @@
 //
 // A backend that leaves and comes back keeps its drain and its ejection while it is among the last
 // that left. DNS names may resolve to new addresses every minute for years, so older backends are
-// forgotten. Ids are never used twice.
+// forgotten. A record lives on while anything still uses it, and its id is free after that.
 
 import Synchronization
 
@@ -12,7 +12,6 @@ public final class BackendRegistry: Sendable {
   private struct Content {
     var pools: [String: PoolRecord] = [:]
     var backends: [BackendIdentity: BackendRecord] = [:]
-    var nextID = 0
     /// Backends that are members of no pool, in the order in which they left.
     var left: [BackendRecord] = []
   }
@@ -21,6 +20,7 @@ public final class BackendRegistry: Sendable {
   public static let leftMax = 1024
 
   private let content = Mutex(Content())
+  private let ids = BackendIDs()
 
   public init() {}
 
@@ -40,10 +40,9 @@ public final class BackendRegistry: Sendable {
       let identity = BackendIdentity(pool: name, address: address)
       if let known = content.backends[identity] { return known }
       let record = BackendRecord(
-        id: content.nextID, identity: identity, pool: Self.pool(name, in: &content),
+        ids: ids, identity: identity, pool: Self.pool(name, in: &content),
         health: health)
       content.backends[identity] = record
-      content.nextID += 1
       return record
     }
   }
@@ -80,19 +79,19 @@ public final class BackendRegistry: Sendable {
 
   /// The content at one moment, to undo the changes of a configuration that is refused.
   public struct Mark: Sendable {
-    let nextID: Int
+    let backends: Set<BackendIdentity>
     let pools: Set<String>
   }
 
   public var mark: Mark {
-    content.withLock { Mark(nextID: $0.nextID, pools: Set($0.pools.keys)) }
+    content.withLock { Mark(backends: Set($0.backends.keys), pools: Set($0.pools.keys)) }
   }
 
   /// Forgets what was created since then: the configuration was refused, and another one may start
   /// these backends in another way.
   public func forget(since mark: Mark) {
     content.withLock { content in
-      content.backends = content.backends.filter { $1.id < mark.nextID }
+      content.backends = content.backends.filter { mark.backends.contains($0.key) }
       content.pools = content.pools.filter { mark.pools.contains($0.key) }
     }
   }
@@ -118,8 +117,11 @@ public final class BackendRegistry: Sendable {
     backend(pool: state.identity.pool, address: state.identity.address).restore(state)
   }
 
-  /// Every backend's id is below this.
-  public var backendCount: Int { content.withLock { $0.nextID } }
+  /// The members and those that are remembered.
+  public var identities: [BackendIdentity] { content.withLock { Array($0.backends.keys) } }
+
+  /// Every id is below this.
+  public var idCount: Int { ids.count }
 
   private static func pool(_ name: String, in content: inout Content) -> PoolRecord {
     if let known = content.pools[name] { return known }

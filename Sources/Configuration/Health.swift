@@ -127,9 +127,9 @@ extension Configuration.Ejection: Section {
       "Maximum duration of an ejection."),
     Key(
       "failure-percent", \.failurePercent, .off(or: .integer(1...100)),
-      "Also eject a backend if this percentage of its requests fails within `window`, and if "
-        + "that is at least twice the percentage of all other backends together. Reason: a "
-        + "backend that fails every second request never fails five in a row."),
+      "Also eject a backend if at least this percentage of its requests fails within `window`. "
+        + "Its failure rate must also be at least twice the failure rate of all other backends "
+        + "together. Reason: a backend that fails every second request never reaches `failures`."),
     Key(
       "window", \.window, .duration(.milliseconds(100) ... .seconds(3600)),
       "Time over which `failure-percent` is measured."),

@@ -79,8 +79,9 @@ extension Configuration.Limits: Section {
     Key(
       "response-head-size", \.responseHeadSize, .size(1024 ... 64 << 10),
       "Maximum size of a response head from a backend, counted as in `head-size`. 502 if exceeded, "
-        + "with the reason in the access log. A client may have caused it, so it counts for the "
-        + "ejection of the backend only if the backend has sent no valid response for ten seconds. "
+        + "with the reason in the access log. A client can cause such a response. So it counts as "
+        + "a failure of the backend (`ejection`) only after ten seconds without a valid response "
+        + "from this backend. "
         + "The default is also the maximum, because a head must fit into one memory block. For "
         + "comparison: HAProxy has 16KiB, nginx 4KiB or 8KiB. The trailers of a response are "
         + "limited to 8KiB and 32 fields."),
@@ -99,9 +100,10 @@ extension Configuration.Limits: Section {
         + "as \"20GiB\"."),
     Key(
       "chunk-extensions", \.chunkExtensions, .size(0 ... 1 << 20),
-      "The chunk extensions of a request body may be larger than the data before them by at most "
-        + "this size. 400 if exceeded. Chunk extensions (RFC 9112, 7.1.1) are practically unused, "
-        + "and Martlet never forwards them."),
+      "Maximum size of the chunk extensions of a request body (RFC 9112, 7.1.1). 400 if exceeded. "
+        + "Each byte of an extension adds one to a counter. Each byte of body data subtracts one, "
+        + "but the counter never falls below 0. Chunk extensions are practically unused, and "
+        + "Martlet never forwards them."),
     Key(
       "trailer-size", \.trailerSize, .size(64 ... 8 << 10),
       "Maximum size of the trailers of a request, counted as in `head-size`; at most 32 fields. "
@@ -165,10 +167,11 @@ extension Configuration.Limits: Section {
       "How long a client connection stays open without a request."),
     Key(
       "linger", \.linger, .duration(.zero ... .seconds(3600)),
-      "Some responses end the connection while the client is still sending its request, such as a "
-        + "413, or a 401 from the backend. For this time Martlet then reads the rest of the "
-        + "request and discards it. Many clients read the response only after they have sent "
-        + "everything. If Martlet closed the connection at once, they would not see the response. "
+      "Maximum time to read and discard the rest of a request after an early response. An early "
+        + "response is sent before the client has sent its whole request, such as a 413, or a 401 "
+        + "from the backend. Afterwards Martlet closes the connection. Many clients read the "
+        + "response only after they have sent everything. If Martlet closed the connection at "
+        + "once, they would not see the response. "
         + "A client that pauses for 5s, or stays below `minimum-rate`, is disconnected earlier. "
         + "Default: 30s, as in nginx (`lingering_time`), enough for 375MB at 100Mbit/s."),
     Key(

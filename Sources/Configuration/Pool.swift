@@ -126,7 +126,7 @@ extension Configuration.Pool: Section {
       "How to select the backend for a request. `round-robin`: each backend in turn, with one "
         + "order for all workers; weights are ignored. `weighted-round-robin`: in turn, in "
         + "proportion to the weights and as evenly as possible. `least-connections`: the backend "
-        + "with the fewest active requests, divided by its weight. In a pool with more than 16 "
+        + "with the lowest number of active requests per weight. In a pool with more than 16 "
         + "backends, Martlet compares only five of them: the next one in turn, and four random "
         + "ones. `random`: at random, in proportion to the weights. `ip-hash`: by the client's "
         + "address, so that a client stays on the same backend while this backend is up."),
@@ -174,14 +174,14 @@ extension Configuration.Pool: Section {
         + "health checks themselves may be wrong."),
     Key(
       "desync", \.desync, .choice,
-      "What to do with an invalid response that Martlet can repair, if it is certain where the "
-        + "response ends. These are: spaces after a chunk size, `Transfer-Encoding: chunked` "
-        + "twice, `identity` without a length, a folded field, a line without a colon, a field "
-        + "name with invalid characters, a head in which every line ends with LF only. `strict`: "
-        + "respond with 502, and log the reason in the access log. `tolerant`: repair and count "
-        + "it, log the reason in the access log, and don't reuse the backend's connection. If it "
-        + "is not certain where the response ends, the client gets 502 in both modes; "
-        + "docs/SECURITY.md has the list."),
+      "What to do with an invalid response that Martlet can repair. `strict`: respond with 502, "
+        + "and log the reason in the access log. `tolerant`: repair and count it, log the reason "
+        + "in the access log, and don't reuse the backend's connection. Martlet can repair these "
+        + "errors: spaces after a chunk size, `Transfer-Encoding: chunked` twice, `identity` "
+        + "without a length, a folded field, a line without a colon, a field name with invalid "
+        + "characters, a head in which every line ends with LF only. docs/SECURITY.md has the "
+        + "exceptions. If it is not certain where the response ends, the client gets 502 in both "
+        + "modes."),
     Key(
       "resolve-interval", \.resolveInterval, .duration(.seconds(1) ... .seconds(86_400)),
       "Time after which Martlet resolves the host names of backends again (DNS), in the "

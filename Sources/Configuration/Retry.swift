@@ -29,9 +29,9 @@ extension Configuration.Retry: Section {
     Key(
       "max-attempts", \.maxAttempts, .integer(1...8),
       "Maximum number of attempts for a request, the first one included. `1` turns retries off. "
-        + "It still allows the one redial of a stale kept-alive connection: if a reused "
-        + "connection turns out to be closed, Martlet sends the request again to the same "
-        + "backend, over a new connection. This does not count as an attempt."),
+        + "One case does not count as an attempt: the backend has closed an idle connection that "
+        + "Martlet reuses. Then Martlet sends the request once more to the same backend, over a "
+        + "new connection, even with `1`."),
     Key(
       "statuses", \.statuses, .list(of: .statuses),
       "Statuses of a backend after which an idempotent request is retried on another backend, "
@@ -39,16 +39,17 @@ extension Configuration.Retry: Section {
         + "response. Empty by default, because the backend may have sent the status on purpose."),
     Key(
       "budget-percent", \.budgetPercent, .integer(0...100),
-      "Maximum percentage of the active requests that may be retries after a timeout or a "
-        + "status. It prevents retries from overloading a slow pool. Retries after a refused or "
-        + "broken connection don't count."),
+      "Limit for retries after a `timeouts.response` timeout or one of `statuses`, as a "
+        + "percentage of the pool's active requests. If the limit is reached, Martlet does not "
+        + "retry. So retries can't overload a slow pool. Retries after a refused or broken "
+        + "connection don't count."),
     Key(
       "budget-minimum", \.budgetMinimum, .integer(0...10_000),
       "This many such retries are always allowed at the same time, because a percentage of few "
         + "requests would allow none."),
     Key(
       "replay-size", \.replaySize, .size(0 ... 16 << 20),
-      "Maximum number of bytes of a request body that Martlet keeps for a retry. A request can't "
-        + "be retried after more than this was sent. It limits the memory that an upload uses."),
+      "Maximum number of bytes of a request body that Martlet keeps in memory for a retry. If "
+        + "Martlet has sent more of the body than this to a backend, it can't retry the request."),
   ]
 }

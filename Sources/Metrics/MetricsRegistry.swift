@@ -45,10 +45,14 @@ public final class MetricsRegistry: Sendable {
     }
   }
 
-  /// Forgets these subjects. If they come back, their counters begin at 0.
-  public func forget(_ subjects: [MetricsSubject]) {
+  /// Forgets the backends that are not in `current`. If they come back, their counters begin at 0.
+  /// A worker may have made blocks for a backend after it was forgotten, so all are compared.
+  public func keep(backends current: Set<MetricsSubject>) {
     content.withLock { content in
-      for subject in subjects { content.blocks[subject] = nil }
+      content.blocks = content.blocks.filter { subject, _ in
+        guard case .backend = subject else { return true }
+        return current.contains(subject)
+      }
     }
   }
 

@@ -12,8 +12,8 @@ enum WorkerMessage: Sendable {
   case install(Snapshot, listeners: [ListenerAssignment])
   /// The members of pools changed in place: look at what is to be checked anew.
   case membershipChanged
-  /// These backends, by id, left long ago: delete their data.
-  case forget([Int])
+  /// These backends left long ago: close idle connections to them, and free what isn't used.
+  case forget([BackendRecord])
   /// Go on as before, but say where it is asked that the end is near.
   case leave
   /// It is the turn of this exchange, which waits for a place.

@@ -39,7 +39,7 @@ extension Worker where IO: ~Copyable {
       exchanges[handle].client.connection, counter, received: received, sent: sent)
     // Only the backend's own response counts for it.
     guard let last, last.status > 0,
-      let block = backendTraffic[last.backend]
+      let block = backends.traffic[last.backend]
     else { return }
     block.add(TrafficCounter(status: last.status))
     block.durations.add(last.duration)
@@ -80,7 +80,7 @@ extension Worker where IO: ~Copyable {
   /// An attempt has failed at the backend that the exchange has picked.
   mutating func countFailure(_ cause: FailureCause, of handle: Handle) {
     guard let backend = exchanges[handle].attempt.pick?.record.id else { return }
-    backendTraffic[backend]?.add(failure: cause.word.rawValue, at: now)
+    backends.traffic[backend]?.add(failure: cause.word.rawValue, at: now)
   }
 
   mutating func countBytes(_ handle: Handle) {

@@ -39,9 +39,8 @@ struct Worker<IO: InputOutput & ~Copyable>: ~Copyable {
   /// The process log: changes of health, exhaustion.
   let events: EventLog
   var log: AccessLog
-  /// The names of backends by id, as the log writes them, and what they are counted in.
-  var backendNames: [LogName] = []
-  var backendTraffic: [TrafficMetrics?] = []
+  /// The backends that were used.
+  var backends = BackendTable()
 
   /// The configuration in force, and its limits at hand.
   var snapshot: Snapshot

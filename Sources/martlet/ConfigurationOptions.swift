@@ -72,8 +72,10 @@ struct ConfigurationOptions: ParsableArguments {
 
   @Flag(
     help: ArgumentHelp(
-      "Also run a demo backend for each loopback address of the pools.",
-      discussion: "If there is no pool, three of them listen on 127.0.0.1:9001, 9002 and 9003."))
+      "Also start a demo backend on each backend address that is a loopback address.",
+      discussion: """
+        If there is no pool, three demo backends listen on 127.0.0.1:9001, 9002 and 9003.
+        """))
   var demo = false
 
   private var overrides: Overrides {

@@ -16,8 +16,9 @@ struct Drain: ParsableCommand {
       you can stop the backend. An open WebSocket counts as active. If requests are still active \
       after --timeout, the exit status is 70, and the backend stays drained.
 
-      If no other backend of the pool is available, the command asks for a confirmation. Without a \
-      terminal it does nothing, and the exit status is 69, unless you use --force.
+      If no other backend of the pool is available, the command asks for confirmation. If you \
+      answer no, or if there is no terminal (in a script), the backend is not drained, and the \
+      exit status is 69. With --force the command does not ask, and drains the backend.
 
       EXAMPLES
         martlet drain app/10.0.0.11:8080

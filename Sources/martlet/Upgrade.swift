@@ -13,18 +13,19 @@ struct Upgrade: ParsableCommand {
       The running process starts the file that is now at the path of its binary, and gives the \
       listening sockets to the new process. When the new process serves, the old one finishes its \
       active requests and exits. If the new process fails, the old one continues, and logs the \
-      reason. SIGUSR2 does the same, but this command also waits for the result.
+      reason.
 
-      To find the process, give its ID or --pid-file. By default, process.pid-file of the \
-      configuration is used.
+      By default the command reads the process ID from process.pid-file of the configuration, or \
+      from --pid-file. Then it sends SIGUSR2 and waits for the result. If you give a process ID, \
+      it only sends SIGUSR2 and does not wait.
 
       EXAMPLES
         martlet upgrade
         martlet upgrade --pid-file /run/martlet/martlet.pid
         martlet upgrade 1234
 
-      The exit status is 0 if a new process serves, and 70 if the old one continues. If you give \
-      an ID, the command does not wait, and the exit status is 0 if the signal was sent.
+      The exit status is 0 if a new process serves, and 70 if the old one continues. With a \
+      process ID, it is 0 if the signal was sent.
       """)
 
   @Argument(help: ArgumentHelp("The ID of the running process.", valueName: "process"))

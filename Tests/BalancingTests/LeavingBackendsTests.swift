@@ -45,7 +45,30 @@ import Testing
     #expect(settle(["z"]) == ["0"])
     #expect(registry.states.count == max + 1)
     let again = registry.backend(pool: "app", address: "a")
-    #expect(again !== first && again.id > first.id)
+    #expect(again !== first && again.id != first.id)
+  }
+
+  @Test func anIDIsFreeWhenItsRecordIsFreed() {
+    var held: BackendRecord? = registry.backend(pool: "app", address: "a")
+    let id = held?.id
+    let mark = registry.mark
+    let refused = registry.backend(pool: "app", address: "b").id
+    registry.forget(since: mark)
+    #expect(registry.backend(pool: "app", address: "c").id == refused)
+    for number in 0...BackendRegistry.leftMax { _ = settle(["\(number)"]) }
+    // It is forgotten, but something still uses it.
+    #expect(held !== registry.backend(pool: "app", address: "a"))
+    let count = registry.idCount
+    #expect(registry.backend(pool: "app", address: "d").id == count)
+    withExtendedLifetime(held) {}
+    held = nil
+    #expect(registry.backend(pool: "app", address: "e").id == id)
+    #expect(registry.idCount == count + 1)
+  }
+
+  @Test func idsStayBelowTheNumberOfBackendsThatExist() {
+    for number in 0..<3000 { _ = settle(["\(number)"]) }
+    #expect(registry.idCount <= BackendRegistry.leftMax + 2)
   }
 
   @Test func aPoolIsKnownAsLongAsItIsConfiguredOrHasBackends() {

@@ -218,7 +218,7 @@ import Testing
     let one = registry.backend(pool: "app", address: "10.0.0.1:80")
     let other = registry.backend(pool: "api", address: "10.0.0.1:80")
     #expect(one !== other && one === registry.backend(pool: "app", address: "10.0.0.1:80"))
-    #expect([one.id, other.id] == [0, 1] && registry.backendCount == 2)
+    #expect([one.id, other.id] == [0, 1] && registry.idCount == 2)
     #expect(registry.pool("app") === registry.pool("app"))
     #expect(registry.pool("app") !== registry.pool("api"))
   }

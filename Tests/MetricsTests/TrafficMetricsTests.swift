@@ -32,7 +32,7 @@ import Testing
       _ = registry.blocks(for: .pool(name))
       registry.keep([.pool("p")])
     }
-    registry.forget([backends[0]])
+    registry.keep(backends: [backends[1]])
     #expect(Set(registry.all.keys) == [.pool("p"), .pool("a"), .pool("b"), backends[1]])
     #expect(TrafficReading(of: registry.blocks(for: subjects[1]))[.responses2xx] == 0)
     #expect(TrafficReading(of: registry.blocks(for: subjects[0]))[.responses2xx] == 1)

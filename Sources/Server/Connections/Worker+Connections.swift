@@ -228,7 +228,7 @@ extension Worker where IO: ~Copyable {
     connections.drop(handle)
     io.close(socket, reset: false)
     metrics.add(.upstreamConnectionsClosed)
-    if backend < backendTraffic.count { backendTraffic[backend]?.add(.connectionsClosed) }
+    backends.countClosed(backend)
     if owner != .none { loginEnded(handle, of: owner) }
   }
 }

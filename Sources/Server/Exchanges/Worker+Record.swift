@@ -42,13 +42,13 @@ extension Worker where IO: ~Copyable {
     if isReported {
       let line = log.json(
         facts, listener: listenerName(of: handle), request: heads[exchanges[handle].head],
-        attempts: exchanges[handle].machine.attempts, names: backendNames)
+        attempts: exchanges[handle].machine.attempts, names: backends.names)
       reports.add(line, isNotable: isNotable)
     }
     if weight == 0 { return }
     log.write(
       facts, listener: listenerName(of: handle), request: heads[exchanges[handle].head],
-      attempts: exchanges[handle].machine.attempts, names: backendNames)
+      attempts: exchanges[handle].machine.attempts, names: backends.names)
   }
 
   private mutating func listenerName(of handle: Handle) -> LogName {

@@ -64,9 +64,10 @@ extension Server {
   func forgetFormerBackends() {
     let gone = builder.registry.settle(on: snapshot.pools.map(\.pool))
     if gone.isEmpty { return }
-    builder.traffic.forget(
-      gone.map { .backend(pool: $0.identity.pool, address: $0.identity.address) })
-    for worker in workers { worker.inbox.post(.forget(gone.map(\.id))) }
+    builder.traffic.keep(
+      backends: Set(
+        builder.registry.identities.map { .backend(pool: $0.pool, address: $0.address) }))
+    for worker in workers { worker.inbox.post(.forget(gone)) }
   }
 
   /// One worker checks all backends, and passes turns to whoever may find a place now.

@@ -55,8 +55,8 @@ extension Worker where IO: ~Copyable {
         name: heads[exchanges[handle].head].method.spanName.bytes, route: Span(), from: start,
         to: start &+ UInt64(max(0, attempt.duration.nanoseconds)))
       spans.attribute("http.request.method", heads[exchanges[handle].head].method.semanticName)
-      if attempt.backend < backendNames.count {
-        let backend = backendNames[attempt.backend].bytes
+      if backends.contains(attempt.backend) {
+        let backend = backends.names[attempt.backend].bytes
         spans.attribute("server.address", backend.span)
       }
       if attempt.status > 0 {

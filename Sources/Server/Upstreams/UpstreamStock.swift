@@ -11,6 +11,11 @@ struct UpstreamStock {
   /// Idle connections to this backend.
   func count(of backend: Int) -> Int { backend < idle.count ? idle[backend].count : 0 }
 
+  /// Ids for which there is room.
+  var slotCount: Int { idle.count }
+
+  func connections(to backend: Int) -> [Handle] { backend < idle.count ? idle[backend] : [] }
+
   mutating func push(_ connection: Handle, to backend: Int) {
     while idle.count <= backend { idle.append([]) }
     idle[backend].append(connection)

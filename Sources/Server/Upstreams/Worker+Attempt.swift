@@ -68,31 +68,34 @@ extension Worker where IO: ~Copyable {
   }
 
   private mutating func countAttempt(_ backend: Int, of handle: Handle) {
-    if backend >= backendNames.count || backendNames[backend].bytes.isEmpty {
+    if !backends.contains(backend) {
       guard let record = exchanges[handle].attempt.pick?.record else { return }
-      remember(record)
+      enter(record)
     }
-    backendTraffic[backend]?.add(.attempts)
+    backends.traffic[backend]?.add(.attempts)
   }
 
-  /// Stores the name and the counters of a backend by its id.
-  private mutating func remember(_ record: BackendRecord) {
-    while backendNames.count <= record.id {
-      backendNames.append(.empty)
-      backendTraffic.append(nil)
-    }
-    let identity = record.identity
-    backendNames[record.id] = LogName(identity.address)
-    let subject = MetricsSubject.backend(pool: identity.pool, address: identity.address)
-    backendTraffic[record.id] = traffic.blocks(for: subject)[index]
+  private mutating func enter(_ record: BackendRecord) {
+    let subject = MetricsSubject.backend(
+      pool: record.identity.pool, address: record.identity.address)
+    backends.insert(record, traffic.blocks(for: subject)[index])
   }
 
-  /// An active exchange may have tried one of them: it is logged without the name.
-  mutating func forget(_ backends: [Int]) {
-    for backend in backends where backend < backendNames.count {
-      backendNames[backend] = .empty
-      backendTraffic[backend] = nil
+  /// Closes the idle connections to these backends. Then frees what is known about backends that
+  /// have no connection and that no active exchange has tried, these and all others: what was in
+  /// use at an earlier call may not be in use now.
+  mutating func forget(_ records: [BackendRecord]) {
+    for record in records {
+      for connection in stock.connections(to: record.id) { close(connection) }
     }
+    var tried: Set<Int> = []
+    for slot in 0..<exchanges.slotCount {
+      guard let handle = exchanges.handle(at: slot) else { continue }
+      for index in 0..<exchanges[handle].machine.attempts.count {
+        tried.insert(exchanges[handle].machine.attempts[index].backend)
+      }
+    }
+    backends.removeUnused(except: tried)
   }
 
   /// The request goes over this connection from here on.

@@ -27,7 +27,7 @@ extension Worker where IO: ~Copyable {
           wire: .opening(.dialling(exchange: handle))))
       precondition(inserted == connection)
       metrics.add(.upstreamConnectionsOpened)
-      backendTraffic[member.record.id]?.add(.connectionsOpened)
+      backends.countOpened(member.record.id)
       lease(connection, for: handle)
       updateDeadline(handle)
     case .failed(let error):

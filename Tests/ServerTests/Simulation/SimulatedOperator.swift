@@ -85,7 +85,12 @@ final class SimulatedOperator: SimulatedActor {
       snapshot = configuration.snapshot(
         registry: registry, addresses: addresses, policy: plan.policy)
       ledger.history.install(configuration, at: network.now)
-      for (worker, inbox) in inboxes.enumerated() { inbox.post(installation(for: worker)) }
+      let gone = registry.settle(on: snapshot.pools.map(\.pool))
+      for (worker, inbox) in inboxes.enumerated() {
+        inbox.post(installation(for: worker))
+        // There are too few backends for any to be forgotten, but workers free what isn't used.
+        inbox.post(.forget(gone))
+      }
     case .flip(let backend, let isUp):
       // Running checks would soon change it back.
       if plan.policy.checks == .none { flip(backend, isUp: isUp) }
