@@ -1,5 +1,5 @@
-// What reaches a worker from the control thread: new configurations, draining, the end; and from
-// other workers: places at full pools.
+// The messages that a worker gets from the control thread (new configurations, drain, stop), and
+// from other workers (a free slot in a full pool).
 
 import Balancing
 import Metrics
@@ -8,21 +8,21 @@ import Proxy
 import Reactor
 
 enum WorkerMessage: Sendable {
-  /// A snapshot to work under from now on, and what to listen on: new sockets by listener.
+  /// A new configuration, and the sockets on which to listen.
   case install(Snapshot, listeners: [ListenerAssignment])
-  /// The members of pools changed in place: look at what is to be checked anew.
+  /// The members of pools have changed: update the health checks.
   case membershipChanged
   /// These backends left long ago: close idle connections to them, and free what isn't used.
   case forget([BackendRecord])
-  /// Go on as before, but say where it is asked that the end is near.
+  /// Continue, but answer readiness checks as draining: the process will stop soon.
   case leave
-  /// It is the turn of this exchange, which waits for a place.
+  /// A slot may be free for this exchange, which waits in the queue.
   case turn(Handle)
-  /// Memory or connections run short, or no longer do.
+  /// Memory or connections are scarce, or no longer are.
   case overload(OverloadStage)
   /// A flood is over: free the spare buffers.
   case trim
-  /// Accept nothing new, finish what there is, be done at the latest after `limit`.
+  /// Accept no connections, finish active requests, end after `limit` at the latest.
   case drain(limit: TimeSpan)
   /// End at once.
   case stop
@@ -48,7 +48,7 @@ extension Worker where IO: ~Copyable {
   }
 
   mutating func handle(_ message: WorkerMessage) {
-    // What ended took everything along; a later message of the same batch would begin anew.
+    // Everything has ended; a later message of the same batch must not start something.
     if stage == .finished { return }
     switch message {
     case .install(let snapshot, let assignments): install(snapshot, assignments)

@@ -1,10 +1,10 @@
 // The TLS handshakes in progress: how many there are, which is the oldest, and which of them wait
 // for their share of a turn.
 //
-// A handshake costs a thousand times what a request costs us, and its client next to nothing. So
-// there is a limit to how many are in progress, beyond which the oldest goes: an honest one takes
-// a round trip or two, and whoever is oldest among thousands most likely means to stay. And a turn
-// of the loop carries out only so many steps of them, behind everybody who is established.
+// A handshake costs Martlet far more than a request, and costs its client nearly nothing. So the
+// number of handshakes is limited, and the oldest is closed first: an honest one takes one or two
+// round trips, so the oldest of thousands is probably an attack. A turn of the loop does a limited
+// number of steps of handshakes, after all established connections.
 
 import Primitives
 

@@ -1,8 +1,8 @@
-// One socket, the TLS session on it if there is one, and the bytes that wait on either side.
+// One socket, its TLS session if there is one, and the bytes that wait in both directions.
 //
-// Above it there is only plaintext: drivers take from `inbound` and call `write`. Below it there is
-// only the I/O seam. Buffers are borrowed from the worker's pool while there is something in them
-// and given back when there isn't, so that an idle connection holds none. Nothing here knows HTTP.
+// Its users see only plaintext: they take from `inbound` and call `write`. It uses only the I/O
+// interface. Buffers are taken from the worker's pool while there is something in them, and given
+// back when they are empty, so an idle connection holds none. Nothing here knows HTTP.
 
 import Primitives
 import Reactor
@@ -26,14 +26,15 @@ struct Transport: ~Copyable {
   /// Bytes for the wire that the socket has not taken yet.
   private var outbound = ByteBuffer()
 
-  /// May there be something to receive? Cleared by a short or empty receive (edge-triggered).
+  /// Whether there may be something to receive. Cleared by a short or empty receive
+  /// (edge-triggered).
   private(set) var isReadable = false
   private(set) var isWritable: Bool
   /// The peer finished sending, perhaps behind bytes that are still to be read.
   private(set) var peerFinished = false
-  /// Did the session fail with an alert for the peer, sent or not?
+  /// Whether the session failed with an alert for the peer, sent or not.
   private(set) var hasAlert = false
-  /// Did the last receive stop for the others' sake, with more at hand?
+  /// Whether the last receive stopped to let other connections run, with more to receive.
   private var gaveWay = false
   /// Whether the last receive returned bytes but stopped early. Then the next one lets other
   /// connections run first.
@@ -116,14 +117,14 @@ struct Transport: ~Copyable {
     }
   }
 
-  /// Is something there that was not looked at yet, or may it be in the socket?
+  /// Whether something was received and not taken yet, or may be in the socket.
   var mayHoldMore: Bool { !inbound.isEmpty || !ciphertext.isEmpty || isReadable }
-  /// Has everything that was written been taken by the socket?
+  /// Whether the socket has taken everything that was written.
   var isFlushed: Bool { outbound.isEmpty && staged.isEmpty }
   /// Bytes wait and the socket is full: only the peer can end that.
   var isBlocked: Bool { !outbound.isEmpty && !isWritable }
   var isBroken: Bool { failure != nil || sendFailure != nil }
-  /// Is the connection at rest, so that another message can follow?
+  /// Whether the connection is idle, so that another message can follow.
   var isReusable: Bool { !isBroken && !peerFinished && inbound.isEmpty && isFlushed }
   /// Bytes that this connection holds in its buffers.
   var heldByteCount: Int { inbound.count + ciphertext.count + staged.count + outbound.count }
@@ -413,7 +414,7 @@ struct Transport: ~Copyable {
     settle(&buffers)
   }
 
-  /// Receives and drops, without decrypting: whoever sends after its last answer is not heard.
+  /// Receives and discards, without decrypting.
   mutating func discard<IO: InputOutput & ~Copyable>(
     _ io: inout IO, _ buffers: inout BufferPool
   ) -> ReceiveResult {
@@ -464,7 +465,7 @@ struct Transport: ~Copyable {
     return (result, offered)
   }
 
-  /// Sees to it that `buffer` has free room; false when it is full of bytes nobody has taken yet.
+  /// Makes free room in `buffer`; false when it is full of bytes that were not taken yet.
   private static func makeRoom(in buffer: inout ByteBuffer, _ buffers: inout BufferPool) -> Bool {
     if !buffer.hasStorage {
       buffer = buffers.takeLarge()

@@ -85,7 +85,7 @@ extension Worker where IO: ~Copyable {
   }
 
   /// A slot may be free in the pool: lets the first exchange in the queue select, or the first
-  /// behind one that has selected in vain.
+  /// behind one that found none.
   mutating func passTurn(in pool: PoolRecord, after waiter: Waiter? = nil) {
     guard let next = pool.line.nextTurn(after: waiter) else { return }
     let handle = Handle(packed: next.exchange)

@@ -98,7 +98,7 @@ extension Worker where IO: ~Copyable {
     }
   }
 
-  /// A response without a date gets one from whoever generates or forwards it (RFC 9110 6.6.1).
+  /// A server that generates or forwards a response without a date adds one (RFC 9110 6.6.1).
   private mutating func date() {
     if responseHead.fields.contains(.date) { return }
     responseHead.fields.append(.date, dates.date(at: SystemClock.wall()).span)
