@@ -101,9 +101,9 @@ extension Configuration.Limits: Section {
     Key(
       "chunk-extensions", \.chunkExtensions, .size(0 ... 1 << 20),
       "Maximum size of the chunk extensions of a request body (RFC 9112, 7.1.1). 400 if exceeded. "
-        + "Each byte of an extension adds one to a counter. Each byte of body data subtracts one, "
-        + "but the counter never falls below 0. Chunk extensions are practically unused, and "
-        + "Martlet never forwards them."),
+        + "The limit applies to a counter. Each byte of an extension adds one to it. Each byte of "
+        + "body data subtracts one, but never below 0. Chunk extensions are practically unused, "
+        + "and Martlet never forwards them."),
     Key(
       "trailer-size", \.trailerSize, .size(64 ... 8 << 10),
       "Maximum size of the trailers of a request, counted as in `head-size`; at most 32 fields. "

@@ -30,8 +30,8 @@ extension Configuration.Retry: Section {
       "max-attempts", \.maxAttempts, .integer(1...8),
       "Maximum number of attempts for a request, the first one included. `1` turns retries off. "
         + "One case does not count as an attempt: the backend has closed an idle connection that "
-        + "Martlet reuses. Then Martlet sends the request once more to the same backend, over a "
-        + "new connection, even with `1`."),
+        + "Martlet reuses. If the request may be retried, Martlet then sends it once more to the "
+        + "same backend, over a new connection, even with `1`."),
     Key(
       "statuses", \.statuses, .list(of: .statuses),
       "Statuses of a backend after which an idempotent request is retried on another backend, "
@@ -45,8 +45,8 @@ extension Configuration.Retry: Section {
         + "connection don't count."),
     Key(
       "budget-minimum", \.budgetMinimum, .integer(0...10_000),
-      "This many such retries are always allowed at the same time, because a percentage of few "
-        + "requests would allow none."),
+      "This many of the retries that `budget-percent` limits are always allowed at the same time, "
+        + "because a percentage of few requests would allow none."),
     Key(
       "replay-size", \.replaySize, .size(0 ... 16 << 20),
       "Maximum number of bytes of a request body that Martlet keeps in memory for a retry. If "

@@ -27,7 +27,7 @@ struct Tap: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "Show only requests whose line in a JSON access log contains this text.",
+      "Show only requests whose line, as --json prints it, contains this text.",
       valueName: "text"))
   var text = ""
 
