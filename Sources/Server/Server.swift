@@ -334,7 +334,9 @@ public final class Server {
         for worker in workers { worker.inbox.post(.overload(overload.stage)) }
         updateAdmin()
       }
-      if overload.takeTrim() { for worker in workers { worker.inbox.post(.trim) } }
+      if overload.takeTrim(workers: workers.count) {
+        for worker in workers { worker.inbox.post(.trim) }
+      }
     }
     for worker in workers { worker.thread.join() }
     demo?.end()

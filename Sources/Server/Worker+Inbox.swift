@@ -62,6 +62,7 @@ extension Worker where IO: ~Copyable {
     case .trim:
       buffers.trim()
       trimHeads()
+      admission.noteTrim()
     case .drain(let limit): drain(limit)
     case .stop: end(cutting: .stopped)
     }

@@ -54,9 +54,11 @@ import Testing
       while admission.count > connections { admission.leave(nil) }
       now = now + .milliseconds(250)
       _ = watch.measure(admission, at: now, logger)
-      let trims = watch.takeTrim()
-      let trimsAgain = watch.takeTrim()
+      let trims = watch.takeTrim(workers: 1)
+      let trimsAgain = watch.takeTrim(workers: 1)
       #expect(!trimsAgain)
+      // The worker does it at once.
+      if trims { admission.noteTrim() }
       return trims
     }
     // Neither while the number grows, nor after a few connections closed.
@@ -69,6 +71,29 @@ import Testing
     #expect([3000, 0, 0].map(trims) == [false, false, false])
     now = now + .seconds(10)
     #expect(trims(0) && !trims(0))
+  }
+
+  @Test func theRestOfAFloodIsFreedToo() {
+    var watch = OverloadWatch()
+    watch.configure(Configuration.Limits(), connectionMax: 1_000_000)
+    let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+    let admission = Admission()
+    var now = Instant.origin + .seconds(100)
+    func trims(_ connections: Int) -> Bool {
+      while admission.count < connections {
+        _ = admission.enter(nil, max: .max, maxPerAddress: nil)
+      }
+      while admission.count > connections { admission.leave(nil) }
+      now = now + .seconds(11)
+      _ = watch.measure(admission, at: now, logger)
+      return watch.takeTrim(workers: 1)
+    }
+    #expect([1000, 400, 400].map(trims) == [false, false, true])
+    // Until the worker has freed its buffers, nothing else follows.
+    #expect([380, 100, 100].map(trims) == [false, false, false])
+    admission.noteTrim()
+    // Then memory is returned, and after that the rest is freed.
+    #expect([100, 100].map(trims) == [false, true])
   }
 
   @Test func theScarcerResourceDecides() {

@@ -26,6 +26,7 @@ final class Admission: Sendable {
 
   private let total = Atomic<Int>(0)
   private let most = Atomic<Int>(0)
+  private let trims = Atomic<Int>(0)
   private let shards = (0..<shardCount).map { _ in Shard() }
   private static let shardCount = 64
 
@@ -34,6 +35,12 @@ final class Admission: Sendable {
 
   /// The maximum of open connections since the last call.
   func takePeak() -> Int { max(most.exchange(count, ordering: .relaxed), count) }
+
+  /// A worker has freed its spare buffers, after a flood.
+  func noteTrim() { trims.add(1, ordering: .releasing) }
+
+  /// How often workers have done so.
+  var trimCount: Int { trims.load(ordering: .acquiring) }
 
   /// Counts a connection in, if it may be. `block` is nil for one that isn't counted by address.
   func enter(_ block: IPAddress?, max: Int, maxPerAddress: Int?) -> Verdict {

@@ -20,9 +20,14 @@ struct OverloadWatch {
   /// The maximum of connections since the last flood ended, or since the start.
   private var peak = 0
   private var connectionsBefore = 0
-  /// A flood has ended, and workers don't know yet; they have freed their buffers since.
+  /// A flood has ended, and workers don't know yet.
   private var isTrimDue = false
+  /// Workers free their buffers, and the memory must be returned after that.
   private var isReturnDue = false
+  /// How often workers must have freed their buffers before memory is returned.
+  private var trimsExpected = 0
+  /// Until then, a smaller number of connections that close is the rest of a flood.
+  private var restEndsAt = Instant.origin
 
   var stage: OverloadStage { overload.stage }
 
@@ -32,6 +37,8 @@ struct OverloadWatch {
   private static var calmGivingBackInterval: TimeSpan { .seconds(10) }
   /// A flood has ended when this many connections have closed, and half of all.
   private static let floodCount = 500
+  /// On a busy machine the connections of a flood close over some time.
+  private static var restTime: TimeSpan { .seconds(60) }
   /// Of the memory that there is, without a ceiling in the configuration.
   private static let standardPercent = 80
 
@@ -56,32 +63,37 @@ struct OverloadWatch {
         level: stage == .normal ? .notice : .warning, "overload: \(stage.name)",
         metadata: ["memory": "\(memoryPercent)%", "connections": "\(connectionPercent)%"])
     }
-    giveBack(connections: connections, at: now)
+    giveBack(connections: connections, trims: admission.trimCount, at: now)
     return hasChanged
   }
 
-  /// Whether workers should free their spare buffers. True once per flood; the allocator returns
-  /// memory at the next measurement.
-  mutating func takeTrim() -> Bool {
-    defer { isTrimDue = false }
-    return isTrimDue
+  /// Whether this number of workers should free their spare buffers. True once per flood; the
+  /// allocator returns memory after all have done so.
+  mutating func takeTrim(workers: Int) -> Bool {
+    guard isTrimDue else { return false }
+    isTrimDue = false
+    isReturnDue = true
+    trimsExpected += workers
+    return true
   }
 
-  private mutating func giveBack(connections: Int, at now: Instant) {
+  private mutating func giveBack(connections: Int, trims: Int, at now: Instant) {
     // While many connections close, more memory will become free.
     let areManyLeaving = connectionsBefore - connections > Self.floodCount / 10
     connectionsBefore = connections
     guard now >= givesBackAt, !areManyLeaving else { return }
+    if isReturnDue && trims < trimsExpected && stage == .normal { return }
     if stage != .normal || isReturnDue {
       isReturnDue = false
       givesBackAt =
         now + (stage == .normal ? Self.calmGivingBackInterval : Self.givingBackInterval)
       return Memory.giveBack()
     }
-    guard peak - connections >= Self.floodCount, connections <= peak / 2 else { return }
+    let least = now < restEndsAt ? Self.floodCount / 10 : Self.floodCount
+    guard peak - connections >= least, connections <= peak / 2 else { return }
     peak = connections
+    restEndsAt = now + Self.restTime
     isTrimDue = true
-    isReturnDue = true
   }
 
   private static func percent(_ count: Int, of limit: Int) -> Int {
