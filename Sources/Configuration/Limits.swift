@@ -111,9 +111,9 @@ extension Configuration.Limits: Section {
     Key(
       "connections", \.connections, .integer(1...10_000_000),
       "Maximum number of client connections, over all listeners and workers. Further connections "
-        + "are closed immediately. Each connection needs up to two file descriptors. If the "
-        + "process may open too few of them (`ulimit -n`), Martlet accepts fewer connections, and "
-        + "logs a warning."),
+        + "are closed immediately. Each connection needs up to two file descriptors. If "
+        + "`ulimit -n` does not allow enough of them, Martlet accepts fewer connections, and logs "
+        + "a warning."),
     Key(
       "connections-per-address", \.connectionsPerAddress, .off(or: .integer(1...10_000_000)),
       "Maximum number of connections of one client: an IPv4 address, or the /64 network of an "
@@ -181,7 +181,8 @@ extension Configuration.Limits: Section {
         + "front of Martlet to stop sending requests."),
     Key(
       "drain", \.drain, .duration(.zero ... .seconds(86_400)),
-      "How long active requests may continue after `lame-duck`. Then they are aborted."),
+      "How long active requests may continue after `lame-duck`, and in the old process of an "
+        + "upgrade. Then they are aborted."),
     Key(
       "upgrade", \.upgrade, .duration(.seconds(1) ... .seconds(3600)),
       "Timeout for the new process of an upgrade. If it does not serve within this time, it is "

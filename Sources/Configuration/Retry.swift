@@ -45,8 +45,8 @@ extension Configuration.Retry: Section {
         + "connection don't count."),
     Key(
       "budget-minimum", \.budgetMinimum, .integer(0...10_000),
-      "This many of the retries that `budget-percent` limits are always allowed at the same time, "
-        + "because a percentage of few requests would allow none."),
+      "Lower bound of the limit in `budget-percent`: this many such retries are always allowed at "
+        + "the same time. Reason: with few active requests, the percentage would allow none."),
     Key(
       "replay-size", \.replaySize, .size(0 ... 16 << 20),
       "Maximum number of bytes of a request body that Martlet keeps in memory for a retry. If "

@@ -8,11 +8,12 @@ import Reactor
 
 struct Upgrade: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Upgrade the running binary without closing connections.",
+    abstract: "Upgrade the running binary without refusing connections.",
     discussion: """
       The running process starts the file that is now at the path of its binary, and gives the \
-      listening sockets to the new process. When the new process serves, the old one finishes its \
-      active requests and exits. If the new process fails, the old one continues, and logs the \
+      listening sockets to the new process. When the new process serves, the old one closes its \
+      idle connections, and exits when its active requests have ended, or after limits.drain. A \
+      WebSocket counts as active. If the new process fails, the old one continues, and logs the \
       reason.
 
       By default the command reads the process ID from process.pid-file of the configuration, or \
