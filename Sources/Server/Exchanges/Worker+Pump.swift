@@ -19,12 +19,9 @@ enum Direction {
 
 /// Why the pump has stopped.
 enum PumpStop {
-  /// The source has nothing more now.
-  case starved
-  /// The receiving side has no room.
-  case blocked
-  /// There is more, but other connections come first; the source is queued.
-  case gaveWay
+  /// It continues later: the source has nothing more now, or the receiving side has no room, or
+  /// other connections come first. The deadline of the exchange is set for that.
+  case paused
   /// The message is complete. Its trailers are in the worker's `trailers`.
   case ended
   /// The source's peer has finished sending.
@@ -44,11 +41,24 @@ extension Worker where IO: ~Copyable {
 
   /// Moves what is there, and receives one more block.
   mutating func pump(_ handle: Handle, _ direction: Direction, from source: Handle) -> PumpStop {
+    let stop = moveAll(handle, direction, from: source)
+    if case .paused = stop { updateDeadline(handle) }
+    return stop
+  }
+
+  private mutating func moveAll(
+    _ handle: Handle, _ direction: Direction, from source: Handle
+  ) -> PumpStop {
     var hasReceived = false
     var pieceCount = 0
     while true {
       let (room, isEnough) = room(handle, direction)
-      if !isEnough { return .blocked }
+      if !isEnough {
+        // A response continues when its client's connection is flushed. A request is driven by
+        // every flush of the backend's connection.
+        if direction == .response { exchanges[handle].response.isBlocked = true }
+        return .paused
+      }
       let step: BodyStep
       do throws(HTTP1Error) {
         step = try nextPiece(source, limit: room)
@@ -67,14 +77,14 @@ extension Worker where IO: ~Copyable {
         pieceCount += 1
         if pieceCount == Self.piecesPerDrive {
           queueToDrive(source)
-          return .gaveWay
+          return .paused
         }
       case .needsInput(let consumed):
         connections[source].transport.inbound.consume(consumed)
         // One block, then the other connections, however fast both peers are.
         if hasReceived && connections[source].transport.mayHoldMore {
           queueToDrive(source)
-          return .gaveWay
+          return .paused
         }
         switch receive(source) {
         case .bytes:
@@ -84,7 +94,7 @@ extension Worker where IO: ~Copyable {
           if direction == .response { exchanges[handle].machine.progressed(at: now) }
         case .nothing:
           connections[source].transport.settle(&buffers)
-          return .starved
+          return .paused
         case .finished: return .finished
         case .failed: return .failed
         }

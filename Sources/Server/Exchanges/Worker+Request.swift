@@ -17,8 +17,7 @@ extension Worker where IO: ~Copyable {
     }
     giveKept(handle)
     switch pump(handle, .request, from: client) {
-    case .starved, .blocked, .gaveWay:
-      updateDeadline(handle)
+    case .paused:
       return false
     case .ended:
       requestEnded(handle)

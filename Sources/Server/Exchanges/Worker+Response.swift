@@ -206,11 +206,8 @@ extension Worker where IO: ~Copyable {
 
   private mutating func forwardBody(_ handle: Handle, from backend: Handle) {
     switch pump(handle, .response, from: backend) {
-    case .starved, .gaveWay:
-      updateDeadline(handle)
-    case .blocked:
-      exchanges[handle].response.isBlocked = true
-      updateDeadline(handle)
+    case .paused, .interrupted:
+      break
     case .ended:
       endResponse(handle, backend)
     case .finished:
@@ -220,8 +217,6 @@ extension Worker where IO: ~Copyable {
     case .malformed(let error):
       let isBlamed = http1Backends[http1Backend(backend)].isBlamed(forBody: error)
       responseRefused(handle, reason: error.name, blamesBackend: isBlamed)
-    case .interrupted:
-      break
     }
   }
 

@@ -22,14 +22,6 @@ extension RequestParser {
   }
 }
 
-extension RequestHead {
-  /// Parses a head that was parsed and encoded before, and lies whole in `text`.
-  mutating func parseAgain(_ text: borrowing ByteBuffer, _ range: Range<Int>) -> Bool {
-    var parser = RequestParser(limits: .none)
-    return (try? parser.parse(text.bytes.extracting(range), into: &self)) != nil
-  }
-}
-
 extension ResponseParser {
   /// Parses a head and consumes it when it is complete; false when more must come.
   mutating func take(

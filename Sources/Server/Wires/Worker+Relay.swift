@@ -35,8 +35,8 @@ extension Worker where IO: ~Copyable {
   private mutating func relayRequest(_ handle: Handle, from client: Handle) {
     if exchanges[handle].body.clientHasFinished { return updateDeadline(handle) }
     switch pump(handle, .request, from: client) {
-    case .starved, .blocked, .gaveWay:
-      updateDeadline(handle)
+    case .paused:
+      break
     case .finished:
       exchanges[handle].body.clientHasFinished = true
       // The backend's connection is half-closed once it has taken everything.
@@ -49,11 +49,8 @@ extension Worker where IO: ~Copyable {
 
   private mutating func relayResponse(_ handle: Handle, from backend: Handle) {
     switch pump(handle, .response, from: backend) {
-    case .starved, .gaveWay:
-      updateDeadline(handle)
-    case .blocked:
-      exchanges[handle].response.isBlocked = true
-      updateDeadline(handle)
+    case .paused:
+      break
     case .finished, .failed, .ended, .malformed, .interrupted:
       // Clients don't expect a half-closed connection, with or without TLS.
       endRelay(handle)
