@@ -115,6 +115,9 @@ class Bystander:
             self.times.append(time.monotonic() - begin)
             if not answer.startswith(b"HTTP/1.1 200"):
                 raise ConnectionError(f"{answer[:40]}")
+            # After limits.requests-per-connection.
+            if b"\r\nConnection: close\r\n" in answer:
+                self.connections.pop(name).close()
         except OSError as error:
             self.failures.append(f"{name}: {error}")
             self.connections.pop(name, None)
