@@ -1,12 +1,12 @@
-// Who may connect: the client connections of the whole process, in all and by address.
+// Limits the client connections of the whole process: in total, and for each address.
 //
-// Shared by all workers, and asked when a connection is taken and when it ends, never on behalf of
-// a request. Both counts are exact at every moment: the one is an atomic that is raised only while
-// it is below its limit, the others stand in tables under locks that are held for one look-up, of
-// which there are many, so that workers hardly ever meet at one.
+// All workers share it. It is used when a connection begins and when it ends, never for a request.
+// Both counts are exact at every moment. The total is an atomic that is raised only while it is
+// below its limit. The counts by address are in many tables, each with a lock that is held for one
+// look-up, so workers hardly ever wait for each other.
 //
-// An address is an IPv4 address or an IPv6 /64, since that is the least which one customer gets and
-// may pick addresses from. Two processes, as during an upgrade, count for themselves.
+// An address is an IPv4 address or an IPv6 /64, the smallest network that one customer gets. Each
+// process counts its own connections, also during an upgrade.
 
 import Primitives
 import Synchronization
@@ -14,9 +14,9 @@ import Synchronization
 final class Admission: Sendable {
   enum Verdict {
     case admitted
-    /// There are as many connections as there may be.
+    /// The limit of all connections is reached.
     case full
-    /// This address has as many as it may have.
+    /// The limit of this address is reached.
     case addressFull
   }
 
@@ -42,7 +42,8 @@ final class Admission: Sendable {
   /// How often workers have done so.
   var trimCount: Int { trims.load(ordering: .acquiring) }
 
-  /// Counts a connection in, if it may be. `block` is nil for one that isn't counted by address.
+  /// Counts a new connection, if a limit allows it. `block` is nil for one that isn't counted by
+  /// address.
   func enter(_ block: IPAddress?, max: Int, maxPerAddress: Int?) -> Verdict {
     guard takePlace(max) else { return .full }
     guard let block else { return .admitted }
@@ -57,7 +58,7 @@ final class Admission: Sendable {
     return .addressFull
   }
 
-  /// Counts a connection out, by what it was counted in with.
+  /// A connection has ended. `block` is what it was counted with.
   func leave(_ block: IPAddress?) {
     total.subtract(1, ordering: .relaxed)
     guard let block else { return }
@@ -84,7 +85,7 @@ final class Admission: Sendable {
     return false
   }
 
-  /// Hashing is seeded per process, so nobody can choose addresses that meet in one shard.
+  /// Hashing is seeded per process, so an attacker can't choose addresses of one shard.
   private func shard(of block: IPAddress) -> Shard {
     shards[Int(UInt(bitPattern: block.hashValue) % UInt(Self.shardCount))]
   }

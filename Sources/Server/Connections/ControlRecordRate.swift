@@ -1,8 +1,8 @@
 // How often a client may send TLS records without data in them: KeyUpdate, requests to renegotiate,
-// warning alerts, empty records. Each costs a decryption and some of them new keys, and gets the
-// client nothing.
+// warning alerts, empty records. Each costs a decryption, some also cost new keys, and no client
+// needs many of them.
 //
-// It only counts; how the records are told from others is TLSSession's business.
+// It only counts. TLSSession recognises these records.
 
 import Primitives
 

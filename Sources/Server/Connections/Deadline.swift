@@ -1,8 +1,8 @@
 // One deadline of one object, cheap to move.
 //
-// Most deadlines are pushed back with every request and never come due. So moving one later only
-// stores the new instant; the entry in the wheel stays where it is, fires early, and is put where
-// the deadline has got to by then. Only moving one earlier touches the wheel.
+// Most deadlines are moved later with every request, and are never due. So moving one later only
+// stores the new instant. Its entry in the timer wheel stays, fires early, and is then scheduled
+// again for the current deadline. Only moving a deadline earlier changes the wheel.
 
 import Primitives
 

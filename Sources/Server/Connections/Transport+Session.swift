@@ -1,5 +1,4 @@
-// A transport's calls of its TLS session: which buffer is which side of it. When they are made is
-// told in Transport.swift.
+// How a transport calls its TLS session, and with which buffers. Transport.swift decides when.
 
 import Primitives
 import TLS
@@ -70,6 +69,6 @@ extension Transport {
 struct TLSFacts {
   let version: StaticString
   let suite: CipherSuite
-  /// Did a ticket spare the client a full handshake?
+  /// Whether a ticket replaced the full handshake.
   let isResumed: Bool
 }

@@ -1,5 +1,4 @@
-// Why a connection can't be used any more, by the layer that says so. What is done about it is not
-// here.
+// Why a connection can't be used any more, by the layer that reports it.
 
 import Reactor
 import TLS

@@ -1,5 +1,4 @@
-// The Date of answers, put into words once a second (RFC 9110 6.6.1). What time it is, is the
-// caller's to say.
+// The Date of responses, formatted once a second (RFC 9110 6.6.1). The caller passes the time.
 
 struct DateClock {
   private var second = UInt64.max

@@ -1,7 +1,7 @@
-// The codec on the buffers of connections: for clients, for backends and for health checks alike.
+// The parsers and decoders on the buffers of connections: clients', backends' and health checks'.
 //
-// A parser or decoder is a part of a connection, and so is the buffer it reads. Passed here as two
-// arguments they are distinct accesses to the compiler, where a span of one would borrow the whole.
+// A function takes the parser and the buffer as two arguments, so the compiler sees two separate
+// accesses, even if both belong to one connection.
 
 import HTTP
 import HTTP1
