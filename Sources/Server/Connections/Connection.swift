@@ -80,7 +80,7 @@ struct Connection: ~Copyable {
   enum Opening {
     /// The TLS handshake with a client.
     case accepting(since: Instant)
-    /// The connect to a backend, for one exchange.
+    /// The connect to a backend, and then the TLS handshake if there is one, for one exchange.
     case dialling(exchange: Handle)
   }
 
