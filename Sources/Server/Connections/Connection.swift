@@ -150,6 +150,17 @@ struct Connection: ~Copyable {
     @inline(__always) get { if case .opening(.accepting) = wire { true } else { false } }
   }
 
+  /// Whether a step of it may be a step of a TLS handshake, with a client or with a backend.
+  var isShakingHands: Bool {
+    @inline(__always) get {
+      switch wire {
+      case .opening(.accepting): true
+      case .opening(.dialling): transport.isOpening
+      case .http1Client, .http1Backend, .raw, .ending: false
+      }
+    }
+  }
+
   /// Whether the last message was written.
   var isEnding: Bool {
     if case .ending = wire { true } else { false }
