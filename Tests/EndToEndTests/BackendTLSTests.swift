@@ -155,7 +155,6 @@ import Testing
     try sign("expired", days: -1)
     let (bad, good) = (try TLSNginx(certificates, "expired"), try TLSNginx(certificates))
     let martlet = try start([bad, good], trusting)
-    // Round robin: one of the two begins with the bad one.
     for _ in 0..<2 {
       let answer = try martlet.answer(
         "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc")
@@ -164,7 +163,8 @@ import Testing
     let results = try martlet.accessLines(atLeast: 2).map { line in
       (line["attempts"] as? [[String: Any]] ?? []).compactMap { $0["result"] as? String }
     }
-    #expect(Set(results) == [["ok"], ["tls-expired", "ok"]])
+    #expect(results.contains(["tls-expired", "ok"]))
+    #expect(results.allSatisfy { $0.last == "ok" })
   }
 
   // MARK: Client certificates
