@@ -169,6 +169,30 @@ extension Metric {
 }
 
 extension FailureCause {
+  /// Why a TLS session with a backend failed.
+  init(_ failure: TLSFailure) {
+    self =
+      switch failure {
+      case .peerRefused(.untrusted): .tlsUntrusted
+      case .peerRefused(.expired): .tlsExpired
+      case .peerRefused(.wrongName): .tlsWrongName
+      case .peerRefused(.selfSigned): .tlsSelfSigned
+      case .peerRefused(.pin): .tlsPin
+      case .notTLS, .plaintextHTTP: .tlsNotSpoken
+      case .peerAlert(let number): .tlsAlert(number)
+      default: .tlsFailed
+      }
+  }
+
+  /// Why a TLS handshake failed; nil if it hasn't.
+  init?(handshake arrival: Transport.Arrival) {
+    switch arrival {
+    case .bytes, .nothing: return nil
+    case .failed(.tls(let failure)): self.init(failure)
+    case .finished, .failed(.system): self = .tlsFailed
+    }
+  }
+
   /// Why a dial failed.
   init(connecting error: SystemError) {
     self =

@@ -83,7 +83,7 @@ struct Connection: ~Copyable {
   enum Opening {
     /// The TLS handshake with a client.
     case accepting(since: Instant)
-    /// The connect to a backend, for one exchange.
+    /// The connect to a backend, and then the TLS handshake if there is one, for one exchange.
     case dialling(exchange: Handle)
   }
 
@@ -151,6 +151,17 @@ struct Connection: ~Copyable {
 
   var isAccepting: Bool {
     @inline(__always) get { if case .opening(.accepting) = wire { true } else { false } }
+  }
+
+  /// Whether a step of it may be a step of a TLS handshake, with a client or with a backend.
+  var isShakingHands: Bool {
+    @inline(__always) get {
+      switch wire {
+      case .opening(.accepting): true
+      case .opening(.dialling): transport.isOpening
+      case .http1Client, .http2Client, .http1Backend, .raw, .ending: false
+      }
+    }
   }
 
   /// Whether the last message was written.

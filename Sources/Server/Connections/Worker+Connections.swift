@@ -213,6 +213,7 @@ extension Worker where IO: ~Copyable {
   }
 
   private mutating func closeBackend(_ handle: Handle) {
+    if connections[handle].transport.isEncrypted { endSession(of: handle) }
     let backend = connections[handle].backend.id
     var owner = Handle.none
     if case .http1Backend(let codec, let use) = connections[handle].wire {

@@ -134,6 +134,9 @@ struct ActiveExchange: ~Copyable {
       return lease.take()
     }
 
+    /// What the connection has sent so far was its TLS handshake.
+    mutating func noteHandshake(sent count: UInt64) { lease?.sentBefore = count }
+
     /// Bytes that the connection had sent when the lease began; nil without a lease.
     var sentBefore: UInt64? {
       switch lease {

@@ -321,6 +321,8 @@ extension Worker where IO: ~Copyable {
       perform(exchanges[handle].machine.handle(.unavailable(.queueTimeout), at: now), handle)
     case .attempt(.responseTimeout) where hasPartialHead(handle):
       attemptFailed(handle, .responseStalled)
+    case .attempt(.connectTimeout) where isShakingHands(handle):
+      attemptFailed(handle, .tlsTimeout)
     case .attempt(let cause): attemptFailed(handle, cause)
     case .client(let reason):
       metrics.add(reason == .clientStalled ? .slowResponses : .slowBodies)

@@ -46,7 +46,7 @@ extension Worker where IO: ~Copyable {
         attemptFailed(handle, hasPartialHead(handle) ? .truncatedResponse : .closedBeforeResponse)
         return
       case .failed:
-        attemptFailed(handle, hasPartialHead(handle) ? .truncatedResponse : .resetBeforeResponse)
+        attemptFailed(handle, hasPartialHead(handle) ? .truncatedResponse : death(of: backend))
         return
       }
     }
@@ -220,6 +220,7 @@ extension Worker where IO: ~Copyable {
   private mutating func endBodyWithConnection(_ handle: Handle, _ backend: Handle) {
     do throws(HTTP1Error) {
       try http1Backends[http1Backend(backend)].finishBody()
+      guard connections[backend].transport.isEndAuthentic else { throw .truncatedBody }
       trailers.reset()
       endResponse(handle, backend)
     } catch {

@@ -15,8 +15,8 @@ struct Lease: ~Copyable {
   }
 
   let stream: StreamID
-  /// Bytes that the connection had sent when the lease began.
-  let sentBefore: UInt64
+  /// Bytes that the connection had sent when the lease began, or when its TLS handshake was done.
+  var sentBefore: UInt64
 
   init(_ stream: StreamID, sentBefore: UInt64) {
     self.stream = stream

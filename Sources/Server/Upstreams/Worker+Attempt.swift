@@ -115,7 +115,8 @@ extension Worker where IO: ~Copyable {
     guard let backend = backend(of: handle),
       let before = exchanges[handle].attempt.sentBefore
     else { return 0 }
-    return connections[backend].transport.sentByteCount - before
+    let sent = connections[backend].transport.sentByteCount
+    return sent - min(sent, before)
   }
 
   /// The attempt has its connection: writes the head, and what there is of the body.
@@ -210,7 +211,8 @@ extension Worker where IO: ~Copyable {
   private mutating func endLease(_ handle: Handle, _ ending: Lease.Ending) {
     guard let lease = exchanges[handle].attempt.takeLease() else { return }
     let connection = lease.end().connection
-    guard ending == .reusable, case .http1Backend(let codec, _) = connections[connection].wire
+    guard ending == .reusable, !isOutdated(handle),
+      case .http1Backend(let codec, _) = connections[connection].wire
     else { return close(connection) }
     switch http1Backends[codec].login {
     case .none: makeIdle(connection, codec)

@@ -57,7 +57,7 @@ extension Worker where IO: ~Copyable {
   private mutating func isQuiet(_ login: Handle, for handle: Handle) -> Bool {
     let isDoubtful =
       connections[login].transport.isReadable || !exchanges[handle].machine.isIdempotent
-    return !isDoubtful || io.isQuiet(connections[login].transport.socket)
+    return !isDoubtful || isQuiet(login)
   }
 
   /// The head of a response is in `responseHead`: notes what it says about the login.

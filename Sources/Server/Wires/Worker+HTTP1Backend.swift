@@ -11,9 +11,7 @@ extension Worker where IO: ~Copyable {
   mutating func driveHTTP1Backend(_ handle: Handle) {
     if let exchange = exchange(on: handle) {
       driveResponse(exchange)
-    } else if connections[handle].transport.isReadable,
-      !io.isQuiet(connections[handle].transport.socket)
-    {
+    } else if connections[handle].transport.isReadable, !isQuiet(handle) {
       // An idle connection has nothing to send: bytes as well as an end close it.
       close(handle)
     }
