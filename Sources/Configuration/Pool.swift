@@ -27,6 +27,7 @@ extension Configuration {
     public var keepAlive = KeepAlive()
     /// Nil if the backends speak plain HTTP.
     public var tls: BackendTLS?
+    public var `protocol` = BackendProtocol.http1
     /// Probes on idle connections to backends; nil for none.
     public var tcpKeepAlive: TCPKeepAlive? = TCPKeepAlive()
     public var whenAllDown = WhenAllDown.refuse
@@ -50,6 +51,15 @@ extension Configuration {
     static var noun: String { "a strategy" }
     /// Only plain round robin ignores them.
     public var usesWeights: Bool { self != .roundRobin }
+  }
+
+  /// The version of HTTP that backends get.
+  public enum BackendProtocol: String, Choice {
+    case http1 = "http/1.1"
+    case http2 = "h2"
+    /// By ALPN.
+    case auto
+    static var noun: String { "a protocol" }
   }
 
   public enum WhenAllDown: String, Choice {
@@ -175,6 +185,12 @@ extension Configuration.Pool: Section {
         + "have the same address, they are one backend. It has the weight and the other keys of "
         + "the first name."),
     Key(
+      "protocol", \.protocol, .choice,
+      "The version of HTTP that backends get. `h2` is HTTP/2: with TLS the backend must agree by "
+        + "ALPN, without TLS Martlet begins with HTTP/2 (prior knowledge). `auto` needs TLS, and "
+        + "lets the backend choose by ALPN. With HTTP/2, many requests share a connection. A reload "
+        + "applies a change to new connections."),
+    Key(
       "tls", optional: \.tls, .section,
       "TLS to the backends. Default: plain HTTP; if the addresses of the backends begin with "
         + "`https://`, TLS with the defaults of this section."),
@@ -232,7 +248,7 @@ extension Configuration.Backend: Section {
 
   static let title = "backend"
   static let about = """
-    One server of a pool. It speaks HTTP/1.1, over TLS if the pool has `tls`. If you set only \
+    One server of a pool. It speaks the `protocol` of the pool, over TLS if the pool has `tls`. If you set only \
     `address`, you can write it as a string instead of an object.
     """
   static let keys: [Key<Self>] = [

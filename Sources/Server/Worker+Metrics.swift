@@ -123,6 +123,11 @@ extension Worker where IO: ~Copyable {
     metrics.add(.http2Errors, at: error.rawValue)
   }
 
+  /// The same for a backend.
+  mutating func countHTTP2(ofBackend error: HTTP2Error) {
+    metrics.add(.http2BackendErrors, at: error.rawValue)
+  }
+
   mutating func countFailure(_ failure: ExchangeFailure) {
     metrics.add(.failures, at: failure.word.rawValue)
   }

@@ -56,7 +56,7 @@ struct Worker<IO: InputOutput & ~Copyable>: ~Copyable {
   var http1Clients = Slab<HTTP1Client>()
   var http1Backends = Slab<HTTP1Backend>()
   /// Those of clients' HTTP/2 connections, what they share, and frames in work.
-  var http2Clients = Slab<HTTP2Client>()
+  var http2Sessions = Slab<HTTP2Session>()
   var http2 = HTTP2Workspace()
   var frames = ByteBuffer()
   var stock = UpstreamStock()

@@ -83,7 +83,7 @@ struct ConfigurationTests {
           },
           "hsts": { "max-age": "30d", "include-subdomains": true }, "desync": "monitor",
           "tcp-keep-alive": { "idle": "2m", "interval": "10s", "count": 9 },
-          "half-close": "answer"
+          "half-close": "answer", "protocols": ["http/1.1"]
         }, { "listen": "*:80", "redirect-to-https": 8443 }],
         "pools": [{
           "name": "p", "strategy": "least-connections",
@@ -113,7 +113,8 @@ struct ConfigurationTests {
             "connect": "1s", "response": "2s", "request": "3s", "idle": "4s", "relay-idle": "5s"
           },
           "keep-alive": { "idle": "6s", "max-idle": 7 }, "tcp-keep-alive": "off",
-          "when-all-down": "fail-open", "desync": "tolerant", "resolve-interval": "8s"
+          "when-all-down": "fail-open", "desync": "tolerant", "resolve-interval": "8s",
+          "protocol": "h2"
         }],
         "routes": [{
           "host": ["a.b", "*.c.d"], "path": "/x", "match": "exact", "listeners": ["web"],
@@ -136,7 +137,8 @@ struct ConfigurationTests {
           "chunk-extensions": "3KiB", "trailer-size": "4KiB", "memory": "5MiB",
           "minimum-rate": "6B", "rate-grace": "7s", "handshakes": 8,
           "connections-per-address": "off", "connections": 11,
-          "requests-per-connection": 12, "handshake": "1s", "head": "2s",
+          "requests-per-connection": 12, "streams-per-connection": 13, "handshake": "1s",
+          "head": "2s",
           "body-idle": "3s", "keep-alive": "4s", "lame-duck": "5s", "drain": "6s",
           "upgrade": "7s", "collect-size": "0B", "collect-wait": "7ms"
         },

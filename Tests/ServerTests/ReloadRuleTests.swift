@@ -153,6 +153,7 @@ private enum ReloadRule {
     "timeouts": .parts, "keep-alive": .parts,
     "tcp-keep-alive": .snapshot(#""off""#, "{}", beside: backends),
     "desync": .snapshot(#""strict""#, #""tolerant""#, beside: backends),
+    "protocol": .snapshot(#""http/1.1""#, #""h2""#, beside: backends),
     "when-all-down": .snapshot(#""refuse""#, #""fail-open""#, beside: backends),
     "resolve-interval": .read("pool.resolveInterval"),
   ]
@@ -390,7 +391,7 @@ private enum ReloadRule {
       lines.append(
         "\(pool.name) \(pool.strategy) \(pool.health) \(pool.allDown) \(pool.budget) "
           + "\(pool.queueMax) \(pool.slowStart as TimeSpan?) \(members(of: settings)) "
-          + "\(settings.tls?.id ?? 0)")
+          + "\(settings.tls?.id ?? 0) \(settings.protocol)")
       for member in pool.membership.members {
         lines.append(
           "\(member.address) \(member.weight) \(member.maxConnections as Int?) "

@@ -65,6 +65,8 @@ struct Connection: ~Copyable {
     /// HTTP/2 with a client. The codec knows the exchange of each stream.
     case http2Client(codec: Handle)
     case http1Backend(codec: Handle, Use)
+    /// HTTP/2 with a backend. The codec knows the exchange of each stream.
+    case http2Backend(codec: Handle)
     /// Bytes without messages, both ways, for one exchange: after a 101.
     case raw(exchange: Handle)
     case ending(Ending)
@@ -132,7 +134,7 @@ struct Connection: ~Copyable {
         .http1Backend(_, .leased(let exchange)):
         exchange
       case .http1Client(_, let exchange): exchange
-      case .opening(.accepting), .http2Client, .http1Backend, .ending: nil
+      case .opening(.accepting), .http2Client, .http1Backend, .http2Backend, .ending: nil
       }
     }
   }
@@ -159,7 +161,7 @@ struct Connection: ~Copyable {
       switch wire {
       case .opening(.accepting): true
       case .opening(.dialling): transport.isOpening
-      case .http1Client, .http2Client, .http1Backend, .raw, .ending: false
+      case .http1Client, .http2Client, .http1Backend, .http2Backend, .raw, .ending: false
       }
     }
   }

@@ -138,6 +138,8 @@ final class PoolSettings: Sendable {
   let keepAlive: KeepAlive
   /// Nil where the kernel doesn't probe quiet connections.
   let tcpKeepAlive: TCPKeepAlive?
+  /// The version of HTTP that the backends get.
+  let `protocol`: BackendProtocol
   /// How the backends' responses are read.
   let responses: ResponseReading
   /// Nil if the backends speak plain HTTP.
@@ -152,6 +154,7 @@ final class PoolSettings: Sendable {
     pool: Pool, retry: RetryPolicy, limits: ExchangeLimits, check: ActiveCheck?,
     replayByteCount: Int = 64 * 1024, keepAlive: KeepAlive = KeepAlive(),
     tcpKeepAlive: TCPKeepAlive? = nil,
+    protocol spoken: BackendProtocol = .http1,
     responses: ResponseReading = ResponseReading(), tls: UpstreamTLS? = nil,
     authority: [UInt8] = Array("localhost".utf8),
     stickiness: Stickiness? = nil, traffic: [TrafficMetrics] = []
@@ -166,9 +169,26 @@ final class PoolSettings: Sendable {
     self.tcpKeepAlive = tcpKeepAlive
     self.responses = responses
     self.tls = tls
+    self.protocol = spoken
     self.authority = authority
     self.stickiness = stickiness
     self.traffic = traffic
+  }
+}
+
+/// The version of HTTP that the backends of a pool get.
+enum BackendProtocol: Sendable {
+  case http1, http2
+  /// By ALPN.
+  case auto
+
+  /// For ALPN, the preferred one first.
+  var names: [String] {
+    switch self {
+    case .http1: ["http/1.1"]
+    case .http2: ["h2"]
+    case .auto: ["h2", "http/1.1"]
+    }
   }
 }
 

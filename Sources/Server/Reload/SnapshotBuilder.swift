@@ -117,7 +117,8 @@ struct SnapshotBuilder: Sendable {
     do throws(TLSFailure) {
       var files = files
       if tls.verification == .on && files.trust == nil { files.trust = try TrustStore() }
-      return try upstreamContexts.contexts(of: pool.name, tls, files, workerCount: workerCount)
+      return try upstreamContexts.contexts(
+        of: pool.name, tls, files, BackendProtocol(pool.protocol), workerCount: workerCount)
     } catch {
       throw ServerFailure("pool \(pool.name): \(error)")
     }
@@ -150,6 +151,7 @@ struct SnapshotBuilder: Sendable {
       replayByteCount: pool.retry.replaySize,
       keepAlive: KeepAlive(idleTime: pool.keepAlive.idle, idleMax: pool.keepAlive.maxIdle),
       tcpKeepAlive: pool.tcpKeepAlive.map(TCPKeepAlive.init),
+      protocol: BackendProtocol(pool.protocol),
       responses: ResponseReading(pool, limits), tls: tls,
       authority: Array((pool.backends.first?.endpoint.authority ?? "localhost").utf8),
       stickiness: pool.stickiness.map(Stickiness.init),
@@ -242,10 +244,31 @@ extension Settings {
     idleTimeout = limits.keepAlive
     lingerTime = limits.linger
     http2 = HTTP2Limits(limits)
+    http2Backends = HTTP2Limits(ofResponses: limits)
+  }
+}
+
+extension BackendProtocol {
+  fileprivate init(_ spoken: Configuration.BackendProtocol) {
+    self =
+      switch spoken {
+      case .http1: .http1
+      case .http2: .http2
+      case .auto: .auto
+      }
   }
 }
 
 extension HTTP2Limits {
+  /// For connections to backends.
+  fileprivate init(ofResponses limits: Configuration.Limits) {
+    self.init()
+    fieldListByteCount = limits.responseHeadSize
+    fieldCount = limits.responseFieldCount
+    stallTimeout = limits.bodyIdle
+    offersExtendedConnect = false
+  }
+
   fileprivate init(_ limits: Configuration.Limits) {
     self.init()
     streamCount = limits.streamsPerConnection

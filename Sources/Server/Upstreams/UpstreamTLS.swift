@@ -44,6 +44,7 @@ struct UpstreamFiles: Sendable {
 final class UpstreamContexts: Sendable {
   private struct Entry {
     let settings: Configuration.BackendTLS
+    let spoken: BackendProtocol
     let fingerprint: [UInt8]
     let tls: UpstreamTLS
   }
@@ -57,24 +58,27 @@ final class UpstreamContexts: Sendable {
 
   /// The former contexts of this pool if nothing has changed, or new ones.
   func contexts(
-    of pool: String, _ settings: Configuration.BackendTLS, _ files: UpstreamFiles, workerCount: Int
+    of pool: String, _ settings: Configuration.BackendTLS, _ files: UpstreamFiles,
+    _ spoken: BackendProtocol = .http1, workerCount: Int
   ) throws(TLSFailure) -> UpstreamTLS {
     try state.withLock { state throws(TLSFailure) in
       let fingerprint =
         (files.trust?.fingerprint ?? []) + [0] + (files.identity?.fingerprint ?? [])
       if let entry = state.entries[pool], entry.settings == settings,
-        entry.fingerprint == fingerprint
+        entry.fingerprint == fingerprint, entry.spoken == spoken
       {
         return entry.tls
       }
-      let policy = UpstreamContext.Policy(settings, files)
+      var policy = UpstreamContext.Policy(settings, files)
+      policy.protocols = spoken.names
       var contexts: [UpstreamContext] = []
       for _ in 0..<workerCount { contexts.append(try UpstreamContext(policy)) }
       state.count += 1
       let tls = UpstreamTLS(
         id: state.count, isVerified: policy.trust != nil || !policy.pins.isEmpty,
         contexts: contexts)
-      state.entries[pool] = Entry(settings: settings, fingerprint: fingerprint, tls: tls)
+      state.entries[pool] = Entry(
+        settings: settings, spoken: spoken, fingerprint: fingerprint, tls: tls)
       return tls
     }
   }

@@ -37,6 +37,9 @@ extension Worker where IO: ~Copyable {
       precondition(inserted == connection)
       metrics.add(.upstreamConnectionsOpened)
       backends.countOpened(member.record.id)
+      if exchanges[handle].pool.protocol != .http1 && !stock.speaksHTTP1(member.record.id) {
+        stock.share(connection, with: member.record.id)
+      }
       lease(connection, for: handle)
       updateDeadline(handle)
     case .failed(let error):
@@ -48,8 +51,7 @@ extension Worker where IO: ~Copyable {
     if connections[handle].transport.isOpening { return finishHandshake(handle, exchange) }
     guard connections[handle].transport.isWritable else { return }
     if let error = io.connectionResult(of: connections[handle].transport.socket) {
-      attemptFailed(exchange, FailureCause(connecting: error))
-      return
+      return dialFailed(handle, exchange, FailureCause(connecting: error))
     }
     guard connections[handle].transport.isEncrypted else { return beginHTTP(handle, exchange) }
     connections[handle].transport.open(&buffers)
@@ -61,7 +63,7 @@ extension Worker where IO: ~Copyable {
     let arrival = receive(handle)
     if let cause = FailureCause(handshake: arrival) {
       metrics.add(.upstreamHandshakesFailed)
-      return attemptFailed(exchange, cause)
+      return dialFailed(handle, exchange, cause)
     }
     queueToFlush(handle)
     guard let facts = connections[handle].transport.tlsFacts else { return }
@@ -89,6 +91,18 @@ extension Worker where IO: ~Copyable {
 
   /// The connection can carry requests now.
   private mutating func beginHTTP(_ handle: Handle, _ exchange: Handle) {
+    let spoken = exchanges[exchange].pool.protocol
+    if spoken != .http1 {
+      let isHTTP2 =
+        connections[handle].transport.isEncrypted
+        ? connections[handle].transport.isHTTP2 : spoken == .http2
+      if isHTTP2 { return beginHTTP2Backend(handle, exchange) }
+      if spoken == .http2 {
+        exchanges[exchange].malformation = "no-http2"
+        return dialFailed(handle, exchange, .badResponse)
+      }
+      dialAgain(handle)
+    }
     let codec = http1Backends.insert(HTTP1Backend(exchanges[exchange].pool.responses))
     change(handle, to: .http1Backend(codec: codec, .leased(exchange: exchange)))
     perform(exchanges[exchange].machine.handle(.connected, at: now), exchange)
@@ -177,18 +191,24 @@ extension Worker where IO: ~Copyable {
   mutating func closeIdleBackends(ofPools names: Set<String>) {
     if names.isEmpty { return }
     for slot in 0..<connections.slotCount {
-      guard let handle = connections.handle(at: slot), connections[handle].idleSince != nil,
+      guard let handle = connections.handle(at: slot), !connections[handle].isClient,
         let pool = backends.pool(of: connections[handle].backend.id), names.contains(pool)
       else { continue }
-      close(handle)
+      endIdleBackend(handle)
     }
   }
 
   mutating func closeIdleBackends() {
     for slot in 0..<connections.slotCount {
-      if let handle = connections.handle(at: slot), connections[handle].idleSince != nil {
-        close(handle)
+      if let handle = connections.handle(at: slot), !connections[handle].isClient {
+        endIdleBackend(handle)
       }
     }
+  }
+
+  /// Closes the connection if it is idle. One that is shared ends with its last stream.
+  private mutating func endIdleBackend(_ handle: Handle) {
+    if case .http2Backend = connections[handle].wire { return retire(handle) }
+    if connections[handle].idleSince != nil { close(handle) }
   }
 }
