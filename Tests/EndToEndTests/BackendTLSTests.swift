@@ -174,7 +174,8 @@ import Testing
     let backend = try TLSNginx(
       certificates, "server",
       "ssl_verify_client on; ssl_client_certificate \(certificates.authority);")
-    let with = try start([backend], trusting + #", "certificate": "# + certificates.entry("martlet"))
+    let certificate = #", "certificate": "# + certificates.entry("martlet")
+    let with = try start([backend], trusting + certificate)
     #expect(try with.get().text.contains("client=SUCCESS"))
     // nginx answers in HTTP.
     #expect(try start([backend], trusting).get().status == 400)

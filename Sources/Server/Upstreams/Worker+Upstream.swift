@@ -96,8 +96,8 @@ extension Worker where IO: ~Copyable {
 
   // MARK: Idle connections
 
-  /// Whether an idle connection is still open and the backend has sent nothing. Under TLS, a backend
-  /// may send tickets and new keys at any time: they are taken.
+  /// Whether an idle connection is still open and the backend has sent nothing. Under TLS, a
+  /// backend may send tickets and new keys at any time: they are taken.
   mutating func isQuiet(_ handle: Handle) -> Bool {
     if io.isQuiet(connections[handle].transport.socket) { return true }
     guard connections[handle].transport.isEncrypted else { return false }
@@ -108,8 +108,8 @@ extension Worker where IO: ~Copyable {
     return true
   }
 
-  /// Whether TLS of the exchange's pool has changed since the exchange began. Then its connection is
-  /// not for others.
+  /// Whether TLS of the exchange's pool has changed since the exchange began. Then its connection
+  /// is not for others.
   mutating func isOutdated(_ handle: Handle) -> Bool {
     if generations.count == 1 { return false }
     let pool = exchanges[handle].poolIndex
@@ -177,9 +177,11 @@ extension Worker where IO: ~Copyable {
   mutating func closeIdleBackends(ofPools names: Set<String>) {
     if names.isEmpty { return }
     for slot in 0..<connections.slotCount {
-      guard let handle = connections.handle(at: slot), connections[handle].idleSince != nil,
+      guard let handle = connections.handle(at: slot),
+        case .http1Backend(_, let use) = connections[handle].wire,
         let pool = backends.pool(of: connections[handle].backend.id), names.contains(pool)
       else { continue }
+      if case .leased = use { continue }
       close(handle)
     }
   }

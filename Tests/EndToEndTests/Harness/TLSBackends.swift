@@ -1,4 +1,5 @@
-// Backends with TLS: nginx as a real one, and a stub that does what a test says after its handshake.
+// Backends with TLS: nginx as a real one, and a stub that does what a test says after its
+// handshake.
 
 import COpenSSL
 import Foundation
