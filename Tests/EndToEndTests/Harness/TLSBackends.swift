@@ -67,6 +67,16 @@ final class TLSStub: ConfiguredBackend, @unchecked Sendable {
       SSL_do_handshake(ssl)
     }
 
+    /// Sends what `body` sends in one segment.
+    func together(_ body: () -> Void) {
+      var cork: Int32 = 1
+      let size = socklen_t(MemoryLayout<Int32>.size)
+      setsockopt(SSL_get_fd(ssl), Int32(IPPROTO_TCP), TCP_CORK, &cork, size)
+      body()
+      cork = 0
+      setsockopt(SSL_get_fd(ssl), Int32(IPPROTO_TCP), TCP_CORK, &cork, size)
+    }
+
     func close() { SSL_shutdown(ssl) }
   }
 
