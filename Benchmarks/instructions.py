@@ -54,7 +54,7 @@ LOADS = {
         "small answer, TLS": Load("tls", "/small", 3000, 38_700, 6),
         "64 KiB answer, TLS": Load("tls", "/64k", 500, 349_000, 20),
         "64 KiB POST, TLS": Load("tls", POST_PATH, 500, 347_500, 15, post=POST_BYTES),
-        "small answer, TLS to the backend": Load("secure", "/small", 3000, 40_000, 6),
+        "small answer, TLS to the backend": Load("secure", "/small", 3000, 37_400, 4),
         "every other one retried": Load("retry", "/small", 1000, 26_100, 0.6),
         "redirect": Load("redirect", "/small", 1000, 14_200, 6, is_redirect=True),
     },

@@ -14,7 +14,7 @@ public final class Member: Sendable {
   public let address: BackendAddress
   /// The Host field of an HTTP check, if the configuration doesn't set it.
   public let checkHost: String
-  /// The host name or IP address that its certificate must have, in a pool with TLS; empty in others.
+  /// The host name or IP address that its certificate must have, in a pool with TLS.
   public let serverName: String
   /// Its share relative to the other members, 1-256, default 1.
   public let weight: Int

@@ -1,9 +1,7 @@
 // What may be retried, and where: a pure function of the facts.
 //
 //   failure                                     request taken by send   retried for
-//   dial refused, timed out, failed             nothing                 any method, elsewhere
-//   TLS handshake failed                        nothing                 any method, elsewhere
-//   TLS alert after the handshake               something               idempotent, elsewhere
+//   dial or TLS handshake failed                nothing                 any method, elsewhere
 //   fresh connection died before the response   nothing                 any method, elsewhere
 //   reused connection died before the response  nothing                 any method, same, fresh
 //                                               something               idempotent, same, fresh

@@ -80,7 +80,7 @@ extension Configuration.BackendTLS: Section {
       "verify", \.verification, .choice,
       "Whether the certificate of a backend must be valid: signed by a trusted authority, not "
         + "expired, and for `server-name`. With `off`, anybody who can intercept the connection "
-        + "can read and change everything, unless `pins` are set. Then Martlet warns at the start."),
+        + "can read and change everything, unless `pins` are set. Martlet warns about it."),
     Key(
       "ca", optional: \.authority, .file,
       "File with the certificates (PEM) that are trusted: authorities, or the backends' own "

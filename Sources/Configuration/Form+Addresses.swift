@@ -32,7 +32,7 @@ extension Form where Value == Configuration.BackendAddress {
     let description = FormDescription(
       noun: "the address of a backend",
       allowed: "write \"10.0.0.1:8080\", \"[2001:db8::1]:8080\", \"app.internal:8080\" or"
-        + " \"unix:/run/app.sock\"; \"https://\" in front stands for TLS",
+        + " \"unix:/run/app.sock\"",
       kind: "address, name or socket",
       schema: ["type": "string", "pattern": "^(https?://.+|unix:.+|.+:[0-9]{1,5})$"])
     return Form(description) { json, decoder in

@@ -80,8 +80,8 @@ extension Configuration {
   /// One server of a pool.
   public struct Backend: Hashable, Sendable {
     public var endpoint: Endpoint
-    /// As written in front of the endpoint. In a valid configuration it is `https` for every backend
-    /// of a pool with TLS except Unix sockets, and nil for all others.
+    /// As written in front of the endpoint. In a valid configuration it is `https` for every
+    /// backend of a pool with TLS except Unix sockets, and nil for all others.
     public var scheme: BackendAddress.Scheme?
     /// 1 to 256.
     public var weight = 1

@@ -54,7 +54,10 @@ extension Configuration {
     let hasUnixSocket = pool.backends.contains {
       if case .address(.unix) = $0.endpoint { true } else { false }
     }
-    if tls.verification == .on && tls.serverName == nil && hasUnixSocket {
+    // Without a section, a socket is one of the plain backends that were reported.
+    if tls.verification == .on && tls.serverName == nil && hasUnixSocket
+      && decoder.has("\(path).tls")
+    {
       decoder.report(
         key: "\(path).tls",
         "a Unix socket has no host name that its certificate could be verified for; set"

@@ -55,7 +55,9 @@ struct BackendTLSTests {
         "pools[0].backends[1]: the pool has a section tls, so all its backends use TLS, but this"
           + " one is written with http://"
       ])
-    #expect(messages(#""backends": ["unix:/a", "https://a"]"#).count == 1)
+    #expect(
+      messages(#""backends": ["unix:/a", "https://a"]"#).first?.hasPrefix("pools[0].backends[0]")
+        == true)
   }
 
   @Test("a Unix socket needs a name that is verified")
@@ -84,13 +86,11 @@ struct BackendTLSTests {
 
   @Test("a pin is the base64 of 32 bytes")
   func pins() {
-    let bytes = (0..<32).map { UInt8(251 &* $0) }
-    let text = "APvx7efh28/QzMbAurSuqKKclpCKhH54cmxmYFpUTkg="
+    let text = "APv28ezn4t3Y087JxL+6tbCrpqGcl5KNiIN+eXRvamU="
     let pin = Configuration.KeyPin(text)
     #expect(pin?.bytes.count == 32 && pin?.bytes.first == 0 && pin?.bytes[1] == 251)
     #expect(Configuration.KeyPin("//////////////////////////////////////////8=")?.bytes
       == [UInt8](repeating: 255, count: 32))
-    #expect(bytes.count == 32)
     for invalid in [
       "", "AAAA", String(repeating: "A", count: 44), String(repeating: "A", count: 42) + "==",
       String(repeating: "A", count: 42) + "B=", String(repeating: "-", count: 43) + "=",

@@ -31,8 +31,8 @@ private let kindsTable: [(String, String)] = [
     #"{"pools": [{"backend": ["a:1"]}]}"#,
     """
     1:13: error: pools[0].backend: there is no such key; the keys here are name, strategy, \
-    backends, health, ejection, queue, slow-start, stickiness, retry, timeouts, keep-alive, \
-    protocol, tls, tcp-keep-alive, when-all-down, desync, resolve-interval (did you mean \
+    backends, protocol, tls, health, ejection, queue, slow-start, stickiness, retry, timeouts, \
+    keep-alive, tcp-keep-alive, when-all-down, desync, resolve-interval (did you mean \
     "backends"?)
     """
   ),

@@ -125,8 +125,7 @@ struct OverridesTests {
         """
         --backend: error: "https://b/c" is not the address of a backend; \
         write "10.0.0.1:8080", "[2001:db8::1]:8080", "app.internal:8080" or \
-        "unix:/run/app.sock"; "https://" in front stands for TLS; or write an object to set more \
-        keys of a backend
+        "unix:/run/app.sock"
         """,
         """
         --strategy: error: "randm" is not a strategy; one of round-robin, \

@@ -174,7 +174,8 @@ import Testing
     let backend = try TLSNginx(
       certificates, "server",
       "ssl_verify_client on; ssl_client_certificate \(certificates.authority);")
-    let with = try start([backend], trusting + #", "certificate": "# + certificates.entry("martlet"))
+    let certificate = #", "certificate": "# + certificates.entry("martlet")
+    let with = try start([backend], trusting + certificate)
     #expect(try with.get().text.contains("client=SUCCESS"))
     // nginx answers in HTTP.
     #expect(try start([backend], trusting).get().status == 400)
@@ -293,6 +294,9 @@ import Testing
     try eventually("it is accepted") { try martlet.get().text.contains("client=SUCCESS") }
   }
 
+  /// Longer than the pauses of a busy machine.
+  private static let patient = #""health": "off", "keep-alive": { "idle": "60s" }"#
+
   @Test(arguments: [true, false])
   func `late tickets and new keys don't close an idle connection`(_ updatesKeys: Bool) throws {
     let stub = try TLSStub(certificates) { _, session in
@@ -301,7 +305,22 @@ import Testing
       return true
     }
     defer { stub.end() }
-    let martlet = try start([stub], trusting)
+    let martlet = try start([stub], trusting, pool: Self.patient)
+    for _ in 0..<10 { #expect(try martlet.get().text == "ok") }
+    #expect(stub.connectionCount == 1)
+  }
+
+  @Test func `new keys in the segment of the response don't close the connection`() throws {
+    // The stub's socket sends both at once.
+    let stub = try TLSStub(certificates) { _, session in
+      session.together {
+        session.sendResponse()
+        session.updateKeys()
+      }
+      return true
+    }
+    defer { stub.end() }
+    let martlet = try start([stub], trusting, pool: Self.patient)
     for _ in 0..<10 { #expect(try martlet.get().text == "ok") }
     #expect(stub.connectionCount == 1)
   }

@@ -255,20 +255,16 @@ import Testing
   @Test("A ticket of TLS 1.3 is used once, and a backend's sessions are limited")
   func singleUse() throws {
     let (server, context) = (server(), try context())
-    // Two tickets for each.
-    for _ in 0..<5 {
-      let pair = try UpstreamPair(server, context)
-      try pair.shakeHands()
-      _ = try pair.read()
+    func connect(_ count: Int) throws -> [UpstreamPair] {
+      try (0..<count).map { _ in
+        let pair = try UpstreamPair(server, context)
+        try pair.shakeHands()
+        return pair
+      }
     }
-    // None of them reads its tickets.
-    var pairs: [UpstreamPair] = []
-    for _ in 0..<10 {
-      let pair = try UpstreamPair(server, context)
-      try pair.shakeHands()
-      pairs.append(pair)
-    }
-    #expect(pairs.count { $0.isResumed } == SessionSlot.sessionMax)
+    // Two tickets for each, which come after all handshakes.
+    for pair in try connect(5) { _ = try pair.read() }
+    #expect(try connect(10).count { $0.isResumed } == SessionSlot.sessionMax)
   }
 
   @Test("After a failure there is a full handshake")

@@ -77,8 +77,7 @@ struct Transport: ~Copyable {
     isWritable = true
   }
 
-  /// Takes over a socket that is being connected to a backend, on which we begin a TLS session: see
-  /// `open`.
+  /// Takes over a socket that is being connected to a backend; `open` begins the TLS session.
   init(_ socket: Socket, dialling tls: consuming TLSSession) {
     self.socket = socket
     session = consume tls
@@ -96,7 +95,7 @@ struct Transport: ~Copyable {
       }
     }
   }
-  /// Whether a TLS handshake with a backend is in progress.
+  /// Whether a handshake with a backend is in progress.
   var isOpening: Bool { @inline(__always) get { security == .opening } }
 
   /// The most bytes that are joined with what waits before them instead of being sent at once.
@@ -169,12 +168,12 @@ struct Transport: ~Copyable {
         && (!isEncrypted || !peerClosedSession && ciphertext.isEmpty && pendingByteCount == 0)
     }
   }
-  /// Whether the end of what the peer sent is its true end: under TLS anybody could end the TCP
-  /// connection, and only close_notify can't be forged (RFC 9112 9.8).
+  /// Whether the peer itself has ended the stream: anybody can end a TCP connection, and only
+  /// close_notify can't be forged (RFC 9112 9.8).
   var isEndAuthentic: Bool { !isEncrypted || peerClosedSession }
-  /// Bytes that the socket is still to take, as they go over the wire.
+  /// Bytes that the socket is still to take.
   var waitingByteCount: Int { outbound.count }
-  /// Bytes that this connection holds in its buffers.
+  /// Bytes in all buffers.
   var heldByteCount: Int { inbound.count + ciphertext.count + staged.count + outbound.count }
 
   /// What went over the wire since this was asked last.
@@ -184,8 +183,8 @@ struct Transport: ~Copyable {
     return uncounted
   }
 
-  /// How many bytes of a body may be written now, so that one block holds what waits. Inlined like
-  /// the others, since a call would copy the transport to lend it.
+  /// How much of a body may be written now, so that one block holds what waits. Inlined, since a
+  /// call would copy the transport to lend it.
   var room: Int {
     @inline(__always) get {
       if failure != nil || sendFailure != nil { return 0 }

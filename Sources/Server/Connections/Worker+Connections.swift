@@ -22,7 +22,10 @@ extension Worker where IO: ~Copyable {
     }
     guard connections.contains(handle) else { return }
     if connections[handle].transport.takeGaveWay() { queueToDrive(handle) }
-    if connections[handle].isClient && !connections[handle].transport.isFlushed {
+    // A TLS session may have answered by itself, also one with a backend.
+    if connections[handle].isClient || connections[handle].transport.isEncrypted,
+      !connections[handle].transport.isFlushed
+    {
       queueToFlush(handle)
     }
   }

@@ -244,6 +244,10 @@ extension Worker where IO: ~Copyable {
       return perform(exchanges[handle].machine.handle(.responseEnded, at: now), handle)
     }
     noteTolerated(handle, http1Backends[codec].toleratedInBody)
+    // New keys may have come with the end of the response, and the answer to them waits.
+    if connections[backend].transport.isEncrypted {
+      connections[backend].transport.flush(&io, &buffers)
+    }
     // After a tolerated error, what follows on the connection may have another meaning for the
     // backend.
     let isReusable =

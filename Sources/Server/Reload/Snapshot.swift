@@ -218,6 +218,7 @@ struct Generation {
   /// Another snapshot is in force from now on.
   mutating func noteNewest(_ newest: Snapshot) {
     let names = newest.poolsWithOtherTLS(than: snapshot)
-    formerPools = Set(snapshot.pools.indices.filter { names.contains(snapshot.pools[$0].pool.name) })
+    formerPools = Set(
+      snapshot.pools.indices.filter { names.contains(snapshot.pools[$0].pool.name) })
   }
 }

@@ -110,8 +110,8 @@ extension Worker where IO: ~Copyable {
 
   // MARK: Idle connections
 
-  /// Whether an idle connection is still open and the backend has sent nothing. Under TLS, a backend
-  /// may send tickets and new keys at any time: they are taken.
+  /// Whether an idle connection is still open and the backend has sent nothing. Under TLS, a
+  /// backend may send tickets and new keys at any time: they are taken.
   mutating func isQuiet(_ handle: Handle) -> Bool {
     if io.isQuiet(connections[handle].transport.socket) { return true }
     guard connections[handle].transport.isEncrypted else { return false }
@@ -122,8 +122,8 @@ extension Worker where IO: ~Copyable {
     return true
   }
 
-  /// Whether TLS of the exchange's pool has changed since the exchange began. Then its connection is
-  /// not for others.
+  /// Whether TLS of the exchange's pool has changed since the exchange began. Then its connection
+  /// is not for others.
   mutating func isOutdated(_ handle: Handle) -> Bool {
     if generations.count == 1 { return false }
     let pool = exchanges[handle].poolIndex
@@ -194,7 +194,11 @@ extension Worker where IO: ~Copyable {
       guard let handle = connections.handle(at: slot), !connections[handle].isClient,
         let pool = backends.pool(of: connections[handle].backend.id), names.contains(pool)
       else { continue }
-      endIdleBackend(handle)
+      switch connections[handle].wire {
+      case .http2Backend: retire(handle)
+      case .http1Backend(_, .idle), .http1Backend(_, .reserved): close(handle)
+      case .http1Backend, .http1Client, .http2Client, .opening, .raw, .ending: break
+      }
     }
   }
 

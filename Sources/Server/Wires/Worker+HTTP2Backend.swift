@@ -61,12 +61,21 @@ extension Worker where IO: ~Copyable {
 
   /// Connecting has failed, for all that waited for it.
   mutating func dialFailed(_ connection: Handle, _ dialler: Handle, _ cause: FailureCause) {
-    let waiting = stock.takeWaiters(connection)
+    let waiting = releaseWaiters(connection)
     stock.unshare(connection, of: connections[connection].backend.id)
     attemptFailed(dialler, cause)
-    for handle in waiting where exchanges.contains(handle) && backend(of: handle) == connection {
-      attemptFailed(handle, cause)
+    for handle in waiting where exchanges.contains(handle) { attemptFailed(handle, cause) }
+  }
+
+  /// Ends the leases of those that wait for the connection, and returns who they are.
+  private mutating func releaseWaiters(_ connection: Handle) -> [Handle] {
+    var released: [Handle] = []
+    for handle in stock.takeWaiters(connection)
+    where exchanges.contains(handle) && backend(of: handle) == connection {
+      _ = exchanges[handle].attempt.takeLease()?.end()
+      released.append(handle)
     }
+    return released
   }
 
   /// The backend has chosen HTTP/1: those that wait need connections of their own.
@@ -74,11 +83,7 @@ extension Worker where IO: ~Copyable {
     let backend = connections[connection].backend.id
     stock.noteProtocol(backend, isHTTP2: false)
     stock.unshare(connection, of: backend)
-    for handle in stock.takeWaiters(connection)
-    where exchanges.contains(handle) && self.backend(of: handle) == connection {
-      _ = exchanges[handle].attempt.takeLease()?.end()
-      dial(handle)
-    }
+    for handle in releaseWaiters(connection) { dial(handle) }
   }
 
   // MARK: Beginning

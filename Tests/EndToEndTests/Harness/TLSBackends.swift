@@ -1,4 +1,5 @@
-// Backends with TLS: nginx as a real one, and a stub that does what a test says after its handshake.
+// Backends with TLS: nginx as a real one, and a stub that does what a test says after its
+// handshake.
 
 import COpenSSL
 import Foundation
@@ -64,6 +65,16 @@ final class TLSStub: ConfiguredBackend, @unchecked Sendable {
     func updateKeys() {
       SSL_key_update(ssl, SSL_KEY_UPDATE_REQUESTED)
       SSL_do_handshake(ssl)
+    }
+
+    /// Sends what `body` sends in one segment.
+    func together(_ body: () -> Void) {
+      var cork: Int32 = 1
+      let size = socklen_t(MemoryLayout<Int32>.size)
+      setsockopt(SSL_get_fd(ssl), Int32(IPPROTO_TCP), TCP_CORK, &cork, size)
+      body()
+      cork = 0
+      setsockopt(SSL_get_fd(ssl), Int32(IPPROTO_TCP), TCP_CORK, &cork, size)
     }
 
     func close() { SSL_shutdown(ssl) }
