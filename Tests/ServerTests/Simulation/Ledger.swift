@@ -43,6 +43,8 @@ struct Delivery {
   var interimStart: Int?
   /// Where interim responses end.
   var interimEnds: Set<Int> = []
+  /// What the backend had sent unasked before this request arrived.
+  var unasked: SimulatedEndpoint.Unasked?
   /// Where the final response begins and ends.
   var answerStart: Int?
   var answerEnd: Int?
@@ -81,6 +83,8 @@ struct RequestRecord {
   /// Where in the stream to the worker it ends, when that is known.
   var end: Int?
   var clientMayStall = false
+  /// How long its connection had been idle before it.
+  var idleTime = TimeSpan.zero
   var isHalfClosed = false
   var continueCount = 0
 
@@ -93,6 +97,7 @@ final class Ledger {
   let role: SimulatedRole
   /// The retry statuses in all configurations of the run.
   var retryStatuses: Set<Int> = []
+  var upstreamIdleTime = TimeSpan.zero
   var records: [RequestRecord] = []
   var history = History()
   /// Failed connects, by backend.
@@ -149,8 +154,17 @@ final class Ledger {
       Delivery(
         backend: backend, endpoint: endpoint, start: start,
         begunAt: start == 0 ? endpoint.dialledAt : endpoint.sendingTime(of: start),
-        isLost: isLost, mayStall: mayStall))
+        isLost: isLost, mayStall: mayStall, unasked: network.peer(of: endpoint).unasked))
     return record.deliveries.count
+  }
+
+  /// The connection on which the request begins has been idle since then: the server should have
+  /// closed it.
+  func checkIdleTime(of id: Int, since: Instant) {
+    let limit = ConfigurationPlan.clientIdleLimit + .seconds(5)
+    if network.now > since + limit && !history.hasJump(from: since, to: network.now) {
+      fault(id, "the connection was idle for \(network.now - since), and still open")
+    }
   }
 
   /// Whether a complete head with a retried status was returned.

@@ -39,6 +39,8 @@ enum DeliveryFate {
   case broken
   /// The server discarded a complete response because of its status.
   case refused
+  /// Bytes that nobody asked for were on their way when it was sent, and taken for the response.
+  case misled
   /// The backend did nothing wrong, but the server didn't wait for the rest.
   case unfinished
 }
@@ -128,7 +130,7 @@ struct ReferenceModel {
     case .silent, .stalled:
       // The backend may have left before the timeout.
       !delivery.isLost && !delivery.endpoint.hasSentReset && !delivery.endpoint.hasSentFinish
-    case .answered, .dead, .broken, .unfinished: false
+    case .answered, .dead, .broken, .unfinished, .misled: false
     }
   }
 
@@ -167,6 +169,9 @@ struct ReferenceModel {
       from: record.endpoint?.dialledAt ?? record.begunAt, to: record.endedAt)
     let isLate = record.clientMayStall || hasJump || record.plan.departure != nil
     if isLate { allowed.statuses = [408] }
+    // The end of an idle connection may be on its way.
+    let mayHaveEnded = record.idleTime + History.slack >= ConfigurationPlan.clientIdleLimit
+    if mayHaveEnded { allowed.mayEnd = true }
     if isLate || record.isHalfClosed {
       allowed.mayEnd = true
       allowed.mayBeTruncated = true
@@ -292,6 +297,11 @@ struct ReferenceModel {
         allowed.mayBeTruncated = true
         // The head may still have been waiting to be sent on.
         allowed.mayEnd = true
+      case .misled:
+        allowed.statuses.formUnion([502, 504])
+        if let status = delivery.unasked?.status { allowed.statuses.insert(status) }
+        allowed.mayEnd = true
+        allowed.mayBeTruncated = true
       case .unfinished: break
       }
       if delivery.mayStall && fate != .answered {
@@ -317,7 +327,7 @@ struct ReferenceModel {
     let charged = failures.count { $0 == .silent || $0 == .refused }
     if charged > 1 || (charged == 1 && chargedTotal > 3) { return false }
     if charged == 1 && !hasOther(record, fates) { return false }
-    return !failures.contains(.broken) && !failures.contains(.stalled)
+    return failures.allSatisfy { $0 != .broken && $0 != .stalled && $0 != .misled }
   }
 
   /// Whether there certainly was another member, besides those that were too slow or sent a retried
@@ -357,6 +367,7 @@ struct ReferenceModel {
 
   func fate(_ delivery: Delivery, _ record: RequestRecord) -> DeliveryFate {
     let workers = network.peer(of: delivery.endpoint)
+    if let unasked = delivery.unasked, workers.takenTotal > unasked.start { return .misled }
     let patience = workers.closedAt - delivery.begunAt
     let limit = configurations(record).map(\.responseLimit.nanoseconds).min() ?? 0
     guard !delivery.isLost, let plan = delivery.answer else {

@@ -136,6 +136,8 @@ struct RequestPlan {
 enum Malformation: CaseIterable {
   case lengthAndCoding, twoLengths, bareLineFeed, spaceBeforeColon, foldedField, noHost, nul
   case unknownCoding, garbage, unknownExpectation, tunnel
+  /// Not a whole head, and nothing after it.
+  case unfinished, emptyLines
 
   func head(path: String, id: Int) -> String {
     let start = "POST \(path) HTTP/1.1\r\nHost: site.example\r\nX-Id: \(id)\r\n"
@@ -152,6 +154,8 @@ enum Malformation: CaseIterable {
     case .unknownExpectation: start + "Expect: the-unexpected\r\nContent-Length: 0\r\n\r\n"
     case .tunnel:
       "CONNECT site.example:443 HTTP/1.1\r\nHost: site.example:443\r\nX-Id: \(id)\r\n\r\n"
+    case .unfinished: "POST \(path) HT"
+    case .emptyLines: "\r\n\r\n"
     case .garbage: "\u{16}\u{3}\u{1} not http \(id)\r\n\r\n"
     }
   }

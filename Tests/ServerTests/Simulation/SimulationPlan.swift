@@ -50,6 +50,7 @@ struct SimulationPlan {
     }
     drawReloads()
     drawShortages()
+    drawRests()
   }
 
   private mutating func drawBackends(_ random: inout RandomGenerator) {
@@ -135,6 +136,15 @@ struct SimulationPlan {
 }
 
 extension SimulationPlan {
+  /// Connections that are idle for long, on both sides.
+  private mutating func drawRests() {
+    var random = RandomGenerator(seed: mix(seed ^ 0x7265_7374))
+    policy.upstreamIdleTime = random.pick([.seconds(4), .seconds(30), .seconds(90)])
+    for index in clients.indices where random.chance(1, in: 3) {
+      clients[index].restMax = .seconds(random.pick([1, 10, 62, 90]))
+    }
+  }
+
   /// A temporary shortage of memory, and a configuration without the listener.
   private mutating func drawShortages() {
     var random = RandomGenerator(seed: mix(seed ^ 0x7368_6F72_7461_6765))
@@ -163,6 +173,9 @@ struct ClientPlan {
   var ids: [Int]
   let seed: UInt64
   let isSmall: Bool
+  /// How long it may rest between two requests on one connection.
+  var restMax = TimeSpan.zero
+  var wire = ClientWire.http1
 }
 
 /// Clients that only connect, and possibly begin a head.
