@@ -67,6 +67,7 @@ struct AnswerPlan {
     random = RandomGenerator(seed: mix(seed ^ mix(salt &+ 0x616E_7377)))
     status = random.pick([200, 200, 200, 200, 201, 204, 304, 404, 500])
     size = random.chance(1, in: 6) ? 0 : random.skewed(upTo: sizeMax)
+    if let max = request.answerSizeMax { size = min(size, max) }
     framing = random.pick([.length, .length, .chunked, .chunked, .untilClose])
     if isHTTP10 && framing == .chunked { framing = .length }
     hasTrailer = framing == .chunked && random.chance(1, in: 3)

@@ -62,6 +62,8 @@ enum Outcome: Equatable {
   case unanswered
   /// Like unanswered, but an earlier response had announced it.
   case announced
+  /// The server said that it had not processed the request (RFC 9113 8.7).
+  case refused
   /// The client left.
   case abandoned
   /// A 101, and the relayed bytes of this backend; nil if they are incomplete.
@@ -85,7 +87,10 @@ struct RequestRecord {
   var clientMayStall = false
   /// How long its connection had been idle before it.
   var idleTime = TimeSpan.zero
-  var isHalfClosed = false
+  /// The client did something for which a proxy may end the connection, such as a half-close.
+  var mayBeCut = false
+  /// The first GOAWAY, without an error, already excluded it.
+  var wasExcludedAtOnce = false
   var continueCount = 0
 
   init(plan: RequestPlan) { self.plan = plan }
@@ -102,8 +107,9 @@ final class Ledger {
   var history = History()
   /// Failed connects, by backend.
   var failedDials: [(time: Instant, backend: Int, trouble: SimulatedBackend.Trouble)] = []
-  /// The start times of requests of which too few bytes were sent to identify them.
-  var lostBeginnings: [Instant] = []
+  /// Requests of which too few bytes were sent to identify them: when they began, and what the
+  /// backend had sent unasked.
+  var lostBeginnings: [(time: Instant, unasked: SimulatedEndpoint.Unasked?)] = []
 
   /// A new connection after a stale one doesn't count as an attempt, so twice the attempts.
   private static let deliveryMax = 6
@@ -132,7 +138,8 @@ final class Ledger {
   ) -> Int {
     let record = records[id]
     network.note("request \(id): delivered to backend \(backend)\(isLost ? ", but lost" : "")")
-    if record.plan.malformation != nil { fault(id, "malformed, and delivered") }
+    if record.plan.isMalformed { fault(id, "malformed, and delivered") }
+    if record.outcome == .refused { fault(id, "delivered, though it was refused") }
     if record.outcome == .unsent { fault(id, "delivered before it was sent") }
     if !record.plan.isIdempotent && !record.deliveries.isEmpty {
       fault(id, "\(record.plan.method) delivered twice")

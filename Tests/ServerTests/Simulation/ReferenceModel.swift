@@ -25,6 +25,17 @@ struct AllowedOutcomes {
   }
 }
 
+extension AllowedOutcomes {
+  /// These bytes may have been taken for a response.
+  static func misled(by unasked: SimulatedEndpoint.Unasked) -> AllowedOutcomes {
+    var allowed = AllowedOutcomes()
+    allowed.statuses = Set([502, 504] + (unasked.status.map { [$0] } ?? []))
+    allowed.mayEnd = true
+    allowed.mayBeTruncated = true
+    return allowed
+  }
+}
+
 /// The fate of one delivery.
 enum DeliveryFate {
   /// Answered, and the server received all of it.
@@ -78,6 +89,7 @@ struct ReferenceModel {
       if !allowed.mayBeTruncated { ledger.fault(id, "\(unexplained(record, allowed)): truncated") }
     case .unanswered:
       if !allowed.mayEnd { ledger.fault(id, "\(unexplained(record, allowed)): unanswered") }
+    case .refused: judgeRefusal(record)
     case .announced:
       break
     }
@@ -87,6 +99,26 @@ struct ReferenceModel {
     allowed.statuses.isEmpty
       ? "\(record.plan.method) should have been answered"
       : "\(record.plan.method) may be answered with \(allowed.statuses.sorted())"
+  }
+
+  /// The server says that it has not processed the request.
+  private func judgeRefusal(_ record: RequestRecord) {
+    let id = record.plan.id
+    if !record.deliveries.isEmpty { ledger.fault(id, "refused, though it was delivered") }
+    let isUsedUp = configurations(record).contains { $0.requestsPerConnection < 10_000 }
+    let isExcused =
+      history.hasEnd(before: record.endedAt) || mayHaveBeenIdle(record) || isUsedUp
+      || record.clientMayStall || record.mayBeCut
+    if !isExcused { ledger.fault(id, "refused, for no reason") }
+    // A drain warns first, and then takes what was on its way.
+    if record.wasExcludedAtOnce && !mayHaveBeenIdle(record) && history.stoppedAt == nil {
+      ledger.fault(id, "excluded without a warning")
+    }
+  }
+
+  /// Whether its connection had been idle for so long that its end may have been on its way.
+  private func mayHaveBeenIdle(_ record: RequestRecord) -> Bool {
+    record.idleTime + History.slack >= ConfigurationPlan.clientIdleLimit
   }
 
   // MARK: Where it may be sent
@@ -140,9 +172,11 @@ struct ReferenceModel {
     var allowed = AllowedOutcomes()
     let possible = configurations(record)
     let targets = possible.map { $0.target(of: record.plan.prefix) }
-    if record.plan.malformation != nil {
+    if record.plan.isMalformed {
       allowed.statuses = [400, 408, 413, 414, 417, 421, 429, 431, 501, 505]
       allowed.mayBeForwarded = false
+      // RST_STREAM.
+      allowed.mayEnd = record.plan.http2 != nil
     } else {
       allowed.mayBeForwarded = targets.contains { if case .pool = $0 { true } else { false } }
       if targets.contains(.fixed) { allowed.statuses.insert(ConfigurationPlan.fixedStatus) }
@@ -169,10 +203,8 @@ struct ReferenceModel {
       from: record.endpoint?.dialledAt ?? record.begunAt, to: record.endedAt)
     let isLate = record.clientMayStall || hasJump || record.plan.departure != nil
     if isLate { allowed.statuses = [408] }
-    // The end of an idle connection may be on its way.
-    let mayHaveEnded = record.idleTime + History.slack >= ConfigurationPlan.clientIdleLimit
-    if mayHaveEnded { allowed.mayEnd = true }
-    if isLate || record.isHalfClosed {
+    if mayHaveBeenIdle(record) { allowed.mayEnd = true }
+    if isLate || record.mayBeCut {
       allowed.mayEnd = true
       allowed.mayBeTruncated = true
     }
@@ -192,7 +224,8 @@ struct ReferenceModel {
     if let drained = history.drainedAt, drained <= record.endedAt {
       // Only an exchange that had begun may finish, and only for a limited time.
       let first = record.deliveries.map(\.begunAt).min() ?? .never
-      if first > drained { allowed.mayEnd = true }
+      // HTTP/2 refuses what it doesn't process.
+      if first > drained && record.plan.http2 == nil { allowed.mayEnd = true }
       if record.endedAt >= drained + History.drainLimit {
         allowed.statuses.insert(503)
         allowed.mayEnd = true
@@ -239,7 +272,7 @@ struct ReferenceModel {
       default: break
       }
     }
-    guard let endpoint = record.endpoint else { return allowed }
+    guard let endpoint = record.endpoint, record.plan.http2 == nil else { return allowed }
     // A reset also discards unsent parts of earlier responses.
     if isResetLater(record) {
       allowed.mayEnd = true
@@ -277,7 +310,7 @@ struct ReferenceModel {
     let isUnavailable = possible.contains { mayBeUnavailable($0, record) }
     let hasJump = history.hasJump(from: record.begunAt, to: record.endedAt)
     if isUnavailable { allowed.statuses.insert(503) }
-    if lostItsBeginning(record) { allowed.statuses.insert(502) }
+    allowed.add(byLostBeginning(record))
     if mustSucceed(record, fates, faults.count, isUnavailable || hasJump) { return allowed }
     if hasJump { allowed.statuses.insert(504) }
     for fault in faults { allowed.statuses.insert(fault == .swallows ? 504 : 502) }
@@ -298,10 +331,7 @@ struct ReferenceModel {
         // The head may still have been waiting to be sent on.
         allowed.mayEnd = true
       case .misled:
-        allowed.statuses.formUnion([502, 504])
-        if let status = delivery.unasked?.status { allowed.statuses.insert(status) }
-        allowed.mayEnd = true
-        allowed.mayBeTruncated = true
+        if let unasked = delivery.unasked { allowed.add(.misled(by: unasked)) }
       case .unfinished: break
       }
       if delivery.mayStall && fate != .answered {
@@ -348,10 +378,23 @@ struct ReferenceModel {
     record.plan.isIdempotent && record.plan.size < 4_000
   }
 
-  /// Whether its first bytes may have been sent and lost, and it can't be repeated.
+  /// Whether its first bytes may have been sent and lost, and it can't be repeated, or bytes that
+  /// nobody asked for were taken for its response.
   private func lostItsBeginning(_ record: RequestRecord) -> Bool {
-    !mayBeRepeated(record)
-      && ledger.lostBeginnings.contains { $0 >= record.begunAt && $0 <= record.endedAt }
+    ledger.lostBeginnings.contains {
+      $0.time >= record.begunAt && $0.time <= record.endedAt
+        && (!mayBeRepeated(record) || $0.unasked != nil)
+    }
+  }
+
+  private func byLostBeginning(_ record: RequestRecord) -> AllowedOutcomes {
+    var allowed = AllowedOutcomes()
+    if !lostItsBeginning(record) { return allowed }
+    allowed.statuses = [502]
+    for beginning in ledger.lostBeginnings {
+      if let unasked = beginning.unasked { allowed.add(.misled(by: unasked)) }
+    }
+    return allowed
   }
 
   /// The maximum number of retries in the whole run that the budget may have counted.
@@ -479,7 +522,7 @@ struct ReferenceModel {
   private func judgePatience(_ record: RequestRecord) {
     let mayBeTooLarge = configurations(record).contains { record.plan.size > $0.bodyMax }
     guard let last = record.deliveries.last, !mayBeTooLarge,
-      fate(last, record) == .unfinished, !record.clientMayStall, !record.isHalfClosed,
+      fate(last, record) == .unfinished, !record.clientMayStall, !record.mayBeCut,
       record.plan.departure == nil, !isResetLater(record),
       !history.hasJump(from: record.begunAt, to: record.endedAt),
       history.drainedAt.map({ $0 > record.endedAt }) ?? true, history.stoppedAt == nil

@@ -33,6 +33,8 @@ struct RequestPlan {
   var departure: (moment: Departure, manner: Manner)?
   /// The request violates RFC 9112 in this way, and must never reach a backend.
   var malformation: Malformation?
+  /// Only for HTTP/2.
+  private(set) var http2: HTTP2Shape?
 
   init(id: Int) { self.id = id }
 
@@ -80,6 +82,26 @@ struct RequestPlan {
       : .answerByte(random.skewed(upTo: 20_000))
     departure = (moment, random.pick([.orderly, .reset, .cut]))
   }
+
+  /// Turns it into a request over HTTP/2, without what only HTTP/1 has.
+  mutating func speakHTTP2(
+    _ conduct: HTTP2Conduct, level: SimulationLevel, random: inout RandomGenerator
+  ) {
+    var shape = HTTP2Shape(drawnFrom: &random, level: level)
+    shape.answerSizeMax = conduct.answerSizeMax
+    if malformation != nil {
+      malformation = nil
+      shape.fault = random.pick(HeadFault.allCases)
+      shape.paddingCount = 0
+    }
+    isHTTP10 = false
+    connection = nil
+    relaySize = nil
+    http2 = shape
+  }
+
+  /// It must never reach a backend.
+  var isMalformed: Bool { malformation != nil || http2?.fault != nil }
 
   /// RFC 9110 9.2.2.
   var isIdempotent: Bool { method != .POST && method != .PATCH }

@@ -20,19 +20,25 @@ struct RequestProgress {
   let takenCount: Int
   /// Whether it has received all of it.
   let isTaken: Bool
-  /// Bytes of the answer that the server has sent.
+  /// Whether the answer has begun.
+  let isBegun: Bool
+  /// Bytes of the answer that the server has sent, at most.
   let answerCount: Int
   /// Bytes that the server may hold in one direction.
   let heldMax: Int
 }
 
 /// Which protocol a client speaks.
-enum ClientWire { case http1 }
+enum ClientWire {
+  case http1, http2
 
-extension ClientWire {
+  /// Of 16 clients, how many speak HTTP/2.
+  static let http2Share = 0
+
   func client(ledger: Ledger, plan: ClientPlan) -> any SimulatedClient {
     switch self {
     case .http1: SimulatedHTTP1Client(ledger: ledger, plan: plan)
+    case .http2: SimulatedHTTP2Client(ledger: ledger, plan: plan)
     }
   }
 }

@@ -411,7 +411,8 @@ final class SimulatedHTTP1Backend: SimulatedActor, SimulatedBackendConnection {
       ledger.records.indices.contains(id)
     else {
       let start = endpoint.sentTotal - input.count
-      ledger.lostBeginnings.append(endpoint.sendingTime(of: start))
+      ledger.lostBeginnings.append(
+        (endpoint.sendingTime(of: start), network.peer(of: endpoint).unasked))
       return
     }
     let start = hasSeenHead ? endpoint.sentTotal - input.count : 0

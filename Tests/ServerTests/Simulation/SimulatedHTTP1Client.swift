@@ -251,7 +251,7 @@ final class SimulatedHTTP1Client: SimulatedActor, SimulatedClient {
       // Half-close: the last bytes are sent first.
       isLast = true
       // A proxy may treat this as if the client had left.
-      for request in outstanding { ledger.records[request.id].isHalfClosed = true }
+      for request in outstanding { ledger.records[request.id].mayBeCut = true }
       let sent = network.write(output.bytes, from: endpoint)
       output.consume(sent)
       if output.isEmpty { network.sendFinish(from: endpoint) }
@@ -281,11 +281,12 @@ final class SimulatedHTTP1Client: SimulatedActor, SimulatedClient {
   func reportProgress(to body: (RequestProgress) -> Void) {
     guard let request = outstanding.first, let endpoint, endpoint.isConnected else { return }
     let taken = network.peer(of: endpoint).takenTotal
+    let answerCount = endpoint.sentTotal - answerStart
     body(
       RequestProgress(
         id: request.id, takenCount: min(taken, request.end ?? .max) - request.start,
-        isTaken: request.end.map { taken >= $0 } ?? false,
-        answerCount: endpoint.sentTotal - answerStart, heldMax: SimulationRun.heldMax))
+        isTaken: request.end.map { taken >= $0 } ?? false, isBegun: answerCount > 0,
+        answerCount: answerCount, heldMax: SimulationRun.heldMax))
   }
 
   // MARK: Answers

@@ -220,6 +220,12 @@ struct History {
       || changes[backend]?.contains { $0.time >= begin && $0.time <= end && !$0.isUp } == true
   }
 
+  /// Whether the server may have ended connections for a reason of its own.
+  func hasEnd(before time: Instant) -> Bool {
+    [drainedAt, stoppedAt, removedAt].contains { $0.map { $0 <= time } ?? false }
+      || isShort(from: .origin, to: time) || !jumps.isEmpty
+  }
+
   func hasJump(from begin: Instant, to end: Instant) -> Bool {
     jumps.contains { $0 >= begin && $0 <= end }
   }

@@ -51,6 +51,7 @@ struct SimulationPlan {
     drawReloads()
     drawShortages()
     drawRests()
+    drawWires()
   }
 
   private mutating func drawBackends(_ random: inout RandomGenerator) {
@@ -136,6 +137,16 @@ struct SimulationPlan {
 }
 
 extension SimulationPlan {
+  private mutating func drawWires() {
+    var random = RandomGenerator(seed: mix(seed ^ 0x7769_7265))
+    for index in clients.indices where random.chance(ClientWire.http2Share, in: 16) {
+      clients[index].speakHTTP2(HTTP2Conduct(drawnFrom: &random))
+      for id in clients[index].ids {
+        requests[id].speakHTTP2(clients[index].http2, level: level, random: &random)
+      }
+    }
+  }
+
   /// Connections that are idle for long, on both sides.
   private mutating func drawRests() {
     var random = RandomGenerator(seed: mix(seed ^ 0x7265_7374))
@@ -175,7 +186,19 @@ struct ClientPlan {
   let isSmall: Bool
   /// How long it may rest between two requests on one connection.
   var restMax = TimeSpan.zero
-  var wire = ClientWire.http1
+  private(set) var wire = ClientWire.http1
+  var http2 = HTTP2Conduct()
+
+  init(ids: [Int], seed: UInt64, isSmall: Bool) {
+    self.ids = ids
+    self.seed = seed
+    self.isSmall = isSmall
+  }
+
+  mutating func speakHTTP2(_ conduct: HTTP2Conduct) {
+    wire = .http2
+    http2 = conduct
+  }
 }
 
 /// Clients that only connect, and possibly begin a head.

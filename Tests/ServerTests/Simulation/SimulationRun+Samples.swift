@@ -50,7 +50,7 @@ extension SimulationRun {
   /// The response must begin within the total timeout after the end of the request.
   private func sampleWait(_ request: RequestProgress) {
     let id = request.id
-    guard request.isTaken, request.answerCount == 0 else {
+    guard request.isTaken, !request.isBegun else {
       waits[id].since = .never
       return
     }
@@ -65,10 +65,12 @@ extension SimulationRun {
     // A body that exceeds the replay buffer waits for a connected backend.
     let isWaiting =
       ledger.records[id].deliveries.isEmpty && ledger.records[id].plan.size >= 4_000
-    if isDelayed || isWaiting { return }
+    if isDelayed || isWaiting || request.answerCount > 0 { return }
     let begun = ledger.records[id].begunAt
     let limits = ledger.history.configurations(from: begun, to: network.now).map(\.totalLimit)
-    guard let limit = limits.max(), network.now > waits[id].since + limit + History.slack
+    // A jump of the clock gives the server no time.
+    let since = max(waits[id].since, ledger.history.jumps.last ?? .origin)
+    guard let limit = limits.max(), network.now > since + limit + History.slack
     else { return }
     waits[id].overdueTurns += 1
     if waits[id].overdueTurns == Self.overdueTurnMax {
