@@ -71,8 +71,8 @@ let package = Package(
     target(
       "Server",
       [
-        "Proxy", "HTTP", "HTTP1", "Balancing", "TLS", "Reactor", "Metrics", "Configuration",
-        "Primitives", .product(name: "Logging", package: "swift-log"),
+        "Proxy", "HTTP", "HTTP1", "HTTP2", "Balancing", "TLS", "Reactor", "Metrics",
+        "Configuration", "Primitives", .product(name: "Logging", package: "swift-log"),
       ], embedding: ["Admin/dashboard.html"]),
     target("Proxy", ["HTTP", "Balancing", "Primitives"]),
     target("HTTP", ["Primitives"]),
@@ -110,7 +110,8 @@ let package = Package(
     tests(
       "Differential", ["Proxy", "HTTP", "HTTP1", "Primitives"], exclude: ["Peers"],
       optimised: true),
-    tests("EndToEnd", ["martlet", "steady", "CLinux", "COpenSSL"]),
+    tests(
+      "EndToEnd", ["martlet", "steady", "HTTP2", "HTTP", "Primitives", "CLinux", "COpenSSL"]),
     tests("Tidy", []),
   ]
 )

@@ -29,6 +29,8 @@ extension Configuration {
     public var connectionsPerAddress: Int? = 2000
     /// The response to the last one says that the connection closes.
     public var requestsPerConnection = 10_000
+    /// Concurrent requests on an HTTP/2 connection.
+    public var streamsPerConnection = 100
     /// TLS handshakes in progress at a time; beyond it the oldest is dropped.
     public var handshakes = 5000
     public var handshake = TimeSpan.seconds(10)
@@ -131,6 +133,10 @@ extension Configuration.Limits: Section {
       "requests-per-connection", \.requestsPerConnection, .integer(1...100_000_000),
       "After this many requests the connection is closed cleanly, so that clients connect again "
         + "and spread over the workers."),
+    Key(
+      "streams-per-connection", \.streamsPerConnection, .integer(1...1000),
+      "Maximum number of concurrent requests on one HTTP/2 connection. Clients wait with further "
+        + "requests until others have ended. A reload applies a change to new connections."),
     Key(
       "handshakes", \.handshakes, .integer(1...10_000_000),
       "Maximum number of TLS handshakes in progress, divided evenly between the workers. If there "

@@ -15,6 +15,8 @@ extension Configuration {
     public var redirectToHTTPS: UInt16?
     /// The routes of `routes(on:)` set the field.
     public var hsts: HSTS?
+    /// What clients may speak, best first; nil for the default, see `spokenProtocols`.
+    public var protocols: [HTTPProtocol]?
     public var desync = Desync.strict
     public var halfClose = HalfClose.abort
     /// Connections per socket that wait in the kernel to be accepted.
@@ -26,6 +28,12 @@ extension Configuration {
       self.name = name ?? listen.first?.text ?? ""
       self.listen = listen
       self.tls = tls
+    }
+
+    /// What clients may speak here. Without TLS, HTTP/2 is not on by default, since no browser
+    /// speaks it without TLS.
+    public var spokenProtocols: [HTTPProtocol] {
+      protocols ?? (tls == nil ? [.http1] : [.http2, .http1])
     }
 
     /// Every address to bind; IPv6 addresses accept IPv6 only. If a listener has several addresses,
@@ -50,6 +58,13 @@ extension Configuration {
     }
 
     static let standard = ListenAddress(standardPort: 8443)
+  }
+
+  /// A version of HTTP, by its name in ALPN.
+  public enum HTTPProtocol: String, Choice {
+    case http2 = "h2"
+    case http1 = "http/1.1"
+    static var noun: String { "a protocol" }
   }
 
   /// How to handle invalid requests that can be repaired without changing where they end.
@@ -108,6 +123,13 @@ extension Configuration.Listener: Section {
         + "addresses. An IPv6 address such as `[::]:443` means IPv6 only. With port 0 the kernel "
         + "chooses a port."),
     Key("tls", optional: \.tls, .section, "Serve TLS with these certificates."),
+    Key(
+      "protocols", optional: \.protocols, .list(of: .choice, minimum: 1),
+      "The versions of HTTP that clients may use, best first. `h2` is HTTP/2, `http/1.1` includes "
+        + "HTTP/1.0. With TLS, client and server agree on one by ALPN. Without TLS, `h2` means "
+        + "that clients may begin with HTTP/2 (prior knowledge, as `curl --http2-prior-knowledge` "
+        + "does); `Upgrade: h2c` is not supported. Default: `[\"h2\", \"http/1.1\"]` with `tls`, "
+        + "`[\"http/1.1\"]` without. A reload applies a change to new connections."),
     Key(
       "redirect-to-https", optional: \.redirectToHTTPS,
       .port("a port to redirect to"),

@@ -92,10 +92,10 @@ public struct BodyDecoder: Sendable {
     }
   }
 
-  /// Takes the next step. `trailers` is written only when a chunked body ends, and then contains
-  /// only the trailers of this body.
+  /// Takes the next step; a piece has at most `limit` bytes, which must be positive. `trailers` is
+  /// written only when a chunked body ends, and then contains only the trailers of this body.
   public mutating func next(
-    _ input: Span<UInt8>, trailers: inout FieldBlock
+    _ input: Span<UInt8>, limit: Int = .max, trailers: inout FieldBlock
   ) throws(HTTP1Error) -> BodyStep {
     var position = 0
     while true {
@@ -116,13 +116,13 @@ public struct BodyDecoder: Sendable {
       case _ where position == input.count:
         return .needsInput(consumed: position)
       case .length(let remaining):
-        let count = min(remaining, UInt64(input.count))
+        let count = min(remaining, UInt64(min(input.count, limit)))
         state = count == remaining ? .complete : .length(remaining: remaining - count)
         return .piece(skip: 0, count: Int(count))
       case .untilClose:
-        return .piece(skip: 0, count: input.count)
+        return .piece(skip: 0, count: min(input.count, limit))
       case .chunkData(let remaining):
-        let count = min(remaining, UInt64(input.count - position))
+        let count = min(remaining, UInt64(min(input.count - position, limit)))
         state = count == remaining ? .chunkEnd : .chunkData(remaining: remaining - count)
         extensionExcess = max(0, extensionExcess - Int(count))
         return .piece(skip: position, count: Int(count))

@@ -23,7 +23,10 @@ extension RequestHead {
   public func encode(
     body: BodyLength, connection: ConnectionOption, into output: inout ByteBuffer
   ) -> BodyFraming {
-    if methodName.isEmpty {
+    if !connectProtocol.isEmpty {
+      // What an extended CONNECT is in HTTP/1 (RFC 8441 5).
+      output.append("GET")
+    } else if methodName.isEmpty {
       output.append(method.name)
     } else {
       output.append(bytes(of: methodName))

@@ -21,6 +21,8 @@ public enum Metric: Int, CaseIterable, Sendable {
   /// Closed after limits.requests-per-connection.
   case connectionsUsedUp
   case acceptExhausted
+  case http2Connections
+  case http2Drains
   /// Gauge.
   case handshakesActive
   case handshakesFull
@@ -151,6 +153,12 @@ extension Metric {
       .counter(
         "martlet_accept_exhausted_total",
         "How often accepting was paused because no file descriptors or memory were left.")
+    case .http2Connections:
+      .counter("martlet_http2_connections_total", "Client connections that use HTTP/2.")
+    case .http2Drains:
+      .counter(
+        "martlet_http2_drains_total",
+        "HTTP/2 connections of clients whose shutdown Martlet began with GOAWAY.")
     case .handshakesActive:
       .gauge("martlet_handshakes_active", "TLS handshakes in progress.")
     case .handshakesFull:

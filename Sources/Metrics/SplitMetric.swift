@@ -10,9 +10,13 @@ public enum SplitMetric: Int, CaseIterable, Sendable {
   case requestsRefused, requestsTolerated, responsesTolerated
   /// By TLSFailure.Kind.
   case handshakeFailures, sessionFailures
+  /// By HTTP2Error.
+  case http2Errors
+  /// By ErrorCode of HTTP/2.
+  case streamResetsReceived, streamResetsSent
 
   /// The maximum number of words in a vocabulary.
-  public static let placeCount = 64
+  public static let placeCount = 96
 
   /// The family's name, the label that holds the word, and the help text.
   public var family: (name: StaticString, label: StaticString, help: StaticString) {
@@ -42,6 +46,21 @@ public enum SplitMetric: Int, CaseIterable, Sendable {
       (
         "martlet_tls_session_failures_total", "reason",
         "TLS sessions that failed after their handshake, by reason."
+      )
+    case .http2Errors:
+      (
+        "martlet_http2_errors_total", "reason",
+        "HTTP/2 requests, streams and connections that were refused or ended, by reason."
+      )
+    case .streamResetsReceived:
+      (
+        "martlet_http2_resets_received_total", "code",
+        "HTTP/2 streams that clients reset, by error code."
+      )
+    case .streamResetsSent:
+      (
+        "martlet_http2_resets_sent_total", "code",
+        "HTTP/2 streams that Martlet reset, by error code."
       )
     }
   }

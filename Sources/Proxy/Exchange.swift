@@ -398,7 +398,7 @@ public struct Exchange: ~Copyable, Sendable {
   // MARK: Both directions
 
   /// Part of a body was received, or accepted by the socket of the other side.
-  public mutating func progressed(at now: Instant) { lastProgress = now }
+  public mutating func progressed(at now: Instant) { lastProgress = max(lastProgress, now) }
 
   /// How much of the request body has arrived, and whether we are waiting for more from the client.
   /// Call it before you ask for a deadline.

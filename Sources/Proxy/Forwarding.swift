@@ -183,6 +183,14 @@ public func prepareRequest(
 /// client uses HTTP until its request is complete (RFC 9110 7.8), and the relay starts only after
 /// that.
 private func permittedUpgrade(_ head: borrowing RequestHead, _ policy: ForwardingPolicy) -> Slice? {
+  // In HTTP/2, it is a CONNECT with :protocol (RFC 8441 4).
+  if !head.connectProtocol.isEmpty {
+    let name = head.bytes(of: head.connectProtocol)
+    for token in policy.upgradeTokens where name.equalsIgnoringCase(token.span) {
+      return head.connectProtocol
+    }
+    return nil
+  }
   guard head.version == .http11, let value = head.fields.first(.upgrade),
     head.fields.contains(token: "upgrade", in: .connection)
   else { return nil }

@@ -165,12 +165,15 @@ extension Worker where IO: ~Copyable {
     clientCountChanged()
   }
 
-  /// Leaves connections without an exchange only a moment for one more request.
+  /// Leaves connections without an exchange only a moment for one more request. HTTP/2 can tell
+  /// the client.
   private mutating func endIdleClients(ofListeners isMeant: (Int) -> Bool) {
     for slot in 0..<connections.slotCount {
-      guard let handle = connections.handle(at: slot), connections[handle].awaitsHead,
+      guard let handle = connections.handle(at: slot), connections[handle].isClient,
         isMeant(connections[handle].client.listener)
       else { continue }
+      if case .http2Client(let codec) = connections[handle].wire { drainHTTP2(handle, codec) }
+      guard connections[handle].awaitsHead else { continue }
       let end = now + min(settings.idleTimeout, Self.drainIdleTime)
       setDeadline(handle, min(connections[handle].deadline.instant, end))
     }
@@ -203,6 +206,7 @@ extension Worker where IO: ~Copyable {
       guard let handle = connections.handle(at: slot), connections[handle].isClient else {
         continue
       }
+      writeGoAway(handle)
       connections[handle].transport.flush(&io, &buffers)
       // A response that ends with its connection must not look complete when it isn't.
       close(handle, reset: !connections[handle].transport.isFlushed)

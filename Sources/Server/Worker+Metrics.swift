@@ -3,6 +3,7 @@
 import Balancing
 import HTTP
 import HTTP1
+import HTTP2
 import Metrics
 import Primitives
 import Proxy
@@ -115,6 +116,11 @@ extension Worker where IO: ~Copyable {
   /// A request was refused by the codec.
   mutating func countRefusal(_ error: HTTP1Error) {
     metrics.add(.requestsRefused, at: error.rawValue)
+  }
+
+  /// A client has broken a rule of HTTP/2, or went beyond a limit.
+  mutating func countHTTP2(_ error: HTTP2Error) {
+    metrics.add(.http2Errors, at: error.rawValue)
   }
 
   mutating func countFailure(_ failure: ExchangeFailure) {

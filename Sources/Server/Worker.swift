@@ -13,6 +13,7 @@
 import Balancing
 import HTTP
 import HTTP1
+import HTTP2
 import Metrics
 import Primitives
 import Proxy
@@ -54,6 +55,10 @@ struct Worker<IO: InputOutput & ~Copyable>: ~Copyable {
   /// The codecs of HTTP/1 connections.
   var http1Clients = Slab<HTTP1Client>()
   var http1Backends = Slab<HTTP1Backend>()
+  /// Those of clients' HTTP/2 connections, what they share, and frames in work.
+  var http2Clients = Slab<HTTP2Client>()
+  var http2 = HTTP2Workspace()
+  var frames = ByteBuffer()
   var stock = UpstreamStock()
   var logins = Logins()
   var exchanges = Slab<ActiveExchange>()

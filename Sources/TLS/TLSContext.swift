@@ -16,16 +16,19 @@ import COpenSSL
   private let contexts: [ServerContext]
   private let ticketKeys: TicketKeys
   private let listenerName: [UInt8]
+  /// For ALPN, best first.
+  private let protocols: [StaticString]
   /// Unix seconds, for the age of sessions.
   private let clock: @Sendable () -> Int64
 
   /// The first of `certificates`, of which there must be at least one, is for clients with no or an
   /// unknown server name. Tickets depend on `listenerName`, so it should be the same after reloads.
-  /// With `clients`, clients must present a certificate. `clock` returns Unix seconds, by default
-  /// the system's.
+  /// `protocols` are offered by ALPN, best first. With `clients`, clients must present a
+  /// certificate. `clock` returns Unix seconds, by default the system's.
   public init(
     certificates: [Certificate], policy: TLSPolicy, ticketKeys: TicketKeys, listenerName: String,
-    clients: ClientAuthority? = nil, clock: (@Sendable () -> Int64)? = nil
+    protocols: [StaticString] = ["http/1.1", "http/1.0"], clients: ClientAuthority? = nil,
+    clock: (@Sendable () -> Int64)? = nil
   ) throws(TLSFailure) {
     precondition(!certificates.isEmpty, "a TLS listener without a certificate")
     ERR_clear_error()
@@ -41,6 +44,7 @@ import COpenSSL
     self.contexts = contexts
     self.ticketKeys = ticketKeys
     self.listenerName = Array(listenerName.utf8)
+    self.protocols = protocols
     self.clock = clock ?? { Int64(time(nil)) }
     for context in contexts { unsafe install(in: context.context) }
   }
@@ -92,10 +96,13 @@ import COpenSSL
       }, this)
     unsafe SSL_CTX_set_alpn_select_cb(
       context,
-      { _, chosen, chosenCount, offer, offerCount, _ in
-        unsafe selectProtocol(
+      { _, chosen, chosenCount, offer, offerCount, this in
+        guard let this = unsafe this else { return SSL_TLSEXT_ERR_ALERT_FATAL }
+        let context = unsafe Unmanaged<TLSContext>.fromOpaque(this).takeUnretainedValue()
+        return unsafe selectProtocol(
+          of: context.protocols,
           UnsafeBufferPointer(start: offer, count: Int(offerCount)), chosen, chosenCount)
-      }, nil)
+      }, this)
   }
 
   /// Slot 0 is OpenSSL's slot for an application pointer (SSL_CTX_set_app_data).
@@ -133,14 +140,14 @@ private func helloServerName(_ ssl: OpaquePointer) -> [UInt8] {
   }
 }
 
-/// Selects `http/1.1` from the client's list, else `http/1.0`, which old clients offer as the only
-/// one (RFC 7301 3.2 and 6). A client that offers neither gets the alert no_application_protocol,
-/// and not a protocol that it can't read.
+/// Selects the best of `protocols` that is in the client's list (RFC 7301 3.2). A client that offers
+/// none of them gets the alert no_application_protocol, and not a protocol that it can't read.
 private func selectProtocol(
+  of protocols: [StaticString],
   _ offer: UnsafeBufferPointer<UInt8>, _ chosen: UnsafeMutablePointer<UnsafePointer<UInt8>?>?,
   _ chosenCount: UnsafeMutablePointer<UInt8>?
 ) -> Int32 {
-  for spoken: StaticString in ["http/1.1", "http/1.0"] {
+  for spoken in protocols {
     guard let start = unsafe find(spoken, in: offer) else { continue }
     unsafe chosen?.pointee = start
     unsafe chosenCount?.pointee = UInt8(spoken.utf8CodeUnitCount)

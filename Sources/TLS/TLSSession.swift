@@ -278,6 +278,15 @@ extension TLSSession {
   }
 
 
+  /// Whether this protocol was agreed on by ALPN (RFC 7301).
+  public func speaks(_ name: StaticString) -> Bool {
+    var start: UnsafePointer<UInt8>? = nil
+    var count: UInt32 = 0
+    unsafe SSL_get0_alpn_selected(ssl, &start, &count)
+    guard let start = unsafe start, Int(count) == name.utf8CodeUnitCount else { return false }
+    return unsafe memcmp(start, name.utf8Start, Int(count)) == 0
+  }
+
   /// Whether the session was resumed by a ticket, without a full handshake.
   public var isResumed: Bool { unsafe SSL_session_reused(ssl) == 1 }
 

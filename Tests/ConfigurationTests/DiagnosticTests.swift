@@ -221,8 +221,9 @@ struct DiagnosticTests {
         c.json:11:35: error: limits.max-body: there is no such key; the keys here are head-size, \
         field-count, response-head-size, response-field-count, target-size, body-size, \
         chunk-extensions, trailer-size, connections, connections-per-address, memory, \
-        requests-per-connection, handshakes, handshake, head, body-idle, minimum-rate, \
-        rate-grace, keep-alive, linger, lame-duck, drain, upgrade, collect-size, collect-wait
+        requests-per-connection, streams-per-connection, handshakes, handshake, head, body-idle, \
+        minimum-rate, rate-grace, keep-alive, linger, lame-duck, drain, upgrade, collect-size, \
+        collect-wait
         """,
         """
         c.json:12:3: error: worker: there is no such key; the keys here are listeners, pools, \

@@ -155,4 +155,28 @@ struct BodyDecoderTests {
     #expect(BodyDecoder(.none).isComplete && BodyDecoder(.length(0)).isComplete)
     #expect(BodyDecoder(.chunked).remaining == nil && BodyDecoder(.untilClose).remaining == nil)
   }
+
+  @Test("a limit bounds the pieces, and not the framing around them")
+  func limit() throws {
+    var decoder = BodyDecoder(.chunked)
+    var trailers = FieldBlock()
+    let input: [UInt8] = Array("5\r\nhello\r\n0\r\n\r\n".utf8)
+    var position = 0
+    var text = ""
+    while true {
+      let rest = input.span.extracting(position..<input.count)
+      switch try decoder.next(rest, limit: 2, trailers: &trailers) {
+      case .piece(let skip, let count):
+        #expect(count <= 2)
+        let start = position + skip
+        text += String(decoding: input[start..<(start + count)], as: UTF8.self) + "|"
+        position = start + count
+      case .needsInput: Issue.record("all of it is there")
+        return
+      case .end:
+        #expect(text == "he|ll|o|")
+        return
+      }
+    }
+  }
 }

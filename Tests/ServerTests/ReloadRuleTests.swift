@@ -109,6 +109,8 @@ private enum ReloadRule {
     "hsts": .parts,
     "desync": .snapshot(#""strict""#, #""monitor""#, beside: #""listen": "127.0.0.1:0""#),
     "half-close": .snapshot(#""abort""#, #""answer""#, beside: #""listen": "127.0.0.1:0""#),
+    "protocols": .snapshot(
+      #"["h2"]"#, #"["h2", "http/1.1"]"#, beside: #""listen": "127.0.0.1:0""#),
     "tcp-keep-alive": .shown(
       by: "connections on both sides are probed, unless a reload turns that off"),
     "backlog": .shown(by: "a new backlog counts for a socket that is open already"),
@@ -247,6 +249,7 @@ private enum ReloadRule {
     "trailer-size": .snapshot(#""1KiB""#, #""2KiB""#), "connections": .snapshot("50", "60"),
     "connections-per-address": .snapshot("50", "60"),
     "memory": .read("limits.memory"), "requests-per-connection": .snapshot("50", "60"),
+    "streams-per-connection": .snapshot("50", "60"),
     "handshakes": .snapshot("50", "60"), "handshake": .snapshot(#""3s""#, #""4s""#),
     "head": .snapshot(#""3s""#, #""4s""#), "body-idle": .snapshot(#""40s""#, #""50s""#),
     "minimum-rate": .snapshot(#""1KiB""#, #""2KiB""#), "rate-grace": .snapshot(#""3s""#, #""4s""#),
@@ -365,7 +368,8 @@ private enum ReloadRule {
     var lines = ["\(snapshot.settings)"]
     for listener in snapshot.listeners {
       lines.append(
-        "\(listener.name) \(listener.desync) \(listener.answersHalfClosed) \(listener.rules.table)")
+        "\(listener.name) \(listener.protocols) \(listener.desync) \(listener.answersHalfClosed) "
+          + "\(listener.rules.table)")
       for route in listener.rules.routes { lines.append(members(of: route)) }
     }
     for settings in snapshot.pools {

@@ -89,6 +89,12 @@ import Testing
     Row("requestsPerConnection", "7", { $0.limits.requestsPerConnection = 7 }) {
       "\($0.settings.requestsPerConnectionMax)"
     },
+    Row("streamsPerConnection", "7", { $0.limits.streamsPerConnection = 7 }) {
+      "\($0.settings.http2.streamCount)"
+    },
+    Row("protocols", "h1 false h2 true", { $0.listeners[0].protocols = [.http2] }) {
+      "h1 \($0.listeners[0].protocols.http1) h2 \($0.listeners[0].protocols.http2)"
+    },
     Row("minimumRate", "7 7", { $0.limits.minimumRate = 7 }) {
       "\($0.settings.minimumRate?.bytesPerSecond ?? 0) "
         + "\($0.pools[0].limits.clientRate?.bytesPerSecond ?? 0)"

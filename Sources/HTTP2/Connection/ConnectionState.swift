@@ -79,9 +79,9 @@ struct ControlBacklog {
 
   var count: Int { older + newer }
 
-  /// `waiting` bytes are in the output.
+  /// `waiting` bytes are in the output. Encrypted, they are some more than were written.
   mutating func observe(waiting: Int) {
-    let gone = written &- UInt64(waiting)
+    let gone = written - min(written, UInt64(waiting))
     guard gone >= mark else { return }
     older = newer
     newer = 0

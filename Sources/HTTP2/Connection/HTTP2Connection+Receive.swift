@@ -8,12 +8,14 @@ import HTTP
 public import Primitives
 
 extension HTTP2Connection {
-  private static var preface: StaticString { "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" }
+  /// The first bytes of a client (RFC 9113 3.4).
+  public static var preface: StaticString { "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" }
 
   /// Handles one step of the input. `input` begins after the bytes that earlier calls consumed.
-  /// Call it until the event is `needsInput`; some events consume nothing.
+  /// Call it until the event is `needsInput`; some events consume nothing. `unsent` is how many
+  /// bytes of earlier output the caller holds elsewhere, because the peer doesn't take them.
   public mutating func receive(
-    _ input: Span<UInt8>, at now: Instant, workspace: inout HTTP2Workspace,
+    _ input: Span<UInt8>, at now: Instant, workspace: inout HTTP2Workspace, unsent: Int = 0,
     into output: inout ByteBuffer
   ) -> HTTP2Step {
     if case .failed(let error) = phase {
@@ -21,7 +23,7 @@ extension HTTP2Connection {
     }
     if let event = nextUnprocessed() { return HTTP2Step(consumed: 0, event: event) }
     if input.count > 0 { lastReceived = now }
-    backlog.observe(waiting: output.count)
+    backlog.observe(waiting: output.count + unsent)
     let before = output.count
     var step: HTTP2Step
     do throws(HTTP2Error) {

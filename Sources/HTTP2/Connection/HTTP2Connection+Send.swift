@@ -172,10 +172,18 @@ extension HTTP2Connection {
     return max(0, min(streams[slot].sendWindow, sendWindow))
   }
 
+  /// Whether the stream's body has begun, and its end was not sent.
+  public func awaitsBody(on stream: UInt32) -> Bool {
+    sendable(stream).map { streams[$0].state.maySendBody } ?? false
+  }
+
   /// How many bytes of this stream's body were sent within the peer's windows.
   public func sentByteCount(of stream: UInt32) -> UInt64 {
     streams.find(stream).map { streams[$0].sentByteCount } ?? 0
   }
+
+  /// How many streams have body bytes to send, as their owner said with `setWantsToSend`.
+  public var waitingStreamCount: Int { wantingCount }
 
   /// Whether any stream could send body bytes now.
   public var hasTurn: Bool { !queue.isEmpty && sendWindow > 0 && !isBroken }

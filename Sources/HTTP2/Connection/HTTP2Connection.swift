@@ -86,6 +86,14 @@ public struct HTTP2Connection: ~Copyable {
   /// Streams that the owner has not released.
   public var streamCount: Int { streams.count }
 
+  /// Slots of streams; `stream(at:)` tells which are in use, for an owner that ends all streams.
+  public var slotCount: UInt16 { streams.slotCount }
+
+  /// The stream in this slot that the owner has not released; nil for none.
+  public func stream(at slot: UInt16) -> UInt32? {
+    streams.count > 0 && streams.isTaken(slot) ? streams[slot].id : nil
+  }
+
   /// As a client: how many more streams can be opened now.
   public var freeStreamCount: Int {
     guard role == .client, peerGoAway == nil, drain == .none, !isBroken,
@@ -109,6 +117,9 @@ public struct HTTP2Connection: ~Copyable {
     guard streams.count == 0 else { return false }
     return drain.hasEnded || (role == .client && peerGoAway != nil)
   }
+
+  /// Whether the shutdown of the connection has begun.
+  public var isDraining: Bool { drain != .none }
 
   public var isBroken: Bool {
     if case .failed = phase { true } else { false }

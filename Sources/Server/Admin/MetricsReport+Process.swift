@@ -119,6 +119,7 @@ extension MetricsReport {
         ("field-count", limits.fieldCount), ("response-field-count", limits.responseFieldCount),
         ("connections-per-address", limits.connectionsPerAddress),
         ("requests-per-connection", limits.requestsPerConnection),
+        ("streams-per-connection", limits.streamsPerConnection),
       ], to: &output)
     output.family("martlet_limit_seconds", .gauge, "Limits of time, by key of limits.")
     for (key, span) in [

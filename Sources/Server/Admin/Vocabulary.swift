@@ -2,6 +2,7 @@
 
 import Balancing
 import HTTP1
+import HTTP2
 import Metrics
 import TLS
 
@@ -18,6 +19,8 @@ extension SplitMetric {
       TLSFailure.Kind.allCases.filter { $0 != .recordFlood && $0 != .ended }.map(CounterWord.init)
     case .sessionFailures:
       [TLSFailure.Kind.recordFlood, .peerAlert, .badCertificate, .other].map(CounterWord.init)
+    case .http2Errors: HTTP2Error.allCases.map(CounterWord.init)
+    case .streamResetsReceived, .streamResetsSent: ErrorCode.allCases.map(CounterWord.init)
     }
   }
 }
@@ -25,6 +28,8 @@ extension SplitMetric {
 extension CounterWord {
   init(_ word: FailureWord) { self.init(word.rawValue, word.name) }
   init(_ error: HTTP1Error) { self.init(error.rawValue, error.name) }
+  init(_ error: HTTP2Error) { self.init(error.rawValue, error.name) }
+  init(_ code: ErrorCode) { self.init(UInt8(code.rawValue), code.name) }
   init(_ kind: TLSFailure.Kind) { self.init(kind.rawValue, kind.name) }
 
   /// The words for the failed attempts of a backend.

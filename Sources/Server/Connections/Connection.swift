@@ -10,7 +10,7 @@ import Primitives
 /// Identifies one stream: a request with its response on one connection.
 struct StreamID: Equatable {
   let connection: Handle
-  /// Always 0 in HTTP/1, which has one stream at a time.
+  /// The identifier in HTTP/2. Always 0 in HTTP/1, which has one stream at a time.
   let stream: UInt32
 }
 
@@ -46,6 +46,7 @@ struct Connection: ~Copyable {
     let block: IPAddress?
     /// The worker's listener that accepted it.
     let listener: Int
+    let protocols: ListenerProtocols
     let desync: DesyncMode
   }
 
@@ -61,6 +62,8 @@ struct Connection: ~Copyable {
     case opening(Opening)
     /// HTTP/1 with a client. `exchange` is nil between requests.
     case http1Client(codec: Handle, exchange: Handle?)
+    /// HTTP/2 with a client. The codec knows the exchange of each stream.
+    case http2Client(codec: Handle)
     case http1Backend(codec: Handle, Use)
     /// Bytes without messages, both ways, for one exchange: after a 101.
     case raw(exchange: Handle)
@@ -121,7 +124,7 @@ struct Connection: ~Copyable {
     }
   }
 
-  /// The exchange that it serves now; nil if it serves none.
+  /// The exchange that it serves now; nil if it serves none, or several (HTTP/2).
   var exchange: Handle? {
     @inline(__always) get {
       switch wire {
@@ -129,7 +132,7 @@ struct Connection: ~Copyable {
         .http1Backend(_, .leased(let exchange)):
         exchange
       case .http1Client(_, let exchange): exchange
-      case .opening(.accepting), .http1Backend, .ending: nil
+      case .opening(.accepting), .http2Client, .http1Backend, .ending: nil
       }
     }
   }

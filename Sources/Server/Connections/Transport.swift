@@ -96,6 +96,14 @@ struct Transport: ~Copyable {
     }
   }
 
+  /// Whether client and server have agreed on HTTP/2 by ALPN.
+  var isHTTP2: Bool {
+    switch session {
+    case .some(let session): session.speaks("h2")
+    case .none: false
+    }
+  }
+
   /// Appends the server name from the client's handshake; nothing if there was none.
   func appendServerName(to text: inout ByteBuffer) {
     switch session {
@@ -126,6 +134,8 @@ struct Transport: ~Copyable {
   var isBroken: Bool { failure != nil || sendFailure != nil }
   /// Whether the connection is idle, so that another message can follow.
   var isReusable: Bool { !isBroken && !peerFinished && inbound.isEmpty && isFlushed }
+  /// Bytes that were written and that the socket has not taken.
+  var unsentByteCount: Int { @inline(__always) get { staged.count + outbound.count } }
   /// Bytes that this connection holds in its buffers.
   var heldByteCount: Int { inbound.count + ciphertext.count + staged.count + outbound.count }
 

@@ -44,6 +44,7 @@ extension Worker where IO: ~Copyable {
     let transport: Transport
     let wire: Connection.Wire
     let desync = configured.map { snapshot.listeners[$0].desync } ?? .strict
+    let protocols = configured.map { snapshot.listeners[$0].protocols } ?? ListenerProtocols()
     if let context {
       limitHandshakes()
       guard let session = try? TLSSession(accepting: context) else {
@@ -60,7 +61,8 @@ extension Worker where IO: ~Copyable {
       wire = .http1Client(codec: codec, exchange: nil)
     }
     let client = Connection.Client(
-      address: peer.ip, port: peer.port ?? 0, block: block, listener: listener, desync: desync)
+      address: peer.ip, port: peer.port ?? 0, block: block, listener: listener,
+      protocols: protocols, desync: desync)
     let handle = connections.insert(Connection(transport, peer: .client(client), wire: wire))
     clientCount += 1
     io.register(socket, token: Token(.connection, handle).packed)

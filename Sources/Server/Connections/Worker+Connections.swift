@@ -12,6 +12,7 @@ extension Worker where IO: ~Copyable {
     case .opening(.accepting): acceptHandshake(handle)
     case .opening(.dialling(let exchange)): finishDialling(handle, exchange)
     case .http1Client: driveHTTP1Client(handle)
+    case .http2Client(let codec): driveHTTP2Client(handle, codec)
     case .http1Backend: driveHTTP1Backend(handle)
     case .raw(let exchange): driveRelay(exchange, from: handle)
     case .ending(.flushing): break
@@ -52,6 +53,9 @@ extension Worker where IO: ~Copyable {
       }
       return
     }
+    if case .http2Client(let codec) = connections[handle].wire {
+      return http2Flushed(handle, codec, hasSent: hasSent)
+    }
     if hasSent { clientTookBytes(handle) }
     watchTaking(handle)
     guard connections[handle].transport.isFlushed else { return }
@@ -62,7 +66,7 @@ extension Worker where IO: ~Copyable {
       if connections[handle].transport.mayHoldMore { queueToDrive(handle) }
     case .ending(.flushing(let thenLinger)):
       thenLinger ? beginLingering(handle) : close(handle)
-    case .ending(.lingering), .opening, .http1Backend, .raw:
+    case .ending(.lingering), .opening, .http2Client, .http1Backend, .raw:
       break
     }
   }
@@ -80,16 +84,14 @@ extension Worker where IO: ~Copyable {
     guard isFlushed || wasBlocked else { return }
     switch connections[handle].wire {
     case .http1Backend:
-      if !exchanges[exchange].body.isEndGiven {
-        queueToDrive(exchanges[exchange].client.connection)
-      }
+      if !exchanges[exchange].body.isEndGiven { queueSource(exchange, .request) }
     case .raw:
       if exchanges[exchange].body.clientHasFinished && isFlushed {
         io.shutdownSending(connections[handle].transport.socket)
       } else {
-        queueToDrive(exchanges[exchange].client.connection)
+        queueSource(exchange, .request)
       }
-    case .opening, .http1Client, .ending:
+    case .opening, .http1Client, .http2Client, .ending:
       break
     }
   }
@@ -155,6 +157,8 @@ extension Worker where IO: ~Copyable {
       headExpired(handle, hasBegun: http1Clients[codec].headBeganAt != nil)
     case .http1Client(_, .some(let exchange)):
       checkTaking(handle, exchange)
+    case .http2Client(let codec):
+      http2Expired(handle, codec)
     case .http1Backend(_, .idle):
       close(handle)
     case .ending(.flushing):
@@ -180,6 +184,7 @@ extension Worker where IO: ~Copyable {
   }
 
   private mutating func closeClient(_ handle: Handle, reset: Bool) {
+    if case .http2Client(let codec) = connections[handle].wire { endStreams(handle, codec) }
     if connections[handle].transport.hasAlert && stage != .finished
       && !connections[handle].isEnding
     {

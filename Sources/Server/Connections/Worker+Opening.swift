@@ -20,7 +20,7 @@ extension Worker where IO: ~Copyable {
       handshakeEnded()
       beginHTTP(handle)
       switch arrival {
-      case .bytes: driveHTTP1Client(handle)
+      case .bytes: drive(handle)
       case .nothing:
         // The last flight may contain tickets only; a client that waits for nothing else would
         // hang if they were taken for a blocked connection, so they are flushed like a response.
@@ -47,6 +47,12 @@ extension Worker where IO: ~Copyable {
 
   /// The connection can carry requests now.
   private mutating func beginHTTP(_ handle: Handle) {
+    let protocols = connections[handle].client.protocols
+    let isHTTP2 = connections[handle].transport.isHTTP2 || !protocols.http1
+    isHTTP2 && protocols.http2 ? beginHTTP2(handle) : beginHTTP1(handle)
+  }
+
+  private mutating func beginHTTP1(_ handle: Handle) {
     let codec = http1Clients.insert(
       HTTP1Client(limits: settings.headLimits, desync: connections[handle].client.desync))
     change(handle, to: .http1Client(codec: codec, exchange: nil))
@@ -56,7 +62,7 @@ extension Worker where IO: ~Copyable {
   /// A client sent plain HTTP to the TLS port: says so in a way that people can read.
   private mutating func answerPlaintext(_ handle: Handle) {
     handshakeEnded()
-    beginHTTP(handle)
+    beginHTTP1(handle)
     connections[handle].transport.abandonTLS(&buffers)
     refuseHead(
       handle, .plaintextOnTLSPort, failure: .malformedHead, reason: "plaintext-http")

@@ -151,8 +151,25 @@ struct ActiveExchange: ~Copyable {
     var time = TimeSpan.zero
   }
 
+  /// What a wire with several streams has received of a body, and the pump has not taken yet. The
+  /// stream's window limits it. In HTTP/1, such bytes are in the transport.
+  struct Arrived: ~Copyable {
+    var bytes = ByteBuffer()
+    /// Whether the message ends after these bytes.
+    var hasEnded = false
+
+    /// The next piece, of at most `limit` bytes.
+    func nextPiece(limit: Int) -> BodyStep {
+      if !bytes.isEmpty && limit > 0 { return .piece(skip: 0, count: min(limit, bytes.count)) }
+      return hasEnded && bytes.isEmpty ? .end(consumed: 0) : .needsInput(consumed: 0)
+    }
+  }
+
   /// The body of the request.
   struct RequestBody: ~Copyable {
+    var arrived = Arrived()
+    /// Whether it is in the list of its connection, to be driven.
+    var isQueued = false
     /// As it is announced to a backend.
     var length = BodyLength.none
     /// Decoded bytes so far.
@@ -192,8 +209,10 @@ struct ActiveExchange: ~Copyable {
     var keepsTrailers = true
     /// Whether the backend allows another request on its connection.
     var backendPersists = false
-    /// The last call stopped because the client's connection had no room.
+    /// The last call stopped because the client's stream had no room.
     var isBlocked = false
+    /// In HTTP/2: how much of the body had been sent when the client's pace was checked last.
+    var checkedByteCount: UInt64?
 
     init(persists: Bool) { self.persists = persists }
   }

@@ -38,12 +38,8 @@ extension Worker where IO: ~Copyable {
   }
 
   private mutating func send(_ answer: LocalAnswer, _ handle: Handle) {
-    let client = exchanges[handle].client.connection
-    // The body of a request that is refused is not read: the connection ends instead. It also ends
-    // if the client is logged in at the backend, so that the client logs in again.
-    exchanges[handle].response.persists =
-      exchanges[handle].response.persists && exchanges[handle].machine.isRequestComplete
-      && exchanges[handle].attempt.login == .none && mayPersist(client)
+    // The connection ends if the client is logged in at the backend, so that it logs in again.
+    if exchanges[handle].attempt.login != .none { exchanges[handle].response.persists = false }
     exchanges[handle].response.status = answer.status
     exchanges[handle].response.byteCount = write(answer, handle)
   }
@@ -51,7 +47,6 @@ extension Worker where IO: ~Copyable {
   /// Writes a whole answer, which is small: the configuration refuses long bodies. Returns the
   /// length of the body in bytes.
   private mutating func write(_ answer: LocalAnswer, _ handle: Handle) -> UInt64 {
-    let client = exchanges[handle].client.connection
     answer.write(to: &responseHead)
     // The body comes first, since the head contains its length.
     scratch.removeAll()
@@ -63,15 +58,15 @@ extension Worker where IO: ~Copyable {
     let body = 0..<scratch.count
     edit(.local, of: handle)
     let hasBody = answer.status >= 200 && answer.status != 204 && answer.status != 304
-    responseHead.encode(
-      for: heads[exchanges[handle].head].version,
-      body: hasBody ? .known(UInt64(body.count)) : .none,
-      connection: exchanges[handle].response.persists ? .keepAlive : .close, into: &scratch)
-    connections[client].transport.write(
-      scratch, body.upperBound..<scratch.count, &io, &buffers)
     let sendsBody = hasBody && heads[exchanges[handle].head].method != .head
-    if sendsBody { connections[client].transport.write(scratch, body, &io, &buffers) }
-    queueToFlush(client)
+    if hasBody && !sendsBody {
+      responseHead.fields.beginField(.contentLength)
+      responseHead.fields.appendValue(decimal: UInt64(body.count))
+      responseHead.fields.endField()
+    }
+    exchanges[handle].response.length = sendsBody ? .known(UInt64(body.count)) : .none
+    _ = writeHead(handle)
+    if sendsBody { writeWhole(body, to: exchanges[handle].client) }
     countResponse(status: answer.status)
     return sendsBody ? UInt64(body.count) : 0
   }

@@ -14,24 +14,19 @@ import Reactor
 extension Worker where IO: ~Copyable {
   // MARK: Beginning
 
-  /// A whole head is in the next head: answers it, or begins to forward it.
-  mutating func beginExchange(_ client: Handle, _ codec: Handle) {
+  /// A whole head is in the next head: answers it, or begins to forward it. With an `error`, the
+  /// length of the body is unknown.
+  mutating func beginExchange(
+    on client: StreamID, body: BodyLength, persists: Bool, tolerated: ToleratedReasons,
+    error: HTTP1Error?
+  ) {
     metrics.add(.requests)
-    let tolerated = http1Clients[codec].tolerated
-    countTolerated(tolerated)
     let trace = identifyRequest()
-    var framing = BodyFraming.none
-    var error: HTTP1Error?
-    do throws(HTTP1Error) {
-      framing = try heads[nextHead].framing()
-    } catch let malformation {
-      error = malformation
-    }
     let handle = insertExchange(
-      client, startedAt: now, isComplete: error == nil && framing.bodyLength.isEmpty,
+      client, startedAt: now, isComplete: error == nil && body.isEmpty,
       ActiveExchange.RequestFacts(
-        hasHead: true, persists: heads[nextHead].persists, tolerated: tolerated,
-        client: connections[client].client.address, isTLS: false, trace: trace))
+        hasHead: true, persists: persists, tolerated: tolerated,
+        client: connections[client.connection].client.address, isTLS: false, trace: trace))
     if overload == .sheddingRequests {
       metrics.add(.requestsShed)
       return answer(handle, LocalAnswer(error: 503), failure: .overloaded)
@@ -40,29 +35,13 @@ extension Worker where IO: ~Copyable {
       countRefusal(error)
       return refuse(handle, .malformedHead, error.status, reason: error.name)
     }
-    route(handle, framing)
-  }
-
-  /// The head can't be read, or didn't arrive in time. This is an exchange too, without a request.
-  mutating func refuseHead(
-    _ client: Handle, _ answer: LocalAnswer, failure: ExchangeFailure,
-    reason: StaticString? = nil
-  ) {
-    heads[nextHead].reset()
-    heads[nextHead].method = connections[client].likelyMethod
-    let codec = http1Client(client)
-    let handle = insertExchange(
-      client, startedAt: http1Clients[codec].headBeganAt ?? now, isComplete: false,
-      ActiveExchange.RequestFacts(
-        hasHead: false, persists: false, tolerated: http1Clients[codec].tolerated,
-        client: connections[client].client.address, isTLS: false, trace: nil))
-    self.answer(handle, answer, failure: failure, reason: reason)
+    route(handle, body)
   }
 
   /// An exchange for the next head, which it keeps. Inlined, since it is built in place then.
   @inline(__always)
-  private mutating func insertExchange(
-    _ client: Handle, startedAt: Instant, isComplete: Bool,
+  mutating func insertExchange(
+    _ client: StreamID, startedAt: Instant, isComplete: Bool,
     _ request: ActiveExchange.RequestFacts
   ) -> Handle {
     let generation = generations.count - 1
@@ -70,23 +49,27 @@ extension Worker where IO: ~Copyable {
     let head = takeHead()
     let isIdempotent = heads[head].method.isIdempotent
     metrics.add(.exchangesActive)
-    return exchanges.insert(
+    let handle = exchanges.insert(
       ActiveExchange(
         Exchange(startedAt: startedAt, isIdempotent: isIdempotent, isComplete: isComplete),
-        client: StreamID(connection: client, stream: 0), generation: generations[generation].id,
-        head: head, request: request))
+        client: client, generation: generations[generation].id, head: head, request: request))
+    if client.stream != 0 { own(client, by: handle) }
+    return handle
   }
 
   // MARK: Routing
 
-  private mutating func route(_ handle: Handle, _ framing: BodyFraming) {
-    if heads[exchanges[handle].head].method == .connect {
+  private mutating func route(_ handle: Handle, _ body: BodyLength) {
+    // An extended CONNECT (RFC 8441) is a request for a protocol, as Upgrade is in HTTP/1.
+    if heads[exchanges[handle].head].method == .connect
+      && heads[exchanges[handle].head].connectProtocol.isEmpty
+    {
       return refuse(handle, .notImplemented, 501, reason: "connect")
     }
     if heads[exchanges[handle].head].expect == .unknown {
       return refuse(handle, .malformedHead, 417, reason: "unknown-expectation")
     }
-    if case .length(let count) = framing, count > settings.bodyByteCountMax {
+    if case .known(let count) = body, count > settings.bodyByteCountMax {
       return refuse(handle, .bodyTooLarge, 413)
     }
     let client = exchanges[handle].client.connection
@@ -101,7 +84,7 @@ extension Worker where IO: ~Copyable {
     switch Self.route(&heads[exchanges[handle].head], rules, settings.paths, &scratch) {
     case .badPath: refuse(handle, .malformedHead, 400, reason: "bad-path")
     case .none: refuse(handle, .noRoute, 404)
-    case .route(let index): follow(rules.routes[index], handle, framing)
+    case .route(let index): follow(rules.routes[index], handle, body)
     }
   }
 
@@ -112,13 +95,13 @@ extension Worker where IO: ~Copyable {
   }
 
   private mutating func follow(
-    _ route: RouteSettings, _ handle: Handle, _ framing: BodyFraming
+    _ route: RouteSettings, _ handle: Handle, _ body: BodyLength
   ) {
     switch route.action {
     case .forward(let pool):
       if heads[exchanges[handle].head].endsHere { return answerAsLast(handle, route) }
       exchanges[handle].select(route)
-      forward(handle, pool: pool, framing: framing)
+      forward(handle, pool: pool, body)
     case .redirect(let target, let status):
       let isTLS = cameByTLS(handle)
       guard let location = target.location(for: heads[exchanges[handle].head], isTLS: isTLS) else {
@@ -127,6 +110,9 @@ extension Worker where IO: ~Copyable {
       exchanges[handle].select(route)
       answer(handle, LocalAnswer(redirect: status, to: location))
     case .respond(let answer, let draining):
+      if heads[exchanges[handle].head].method == .connect {
+        return refuse(handle, .notImplemented, 501, reason: "connect")
+      }
       exchanges[handle].select(route)
       self.answer(handle, isLeaving ? draining : answer)
     }
@@ -183,19 +169,22 @@ extension Worker where IO: ~Copyable {
 
   // MARK: Forwarding
 
-  private mutating func forward(_ handle: Handle, pool poolIndex: Int, framing: BodyFraming) {
-    let client = exchanges[handle].client.connection
+  private mutating func forward(_ handle: Handle, pool poolIndex: Int, _ body: BodyLength) {
+    let client = exchanges[handle].client
     exchanges[handle].forward(to: snapshot.pools[poolIndex], index: poolIndex)
-    exchanges[handle].body.length = framing.bodyLength
-    let collects = collectsBody(handle, framing)
+    exchanges[handle].body.length = body
+    let collects = collectsBody(handle, body)
     let token = stickyToken(handle)
     if token != 0 { exchanges[handle].selection = Selection(stickyToken: token) }
     editRequest(handle)
-    if !logins.isEmpty { exchanges[handle].attempt.login = login(of: client, for: handle) }
-    let codec = http1Client(client)
-    http1Clients[codec].expectBody(framing, settings.bodyLimits)
-    connections[client].wire = .http1Client(codec: codec, exchange: handle)
-    setDeadline(client, .never)
+    let isConnect = heads[exchanges[handle].head].method == .connect
+    if isConnect && exchanges[handle].request.upgrade.isEmpty {
+      return refuse(handle, .notImplemented, 501, reason: "connect")
+    }
+    if !logins.isEmpty {
+      exchanges[handle].attempt.login = login(of: client.connection, for: handle)
+    }
+    if client.stream == 0 { own(client, by: handle) }
     perform(
       exchanges[handle].machine.handle(
         .routed(collectsUntil: collects ? now + settings.collectTime : nil), at: now), handle)
@@ -213,14 +202,10 @@ extension Worker where IO: ~Copyable {
 
   /// Whether to wait for the whole body before a backend is selected. A client that waits for 100
   /// (Continue) would wait for us.
-  private mutating func collectsBody(_ handle: Handle, _ framing: BodyFraming) -> Bool {
-    switch framing {
-    case .none, .untilClose, .length(0): return false
-    case .length, .chunked: break
-    }
-    if heads[exchanges[handle].head].expectsContinue { return false }
+  private mutating func collectsBody(_ handle: Handle, _ body: BodyLength) -> Bool {
+    if body.isEmpty || heads[exchanges[handle].head].expectsContinue { return false }
     let pool = exchanges[handle].pool
-    guard case .length(let count) = framing else {
+    guard case .known(let count) = body else {
       return Self.chunkedCollectMax(settings, pool) > 0
     }
     // The collected body is in the replay buffer.
@@ -251,30 +236,14 @@ extension Worker where IO: ~Copyable {
 
   // MARK: Ending
 
-  /// The response can't be completed: ends the client's connection so that the client sees this.
-  /// What there is of it is sent first, and what waits of earlier ones: a client that saw nothing
-  /// may take the connection for a stale one, and repeat a request that was carried out.
+  /// The response can't be completed, and the client must see this.
   private mutating func cut(_ handle: Handle) {
-    let client = exchanges[handle].client.connection
+    let client = exchanges[handle].client
     let failure = exchanges[handle].machine.failure
-    let showsTruncation = showsTruncation(client)
     endAttempt(handle, .broken)
     removeExchange(handle)
-    switch failure {
-    case .clientAborted, .clientStalled:
-      // The client doesn't read it.
-      connections[client].transport.flush(&io, &buffers)
-      close(client, reset: true)
-    default:
-      if showsTruncation {
-        // No end of the body, and no close_notify.
-        sendRest(client, linger: true)
-      } else {
-        // Only a reset shows that it isn't complete.
-        connections[client].transport.flush(&io, &buffers)
-        close(client, reset: true)
-      }
-    }
+    let isGone = failure == .clientAborted || failure == .clientStalled
+    cutStream(client, isGone: isGone)
   }
 
   /// The client has disconnected.
@@ -284,7 +253,7 @@ extension Worker where IO: ~Copyable {
 
   /// The whole response is written: logs the exchange and continues with the client's connection.
   mutating func finish(_ handle: Handle) {
-    let client = exchanges[handle].client.connection
+    let client = exchanges[handle].client
     let persists = exchanges[handle].response.persists
     // A client that didn't expect an answer from us may send more, whatever it announced.
     let expectsMore =
@@ -292,7 +261,7 @@ extension Worker where IO: ~Copyable {
       && (exchanges[handle].target == nil || exchanges[handle].request.persists
         || !exchanges[handle].machine.isRequestComplete)
     removeExchange(handle)
-    continueClient(client, persists: persists, clientMaySend: expectsMore)
+    endStream(client, persists: persists, clientMaySend: expectsMore)
   }
 
   private mutating func removeExchange(_ handle: Handle) {
@@ -304,6 +273,11 @@ extension Worker where IO: ~Copyable {
       var kept = ByteBuffer()
       swap(&kept, &exchanges[handle].body.kept)
       buffers.give(kept)
+    }
+    if exchanges[handle].body.arrived.bytes.hasStorage {
+      var arrived = ByteBuffer()
+      swap(&arrived, &exchanges[handle].body.arrived.bytes)
+      buffers.give(arrived)
     }
     giveHead(exchanges[handle].head)
     let generation = exchanges[handle].generation
@@ -326,7 +300,8 @@ extension Worker where IO: ~Copyable {
     if exchanges[handle].machine.isRequestComplete { return }
     var awaitsMore = false
     if let backend = backend(of: handle) {
-      awaitsMore = !connections[backend].transport.isBlocked
+      awaitsMore =
+        !connections[backend].transport.isBlocked && exchanges[handle].body.arrived.bytes.isEmpty
     }
     exchanges[handle].machine.bodyReceived(
       exchanges[handle].body.byteCount, awaitsMore: awaitsMore, limits, at: now)
@@ -336,6 +311,7 @@ extension Worker where IO: ~Copyable {
     let client = exchanges[handle].client.connection
     let limits = exchanges[handle].pool.limits
     updatePace(handle, limits)
+    noteTaking(handle)
     let side = awaitedSide(handle)
     switch exchanges[handle].machine.expiry(limits, awaiting: side, at: now) {
     case nil: updateDeadline(handle)
@@ -359,8 +335,7 @@ extension Worker where IO: ~Copyable {
   /// due in the same turn, nothing was flushed yet.
   private mutating func awaitedSide(_ handle: Handle) -> Exchange.Side {
     if exchanges[handle].machine.hasAnswered {
-      let client = exchanges[handle].client.connection
-      return connections[client].transport.isFlushed ? .backend : .client
+      return awaitsClient(handle) ? .client : .backend
     }
     guard let backend = backend(of: handle) else { return .client }
     return connections[backend].transport.isFlushed ? .client : .backend

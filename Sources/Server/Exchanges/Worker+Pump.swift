@@ -1,7 +1,8 @@
 // The one loop that moves bytes of an exchange, in either direction: of bodies, and of relays.
 //
-// Credit is the room at the receiving side. What finds no room stays in the transport of the
-// sending side, then in its socket, and so at the peer: a slow peer costs two buffers and no more.
+// Credit is the room at the receiving side. What finds no room stays at the sending side: in its
+// transport, then in its socket, and so at the peer; in HTTP/2 in the exchange, within the stream's
+// window. A slow peer costs two buffers and no more.
 
 import HTTP
 import HTTP1
@@ -54,14 +55,17 @@ extension Worker where IO: ~Copyable {
     while true {
       let (room, isEnough) = room(handle, direction)
       if !isEnough {
-        // A response continues when its client's connection is flushed. A request is driven by
-        // every flush of the backend's connection.
-        if direction == .response { exchanges[handle].response.isBlocked = true }
-        return .paused
+        // A request is driven by every flush of the backend's connection.
+        if direction == .request { return .paused }
+        // In HTTP/2, the end needs no room.
+        if exchanges[handle].client.stream == 0 || !hasOnlyEnd(source) {
+          awaitRoom(handle)
+          return .paused
+        }
       }
       let step: BodyStep
       do throws(HTTP1Error) {
-        step = try nextPiece(source, limit: room)
+        step = try nextPiece(handle, from: source, limit: isEnough ? room : .max)
       } catch {
         return .malformed(error)
       }
@@ -76,10 +80,11 @@ extension Worker where IO: ~Copyable {
         if !continues { return .interrupted }
         pieceCount += 1
         if pieceCount == Self.piecesPerDrive {
-          queueToDrive(source)
+          queueSource(handle, direction)
           return .paused
         }
       case .needsInput(let consumed):
+        if case .http2Client = connections[source].wire { return .paused }
         connections[source].transport.inbound.consume(consumed)
         // One block, then the other connections, however fast both peers are.
         if hasReceived && connections[source].transport.mayHoldMore {
@@ -94,12 +99,13 @@ extension Worker where IO: ~Copyable {
           if direction == .response { exchanges[handle].machine.progressed(at: now) }
         case .nothing:
           connections[source].transport.settle(&buffers)
+          if direction == .response { awaitNoRoom(handle) }
           return .paused
         case .finished: return .finished
         case .failed: return .failed
         }
       case .end(let consumed):
-        connections[source].transport.inbound.consume(consumed)
+        if consumed > 0 { connections[source].transport.inbound.consume(consumed) }
         return .ended
       }
     }
@@ -111,14 +117,14 @@ extension Worker where IO: ~Copyable {
   ) -> (room: Int, isEnough: Bool) {
     switch direction {
     case .response:
-      return room(exchanges[handle].client.connection)
+      return room(exchanges[handle].client)
     case .request:
       if exchanges[handle].isOpen, let backend = backend(of: handle) {
         // What is kept goes first.
         if exchanges[handle].body.givenByteCount < exchanges[handle].body.byteCount {
           return (0, false)
         }
-        return room(backend)
+        return room(StreamID(connection: backend, stream: 0))
       }
       guard exchanges[handle].body.keepsAll else { return (0, false) }
       let room = exchanges[handle].pool.replayByteCount - exchanges[handle].body.kept.count

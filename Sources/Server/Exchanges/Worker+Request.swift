@@ -13,7 +13,7 @@ extension Worker where IO: ~Copyable {
     let client = exchanges[handle].client.connection
     if exchanges[handle].machine.isRequestComplete {
       giveEnd(handle)
-      return watchForAbort(handle, client)
+      return exchanges[handle].client.stream == 0 && watchForAbort(handle, client)
     }
     giveKept(handle)
     switch pump(handle, .request, from: client) {
@@ -42,24 +42,27 @@ extension Worker where IO: ~Copyable {
     exchanges[handle].body.byteCount += count
     if case .relaying = exchanges[handle].machine.phase {
       guard let backend = backend(of: handle) else { return false }
-      move(range, from: client, to: backend)
+      let bytes = lend(handle, .request, from: client)
+      write(bytes, range, to: StreamID(connection: backend, stream: 0))
+      giveBack(bytes, handle, .request, to: client, consumed: range.upperBound)
       exchanges[handle].body.givenByteCount += count
     } else {
       if exchanges[handle].body.byteCount > snapshot(of: handle).settings.bodyByteCountMax {
         perform(exchanges[handle].machine.handle(.refused(.bodyTooLarge), at: now), handle)
         return false
       }
+      let bytes = lend(handle, .request, from: client)
       if exchanges[handle].isOpen, let backend = backend(of: handle) {
-        move(range, from: client, to: backend)
+        write(bytes, range, to: StreamID(connection: backend, stream: 0))
         exchanges[handle].body.givenByteCount += count
         // A request that may not be sent twice needs no replay once the socket took some of it.
         if !exchanges[handle].machine.isIdempotent && takenByteCount(handle) > 0 {
           dropKept(handle)
         }
       }
-      keep(handle, from: client, range)
+      keep(handle, bytes, range)
+      giveBack(bytes, handle, .request, to: client, consumed: range.upperBound)
     }
-    connections[client].transport.inbound.consume(range.upperBound)
     exchanges[handle].machine.progressed(at: now)
     if isTooLongToCollect(handle) {
       perform(exchanges[handle].machine.handle(.collectingEnded, at: now), handle)
@@ -80,7 +83,9 @@ extension Worker where IO: ~Copyable {
   // MARK: Replay
 
   /// Keeps a piece for another attempt while the whole body so far fits.
-  private mutating func keep(_ handle: Handle, from client: Handle, _ range: Range<Int>) {
+  private mutating func keep(
+    _ handle: Handle, _ bytes: borrowing ByteBuffer, _ range: Range<Int>
+  ) {
     guard exchanges[handle].body.keepsAll else { return }
     let limit = exchanges[handle].pool.replayByteCount
     let count = exchanges[handle].body.kept.count + range.count
@@ -91,7 +96,7 @@ extension Worker where IO: ~Copyable {
     if count > exchanges[handle].body.kept.capacity {
       buffers.enlarge(&exchanges[handle].body.kept)
     }
-    exchanges[handle].body.kept.append(connections[client].transport.inbound, range)
+    exchanges[handle].body.kept.append(bytes, range)
   }
 
   /// The body can't be sent again from now on.
@@ -109,11 +114,12 @@ extension Worker where IO: ~Copyable {
     let given = Int(exchanges[handle].body.givenByteCount)
     // Nothing is kept, or all of it was given and later pieces were written directly.
     if given >= exchanges[handle].body.kept.count { return }
-    let count = min(room(backend).room, exchanges[handle].body.kept.count - given)
+    let stream = StreamID(connection: backend, stream: 0)
+    let count = min(room(stream).room, exchanges[handle].body.kept.count - given)
     if count <= 0 { return }
     var kept = ByteBuffer()
     swap(&kept, &exchanges[handle].body.kept)
-    write(kept, given..<(given + count), to: backend)
+    write(kept, given..<(given + count), to: stream)
     swap(&kept, &exchanges[handle].body.kept)
     exchanges[handle].body.givenByteCount += UInt64(count)
   }
@@ -136,7 +142,7 @@ extension Worker where IO: ~Copyable {
   }
 
   /// Keeps the trailers for all attempts. Hardly any request has some.
-  private mutating func keepTrailers(_ handle: Handle) {
+  mutating func keepTrailers(_ handle: Handle) {
     guard exchanges[handle].body.length == .streamed, trailers.count > 0,
       exchanges[handle].request.keepsTrailers
     else { return }
@@ -163,10 +169,10 @@ extension Worker where IO: ~Copyable {
     guard exchanges[handle].body.length == .streamed else { return }
     if let kept = exchanges[handle].body.trailers.take() {
       trailers = kept
-      writeEndWithTrailers(to: backend)
+      writeEndWithTrailers(to: StreamID(connection: backend, stream: 0))
       keepTrailersAgain(handle)
     } else {
-      writeEnd(to: backend)
+      writeEnd(to: StreamID(connection: backend, stream: 0))
     }
   }
 

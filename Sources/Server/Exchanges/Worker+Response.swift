@@ -16,7 +16,7 @@ extension Worker where IO: ~Copyable {
     var hasReceived = false
     while !exchanges[handle].machine.hasAnswered {
       if connections[client].transport.room < Self.headRoom {
-        exchanges[handle].response.isBlocked = true
+        awaitRoomForHead(handle)
         return
       }
       do throws(HTTP1Error) {
@@ -96,6 +96,11 @@ extension Worker where IO: ~Copyable {
   private mutating func respond(_ handle: Handle, _ backend: Handle) throws(HTTP1Error) -> Bool {
     let status = responseHead.status
     if status == 101 { return switchProtocols(handle) }
+    if status >= 200 && status < 300 && heads[exchanges[handle].head].method == .connect {
+      // The client would take it for a tunnel (RFC 8441 5), and the backend has not switched.
+      responseRefused(handle, reason: "other-upgrade", blamesBackend: false)
+      return false
+    }
     if status < 200 {
       perform(exchanges[handle].machine.handle(.interim(status: status), at: now), handle)
       return true
@@ -140,42 +145,24 @@ extension Worker where IO: ~Copyable {
   /// The interim response is in `responseHead`.
   mutating func forwardInterim(_ handle: Handle) {
     if heads[exchanges[handle].head].version == .http10 { return updateDeadline(handle) }
-    let client = exchanges[handle].client.connection
     edit(.interim, of: handle)
-    scratch.removeAll()
-    responseHead.encodeInterim(into: &scratch)
-    connections[client].transport.write(scratch, &io, &buffers)
-    queueToFlush(client)
+    writeInterimHead(to: exchanges[handle].client)
     updateDeadline(handle)
   }
 
   /// The response is in `responseHead`.
   mutating func forwardHead(_ handle: Handle) {
-    let client = exchanges[handle].client.connection
     noteLogin(handle)
-    let version = heads[exchanges[handle].head].version
-    // A response that comes before the end of the request closes the connection: the client may
-    // never send the rest, and then the start of the next request is unknown.
-    let persists =
-      exchanges[handle].response.persists && exchanges[handle].machine.isRequestComplete
-      && mayPersist(client)
     exchanges[handle].response.status = responseHead.status
     countResponse(status: responseHead.status)
-
     edit(.final, of: handle)
     scratch.removeAll()
-    let outgoing = responseHead.encode(
-      for: version, body: exchanges[handle].response.length,
-      connection: persists ? .keepAlive : .close,
-      into: &scratch)
-    http1Clients[http1Client(client)].beginBody(outgoing)
-    exchanges[handle].response.persists = persists && outgoing != .untilClose
-    connections[client].transport.write(scratch, &io, &buffers)
-    queueToFlush(client)
+    if let reason = writeHead(handle) {
+      responseRefused(handle, reason: reason, blamesBackend: false)
+    }
   }
 
   private mutating func switchProtocols(_ handle: Handle) -> Bool {
-    let client = exchanges[handle].client.connection
     let asked = heads[exchanges[handle].head].fields.array(exchanges[handle].request.upgrade)
     if asked.isEmpty {
       responseRefused(handle, reason: "unasked-upgrade", blamesBackend: true)
@@ -190,14 +177,10 @@ extension Worker where IO: ~Copyable {
       responseRefused(handle, reason: "early-upgrade", blamesBackend: false)
       return false
     }
-    exchanges[handle].response.status = 101
-    countResponse(status: 101)
     edit(.switching, of: handle)
-    scratch.removeAll()
-    responseHead.fields.append(.upgrade, asked.span)
-    responseHead.encode(for: .http11, body: .none, connection: .upgrade, into: &scratch)
-    connections[client].transport.write(scratch, &io, &buffers)
-    queueToFlush(client)
+    let status = writeSwitch(to: exchanges[handle].client, protocol: asked.span)
+    exchanges[handle].response.status = status
+    countResponse(status: status)
     startRelay(handle)
     return false
   }
@@ -224,9 +207,11 @@ extension Worker where IO: ~Copyable {
   mutating func takeResponsePiece(
     _ handle: Handle, from backend: Handle, _ range: Range<Int>
   ) -> Bool {
-    move(range, from: backend, to: exchanges[handle].client.connection)
-    connections[backend].transport.inbound.consume(range.upperBound)
     exchanges[handle].response.byteCount += UInt64(range.count)
+    let ends = exchanges[handle].response.length == .known(exchanges[handle].response.byteCount)
+    let bytes = lend(handle, .response, from: backend)
+    write(bytes, range, to: exchanges[handle].client, ends: ends)
+    giveBack(bytes, handle, .response, to: backend, consumed: range.upperBound)
     exchanges[handle].machine.progressed(at: now)
     return true
   }
@@ -243,7 +228,7 @@ extension Worker where IO: ~Copyable {
   }
 
   private mutating func endResponse(_ handle: Handle, _ backend: Handle) {
-    let client = exchanges[handle].client.connection
+    let client = exchanges[handle].client
     let codec = http1Backend(backend)
     if !exchanges[handle].response.keepsTrailers { trailers.reset() }
     if trailers.count > 0 { editResponseTrailers(of: handle) }

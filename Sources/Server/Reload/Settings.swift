@@ -4,6 +4,7 @@
 // default and its range is told where it is configured (Configuration).
 
 import HTTP1
+import HTTP2
 import Primitives
 import Proxy
 
@@ -30,6 +31,9 @@ struct Settings: Sendable {
 
   /// Idle connections to backends per worker, of all pools together.
   var idleUpstreamMax = Int.max
+
+  /// Of HTTP/2 connections of clients.
+  var http2 = HTTP2Limits()
 
   /// TLS handshakes in progress per worker.
   var handshakeMax = 2500

@@ -45,6 +45,7 @@ struct ListenerSettings: Sendable {
   var rules: RouteRules
   /// For clients who came by TLS to a trusted proxy; nil where that makes no difference.
   var tlsRules: RouteRules?
+  var protocols = ListenerProtocols()
   var desync = DesyncMode.strict
   /// Does a client that has finished sending get the answer to a whole request?
   var answersHalfClosed = false
@@ -54,6 +55,13 @@ struct ListenerSettings: Sendable {
   func context(worker: Int) -> TLSContext? {
     contexts.isEmpty ? nil : contexts[worker % contexts.count]
   }
+}
+
+/// Which versions of HTTP clients may speak on a listener.
+struct ListenerProtocols: Sendable, Equatable {
+  var http1 = true
+  /// With TLS by ALPN, without TLS by prior knowledge.
+  var http2 = false
 }
 
 /// The routes of a listener: which one a request takes, and what becomes of it there.

@@ -7,6 +7,7 @@
 import Balancing
 import Configuration
 import HTTP1
+import HTTP2
 import Metrics
 import Primitives
 import Proxy
@@ -87,7 +88,8 @@ struct SnapshotBuilder: Sendable {
           contexts.append(
             try TLSContext(
               certificates: certificates, policy: TLSPolicy(tls),
-              ticketKeys: try ticketRings.keys(of: listener.name), listenerName: listener.name))
+              ticketKeys: try ticketRings.keys(of: listener.name), listenerName: listener.name,
+              protocols: ListenerProtocols.names(of: listener)))
         } catch {
           throw ServerFailure("listener \(listener.name): \(error)")
         }
@@ -96,7 +98,8 @@ struct SnapshotBuilder: Sendable {
     return ListenerSettings(
       name: Array(listener.name.utf8), contexts: contexts, rules: rules(byTLS: false),
       tlsRules: configuration.distinguishesTLS(on: listener) ? rules(byTLS: true) : nil,
-      desync: DesyncMode(listener.desync), answersHalfClosed: listener.halfClose == .answer,
+      protocols: ListenerProtocols(listener), desync: DesyncMode(listener.desync),
+      answersHalfClosed: listener.halfClose == .answer,
       traffic: traffic.blocks(for: .listener(listener.name)))
   }
 
@@ -217,6 +220,38 @@ extension Settings {
     minimumRate = MinimumRate(limits)
     idleTimeout = limits.keepAlive
     lingerTime = limits.linger
+    http2 = HTTP2Limits(limits)
+  }
+}
+
+extension HTTP2Limits {
+  fileprivate init(_ limits: Configuration.Limits) {
+    self.init()
+    streamCount = limits.streamsPerConnection
+    fieldListByteCount = limits.headSize
+    fieldCount = limits.fieldCount
+    cookieCrumbCount = limits.fieldCount
+    targetByteCount = limits.targetSize
+    trailerByteCount = limits.trailerSize
+    frameTimeout = limits.head
+    stallTimeout = limits.bodyIdle
+  }
+}
+
+extension ListenerProtocols {
+  fileprivate init(_ listener: Configuration.Listener) {
+    http1 = listener.spokenProtocols.contains(.http1)
+    http2 = listener.spokenProtocols.contains(.http2)
+  }
+
+  /// For ALPN. Old clients offer only http/1.0.
+  fileprivate static func names(of listener: Configuration.Listener) -> [StaticString] {
+    listener.spokenProtocols.flatMap { spoken -> [StaticString] in
+      switch spoken {
+      case .http2: ["h2"]
+      case .http1: ["http/1.1", "http/1.0"]
+      }
+    }
   }
 }
 

@@ -131,7 +131,7 @@ extension Worker where IO: ~Copyable {
     if exchanges[handle].machine.isRequestComplete {
       giveEnd(handle)
     } else {
-      queueToDrive(exchanges[handle].client.connection)
+      queueSource(handle, .request)
     }
   }
 

@@ -38,10 +38,10 @@ extension ResponseParser {
 }
 
 extension BodyDecoder {
-  /// The next step over at most `limit` bytes, which the caller consumes.
+  /// The next step, with a piece of at most `limit` bytes. The caller consumes what it has taken.
   mutating func next(
     in inbound: borrowing ByteBuffer, limit: Int, trailers: inout FieldBlock
   ) throws(HTTP1Error) -> BodyStep {
-    try next(inbound.bytes.extracting(first: limit), trailers: &trailers)
+    try next(inbound.bytes, limit: limit, trailers: &trailers)
   }
 }

@@ -28,6 +28,9 @@ extension Worker where IO: ~Copyable {
 
   /// Encodes the kept head for this connection, and notes how the body will be delimited.
   mutating func writeRequestHead(_ exchange: Handle, to handle: Handle) {
+    if !heads[exchanges[exchange].head].connectProtocol.isEmpty {
+      heads[exchanges[exchange].head].fields.addWebSocketKey(using: &generator)
+    }
     scratch.removeAll()
     let isUpgrade = !exchanges[exchange].request.upgrade.isEmpty
     let framing = heads[exchanges[exchange].head].encode(
@@ -35,5 +38,22 @@ extension Worker where IO: ~Copyable {
       into: &scratch)
     http1Backends[http1Backend(handle)].beginBody(framing)
     connections[handle].transport.write(scratch, &io, &buffers)
+  }
+}
+
+extension FieldBlock {
+  /// HTTP/1 wants a key that the backend echoes in a digest (RFC 6455 4.1); HTTP/2 has none (RFC
+  /// 8441 5). Nothing depends on the value, so any random one will do.
+  fileprivate mutating func addWebSocketKey(using generator: inout RandomGenerator) {
+    let name = ("Sec-WebSocket-Key" as StaticString).bytes
+    removeAll(named: name)
+    // 16 bytes in base64: the last character before the padding has only two bits.
+    let alphabet: StaticString =
+      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+    var key: [UInt8] = []
+    for _ in 0..<21 { key.append(alphabet.bytes[generator.next(below: 64)]) }
+    key.append(alphabet.bytes[16 * generator.next(below: 4)])
+    key += [0x3D, 0x3D]
+    add(nil, name: name, value: key.span, isNeverIndexed: false)
   }
 }

@@ -2,6 +2,7 @@
 
 import HTTP
 import HTTP1
+import HTTP2
 import Metrics
 import Primitives
 import Proxy
@@ -51,6 +52,16 @@ extension Worker where IO: ~Copyable {
         return false
       }
     }
+    if http1Clients[codec].requestCount == 0 {
+      switch prefaceOfHTTP2(handle) {
+      case .none: break
+      case .partial: return receiveMore(handle, codec)
+      case .complete:
+        beginHTTP2(handle)
+        queueToDrive(handle)
+        return false
+      }
+    }
     do throws(HTTP1Error) {
       if try http1Clients[codec].parseHead(
         from: &connections[handle].transport.inbound, into: &heads[nextHead], turn: turnNumber)
@@ -65,7 +76,11 @@ extension Worker where IO: ~Copyable {
         handle, LocalAnswer(error: error.status), failure: .malformedHead, reason: error.name)
       return false
     }
-    // A part of a head: from its first byte on, the whole head has limited time.
+    return receiveMore(handle, codec)
+  }
+
+  /// A part of a head is there: from its first byte on, the whole head has limited time.
+  private mutating func receiveMore(_ handle: Handle, _ codec: Handle) -> Bool {
     switch receive(handle) {
     case .bytes:
       return true
@@ -81,6 +96,83 @@ extension Worker where IO: ~Copyable {
       return false
     }
   }
+
+  /// A whole head is in the next head.
+  private mutating func beginExchange(_ handle: Handle, _ codec: Handle) {
+    let tolerated = http1Clients[codec].tolerated
+    countTolerated(tolerated)
+    var body = BodyLength.none
+    var error: HTTP1Error?
+    do throws(HTTP1Error) {
+      let framing = try heads[nextHead].framing()
+      if framing != .none { http1Clients[codec].expectBody(framing, settings.bodyLimits) }
+      body = framing.bodyLength
+    } catch let malformation {
+      error = malformation
+    }
+    beginExchange(
+      on: StreamID(connection: handle, stream: 0), body: body, persists: heads[nextHead].persists,
+      tolerated: tolerated, error: error)
+  }
+
+  /// The head can't be read, or didn't arrive in time. This is an exchange too, without a request.
+  mutating func refuseHead(
+    _ client: Handle, _ answer: LocalAnswer, failure: ExchangeFailure,
+    reason: StaticString? = nil
+  ) {
+    heads[nextHead].reset()
+    heads[nextHead].method = connections[client].likelyMethod
+    let codec = http1Client(client)
+    let handle = insertExchange(
+      StreamID(connection: client, stream: 0), startedAt: http1Clients[codec].headBeganAt ?? now,
+      isComplete: false,
+      ActiveExchange.RequestFacts(
+        hasHead: false, persists: false, tolerated: http1Clients[codec].tolerated,
+        client: connections[client].client.address, isTLS: false, trace: nil))
+    self.answer(handle, answer, failure: failure, reason: reason)
+  }
+
+  /// Whether the client begins with HTTP/2, where it may do so without ALPN (RFC 9113 3.3).
+  private mutating func prefaceOfHTTP2(_ handle: Handle) -> HTTP2Preface {
+    let protocols = connections[handle].client.protocols
+    guard protocols.http2, !connections[handle].transport.isEncrypted else { return .none }
+    if !protocols.http1 { return .complete }
+    return HTTP2Preface(connections[handle].transport.inbound)
+  }
+
+  // MARK: Responses
+
+  /// Appends the head of a final response, which is in `responseHead`, to `scratch`, and writes it.
+  mutating func writeHTTP1Head(_ handle: Handle, to client: Handle, _ codec: Handle) {
+    // A response that comes before the end of the request closes the connection: the client may
+    // never send the rest, and then the start of the next request is unknown.
+    let persists =
+      exchanges[handle].response.persists && exchanges[handle].machine.isRequestComplete
+      && mayPersist(client)
+    let start = scratch.count
+    let outgoing = responseHead.encode(
+      for: heads[exchanges[handle].head].version, body: exchanges[handle].response.length,
+      connection: persists ? .keepAlive : .close, into: &scratch)
+    http1Clients[codec].beginBody(outgoing)
+    exchanges[handle].response.persists = persists && outgoing != .untilClose
+    connections[client].transport.write(scratch, start..<scratch.count, &io, &buffers)
+    queueToFlush(client)
+  }
+
+  /// The response can't be completed: ends the connection, so that the client sees this. What there
+  /// is of it is sent first, and what waits of earlier ones: a client that saw nothing may take the
+  /// connection for a stale one, and repeat a request that was carried out.
+  mutating func cutClient(_ client: Handle, isGone: Bool) {
+    if !isGone && showsTruncation(client) {
+      // No end of the body, and no close_notify.
+      return sendRest(client, linger: true)
+    }
+    // The client doesn't read it, or only a reset shows that it isn't complete.
+    connections[client].transport.flush(&io, &buffers)
+    close(client, reset: true)
+  }
+
+  // MARK: Between requests
 
   /// The deadline between two requests, or of a head, is due.
   mutating func headExpired(_ handle: Handle, hasBegun: Bool) {

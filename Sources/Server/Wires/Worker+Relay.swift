@@ -1,4 +1,5 @@
-// Bytes both ways after a 101 (RFC 9110 15.2.2): both connections have the raw wire.
+// Bytes both ways after a 101 (RFC 9110 15.2.2): both connections have the raw wire. A client with
+// HTTP/2 keeps its wire: the bytes are DATA of its stream (RFC 8441 5).
 //
 // When the client has finished and everything it sent was forwarded, the backend's connection is
 // half-closed, and the backend may continue to send. When the backend has finished, the relay ends.
@@ -13,12 +14,12 @@ import Reactor
 extension Worker where IO: ~Copyable {
   /// The 101 was written to the client: from here on both connections relay.
   mutating func startRelay(_ handle: Handle) {
-    let client = exchanges[handle].client.connection
+    let client = exchanges[handle].client
     guard let backend = backend(of: handle) else { return }
-    change(client, to: .raw(exchange: handle))
+    if client.stream == 0 { change(client.connection, to: .raw(exchange: handle)) }
     change(backend, to: .raw(exchange: handle))
     perform(exchanges[handle].machine.handle(.relayStarted, at: now), handle)
-    queueToDrive(client)
+    queueSource(handle, .request)
     queueToDrive(backend)
     // A client that has finished already is passed on as such when the backend is flushed.
     if exchanges[handle].body.clientHasFinished { queueToFlush(backend) }
@@ -32,17 +33,17 @@ extension Worker where IO: ~Copyable {
     }
   }
 
-  private mutating func relayRequest(_ handle: Handle, from client: Handle) {
+  mutating func relayRequest(_ handle: Handle, from client: Handle) {
     if exchanges[handle].body.clientHasFinished { return updateDeadline(handle) }
     switch pump(handle, .request, from: client) {
     case .paused:
       break
-    case .finished:
+    case .finished, .ended:
       exchanges[handle].body.clientHasFinished = true
       // The backend's connection is half-closed once it has taken everything.
       if let backend = backend(of: handle) { queueToFlush(backend) }
       updateDeadline(handle)
-    case .failed, .ended, .malformed, .interrupted:
+    case .failed, .malformed, .interrupted:
       endRelay(handle)
     }
   }
@@ -59,10 +60,11 @@ extension Worker where IO: ~Copyable {
 
   /// Ends both sides; what was received from the backend is still flushed to the client.
   mutating func endRelay(_ handle: Handle) {
-    let client = exchanges[handle].client.connection
+    let client = exchanges[handle].client
     exchanges[handle].response.persists = false
+    writeEnd(to: client)
     endAttempt(handle, .broken)
     perform(exchanges[handle].machine.handle(.responseEnded, at: now), handle)
-    connections[client].transport.inbound.removeAll()
+    if client.stream == 0 { connections[client.connection].transport.inbound.removeAll() }
   }
 }

@@ -1,10 +1,12 @@
-// What every wire does for a stream: lend the pieces of a body, and write pieces and an end.
+// What every wire does for a stream: lend the pieces of a body, write heads, pieces and an end, and
+// end or cut the stream.
 //
 // The switches over the wires are here, so that exchanges and the pump don't know which one they
 // use.
 
 import HTTP
 import HTTP1
+import HTTP2
 import Primitives
 import Reactor
 
@@ -19,6 +21,7 @@ extension Worker where IO: ~Copyable {
   mutating func dropCodec(of handle: Handle) {
     switch connections[handle].wire {
     case .http1Client(let codec, _): http1Clients.drop(codec)
+    case .http2Client(let codec): dropHTTP2(codec)
     case .http1Backend(let codec, _): http1Backends.drop(codec)
     case .opening, .raw, .ending: break
     }
@@ -40,34 +43,163 @@ extension Worker where IO: ~Copyable {
     return codec
   }
 
+  // MARK: Streams
+
+  /// The exchange has begun on the client's stream, or in HTTP/1: it will be forwarded.
+  mutating func own(_ client: StreamID, by exchange: Handle) {
+    switch connections[client.connection].wire {
+    case .http1Client(let codec, _):
+      connections[client.connection].wire = .http1Client(codec: codec, exchange: exchange)
+      setDeadline(client.connection, .never)
+    case .http2Client(let codec):
+      http2Clients[codec].connection.setOwner(exchange.packed, of: client.stream)
+    case .opening, .http1Backend, .raw, .ending:
+      preconditionFailure("no stream of a client")
+    }
+  }
+
+  /// The response is written. `clientMaySend`: the client did not expect the end, so more of this
+  /// request, or another one, may be on its way.
+  mutating func endStream(_ client: StreamID, persists: Bool, clientMaySend: Bool) {
+    if case .http2Client(let codec) = connections[client.connection].wire {
+      return endHTTP2Stream(client, codec)
+    }
+    continueClient(client.connection, persists: persists, clientMaySend: clientMaySend)
+  }
+
+  /// The response can't be completed, and the client must see this, unless it `isGone`.
+  mutating func cutStream(_ client: StreamID, isGone: Bool) {
+    if case .http2Client(let codec) = connections[client.connection].wire {
+      return cutHTTP2Stream(client, codec, isGone: isGone)
+    }
+    cutClient(client.connection, isGone: isGone)
+  }
+
+  /// Lets the side from which bytes of this direction come be driven, later in this turn.
+  mutating func queueSource(_ handle: Handle, _ direction: Direction) {
+    switch direction {
+    case .response:
+      if let backend = backend(of: handle) { queueToDrive(backend) }
+    case .request:
+      let client = exchanges[handle].client.connection
+      if case .http2Client(let codec) = connections[client].wire {
+        queueRequest(handle, codec)
+      }
+      queueToDrive(client)
+    }
+  }
+
   // MARK: Receiving
 
-  /// The next piece of the stream's body, of at most `limit` bytes. It is `skip` bytes into
-  /// `transport.inbound`; the caller consumes skip + count bytes when it has taken the piece.
-  mutating func nextPiece(_ handle: Handle, limit: Int) throws(HTTP1Error) -> BodyStep {
-    switch connections[handle].wire {
+  /// The next piece of a body, of at most `limit` bytes. It is `skip` bytes into the bytes that
+  /// `lend` returns. The caller consumes what it has taken.
+  mutating func nextPiece(
+    _ handle: Handle, from source: Handle, limit: Int
+  ) throws(HTTP1Error) -> BodyStep {
+    switch connections[source].wire {
     case .http1Client(let codec, _):
       return try http1Clients[codec].nextPiece(
-        in: connections[handle].transport.inbound, limit: limit, trailers: &trailers)
+        in: connections[source].transport.inbound, limit: limit, trailers: &trailers)
+    case .http2Client:
+      trailers.reset()
+      return exchanges[handle].body.arrived.nextPiece(limit: limit)
     case .http1Backend(let codec, _):
       return try http1Backends[codec].nextPiece(
-        in: connections[handle].transport.inbound, limit: limit, trailers: &trailers)
+        in: connections[source].transport.inbound, limit: limit, trailers: &trailers)
     case .raw:
-      let count = min(limit, connections[handle].transport.inbound.count)
+      let count = min(limit, connections[source].transport.inbound.count)
       return count > 0 ? .piece(skip: 0, count: count) : .needsInput(consumed: 0)
     case .opening, .ending:
       preconditionFailure("no stream")
     }
   }
 
-  // MARK: Sending
+  /// Whether the end of a body is the next that comes from this backend, and is there.
+  mutating func hasOnlyEnd(_ source: Handle) -> Bool {
+    guard case .http1Backend(let codec, _) = connections[source].wire else { return false }
+    return http1Backends[codec].hasOnlyEnd(in: connections[source].transport.inbound)
+  }
+
+  /// Takes the received bytes out, since elements of a slab can't be lent beside each other. They
+  /// must be given back before anything else happens to the source.
+  mutating func lend(
+    _ handle: Handle, _ direction: Direction, from source: Handle
+  ) -> ByteBuffer {
+    var bytes = ByteBuffer()
+    if direction == .request && exchanges[handle].client.stream != 0 {
+      swap(&bytes, &exchanges[handle].body.arrived.bytes)
+    } else {
+      swap(&bytes, &connections[source].transport.inbound)
+    }
+    return bytes
+  }
+
+  mutating func giveBack(
+    _ bytes: consuming ByteBuffer, _ handle: Handle, _ direction: Direction, to source: Handle,
+    consumed count: Int
+  ) {
+    bytes.consume(count)
+    if direction == .request && exchanges[handle].client.stream != 0 {
+      swap(&bytes, &exchanges[handle].body.arrived.bytes)
+      buffers.settle(&exchanges[handle].body.arrived.bytes)
+      credit(count, exchanges[handle].client)
+    } else {
+      swap(&bytes, &connections[source].transport.inbound)
+    }
+  }
+
+  // MARK: Sending heads
+
+  /// Writes the head of a final response, which is in `responseHead`. Returns a reason if the
+  /// client's wire can't carry it. It appends to `scratch`.
+  mutating func writeHead(_ handle: Handle) -> StaticString? {
+    let client = exchanges[handle].client
+    switch connections[client.connection].wire {
+    case .http1Client(let codec, _): writeHTTP1Head(handle, to: client.connection, codec)
+    case .http2Client(let codec):
+      return writeHTTP2Head(to: client, codec, body: exchanges[handle].response.length)
+    case .opening, .http1Backend, .raw, .ending: break
+    }
+    return nil
+  }
+
+  /// Writes the interim response in `responseHead`.
+  mutating func writeInterimHead(to client: StreamID) {
+    if case .http2Client(let codec) = connections[client.connection].wire {
+      _ = writeHTTP2Head(to: client, codec, body: .none)
+      return
+    }
+    scratch.removeAll()
+    responseHead.encodeInterim(into: &scratch)
+    connections[client.connection].transport.write(scratch, &io, &buffers)
+    queueToFlush(client.connection)
+  }
+
+  /// Tells the client that the protocol is switched, with the head in `responseHead`. Returns the
+  /// status: HTTP/2 has no 101 (RFC 8441 5).
+  mutating func writeSwitch(to client: StreamID, protocol token: Span<UInt8>) -> UInt16 {
+    if case .http2Client(let codec) = connections[client.connection].wire {
+      responseHead.status = 200
+      responseHead.fields.removeAll(named: ("Sec-WebSocket-Accept" as StaticString).bytes)
+      _ = writeHTTP2Head(to: client, codec, body: .streamed)
+      return 200
+    }
+    scratch.removeAll()
+    responseHead.fields.append(.upgrade, token)
+    responseHead.encode(for: .http11, body: .none, connection: .upgrade, into: &scratch)
+    connections[client.connection].transport.write(scratch, &io, &buffers)
+    queueToFlush(client.connection)
+    return 101
+  }
+
+  // MARK: Sending bodies
 
   /// How the body of the message that is being written is delimited.
   private mutating func outgoing(_ handle: Handle) -> BodyFraming {
     switch connections[handle].wire {
     case .http1Client(let codec, _): http1Clients[codec].outgoing
     case .http1Backend(let codec, _): http1Backends[codec].outgoing
-    case .raw, .opening, .ending: .none
+    case .http2Client, .raw, .opening, .ending: .none
     }
   }
 
@@ -81,10 +213,11 @@ extension Worker where IO: ~Copyable {
 
   /// How many bytes of a body may be written now, and whether that is enough. Less waits: in HTTP/1
   /// a trailer section of 8 KiB is decoded in one piece, and must fit behind what is written.
-  mutating func room(_ handle: Handle) -> (room: Int, isEnough: Bool) {
-    let room = connections[handle].transport.room
-    switch connections[handle].wire {
+  mutating func room(_ stream: StreamID) -> (room: Int, isEnough: Bool) {
+    let room = connections[stream.connection].transport.room
+    switch connections[stream.connection].wire {
     case .raw: return (room, room > 0)
+    case .http2Client(let codec): return http2Room(stream, codec, room)
     case .http1Client, .http1Backend, .opening, .ending:
       let rest = room - BodyEncoder.overheadByteCount
       return (rest, rest >= Self.trailerRoom)
@@ -93,17 +226,48 @@ extension Worker where IO: ~Copyable {
 
   static var trailerRoom: Int { 12 * 1024 }
 
-  /// Writes bytes of one connection's transport as a piece of another's body.
-  mutating func move(_ range: Range<Int>, from source: Handle, to sink: Handle) {
-    // Two elements of one slab can't be accessed at once, so the buffer is taken out.
-    var bytes = ByteBuffer()
-    swap(&bytes, &connections[source].transport.inbound)
-    write(bytes, range, to: sink)
-    swap(&bytes, &connections[source].transport.inbound)
+  /// A response waits until its client's stream has room.
+  mutating func awaitRoom(_ handle: Handle) {
+    exchanges[handle].response.isBlocked = true
+    let client = exchanges[handle].client
+    if case .http2Client(let codec) = connections[client.connection].wire {
+      awaitHTTP2Room(client, codec)
+    }
   }
 
-  /// Writes a piece of the body.
-  mutating func write(_ source: borrowing ByteBuffer, _ range: Range<Int>, to handle: Handle) {
+  /// The same for a head.
+  mutating func awaitRoomForHead(_ handle: Handle) {
+    if exchanges[handle].response.isBlocked { return }
+    exchanges[handle].response.isBlocked = true
+    let client = exchanges[handle].client.connection
+    if case .http2Client(let codec) = connections[client].wire {
+      http2Clients[codec].waitingHeads.append(handle)
+    }
+  }
+
+  /// The backend has no more bytes now, so the response doesn't wait for its client.
+  mutating func awaitNoRoom(_ handle: Handle) {
+    guard exchanges[handle].response.isBlocked else { return }
+    let client = exchanges[handle].client
+    guard case .http2Client(let codec) = connections[client.connection].wire else { return }
+    exchanges[handle].response.isBlocked = false
+    http2Clients[codec].connection.setWantsToSend(false, on: client.stream)
+  }
+
+  /// Whether the response waits for its client, and not for its backend.
+  mutating func awaitsClient(_ handle: Handle) -> Bool {
+    if exchanges[handle].client.stream != 0 { return exchanges[handle].response.isBlocked }
+    return !connections[exchanges[handle].client.connection].transport.isFlushed
+  }
+
+  /// Writes a piece of the body; with `ends`, the last one of a body whose length was stated.
+  mutating func write(
+    _ source: borrowing ByteBuffer, _ range: Range<Int>, to stream: StreamID, ends: Bool = false
+  ) {
+    let handle = stream.connection
+    if case .http2Client(let codec) = connections[handle].wire {
+      return writeHTTP2Piece(source, range, to: stream, codec, ends: ends)
+    }
     queueToFlush(handle)
     guard outgoing(handle) == .chunked else {
       return connections[handle].transport.write(source, range, &io, &buffers)
@@ -118,8 +282,21 @@ extension Worker where IO: ~Copyable {
     connections[handle].transport.write(scratch, &io, &buffers)
   }
 
-  /// Ends the body with the worker's `trailers`. A message that isn't chunked can't have any.
-  mutating func writeEndWithTrailers(to handle: Handle) {
+  /// Writes the whole body of an answer, which is in `scratch`.
+  mutating func writeWhole(_ range: Range<Int>, to client: StreamID) {
+    if case .http2Client(let codec) = connections[client.connection].wire {
+      return writeHTTP2Whole(range, to: client, codec)
+    }
+    connections[client.connection].transport.write(scratch, range, &io, &buffers)
+  }
+
+  /// Ends the body with the worker's `trailers`. In HTTP/1, a message that isn't chunked can't have
+  /// any.
+  mutating func writeEndWithTrailers(to stream: StreamID) {
+    let handle = stream.connection
+    if case .http2Client(let codec) = connections[handle].wire {
+      return writeHTTP2End(to: stream, codec)
+    }
     guard outgoing(handle) == .chunked else { return }
     scratch.removeAll()
     BodyEncoder(.chunked).end(trailers: trailers, into: &scratch)
@@ -128,7 +305,12 @@ extension Worker where IO: ~Copyable {
   }
 
   /// Ends a body without trailers.
-  mutating func writeEnd(to handle: Handle) {
+  mutating func writeEnd(to stream: StreamID) {
+    let handle = stream.connection
+    if case .http2Client(let codec) = connections[handle].wire {
+      trailers.reset()
+      return writeHTTP2End(to: stream, codec)
+    }
     guard outgoing(handle) == .chunked else { return }
     connections[handle].transport.write(("0\r\n\r\n" as StaticString).bytes, &io, &buffers)
     queueToFlush(handle)

@@ -1,0 +1,76 @@
+// The codec of HTTP/2 with a client, as a server, and which of its streams wait for what.
+//
+// Streams are named by their identifier, and the codec keeps the exchange of each. Bodies are not
+// here: that of a request is in its exchange, that of a response waits at its backend.
+
+import HTTP
+import HTTP2
+import Primitives
+
+/// Whether received bytes are the first ones of HTTP/2 (RFC 9113 3.4).
+enum HTTP2Preface {
+  case none, partial, complete
+
+  init(_ inbound: borrowing ByteBuffer) {
+    let preface = HTTP2Connection.preface.bytes
+    let bytes = inbound.bytes
+    let count = min(bytes.count, preface.count)
+    guard bytes.extracting(first: count).equals(preface.extracting(first: count)) else {
+      self = .none
+      return
+    }
+    self = count == preface.count ? .complete : .partial
+  }
+}
+
+struct HTTP2Client: ~Copyable {
+  var connection: HTTP2Connection
+  /// Requests so far.
+  var requestCount = 0
+  /// Since when it has no stream; meaningless while it has one.
+  var idleSince: Instant
+  /// Whether it has been idle for some time, and has freed what an idle connection doesn't need.
+  var isSettled = false
+  /// Exchanges whose request may go on, because their backend has room again.
+  var queuedRequests: [Handle] = []
+  /// Exchanges whose response waits until there is room for its head, the first to wait first.
+  var waitingHeads: [Handle] = []
+  /// The stream whose turn it is to send a part of its body; nil outside of turns.
+  var turn: UInt32?
+  /// Answers of Martlet itself that didn't fit into the window of their stream, with how much of
+  /// each was sent. Hardly any client has such a small window.
+  var rests: [UInt32: [UInt8]] = [:]
+  /// When the socket took bytes last.
+  var takenAt: Instant
+  /// When the pace of the client is checked; `.never` while nothing waits for it.
+  var checksAt = Instant.never
+
+  init(_ connection: consuming HTTP2Connection, at now: Instant) {
+    self.connection = connection
+    idleSince = now
+    takenAt = now
+  }
+
+  /// Handles one step of what was received.
+  mutating func receive(
+    from inbound: borrowing ByteBuffer, at now: Instant, workspace: inout HTTP2Workspace,
+    unsent: Int, into frames: inout ByteBuffer
+  ) -> HTTP2Step {
+    connection.receive(
+      inbound.bytes, at: now, workspace: &workspace, unsent: unsent, into: &frames)
+  }
+
+  /// Sends as much of a piece as the windows allow; returns how many bytes.
+  mutating func send(
+    _ source: borrowing ByteBuffer, _ range: Range<Int>, ends: Bool, on stream: UInt32,
+    into frames: inout ByteBuffer
+  ) -> Int {
+    connection.send(source.bytes.extracting(range), ends: ends, on: stream, into: &frames)
+  }
+
+  /// The exchange of a stream; nil if the stream is gone, or never had one.
+  func exchange(of stream: UInt32) -> Handle? {
+    guard let owner = connection.owner(of: stream), owner != 0 else { return nil }
+    return Handle(packed: owner)
+  }
+}

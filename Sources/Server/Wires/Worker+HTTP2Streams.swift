@@ -1,0 +1,304 @@
+// What the streams of a client's HTTP/2 connection send, in which order, and how they end.
+//
+// A response is sent as far as its stream's window, the connection's window and the transport
+// allow. As soon as one has to wait, the codec decides by priority which is next (RFC 9218): it
+// gives turns, and the exchange whose turn it is moves one frame's worth from its backend. So bytes
+// that wait are at the backends, and not in a queue here.
+
+import HTTP
+import HTTP2
+import Metrics
+import Primitives
+import Proxy
+import Reactor
+
+extension Worker where IO: ~Copyable {
+  /// Turns that are given before it is the turn of other connections.
+  private static var turnsPerDrive: Int { 32 }
+  /// Below this much room in the transport, bodies wait until it is flushed.
+  private static var bodyRoom: Int { 2048 }
+  /// For the headers of frames.
+  private static var frameOverhead: Int { 256 }
+
+  // MARK: Turns
+
+  /// How many bytes of a body may be written now, and whether that is enough.
+  mutating func http2Room(
+    _ stream: StreamID, _ codec: Handle, _ transportRoom: Int
+  ) -> (room: Int, isEnough: Bool) {
+    if transportRoom < Self.bodyRoom { return (0, false) }
+    let isItsTurn = http2Clients[codec].turn == stream.stream
+    if http2Clients[codec].connection.hasTurn && !isItsTurn { return (0, false) }
+    var room = min(
+      http2Clients[codec].connection.room(on: stream.stream), transportRoom - Self.frameOverhead)
+    if isItsTurn && http2Clients[codec].connection.waitingStreamCount > 1,
+      let turn = http2Clients[codec].connection.nextTurn()
+    {
+      room = min(room, turn.byteCount)
+    }
+    return (room, room > 0)
+  }
+
+  /// The stream waits for a turn.
+  mutating func awaitHTTP2Room(_ stream: StreamID, _ codec: Handle) {
+    http2Clients[codec].connection.setWantsToSend(true, on: stream.stream)
+    if connections[stream.connection].transport.room >= Self.bodyRoom
+      && http2Clients[codec].connection.hasTurn
+    {
+      queueToDrive(stream.connection)
+    }
+  }
+
+  /// Gives turns while the transport has room: first to heads, which are short, then to bodies.
+  mutating func sendTurns(_ handle: Handle, _ codec: Handle) {
+    var count = 0
+    while connections[handle].transport.room >= Self.bodyRoom {
+      if !http2Clients[codec].waitingHeads.isEmpty {
+        if connections[handle].transport.room < Self.headRoom { return }
+        sendWaitingHead(codec)
+      } else if let turn = http2Clients[codec].connection.nextTurn() {
+        give(turn.stream, handle, codec)
+      } else {
+        return
+      }
+      count += 1
+      if count == Self.turnsPerDrive { return queueToDrive(handle) }
+    }
+  }
+
+  private mutating func sendWaitingHead(_ codec: Handle) {
+    let exchange = http2Clients[codec].waitingHeads.removeFirst()
+    guard exchanges.contains(exchange) else { return }
+    exchanges[exchange].response.isBlocked = false
+    if let backend = backend(of: exchange) { drive(backend) }
+  }
+
+  /// It is the stream's turn to send a part of its body.
+  private mutating func give(_ stream: UInt32, _ handle: Handle, _ codec: Handle) {
+    guard let exchange = http2Clients[codec].exchange(of: stream), exchanges.contains(exchange)
+    else { return sendRest(StreamID(connection: handle, stream: stream), codec) }
+    http2Clients[codec].turn = stream
+    exchanges[exchange].response.isBlocked = false
+    if let backend = backend(of: exchange) { drive(backend) }
+    if http2Clients[codec].turn == stream {
+      // It had nothing to send after all. When it has, it asks again.
+      http2Clients[codec].connection.setWantsToSend(false, on: stream)
+    }
+    http2Clients[codec].turn = nil
+  }
+
+  // MARK: Sending
+
+  /// Writes the head in `responseHead`. Returns why HTTP/2 can't carry it, if so.
+  mutating func writeHTTP2Head(
+    to stream: StreamID, _ codec: Handle, body: BodyLength
+  ) -> StaticString? {
+    frames.removeAll()
+    let outcome = http2Clients[codec].connection.send(
+      responseHead, body: body, on: stream.stream, workspace: &http2, into: &frames)
+    writeFrames(to: stream.connection)
+    if case .refused(let error) = outcome { return error.name }
+    return nil
+  }
+
+  /// Must be called with at most as many bytes as there is room for.
+  mutating func writeHTTP2Piece(
+    _ source: borrowing ByteBuffer, _ range: Range<Int>, to stream: StreamID, _ codec: Handle,
+    ends: Bool
+  ) {
+    frames.removeAll()
+    let sent = http2Clients[codec].send(
+      source, range, ends: ends, on: stream.stream, into: &frames)
+    assert(sent == range.count, "a piece larger than its room")
+    if http2Clients[codec].turn == stream.stream { http2Clients[codec].turn = nil }
+    writeFrames(to: stream.connection)
+  }
+
+  /// Ends the response with the worker's `trailers`, if there are any.
+  mutating func writeHTTP2End(to stream: StreamID, _ codec: Handle) {
+    frames.removeAll()
+    var isSent = false
+    if trailers.count > 0 {
+      isSent =
+        http2Clients[codec].connection.send(
+          trailers: trailers, on: stream.stream, workspace: &http2, into: &frames) == .sent
+    }
+    // Trailers that the client doesn't take are left out (RFC 9110 6.5.1).
+    if !isSent { http2Clients[codec].connection.sendEnd(on: stream.stream, into: &frames) }
+    writeFrames(to: stream.connection)
+  }
+
+  /// Writes an answer in `scratch`. What doesn't fit into the window waits for it.
+  mutating func writeHTTP2Whole(_ range: Range<Int>, to stream: StreamID, _ codec: Handle) {
+    frames.removeAll()
+    let sent = http2Clients[codec].send(
+      scratch, range, ends: true, on: stream.stream, into: &frames)
+    writeFrames(to: stream.connection)
+    // Nothing waits on a stream that was reset.
+    guard sent < range.count, http2Clients[codec].connection.awaitsBody(on: stream.stream)
+    else { return }
+    http2Clients[codec].rests[stream.stream] =
+      scratch.array((range.lowerBound + sent)..<range.upperBound)
+    http2Clients[codec].connection.setWantsToSend(true, on: stream.stream)
+  }
+
+  /// It is the turn of an answer whose exchange has ended.
+  private mutating func sendRest(_ stream: StreamID, _ codec: Handle) {
+    guard let rest = http2Clients[codec].rests[stream.stream] else {
+      return http2Clients[codec].connection.setWantsToSend(false, on: stream.stream)
+    }
+    frames.removeAll()
+    let sent = http2Clients[codec].connection.send(
+      rest.span, ends: true, on: stream.stream, into: &frames)
+    writeFrames(to: stream.connection)
+    if sent < rest.count {
+      http2Clients[codec].rests[stream.stream] = Array(rest[sent...])
+    } else {
+      http2Clients[codec].rests[stream.stream] = nil
+      endHTTP2Stream(stream, codec)
+    }
+  }
+
+  // MARK: Windows
+
+  /// The stream's receiver has taken `count` bytes.
+  mutating func credit(_ count: Int, _ stream: StreamID) {
+    guard case .http2Client(let codec) = connections[stream.connection].wire else { return }
+    frames.removeAll()
+    http2Clients[codec].connection.consumed(
+      count, of: stream.stream, workspace: &http2, into: &frames)
+    writeFrames(to: stream.connection)
+  }
+
+  // MARK: Ending
+
+  /// The response is written. If the request isn't complete, the client may stop sending it (RFC
+  /// 9113 8.1).
+  mutating func endHTTP2Stream(_ stream: StreamID, _ codec: Handle) {
+    if http2Clients[codec].rests[stream.stream] != nil {
+      // The stream goes on without its exchange.
+      http2Clients[codec].connection.setOwner(0, of: stream.stream)
+      return
+    }
+    resetHTTP2Stream(stream, codec, .noError)
+    releaseHTTP2Stream(stream, codec)
+    if mustDrainHTTP2(stream.connection, codec) { drainHTTP2(stream.connection, codec) }
+  }
+
+  /// The response can't be completed.
+  mutating func cutHTTP2Stream(_ stream: StreamID, _ codec: Handle, isGone: Bool) {
+    resetHTTP2Stream(stream, codec, isGone ? .cancel : .internalError)
+    releaseHTTP2Stream(stream, codec)
+    if mustDrainHTTP2(stream.connection, codec) { drainHTTP2(stream.connection, codec) }
+  }
+
+  private mutating func resetHTTP2Stream(
+    _ stream: StreamID, _ codec: Handle, _ code: ErrorCode
+  ) {
+    frames.removeAll()
+    http2Clients[codec].connection.abortStream(stream.stream, code, into: &frames)
+    if frames.isEmpty { return }
+    metrics.add(.streamResetsSent, at: UInt8(code.rawValue))
+    writeFrames(to: stream.connection)
+  }
+
+  mutating func releaseHTTP2Stream(_ stream: StreamID, _ codec: Handle) {
+    frames.removeAll()
+    http2Clients[codec].connection.release(stream.stream, workspace: &http2, into: &frames)
+    writeFrames(to: stream.connection)
+    http2Clients[codec].rests[stream.stream] = nil
+    if http2Clients[codec].connection.streamCount == 0 {
+      http2Clients[codec].idleSince = now
+      http2Clients[codec].isSettled = false
+    }
+    queueToFlush(stream.connection)
+  }
+
+  // MARK: Slow clients
+
+  mutating func http2Flushed(_ handle: Handle, _ codec: Handle, hasSent: Bool) {
+    if connections[handle].transport.sendFailure != nil { return close(handle) }
+    if hasSent { http2Clients[codec].takenAt = now }
+    settleHTTP2(handle, codec)
+    guard connections.contains(handle), connections[handle].transport.isFlushed,
+      case .http2Client = connections[handle].wire
+    else { return }
+    if http2Clients[codec].connection.hasTurn || !http2Clients[codec].waitingHeads.isEmpty
+      || connections[handle].transport.mayHoldMore
+    {
+      queueToDrive(handle)
+    }
+  }
+
+  /// A client that takes its responses slowly but steadily is not stalled: what the socket took
+  /// last is progress for every response that waits for its turn. A response that waits for its
+  /// window has none.
+  mutating func noteTaking(_ handle: Handle) {
+    let client = exchanges[handle].client
+    guard exchanges[handle].response.isBlocked,
+      case .http2Client(let codec) = connections[client.connection].wire,
+      http2Clients[codec].connection.room(on: client.stream) > 0
+    else { return }
+    exchanges[handle].machine.progressed(at: http2Clients[codec].takenAt)
+  }
+
+  /// While something waits for the client, its pace is checked once in each grace time.
+  mutating func watchHTTP2Taking(_ handle: Handle, _ codec: Handle) {
+    guard let rate = settings.minimumRate else { return }
+    let isWaiting =
+      connections[handle].transport.isBlocked
+      || http2Clients[codec].connection.waitingStreamCount > 0
+    let isWatched = http2Clients[codec].checksAt != .never
+    if isWaiting == isWatched { return }
+    http2Clients[codec].checksAt = isWaiting ? now + rate.grace : .never
+    connections[handle].acknowledgedByteCount = nil
+  }
+
+  /// False when the connection was closed, because its client doesn't take what it was sent.
+  mutating func checkHTTP2Taking(_ handle: Handle, _ codec: Handle) -> Bool {
+    http2Clients[codec].checksAt = .never
+    guard let rate = settings.minimumRate else { return true }
+    if connections[handle].transport.isBlocked {
+      // Only what the client's kernel has acknowledged counts, as in HTTP/1.
+      let waiting = io.unacknowledgedByteCount(of: connections[handle].transport.socket)
+      let sent = connections[handle].transport.sentByteCount
+      let taken = sent - min(sent, UInt64(max(0, waiting)))
+      if let before = connections[handle].acknowledgedByteCount,
+        taken < before + rate.bytesPerGrace
+      {
+        metrics.add(.slowResponses)
+        close(handle, reset: true)
+        return false
+      }
+      http2Clients[codec].takenAt = now
+      connections[handle].acknowledgedByteCount = taken
+      http2Clients[codec].checksAt = now + rate.grace
+      return true
+    }
+    connections[handle].acknowledgedByteCount = nil
+    checkWindows(handle, codec, rate)
+    return true
+  }
+
+  /// Ends the streams whose client opens their windows too slowly.
+  private mutating func checkWindows(_ handle: Handle, _ codec: Handle, _ rate: MinimumRate) {
+    var slot: UInt16 = 0
+    while slot < http2Clients[codec].connection.slotCount {
+      defer { slot += 1 }
+      guard let stream = http2Clients[codec].connection.stream(at: slot),
+        let exchange = http2Clients[codec].exchange(of: stream), exchanges.contains(exchange)
+      else { continue }
+      guard exchanges[exchange].response.isBlocked else {
+        exchanges[exchange].response.checkedByteCount = nil
+        continue
+      }
+      let count = exchanges[exchange].response.byteCount
+      let before = exchanges[exchange].response.checkedByteCount
+      exchanges[exchange].response.checkedByteCount = count
+      if let before, count < before + rate.bytesPerGrace {
+        metrics.add(.slowResponses)
+        perform(exchanges[exchange].machine.handle(.refused(.clientStalled), at: now), exchange)
+      }
+    }
+  }
+}
