@@ -118,7 +118,8 @@ struct ConfigurationPlan {
       listeners: [
         ListenerSettings(
           name: Array("simulated".utf8),
-          rules: RouteRules(table: RouteTable(matches), routes: routes))
+          rules: RouteRules(table: RouteTable(matches), routes: routes),
+          protocols: ListenerProtocols(http1: true, http2: true))
       ],
       pools: pools.indices.map { pool($0, registry, addresses, policy) })
   }

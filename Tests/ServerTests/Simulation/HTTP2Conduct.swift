@@ -76,7 +76,7 @@ struct Disturbance {
   let kind: Kind
 
   /// Longer than the time that a server gives a client which doesn't make progress.
-  static let longPause = TimeSpan.seconds(5)
+  static let longPause = TimeSpan.seconds(3)
 
   /// In order of time.
   static func draw(

@@ -33,7 +33,7 @@ enum ClientWire {
   case http1, http2
 
   /// Of 16 clients, how many speak HTTP/2.
-  static let http2Share = 0
+  static let http2Share = 8
 
   func client(ledger: Ledger, plan: ClientPlan) -> any SimulatedClient {
     switch self {

@@ -162,7 +162,9 @@ final class SimulatedHTTP2Client: SimulatedActor, SimulatedClient {
       }
     }
     streams = []
-    if let violation, isOrderly, goAway?.code == nil || goAway?.code == .noError,
+    // After the last GOAWAY of a drain nothing is read any more.
+    let isDrained = goAway.map { $0.last < HTTP2Connection.streamIDMax } ?? false
+    if let violation, isOrderly, output.isEmpty, goAway?.code ?? .noError == .noError, !isDrained,
       !ledger.history.hasEnd(before: network.now)
     {
       network.fault("client \(number): no GOAWAY names the error after \(violation.kind)")
@@ -171,6 +173,7 @@ final class SimulatedHTTP2Client: SimulatedActor, SimulatedClient {
   }
 
   private func leaveWhenDone(_ endpoint: SimulatedEndpoint) {
+    if violation != nil && !output.isEmpty { violation?.time = network.now }
     if let violation, network.now > violation.time + .seconds(100), pace.stalls == 0 {
       network.fault("client \(number): the connection goes on after \(violation.kind)")
       return hangUp(.reset, outcome: .abandoned)
@@ -228,7 +231,7 @@ final class SimulatedHTTP2Client: SimulatedActor, SimulatedClient {
   private func flush(to endpoint: SimulatedEndpoint) {
     while true {
       if output.count < 16_384 { produce() }
-      if output.isEmpty { return }
+      if self.endpoint !== endpoint || output.isEmpty { return }
       let piece = min(output.count, pace.piece)
       let sent = network.write(output.bytes.extracting(first: piece), from: endpoint)
       if sent == 0 { return }
@@ -270,6 +273,7 @@ final class SimulatedHTTP2Client: SimulatedActor, SimulatedClient {
       network.fault("client \(number): \(problem)")
       return hangUp(.reset, outcome: .abandoned)
     }
+    let before = output.count
     while endpoint != nil {
       let step = codec.receive(
         input.bytes, at: network.now, workspace: &workspace, into: &output)
@@ -277,7 +281,8 @@ final class SimulatedHTTP2Client: SimulatedActor, SimulatedClient {
       take(step.event)
       input.consume(step.consumed)
     }
-    if violation != nil { output.removeAll() }
+    // Nothing follows a violation.
+    if violation != nil { output.truncate(to: before) }
   }
 
   private func take(_ event: HTTP2Event) {
@@ -394,7 +399,7 @@ final class SimulatedHTTP2Client: SimulatedActor, SimulatedClient {
 
   /// Lets the server send more on the streams that are read.
   private func credit() {
-    if streams.allSatisfy({ $0.unconsumedCount == 0 }) { return }
+    if violation != nil || streams.allSatisfy({ $0.unconsumedCount == 0 }) { return }
     if network.now < creditsAt { return wake(after: creditsAt - network.now) }
     for index in streams.indices where !ledger.records[streams[index].id].plan.isUnread {
       let count = streams[index].unconsumedCount
@@ -403,7 +408,6 @@ final class SimulatedHTTP2Client: SimulatedActor, SimulatedClient {
       codec.consumed(part, of: streams[index].stream, workspace: &workspace, into: &output)
       streams[index].unconsumedCount -= part
     }
-    if violation != nil { output.removeAll() }
     creditsAt = network.now + conduct.creditDelay
     let isWaiting = streams.contains {
       $0.unconsumedCount > 0 && !ledger.records[$0.id].plan.isUnread
