@@ -104,7 +104,7 @@ let package = Package(
     tests(
       "Server",
       [
-        "Server", "Proxy", "HTTP", "HTTP1", "Balancing", "TLS", "Reactor", "Metrics",
+        "Server", "Proxy", "HTTP", "HTTP1", "HTTP2", "Balancing", "TLS", "Reactor", "Metrics",
         "Configuration", "Primitives", .product(name: "Logging", package: "swift-log"),
       ], optimised: true),
     tests(

@@ -36,6 +36,22 @@ struct SimulationRegressionTests {
     }
   }
 
+  /// The server has the whole response when it drains. Its deadline for the next request comes in
+  /// the same turn as the report that the client has taken some more.
+  @Test func anIdleDeadlineDoesNotCutTheLastAnswer() {
+    for seed: UInt64 in 2_500...2_550 {
+      let faults = slowWorld(seed: seed) { plan in
+        plan.conditions.capacityBits = 10...17
+        plan.conditions.latency = 25_000...50_000
+        // Each turn takes so long that several things are due after it.
+        plan.conditions.turnCost = 20_000
+        plan.conditions.wakeUps = 200
+        plan.events = [WorldEvent(time: .milliseconds(2_500), kind: .drain)]
+      }
+      #expect(faults == [], "seed \(seed)")
+    }
+  }
+
   @Test func aCheckWhoseRequestIsSentInPartsStillPasses() {
     for seed: UInt64 in 1...10 {
       let faults = slowWorld(seed: seed) { plan in

@@ -179,7 +179,7 @@ extension Worker where IO: ~Copyable {
     if hasBegun {
       metrics.add(.slowHeads)
       refuseHead(handle, LocalAnswer(error: 408), failure: .requestTimeout)
-    } else if connections[handle].transport.isBlocked {
+    } else if !connections[handle].transport.isFlushed {
       // It still takes its last response, and may have sent another request in the meantime.
       finishWriting(handle, linger: true)
     } else {

@@ -38,7 +38,8 @@ struct AnswerCheck {
       plan = nil
       // A backend's status may be passed on when no other backend is left to try.
       let isKnown = Self.ownStatuses.contains(status) || ledger.retryStatuses.contains(status)
-      if !isKnown { ledger.fault(id, "own answer \(status)") }
+      // Whether a response that nobody asked for may be taken for the answer is judged later.
+      if !isKnown && head.values("x-unasked").isEmpty { ledger.fault(id, "own answer \(status)") }
       return
     }
     let delivery = head.number("x-delivery") ?? -1

@@ -34,6 +34,8 @@ struct AnswerPlan {
     case close
     /// It closes without announcing it, after a while: a reused connection may meet this race.
     case closeSilently(TimeSpan)
+    /// It sends bytes that nobody asked for, if it is idle after a while.
+    case sendUnasked(UnaskedBytes, TimeSpan)
   }
 
   let id: Int
@@ -65,6 +67,7 @@ struct AnswerPlan {
     random = RandomGenerator(seed: mix(seed ^ mix(salt &+ 0x616E_7377)))
     status = random.pick([200, 200, 200, 200, 201, 204, 304, 404, 500])
     size = random.chance(1, in: 6) ? 0 : random.skewed(upTo: sizeMax)
+    if let max = request.answerSizeMax { size = min(size, max) }
     framing = random.pick([.length, .length, .chunked, .chunked, .untilClose])
     if isHTTP10 && framing == .chunked { framing = .length }
     hasTrailer = framing == .chunked && random.chance(1, in: 3)
@@ -85,6 +88,21 @@ struct AnswerPlan {
       conduct = .switchProtocols
       interims = []
       afterwards = .stay
+    }
+    if role == .proxy { drawIdleness(salt ^ seed, level) }
+  }
+
+  /// What it does with a connection that has been idle for a while.
+  private mutating func drawIdleness(_ seed: UInt64, _ level: SimulationLevel) {
+    var random = RandomGenerator(seed: mix(seed &+ 0x6964_6C65))
+    guard level == .stale || level == .storm, random.chance(1, in: 5) else { return }
+    let delay = TimeSpan.microseconds(Int64(random.skewed(upTo: 100_000_000)))
+    switch (conduct, afterwards) {
+    case (.excess, _), (.switchProtocols, _), (_, .close): break
+    // The bytes may be taken for the response to a request that is on its way.
+    case (_, .stay) where level == .storm:
+      afterwards = .sendUnasked(random.pick(UnaskedBytes.allCases), delay)
+    default: afterwards = .closeSilently(delay)
     }
   }
 
@@ -203,4 +221,33 @@ struct AnswerPlan {
     default: false
     }
   }
+}
+
+/// What a backend sends on an idle connection.
+enum UnaskedBytes: CaseIterable {
+  /// As some servers do when a connection was idle for too long.
+  case timeout
+  case response
+  case partOfHead, garbage
+
+  var text: String {
+    switch self {
+    case .timeout:
+      "HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    case .response: "HTTP/1.1 200 OK\r\nContent-Length: 6\r\nX-Unasked: 1\r\n\r\npoison"
+    case .partOfHead: "HTTP/1.1 20"
+    case .garbage: "\u{1}\u{2}\r\n"
+    }
+  }
+
+  var status: Int? {
+    switch self {
+    case .timeout: 408
+    case .response: 200
+    case .partOfHead, .garbage: nil
+    }
+  }
+
+  /// Whether it closes the connection after them.
+  var closes: Bool { self == .timeout || self == .partOfHead }
 }

@@ -38,6 +38,8 @@ struct ConfigurationPlan {
   var bodyMax = 1 << 30
   var requestsPerConnection = 10_000
 
+  /// Of a client's connection between two requests.
+  static let clientIdleLimit = TimeSpan.seconds(60)
   static let backendIdleLimit = TimeSpan.seconds(60)
   static let connectLimit = TimeSpan.seconds(3)
   static let fixedStatus = 418
@@ -91,6 +93,7 @@ struct ConfigurationPlan {
   ) -> Snapshot {
     var settings = Settings()
     settings.connectionMax = connectionMax
+    settings.idleTimeout = Self.clientIdleLimit
     settings.bodyByteCountMax = UInt64(bodyMax)
     settings.requestsPerConnectionMax = requestsPerConnection
     var matches: [RouteMatch] = []
@@ -115,7 +118,8 @@ struct ConfigurationPlan {
       listeners: [
         ListenerSettings(
           name: Array("simulated".utf8),
-          rules: RouteRules(table: RouteTable(matches), routes: routes))
+          rules: RouteRules(table: RouteTable(matches), routes: routes),
+          protocols: ListenerProtocols(http1: true, http2: true))
       ],
       pools: pools.indices.map { pool($0, registry, addresses, policy) })
   }
@@ -139,7 +143,8 @@ struct ConfigurationPlan {
       limits: ExchangeLimits(
         queue: .seconds(10), connect: Self.connectLimit, response: responseLimit, total: totalLimit,
         clientIdle: .seconds(30), idle: Self.backendIdleLimit, relayIdle: .seconds(600)),
-      check: policy.check, replayByteCount: policy.replayByteCount)
+      check: policy.check, replayByteCount: policy.replayByteCount,
+      keepAlive: KeepAlive(idleTime: policy.upstreamIdleTime, idleMax: KeepAlive().idleMax))
   }
 }
 
@@ -152,6 +157,8 @@ struct PolicyPlan {
   var checks = Checks.none
   var replayByteCount = 64 * 1024
   var slowStart: TimeSpan?
+  /// After which idle connections to backends are closed.
+  var upstreamIdleTime = TimeSpan.seconds(4)
 
   init() {}
 

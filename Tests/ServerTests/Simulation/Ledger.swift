@@ -43,6 +43,8 @@ struct Delivery {
   var interimStart: Int?
   /// Where interim responses end.
   var interimEnds: Set<Int> = []
+  /// What the backend had sent unasked before this request arrived.
+  var unasked: SimulatedEndpoint.Unasked?
   /// Where the final response begins and ends.
   var answerStart: Int?
   var answerEnd: Int?
@@ -60,6 +62,8 @@ enum Outcome: Equatable {
   case unanswered
   /// Like unanswered, but an earlier response had announced it.
   case announced
+  /// The server said that it had not processed the request (RFC 9113 8.7).
+  case refused
   /// The client left.
   case abandoned
   /// A 101, and the relayed bytes of this backend; nil if they are incomplete.
@@ -81,7 +85,12 @@ struct RequestRecord {
   /// Where in the stream to the worker it ends, when that is known.
   var end: Int?
   var clientMayStall = false
-  var isHalfClosed = false
+  /// How long its connection had been idle before it.
+  var idleTime = TimeSpan.zero
+  /// The client did something for which a proxy may end the connection, such as a half-close.
+  var mayBeCut = false
+  /// The first GOAWAY, without an error, already excluded it.
+  var wasExcludedAtOnce = false
   var continueCount = 0
 
   init(plan: RequestPlan) { self.plan = plan }
@@ -93,12 +102,14 @@ final class Ledger {
   let role: SimulatedRole
   /// The retry statuses in all configurations of the run.
   var retryStatuses: Set<Int> = []
+  var upstreamIdleTime = TimeSpan.zero
   var records: [RequestRecord] = []
   var history = History()
   /// Failed connects, by backend.
   var failedDials: [(time: Instant, backend: Int, trouble: SimulatedBackend.Trouble)] = []
-  /// The start times of requests of which too few bytes were sent to identify them.
-  var lostBeginnings: [Instant] = []
+  /// Requests of which too few bytes were sent to identify them: when they began, and what the
+  /// backend had sent unasked.
+  var lostBeginnings: [(time: Instant, unasked: SimulatedEndpoint.Unasked?)] = []
 
   /// A new connection after a stale one doesn't count as an attempt, so twice the attempts.
   private static let deliveryMax = 6
@@ -127,7 +138,8 @@ final class Ledger {
   ) -> Int {
     let record = records[id]
     network.note("request \(id): delivered to backend \(backend)\(isLost ? ", but lost" : "")")
-    if record.plan.malformation != nil { fault(id, "malformed, and delivered") }
+    if record.plan.isMalformed { fault(id, "malformed, and delivered") }
+    if record.outcome == .refused { fault(id, "delivered, though it was refused") }
     if record.outcome == .unsent { fault(id, "delivered before it was sent") }
     if !record.plan.isIdempotent && !record.deliveries.isEmpty {
       fault(id, "\(record.plan.method) delivered twice")
@@ -149,8 +161,17 @@ final class Ledger {
       Delivery(
         backend: backend, endpoint: endpoint, start: start,
         begunAt: start == 0 ? endpoint.dialledAt : endpoint.sendingTime(of: start),
-        isLost: isLost, mayStall: mayStall))
+        isLost: isLost, mayStall: mayStall, unasked: network.peer(of: endpoint).unasked))
     return record.deliveries.count
+  }
+
+  /// The connection on which the request begins has been idle since then: the server should have
+  /// closed it.
+  func checkIdleTime(of id: Int, since: Instant) {
+    let limit = ConfigurationPlan.clientIdleLimit + .seconds(5)
+    if network.now > since + limit && !history.hasJump(from: since, to: network.now) {
+      fault(id, "the connection was idle for \(network.now - since), and still open")
+    }
   }
 
   /// Whether a complete head with a retried status was returned.

@@ -25,6 +25,17 @@ struct AllowedOutcomes {
   }
 }
 
+extension AllowedOutcomes {
+  /// These bytes may have been taken for a response.
+  static func misled(by unasked: SimulatedEndpoint.Unasked) -> AllowedOutcomes {
+    var allowed = AllowedOutcomes()
+    allowed.statuses = Set([502, 504] + (unasked.status.map { [$0] } ?? []))
+    allowed.mayEnd = true
+    allowed.mayBeTruncated = true
+    return allowed
+  }
+}
+
 /// The fate of one delivery.
 enum DeliveryFate {
   /// Answered, and the server received all of it.
@@ -39,6 +50,8 @@ enum DeliveryFate {
   case broken
   /// The server discarded a complete response because of its status.
   case refused
+  /// Bytes that nobody asked for were on their way when it was sent, and taken for the response.
+  case misled
   /// The backend did nothing wrong, but the server didn't wait for the rest.
   case unfinished
 }
@@ -76,6 +89,7 @@ struct ReferenceModel {
       if !allowed.mayBeTruncated { ledger.fault(id, "\(unexplained(record, allowed)): truncated") }
     case .unanswered:
       if !allowed.mayEnd { ledger.fault(id, "\(unexplained(record, allowed)): unanswered") }
+    case .refused: judgeRefusal(record)
     case .announced:
       break
     }
@@ -85,6 +99,27 @@ struct ReferenceModel {
     allowed.statuses.isEmpty
       ? "\(record.plan.method) should have been answered"
       : "\(record.plan.method) may be answered with \(allowed.statuses.sorted())"
+  }
+
+  /// The server says that it has not processed the request.
+  private func judgeRefusal(_ record: RequestRecord) {
+    let id = record.plan.id
+    if !record.deliveries.isEmpty { ledger.fault(id, "refused, though it was delivered") }
+    // A client that isn't slow answers the PING of a drain in time, so nothing that was on its way is
+    // refused.
+    let isExcused =
+      history.hasEnd(before: record.endedAt, since: History.warningTime)
+      || mayHaveBeenIdle(record) || history.stoppedAt != nil || record.clientMayStall || record.mayBeCut
+    if !isExcused { ledger.fault(id, "refused, for no reason") }
+    // A drain warns first, and then takes what was on its way.
+    if record.wasExcludedAtOnce && !mayHaveBeenIdle(record) && history.stoppedAt == nil {
+      ledger.fault(id, "excluded without a warning")
+    }
+  }
+
+  /// Whether its connection had been idle for so long that its end may have been on its way.
+  private func mayHaveBeenIdle(_ record: RequestRecord) -> Bool {
+    record.idleTime + History.slack >= ConfigurationPlan.clientIdleLimit
   }
 
   // MARK: Where it may be sent
@@ -128,7 +163,7 @@ struct ReferenceModel {
     case .silent, .stalled:
       // The backend may have left before the timeout.
       !delivery.isLost && !delivery.endpoint.hasSentReset && !delivery.endpoint.hasSentFinish
-    case .answered, .dead, .broken, .unfinished: false
+    case .answered, .dead, .broken, .unfinished, .misled: false
     }
   }
 
@@ -138,9 +173,11 @@ struct ReferenceModel {
     var allowed = AllowedOutcomes()
     let possible = configurations(record)
     let targets = possible.map { $0.target(of: record.plan.prefix) }
-    if record.plan.malformation != nil {
+    if record.plan.isMalformed {
       allowed.statuses = [400, 408, 413, 414, 417, 421, 429, 431, 501, 505]
       allowed.mayBeForwarded = false
+      // RST_STREAM.
+      allowed.mayEnd = record.plan.http2 != nil
     } else {
       allowed.mayBeForwarded = targets.contains { if case .pool = $0 { true } else { false } }
       if targets.contains(.fixed) { allowed.statuses.insert(ConfigurationPlan.fixedStatus) }
@@ -167,7 +204,8 @@ struct ReferenceModel {
       from: record.endpoint?.dialledAt ?? record.begunAt, to: record.endedAt)
     let isLate = record.clientMayStall || hasJump || record.plan.departure != nil
     if isLate { allowed.statuses = [408] }
-    if isLate || record.isHalfClosed {
+    if mayHaveBeenIdle(record) { allowed.mayEnd = true }
+    if isLate || record.mayBeCut {
       allowed.mayEnd = true
       allowed.mayBeTruncated = true
     }
@@ -187,7 +225,8 @@ struct ReferenceModel {
     if let drained = history.drainedAt, drained <= record.endedAt {
       // Only an exchange that had begun may finish, and only for a limited time.
       let first = record.deliveries.map(\.begunAt).min() ?? .never
-      if first > drained { allowed.mayEnd = true }
+      // HTTP/2 refuses what it doesn't process.
+      if first > drained && record.plan.http2 == nil { allowed.mayEnd = true }
       if record.endedAt >= drained + History.drainLimit {
         allowed.statuses.insert(503)
         allowed.mayEnd = true
@@ -234,7 +273,7 @@ struct ReferenceModel {
       default: break
       }
     }
-    guard let endpoint = record.endpoint else { return allowed }
+    guard let endpoint = record.endpoint, record.plan.http2 == nil else { return allowed }
     // A reset also discards unsent parts of earlier responses.
     if isResetLater(record) {
       allowed.mayEnd = true
@@ -272,7 +311,7 @@ struct ReferenceModel {
     let isUnavailable = possible.contains { mayBeUnavailable($0, record) }
     let hasJump = history.hasJump(from: record.begunAt, to: record.endedAt)
     if isUnavailable { allowed.statuses.insert(503) }
-    if lostItsBeginning(record) { allowed.statuses.insert(502) }
+    allowed.add(byLostBeginning(record))
     if mustSucceed(record, fates, faults.count, isUnavailable || hasJump) { return allowed }
     if hasJump { allowed.statuses.insert(504) }
     for fault in faults { allowed.statuses.insert(fault == .swallows ? 504 : 502) }
@@ -292,6 +331,8 @@ struct ReferenceModel {
         allowed.mayBeTruncated = true
         // The head may still have been waiting to be sent on.
         allowed.mayEnd = true
+      case .misled:
+        if let unasked = delivery.unasked { allowed.add(.misled(by: unasked)) }
       case .unfinished: break
       }
       if delivery.mayStall && fate != .answered {
@@ -317,7 +358,7 @@ struct ReferenceModel {
     let charged = failures.count { $0 == .silent || $0 == .refused }
     if charged > 1 || (charged == 1 && chargedTotal > 3) { return false }
     if charged == 1 && !hasOther(record, fates) { return false }
-    return !failures.contains(.broken) && !failures.contains(.stalled)
+    return failures.allSatisfy { $0 != .broken && $0 != .stalled && $0 != .misled }
   }
 
   /// Whether there certainly was another member, besides those that were too slow or sent a retried
@@ -338,10 +379,23 @@ struct ReferenceModel {
     record.plan.isIdempotent && record.plan.size < 4_000
   }
 
-  /// Whether its first bytes may have been sent and lost, and it can't be repeated.
+  /// Whether its first bytes may have been sent and lost, and it can't be repeated, or bytes that
+  /// nobody asked for were taken for its response.
   private func lostItsBeginning(_ record: RequestRecord) -> Bool {
-    !mayBeRepeated(record)
-      && ledger.lostBeginnings.contains { $0 >= record.begunAt && $0 <= record.endedAt }
+    ledger.lostBeginnings.contains {
+      $0.time >= record.begunAt && $0.time <= record.endedAt
+        && (!mayBeRepeated(record) || $0.unasked != nil)
+    }
+  }
+
+  private func byLostBeginning(_ record: RequestRecord) -> AllowedOutcomes {
+    var allowed = AllowedOutcomes()
+    if !lostItsBeginning(record) { return allowed }
+    allowed.statuses = [502]
+    for beginning in ledger.lostBeginnings {
+      if let unasked = beginning.unasked { allowed.add(.misled(by: unasked)) }
+    }
+    return allowed
   }
 
   /// The maximum number of retries in the whole run that the budget may have counted.
@@ -357,6 +411,7 @@ struct ReferenceModel {
 
   func fate(_ delivery: Delivery, _ record: RequestRecord) -> DeliveryFate {
     let workers = network.peer(of: delivery.endpoint)
+    if let unasked = delivery.unasked, workers.takenTotal > unasked.start { return .misled }
     let patience = workers.closedAt - delivery.begunAt
     let limit = configurations(record).map(\.responseLimit.nanoseconds).min() ?? 0
     guard !delivery.isLost, let plan = delivery.answer else {
@@ -468,7 +523,7 @@ struct ReferenceModel {
   private func judgePatience(_ record: RequestRecord) {
     let mayBeTooLarge = configurations(record).contains { record.plan.size > $0.bodyMax }
     guard let last = record.deliveries.last, !mayBeTooLarge,
-      fate(last, record) == .unfinished, !record.clientMayStall, !record.isHalfClosed,
+      fate(last, record) == .unfinished, !record.clientMayStall, !record.mayBeCut,
       record.plan.departure == nil, !isResetLater(record),
       !history.hasJump(from: record.begunAt, to: record.endedAt),
       history.drainedAt.map({ $0 > record.endedAt }) ?? true, history.stoppedAt == nil

@@ -33,6 +33,8 @@ struct RequestPlan {
   var departure: (moment: Departure, manner: Manner)?
   /// The request violates RFC 9112 in this way, and must never reach a backend.
   var malformation: Malformation?
+  /// Only for HTTP/2.
+  private(set) var http2: HTTP2Shape?
 
   init(id: Int) { self.id = id }
 
@@ -80,6 +82,26 @@ struct RequestPlan {
       : .answerByte(random.skewed(upTo: 20_000))
     departure = (moment, random.pick([.orderly, .reset, .cut]))
   }
+
+  /// Turns it into a request over HTTP/2, without what only HTTP/1 has.
+  mutating func speakHTTP2(
+    _ conduct: HTTP2Conduct, level: SimulationLevel, random: inout RandomGenerator
+  ) {
+    var shape = HTTP2Shape(drawnFrom: &random, level: level)
+    shape.answerSizeMax = conduct.answerSizeMax
+    if malformation != nil {
+      malformation = nil
+      shape.fault = random.pick(HeadFault.allCases)
+      shape.paddingCount = 0
+    }
+    isHTTP10 = false
+    connection = nil
+    relaySize = nil
+    http2 = shape
+  }
+
+  /// It must never reach a backend.
+  var isMalformed: Bool { malformation != nil || http2?.fault != nil }
 
   /// RFC 9110 9.2.2.
   var isIdempotent: Bool { method != .POST && method != .PATCH }
@@ -136,6 +158,8 @@ struct RequestPlan {
 enum Malformation: CaseIterable {
   case lengthAndCoding, twoLengths, bareLineFeed, spaceBeforeColon, foldedField, noHost, nul
   case unknownCoding, garbage, unknownExpectation, tunnel
+  /// Not a whole head, and nothing after it.
+  case unfinished, emptyLines
 
   func head(path: String, id: Int) -> String {
     let start = "POST \(path) HTTP/1.1\r\nHost: site.example\r\nX-Id: \(id)\r\n"
@@ -152,6 +176,8 @@ enum Malformation: CaseIterable {
     case .unknownExpectation: start + "Expect: the-unexpected\r\nContent-Length: 0\r\n\r\n"
     case .tunnel:
       "CONNECT site.example:443 HTTP/1.1\r\nHost: site.example:443\r\nX-Id: \(id)\r\n\r\n"
+    case .unfinished: "POST \(path) HT"
+    case .emptyLines: "\r\n\r\n"
     case .garbage: "\u{16}\u{3}\u{1} not http \(id)\r\n\r\n"
     }
   }

@@ -39,6 +39,7 @@ struct Shrinking {
       for index in plan.clients.indices { removeEach(\.clients[index].ids) }
       simplify { $0.workerCount = 1 }
       simplify { $0.policy = PolicyPlan() }
+      for index in plan.clients.indices { simplify { $0.clients[index].restMax = .zero } }
       for index in plan.backends.indices { simplify { $0.backends[index].isReliable = true } }
       smoothen()
       for id in plan.clients.flatMap(\.ids) { simplifyRequest(id) }

@@ -2,6 +2,12 @@
 
 import Primitives
 
+/// One connection to a simulated backend, whatever is spoken on it.
+protocol SimulatedBackendConnection: SimulatedActor {
+  /// Records what was sent to it and never read. Called at the end of a run.
+  func auditRest()
+}
+
 final class SimulatedBackend: SimulatedService {
   enum Trouble { case refuses, swallows, resets }
 
@@ -12,7 +18,7 @@ final class SimulatedBackend: SimulatedService {
   let sizeMax: Int
   let isSmall: Bool
   let hasTroubles: Bool
-  private(set) var connections: [SimulatedBackendConnection] = []
+  private(set) var connections: [any SimulatedBackendConnection] = []
   private var random: RandomGenerator
   /// Periods in which it is unreachable.
   private var troubles: [(from: Instant, to: Instant, kind: Trouble)] = []
@@ -67,7 +73,7 @@ final class SimulatedBackend: SimulatedService {
   }
 
   private func accept(_ endpoint: SimulatedEndpoint, isDoomed: Bool) -> DialOutcome {
-    let connection = SimulatedBackendConnection(
+    let connection = SimulatedHTTP1Backend(
       backend: self, endpoint: endpoint, random: RandomGenerator(seed: random.next()),
       isDoomed: isDoomed)
     connections.append(connection)

@@ -66,7 +66,22 @@ final class SimulatedEndpoint {
   @exclusivity(unchecked) var sentTotal = 0
   @exclusivity(unchecked) var takenTotal = 0
 
+  /// Bytes that a backend sent although nobody had asked.
+  struct Unasked {
+    /// Where in the stream to the worker they begin.
+    let start: Int
+    /// Where in the stream to the backend the next request would begin.
+    let idleEnd: Int
+    /// If they are a response.
+    let status: Int?
+  }
+
   // Only for the worker's ends:
+  var unasked: Unasked?
+  /// Unasked bytes were reported before the next request, which must use another connection.
+  var isSpoiled = false
+  /// Unasked bytes had arrived, but were not reported, when the next request was sent.
+  var wasDoubtful = false
   @exclusivity(unchecked) var token: UInt64?
   @exclusivity(unchecked) var pending: Readiness = []
   var registeredIndex = -1

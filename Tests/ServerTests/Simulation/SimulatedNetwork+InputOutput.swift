@@ -119,12 +119,24 @@ extension SimulatedNetwork: InputOutput {
         readiness.formUnion(state(of: endpoint))
       }
       endpoint.pending = []
+      noteUnasked(endpoint)
       lane.batch.append(ReadinessEvent(token: token, readiness: readiness))
       note("report \(socketName(endpoint)) \(readiness.rawValue)")
       mark(number)
       reported += 1
     }
     if lane.batch.count > 1 { lane.batch.shuffle(using: &random) }
+  }
+
+  /// The worker is told that there are bytes: if nobody asked for them, it must see that.
+  private func noteUnasked(_ endpoint: SimulatedEndpoint) {
+    if hasUnaskedBytes(endpoint) { endpoint.isSpoiled = true }
+  }
+
+  private func hasUnaskedBytes(_ endpoint: SimulatedEndpoint) -> Bool {
+    guard let unasked = endpoint.unasked else { return false }
+    return endpoint.takenTotal + endpoint.arrivedCount > unasked.start
+      && peer(of: endpoint).sentTotal == unasked.idleEnd
   }
 
   /// What epoll's mask would contain now.
@@ -312,6 +324,8 @@ extension SimulatedNetwork: InputOutput {
     }
     if endpoint.phase == .connecting { return .wouldBlock }
     let target = peer(of: endpoint)
+    if endpoint.isSpoiled { fault("a request over \(socketName(endpoint)), which was not quiet") }
+    if hasUnaskedBytes(endpoint) { endpoint.wasDoubtful = true }
     var count = min(offered, target.room)
     if count == 0 {
       target.senderIsStarved = true

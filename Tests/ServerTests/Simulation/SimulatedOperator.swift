@@ -135,6 +135,8 @@ final class SimulatedOperator: SimulatedActor {
 /// What was in force at each time.
 struct History {
   static let drainLimit = TimeSpan.seconds(30)
+  /// How long the server waits between the two GOAWAYs of a drain.
+  static let warningTime = TimeSpan.seconds(5)
 
   private var installations: [(time: Instant, configuration: ConfigurationPlan)] = []
   private var isChecked: [Int: Bool] = [:]
@@ -218,6 +220,13 @@ struct History {
   func isDown(_ backend: Int, from begin: Instant, to end: Instant) -> Bool {
     wasDown(backend, before: begin)
       || changes[backend]?.contains { $0.time >= begin && $0.time <= end && !$0.isUp } == true
+  }
+
+  /// Whether the server may have ended connections for a reason of its own, that it had for this
+  /// time.
+  func hasEnd(before time: Instant, since span: TimeSpan = .zero) -> Bool {
+    [drainedAt, stoppedAt, removedAt].contains { $0.map { $0 + span <= time } ?? false }
+      || isShort(from: .origin, to: time) || !jumps.isEmpty
   }
 
   func hasJump(from begin: Instant, to end: Instant) -> Bool {

@@ -4,6 +4,7 @@
 // Several workers share the records of Balancing, as threads of one process do. An iteration runs
 // without interruption: races between two threads within one are left to the thread sanitizer.
 
+import HTTP2
 import Logging
 import Metrics
 import Primitives
@@ -97,7 +98,11 @@ private final class SimulatedWorker {
       ("exchanges", worker.exchanges.count),
       ("client connections", worker.clientCount),
       ("upstream connections", worker.connections.count - worker.clientCount),
-      ("codecs", worker.http1Clients.count + worker.http1Backends.count),
+      (
+        "codecs",
+        worker.http1Clients.count + worker.http2Clients.count + worker.http1Backends.count
+      ),
+      ("bytes of windows", HTTP2Workspace().windowBudget - worker.http2.windowBudget),
       ("logins", worker.logins.count),
       // One head is for the next request.
       ("heads", worker.heads.count - worker.spareHeads.count - 1),

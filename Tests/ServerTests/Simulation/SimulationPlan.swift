@@ -50,6 +50,8 @@ struct SimulationPlan {
     }
     drawReloads()
     drawShortages()
+    drawRests()
+    drawWires()
   }
 
   private mutating func drawBackends(_ random: inout RandomGenerator) {
@@ -135,6 +137,25 @@ struct SimulationPlan {
 }
 
 extension SimulationPlan {
+  private mutating func drawWires() {
+    var random = RandomGenerator(seed: mix(seed ^ 0x7769_7265))
+    for index in clients.indices where random.chance(ClientWire.http2Share, in: 16) {
+      clients[index].speakHTTP2(HTTP2Conduct(drawnFrom: &random))
+      for id in clients[index].ids {
+        requests[id].speakHTTP2(clients[index].http2, level: level, random: &random)
+      }
+    }
+  }
+
+  /// Connections that are idle for long, on both sides.
+  private mutating func drawRests() {
+    var random = RandomGenerator(seed: mix(seed ^ 0x7265_7374))
+    policy.upstreamIdleTime = random.pick([.seconds(4), .seconds(30), .seconds(90)])
+    for index in clients.indices where random.chance(1, in: 3) {
+      clients[index].restMax = .seconds(random.pick([1, 10, 62, 90]))
+    }
+  }
+
   /// A temporary shortage of memory, and a configuration without the listener.
   private mutating func drawShortages() {
     var random = RandomGenerator(seed: mix(seed ^ 0x7368_6F72_7461_6765))
@@ -163,6 +184,21 @@ struct ClientPlan {
   var ids: [Int]
   let seed: UInt64
   let isSmall: Bool
+  /// How long it may rest between two requests on one connection.
+  var restMax = TimeSpan.zero
+  private(set) var wire = ClientWire.http1
+  var http2 = HTTP2Conduct()
+
+  init(ids: [Int], seed: UInt64, isSmall: Bool) {
+    self.ids = ids
+    self.seed = seed
+    self.isSmall = isSmall
+  }
+
+  mutating func speakHTTP2(_ conduct: HTTP2Conduct) {
+    wire = .http2
+    http2 = conduct
+  }
 }
 
 /// Clients that only connect, and possibly begin a head.

@@ -3,9 +3,8 @@
 
 import Primitives
 
-/// How long the first of a client's requests has been waiting for a byte of its response.
+/// How long a request has been waiting for a byte of its response.
 struct RequestWait {
-  var id = -1
   /// When the server had received the whole request.
   var since = Instant.never
   /// Iterations since it was overdue.
@@ -17,13 +16,11 @@ extension SimulationRun {
   private static let overdueTurnMax = 100
 
   func sample() {
-    for (index, client) in clients.enumerated() {
-      guard let request = client.outstanding.first, let endpoint = client.endpoint,
-        endpoint.isConnected
-      else { continue }
-      let forwarded = endpoint.sentTotal - client.answerStart
-      sampleHeldBytes(request, endpoint, forwarded)
-      if plan.role == .proxy { sampleWait(index, request, endpoint, forwarded) }
+    for client in clients {
+      client.reportProgress { request in
+        sampleHeldBytes(request)
+        if plan.role == .proxy { sampleWait(request) }
+      }
     }
   }
 
@@ -32,62 +29,52 @@ extension SimulationRun {
   }
 
   /// The bytes that the server received from one side and hasn't sent to the other.
-  private func sampleHeldBytes(
-    _ request: SimulatedClient.Outstanding, _ endpoint: SimulatedEndpoint, _ forwarded: Int
-  ) {
+  private func sampleHeldBytes(_ request: RequestProgress) {
     let delivery = ledger.records[request.id].deliveries.last { !$0.isLost }
-    if forwarded == 0 && !isMostlyOverhead(ledger.records[request.id].plan.framing) {
-      let workers = network.peer(of: endpoint)
-      let taken = min(workers.takenTotal, request.end ?? .max) - request.start
+    if request.answerCount == 0 && !isMostlyOverhead(ledger.records[request.id].plan.framing) {
       let sent = delivery.map { $0.endpoint.sentTotal - $0.start } ?? 0
-      if taken - sent > Self.heldMax {
-        ledger.fault(request.id, "\(taken - sent) bytes of its body are held")
+      if request.takenCount - sent > request.heldMax {
+        ledger.fault(request.id, "\(request.takenCount - sent) bytes of its body are held")
       }
     }
     if let delivery, let start = delivery.answerStart, !isMostlyOverhead(delivery.answer?.framing)
     {
       let workers = network.peer(of: delivery.endpoint)
       let taken = min(workers.takenTotal, delivery.answerEnd ?? .max) - start
-      if taken - forwarded > Self.heldMax {
-        ledger.fault(request.id, "\(taken - forwarded) bytes of the answer are held")
+      if taken - request.answerCount > request.heldMax {
+        ledger.fault(request.id, "\(taken - request.answerCount) bytes of the answer are held")
       }
     }
   }
 
   /// The response must begin within the total timeout after the end of the request.
-  private func sampleWait(
-    _ index: Int, _ request: SimulatedClient.Outstanding, _ endpoint: SimulatedEndpoint,
-    _ forwarded: Int
-  ) {
-    if waits[index].id != request.id { waits[index] = RequestWait(id: request.id) }
-    guard let end = request.end, forwarded == 0,
-      network.peer(of: endpoint).takenTotal >= end
-    else {
-      waits[index].since = .never
+  private func sampleWait(_ request: RequestProgress) {
+    let id = request.id
+    guard request.isTaken, !request.isBegun else {
+      waits[id].since = .never
       return
     }
-    if waits[index].since == .never {
-      waits[index].since = network.now
-      if ledger.records[request.id].takenAt == nil {
-        ledger.records[request.id].takenAt = network.now
-      }
+    if waits[id].since == .never {
+      waits[id].since = network.now
+      if ledger.records[id].takenAt == nil { ledger.records[id].takenAt = network.now }
     }
     // A backend that reads the body slowly, or not at all, delays the end of the request.
-    let isDelayed = ledger.records[request.id].deliveries.contains { delivery in
+    let isDelayed = ledger.records[id].deliveries.contains { delivery in
       if case .deafness = delivery.answer?.conduct { true } else { delivery.mayStall }
     }
     // A body that exceeds the replay buffer waits for a connected backend.
     let isWaiting =
-      ledger.records[request.id].deliveries.isEmpty
-      && ledger.records[request.id].plan.size >= 4_000
-    if isDelayed || isWaiting { return }
-    let begun = ledger.records[request.id].begunAt
+      ledger.records[id].deliveries.isEmpty && ledger.records[id].plan.size >= 4_000
+    if isDelayed || isWaiting || request.answerCount > 0 { return }
+    let begun = ledger.records[id].begunAt
     let limits = ledger.history.configurations(from: begun, to: network.now).map(\.totalLimit)
-    guard let limit = limits.max(), network.now > waits[index].since + limit + History.slack
+    // A jump of the clock gives the server no time.
+    let since = max(waits[id].since, ledger.history.jumps.last ?? .origin)
+    guard let limit = limits.max(), network.now > since + limit + History.slack
     else { return }
-    waits[index].overdueTurns += 1
-    if waits[index].overdueTurns == Self.overdueTurnMax {
-      ledger.fault(request.id, "not answered within \(limit)")
+    waits[id].overdueTurns += 1
+    if waits[id].overdueTurns == Self.overdueTurnMax {
+      ledger.fault(id, "not answered within \(limit)")
     }
   }
 }

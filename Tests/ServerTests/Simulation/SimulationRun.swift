@@ -25,9 +25,10 @@ final class SimulationRun {
   let ledger: Ledger
   /// One for each worker.
   let listeners: [Socket]
-  private(set) var clients: [SimulatedClient] = []
+  private(set) var clients: [any SimulatedClient] = []
   private(set) var backends: [SimulatedBackend] = []
   private var crowds: [SimulatedCrowd] = []
+  /// By request.
   var waits: [RequestWait]
 
   /// More than an exchange may buffer in one direction, and less than the largest bodies. It counts
@@ -44,11 +45,12 @@ final class SimulationRun {
     self.network = network
     ledger = Ledger(network: network, level: plan.level, role: plan.role)
     ledger.records = plan.requests.map { RequestRecord(plan: $0) }
+    ledger.upstreamIdleTime = plan.policy.upstreamIdleTime
     ledger.retryStatuses = Set(plan.configurations.flatMap(\.retryStatuses))
     ledger.history.install(plan.configurations[0], at: .origin)
     network.addLanes(upTo: plan.workerCount)
     listeners = (0..<plan.workerCount).map { network.listen(on: Self.listenAddress, lane: $0) }
-    waits = plan.clients.map { _ in RequestWait() }
+    waits = plan.requests.map { _ in RequestWait() }
     let bodyMax = plan.conditions.bodyMax
     for backend in plan.backends {
       backends.append(
@@ -56,7 +58,8 @@ final class SimulationRun {
           index: backend.index, ledger: ledger, seed: backend.seed, sizeMax: bodyMax,
           isSmall: bodyMax < 200_000, isReliable: backend.isReliable))
     }
-    clients = plan.clients.map { SimulatedClient(ledger: ledger, plan: $0) }
+    let ledger = ledger
+    clients = plan.clients.map { $0.wire.client(ledger: ledger, plan: $0) }
     crowds = plan.crowds.map { SimulatedCrowd(network: network, plan: $0) }
     network.note(
       "seed \(plan.seed), \(plan.level): \(clients.count) clients, \(plan.workerCount) workers, "

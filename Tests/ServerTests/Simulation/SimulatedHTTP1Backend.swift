@@ -1,9 +1,9 @@
-// One connection of a simulated backend: it reads requests strictly, records each delivery, checks
-// every byte of the bodies, and responds by plan, in order.
+// One HTTP/1 connection of a simulated backend: it reads requests strictly, records each delivery,
+// checks every byte of the bodies, and responds by plan, in order.
 
 import Primitives
 
-final class SimulatedBackendConnection: SimulatedActor {
+final class SimulatedHTTP1Backend: SimulatedActor, SimulatedBackendConnection {
   /// The request that is being read.
   private struct Incoming {
     let id: Int
@@ -37,7 +37,7 @@ final class SimulatedBackendConnection: SimulatedActor {
   private let ledger: Ledger
   private let endpoint: SimulatedEndpoint
   private var random: RandomGenerator
-  private let pace: SimulatedClient.Pace
+  private let pace: ActorPace
   private let isDoomed: Bool
 
   private var phase = Phase.serving
@@ -50,7 +50,10 @@ final class SimulatedBackendConnection: SimulatedActor {
   private var inputHasEnded = false
   private var answersCheck = false
   private var hasSeenHead = false
+  private var lastID: Int?
   private var silentClose: Instant?
+  /// Bytes that it sends when it is idle at this time.
+  private var unasked: (bytes: UnaskedBytes, time: Instant)?
   private var bytesAreLost = false
   private var isAudited = false
 
@@ -162,6 +165,8 @@ final class SimulatedBackendConnection: SimulatedActor {
     }
     let isAnswered: Bool
     if case .serving = phase { isAnswered = true } else { isAnswered = false }
+    if let lastID { checkReuse(id, after: lastID, at: start) }
+    lastID = id
     // The connection was opened for the first request.
     let delivery = ledger.deliver(
       id, to: backend.index, endpoint, at: hasSeenHead ? start : 0,
@@ -201,6 +206,22 @@ final class SimulatedBackendConnection: SimulatedActor {
       ledger.records[id].deliveries[delivery].interimStart = sentTotal
       output.append("HTTP/1.1 100 Continue\r\n\r\n" as StaticString)
       ledger.records[id].deliveries[delivery].interimEnds.insert(sentTotal)
+    }
+  }
+
+  /// Whether the worker might still use this connection for the request that begins at `start`.
+  private func checkReuse(_ id: Int, after last: Int, at start: Int) {
+    let workers = network.peer(of: endpoint)
+    // Some of the last response may have waited for the client.
+    let idleSince = max(workers.takenAt, ledger.records[last].endedAt)
+    let idleTime = endpoint.sendingTime(of: start) - idleSince
+    let isLate = idleTime > ledger.upstreamIdleTime + History.slack
+    if isLate, ledger.records[last].outcome != .begun, ledger.history.jumps.isEmpty {
+      ledger.fault(id, "sent over a connection that was idle for \(idleTime)")
+    }
+    if start == workers.unasked?.idleEnd, workers.wasDoubtful, !ledger.records[id].plan.isIdempotent
+    {
+      ledger.fault(id, "sent over a connection with unread bytes that nobody asked for")
     }
   }
 
@@ -335,6 +356,9 @@ final class SimulatedBackendConnection: SimulatedActor {
     case .closeSilently(let delay):
       silentClose = network.now + delay
       wake(after: delay)
+    case .sendUnasked(let bytes, let delay):
+      unasked = (bytes, network.now + delay)
+      wake(after: delay)
     }
   }
 
@@ -345,9 +369,24 @@ final class SimulatedBackendConnection: SimulatedActor {
 
   private func closeWhenIdle() {
     if answersCheck { return linger() }
+    if tunnel != nil { return }
+    if let unasked { return sendUnasked(unasked.bytes, at: unasked.time) }
     guard let silentClose, incoming == nil else { return }
     if network.now < silentClose { return wake(after: silentClose - network.now) }
     leave(reset: random.chance(1, in: 4))
+  }
+
+  /// Sends what nobody asked for, if no request has begun by then. It answers nothing after it,
+  /// since nobody could know which request an answer belongs to.
+  private func sendUnasked(_ bytes: UnaskedBytes, at time: Instant) {
+    guard incoming == nil, input.isEmpty else { return }
+    if network.now < time { return wake(after: time - network.now) }
+    network.note("backend \(backend.index) endpoint \(endpoint.number) sends \(bytes) unasked")
+    let workers = network.peer(of: endpoint)
+    workers.unasked = .init(start: sentTotal, idleEnd: endpoint.takenTotal, status: bytes.status)
+    output.append(string: bytes.text)
+    _ = flushOutput()
+    if bytes.closes { linger() } else { phase = .lingering(until: network.now + .seconds(5)) }
   }
 
   // MARK: The audit
@@ -372,7 +411,8 @@ final class SimulatedBackendConnection: SimulatedActor {
       ledger.records.indices.contains(id)
     else {
       let start = endpoint.sentTotal - input.count
-      ledger.lostBeginnings.append(endpoint.sendingTime(of: start))
+      ledger.lostBeginnings.append(
+        (endpoint.sendingTime(of: start), network.peer(of: endpoint).unasked))
       return
     }
     let start = hasSeenHead ? endpoint.sentTotal - input.count : 0
