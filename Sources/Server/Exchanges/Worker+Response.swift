@@ -162,6 +162,9 @@ extension Worker where IO: ~Copyable {
     exchanges[handle].response.status = responseHead.status
     countResponse(status: responseHead.status)
     edit(.final, of: handle)
+    if exchanges[handle].request.isGRPC {
+      exchanges[handle].response.grpcStatus = responseHead.fields.grpcStatus
+    }
     scratch.removeAll()
     if let reason = writeHead(handle) {
       responseRefused(handle, reason: reason, blamesBackend: false)
@@ -237,7 +240,12 @@ extension Worker where IO: ~Copyable {
   private mutating func endResponse(_ handle: Handle, _ backend: Handle) {
     let client = exchanges[handle].client
     if !exchanges[handle].response.keepsTrailers { trailers.reset() }
-    if trailers.count > 0 { editResponseTrailers(of: handle) }
+    if trailers.count > 0 {
+      if exchanges[handle].request.isGRPC {
+        exchanges[handle].response.grpcStatus = trailers.grpcStatus
+      }
+      editResponseTrailers(of: handle)
+    }
     writeEndWithTrailers(to: client)
     guard case .http1Backend(let codec, _) = connections[backend].wire else {
       endAttempt(handle, .reusable)

@@ -5,8 +5,8 @@ import Primitives
 struct UpstreamStock {
   /// By backend id, the most recently used last.
   private var idle: [[Handle]] = []
-  /// HTTP/2 connections by backend id: several exchanges use them at once, and none waits in `idle`.
-  /// Those that are still being dialled are among them.
+  /// HTTP/2 connections by backend id, which several exchanges use at once; they are never in
+  /// `idle`. Those that are still being dialled are among them.
   private var shared: [[Handle]] = []
   /// Exchanges that wait for a connection which another one dials.
   private var waiters: [Handle: [Handle]] = [:]

@@ -69,7 +69,7 @@ extension Worker where IO: ~Copyable {
     guard let facts = connections[handle].transport.tlsFacts else { return }
     metrics.add(facts.isResumed ? .upstreamHandshakesResumed : .upstreamHandshakesFull)
     let (sent, waiting) = (
-      connections[handle].transport.sentByteCount, connections[handle].transport.waitingByteCount
+      connections[handle].transport.sentByteCount, connections[handle].transport.unsentByteCount
     )
     exchanges[exchange].attempt.noteHandshake(sent: sent + UInt64(waiting))
     beginHTTP(handle, exchange)

@@ -41,6 +41,9 @@ struct HTTP2Session: ~Copyable {
   /// Answers of Martlet itself that didn't fit into the window of their stream, with how much of
   /// each was sent. Hardly any client has such a small window.
   var rests: [UInt32: [UInt8]] = [:]
+  /// Streams whose response has ended before their request, until when the rest of it is discarded.
+  /// Hardly any client sends more then.
+  var lingering: [UInt32: Instant] = [:]
   /// When the socket took bytes last.
   var takenAt: Instant
   /// When the pace of the client is checked; `.never` while nothing waits for it.
