@@ -22,7 +22,8 @@ FOLDER = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, FOLDER)
 from bench import measure_idle  # noqa: E402
 from peers import POST_PATH, Backend, Martlet, Shape, find, make_certificates  # noqa: E402
-from processes import Failure, free_ports, raise_descriptor_limit  # noqa: E402
+from peers import SMALL, nginx_frame  # noqa: E402
+from processes import Failure, Process, free_ports, raise_descriptor_limit  # noqa: E402
 from processes import run_pinned, run_script, two_cores  # noqa: E402
 
 CONNECTIONS = 8
@@ -53,6 +54,7 @@ LOADS = {
         "small answer, TLS": Load("tls", "/small", 3000, 38_700, 6),
         "64 KiB answer, TLS": Load("tls", "/64k", 500, 349_000, 20),
         "64 KiB POST, TLS": Load("tls", POST_PATH, 500, 347_500, 15, post=POST_BYTES),
+        "small answer, TLS to the backend": Load("secure", "/small", 3000, 37_400, 4),
         "every other one retried": Load("retry", "/small", 1000, 26_100, 0.6),
         "redirect": Load("redirect", "/small", 1000, 14_200, 6, is_redirect=True),
     },
@@ -60,14 +62,43 @@ LOADS = {
 }
 
 
+class SecureBackend:
+    """A backend with TLS."""
+
+    def __init__(self, folder, core, certificate):
+        (port,) = free_ports(1)
+        self.address = f"127.0.0.1:{port}"
+        config = nginx_frame(
+            folder,
+            "secure",
+            f"""
+            keepalive_timeout 1h;
+            server {{
+                listen {self.address} ssl;
+                ssl_certificate {certificate}.crt;
+                ssl_certificate_key {certificate}.key;
+                location = /small {{ return 200 "{SMALL.decode()}"; }}
+            }}
+            """,
+        )
+        command = [find("nginx"), "-p", folder, "-e", "stderr", "-c", config]
+        self.process = Process("secure", command, core, folder)
+        self.process.wait_for_port(port)
+
+    def stop(self):
+        self.process.stop()
+
+
 class CountedMartlet(Martlet):
     """Martlet under callgrind, which counts only when it is told to."""
 
     start_seconds = 120
+    secure = None
 
     def configuration(self):
         config = super().configuration()
-        dead, self.ports["retry"], self.ports["redirect"] = free_ports(3)
+        ports = free_ports(4)
+        dead, self.ports["retry"], self.ports["redirect"], self.ports["secure"] = ports
         # Half of the requests go to a backend that refuses them, and are retried on the other.
         config["pools"].append(
             {
@@ -78,10 +109,20 @@ class CountedMartlet(Martlet):
                 "backends": [f"127.0.0.1:{dead}", *self.backends],
             }
         )
-        for name in ("retry", "redirect"):
+        config["pools"].append(
+            {
+                "name": "secure",
+                "health": "off",
+                "tls": {"ca": f"{self.certificates['ecdsa']}.crt"},
+                "keep-alive": {"idle": "3600s", "max-idle": 2 * CONNECTIONS},
+                "backends": [f"https://{self.secure.address}"],
+            }
+        )
+        for name in ("retry", "redirect", "secure"):
             config["listeners"].append({"listen": f"127.0.0.1:{self.ports[name]}", "name": name})
         config["routes"] = [
             {"listeners": ["retry"], "forward": "retry"},
+            {"listeners": ["secure"], "forward": "secure"},
             {"listeners": ["redirect"], "redirect": {"host": "example.org"}},
             {"forward": "default"},
         ]
@@ -196,6 +237,7 @@ def main():
         with open(body, "wb") as file:
             file.write(b"m" * POST_BYTES)
         try:
+            CountedMartlet.secure = SecureBackend(folder, {cores[1]}, certificates["ecdsa"])
             for shape, loads in LOADS.items():
                 for name, instructions, allocations in measure(
                     shape, loads, folder, cores, backend, certificates, body
@@ -216,6 +258,8 @@ def main():
             if held > IDLE_BYTES * ROOM:
                 problems.append("an idle connection needs more memory than the pinned number")
         finally:
+            if CountedMartlet.secure:
+                CountedMartlet.secure.stop()
             backend.stop()
     if problems:
         raise Failure("; ".join(problems))

@@ -22,10 +22,11 @@ public struct CheckResult: Equatable, Sendable {
 /// The checks of one backend since the start.
 public struct CheckHistory: ~Copyable, Sendable {
   private let passed = Atomic<UInt64>(0)
-  private let failed = InlineArray<12, Atomic<UInt64>> { _ in Atomic(0) }
+  private let failed = InlineArray<24, Atomic<UInt64>> { _ in Atomic(0) }
   private let microseconds = Atomic<UInt64>(0)
   /// The instant in milliseconds (40 bits), the word's place plus one or 0 for passed (8 bits), and
-  /// the response's status (16 bits, the highest of which marks an alert of TLS).
+  /// the response's status or the number of the alert with which the backend refused TLS (16 bits,
+  /// the highest of which marks an alert in place of a plain response).
   private let lastResult = Atomic<UInt64>(0)
   private let lastDuration = Atomic<Int64>(0)
   private static let alertBit: UInt64 = 1 << 15
@@ -41,7 +42,11 @@ public struct CheckHistory: ~Copyable, Sendable {
       let place = Int(failure.word.rawValue)
       failed[place].wrappingAdd(1, ordering: .relaxed)
       result |= UInt64(place + 1) << 16
-      if case .status(let status) = failure { result |= UInt64(status) & ~Self.alertBit }
+      switch failure {
+      case .status(let status): result |= UInt64(status) & ~Self.alertBit
+      case .tlsAlert(let number): result |= UInt64(number)
+      default: break
+      }
       if isTLSAlert { result |= Self.alertBit }
     } else {
       passed.wrappingAdd(1, ordering: .relaxed)
@@ -77,7 +82,7 @@ public struct CheckHistory: ~Copyable, Sendable {
       failure: word == 0
         ? nil
         : FailureWord(rawValue: word - 1).flatMap {
-          FailureCause($0, status: UInt16(truncatingIfNeeded: result & ~Self.alertBit))
+          FailureCause($0, number: UInt16(truncatingIfNeeded: result & ~Self.alertBit))
         },
       isTLSAlert: result & Self.alertBit != 0,
       duration: TimeSpan(nanoseconds: lastDuration.load(ordering: .relaxed)))

@@ -9,6 +9,24 @@ public enum FailureCause: Equatable, Sendable {
   case connectTimeout
   /// Connecting failed for another reason, such as no route to the host.
   case connectFailed
+  /// No trusted authority has signed the backend's certificate.
+  case tlsUntrusted
+  /// The backend's certificate has expired, or isn't valid yet.
+  case tlsExpired
+  /// The backend's certificate is for other names.
+  case tlsWrongName
+  /// The backend's certificate is self-signed, and isn't trusted itself.
+  case tlsSelfSigned
+  /// The key of the backend's certificate is none of the pinned ones.
+  case tlsPin
+  /// The backend doesn't speak TLS.
+  case tlsNotSpoken
+  /// The backend ended the TLS session with a fatal alert, by its number (RFC 8446 6).
+  case tlsAlert(UInt8)
+  /// The TLS handshake wasn't complete in time.
+  case tlsTimeout
+  /// The TLS handshake failed for another reason, such as the end of the connection.
+  case tlsFailed
   /// The connection was reset before the first byte of the response.
   case resetBeforeResponse
   /// The backend closed the connection (FIN) before the first byte of the response.
@@ -30,6 +48,15 @@ public enum FailureCause: Equatable, Sendable {
     case .connectRefused: .connectRefused
     case .connectTimeout: .connectTimeout
     case .connectFailed: .connectFailed
+    case .tlsUntrusted: .tlsUntrusted
+    case .tlsExpired: .tlsExpired
+    case .tlsWrongName: .tlsWrongName
+    case .tlsSelfSigned: .tlsSelfSigned
+    case .tlsPin: .tlsPin
+    case .tlsNotSpoken: .tlsNotSpoken
+    case .tlsAlert: .tlsAlert
+    case .tlsTimeout: .tlsTimeout
+    case .tlsFailed: .tlsFailed
     case .resetBeforeResponse: .resetBeforeResponse
     case .closedBeforeResponse: .closedBeforeResponse
     case .responseTimeout: .responseTimeout
@@ -42,20 +69,29 @@ public enum FailureCause: Equatable, Sendable {
 
   public var name: StaticString { word.name }
 
-  /// The cause for a word; nil if the word is not about an attempt. `status` is used only for the
-  /// word `status`.
-  public init?(_ word: FailureWord, status: UInt16) {
+  /// The cause for a word; nil if the word is not about an attempt. `number` is the status or the
+  /// number of the alert, if the cause has one.
+  public init?(_ word: FailureWord, number: UInt16) {
     switch word {
     case .connectRefused: self = .connectRefused
     case .connectTimeout: self = .connectTimeout
     case .connectFailed: self = .connectFailed
+    case .tlsUntrusted: self = .tlsUntrusted
+    case .tlsExpired: self = .tlsExpired
+    case .tlsWrongName: self = .tlsWrongName
+    case .tlsSelfSigned: self = .tlsSelfSigned
+    case .tlsPin: self = .tlsPin
+    case .tlsNotSpoken: self = .tlsNotSpoken
+    case .tlsAlert: self = .tlsAlert(UInt8(truncatingIfNeeded: number))
+    case .tlsTimeout: self = .tlsTimeout
+    case .tlsFailed: self = .tlsFailed
     case .resetBeforeResponse: self = .resetBeforeResponse
     case .closedBeforeResponse: self = .closedBeforeResponse
     case .responseTimeout: self = .responseTimeout
     case .badResponse: self = .badResponse
     case .truncatedResponse: self = .truncatedResponse
     case .responseStalled: self = .responseStalled
-    case .status: self = .status(status)
+    case .status: self = .status(number)
     default: return nil
     }
   }
@@ -64,19 +100,12 @@ public enum FailureCause: Equatable, Sendable {
   /// backend's own status if it sent one, else 502 (RFC 9110 15.6.3, 15.6.5).
   public var status: UInt16 {
     switch self {
-    case .connectTimeout, .responseTimeout, .responseStalled: 504
-    case .connectRefused, .connectFailed, .resetBeforeResponse, .closedBeforeResponse,
-      .badResponse, .truncatedResponse:
+    case .connectTimeout, .tlsTimeout, .responseTimeout, .responseStalled: 504
+    case .connectRefused, .connectFailed, .tlsUntrusted, .tlsExpired, .tlsWrongName,
+      .tlsSelfSigned, .tlsPin, .tlsNotSpoken, .tlsAlert, .tlsFailed, .resetBeforeResponse,
+      .closedBeforeResponse, .badResponse, .truncatedResponse:
       502
     case .status(let status): status
-    }
-  }
-
-  /// No connection was established.
-  var isDialFailure: Bool {
-    switch self {
-    case .connectRefused, .connectTimeout, .connectFailed: true
-    default: false
     }
   }
 

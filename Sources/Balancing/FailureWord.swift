@@ -9,6 +9,8 @@ public enum FailureWord: UInt8, CaseIterable, Sendable {
   // Failures of an attempt or of a health check. They come first, so that the counters of a backend
   // need only these.
   case connectRefused, connectTimeout, connectFailed
+  case tlsUntrusted, tlsExpired, tlsWrongName, tlsSelfSigned, tlsPin
+  case tlsNotSpoken, tlsAlert, tlsTimeout, tlsFailed
   case resetBeforeResponse, closedBeforeResponse
   case responseTimeout, badResponse, truncatedResponse, responseStalled, status
   // No backend could be used.
@@ -28,6 +30,15 @@ public enum FailureWord: UInt8, CaseIterable, Sendable {
     case .connectRefused: "connect-refused"
     case .connectTimeout: "connect-timeout"
     case .connectFailed: "connect-failed"
+    case .tlsUntrusted: "tls-untrusted"
+    case .tlsExpired: "tls-expired"
+    case .tlsWrongName: "tls-wrong-name"
+    case .tlsSelfSigned: "tls-self-signed"
+    case .tlsPin: "tls-pin"
+    case .tlsNotSpoken: "tls-not-spoken"
+    case .tlsAlert: "tls-alert"
+    case .tlsTimeout: "tls-timeout"
+    case .tlsFailed: "tls-failed"
     case .resetBeforeResponse: "reset-before-response"
     case .closedBeforeResponse: "closed-before-response"
     case .responseTimeout: "response-timeout"

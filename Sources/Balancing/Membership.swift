@@ -14,6 +14,8 @@ public final class Member: Sendable {
   public let address: BackendAddress
   /// The Host field of an HTTP check, if the configuration doesn't set it.
   public let checkHost: String
+  /// The host name or IP address that its certificate must have, in a pool with TLS.
+  public let serverName: String
   /// Its share relative to the other members, 1-256, default 1.
   public let weight: Int
   /// Used only while no other member is available.
@@ -26,10 +28,12 @@ public final class Member: Sendable {
 
   public init(
     record: BackendRecord, address: BackendAddress, weight: Int = 1, isBackup: Bool = false,
-    maxConnections: Int? = nil, stickyToken: UInt64 = 0, checkHost: String? = nil
+    maxConnections: Int? = nil, stickyToken: UInt64 = 0, checkHost: String? = nil,
+    serverName: String = ""
   ) {
     self.record = record
     self.address = address
+    self.serverName = serverName
     self.checkHost = checkHost ?? record.identity.address
     self.weight = Self.weightRange.clamping(weight)
     self.isBackup = isBackup

@@ -1,7 +1,7 @@
 // What may be retried, and where: a pure function of the facts.
 //
 //   failure                                     request taken by send   retried for
-//   dial refused, timed out, failed             nothing                 any method, elsewhere
+//   dial or TLS handshake failed                nothing                 any method, elsewhere
 //   fresh connection died before the response   nothing                 any method, elsewhere
 //   reused connection died before the response  nothing                 any method, same, fresh
 //                                               something               idempotent, same, fresh
@@ -99,8 +99,11 @@ public struct RetryPolicy: Equatable, Sendable {
   /// Whether the request can be sent a second time without being carried out twice.
   private func isRepeatable(_ failure: AttemptFailure, _ progress: ExchangeProgress) -> Bool {
     switch failure.cause {
-    case .connectRefused, .connectTimeout, .connectFailed: true
-    case .resetBeforeResponse, .closedBeforeResponse:
+    case .connectRefused, .connectTimeout, .connectFailed, .tlsUntrusted, .tlsExpired,
+      .tlsWrongName, .tlsSelfSigned, .tlsPin, .tlsNotSpoken, .tlsTimeout, .tlsFailed:
+      true
+    // A backend may refuse our certificate after the handshake (RFC 8446 4.4.2).
+    case .resetBeforeResponse, .closedBeforeResponse, .tlsAlert:
       failure.sentByteCount == 0 || progress.isIdempotent
     // The same backend would be as slow, or send the same status, so the client would only wait
     // longer.
@@ -116,8 +119,9 @@ public struct RetryPolicy: Equatable, Sendable {
   public func blamesBackend(_ failure: AttemptFailure) -> Bool {
     switch failure.cause {
     case .status(let status): status >= 500 && statuses.contains(status)
-    case .connectRefused, .connectTimeout, .connectFailed, .responseTimeout, .badResponse,
-      .truncatedResponse, .responseStalled:
+    case .connectRefused, .connectTimeout, .connectFailed, .tlsUntrusted, .tlsExpired,
+      .tlsWrongName, .tlsSelfSigned, .tlsPin, .tlsNotSpoken, .tlsAlert, .tlsTimeout, .tlsFailed,
+      .responseTimeout, .badResponse, .truncatedResponse, .responseStalled:
       true
     case .resetBeforeResponse, .closedBeforeResponse: !failure.wasReused
     }

@@ -26,6 +26,11 @@ static inline void martlet_SSL_CTX_set_server_options(SSL_CTX *context) {
                                    SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
 }
 
+/// The options of a client context: no renegotiation, no compression.
+static inline void martlet_SSL_CTX_set_client_options(SSL_CTX *context) {
+  SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
+}
+
 static inline void martlet_SSL_CTX_refuse_tickets(SSL_CTX *context) {
   SSL_CTX_set_options(context, SSL_OP_NO_TICKET);
 }

@@ -40,10 +40,12 @@ extension Configuration {
   }
 
   /// Reads a backend's address as in a pool; the error says what is wrong with it.
-  public static func endpoint(_ text: String) -> Result<Endpoint, InvalidEndpoint> {
+  public static func backendAddress(
+    _ text: String
+  ) -> Result<BackendAddress, InvalidEndpoint> {
     var decoder = Decoder(source: SourceText(file: "", bytes: []), isPartial: false)
-    if let endpoint = Form<Endpoint>.endpoint.read(.string(text), &decoder) {
-      return .success(endpoint)
+    if let address = Form<BackendAddress>.backendAddress.read(.string(text), &decoder) {
+      return .success(address)
     }
     return .failure(InvalidEndpoint(message: decoder.diagnostics.first?.message ?? text))
   }

@@ -48,7 +48,8 @@ extension Configuration {
   mutating func addDemoBackends(_ decoder: inout Decoder) {
     let flag = JSON.Origin.flag("--demo")
     var addresses: [SocketAddress] = []
-    for backend in pools.flatMap(\.backends) {
+    // The demo backends speak plain HTTP.
+    for backend in pools.flatMap(\.backends) where backend.scheme != .https {
       let address: SocketAddress? =
         switch backend.endpoint {
         case .address(let address) where address.ip?.isLoopback == true: address

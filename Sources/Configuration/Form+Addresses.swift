@@ -26,36 +26,36 @@ extension Form where Value == Configuration.ListenAddress {
   }
 }
 
-extension Form where Value == Configuration.Endpoint {
-  /// `10.0.0.1:80`, `[2001:db8::1]:80`, `app.internal:8080`, `unix:/run/app.sock`.
-  static var endpoint: Form {
+extension Form where Value == Configuration.BackendAddress {
+  /// `10.0.0.1:80`, `[2001:db8::1]:80`, `https://app.internal:8443`, `unix:/run/app.sock`.
+  static var backendAddress: Form {
     let description = FormDescription(
       noun: "the address of a backend",
       allowed: "write \"10.0.0.1:8080\", \"[2001:db8::1]:8080\", \"app.internal:8080\" or"
         + " \"unix:/run/app.sock\"",
       kind: "address, name or socket",
-      schema: ["type": "string", "pattern": "^(http://.+|unix:.+|.+:[0-9]{1,5})$"])
+      schema: ["type": "string", "pattern": "^(https?://.+|unix:.+|.+:[0-9]{1,5})$"])
     return Form(description) { json, decoder in
       guard let text = json.text else {
         decoder.mismatch(json, description, suggestion: localEndpoint(json.integer))
         return nil
       }
-      if text.lowercased().hasPrefix("https://") {
-        decoder.report(
-          "\(json.brief): https to backends is not supported yet; use a port with plain http",
-          at: json.origin)
-        return nil
-      }
       if text.hasPrefix("unix:") {
         let path = text.dropFirst(5)
-        if isSocketPath(path) { return .address(.unix(String(path))) }
+        if isSocketPath(path) {
+          return Configuration.BackendAddress(endpoint: .address(.unix(String(path))))
+        }
         decoder.report(
           "\(json.brief): the path of a socket must have 1 to 107 bytes", at: json.origin)
         return nil
       }
-      if let endpoint = parseEndpoint(text) {
+      let scheme = backendScheme(of: text)
+      let isHTTPS = scheme == .https
+      let endpoint =
+        isHTTPS ? parseEndpoint(String(text.dropFirst(8)), port: 443) : parseEndpoint(text)
+      if let endpoint {
         if case .name = endpoint { decoder.refer(to: "\(endpoint)", at: json.origin) }
-        return endpoint
+        return Configuration.BackendAddress(endpoint: endpoint, scheme: scheme)
       }
       if decoder.refusesPort(of: text, at: json.origin) { return nil }
       let isBare = !text.contains(":") && parseEndpoint(text + ":80") != nil
@@ -285,15 +285,22 @@ extension Form where Value == [Configuration.Field] {
 
 // MARK: Grammar
 
-/// An address with its port, or nil. With `http://` in front, the port is optional.
-func parseEndpoint(_ text: String) -> Configuration.Endpoint? {
+/// What an address begins with.
+private func backendScheme(of text: String) -> Configuration.BackendAddress.Scheme? {
+  let lower = text.lowercased()
+  return lower.hasPrefix("https://") ? .https : lower.hasPrefix("http://") ? .http : nil
+}
+
+/// An address with its port, or nil. With `http://` in front, or if there is a default, the port is
+/// optional.
+func parseEndpoint(_ text: String, port standard: UInt16? = nil) -> Configuration.Endpoint? {
   var rest = text[...]
-  var port: UInt16?
-  if rest.lowercased().hasPrefix("http://") {
+  var port = standard
+  if port == nil && rest.lowercased().hasPrefix("http://") {
     rest = rest.dropFirst(7)
-    if rest.hasSuffix("/") { rest = rest.dropLast() }
     port = 80
   }
+  if port != nil && rest.hasSuffix("/") { rest = rest.dropLast() }
   var host = rest
   if let colon = rest.lastIndex(of: ":"), !rest.hasSuffix("]") {
     host = rest[..<colon]

@@ -25,6 +25,9 @@ extension Configuration {
     public var retry = Retry()
     public var timeouts = Timeouts()
     public var keepAlive = KeepAlive()
+    /// Nil if the backends speak plain HTTP.
+    public var tls: BackendTLS?
+    public var `protocol` = BackendProtocol.http1
     /// Probes on idle connections to backends; nil for none.
     public var tcpKeepAlive: TCPKeepAlive? = TCPKeepAlive()
     public var whenAllDown = WhenAllDown.refuse
@@ -50,6 +53,15 @@ extension Configuration {
     public var usesWeights: Bool { self != .roundRobin }
   }
 
+  /// The version of HTTP that backends get.
+  public enum BackendProtocol: String, Choice {
+    case http1 = "http/1.1"
+    case http2 = "h2"
+    /// By ALPN.
+    case auto
+    static var noun: String { "a protocol" }
+  }
+
   public enum WhenAllDown: String, Choice {
     case refuse
     case failOpen = "fail-open"
@@ -68,6 +80,9 @@ extension Configuration {
   /// One server of a pool.
   public struct Backend: Hashable, Sendable {
     public var endpoint: Endpoint
+    /// As written in front of the endpoint. In a valid configuration it is `https` for every
+    /// backend of a pool with TLS except Unix sockets, and nil for all others.
+    public var scheme: BackendAddress.Scheme?
     /// 1 to 256.
     public var weight = 1
     /// The most exchanges at a time, over all workers; nil for no limit.
@@ -79,6 +94,26 @@ extension Configuration {
       self.endpoint = endpoint
       self.weight = weight
     }
+
+    init(_ address: BackendAddress) {
+      self.init(address.endpoint)
+      scheme = address.scheme
+    }
+
+    public var address: BackendAddress {
+      get { BackendAddress(endpoint: endpoint, scheme: scheme) }
+      set { (endpoint, scheme) = (newValue.endpoint, newValue.scheme) }
+    }
+  }
+
+  /// An endpoint, and perhaps what it speaks.
+  public struct BackendAddress: Hashable, Sendable, CustomStringConvertible {
+    public enum Scheme: Sendable { case http, https }
+
+    public var endpoint: Endpoint
+    public var scheme: Scheme?
+
+    public var description: String { scheme == .https ? "https://\(endpoint)" : "\(endpoint)" }
   }
 
   /// Where a backend is reached.
@@ -92,6 +127,15 @@ extension Configuration {
       switch self {
       case .address(let address): "\(address)"
       case .name(let name, let port): "\(name):\(port)"
+      }
+    }
+
+    /// The name or IP address without the port; empty for a Unix socket.
+    public var serverName: String {
+      switch self {
+      case .address(.unix): ""
+      case .address(.ip(let address, _)): "\(address)"
+      case .name(let name, _): name.hasSuffix(".") ? String(name.dropLast()) : name
       }
     }
 
@@ -134,12 +178,22 @@ extension Configuration.Pool: Section {
       "backends", \.backends,
       .list(
         of: .section(
-          or: .endpoint, expand: { Configuration.Backend($0) },
-          shorten: { $0 == Configuration.Backend($0.endpoint) ? $0.endpoint : nil }),
+          or: .backendAddress, expand: { Configuration.Backend($0) },
+          shorten: { $0 == Configuration.Backend($0.address) ? $0.address : nil }),
         minimum: 1), required: true,
       "The servers of the pool. Write an address, or an object to set more keys. If several names "
         + "have the same address, they are one backend. It has the weight and the other keys of "
         + "the first name."),
+    Key(
+      "protocol", \.protocol, .choice,
+      "The version of HTTP that backends get. `h2` is HTTP/2: with TLS the backend must agree by "
+        + "ALPN, without TLS Martlet begins with HTTP/2 (prior knowledge). `auto` needs TLS, and "
+        + "lets the backend choose by ALPN. With HTTP/2, many requests share a connection. A reload "
+        + "applies a change to new connections."),
+    Key(
+      "tls", optional: \.tls, .section,
+      "TLS to the backends. Default: plain HTTP; if the addresses of the backends begin with "
+        + "`https://`, TLS with the defaults of this section."),
     Key("health", \.health, .off(or: .section), "Active health checks."),
     Key(
       "ejection", \.ejection, .off(or: .section),
@@ -194,16 +248,18 @@ extension Configuration.Backend: Section {
 
   static let title = "backend"
   static let about = """
-    One server of a pool. It speaks plain HTTP/1.1. If you set only `address`, you can write it as \
-    a string instead of an object.
+    One server of a pool. It speaks the `protocol` of the pool, over TLS if the pool has `tls`. If you set only \
+    `address`, you can write it as a string instead of an object.
     """
   static let keys: [Key<Self>] = [
     Key(
-      "address", \.endpoint, .endpoint, required: true,
+      "address", \.address, .backendAddress, required: true,
       "IPv4 address, IPv6 address or host name with a port, or `unix:` and the path of a socket. "
         + "A host name with several addresses counts as several backends. A host name that ends "
         + "with a dot (`app.svc.cluster.local.:80`) is resolved without the DNS search domains "
-        + "of the system. `http://` in front is allowed. `https://` is not supported yet."),
+        + "of the system. With `https://` in front, Martlet uses TLS, and the default port is 443; "
+        + "then all backends of the pool need it, or the pool a section `tls`. `http://` in front "
+        + "is allowed if the pool has no TLS."),
     Key(
       "weight", \.weight, .integer(1...256),
       "Share of the requests, relative to the weights of the other backends. `round-robin` "

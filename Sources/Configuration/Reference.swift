@@ -15,6 +15,7 @@ public enum Reference {
     SectionDescription(Configuration.TCPKeepAlive.self),
     SectionDescription(Configuration.Pool.self),
     SectionDescription(Configuration.Backend.self),
+    SectionDescription(Configuration.BackendTLS.self),
     SectionDescription(Configuration.Health.self),
     SectionDescription(Configuration.Ejection.self),
     SectionDescription(Configuration.Queue.self),

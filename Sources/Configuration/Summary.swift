@@ -13,13 +13,14 @@ extension Configuration {
     for pool in pools {
       lines.append("pool     \(pool.name)  \(pool.strategy.rawValue)")
       let backends = pool.backends.map { backend in
-        var text = "           \(backend.endpoint)"
+        var text = "           \(backend.address)"
         if pool.strategy.usesWeights && backend.weight != 1 { text += "  weight \(backend.weight)" }
         if let most = backend.maxConnections { text += "  max-connections \(most)" }
         if backend.isBackup { text += "  backup" }
         return text
       }
       lines += Self.shortened(backends)
+      if let tls = pool.tls { lines.append("           \(Self.text(tls))") }
       lines.append("           \(Self.healthText(pool))")
       lines.append("           \(Self.timeText(pool))")
     }
@@ -63,6 +64,19 @@ extension Configuration {
     let port = redirect.port.map { ":\($0)" } ?? ""
     return "\(redirect.scheme?.rawValue ?? "(scheme)")://\(redirect.host ?? "(host)")\(port)"
       + (redirect.path ?? "(path)")
+  }
+
+  private static func text(_ tls: BackendTLS) -> String {
+    let version = tls.minimumVersion
+    var parts = ["TLS \(version.rawValue)\(version == .tls13 ? "" : " and later")"]
+    switch tls.verification {
+    case .on: parts.append("verified by \(tls.authority ?? "the system's authorities")")
+    case .off: parts.append("certificates not verified")
+    }
+    if let name = tls.serverName { parts.append("for \(name)") }
+    if !tls.pins.isEmpty { parts.append("\(tls.pins.count) pins") }
+    if let certificate = tls.certificate { parts.append("with \(certificate.chain)") }
+    return parts.joined(separator: ", ")
   }
 
   private static func healthText(_ pool: Pool) -> String {

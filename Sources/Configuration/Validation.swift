@@ -12,6 +12,7 @@ extension Configuration {
     // If items are missing, the indices differ from those in the text, and the missing item may
     // only be misspelt.
     if !decoder.hasGap(in: "listeners") { checkListeners(&decoder) }
+    completeBackendTLS(&decoder)
     if !decoder.hasGap(in: "pools") { checkPools(&decoder) }
     if !decoder.hasGap(in: "routes") {
       if !decoder.hasGap(in: "pools") { completeActions(&decoder) }
@@ -152,6 +153,7 @@ extension Configuration {
         severity: .warning)
     }
     checkResilience(of: pool, path, &decoder)
+    check(pool.tls, of: pool, path, &decoder)
     if let ejection = pool.ejection, ejection.base > ejection.max {
       decoder.report(
         key: "\(path).ejection.base",

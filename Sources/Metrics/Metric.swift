@@ -81,6 +81,9 @@ public enum Metric: Int, CaseIterable, Sendable {
   case upstreamConnectionsClosed
   /// Gauge.
   case upstreamConnectionsIdle
+  case upstreamHandshakesFull
+  case upstreamHandshakesResumed
+  case upstreamHandshakesFailed
 
   case accessLogLinesDropped
   case spansDropped
@@ -254,6 +257,12 @@ extension Metric {
       .counter("martlet_upstream_connections_closed_total", "Connections to backends closed.")
     case .upstreamConnectionsIdle:
       .gauge("martlet_upstream_connections_idle", "Idle connections to backends.")
+    case .upstreamHandshakesFull:
+      .counter(Self.upstreamHandshakes, "result=\"full\"", Self.upstreamHandshakesHelp)
+    case .upstreamHandshakesResumed:
+      .counter(Self.upstreamHandshakes, "result=\"resumed\"", Self.upstreamHandshakesHelp)
+    case .upstreamHandshakesFailed:
+      .counter(Self.upstreamHandshakes, "result=\"failed\"", Self.upstreamHandshakesHelp)
 
     case .accessLogLinesDropped:
       .counter(
@@ -267,6 +276,10 @@ extension Metric {
   }
 
   private static var handshakesHelp: StaticString { "TLS handshakes with clients, by result." }
+  private static var upstreamHandshakes: StaticString { "martlet_upstream_handshakes_total" }
+  private static var upstreamHandshakesHelp: StaticString {
+    "TLS handshakes with backends for requests, by result."
+  }
   private static var suite: StaticString { "martlet_tls_sessions_total" }
   private static var suiteHelp: StaticString {
     "TLS sessions, by negotiated version and cipher suite."

@@ -12,6 +12,7 @@ public enum SplitMetric: Int, CaseIterable, Sendable {
   case handshakeFailures, sessionFailures
   /// By HTTP2Error.
   case http2Errors
+  case http2BackendErrors
   /// By ErrorCode of HTTP/2.
   case streamResetsReceived, streamResetsSent
 
@@ -51,6 +52,11 @@ public enum SplitMetric: Int, CaseIterable, Sendable {
       (
         "martlet_http2_errors_total", "reason",
         "HTTP/2 requests, streams and connections that were refused or ended, by reason."
+      )
+    case .http2BackendErrors:
+      (
+        "martlet_upstream_http2_errors_total", "reason",
+        "HTTP/2 responses, streams and connections of backends that were refused, by reason."
       )
     case .streamResetsReceived:
       (

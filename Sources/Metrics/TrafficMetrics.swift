@@ -43,7 +43,7 @@ public enum TrafficCounter: Int, CaseIterable, Sendable {
 public final class TrafficMetrics: Sendable {
   @usableFromInline let counters = InlineArray<24, Atomic<UInt64>> { _ in Atomic(0) }
   /// Failed attempts, by the index of the cause in its vocabulary.
-  private let failures = InlineArray<12, Atomic<UInt64>> { _ in Atomic(0) }
+  private let failures = InlineArray<24, Atomic<UInt64>> { _ in Atomic(0) }
   /// The last failure: its time in milliseconds above its index plus one; 0 if there was none.
   private let failure = Atomic<UInt64>(0)
   /// For a route and a backend: the duration of exchanges.
@@ -89,7 +89,7 @@ public final class TrafficMetrics: Sendable {
   }
 
   /// The maximum number of causes of failed attempts.
-  public static let failureMax = 12
+  public static let failureMax = 24
 
   func failureCount(_ place: Int) -> UInt64 { failures[place].load(ordering: .relaxed) }
   func value(_ counter: TrafficCounter) -> UInt64 {

@@ -154,6 +154,9 @@ public struct ForwardedRequest: Sendable {
   public var upgrade: Slice?
   /// False if its trailers must be removed, because its Connection field names other fields.
   public var keepsTrailers: Bool
+  /// Whether the client accepts trailers in the response: its TE field is for us, and each wire
+  /// writes its own (RFC 9110 10.1.4).
+  public var acceptsTrailers: Bool
 }
 
 /// Turns a client's head into the head that a backend gets.
@@ -162,6 +165,7 @@ public func prepareRequest(
 ) -> ForwardedRequest {
   let origin = RequestOrigin(peer: peer, fields: head.fields, policy: policy)
   let upgrade = permittedUpgrade(head, policy)
+  let acceptsTrailers = head.fields.contains(token: "trailers", in: .te)
   let keepsTrailers = head.fields.removeHopByHop(.hopByHop)
   head.fields.removeLookalikes(of: .guarded)
   head.fields.removeUnfoundedForwarding(origin, from: peer, policy)
@@ -176,7 +180,7 @@ public func prepareRequest(
   }
   return ForwardedRequest(
     client: origin.client, isTLS: origin.isTLS ?? isTLS, upgrade: upgrade,
-    keepsTrailers: keepsTrailers)
+    keepsTrailers: keepsTrailers, acceptsTrailers: acceptsTrailers)
 }
 
 /// The protocol that the client may switch to. A request with a body may ask for one as well: the

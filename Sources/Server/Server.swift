@@ -259,7 +259,8 @@ public final class Server {
     for fault in certificates.faults { logger.warning("\(fault.message)") }
     let plans = try ticketPlans(of: configuration)
     let snapshot = try builder.build(
-      configuration, certificates: certificates.byListener, names: names, pages: pages,
+      configuration, certificates: certificates.byListener, upstreams: certificates.upstreams,
+      names: names, pages: pages,
       exporter: try spanExporter(for: configuration))
     return Build(
       snapshot: snapshot, certificates: certificates.facts, ticketPlans: plans,

@@ -70,8 +70,10 @@ extension Worker where IO: ~Copyable {
 
   private mutating func install(_ snapshot: Snapshot, _ assignments: [ListenerAssignment]) {
     closeListeners(notIn: assignments, for: snapshot)
+    closeIdleBackends(ofPools: snapshot.poolsWithOtherTLS(than: self.snapshot))
     generations.append(Generation(id: generations.last.map { $0.id + 1 } ?? 0, snapshot: snapshot))
     generations.removeAll { $0.exchangeCount == 0 && $0.snapshot !== snapshot }
+    for index in generations.indices { generations[index].noteNewest(snapshot) }
     self.snapshot = snapshot
     settings = snapshot.settings
     log.settings = settings.log

@@ -123,6 +123,11 @@ extension Worker where IO: ~Copyable {
     metrics.add(.http2Errors, at: error.rawValue)
   }
 
+  /// The same for a backend.
+  mutating func countHTTP2(ofBackend error: HTTP2Error) {
+    metrics.add(.http2BackendErrors, at: error.rawValue)
+  }
+
   mutating func countFailure(_ failure: ExchangeFailure) {
     metrics.add(.failures, at: failure.word.rawValue)
   }
@@ -169,6 +174,30 @@ extension Metric {
 }
 
 extension FailureCause {
+  /// Why a TLS session with a backend failed.
+  init(_ failure: TLSFailure) {
+    self =
+      switch failure {
+      case .peerRefused(.untrusted): .tlsUntrusted
+      case .peerRefused(.expired): .tlsExpired
+      case .peerRefused(.wrongName): .tlsWrongName
+      case .peerRefused(.selfSigned): .tlsSelfSigned
+      case .peerRefused(.pin): .tlsPin
+      case .notTLS, .plaintextHTTP: .tlsNotSpoken
+      case .peerAlert(let number): .tlsAlert(number)
+      default: .tlsFailed
+      }
+  }
+
+  /// Why a TLS handshake failed; nil if it hasn't.
+  init?(handshake arrival: Transport.Arrival) {
+    switch arrival {
+    case .bytes, .nothing: return nil
+    case .failed(.tls(let failure)): self.init(failure)
+    case .finished, .failed(.system): self = .tlsFailed
+    }
+  }
+
   /// Why a dial failed.
   init(connecting error: SystemError) {
     self =

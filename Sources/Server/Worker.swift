@@ -56,7 +56,7 @@ struct Worker<IO: InputOutput & ~Copyable>: ~Copyable {
   var http1Clients = Slab<HTTP1Client>()
   var http1Backends = Slab<HTTP1Backend>()
   /// Those of clients' HTTP/2 connections, what they share, and frames in work.
-  var http2Clients = Slab<HTTP2Client>()
+  var http2Sessions = Slab<HTTP2Session>()
   var http2 = HTTP2Workspace()
   var frames = ByteBuffer()
   var stock = UpstreamStock()
@@ -81,7 +81,7 @@ struct Worker<IO: InputOutput & ~Copyable>: ~Copyable {
   var dates = DateClock()
   var spans = SpanText()
 
-  /// TLS handshakes of clients, which take turns behind everything else.
+  /// TLS handshakes, which take turns behind everything else.
   var handshakes = HandshakeQueue()
 
   /// Connections to drive and to flush in this turn, in order.
@@ -202,7 +202,7 @@ struct Worker<IO: InputOutput & ~Copyable>: ~Copyable {
       switch token.kind {
       case .connection:
         guard connections.contains(token.handle) else { continue }
-        if connections[token.handle].isAccepting {
+        if connections[token.handle].isShakingHands {
           // It stays queued, in a queue for handshakes.
           handshakes.wait(token.handle)
           continue

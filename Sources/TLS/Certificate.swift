@@ -27,6 +27,8 @@ public import Primitives
   public var chainFault: String? { chain.fault }
   /// Whether the leaf names itself as its issuer: a client that trusts this file accepts it.
   public var isSelfSigned: Bool { chain.isSelfSigned }
+  /// Differs for another chain.
+  public var fingerprint: [UInt8] { chain.fingerprint }
   /// As text: `RSA 2048`, `ECDSA P-256`, `ECDSA P-384`, `Ed25519`.
   public var keyTypeName: String { key.type.name }
   /// Whether every user of the machine may read the private key. The caller should log a warning.

@@ -57,6 +57,18 @@ import Primitives
     return true
   }
 
+  /// SHA-256 of all certificates in their order.
+  var fingerprint: [UInt8] {
+    var bytes: [UInt8] = []
+    for index in 0..<(unsafe martlet_sk_X509_num(stack)) {
+      var digest = [UInt8](repeating: 0, count: 32)
+      _ = unsafe X509_digest(martlet_sk_X509_value(stack, index), EVP_sha256(), &digest, nil)
+      bytes += digest
+    }
+    let digest = sha256(bytes)
+    return digest.indices.map { digest[$0] }
+  }
+
   /// The leaf's DNS names in lower case, and its IP addresses. The common name counts only if there
   /// are no alternative names (RFC 6125 6.4.4).
   var names: (dns: [String], addresses: [IPAddress]) {

@@ -29,6 +29,8 @@ public enum TLSFailure: Error, Equatable, Sendable {
   case helloTooLong
   /// The client sent more records without data than any real client.
   case recordFlood
+  /// We refused the certificate of a backend.
+  case peerRefused(PeerFault)
   /// The session had already failed, or was closed by us.
   case ended
   /// Any other error, by OpenSSL's packed error code; 0 when there is none.
@@ -71,7 +73,8 @@ public enum TLSFailure: Error, Equatable, Sendable {
     case .helloTooLong: .helloTooLong
     case .recordFlood: .recordFlood
     case .ended: .ended
-    case .other: .other
+    // The counters by kind are those of clients.
+    case .peerRefused, .other: .other
     }
   }
 
@@ -105,6 +108,22 @@ public enum TLSFailure: Error, Equatable, Sendable {
     }
   }
 
+  /// The same for a session with a backend. `verification` is OpenSSL's result.
+  static func capture(fromBackend verification: Int) -> TLSFailure {
+    let code = ERR_peek_error()
+    let reason = ERR_GET_LIB(code) == ERR_LIB_SSL ? ERR_GET_REASON(code) : 0
+    if reason == SSL_R_CERTIFICATE_VERIFY_FAILED {
+      ERR_clear_error()
+      return .peerRefused(PeerFault(verification: verification))
+    }
+    // With its number, whatever it is.
+    if (alertBase...alertBase + 255).contains(reason) {
+      ERR_clear_error()
+      return .peerAlert(UInt8(truncatingIfNeeded: reason - alertBase))
+    }
+    return capture()
+  }
+
   /// The code of a received alert is this plus its number.
   private static let alertBase: Int32 = 1000
 }
@@ -128,6 +147,7 @@ extension TLSFailure: CustomStringConvertible {
     case .peerClosed: "the client closed the session during the handshake"
     case .helloTooLong: "the client announces a ClientHello that is too long"
     case .recordFlood: "the client floods the session with records without data"
+    case .peerRefused(let fault): "\(fault.text)"
     case .ended: "the session had already ended"
     case .other(let code): "OpenSSL failed: \(Self.text(of: code))"
     }

@@ -1,4 +1,5 @@
-// The server side of a TLS session without I/O: ciphertext in, plaintext out, and back.
+// A TLS session without I/O, with a client or with a backend: ciphertext in, plaintext out, and
+// back.
 //
 // The caller owns the buffers. Ciphertext is removed from the front of `input`; ciphertext and
 // plaintext are appended to the outputs. Only OpenSSL stores data: a partial record, or plaintext
@@ -13,7 +14,7 @@
 
 import COpenSSL
 import Glibc
-import Primitives
+public import Primitives
 
 /// What a handshake needs next.
 public enum HandshakeStep: Equatable, Sendable {
@@ -24,7 +25,7 @@ public enum HandshakeStep: Equatable, Sendable {
   case wantsTurn
   /// `output` is full: flush it and call again, also without new input.
   case wantsOutput
-  /// Done. The rest of `input` is the client's first data; read it now.
+  /// Done. The rest of `input` is the peer's first data; read it now.
   case complete
 }
 
@@ -37,7 +38,7 @@ public enum ReadStep: Equatable, Sendable {
   case wantsTurn
   /// `plaintext` is full and there is, or may be, more: make room and call again.
   case plaintextFull
-  /// The client has sent close_notify; anything after it is ignored.
+  /// The peer has sent close_notify; anything after it is ignored.
   case closed
 }
 
@@ -46,7 +47,7 @@ public enum ReadStep: Equatable, Sendable {
   private enum State {
     case handshaking
     case established
-    /// We have sent close_notify; the client may still send.
+    /// We have sent close_notify; the peer may still send.
     case closing
     case ended
   }
@@ -73,8 +74,14 @@ public enum ReadStep: Equatable, Sendable {
   /// Room for what OpenSSL may send before data: a KeyUpdate (27 bytes) and an alert (31).
   private static let controlByteCount = 64
 
-  /// Keeps the object that OpenSSL's callbacks point to.
-  private let context: TLSContext
+  /// Who the peer is, and the objects that OpenSSL's callbacks point to.
+  private enum Role {
+    case server(TLSContext)
+    /// The slot is nil if the session is not kept for a resumption.
+    case client(UpstreamContext, SessionSlot?)
+  }
+
+  private let role: Role
   private let ssl: OpaquePointer
   private let wire: UnsafeMutablePointer<Wire>
   private var opening = Opening()
@@ -90,6 +97,30 @@ public enum ReadStep: Equatable, Sendable {
   /// A session that waits for a ClientHello. Fails only when memory is short.
   public init(accepting context: TLSContext) throws(TLSFailure) {
     let ssl = try unsafe context.makeSession()
+    unsafe wire = try unsafe Self.connectWire(to: ssl)
+    unsafe SSL_set_accept_state(ssl)
+    role = .server(context)
+    unsafe self.ssl = ssl
+  }
+
+  /// A session that begins with our ClientHello, which the first call of `handshake` writes. The
+  /// backend at `address` must have a certificate for `name`, as far as the context verifies it.
+  /// With `resumes`, an earlier session with it may be resumed.
+  public init(
+    connecting context: UpstreamContext, to name: String, at address: SocketAddress,
+    resumes: Bool = true
+  ) throws(TLSFailure) {
+    let (ssl, slot) = try unsafe context.makeSession(to: name, at: address, resumes: resumes)
+    unsafe wire = try unsafe Self.connectWire(to: ssl)
+    unsafe SSL_set_connect_state(ssl)
+    role = .client(context, slot)
+    unsafe self.ssl = ssl
+  }
+
+  /// Frees `ssl` if it fails.
+  private static func connectWire(
+    to ssl: OpaquePointer
+  ) throws(TLSFailure) -> UnsafeMutablePointer<Wire> {
     let wire = UnsafeMutablePointer<Wire>.allocate(capacity: 1)
     unsafe wire.initialize(to: Wire())
     guard let bio = unsafe Wire.makeBIO(over: wire) else {
@@ -98,13 +129,15 @@ public enum ReadStep: Equatable, Sendable {
       throw .capture()
     }
     unsafe SSL_set_bio(ssl, bio, bio)
-    unsafe SSL_set_accept_state(ssl)
-    self.context = context
-    unsafe self.ssl = ssl
-    unsafe self.wire = wire
+    return unsafe wire
   }
 
   deinit {
+    // OpenSSL doesn't resume a session that was not closed. TLS allows it (RFC 5246 7.2.1), unless
+    // the session has failed.
+    if case .client = role, state != .ended {
+      unsafe SSL_set_shutdown(ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN)
+    }
     unsafe SSL_free(ssl)
     unsafe wire.deinitialize(count: 1)
     unsafe wire.deallocate()
@@ -119,7 +152,7 @@ public enum ReadStep: Equatable, Sendable {
     case .established, .closing: return .complete
     case .ended: throw .ended
     }
-    try observe(input, output: &output)
+    if case .server = role { try observe(input, output: &output) }
     let status = unsafe withWire(&input, &output) { ssl, wire in
       unsafe wire.pointee.allow(records: Self.recordsPerTurn)
       clearErrors()
@@ -139,9 +172,16 @@ public enum ReadStep: Equatable, Sendable {
       throw .peerClosed
     default:
       state = .ended
-      let failure = TLSFailure.capture()
+      let failure = failure()
       throw failure == .notTLS && opening.isRequestLine ? .plaintextHTTP : failure
     }
+  }
+
+  /// Why a call of OpenSSL has failed. A backend that fails gets a full handshake the next time.
+  private func failure() -> TLSFailure {
+    guard case .client(_, let slot) = role else { return .capture() }
+    slot?.forget()
+    return .capture(fromBackend: unsafe SSL_get_verify_result(ssl))
   }
 
   /// Checks the new bytes of the input, before OpenSSL allocates memory for what they announce.
@@ -181,7 +221,7 @@ public enum ReadStep: Equatable, Sendable {
     controlRecordCount += controlCount
     if let step { return step }
     state = .ended
-    throw .capture()
+    throw failure()
   }
 
   /// How many records without data came since the last call. The caller decides which rate is too

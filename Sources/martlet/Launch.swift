@@ -41,7 +41,7 @@ private func announce(
       [("url", "\(scheme)://\(address.address)/"), ("listener", address.listener)])
   }
   for pool in configuration.pools {
-    let backends = pool.backends.map { "\($0.endpoint)" }.joined(separator: ",")
+    let backends = pool.backends.map { "\($0.address)" }.joined(separator: ",")
     log.write(
       .notice, "pool",
       [("name", pool.name), ("strategy", pool.strategy.rawValue), ("backends", backends)])

@@ -28,7 +28,7 @@ import Testing
 
   @Test(arguments: [
     FailureCause.connectRefused, .connectTimeout, .connectFailed, .resetBeforeResponse,
-    .closedBeforeResponse,
+    .closedBeforeResponse, .tlsUntrusted, .tlsAlert(48), .tlsTimeout,
   ])
   func deadConnectionsAreExempt(cause: FailureCause) {
     let pool = TestPool(.roundRobin, weights: [1, 1])

@@ -32,6 +32,17 @@ import Testing
     Row(cause: .connectRefused, idempotent: .retryElsewhere, other: .retryElsewhere),
     Row(cause: .connectTimeout, idempotent: .retryElsewhere, other: .retryElsewhere),
     Row(cause: .connectFailed, idempotent: .retryElsewhere, other: .retryElsewhere),
+    Row(cause: .tlsUntrusted, idempotent: .retryElsewhere, other: .retryElsewhere),
+    Row(cause: .tlsExpired, idempotent: .retryElsewhere, other: .retryElsewhere),
+    Row(cause: .tlsWrongName, idempotent: .retryElsewhere, other: .retryElsewhere),
+    Row(cause: .tlsSelfSigned, idempotent: .retryElsewhere, other: .retryElsewhere),
+    Row(cause: .tlsPin, idempotent: .retryElsewhere, other: .retryElsewhere),
+    Row(cause: .tlsNotSpoken, idempotent: .retryElsewhere, other: .retryElsewhere),
+    Row(cause: .tlsTimeout, idempotent: .retryElsewhere, other: .retryElsewhere),
+    Row(cause: .tlsFailed, idempotent: .retryElsewhere, other: .retryElsewhere),
+    Row(cause: .tlsAlert(48), idempotent: .retryElsewhere, other: .retryElsewhere),
+    // An alert after the handshake, which may have come after the request.
+    Row(cause: .tlsAlert(116), sent: 1, idempotent: .retryElsewhere, other: .giveUp),
     Row(cause: .resetBeforeResponse, idempotent: .retryElsewhere, other: .retryElsewhere),
     Row(cause: .closedBeforeResponse, idempotent: .retryElsewhere, other: .retryElsewhere),
     // A reused connection that died: the same backend over a new connection, without blame.
@@ -138,6 +149,8 @@ import Testing
     (.connectRefused, "connect-refused", 502), (.connectTimeout, "connect-timeout", 504),
     (.connectFailed, "connect-failed", 502), (.resetBeforeResponse, "reset-before-response", 502),
     (.closedBeforeResponse, "closed-before-response", 502),
+    (.tlsUntrusted, "tls-untrusted", 502), (.tlsAlert(48), "tls-alert", 502),
+    (.tlsTimeout, "tls-timeout", 504),
     (.responseTimeout, "response-timeout", 504), (.badResponse, "bad-response", 502),
     (.status(503), "status", 503),
   ] as [(FailureCause, String, UInt16)])

@@ -26,6 +26,9 @@ import Testing
     "health": pool("health"), "ejection": pool("ejection"), "queue": pool("queue"),
     "stickiness": pool("stickiness"), "retry": pool("retry"), "timeouts": pool("timeouts"),
     "keep-alive": pool("keep-alive"), "tcp-keep-alive": pool("tcp-keep-alive"),
+    "backend tls": """
+      { LISTENERS, "pools": [{ "name": "app", "backends": ["https://a"], "tls": { KEYS } }] }
+      """,
     "route": """
       { LISTENERS,
         "pools": [{ "name": "app", "backends": ["a:1"] }, { "name": "b", "backends": ["b:1"] }],
@@ -87,9 +90,9 @@ import Testing
     #""0123456789abcdef0123456789abcdef""#, #""0123456789abcdef0123456789abcdeg""#,
     #""$status""#, #""$client""#, #""syslog:/a""#, #""syslog:/b""#,
     "[]", "[200]", "[204]", #"["a"]"#, #"["b"]"#, #"["web"]"#,
-    #"["/a"]"#, #"["10.0.0.0/8"]"#, "{}", #"{ "A": "1" }"#, #"{ "A": "2" }"#,
+    #"["/a"]"#, #"["10.0.0.0/8"]"#, #"["h2"]"#, #"["http/1.1"]"#, "{}", #"{ "A": "1" }"#, #"{ "A": "2" }"#,
     #"{ "503": "a.html" }"#, #"{ "503": "b.html" }"#, #"{ "remove": ["A"] }"#,
-    #"{ "remove": ["B"] }"#,
+    #"{ "remove": ["B"] }"#, #"["AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="]"#,
   ]
 
   /// The words that a key accepts, from its schema.

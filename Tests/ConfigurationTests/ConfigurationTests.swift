@@ -83,7 +83,7 @@ struct ConfigurationTests {
           },
           "hsts": { "max-age": "30d", "include-subdomains": true }, "desync": "monitor",
           "tcp-keep-alive": { "idle": "2m", "interval": "10s", "count": 9 },
-          "half-close": "answer"
+          "half-close": "answer", "protocols": ["http/1.1"]
         }, { "listen": "*:80", "redirect-to-https": 8443 }],
         "pools": [{
           "name": "p", "strategy": "least-connections",
@@ -113,7 +113,15 @@ struct ConfigurationTests {
             "connect": "1s", "response": "2s", "request": "3s", "idle": "4s", "relay-idle": "5s"
           },
           "keep-alive": { "idle": "6s", "max-idle": 7 }, "tcp-keep-alive": "off",
-          "when-all-down": "fail-open", "desync": "tolerant", "resolve-interval": "8s"
+          "tls": {
+            "ca": "ca.crt", "server-name": "App.Internal", "minimum-version": "1.3",
+            "certificate": { "chain": "m.crt", "key": "/m.key" }
+          },
+          "when-all-down": "fail-open", "desync": "tolerant", "resolve-interval": "8s",
+          "protocol": "h2"
+        }, {
+          "name": "q", "backends": ["https://q"],
+          "tls": { "verify": "off", "pins": ["AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="] }
         }],
         "routes": [{
           "host": ["a.b", "*.c.d"], "path": "/x", "match": "exact", "listeners": ["web"],
@@ -128,7 +136,7 @@ struct ConfigurationTests {
           "respond": {
             "status": 404, "draining-status": 503, "body": "b", "content-type": "t/s"
           }
-        }],
+        }, { "path": "/q", "forward": "q" }],
         "error-pages": { "5xx": "/e/sorry.JSON", "404": "none.txt" },
         "limits": {
           "head-size": "2KiB", "field-count": 20, "target-size": "1KiB", "body-size": "off",
@@ -136,7 +144,8 @@ struct ConfigurationTests {
           "chunk-extensions": "3KiB", "trailer-size": "4KiB", "memory": "5MiB",
           "minimum-rate": "6B", "rate-grace": "7s", "handshakes": 8,
           "connections-per-address": "off", "connections": 11,
-          "requests-per-connection": 12, "handshake": "1s", "head": "2s",
+          "requests-per-connection": 12, "streams-per-connection": 13, "handshake": "1s",
+          "head": "2s",
           "body-idle": "3s", "keep-alive": "4s", "lame-duck": "5s", "drain": "6s",
           "upgrade": "7s", "collect-size": "0B", "collect-wait": "7ms"
         },
@@ -170,6 +179,11 @@ struct ConfigurationTests {
     #expect(probes.idle == .seconds(120) && probes.interval == .seconds(10) && probes.count == 9)
     #expect(read.listeners[1].tcpKeepAlive == Configuration.TCPKeepAlive())
     #expect(read.pools[0].tcpKeepAlive == nil)
+    let secure = try #require(read.pools[0].tls)
+    #expect(secure.authority == "d/ca.crt" && secure.serverName == "app.internal")
+    #expect(secure.certificate == .init(chain: "d/m.crt", key: "/m.key"))
+    #expect(secure.minimumVersion == .tls13 && secure.verification == .on)
+    #expect(read.pools[1].tls?.pins.count == 1 && read.pools[1].tls?.verification == .off)
     #expect(read.listeners[1].name == "*:80")
     #expect(read.log.target == .file("d/access.log"))
     #expect(read.pools[0].health?.expect == [200...200, 300...302])

@@ -31,8 +31,9 @@ private let kindsTable: [(String, String)] = [
     #"{"pools": [{"backend": ["a:1"]}]}"#,
     """
     1:13: error: pools[0].backend: there is no such key; the keys here are name, strategy, \
-    backends, health, ejection, queue, slow-start, stickiness, retry, timeouts, keep-alive, \
-    tcp-keep-alive, when-all-down, desync, resolve-interval (did you mean "backends"?)
+    backends, protocol, tls, health, ejection, queue, slow-start, stickiness, retry, timeouts, \
+    keep-alive, tcp-keep-alive, when-all-down, desync, resolve-interval (did you mean \
+    "backends"?)
     """
   ),
   (
@@ -185,8 +186,8 @@ struct DiagnosticTests {
         """,
         """
         c.json:2:37: error: listeners[0].tsl: there is no such key; the keys here are name, \
-        listen, tls, redirect-to-https, hsts, desync, half-close, backlog, tcp-keep-alive (did you \
-        mean "tls"?)
+        listen, tls, protocols, redirect-to-https, hsts, desync, half-close, backlog, \
+        tcp-keep-alive (did you mean "tls"?)
         """,
         """
         c.json:5:19: error: pools[0].strategy: "round-robbin" is not a strategy; one of \

@@ -119,20 +119,14 @@ struct FormTests {
       ("http://[::1]", "[::1]:80"), ("App.svc.local.:80", "app.svc.local.:80"),
       ("http://app.", "app.:80"), ("app..:80", nil), (".:80", nil), ("10.0.0.1.:80", nil),
       ("app", nil), ("10.0.0.1:0", nil), ("10.0.0.300:80", nil), ("-:x", nil), ("a b:80", nil),
-      ("unix:", nil), ("https://10.0.0.1", nil), ("http://app/path", nil), ("::1:80", nil),
+      ("unix:", nil), ("https://10.0.0.1", "https://10.0.0.1:443"),
+      ("HTTPS://App:8443/", "https://app:8443"), ("https://[::1]", "https://[::1]:443"),
+      ("https://app/path", nil), ("https://http://app", nil), ("https://unix:/a", nil),
+      ("http://app/path", nil), ("::1:80", nil),
       ("ftp://app:80", nil), (":80", nil), ("a..b:80", nil),
     ])
   func endpoints(_ text: String, _ expected: String?) {
-    #expect(read(.endpoint, "\"\(text)\"").value?.description == expected)
-  }
-
-  @Test("a backend with https is refused with an explanation")
-  func httpsBackend() {
-    #expect(
-      read(.endpoint, "\"HTTPS://app:443\"").message == """
-        dir/c.json:1:1: error: "HTTPS://app:443": https to backends is not supported yet; use a \
-        port with plain http
-        """)
+    #expect(read(.backendAddress, "\"\(text)\"").value?.description == expected)
   }
 
   @Test(
@@ -152,7 +146,7 @@ struct FormTests {
     #expect(read(.hostName, "\"\(text)\"").message?.hasSuffix(hint ?? "") == true)
     // The dot at the end of a backend's name is kept for the resolver.
     if text.hasSuffix(".") { return }
-    let endpoint = read(Form<Configuration.Endpoint>.endpoint, "\"\(text):80\"").message
+    let endpoint = read(Form<Configuration.BackendAddress>.backendAddress, "\"\(text):80\"").message
     #expect(endpoint?.hasSuffix("(did you mean \"\(expected):80\"?)") == true, "\(endpoint ?? "")")
   }
 

@@ -105,7 +105,7 @@ struct OverridesTests {
   func mistakes() {
     let overrides = flags {
       $0.strategy = "randm"
-      $0.backends = ["a:1,weight=x", "https://b"]
+      $0.backends = ["a:1,weight=x", "https://b/c"]
       $0.workers = "many"
       $0.listen = "1"
       $0.certificate = "c"
@@ -123,8 +123,9 @@ struct OverridesTests {
         allowed
         """,
         """
-        --backend: error: "https://b": https to backends is not supported \
-        yet; use a port with plain http
+        --backend: error: "https://b/c" is not the address of a backend; \
+        write "10.0.0.1:8080", "[2001:db8::1]:8080", "app.internal:8080" or \
+        "unix:/run/app.sock"
         """,
         """
         --strategy: error: "randm" is not a strategy; one of round-robin, \

@@ -77,7 +77,7 @@ import Testing
     let entry = metric.entry
     let name = entry.family.description
     #expect(name.hasPrefix("martlet_"))
-    #expect(name.allSatisfy { $0 == "_" || ("a"..."z").contains($0) })
+    #expect(name.wholeMatch(of: /[a-z][a-z0-9_]*/) != nil)
     #expect(name.hasSuffix("_total") == (entry.kind == .counter))
     #expect(entry.help.description.hasSuffix("."))
     // No character that must be escaped in one of the formats.

@@ -7,6 +7,9 @@ import Testing
 @Suite struct ExchangeFailureTests {
   static let causes: [(FailureCause, UInt16)] = [
     (.connectRefused, 502), (.connectTimeout, 504), (.connectFailed, 502),
+    (.tlsUntrusted, 502), (.tlsExpired, 502), (.tlsWrongName, 502), (.tlsSelfSigned, 502),
+    (.tlsPin, 502), (.tlsNotSpoken, 502), (.tlsAlert(40), 502), (.tlsTimeout, 504),
+    (.tlsFailed, 502),
     (.resetBeforeResponse, 502), (.closedBeforeResponse, 502), (.responseTimeout, 504),
     (.badResponse, 502), (.truncatedResponse, 502), (.responseStalled, 504), (.status(503), 503),
   ]
@@ -43,6 +46,6 @@ import Testing
         break
       }
     }
-    #expect(Self.failures.count == 25)
+    #expect(Self.failures.count == 34)
   }
 }

@@ -37,6 +37,10 @@ private enum ReloadRule {
     "health": pool("health"), "ejection": pool("ejection"), "queue": pool("queue"),
     "stickiness": pool("stickiness"), "retry": pool("retry"), "timeouts": pool("timeouts"),
     "keep-alive": pool("keep-alive"), "tcp-keep-alive": pool("tcp-keep-alive"),
+    "backend tls": #"""
+      { LISTENERS, "pools": [{ "name": "app", "backends": ["https://app.internal"],
+        "tls": { KEYS } }] }
+      """#,
     "route": #"{ LISTENERS, POOLS, "routes": [{ KEYS }, { "forward": "app" }] }"#,
     "redirect": route(#""redirect": { KEYS }"#),
     "respond": route(#""respond": { KEYS }"#),
@@ -67,6 +71,7 @@ private enum ReloadRule {
     "hsts": hstsRules,
     "pool": poolRules,
     "backend": backendRules,
+    "backend tls": backendTLSRules,
     "health": healthRules,
     "ejection": ejectionRules,
     "queue": queueRules,
@@ -140,7 +145,7 @@ private enum ReloadRule {
   private static let poolRules: [String: ReloadRule] = [
     "name": .snapshot(#""a""#, #""b""#, beside: backends),
     "strategy": .snapshot(#""random""#, #""ip-hash""#, beside: backends),
-    "backends": .parts, "health": .snapshot(#""off""#, "{}", beside: backends),
+    "backends": .parts, "tls": .parts, "health": .snapshot(#""off""#, "{}", beside: backends),
     "ejection": .snapshot(#""off""#, "{}", beside: backends),
     "queue": .snapshot(#""off""#, "{}", beside: backends),
     "slow-start": .snapshot(#""off""#, #""9s""#, beside: backends),
@@ -148,6 +153,7 @@ private enum ReloadRule {
     "timeouts": .parts, "keep-alive": .parts,
     "tcp-keep-alive": .snapshot(#""off""#, "{}", beside: backends),
     "desync": .snapshot(#""strict""#, #""tolerant""#, beside: backends),
+    "protocol": .snapshot(#""http/1.1""#, #""h2""#, beside: backends),
     "when-all-down": .snapshot(#""refuse""#, #""fail-open""#, beside: backends),
     "resolve-interval": .read("pool.resolveInterval"),
   ]
@@ -157,6 +163,14 @@ private enum ReloadRule {
     "weight": .snapshot("2", "3", beside: address),
     "max-connections": .snapshot("2", "3", beside: address),
     "backup": .shown(by: "aChangedValueArrives"),
+  ]
+
+  private static let backendTLSRules: [String: ReloadRule] = [
+    "verify": .snapshot(#""on""#, #""off""#), "ca": .snapshot(#""a.crt""#, #""b.crt""#),
+    "server-name": .snapshot(#""a""#, #""b""#),
+    "certificate": .snapshot(#"{ "chain": "a", "key": "a" }"#, #"{ "chain": "b", "key": "b" }"#),
+    "minimum-version": .snapshot(#""1.2""#, #""1.3""#),
+    "pins": .snapshot("[]", #"["\#(String(repeating: "A", count: 43))="]"#),
   ]
 
   private static let healthRules: [String: ReloadRule] = [
@@ -376,11 +390,12 @@ private enum ReloadRule {
       let pool = settings.pool
       lines.append(
         "\(pool.name) \(pool.strategy) \(pool.health) \(pool.allDown) \(pool.budget) "
-          + "\(pool.queueMax) \(pool.slowStart as TimeSpan?) \(members(of: settings))")
+          + "\(pool.queueMax) \(pool.slowStart as TimeSpan?) \(members(of: settings)) "
+          + "\(settings.tls?.id ?? 0) \(settings.protocol)")
       for member in pool.membership.members {
         lines.append(
           "\(member.address) \(member.weight) \(member.maxConnections as Int?) "
-            + "\(member.stickyToken)")
+            + "\(member.stickyToken) \(member.serverName)")
       }
     }
     return lines.joined(separator: "\n")

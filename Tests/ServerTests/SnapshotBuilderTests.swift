@@ -92,9 +92,6 @@ import Testing
     Row("streamsPerConnection", "7", { $0.limits.streamsPerConnection = 7 }) {
       "\($0.settings.http2.streamCount)"
     },
-    Row("protocols", "h1 false h2 true", { $0.listeners[0].protocols = [.http2] }) {
-      "h1 \($0.listeners[0].protocols.http1) h2 \($0.listeners[0].protocols.http2)"
-    },
     Row("minimumRate", "7 7", { $0.limits.minimumRate = 7 }) {
       "\($0.settings.minimumRate?.bytesPerSecond ?? 0) "
         + "\($0.pools[0].limits.clientRate?.bytesPerSecond ?? 0)"
@@ -286,6 +283,10 @@ import Testing
     Row("desync", "tolerant", { $0.pools[0].desync = .tolerant }) {
       "\($0.pools[0].responses.desync)"
     },
+    Row("protocols", "h1 false h2 true", { $0.listeners[0].protocols = [.http2] }) {
+      "h1 \($0.listeners[0].protocols.http1) h2 \($0.listeners[0].protocols.http2)"
+    },
+    Row("protocol", "http2", { $0.pools[0].protocol = .http2 }) { "\($0.pools[0].protocol)" },
     Row("half-close", "true", { $0.listeners[0].halfClose = .answer }) {
       "\($0.listeners[0].answersHalfClosed)"
     },

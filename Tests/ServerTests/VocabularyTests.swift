@@ -45,7 +45,9 @@ import Testing
   /// The counters of a backend are those of the first words.
   @Test func causesOfAttemptsHaveAPlaceInABackendsCounters() {
     let causes: [FailureCause] = [
-      .connectRefused, .connectTimeout, .connectFailed, .resetBeforeResponse,
+      .connectRefused, .connectTimeout, .connectFailed, .tlsUntrusted, .tlsExpired,
+      .tlsWrongName, .tlsSelfSigned, .tlsPin, .tlsNotSpoken, .tlsAlert(48), .tlsTimeout,
+      .tlsFailed, .resetBeforeResponse,
       .closedBeforeResponse, .responseTimeout, .badResponse, .truncatedResponse,
       .responseStalled, .status(503),
     ]

@@ -21,8 +21,8 @@ private let allowedImports: [String: Set<String>] = [
   "Reactor": ["CLinux", "Glibc", "Primitives", "Synchronization"],
   "TLS": ["COpenSSL", "Glibc", "Primitives", "Synchronization"],
   "Server": [
-    "Balancing", "Configuration", "Glibc", "HTTP", "HTTP1", "Logging", "Metrics", "Primitives",
-    "Proxy", "Reactor", "Synchronization", "TLS",
+    "Balancing", "Configuration", "Glibc", "HTTP", "HTTP1", "HTTP2", "Logging", "Metrics",
+    "Primitives", "Proxy", "Reactor", "Synchronization", "TLS",
   ],
   "martlet": [
     "ArgumentParser", "Configuration", "Glibc", "Logging", "Primitives", "Reactor", "Server",

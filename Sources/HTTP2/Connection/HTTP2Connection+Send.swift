@@ -34,9 +34,10 @@ extension HTTP2Connection {
   // MARK: Heads
 
   /// As a client: opens a stream with a request. With `body: .none` the request ends with its head.
+  /// With `acceptsTrailers` it says so, as a head does whose TE field contains `trailers`.
   public mutating func open(
     _ head: borrowing RequestHead, scheme: RequestScheme, body: BodyLength, owner: UInt64,
-    workspace: inout HTTP2Workspace, into output: inout ByteBuffer
+    acceptsTrailers: Bool = false, workspace: inout HTTP2Workspace, into output: inout ByteBuffer
   ) -> OpenOutcome {
     precondition(role == .client)
     guard freeStreamCount > 0 else { return .full }
@@ -53,7 +54,8 @@ extension HTTP2Connection {
       length: 0, type: FrameType.headers,
       flags: FrameFlag.endHeaders | (body.isEmpty ? FrameFlag.endStream : 0), stream: id
     ).write(to: &output)
-    workspace.fieldWriter.write(head, scheme, body, &encoder, into: &output)
+    workspace.fieldWriter.write(
+      head, scheme, body, acceptsTrailers: acceptsTrailers, &encoder, into: &output)
     endBlock(at: before, &workspace, &output)
     backlog.wrote(output.count - before)
     nextStream += 2

@@ -27,7 +27,7 @@ struct FieldWriter: ~Copyable {
 
   mutating func write(
     _ head: borrowing RequestHead, _ scheme: RequestScheme, _ body: BodyLength,
-    _ encoder: inout HPACKEncoder, into output: inout ByteBuffer
+    acceptsTrailers: Bool, _ encoder: inout HPACKEncoder, into output: inout ByteBuffer
   ) {
     encoder.begin(into: &output)
     switch head.method {
@@ -53,7 +53,7 @@ struct FieldWriter: ~Copyable {
         value: head.bytes(of: head.connectProtocol), isNeverIndexed: false, into: &output)
     }
     write(head.fields, except: Self.owned, &encoder, into: &output)
-    if head.fields.contains(token: "trailers", in: .te) {
+    if acceptsTrailers || head.fields.contains(token: "trailers", in: .te) {
       encoder.encode(
         .te, name: ("te" as StaticString).bytes, value: ("trailers" as StaticString).bytes,
         isNeverIndexed: false, into: &output)

@@ -220,15 +220,21 @@ extension Server {
     guard let index = configuration.pools.firstIndex(where: { $0.name == pool }) else {
       return .error(404, configuration.pools.missing(pool))
     }
-    let endpoint: Configuration.Endpoint
-    switch Configuration.endpoint(address) {
-    case .success(let valid): endpoint = valid
+    let written: Configuration.BackendAddress
+    switch Configuration.backendAddress(address) {
+    case .success(let valid): written = valid
     case .failure(let failure): return .error(400, failure.message)
     }
+    let endpoint = written.endpoint
+    guard var backend = Configuration.Backend(written, addedTo: configuration.pools[index]) else {
+      let spoken = configuration.pools[index].tls == nil ? "plain HTTP" : "verified TLS"
+      return .error(400, "\(address) doesn't fit: the backends of \(pool) speak \(spoken)")
+    }
+    backend.weight = weight
     if configuration.pools[index].backends.contains(where: { $0.endpoint == endpoint }) {
       return .error(409, "\(address) is in \(pool) already")
     }
-    configuration.pools[index].backends.append(Configuration.Backend(endpoint, weight: weight))
+    configuration.pools[index].backends.append(backend)
     publish(pool: index)
     return AdminDocument(status: 201) { json in
       json.member("backend", "\(endpoint)")

@@ -151,6 +151,7 @@ struct StateReport {
       json.member("available", pool.isAnyHealthy)
       json.member("failing", past?.backends.values.isFailing ?? false)
       json.member("when_all_down", configured.whenAllDown.rawValue)
+      json.member("tls", settings.tls.map { $0.isVerified ? "verified" : "unverified" })
       json.member("waiting", pool.record.line.count)
       json.member("retries_charged", pool.record.retryCount)
       json.object("latency_ms") { json in

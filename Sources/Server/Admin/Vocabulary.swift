@@ -19,7 +19,7 @@ extension SplitMetric {
       TLSFailure.Kind.allCases.filter { $0 != .recordFlood && $0 != .ended }.map(CounterWord.init)
     case .sessionFailures:
       [TLSFailure.Kind.recordFlood, .peerAlert, .badCertificate, .other].map(CounterWord.init)
-    case .http2Errors: HTTP2Error.allCases.map(CounterWord.init)
+    case .http2Errors, .http2BackendErrors: HTTP2Error.allCases.map(CounterWord.init)
     case .streamResetsReceived, .streamResetsSent: ErrorCode.allCases.map(CounterWord.init)
     }
   }

@@ -65,6 +65,8 @@ struct Connection: ~Copyable {
     /// HTTP/2 with a client. The codec knows the exchange of each stream.
     case http2Client(codec: Handle)
     case http1Backend(codec: Handle, Use)
+    /// HTTP/2 with a backend. The codec knows the exchange of each stream.
+    case http2Backend(codec: Handle)
     /// Bytes without messages, both ways, for one exchange: after a 101.
     case raw(exchange: Handle)
     case ending(Ending)
@@ -83,7 +85,7 @@ struct Connection: ~Copyable {
   enum Opening {
     /// The TLS handshake with a client.
     case accepting(since: Instant)
-    /// The connect to a backend, for one exchange.
+    /// The connect to a backend, and then the TLS handshake if there is one, for one exchange.
     case dialling(exchange: Handle)
   }
 
@@ -132,7 +134,7 @@ struct Connection: ~Copyable {
         .http1Backend(_, .leased(let exchange)):
         exchange
       case .http1Client(_, let exchange): exchange
-      case .opening(.accepting), .http2Client, .http1Backend, .ending: nil
+      case .opening(.accepting), .http2Client, .http1Backend, .http2Backend, .ending: nil
       }
     }
   }
@@ -151,6 +153,17 @@ struct Connection: ~Copyable {
 
   var isAccepting: Bool {
     @inline(__always) get { if case .opening(.accepting) = wire { true } else { false } }
+  }
+
+  /// Whether a step of it may be a step of a TLS handshake, with a client or with a backend.
+  var isShakingHands: Bool {
+    @inline(__always) get {
+      switch wire {
+      case .opening(.accepting): true
+      case .opening(.dialling): transport.isOpening
+      case .http1Client, .http2Client, .http1Backend, .http2Backend, .raw, .ending: false
+      }
+    }
   }
 
   /// Whether the last message was written.

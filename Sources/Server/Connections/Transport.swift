@@ -12,9 +12,16 @@ import TLS
 struct Transport: ~Copyable {
   let socket: Socket
   private var session: TLSSession?
-  private(set) var isEncrypted: Bool
-  /// False until the TLS handshake is done; always true without TLS.
-  private(set) var isEstablished: Bool
+  private var security: Security
+
+  /// What is spoken on the socket.
+  private enum Security: UInt8 {
+    case plain
+    /// TLS with a client, during its handshake and after it.
+    case accepting, accepted
+    /// TLS with a backend: before our first message, during the handshake and after it.
+    case unopened, opening, opened
+  }
 
   /// Plaintext that arrived and was not consumed yet.
   var inbound = ByteBuffer()
@@ -32,6 +39,8 @@ struct Transport: ~Copyable {
   private(set) var isWritable: Bool
   /// The peer finished sending, perhaps behind bytes that are still to be read.
   private(set) var peerFinished = false
+  /// A backend ended the TLS session with close_notify.
+  private(set) var peerClosedSession = false
   /// Whether the session failed with an alert for the peer, sent or not.
   private(set) var hasAlert = false
   /// Whether the last receive stopped to let other connections run, with more to receive.
@@ -56,31 +65,49 @@ struct Transport: ~Copyable {
   init(_ socket: Socket, isWritable: Bool = true) {
     self.socket = socket
     session = nil
-    isEncrypted = false
-    isEstablished = true
+    security = .plain
     self.isWritable = isWritable
   }
 
-  /// Takes over a connected socket on which a TLS session begins.
+  /// Takes over a connected socket on which a client begins a TLS session.
   init(_ socket: Socket, accepting tls: consuming TLSSession) {
     self.socket = socket
     session = consume tls
-    isEncrypted = true
-    isEstablished = false
+    security = .accepting
     isWritable = true
   }
 
+  /// Takes over a socket that is being connected to a backend; `open` begins the TLS session.
+  init(_ socket: Socket, dialling tls: consuming TLSSession) {
+    self.socket = socket
+    session = consume tls
+    security = .unopened
+    isWritable = false
+  }
+
+  var isEncrypted: Bool { @inline(__always) get { security != .plain } }
+  /// False until the TLS handshake is done; always true without TLS.
+  var isEstablished: Bool {
+    @inline(__always) get {
+      switch security {
+      case .plain, .accepted, .opened: true
+      case .accepting, .unopened, .opening: false
+      }
+    }
+  }
+  /// Whether a handshake with a backend is in progress.
+  var isOpening: Bool { @inline(__always) get { security == .opening } }
+
   /// The most bytes that are joined with what waits before them instead of being sent at once.
   private static let joinedMax = 16 * 1024
-  /// The most that is received in one call: a body of 64 KiB with its head, which fit encrypted
-  /// into one block, so that a block comes in and goes out in one call each.
-  private static let receiveMax = 66 * 1024
 
   /// Plaintext that the session still holds.
   private var pendingByteCount: Int {
-    switch session {
-    case .some(let session): session.pendingByteCount
-    case .none: 0
+    @inline(__always) get {
+      switch session {
+      case .some(let session): session.pendingByteCount
+      case .none: 0
+      }
     }
   }
 
@@ -133,10 +160,20 @@ struct Transport: ~Copyable {
   var isBlocked: Bool { !outbound.isEmpty && !isWritable }
   var isBroken: Bool { failure != nil || sendFailure != nil }
   /// Whether the connection is idle, so that another message can follow.
-  var isReusable: Bool { !isBroken && !peerFinished && inbound.isEmpty && isFlushed }
   /// Bytes that were written and that the socket has not taken.
   var unsentByteCount: Int { @inline(__always) get { staged.count + outbound.count } }
-  /// Bytes that this connection holds in its buffers.
+  var isReusable: Bool {
+    @inline(__always) get {
+      !isBroken && !peerFinished && inbound.isEmpty && isFlushed
+        && (!isEncrypted || !peerClosedSession && ciphertext.isEmpty && pendingByteCount == 0)
+    }
+  }
+  /// Whether the peer itself has ended the stream: anybody can end a TCP connection, and only
+  /// close_notify can't be forged (RFC 9112 9.8).
+  var isEndAuthentic: Bool { !isEncrypted || peerClosedSession }
+  /// Bytes that the socket is still to take.
+  var waitingByteCount: Int { outbound.count }
+  /// Bytes in all buffers.
   var heldByteCount: Int { inbound.count + ciphertext.count + staged.count + outbound.count }
 
   /// What went over the wire since this was asked last.
@@ -146,8 +183,8 @@ struct Transport: ~Copyable {
     return uncounted
   }
 
-  /// How many bytes of a body may be written now, so that one block holds what waits. Inlined,
-  /// since a call would copy the transport to lend it.
+  /// How much of a body may be written now, so that one block holds what waits. Inlined, since a
+  /// call would copy the transport to lend it.
   var room: Int {
     @inline(__always) get {
       if failure != nil || sendFailure != nil { return 0 }
@@ -191,6 +228,7 @@ struct Transport: ~Copyable {
   private mutating func receiveTLS<IO: InputOutput & ~Copyable>(
     _ io: inout IO, _ buffers: inout BufferPool
   ) -> Arrival {
+    if peerClosedSession { return .finished }
     if owesTurn {
       owesTurn = false
       return giveWay()
@@ -227,7 +265,7 @@ struct Transport: ~Copyable {
     do throws(TLSFailure) {
       if !isEstablished {
         switch try Self.handshake(&session, &ciphertext, &outbound) {
-        case .complete: isEstablished = true
+        case .complete: security = security == .accepting ? .accepted : .opened
         case .wantsTurn: return giveWay()
         case .wantsInput, .wantsOutput: return nil
         }
@@ -239,6 +277,7 @@ struct Transport: ~Copyable {
         Self.failSession(&session, &outbound)
         throw .recordFlood
       }
+      if step == .closed && security == .opened { peerClosedSession = true }
       if inbound.count > before {
         owesTurn = step == .wantsTurn
         return .bytes
@@ -254,6 +293,19 @@ struct Transport: ~Copyable {
       staged.removeAll()
       ciphertext.removeAll()
       return fail(.tls(error))
+    }
+  }
+
+  /// The socket is connected to a backend: writes the first message of the TLS handshake. `receive`
+  /// continues it, and says why it failed, even if it did here.
+  mutating func open(_ buffers: inout BufferPool) {
+    security = .opening
+    buffers.enlarge(&outbound)
+    outbound.reserve(TLSSession.handshakeOutputByteCount)
+    do throws(TLSFailure) {
+      _ = try Self.handshake(&session, &ciphertext, &outbound)
+    } catch {
+      failure = .tls(error)
     }
   }
 
@@ -415,13 +467,9 @@ struct Transport: ~Copyable {
   /// Turns a connection whose first bytes were not TLS into a plain one, to tell the peer so.
   mutating func abandonTLS(_ buffers: inout BufferPool) {
     session = nil
-    isEncrypted = false
-    isEstablished = true
+    security = .plain
     failure = nil
-    ciphertext.removeAll()
-    staged.removeAll()
-    outbound.removeAll()
-    settle(&buffers)
+    release(to: &buffers)
   }
 
   /// Receives and discards, without decrypting.
@@ -458,48 +506,5 @@ struct Transport: ~Copyable {
     buffers.settle(&ciphertext)
     buffers.settle(&staged)
     buffers.settle(&outbound)
-  }
-
-  // MARK: Separate accesses
-
-  // Static, with each part passed on its own, so that the session and the buffers it works between
-  // are distinct accesses to the compiler; the calls of the session are in Transport+Session.swift.
-
-  private static func receive<IO: InputOutput & ~Copyable>(
-    from socket: Socket, into buffer: inout ByteBuffer, _ io: inout IO
-  ) -> (ReceiveResult, offered: Int) {
-    let offered = min(buffer.freeCount, receiveMax)
-    let result = buffer.fill(upTo: receiveMax) { output in
-      io.receive(from: socket, into: &output)
-    }
-    return (result, offered)
-  }
-
-  /// Makes free room in `buffer`; false when it is full of bytes that were not taken yet.
-  private static func makeRoom(in buffer: inout ByteBuffer, _ buffers: inout BufferPool) -> Bool {
-    if !buffer.hasStorage {
-      buffer = buffers.takeLarge()
-    } else if buffer.freeCount < smallestReceive {
-      buffers.enlarge(&buffer)
-      let free = buffer.capacity - buffer.count
-      if free == 0 { return false }
-      buffer.reserve(min(free, smallestReceive))
-    }
-    return true
-  }
-
-  /// Below this much free room a buffer is compacted or enlarged before the next receive.
-  private static let smallestReceive = 16 * 1024
-
-  private static func append(
-    _ bytes: Span<UInt8>, to buffer: inout ByteBuffer, _ buffers: inout BufferPool
-  ) {
-    if !buffer.hasStorage {
-      buffer =
-        bytes.count <= BufferPool.smallByteCount ? buffers.takeSmall() : buffers.takeLarge()
-    } else if buffer.count + bytes.count > buffer.capacity {
-      buffers.enlarge(&buffer)
-    }
-    buffer.append(bytes)
   }
 }

@@ -1,6 +1,7 @@
 // Driving, flushing, timing out and closing connections of both sides: which wire or which phase
 // has to act. What a wire does is in its own file.
 
+import Balancing
 import Metrics
 import Primitives
 import Proxy
@@ -14,13 +15,17 @@ extension Worker where IO: ~Copyable {
     case .http1Client: driveHTTP1Client(handle)
     case .http2Client(let codec): driveHTTP2Client(handle, codec)
     case .http1Backend: driveHTTP1Backend(handle)
+    case .http2Backend(let codec): driveHTTP2Backend(handle, codec)
     case .raw(let exchange): driveRelay(exchange, from: handle)
     case .ending(.flushing): break
     case .ending(.lingering(let lingering)): linger(handle, lingering)
     }
     guard connections.contains(handle) else { return }
     if connections[handle].transport.takeGaveWay() { queueToDrive(handle) }
-    if connections[handle].isClient && !connections[handle].transport.isFlushed {
+    // A TLS session may have answered by itself, also one with a backend.
+    if connections[handle].isClient || connections[handle].transport.isEncrypted,
+      !connections[handle].transport.isFlushed
+    {
       queueToFlush(handle)
     }
   }
@@ -66,12 +71,15 @@ extension Worker where IO: ~Copyable {
       if connections[handle].transport.mayHoldMore { queueToDrive(handle) }
     case .ending(.flushing(let thenLinger)):
       thenLinger ? beginLingering(handle) : close(handle)
-    case .ending(.lingering), .opening, .http2Client, .http1Backend, .raw:
+    case .ending(.lingering), .opening, .http2Client, .http1Backend, .http2Backend, .raw:
       break
     }
   }
 
   private mutating func backendFlushed(_ handle: Handle, hasSent: Bool, wasBlocked: Bool) {
+    if case .http2Backend(let codec) = connections[handle].wire {
+      return http2BackendFlushed(handle, codec, hasSent: hasSent)
+    }
     guard let exchange = exchange(on: handle) else { return }
     if hasSent { exchanges[exchange].machine.progressed(at: now) }
     updateDeadline(exchange)
@@ -91,7 +99,7 @@ extension Worker where IO: ~Copyable {
       } else {
         queueSource(exchange, .request)
       }
-    case .opening, .http1Client, .http2Client, .ending:
+    case .opening, .http1Client, .http2Client, .http2Backend, .ending:
       break
     }
   }
@@ -159,6 +167,8 @@ extension Worker where IO: ~Copyable {
       checkTaking(handle, exchange)
     case .http2Client(let codec):
       http2Expired(handle, codec)
+    case .http2Backend(let codec):
+      http2BackendExpired(handle, codec)
     case .http1Backend(_, .idle):
       close(handle)
     case .ending(.flushing):
@@ -213,6 +223,15 @@ extension Worker where IO: ~Copyable {
   }
 
   private mutating func closeBackend(_ handle: Handle) {
+    switch connections[handle].wire {
+    case .http2Backend(let codec):
+      failBackendStreams(handle, codec, .closedBeforeResponse)
+      // The last one may have closed it.
+      guard connections.contains(handle) else { return }
+    case .opening: stock.unshare(handle, of: connections[handle].backend.id)
+    case .http1Client, .http2Client, .http1Backend, .raw, .ending: break
+    }
+    if connections[handle].transport.isEncrypted { endSession(of: handle) }
     let backend = connections[handle].backend.id
     var owner = Handle.none
     if case .http1Backend(let codec, let use) = connections[handle].wire {

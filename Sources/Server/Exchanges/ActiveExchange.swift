@@ -103,6 +103,8 @@ struct ActiveExchange: ~Copyable {
     var logsIn = false
     /// Whether its trailers may be forwarded.
     var keepsTrailers = true
+    /// Whether the client accepts trailers in the response (TE).
+    var acceptsTrailers = false
   }
 
   /// The current attempt.
@@ -113,11 +115,15 @@ struct ActiveExchange: ~Copyable {
     /// The connection of the lease, beside it since a look into a value that can't be copied costs
     /// a call.
     private(set) var backend: Handle?
+    /// Its stream there: 0 in HTTP/1, and before the stream begins.
+    private(set) var stream: UInt32 = 0
     /// The upstream connection over which the client is logged in at this pool, and which alone may
     /// be used; `.none` for nearly all.
     var login = Handle.none
     /// Whether the current attempt was charged to the retry budget.
     var owesBudget = false
+    /// How often a backend said that it has not begun the request (RFC 9113 8.7).
+    var unprocessedCount = 0
     /// Whether a retry was not made because the budget was spent.
     var wasBudgetSpent = false
 
@@ -131,8 +137,18 @@ struct ActiveExchange: ~Copyable {
     /// Takes the lease, to end it.
     mutating func takeLease() -> Lease? {
       backend = nil
+      stream = 0
       return lease.take()
     }
+
+    /// The stream begins; the connection will have sent `count` bytes before it.
+    mutating func open(_ stream: UInt32, sentBefore count: UInt64) {
+      self.stream = stream
+      lease?.open(stream, sentBefore: count)
+    }
+
+    /// What the connection has sent so far was its TLS handshake.
+    mutating func noteHandshake(sent count: UInt64) { lease?.sentBefore = count }
 
     /// Bytes that the connection had sent when the lease began; nil without a lease.
     var sentBefore: UInt64? {
@@ -151,12 +167,30 @@ struct ActiveExchange: ~Copyable {
     var time = TimeSpan.zero
   }
 
-  /// What a wire with several streams has received of a body, and the pump has not taken yet. The
-  /// stream's window limits it. In HTTP/1, such bytes are in the transport.
+  /// What HTTP/2 has received of a body, and the pump has not taken yet. The stream's window limits
+  /// it. In HTTP/1, such bytes are in the transport.
   struct Arrived: ~Copyable {
     var bytes = ByteBuffer()
     /// Whether the message ends after these bytes.
     var hasEnded = false
+
+    mutating func append(
+      _ source: borrowing ByteBuffer, _ range: Range<Int>, _ buffers: inout BufferPool
+    ) {
+      let count = bytes.count + range.count
+      if !bytes.hasStorage {
+        bytes = count <= BufferPool.smallByteCount ? buffers.takeSmall() : buffers.takeLarge()
+      } else if count > bytes.capacity {
+        buffers.enlarge(&bytes)
+      }
+      bytes.append(source, range)
+    }
+
+    mutating func clear(_ buffers: inout BufferPool) {
+      hasEnded = false
+      bytes.removeAll()
+      buffers.settle(&bytes)
+    }
 
     /// The next piece, of at most `limit` bytes.
     func nextPiece(limit: Int) -> BodyStep {
@@ -168,8 +202,10 @@ struct ActiveExchange: ~Copyable {
   /// The body of the request.
   struct RequestBody: ~Copyable {
     var arrived = Arrived()
-    /// Whether it is in the list of its connection, to be driven.
+    /// Whether it is in the list of its client's connection, to be driven.
     var isQueued = false
+    /// In HTTP/2: whether it waits for the backend's window, or for its turn.
+    var isBlocked = false
     /// As it is announced to a backend.
     var length = BodyLength.none
     /// Decoded bytes so far.
@@ -195,7 +231,12 @@ struct ActiveExchange: ~Copyable {
   }
 
   /// The response, on its way to the client.
-  struct ResponseProgress {
+  struct ResponseProgress: ~Copyable {
+    var arrived = Arrived()
+    /// Whether it is in the list of its backend's connection, to be driven.
+    var isQueued = false
+    /// Those that came with the end in HTTP/2.
+    var trailers: FieldBlock?
     /// 0 before its head.
     var status: UInt16 = 0
     /// Of its body.

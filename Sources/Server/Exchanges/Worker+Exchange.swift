@@ -274,11 +274,8 @@ extension Worker where IO: ~Copyable {
       swap(&kept, &exchanges[handle].body.kept)
       buffers.give(kept)
     }
-    if exchanges[handle].body.arrived.bytes.hasStorage {
-      var arrived = ByteBuffer()
-      swap(&arrived, &exchanges[handle].body.arrived.bytes)
-      buffers.give(arrived)
-    }
+    exchanges[handle].body.arrived.clear(&buffers)
+    exchanges[handle].response.arrived.clear(&buffers)
     giveHead(exchanges[handle].head)
     let generation = exchanges[handle].generation
     exchanges.drop(handle)
@@ -301,7 +298,8 @@ extension Worker where IO: ~Copyable {
     var awaitsMore = false
     if let backend = backend(of: handle) {
       awaitsMore =
-        !connections[backend].transport.isBlocked && exchanges[handle].body.arrived.bytes.isEmpty
+        !connections[backend].transport.isBlocked && !exchanges[handle].body.isBlocked
+        && exchanges[handle].body.arrived.bytes.isEmpty
     }
     exchanges[handle].machine.bodyReceived(
       exchanges[handle].body.byteCount, awaitsMore: awaitsMore, limits, at: now)
@@ -324,6 +322,8 @@ extension Worker where IO: ~Copyable {
       setDeadline(exchange: handle, now + Self.headPause)
     case .attempt(.responseTimeout) where hasPartialHead(handle):
       attemptFailed(handle, .responseStalled)
+    case .attempt(.connectTimeout) where isShakingHands(handle):
+      attemptFailed(handle, .tlsTimeout)
     case .attempt(let cause): attemptFailed(handle, cause)
     case .client(let reason):
       metrics.add(reason == .clientStalled ? .slowResponses : .slowBodies)
@@ -352,6 +352,9 @@ extension Worker where IO: ~Copyable {
       return awaitsClient(handle) ? .client : .backend
     }
     guard let backend = backend(of: handle) else { return .client }
+    if exchanges[handle].attempt.stream != 0 {
+      return exchanges[handle].body.isBlocked ? .backend : .client
+    }
     return connections[backend].transport.isFlushed ? .client : .backend
   }
 }

@@ -55,10 +55,12 @@ extension Worker where IO: ~Copyable {
     while true {
       let (room, isEnough) = room(handle, direction)
       if !isEnough {
-        // A request is driven by every flush of the backend's connection.
-        if direction == .request { return .paused }
+        if direction == .request {
+          awaitRequestRoom(handle)
+          return .paused
+        }
         // In HTTP/2, the end needs no room.
-        if exchanges[handle].client.stream == 0 || !hasOnlyEnd(source) {
+        if exchanges[handle].client.stream == 0 || !hasOnlyEnd(handle, source) {
           awaitRoom(handle)
           return .paused
         }
@@ -84,7 +86,10 @@ extension Worker where IO: ~Copyable {
           return .paused
         }
       case .needsInput(let consumed):
-        if case .http2Client = connections[source].wire { return .paused }
+        if isOfStreams(source) {
+          if direction == .response { awaitNoRoom(handle) }
+          return .paused
+        }
         connections[source].transport.inbound.consume(consumed)
         // One block, then the other connections, however fast both peers are.
         if hasReceived && connections[source].transport.mayHoldMore {
@@ -124,7 +129,8 @@ extension Worker where IO: ~Copyable {
         if exchanges[handle].body.givenByteCount < exchanges[handle].body.byteCount {
           return (0, false)
         }
-        return room(StreamID(connection: backend, stream: 0))
+        return room(
+          StreamID(connection: backend, stream: exchanges[handle].attempt.stream))
       }
       guard exchanges[handle].body.keepsAll else { return (0, false) }
       let room = exchanges[handle].pool.replayByteCount - exchanges[handle].body.kept.count

@@ -43,9 +43,8 @@ extension Worker where IO: ~Copyable {
     if case .relaying = exchanges[handle].machine.phase {
       guard let backend = backend(of: handle) else { return false }
       let bytes = lend(handle, .request, from: client)
-      write(bytes, range, to: StreamID(connection: backend, stream: 0))
+      writeRequest(handle, bytes, range, to: backend)
       giveBack(bytes, handle, .request, to: client, consumed: range.upperBound)
-      exchanges[handle].body.givenByteCount += count
     } else {
       if exchanges[handle].body.byteCount > snapshot(of: handle).settings.bodyByteCountMax {
         perform(exchanges[handle].machine.handle(.refused(.bodyTooLarge), at: now), handle)
@@ -53,8 +52,7 @@ extension Worker where IO: ~Copyable {
       }
       let bytes = lend(handle, .request, from: client)
       if exchanges[handle].isOpen, let backend = backend(of: handle) {
-        write(bytes, range, to: StreamID(connection: backend, stream: 0))
-        exchanges[handle].body.givenByteCount += count
+        writeRequest(handle, bytes, range, to: backend)
         // A request that may not be sent twice needs no replay once the socket took some of it.
         if !exchanges[handle].machine.isIdempotent && takenByteCount(handle) > 0 {
           dropKept(handle)
@@ -114,14 +112,24 @@ extension Worker where IO: ~Copyable {
     let given = Int(exchanges[handle].body.givenByteCount)
     // Nothing is kept, or all of it was given and later pieces were written directly.
     if given >= exchanges[handle].body.kept.count { return }
-    let stream = StreamID(connection: backend, stream: 0)
+    let stream = StreamID(connection: backend, stream: exchanges[handle].attempt.stream)
     let count = min(room(stream).room, exchanges[handle].body.kept.count - given)
-    if count <= 0 { return }
+    if count <= 0 { return awaitRequestRoom(handle) }
     var kept = ByteBuffer()
     swap(&kept, &exchanges[handle].body.kept)
-    write(kept, given..<(given + count), to: stream)
+    writeRequest(handle, kept, given..<(given + count), to: backend)
     swap(&kept, &exchanges[handle].body.kept)
-    exchanges[handle].body.givenByteCount += UInt64(count)
+    if given + count < exchanges[handle].body.kept.count { awaitRequestRoom(handle) }
+  }
+
+  /// Gives a piece to the attempt.
+  private mutating func writeRequest(
+    _ handle: Handle, _ bytes: borrowing ByteBuffer, _ range: Range<Int>, to backend: Handle
+  ) {
+    exchanges[handle].body.givenByteCount += UInt64(range.count)
+    let ends = exchanges[handle].body.length == .known(exchanges[handle].body.givenByteCount)
+    let stream = StreamID(connection: backend, stream: exchanges[handle].attempt.stream)
+    write(bytes, range, to: stream, ends: ends)
   }
 
   // MARK: End
@@ -167,12 +175,13 @@ extension Worker where IO: ~Copyable {
     else { return }
     exchanges[handle].body.isEndGiven = true
     guard exchanges[handle].body.length == .streamed else { return }
+    let stream = StreamID(connection: backend, stream: exchanges[handle].attempt.stream)
     if let kept = exchanges[handle].body.trailers.take() {
       trailers = kept
-      writeEndWithTrailers(to: StreamID(connection: backend, stream: 0))
+      writeEndWithTrailers(to: stream)
       keepTrailersAgain(handle)
     } else {
-      writeEnd(to: StreamID(connection: backend, stream: 0))
+      writeEnd(to: stream)
     }
   }
 

@@ -46,7 +46,7 @@ extension Worker where IO: ~Copyable {
         attemptFailed(handle, hasPartialHead(handle) ? .truncatedResponse : .closedBeforeResponse)
         return
       case .failed:
-        attemptFailed(handle, hasPartialHead(handle) ? .truncatedResponse : .resetBeforeResponse)
+        attemptFailed(handle, hasPartialHead(handle) ? .truncatedResponse : death(of: backend))
         return
       }
     }
@@ -61,7 +61,7 @@ extension Worker where IO: ~Copyable {
   }
 
   /// The response can't be forwarded. It was a response, so no other backend is asked.
-  private mutating func responseRefused(
+  mutating func responseRefused(
     _ handle: Handle, reason: StaticString, blamesBackend: Bool
   ) {
     exchanges[handle].malformation = reason
@@ -83,11 +83,9 @@ extension Worker where IO: ~Copyable {
 
   /// The client's transport has room again.
   mutating func resumeResponse(_ handle: Handle) {
-    guard exchanges[handle].response.isBlocked, let backend = backend(of: handle) else {
-      return
-    }
+    guard exchanges[handle].response.isBlocked else { return }
     exchanges[handle].response.isBlocked = false
-    queueToDrive(backend)
+    queueSource(handle, .response)
   }
 
   // MARK: Heads
@@ -106,6 +104,15 @@ extension Worker where IO: ~Copyable {
       return true
     }
     let framing = try responseHead.framing(answering: heads[exchanges[handle].head].method)
+    http1Backends[http1Backend(backend)].expectBody(framing)
+    return takeFinalHead(
+      handle, length: framing.bodyLength, persists: responseHead.persists(framing: framing))
+  }
+
+  /// The final head is in `responseHead`. False when the exchange has gone elsewhere. `persists`:
+  /// the backend allows another request on its connection.
+  mutating func takeFinalHead(_ handle: Handle, length: BodyLength, persists: Bool) -> Bool {
+    let status = responseHead.status
     let retries = retriesStatus(handle, status)
     let action = exchanges[handle].machine.handle(
       .head(status: status, retries: retries), at: now)
@@ -117,12 +124,11 @@ extension Worker where IO: ~Copyable {
       endAttempt(handle, .broken)
       exchanges[handle].attempt.owesBudget = owesBudget
     } else {
-      exchanges[handle].response.backendPersists = responseHead.persists(framing: framing)
-      exchanges[handle].response.length = framing.bodyLength
-      http1Backends[http1Backend(backend)].expectBody(framing)
+      exchanges[handle].response.backendPersists = persists
+      exchanges[handle].response.length = length
     }
     perform(action, handle)
-    return !retries
+    return !retries && exchanges.contains(handle) && exchanges[handle].attempt.backend != nil
   }
 
   /// Whether this response is discarded and another backend is asked, because of its status. The
@@ -187,7 +193,7 @@ extension Worker where IO: ~Copyable {
 
   // MARK: Body
 
-  private mutating func forwardBody(_ handle: Handle, from backend: Handle) {
+  mutating func forwardBody(_ handle: Handle, from backend: Handle) {
     switch pump(handle, .response, from: backend) {
     case .paused, .interrupted:
       break
@@ -220,6 +226,7 @@ extension Worker where IO: ~Copyable {
   private mutating func endBodyWithConnection(_ handle: Handle, _ backend: Handle) {
     do throws(HTTP1Error) {
       try http1Backends[http1Backend(backend)].finishBody()
+      guard connections[backend].transport.isEndAuthentic else { throw .truncatedBody }
       trailers.reset()
       endResponse(handle, backend)
     } catch {
@@ -229,11 +236,18 @@ extension Worker where IO: ~Copyable {
 
   private mutating func endResponse(_ handle: Handle, _ backend: Handle) {
     let client = exchanges[handle].client
-    let codec = http1Backend(backend)
     if !exchanges[handle].response.keepsTrailers { trailers.reset() }
     if trailers.count > 0 { editResponseTrailers(of: handle) }
     writeEndWithTrailers(to: client)
+    guard case .http1Backend(let codec, _) = connections[backend].wire else {
+      endAttempt(handle, .reusable)
+      return perform(exchanges[handle].machine.handle(.responseEnded, at: now), handle)
+    }
     noteTolerated(handle, http1Backends[codec].toleratedInBody)
+    // New keys may have come with the end of the response, and the answer to them waits.
+    if connections[backend].transport.isEncrypted {
+      connections[backend].transport.flush(&io, &buffers)
+    }
     // After a tolerated error, what follows on the connection may have another meaning for the
     // backend.
     let isReusable =

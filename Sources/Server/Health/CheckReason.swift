@@ -12,6 +12,7 @@ extension ActiveCheck {
     switch failure {
     case .badResponse where isTLSAlert: "bad-response: a TLS alert; this port expects HTTPS"
     case .connectTimeout, .responseTimeout: "timeout after \(durationText(timeout))"
+    case .tlsTimeout: "tls-timeout after \(durationText(timeout))"
     case .status(let status): "status \(status), expected \(expectation)"
     case .badResponse: "bad-response: not a valid HTTP/1.1 response"
     default: failure.reason
@@ -27,8 +28,31 @@ extension ActiveCheck {
 }
 
 extension FailureCause {
-  /// Its word, with the status if there is one.
+  /// Its word, with the status or the alert if there is one.
   var reason: String {
-    if case .status(let status) = self { "status \(status)" } else { "\(name)" }
+    switch self {
+    case .status(let status): "status \(status)"
+    case .tlsAlert(let number): "tls-alert \(number)\(Self.alertName(number))"
+    default: "\(name)"
+    }
+  }
+
+  /// The alerts that a backend sends because of its configuration or ours (RFC 8446 6, RFC 7301).
+  private static func alertName(_ number: UInt8) -> String {
+    switch number {
+    case 40: " (handshake failure)"
+    case 42: " (bad certificate)"
+    case 43: " (unsupported certificate)"
+    case 45: " (certificate expired)"
+    case 46: " (certificate unknown)"
+    case 48: " (unknown ca)"
+    case 49: " (access denied)"
+    case 70: " (protocol version)"
+    case 80: " (internal error)"
+    case 112: " (unrecognized name)"
+    case 116: " (certificate required)"
+    case 120: " (no application protocol)"
+    default: ""
+    }
   }
 }

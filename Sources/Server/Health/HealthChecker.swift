@@ -12,6 +12,7 @@ import HTTP1
 import Primitives
 import Proxy
 import Reactor
+import TLS
 
 /// The checks of a process. Without targets on every worker but the first.
 struct HealthChecker: ~Copyable {
@@ -40,7 +41,10 @@ struct HealthChecker: ~Copyable {
     var check: ActiveCheck
     var transport: Transport
     let startedAt: Instant
+    /// Whether the TCP connection is there.
     var isConnected = false
+    /// Whether the request was written.
+    var hasAsked = false
     /// Heads with a 1xx status that came so far.
     var interimCount = 0
     var parser: ResponseParser
@@ -51,7 +55,7 @@ struct HealthChecker: ~Copyable {
 /// How a pool's members are checked.
 struct ActiveCheck: Sendable {
   enum Kind: Equatable, Sendable {
-    /// Is a connection accepted?
+    /// Is a connection accepted, and does TLS agree if the pool has it?
     case tcp
     /// Is this request answered with one of these statuses?
     /// A nil `host` stands for the member's own.
@@ -65,6 +69,8 @@ struct ActiveCheck: Sendable {
   var timeout: TimeSpan
   /// Nil for the one at which the member serves.
   var port: UInt16?
+  /// Of the pool's TLS; 0 without TLS.
+  var tlsID = 0
 
   /// Interim responses (RFC 9110 15.2) that a check waits through, far more than any server sends:
   /// a backend that floods them mustn't keep the worker.
@@ -75,9 +81,9 @@ struct ActiveCheck: Sendable {
   func isSame(
     as other: ActiveCheck, for member: Member, _ otherMember: Member
   ) -> Bool {
-    kind == other.kind && timeout == other.timeout
+    kind == other.kind && timeout == other.timeout && tlsID == other.tlsID
       && address(of: member) == other.address(of: otherMember)
-      && member.checkHost == otherMember.checkHost
+      && member.checkHost == otherMember.checkHost && member.serverName == otherMember.serverName
   }
 
   /// When a check is due that was due at `former`, perhaps by a longer interval.
@@ -188,11 +194,20 @@ extension Worker where IO: ~Copyable {
     let target = checker.targets[index]
     guard let check = snapshot.pools[target.pool].check else { return }
     let responses = snapshot.pools[target.pool].responses
+    var session: TLSSession?
+    if let tls = snapshot.pools[target.pool].tls {
+      do throws(TLSFailure) {
+        // A resumed session wouldn't show the certificate.
+        session = try tls.makeSession(with: target.member, worker: self.index, resumes: false)
+      } catch {
+        return concluded(index, check, failure: FailureCause(error), took: .zero)
+      }
+    }
     let handle = checker.probes.nextHandle
     switch io.connect(to: check.address(of: target.member), token: Token(.probe, handle).packed) {
     case .started(let socket):
       var probe = HealthChecker.Probe(
-        target: index, check: check, transport: Transport(socket, isWritable: false),
+        target: index, check: check, transport: Transport(connecting: socket, session),
         startedAt: now, parser: ResponseParser(limits: responses.limits, rules: responses.desync))
       probe.deadline.set(now + check.timeout, payload: Token(.probe, handle).packed, in: &timers)
       let inserted = checker.probes.insert(probe)
@@ -217,6 +232,16 @@ extension Worker where IO: ~Copyable {
         return conclude(handle, failure: FailureCause(connecting: error))
       }
       checker.probes[handle].isConnected = true
+      if checker.probes[handle].transport.isEncrypted {
+        checker.probes[handle].transport.open(&buffers)
+      }
+    }
+    if !checker.probes[handle].transport.isEstablished {
+      if let failure = shakeHands(handle) { return conclude(handle, failure: failure) }
+      guard checker.probes[handle].transport.isEstablished else { return }
+    }
+    if !checker.probes[handle].hasAsked {
+      checker.probes[handle].hasAsked = true
       guard case .http(let path, let host, _) = check.kind else {
         return conclude(handle, failure: nil)
       }
@@ -232,8 +257,13 @@ extension Worker where IO: ~Copyable {
     while true {
       switch checker.probes[handle].transport.receive(&io, &buffers) {
       case .bytes: break
-      case .nothing: return
+      case .nothing:
+        // A flood of such records fails the session.
+        if checker.probes[handle].transport.takeGaveWay() { continue }
+        checker.probes[handle].transport.flush(&io, &buffers)
+        return
       case .finished: return conclude(handle, failure: .closedBeforeResponse)
+      case .failed(.tls(let failure)): return conclude(handle, failure: FailureCause(failure))
       case .failed: return conclude(handle, failure: .resetBeforeResponse)
       }
       if checker.probes[handle].beginsWithTLSAlert {
@@ -251,12 +281,28 @@ extension Worker where IO: ~Copyable {
     }
   }
 
+  /// Continues the TLS handshake of a check; returns why it has failed.
+  private mutating func shakeHands(_ handle: Handle) -> FailureCause? {
+    while true {
+      let arrival = checker.probes[handle].transport.receive(&io, &buffers)
+      if let cause = FailureCause(handshake: arrival) { return cause }
+      checker.probes[handle].transport.flush(&io, &buffers)
+      if checker.probes[handle].transport.isEstablished { return nil }
+      if !checker.probes[handle].transport.takeGaveWay() { return nil }
+    }
+  }
+
+  /// What it means if a check wasn't complete in time.
+  private mutating func lateness(_ handle: Handle) -> FailureCause {
+    if !checker.probes[handle].isConnected { return .connectTimeout }
+    return checker.probes[handle].transport.isEstablished ? .responseTimeout : .tlsTimeout
+  }
+
   mutating func probeExpired(_ handle: Handle, payload: UInt64) {
     guard checker.probes.contains(handle),
       checker.probes[handle].deadline.fired(at: now, payload: payload, in: &timers)
     else { return }
-    conclude(
-      handle, failure: checker.probes[handle].isConnected ? .responseTimeout : .connectTimeout)
+    conclude(handle, failure: lateness(handle))
   }
 
   /// `failure` is nil if the check passed.
@@ -273,6 +319,10 @@ extension Worker where IO: ~Copyable {
 
   private mutating func closeProbe(_ handle: Handle) {
     checker.probes[handle].deadline.cancel(in: &timers)
+    if checker.probes[handle].transport.isEncrypted {
+      checker.probes[handle].transport.writeCloseNotify(&buffers)
+      checker.probes[handle].transport.flush(&io, &buffers)
+    }
     var probe = checker.probes.remove(handle)
     probe.transport.release(to: &buffers)
     io.close(probe.transport.socket, reset: false)

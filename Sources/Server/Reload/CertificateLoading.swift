@@ -47,6 +47,7 @@ extension Configuration {
         listener.tls?.certificates ?? [], of: listener.name, "listener \(listener.name)",
         process.exposedKeys, &faults)
     }
+    loadUpstreams(into: &loaded, &faults)
     if let files = admin.certificate {
       loaded.admin =
         loaded.load([files], of: "admin.listen", "admin", process.exposedKeys, &faults).first
@@ -63,9 +64,52 @@ extension Configuration {
   }
 }
 
+extension Configuration {
+  /// The files of pools with TLS.
+  private func loadUpstreams(into loaded: inout LoadedCertificates, _ faults: inout [FileFault]) {
+    var system: TrustStore?
+    for pool in pools {
+      guard let tls = pool.tls else { continue }
+      var files = UpstreamFiles()
+      if let certificate = tls.certificate {
+        files.identity =
+          loaded.load(
+            [certificate], of: "pools.\(pool.name).tls", "pool \(pool.name)",
+            process.exposedKeys, &faults
+          ).first
+      }
+      if tls.verification == .on {
+        do throws(CertificateFailure) {
+          files.trust = try tls.authority.map(TrustStore.init(path:))
+        } catch {
+          faults.append(
+            FileFault(
+              severity: .error, path: error.path, key: "ca", owner: "pool \(pool.name)",
+              message: error.text))
+        }
+        if tls.authority == nil {
+          // One for all pools.
+          if system == nil { system = try? TrustStore() }
+          files.trust = system
+          if !TrustStore.systemHasAuthorities {
+            faults.append(
+              FileFault(
+                severity: .warning, path: "", key: "tls", owner: "pool \(pool.name)",
+                message: "pool \(pool.name): this system trusts no authorities, so no backend can"
+                  + " be verified; install ca-certificates, or set ca"))
+          }
+        }
+      }
+      loaded.upstreams[pool.name] = files
+    }
+  }
+}
+
 /// What the files of a configuration hold.
 struct LoadedCertificates {
   var byListener: SnapshotBuilder.Certificates = [:]
+  /// By pool.
+  var upstreams: [String: UpstreamFiles] = [:]
   var admin: Certificate?
   var adminClients: ClientAuthority?
   var facts: [CertificateFacts] = []

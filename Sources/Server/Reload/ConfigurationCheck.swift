@@ -166,7 +166,8 @@ private struct ReferenceCheck {
   ) {
     do throws(ServerFailure) {
       _ = try SnapshotBuilder(workerCount: 1).build(
-        configuration, certificates: certificates.byListener, names: NameTable())
+        configuration, certificates: certificates.byListener, upstreams: certificates.upstreams,
+        names: NameTable())
     } catch {
       for message in error.messages {
         findings.append(places.diagnostic(.error, key: "listeners", message))

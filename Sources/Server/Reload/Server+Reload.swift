@@ -145,6 +145,10 @@ extension Server {
         for files in tls.certificates { paths.formUnion([files.chain, files.key]) }
         paths.formUnion(tls.tickets?.keyFiles ?? [])
       }
+      for tls in configuration.pools.compactMap(\.tls) {
+        paths.formUnion(
+          [tls.authority, tls.certificate?.chain, tls.certificate?.key].compactMap(\.self))
+      }
       let admin = configuration.admin
       paths.formUnion(
         [admin.certificate?.chain, admin.certificate?.key, admin.clientCA, admin.tokenFile]

@@ -34,6 +34,8 @@ struct Settings: Sendable {
 
   /// Of HTTP/2 connections of clients.
   var http2 = HTTP2Limits()
+  /// Of HTTP/2 connections to backends.
+  var http2Backends = HTTP2Limits()
 
   /// TLS handshakes in progress per worker.
   var handshakeMax = 2500

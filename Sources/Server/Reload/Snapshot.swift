@@ -29,6 +29,14 @@ final class Snapshot: Sendable {
     self.errorPages = errorPages
   }
 
+  /// The names of the pools that both have, but with other TLS, or with TLS in only one of them.
+  func poolsWithOtherTLS(than other: Snapshot) -> Set<String> {
+    var former: [String: Int] = [:]
+    for pool in other.pools { former[pool.pool.name] = pool.tls?.id ?? 0 }
+    return Set(
+      pools.filter { former[$0.pool.name] ?? $0.tls?.id ?? 0 != $0.tls?.id ?? 0 }.map(\.pool.name))
+  }
+
   /// If backends are not checked, earlier check results no longer count: without checks, no event
   /// would bring these backends back.
   func forgetUnusedChecks() {
@@ -130,8 +138,12 @@ final class PoolSettings: Sendable {
   let keepAlive: KeepAlive
   /// Nil where the kernel doesn't probe quiet connections.
   let tcpKeepAlive: TCPKeepAlive?
+  /// The version of HTTP that the backends get.
+  let `protocol`: BackendProtocol
   /// How the backends' responses are read.
   let responses: ResponseReading
+  /// Nil if the backends speak plain HTTP.
+  let tls: UpstreamTLS?
   /// Host of a request that names none, which only HTTP/1.0 may.
   let authority: [UInt8]
   /// The cookie by which clients stay with a backend; nil without one.
@@ -142,7 +154,8 @@ final class PoolSettings: Sendable {
     pool: Pool, retry: RetryPolicy, limits: ExchangeLimits, check: ActiveCheck?,
     replayByteCount: Int = 64 * 1024, keepAlive: KeepAlive = KeepAlive(),
     tcpKeepAlive: TCPKeepAlive? = nil,
-    responses: ResponseReading = ResponseReading(),
+    protocol spoken: BackendProtocol = .http1,
+    responses: ResponseReading = ResponseReading(), tls: UpstreamTLS? = nil,
     authority: [UInt8] = Array("localhost".utf8),
     stickiness: Stickiness? = nil, traffic: [TrafficMetrics] = []
   ) {
@@ -155,9 +168,27 @@ final class PoolSettings: Sendable {
     self.keepAlive = keepAlive
     self.tcpKeepAlive = tcpKeepAlive
     self.responses = responses
+    self.tls = tls
+    self.protocol = spoken
     self.authority = authority
     self.stickiness = stickiness
     self.traffic = traffic
+  }
+}
+
+/// The version of HTTP that the backends of a pool get.
+enum BackendProtocol: Sendable {
+  case http1, http2
+  /// By ALPN.
+  case auto
+
+  /// For ALPN, the preferred one first.
+  var names: [String] {
+    switch self {
+    case .http1: ["http/1.1"]
+    case .http2: ["h2"]
+    case .auto: ["h2", "http/1.1"]
+    }
   }
 }
 
@@ -175,10 +206,19 @@ struct Generation {
   let snapshot: Snapshot
   var pools: [PoolView]
   var exchangeCount = 0
+  /// The indices of pools whose TLS is another one now.
+  private(set) var formerPools: Set<Int> = []
 
   init(id: Int, snapshot: Snapshot) {
     self.id = id
     self.snapshot = snapshot
     pools = snapshot.pools.map { PoolView($0.pool) }
+  }
+
+  /// Another snapshot is in force from now on.
+  mutating func noteNewest(_ newest: Snapshot) {
+    let names = newest.poolsWithOtherTLS(than: snapshot)
+    formerPools = Set(
+      snapshot.pools.indices.filter { names.contains(snapshot.pools[$0].pool.name) })
   }
 }

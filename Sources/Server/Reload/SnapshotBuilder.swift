@@ -19,6 +19,7 @@ struct SnapshotBuilder: Sendable {
   let registry = BackendRegistry()
   let traffic: MetricsRegistry
   let ticketRings = TicketRings()
+  let upstreamContexts = UpstreamContexts()
   let workerCount: Int
   /// For cookies of pools that have no key of their own: drawn once, and handed on in an upgrade.
   var cookieKey = [randomSeed(), randomSeed()].flatMap { seed in
@@ -37,11 +38,13 @@ struct SnapshotBuilder: Sendable {
   typealias Certificates = [String: [Certificate]]
 
   /// - Parameters:
+  ///   - upstreams: the files of pools with TLS, by name.
   ///   - names: the addresses of backends that are given by name, as last looked up.
   ///   - pages: by path.
   ///   - exporter: for spans, if there are to be any.
   func build(
-    _ configuration: Configuration, certificates: Certificates, names: NameTable,
+    _ configuration: Configuration, certificates: Certificates,
+    upstreams: [String: UpstreamFiles] = [:], names: NameTable,
     pages: [String: ErrorPage] = [:], exporter: SpanExporter? = nil
   ) throws(ServerFailure) -> Snapshot {
     let errorPages = ErrorPages(configuration.errorPages, from: pages)
@@ -49,8 +52,10 @@ struct SnapshotBuilder: Sendable {
     var pools: [PoolSettings] = []
     for pool in configuration.pools {
       poolIndices[pool.name] = pools.count
-      pools.append(settings(of: pool, configuration.limits, names))
+      let tls = try upstreamTLS(of: pool, upstreams[pool.name] ?? UpstreamFiles())
+      pools.append(settings(of: pool, configuration.limits, names, tls))
     }
+    upstreamContexts.keep(Set(configuration.pools.map(\.name)))
     var listeners: [ListenerSettings] = []
     for listener in configuration.listeners {
       listeners.append(
@@ -105,8 +110,23 @@ struct SnapshotBuilder: Sendable {
 
   // MARK: Pools
 
+  private func upstreamTLS(
+    of pool: Configuration.Pool, _ files: UpstreamFiles
+  ) throws(ServerFailure) -> UpstreamTLS? {
+    guard let tls = pool.tls else { return nil }
+    do throws(TLSFailure) {
+      var files = files
+      if tls.verification == .on && files.trust == nil { files.trust = try TrustStore() }
+      return try upstreamContexts.contexts(
+        of: pool.name, tls, files, BackendProtocol(pool.protocol), workerCount: workerCount)
+    } catch {
+      throw ServerFailure("pool \(pool.name): \(error)")
+    }
+  }
+
   private func settings(
-    of pool: Configuration.Pool, _ limits: Configuration.Limits, _ names: NameTable
+    of pool: Configuration.Pool, _ limits: Configuration.Limits, _ names: NameTable,
+    _ tls: UpstreamTLS?
   ) -> PoolSettings {
     let health = HealthPolicy(pool)
     var budget = RetryBudget()
@@ -127,10 +147,12 @@ struct SnapshotBuilder: Sendable {
         queue: pool.queue?.timeout ?? .zero, connect: times.connect, response: times.response,
         total: times.request, clientIdle: limits.bodyIdle, idle: times.idle,
         relayIdle: times.relayIdle, clientRate: MinimumRate(limits)),
-      check: pool.health.map(ActiveCheck.init), replayByteCount: pool.retry.replaySize,
+      check: pool.health.map { ActiveCheck($0, tlsID: tls?.id ?? 0) },
+      replayByteCount: pool.retry.replaySize,
       keepAlive: KeepAlive(idleTime: pool.keepAlive.idle, idleMax: pool.keepAlive.maxIdle),
       tcpKeepAlive: pool.tcpKeepAlive.map(TCPKeepAlive.init),
-      responses: ResponseReading(pool, limits),
+      protocol: BackendProtocol(pool.protocol),
+      responses: ResponseReading(pool, limits), tls: tls,
       authority: Array((pool.backends.first?.endpoint.authority ?? "localhost").utf8),
       stickiness: pool.stickiness.map(Stickiness.init),
       traffic: traffic.blocks(for: .pool(pool.name)))
@@ -149,7 +171,8 @@ struct SnapshotBuilder: Sendable {
           record: registry.backend(pool: pool.name, address: "\(address)", health: health),
           address: address, weight: backend.weight, isBackup: backend.isBackup,
           maxConnections: backend.maxConnections, stickyToken: stickyToken(of: address, in: pool),
-          checkHost: checkHost)
+          checkHost: checkHost,
+          serverName: pool.tls?.serverName?.bracketless ?? backend.endpoint.serverName)
         if let index = indices[address] {
           if members[index].isBackup && !member.isBackup { members[index] = member }
         } else {
@@ -221,10 +244,31 @@ extension Settings {
     idleTimeout = limits.keepAlive
     lingerTime = limits.linger
     http2 = HTTP2Limits(limits)
+    http2Backends = HTTP2Limits(ofResponses: limits)
+  }
+}
+
+extension BackendProtocol {
+  fileprivate init(_ spoken: Configuration.BackendProtocol) {
+    self =
+      switch spoken {
+      case .http1: .http1
+      case .http2: .http2
+      case .auto: .auto
+      }
   }
 }
 
 extension HTTP2Limits {
+  /// For connections to backends.
+  fileprivate init(ofResponses limits: Configuration.Limits) {
+    self.init()
+    fieldListByteCount = limits.responseHeadSize
+    fieldCount = limits.responseFieldCount
+    stallTimeout = limits.bodyIdle
+    offersExtendedConnect = false
+  }
+
   fileprivate init(_ limits: Configuration.Limits) {
     self.init()
     streamCount = limits.streamsPerConnection
@@ -272,6 +316,13 @@ extension Configuration.Endpoint {
     case .address(.unix): "localhost"
     case .address(.ip), .name: "\(self)"
     }
+  }
+}
+
+extension String {
+  /// An IPv6 address without its brackets.
+  fileprivate var bracketless: String {
+    hasPrefix("[") && hasSuffix("]") ? String(dropFirst().dropLast()) : self
   }
 }
 
@@ -378,7 +429,8 @@ extension Stickiness {
 }
 
 extension ActiveCheck {
-  fileprivate init(_ health: Configuration.Health) {
+  fileprivate init(_ health: Configuration.Health, tlsID: Int) {
+    self.tlsID = tlsID
     switch health.check {
     case .tcp: kind = .tcp
     case .http:

@@ -50,6 +50,7 @@ extension Worker where IO: ~Copyable {
     exchanges[handle].request.isTLS = forwarded.isTLS
     exchanges[handle].request.upgrade = forwarded.upgrade ?? .empty
     exchanges[handle].request.keepsTrailers = forwarded.keepsTrailers
+    exchanges[handle].request.acceptsTrailers = forwarded.acceptsTrailers
     // Backends refuse HTTP/1.1 without a host. The pool's first backend gives the name, since the
     // selected one isn't known yet (nginx sends the name of its upstream group).
     if heads[exchanges[handle].head].authority.isEmpty {

@@ -44,6 +44,9 @@ struct BackendTable {
     traffic[id]?.add(.connectionsClosed)
   }
 
+  /// The name of the backend's pool; nil without an entry.
+  func pool(of id: Int) -> String? { contains(id) ? records[id]?.identity.pool : nil }
+
   /// Removes the entries without connections, except those in `kept`.
   mutating func removeUnused(except kept: Set<Int>) {
     for id in records.indices

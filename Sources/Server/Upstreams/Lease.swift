@@ -14,9 +14,10 @@ struct Lease: ~Copyable {
     case broken
   }
 
-  let stream: StreamID
-  /// Bytes that the connection had sent when the lease began.
-  let sentBefore: UInt64
+  private(set) var stream: StreamID
+  /// Bytes that the connection had sent when the lease began, or when its TLS handshake was done. In
+  /// HTTP/2: what it will have sent before the stream.
+  var sentBefore: UInt64
 
   init(_ stream: StreamID, sentBefore: UInt64) {
     self.stream = stream
@@ -24,6 +25,12 @@ struct Lease: ~Copyable {
   }
 
   var connection: Handle { stream.connection }
+
+  /// In HTTP/2, the stream begins with the head of the request.
+  mutating func open(_ stream: UInt32, sentBefore count: UInt64) {
+    self.stream = StreamID(connection: connection, stream: stream)
+    sentBefore = count
+  }
 
   /// Ends the lease; the caller releases the stream.
   consuming func end() -> StreamID { stream }

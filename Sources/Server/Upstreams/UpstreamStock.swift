@@ -5,6 +5,13 @@ import Primitives
 struct UpstreamStock {
   /// By backend id, the most recently used last.
   private var idle: [[Handle]] = []
+  /// HTTP/2 connections by backend id: several exchanges use them at once, and none waits in `idle`.
+  /// Those that are still being dialled are among them.
+  private var shared: [[Handle]] = []
+  /// Exchanges that wait for a connection which another one dials.
+  private var waiters: [Handle: [Handle]] = [:]
+  /// Backends that have chosen HTTP/1 by ALPN.
+  private var http1: Set<Int> = []
   /// Idle connections in all, and those reserved for one client each.
   private(set) var count = 0
 
@@ -33,6 +40,51 @@ struct UpstreamStock {
     guard backend < idle.count, let place = idle[backend].lastIndex(of: connection) else { return }
     idle[backend].remove(at: place)
     count -= 1
+  }
+
+  // MARK: HTTP/2
+
+  func shared(by backend: Int) -> [Handle] { backend < shared.count ? shared[backend] : [] }
+
+  mutating func share(_ connection: Handle, with backend: Int) {
+    while shared.count <= backend { shared.append([]) }
+    shared[backend].append(connection)
+  }
+
+  /// The connection takes no more requests. Does nothing if it wasn't shared.
+  mutating func unshare(_ connection: Handle, of backend: Int) {
+    guard backend < shared.count, let place = shared[backend].firstIndex(of: connection) else {
+      return
+    }
+    shared[backend].remove(at: place)
+  }
+
+  func waiterCount(_ connection: Handle) -> Int { waiters[connection]?.count ?? 0 }
+
+  mutating func wait(_ exchange: Handle, for connection: Handle) {
+    waiters[connection, default: []].append(exchange)
+  }
+
+  mutating func removeWaiter(_ exchange: Handle, of connection: Handle) {
+    waiters[connection]?.removeAll { $0 == exchange }
+  }
+
+  mutating func popWaiter(_ connection: Handle) -> Handle? {
+    guard let first = waiters[connection]?.first else { return nil }
+    waiters[connection]?.removeFirst()
+    return first
+  }
+
+  /// The connection is there, or has failed; returns who waited for it.
+  mutating func takeWaiters(_ connection: Handle) -> [Handle] {
+    waiters.removeValue(forKey: connection) ?? []
+  }
+
+  /// Whether the backend has chosen HTTP/1, so that nobody waits for a connection of another.
+  func speaksHTTP1(_ backend: Int) -> Bool { http1.contains(backend) }
+
+  mutating func noteProtocol(_ backend: Int, isHTTP2: Bool) {
+    if isHTTP2 { http1.remove(backend) } else { http1.insert(backend) }
   }
 
   /// A connection is kept for one client, outside the lists; or is no longer.

@@ -42,8 +42,13 @@ extension Worker where IO: ~Copyable {
   }
 
   /// The pooled connection was closed under our request: the same member, on a new connection. Its
-  /// slot is still reserved.
-  mutating func redial(_ handle: Handle) { connect(handle, mayReuse: false) }
+  /// slot is still reserved. In HTTP/2, several that were sent back share the new one.
+  mutating func redial(_ handle: Handle) {
+    connect(handle, mayReuse: exchanges[handle].attempt.unprocessedCount > 0)
+  }
+
+  /// How often a request may be sent again to a backend that has not begun it, beside its attempts.
+  private static var unprocessedMax: Int { 5 }
 
   /// A slot of the selected member is reserved: gets a connection to it.
   private mutating func connect(_ handle: Handle, mayReuse: Bool) {
@@ -54,6 +59,11 @@ extension Worker where IO: ~Copyable {
     countAttempt(backend, of: handle)
     let isFailOpen = exchanges[handle].attempt.pick?.isFailOpen ?? false
     if exchanges[handle].attempt.login != .none { return continueWithLogin(handle, backend) }
+    if mayReuse && exchanges[handle].pool.protocol != .http1
+      && shareConnection(handle, backend, isFailOpen: isFailOpen)
+    {
+      return
+    }
     if mayReuse, let connection = takeIdle(backend, for: handle) {
       metrics.add(.upstreamConnectionsReused)
       lease(connection, for: handle)
@@ -87,6 +97,7 @@ extension Worker where IO: ~Copyable {
   mutating func forget(_ records: [BackendRecord]) {
     for record in records {
       for connection in stock.connections(to: record.id) { close(connection) }
+      for connection in stock.shared(by: record.id) { retire(connection) }
     }
     var tried: Set<Int> = []
     for slot in 0..<exchanges.slotCount {
@@ -115,17 +126,18 @@ extension Worker where IO: ~Copyable {
     guard let backend = backend(of: handle),
       let before = exchanges[handle].attempt.sentBefore
     else { return 0 }
-    return connections[backend].transport.sentByteCount - before
+    let sent = connections[backend].transport.sentByteCount
+    return sent - min(sent, before)
   }
 
   /// The attempt has its connection: writes the head, and what there is of the body.
   mutating func sendRequest(_ handle: Handle) {
     guard let backend = backend(of: handle) else { return }
-    if exchanges[handle].request.logsIn {
+    if exchanges[handle].request.logsIn, case .http1Backend = connections[backend].wire {
       let codec = http1Backend(backend)
       if http1Backends[codec].login == .none { http1Backends[codec].login = .attempted }
     }
-    writeRequestHead(handle, to: backend)
+    guard writeRequestHead(handle, to: backend) else { return }
     // The deadline is set when that is flushed.
     queueToFlush(backend)
     if exchanges[handle].machine.isRequestComplete {
@@ -138,11 +150,12 @@ extension Worker where IO: ~Copyable {
   // MARK: Ending
 
   /// The attempt failed: ends its connection, and finds out what follows. The backend is not blamed
-  /// for our own lack of resources.
+  /// for our own lack of resources. `isUnprocessed`: it said that it has not begun the request.
   mutating func attemptFailed(
-    _ handle: Handle, _ cause: FailureCause, blamesBackend: Bool = true
+    _ handle: Handle, _ cause: FailureCause, blamesBackend: Bool = true,
+    isUnprocessed: Bool = false
   ) {
-    let sent = takenByteCount(handle)
+    let sent = isUnprocessed ? 0 : takenByteCount(handle)
     endLease(handle, .broken)
     let policy = exchanges[handle].pool.retry
     let failure = AttemptFailure(
@@ -151,6 +164,12 @@ extension Worker where IO: ~Copyable {
     countFailure(cause, of: handle)
     if blamesBackend && policy.blamesBackend(failure) { observe(handle, failure: cause) }
     var verdict = verdict(handle, after: failure)
+    if isUnprocessed && verdict != .giveUp
+      && exchanges[handle].attempt.unprocessedCount < Self.unprocessedMax
+    {
+      exchanges[handle].attempt.unprocessedCount += 1
+      verdict = .retrySameFresh
+    }
     // On another connection the client would be another user.
     if exchanges[handle].attempt.login != .none { verdict = .giveUp }
     // A redial keeps its slot of the member; everything else releases it.
@@ -209,8 +228,18 @@ extension Worker where IO: ~Copyable {
   /// Ends the lease, if there is one. The connection is kept if it can be used again.
   private mutating func endLease(_ handle: Handle, _ ending: Lease.Ending) {
     guard let lease = exchanges[handle].attempt.takeLease() else { return }
-    let connection = lease.end().connection
-    guard ending == .reusable, case .http1Backend(let codec, _) = connections[connection].wire
+    let stream = lease.end()
+    let connection = stream.connection
+    // The connection on which several waited has failed, and was closed for the first of them.
+    guard connections.contains(connection) else { return }
+    switch connections[connection].wire {
+    case .http2Backend(let codec): return endBackendStream(handle, stream, codec)
+    case .opening(.dialling(let dialler)) where stock.waiterCount(connection) > 0:
+      return leaveDial(handle, connection, dialler)
+    default: break
+    }
+    guard ending == .reusable, !isOutdated(handle),
+      case .http1Backend(let codec, _) = connections[connection].wire
     else { return close(connection) }
     switch http1Backends[codec].login {
     case .none: makeIdle(connection, codec)

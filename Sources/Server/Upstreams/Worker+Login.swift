@@ -57,13 +57,14 @@ extension Worker where IO: ~Copyable {
   private mutating func isQuiet(_ login: Handle, for handle: Handle) -> Bool {
     let isDoubtful =
       connections[login].transport.isReadable || !exchanges[handle].machine.isIdempotent
-    return !isDoubtful || io.isQuiet(connections[login].transport.socket)
+    return !isDoubtful || isQuiet(login)
   }
 
   /// The head of a response is in `responseHead`: notes what it says about the login.
   mutating func noteLogin(_ handle: Handle) {
-    guard let backend = backend(of: handle) else { return }
-    let codec = http1Backend(backend)
+    guard let backend = backend(of: handle),
+      case .http1Backend(let codec, _) = connections[backend].wire
+    else { return }
     if responseHead.asksForConnectionLogin {
       // A client that has sent no credentials has begun no login yet.
       let hasBegun = exchanges[handle].request.logsIn || http1Backends[codec].login == .bound

@@ -6,6 +6,7 @@ import Metrics
 import Primitives
 import Proxy
 import Reactor
+import TLS
 
 extension Worker where IO: ~Copyable {
   // MARK: Dialling
@@ -14,6 +15,14 @@ extension Worker where IO: ~Copyable {
   mutating func dial(_ handle: Handle) {
     guard let member = exchanges[handle].attempt.pick?.member else { return }
     let connection = connections.nextHandle
+    var session: TLSSession?
+    if let tls = exchanges[handle].pool.tls {
+      do throws(TLSFailure) {
+        session = try tls.makeSession(with: member, worker: index)
+      } catch {
+        return attemptFailed(handle, FailureCause(error), blamesBackend: false)
+      }
+    }
     switch io.connect(to: member.address, token: Token(.connection, connection).packed) {
     case .started(let socket):
       if let probes = exchanges[handle].pool.tcpKeepAlive, member.address.ip != nil {
@@ -23,11 +32,14 @@ extension Worker where IO: ~Copyable {
         id: member.record.id, keepAlive: exchanges[handle].pool.keepAlive)
       let inserted = connections.insert(
         Connection(
-          Transport(socket, isWritable: false), peer: .backend(backend),
+          Transport(connecting: socket, session), peer: .backend(backend),
           wire: .opening(.dialling(exchange: handle))))
       precondition(inserted == connection)
       metrics.add(.upstreamConnectionsOpened)
       backends.countOpened(member.record.id)
+      if exchanges[handle].pool.protocol != .http1 && !stock.speaksHTTP1(member.record.id) {
+        stock.share(connection, with: member.record.id)
+      }
       lease(connection, for: handle)
       updateDeadline(handle)
     case .failed(let error):
@@ -36,10 +48,60 @@ extension Worker where IO: ~Copyable {
   }
 
   mutating func finishDialling(_ handle: Handle, _ exchange: Handle) {
+    if connections[handle].transport.isOpening { return finishHandshake(handle, exchange) }
     guard connections[handle].transport.isWritable else { return }
     if let error = io.connectionResult(of: connections[handle].transport.socket) {
-      attemptFailed(exchange, FailureCause(connecting: error))
-      return
+      return dialFailed(handle, exchange, FailureCause(connecting: error))
+    }
+    guard connections[handle].transport.isEncrypted else { return beginHTTP(handle, exchange) }
+    connections[handle].transport.open(&buffers)
+    finishHandshake(handle, exchange)
+  }
+
+  /// Continues the TLS handshake with a backend.
+  private mutating func finishHandshake(_ handle: Handle, _ exchange: Handle) {
+    let arrival = receive(handle)
+    if let cause = FailureCause(handshake: arrival) {
+      metrics.add(.upstreamHandshakesFailed)
+      return dialFailed(handle, exchange, cause)
+    }
+    queueToFlush(handle)
+    guard let facts = connections[handle].transport.tlsFacts else { return }
+    metrics.add(facts.isResumed ? .upstreamHandshakesResumed : .upstreamHandshakesFull)
+    let (sent, waiting) = (
+      connections[handle].transport.sentByteCount, connections[handle].transport.waitingByteCount
+    )
+    exchanges[exchange].attempt.noteHandshake(sent: sent + UInt64(waiting))
+    beginHTTP(handle, exchange)
+  }
+
+  /// Whether the exchange waits for the TLS handshake with its backend.
+  mutating func isShakingHands(_ handle: Handle) -> Bool {
+    guard let backend = backend(of: handle) else { return false }
+    return connections[backend].transport.isOpening
+  }
+
+  /// Why a connection failed that has not brought a byte of the response.
+  mutating func death(of handle: Handle) -> FailureCause {
+    if case .tls(let failure) = connections[handle].transport.failure {
+      return FailureCause(failure)
+    }
+    return .resetBeforeResponse
+  }
+
+  /// The connection can carry requests now.
+  private mutating func beginHTTP(_ handle: Handle, _ exchange: Handle) {
+    let spoken = exchanges[exchange].pool.protocol
+    if spoken != .http1 {
+      let isHTTP2 =
+        connections[handle].transport.isEncrypted
+        ? connections[handle].transport.isHTTP2 : spoken == .http2
+      if isHTTP2 { return beginHTTP2Backend(handle, exchange) }
+      if spoken == .http2 {
+        exchanges[exchange].malformation = "no-http2"
+        return dialFailed(handle, exchange, .badResponse)
+      }
+      dialAgain(handle)
     }
     let codec = http1Backends.insert(HTTP1Backend(exchanges[exchange].pool.responses))
     change(handle, to: .http1Backend(codec: codec, .leased(exchange: exchange)))
@@ -47,6 +109,45 @@ extension Worker where IO: ~Copyable {
   }
 
   // MARK: Idle connections
+
+  /// Whether an idle connection is still open and the backend has sent nothing. Under TLS, a
+  /// backend may send tickets and new keys at any time: they are taken.
+  mutating func isQuiet(_ handle: Handle) -> Bool {
+    if io.isQuiet(connections[handle].transport.socket) { return true }
+    guard connections[handle].transport.isEncrypted else { return false }
+    connections[handle].transport.note(.readable)
+    guard receive(handle) == .nothing else { return false }
+    connections[handle].transport.settle(&buffers)
+    if !connections[handle].transport.isFlushed { queueToFlush(handle) }
+    return true
+  }
+
+  /// Whether TLS of the exchange's pool has changed since the exchange began. Then its connection
+  /// is not for others.
+  mutating func isOutdated(_ handle: Handle) -> Bool {
+    if generations.count == 1 { return false }
+    let pool = exchanges[handle].poolIndex
+    return generations[generationIndex(of: handle)].formerPools.contains(pool)
+  }
+
+  /// Before a TLS connection to a backend closes: sends the alert of a session that failed, or
+  /// close_notify if the last message is complete.
+  mutating func endSession(of handle: Handle) {
+    var isOrderly = false
+    if case .http1Backend(_, let use) = connections[handle].wire {
+      if case .leased(let exchange) = use {
+        isOrderly =
+          connections[handle].transport.isFlushed && exchanges.contains(exchange)
+          && exchanges[exchange].body.isEndGiven
+      } else {
+        isOrderly = true
+      }
+    }
+    if isOrderly { connections[handle].transport.writeCloseNotify(&buffers) }
+    if isOrderly || connections[handle].transport.hasAlert {
+      connections[handle].transport.flush(&io, &buffers)
+    }
+  }
 
   /// The most recently used idle connection that is still open. A request that can't be sent twice
   /// only takes one that was used within the last second and has no unread bytes.
@@ -61,7 +162,7 @@ extension Worker where IO: ~Copyable {
         return nil
       }
       let isDoubtful = connections[connection].transport.isReadable || !isIdempotent
-      if isDoubtful && !io.isQuiet(connections[connection].transport.socket) {
+      if isDoubtful && !isQuiet(connection) {
         // It is removed from the stock as it closes.
         stock.push(connection, to: backend)
         close(connection)
@@ -86,11 +187,32 @@ extension Worker where IO: ~Copyable {
     setDeadline(handle, now + backend.keepAlive.idleTime)
   }
 
-  mutating func closeIdleBackends() {
+  /// Of pools whose TLS has changed: what was verified then doesn't count now.
+  mutating func closeIdleBackends(ofPools names: Set<String>) {
+    if names.isEmpty { return }
     for slot in 0..<connections.slotCount {
-      if let handle = connections.handle(at: slot), connections[handle].idleSince != nil {
-        close(handle)
+      guard let handle = connections.handle(at: slot), !connections[handle].isClient,
+        let pool = backends.pool(of: connections[handle].backend.id), names.contains(pool)
+      else { continue }
+      switch connections[handle].wire {
+      case .http2Backend: retire(handle)
+      case .http1Backend(_, .idle), .http1Backend(_, .reserved): close(handle)
+      case .http1Backend, .http1Client, .http2Client, .opening, .raw, .ending: break
       }
     }
+  }
+
+  mutating func closeIdleBackends() {
+    for slot in 0..<connections.slotCount {
+      if let handle = connections.handle(at: slot), !connections[handle].isClient {
+        endIdleBackend(handle)
+      }
+    }
+  }
+
+  /// Closes the connection if it is idle. One that is shared ends with its last stream.
+  private mutating func endIdleBackend(_ handle: Handle) {
+    if case .http2Backend = connections[handle].wire { return retire(handle) }
+    if connections[handle].idleSince != nil { close(handle) }
   }
 }

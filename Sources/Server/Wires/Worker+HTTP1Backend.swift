@@ -11,9 +11,7 @@ extension Worker where IO: ~Copyable {
   mutating func driveHTTP1Backend(_ handle: Handle) {
     if let exchange = exchange(on: handle) {
       driveResponse(exchange)
-    } else if connections[handle].transport.isReadable,
-      !io.isQuiet(connections[handle].transport.socket)
-    {
+    } else if connections[handle].transport.isReadable, !isQuiet(handle) {
       // An idle connection has nothing to send: bytes as well as an end close it.
       close(handle)
     }
@@ -26,8 +24,12 @@ extension Worker where IO: ~Copyable {
       from: &connections[handle].transport.inbound, into: &responseHead)
   }
 
-  /// Encodes the kept head for this connection, and notes how the body will be delimited.
-  mutating func writeRequestHead(_ exchange: Handle, to handle: Handle) {
+  /// Encodes the kept head for this connection, and notes how the body will be delimited. False when
+  /// the attempt has failed.
+  mutating func writeRequestHead(_ exchange: Handle, to handle: Handle) -> Bool {
+    if case .http2Backend(let codec) = connections[handle].wire {
+      return openBackendStream(exchange, on: handle, codec)
+    }
     if !heads[exchanges[exchange].head].connectProtocol.isEmpty {
       heads[exchanges[exchange].head].fields.addWebSocketKey(using: &generator)
     }
@@ -38,6 +40,7 @@ extension Worker where IO: ~Copyable {
       into: &scratch)
     http1Backends[http1Backend(handle)].beginBody(framing)
     connections[handle].transport.write(scratch, &io, &buffers)
+    return true
   }
 }
 

@@ -24,12 +24,12 @@ extension Worker where IO: ~Copyable {
 
   /// The client speaks HTTP/2 from its first byte on.
   mutating func beginHTTP2(_ handle: Handle) {
-    let codec = http2Clients.insert(
-      HTTP2Client(HTTP2Connection(role: .server, limits: settings.http2, at: now), at: now))
+    let codec = http2Sessions.insert(
+      HTTP2Session(HTTP2Connection(role: .server, limits: settings.http2, at: now), at: now))
     change(handle, to: .http2Client(codec: codec))
     metrics.add(.http2Connections)
     frames.removeAll()
-    http2Clients[codec].connection.start(at: now, into: &frames)
+    http2Sessions[codec].connection.start(at: now, into: &frames)
     writeFrames(to: handle)
     setHTTP2Deadline(handle, codec)
   }
@@ -55,14 +55,14 @@ extension Worker where IO: ~Copyable {
   private mutating func receiveFrames(_ handle: Handle, _ codec: Handle) -> Bool {
     var hasReceived = false
     var stepCount = 0
-    let requestsBefore = http2Clients[codec].requestCount
+    let requestsBefore = http2Sessions[codec].requestCount
     while connections[handle].transport.unsentByteCount <= Self.unsentMax {
       let step = nextStep(handle, codec)
       if step.event == .needsInput {
         connections[handle].transport.inbound.consume(step.consumed)
         // One block, then the other connections.
-        if hasReceived {
-          if connections[handle].transport.mayHoldMore { queueToDrive(handle) }
+        if hasReceived && connections[handle].transport.mayHoldMore {
+          queueToDrive(handle)
           break
         }
         switch receive(handle) {
@@ -83,7 +83,7 @@ extension Worker where IO: ~Copyable {
       handleEvent(step.event, handle, codec)
       connections[handle].transport.inbound.consume(step.consumed)
       stepCount += 1
-      let requestCount = http2Clients[codec].requestCount - requestsBefore
+      let requestCount = http2Sessions[codec].requestCount - requestsBefore
       if stepCount == Self.stepsPerDrive || requestCount == Self.requestsPerDrive {
         queueToDriveNext(handle)
         break
@@ -93,9 +93,9 @@ extension Worker where IO: ~Copyable {
   }
 
   /// The next step of the codec. What it answers by itself is written.
-  private mutating func nextStep(_ handle: Handle, _ codec: Handle) -> HTTP2Step {
+  mutating func nextStep(_ handle: Handle, _ codec: Handle) -> HTTP2Step {
     frames.removeAll()
-    let step = http2Clients[codec].receive(
+    let step = http2Sessions[codec].receive(
       from: connections[handle].transport.inbound, at: now, workspace: &http2,
       unsent: connections[handle].transport.unsentByteCount, into: &frames)
     writeFrames(to: handle)
@@ -112,16 +112,17 @@ extension Worker where IO: ~Copyable {
       if error == .tooManyStreams { return countHTTP2(error) }
       refuseRequest(StreamID(connection: handle, stream: stream), codec, error, answers: false)
     case .piece(let stream, let place, let ends):
-      guard let exchange = http2Clients[codec].exchange(of: stream) else { return }
-      arrived(exchange, handle, place)
+      guard let exchange = http2Sessions[codec].exchange(of: stream) else { return }
+      exchanges[exchange].body.arrived.append(
+        connections[handle].transport.inbound, place, &buffers)
       if ends { exchanges[exchange].body.arrived.hasEnded = true }
       driveHTTP2Request(exchange)
     case .end(let stream):
-      guard let exchange = http2Clients[codec].exchange(of: stream) else { return }
+      guard let exchange = http2Sessions[codec].exchange(of: stream) else { return }
       exchanges[exchange].body.arrived.hasEnded = true
       driveHTTP2Request(exchange)
     case .trailers(let stream):
-      guard let exchange = http2Clients[codec].exchange(of: stream) else { return }
+      guard let exchange = http2Sessions[codec].exchange(of: stream) else { return }
       swap(&trailers, &http2.trailers)
       keepTrailers(exchange)
       exchanges[exchange].body.arrived.hasEnded = true
@@ -141,7 +142,7 @@ extension Worker where IO: ~Copyable {
   // MARK: Requests
 
   private mutating func beginRequest(_ client: StreamID, _ codec: Handle, body: BodyLength) {
-    http2Clients[codec].requestCount += 1
+    http2Sessions[codec].requestCount += 1
     swap(&heads[nextHead], &http2.request)
     // The request of an extended CONNECT has no body: what follows is for the protocol.
     let isConnect = !heads[nextHead].connectProtocol.isEmpty
@@ -155,7 +156,7 @@ extension Worker where IO: ~Copyable {
   private mutating func refuseRequest(
     _ client: StreamID, _ codec: Handle, _ error: HTTP2Error, answers: Bool
   ) {
-    http2Clients[codec].requestCount += 1
+    http2Sessions[codec].requestCount += 1
     countHTTP2(error)
     if !answers { metrics.add(.streamResetsSent, at: UInt8(error.code.rawValue)) }
     let method = http2.request.method
@@ -171,19 +172,7 @@ extension Worker where IO: ~Copyable {
       exchange, LocalAnswer(error: error.status), failure: .malformedHead, reason: error.name)
   }
 
-  /// Bytes of a request's body have arrived. The window of the stream limits how many wait here.
-  private mutating func arrived(_ exchange: Handle, _ handle: Handle, _ place: Range<Int>) {
-    let count = exchanges[exchange].body.arrived.bytes.count + place.count
-    if !exchanges[exchange].body.arrived.bytes.hasStorage {
-      exchanges[exchange].body.arrived.bytes =
-        count <= BufferPool.smallByteCount ? buffers.takeSmall() : buffers.takeLarge()
-    } else if count > exchanges[exchange].body.arrived.bytes.capacity {
-      buffers.enlarge(&exchanges[exchange].body.arrived.bytes)
-    }
-    exchanges[exchange].body.arrived.bytes.append(connections[handle].transport.inbound, place)
-  }
-
-  private mutating func driveHTTP2Request(_ exchange: Handle) {
+  mutating func driveHTTP2Request(_ exchange: Handle) {
     if case .relaying = exchanges[exchange].machine.phase {
       relayRequest(exchange, from: exchanges[exchange].client.connection)
     } else {
@@ -196,13 +185,13 @@ extension Worker where IO: ~Copyable {
   mutating func queueRequest(_ exchange: Handle, _ codec: Handle) {
     if exchanges[exchange].body.isQueued { return }
     exchanges[exchange].body.isQueued = true
-    http2Clients[codec].queuedRequests.append(exchange)
+    http2Sessions[codec].queued.append(exchange)
   }
 
   private mutating func driveQueuedRequests(_ handle: Handle, _ codec: Handle) {
-    if http2Clients[codec].queuedRequests.isEmpty { return }
-    let queued = http2Clients[codec].queuedRequests
-    http2Clients[codec].queuedRequests.removeAll(keepingCapacity: true)
+    if http2Sessions[codec].queued.isEmpty { return }
+    let queued = http2Sessions[codec].queued
+    http2Sessions[codec].queued.removeAll(keepingCapacity: true)
     for exchange in queued where exchanges.contains(exchange) {
       exchanges[exchange].body.isQueued = false
       driveHTTP2Request(exchange)
@@ -211,7 +200,7 @@ extension Worker where IO: ~Copyable {
 
   /// The client has reset the stream, or has broken a rule on it: `error`.
   private mutating func endRequest(_ client: StreamID, _ codec: Handle, _ error: HTTP2Error?) {
-    guard let exchange = http2Clients[codec].exchange(of: client.stream) else {
+    guard let exchange = http2Sessions[codec].exchange(of: client.stream) else {
       return releaseHTTP2Stream(client, codec)
     }
     switch error {
@@ -230,36 +219,36 @@ extension Worker where IO: ~Copyable {
 
   mutating func http2Expired(_ handle: Handle, _ codec: Handle) {
     frames.removeAll()
-    var event = http2Clients[codec].connection.expire(at: now, into: &frames)
+    var event = http2Sessions[codec].connection.expire(at: now, into: &frames)
     while let current = event {
       writeFrames(to: handle)
       if case .broken(let error) = current { return endHTTP2(handle, codec, error) }
       handleEvent(current, handle, codec)
       frames.removeAll()
-      event = http2Clients[codec].connection.expire(at: now, into: &frames)
+      event = http2Sessions[codec].connection.expire(at: now, into: &frames)
     }
-    if http2Clients[codec].connection.streamCount == 0 { expireIdle(codec) }
+    if http2Sessions[codec].connection.streamCount == 0 { expireIdle(codec) }
     writeFrames(to: handle)
-    if http2Clients[codec].checksAt <= now, !checkHTTP2Taking(handle, codec) { return }
+    if http2Sessions[codec].checksAt <= now, !checkHTTP2Taking(handle, codec) { return }
     settleHTTP2(handle, codec)
   }
 
   /// It has been idle for some time. The frames of a shutdown are in `frames`.
   private mutating func expireIdle(_ codec: Handle) {
-    let idleSince = http2Clients[codec].idleSince
-    if !http2Clients[codec].isSettled && idleSince + Self.settleTime <= now {
-      http2Clients[codec].isSettled = true
-      http2Clients[codec].connection.settle()
+    let idleSince = http2Sessions[codec].idleSince
+    if !http2Sessions[codec].isSettled && idleSince + Self.settleTime <= now {
+      http2Sessions[codec].isSettled = true
+      http2Sessions[codec].connection.settle()
     }
-    if idleSince + idleTime <= now { http2Clients[codec].connection.endDrain(into: &frames) }
+    if idleSince + idleTime <= now { http2Sessions[codec].connection.endDrain(into: &frames) }
   }
 
   private mutating func setHTTP2Deadline(_ handle: Handle, _ codec: Handle) {
     var deadline = min(
-      http2Clients[codec].connection.deadline(at: now), http2Clients[codec].checksAt)
-    if http2Clients[codec].connection.streamCount == 0 {
-      let time = http2Clients[codec].isSettled ? idleTime : min(idleTime, Self.settleTime)
-      deadline = min(deadline, http2Clients[codec].idleSince + time)
+      http2Sessions[codec].connection.deadline(at: now), http2Sessions[codec].checksAt)
+    if http2Sessions[codec].connection.streamCount == 0 {
+      let time = http2Sessions[codec].isSettled ? idleTime : min(idleTime, Self.settleTime)
+      deadline = min(deadline, http2Sessions[codec].idleSince + time)
     }
     setDeadline(handle, deadline)
   }
@@ -269,7 +258,7 @@ extension Worker where IO: ~Copyable {
   /// After something was received, sent or due: the next deadline, or the end of a connection that
   /// is drained.
   mutating func settleHTTP2(_ handle: Handle, _ codec: Handle) {
-    if http2Clients[codec].connection.isFinished && http2Clients[codec].rests.isEmpty {
+    if http2Sessions[codec].connection.isFinished && http2Sessions[codec].rests.isEmpty {
       return finishWriting(handle, linger: true)
     }
     watchHTTP2Taking(handle, codec)
@@ -279,22 +268,22 @@ extension Worker where IO: ~Copyable {
   /// Begins the shutdown (RFC 9113 6.8): the client opens no more streams. Requests that are on
   /// their way are still served.
   mutating func drainHTTP2(_ handle: Handle, _ codec: Handle) {
-    if http2Clients[codec].connection.isDraining { return }
+    if http2Sessions[codec].connection.isDraining { return }
     metrics.add(.http2Drains)
     frames.removeAll()
-    http2Clients[codec].connection.beginDrain(at: now, into: &frames)
+    http2Sessions[codec].connection.beginDrain(at: now, into: &frames)
     writeFrames(to: handle)
     setHTTP2Deadline(handle, codec)
   }
 
   /// Whether the connection should take no more requests.
   mutating func mustDrainHTTP2(_ handle: Handle, _ codec: Handle) -> Bool {
-    if http2Clients[codec].requestCount >= settings.requestsPerConnectionMax {
-      if !http2Clients[codec].connection.isDraining { metrics.add(.connectionsUsedUp) }
+    if http2Sessions[codec].requestCount >= settings.requestsPerConnectionMax {
+      if !http2Sessions[codec].connection.isDraining { metrics.add(.connectionsUsedUp) }
       return true
     }
     if overload != .normal {
-      if !http2Clients[codec].connection.isDraining { metrics.add(.connectionsEndedByOverload) }
+      if !http2Sessions[codec].connection.isDraining { metrics.add(.connectionsEndedByOverload) }
       return true
     }
     return stage != .serving || listeners[connections[handle].client.listener].configured == nil
@@ -311,24 +300,24 @@ extension Worker where IO: ~Copyable {
   mutating func writeGoAway(_ handle: Handle) {
     guard case .http2Client(let codec) = connections[handle].wire else { return }
     frames.removeAll()
-    http2Clients[codec].connection.endDrain(into: &frames)
+    http2Sessions[codec].connection.endDrain(into: &frames)
     writeFrames(to: handle)
   }
 
   /// The connection can't carry any of its streams further.
   mutating func endStreams(_ handle: Handle, _ codec: Handle) {
     var slot: UInt16 = 0
-    while slot < http2Clients[codec].connection.slotCount {
-      if let stream = http2Clients[codec].connection.stream(at: slot) {
+    while slot < http2Sessions[codec].connection.slotCount {
+      if let stream = http2Sessions[codec].connection.stream(at: slot) {
         endRequest(StreamID(connection: handle, stream: stream), codec, nil)
       }
       slot += 1
     }
   }
 
-  /// Must be called before the codec is gone for good.
+  /// Must be called before the connection of the codec is removed.
   mutating func dropHTTP2(_ codec: Handle) {
-    http2Clients[codec].connection.end(workspace: &http2)
-    http2Clients.drop(codec)
+    http2Sessions[codec].connection.end(workspace: &http2)
+    http2Sessions.drop(codec)
   }
 }

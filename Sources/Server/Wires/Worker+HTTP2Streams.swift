@@ -1,9 +1,9 @@
-// What the streams of a client's HTTP/2 connection send, in which order, and how they end.
+// What the streams of an HTTP/2 connection send, in which order, and how they end.
 //
-// A response is sent as far as its stream's window, the connection's window and the transport
-// allow. As soon as one has to wait, the codec decides by priority which is next (RFC 9218): it
-// gives turns, and the exchange whose turn it is moves one frame's worth from its backend. So bytes
-// that wait are at the backends, and not in a queue here.
+// A body is sent as far as its stream's window, the connection's window and the transport allow. As
+// soon as one has to wait, the codec decides by priority which is next (RFC 9218): it gives turns,
+// and the exchange whose turn it is moves one frame's worth from its other side. So bytes that wait
+// are there, and not in a queue here.
 
 import HTTP
 import HTTP2
@@ -27,12 +27,12 @@ extension Worker where IO: ~Copyable {
     _ stream: StreamID, _ codec: Handle, _ transportRoom: Int
   ) -> (room: Int, isEnough: Bool) {
     if transportRoom < Self.bodyRoom { return (0, false) }
-    let isItsTurn = http2Clients[codec].turn == stream.stream
-    if http2Clients[codec].connection.hasTurn && !isItsTurn { return (0, false) }
+    let isItsTurn = http2Sessions[codec].turn == stream.stream
+    if http2Sessions[codec].connection.hasTurn && !isItsTurn { return (0, false) }
     var room = min(
-      http2Clients[codec].connection.room(on: stream.stream), transportRoom - Self.frameOverhead)
-    if isItsTurn && http2Clients[codec].connection.waitingStreamCount > 1,
-      let turn = http2Clients[codec].connection.nextTurn()
+      http2Sessions[codec].connection.room(on: stream.stream), transportRoom - Self.frameOverhead)
+    if isItsTurn && http2Sessions[codec].connection.waitingStreamCount > 1,
+      let turn = http2Sessions[codec].connection.nextTurn()
     {
       room = min(room, turn.byteCount)
     }
@@ -41,9 +41,9 @@ extension Worker where IO: ~Copyable {
 
   /// The stream waits for a turn.
   mutating func awaitHTTP2Room(_ stream: StreamID, _ codec: Handle) {
-    http2Clients[codec].connection.setWantsToSend(true, on: stream.stream)
+    http2Sessions[codec].connection.setWantsToSend(true, on: stream.stream)
     if connections[stream.connection].transport.room >= Self.bodyRoom
-      && http2Clients[codec].connection.hasTurn
+      && http2Sessions[codec].connection.hasTurn
     {
       queueToDrive(stream.connection)
     }
@@ -52,11 +52,11 @@ extension Worker where IO: ~Copyable {
   /// Gives turns while the transport has room: first to heads, which are short, then to bodies.
   mutating func sendTurns(_ handle: Handle, _ codec: Handle) {
     var count = 0
-    while connections[handle].transport.room >= Self.bodyRoom {
-      if !http2Clients[codec].waitingHeads.isEmpty {
+    while connections.contains(handle), connections[handle].transport.room >= Self.bodyRoom {
+      if !http2Sessions[codec].waitingHeads.isEmpty {
         if connections[handle].transport.room < Self.headRoom { return }
         sendWaitingHead(codec)
-      } else if let turn = http2Clients[codec].connection.nextTurn() {
+      } else if let turn = http2Sessions[codec].connection.nextTurn() {
         give(turn.stream, handle, codec)
       } else {
         return
@@ -67,24 +67,46 @@ extension Worker where IO: ~Copyable {
   }
 
   private mutating func sendWaitingHead(_ codec: Handle) {
-    let exchange = http2Clients[codec].waitingHeads.removeFirst()
+    let exchange = http2Sessions[codec].waitingHeads.removeFirst()
     guard exchanges.contains(exchange) else { return }
     exchanges[exchange].response.isBlocked = false
-    if let backend = backend(of: exchange) { drive(backend) }
+    driveResponseSource(exchange)
   }
 
-  /// It is the stream's turn to send a part of its body.
-  private mutating func give(_ stream: UInt32, _ handle: Handle, _ codec: Handle) {
-    guard let exchange = http2Clients[codec].exchange(of: stream), exchanges.contains(exchange)
-    else { return sendRest(StreamID(connection: handle, stream: stream), codec) }
-    http2Clients[codec].turn = stream
-    exchanges[exchange].response.isBlocked = false
-    if let backend = backend(of: exchange) { drive(backend) }
-    if http2Clients[codec].turn == stream {
-      // It had nothing to send after all. When it has, it asks again.
-      http2Clients[codec].connection.setWantsToSend(false, on: stream)
+  /// Moves what the backend has sent of the response.
+  private mutating func driveResponseSource(_ exchange: Handle) {
+    guard let backend = backend(of: exchange) else { return }
+    if case .http2Backend = connections[backend].wire {
+      driveHTTP2Response(exchange)
+    } else {
+      drive(backend)
     }
-    http2Clients[codec].turn = nil
+  }
+
+  /// Moves what the client has sent of the request.
+  private mutating func driveRequestSource(_ exchange: Handle) {
+    let client = exchanges[exchange].client
+    if client.stream != 0 { driveHTTP2Request(exchange) } else { drive(client.connection) }
+  }
+
+  /// It is the stream's turn to send a part of its body. This may end the connection to a backend.
+  private mutating func give(_ stream: UInt32, _ handle: Handle, _ codec: Handle) {
+    guard let exchange = http2Sessions[codec].exchange(of: stream), exchanges.contains(exchange)
+    else { return sendRest(StreamID(connection: handle, stream: stream), codec) }
+    http2Sessions[codec].turn = stream
+    if connections[handle].isClient {
+      exchanges[exchange].response.isBlocked = false
+      driveResponseSource(exchange)
+    } else {
+      exchanges[exchange].body.isBlocked = false
+      driveRequestSource(exchange)
+    }
+    guard http2Sessions.contains(codec) else { return }
+    if http2Sessions[codec].turn == stream {
+      // It had nothing to send after all. When it has, it asks again.
+      http2Sessions[codec].connection.setWantsToSend(false, on: stream)
+    }
+    http2Sessions[codec].turn = nil
   }
 
   // MARK: Sending
@@ -94,7 +116,7 @@ extension Worker where IO: ~Copyable {
     to stream: StreamID, _ codec: Handle, body: BodyLength
   ) -> StaticString? {
     frames.removeAll()
-    let outcome = http2Clients[codec].connection.send(
+    let outcome = http2Sessions[codec].connection.send(
       responseHead, body: body, on: stream.stream, workspace: &http2, into: &frames)
     writeFrames(to: stream.connection)
     if case .refused(let error) = outcome { return error.name }
@@ -107,10 +129,10 @@ extension Worker where IO: ~Copyable {
     ends: Bool
   ) {
     frames.removeAll()
-    let sent = http2Clients[codec].send(
+    let sent = http2Sessions[codec].send(
       source, range, ends: ends, on: stream.stream, into: &frames)
     assert(sent == range.count, "a piece larger than its room")
-    if http2Clients[codec].turn == stream.stream { http2Clients[codec].turn = nil }
+    if http2Sessions[codec].turn == stream.stream { http2Sessions[codec].turn = nil }
     writeFrames(to: stream.connection)
   }
 
@@ -120,41 +142,41 @@ extension Worker where IO: ~Copyable {
     var isSent = false
     if trailers.count > 0 {
       isSent =
-        http2Clients[codec].connection.send(
+        http2Sessions[codec].connection.send(
           trailers: trailers, on: stream.stream, workspace: &http2, into: &frames) == .sent
     }
     // Trailers that the client doesn't take are left out (RFC 9110 6.5.1).
-    if !isSent { http2Clients[codec].connection.sendEnd(on: stream.stream, into: &frames) }
+    if !isSent { http2Sessions[codec].connection.sendEnd(on: stream.stream, into: &frames) }
     writeFrames(to: stream.connection)
   }
 
   /// Writes an answer in `scratch`. What doesn't fit into the window waits for it.
   mutating func writeHTTP2Whole(_ range: Range<Int>, to stream: StreamID, _ codec: Handle) {
     frames.removeAll()
-    let sent = http2Clients[codec].send(
+    let sent = http2Sessions[codec].send(
       scratch, range, ends: true, on: stream.stream, into: &frames)
     writeFrames(to: stream.connection)
     // Nothing waits on a stream that was reset.
-    guard sent < range.count, http2Clients[codec].connection.awaitsBody(on: stream.stream)
+    guard sent < range.count, http2Sessions[codec].connection.awaitsBody(on: stream.stream)
     else { return }
-    http2Clients[codec].rests[stream.stream] =
+    http2Sessions[codec].rests[stream.stream] =
       scratch.array((range.lowerBound + sent)..<range.upperBound)
-    http2Clients[codec].connection.setWantsToSend(true, on: stream.stream)
+    http2Sessions[codec].connection.setWantsToSend(true, on: stream.stream)
   }
 
   /// It is the turn of an answer whose exchange has ended.
   private mutating func sendRest(_ stream: StreamID, _ codec: Handle) {
-    guard let rest = http2Clients[codec].rests[stream.stream] else {
-      return http2Clients[codec].connection.setWantsToSend(false, on: stream.stream)
+    guard let rest = http2Sessions[codec].rests[stream.stream] else {
+      return http2Sessions[codec].connection.setWantsToSend(false, on: stream.stream)
     }
     frames.removeAll()
-    let sent = http2Clients[codec].connection.send(
+    let sent = http2Sessions[codec].connection.send(
       rest.span, ends: true, on: stream.stream, into: &frames)
     writeFrames(to: stream.connection)
     if sent < rest.count {
-      http2Clients[codec].rests[stream.stream] = Array(rest[sent...])
+      http2Sessions[codec].rests[stream.stream] = Array(rest[sent...])
     } else {
-      http2Clients[codec].rests[stream.stream] = nil
+      http2Sessions[codec].rests[stream.stream] = nil
       endHTTP2Stream(stream, codec)
     }
   }
@@ -163,9 +185,9 @@ extension Worker where IO: ~Copyable {
 
   /// The stream's receiver has taken `count` bytes.
   mutating func credit(_ count: Int, _ stream: StreamID) {
-    guard case .http2Client(let codec) = connections[stream.connection].wire else { return }
+    guard let codec = session(of: stream.connection) else { return }
     frames.removeAll()
-    http2Clients[codec].connection.consumed(
+    http2Sessions[codec].connection.consumed(
       count, of: stream.stream, workspace: &http2, into: &frames)
     writeFrames(to: stream.connection)
   }
@@ -175,9 +197,9 @@ extension Worker where IO: ~Copyable {
   /// The response is written. If the request isn't complete, the client may stop sending it (RFC
   /// 9113 8.1).
   mutating func endHTTP2Stream(_ stream: StreamID, _ codec: Handle) {
-    if http2Clients[codec].rests[stream.stream] != nil {
+    if http2Sessions[codec].rests[stream.stream] != nil {
       // The stream goes on without its exchange.
-      http2Clients[codec].connection.setOwner(0, of: stream.stream)
+      http2Sessions[codec].connection.setOwner(0, of: stream.stream)
       return
     }
     resetHTTP2Stream(stream, codec, .noError)
@@ -196,7 +218,7 @@ extension Worker where IO: ~Copyable {
     _ stream: StreamID, _ codec: Handle, _ code: ErrorCode
   ) {
     frames.removeAll()
-    http2Clients[codec].connection.abortStream(stream.stream, code, into: &frames)
+    http2Sessions[codec].connection.abortStream(stream.stream, code, into: &frames)
     if frames.isEmpty { return }
     metrics.add(.streamResetsSent, at: UInt8(code.rawValue))
     writeFrames(to: stream.connection)
@@ -204,12 +226,12 @@ extension Worker where IO: ~Copyable {
 
   mutating func releaseHTTP2Stream(_ stream: StreamID, _ codec: Handle) {
     frames.removeAll()
-    http2Clients[codec].connection.release(stream.stream, workspace: &http2, into: &frames)
+    http2Sessions[codec].connection.release(stream.stream, workspace: &http2, into: &frames)
     writeFrames(to: stream.connection)
-    http2Clients[codec].rests[stream.stream] = nil
-    if http2Clients[codec].connection.streamCount == 0 {
-      http2Clients[codec].idleSince = now
-      http2Clients[codec].isSettled = false
+    http2Sessions[codec].rests[stream.stream] = nil
+    if http2Sessions[codec].connection.streamCount == 0 {
+      http2Sessions[codec].idleSince = now
+      http2Sessions[codec].isSettled = false
     }
     queueToFlush(stream.connection)
   }
@@ -218,12 +240,12 @@ extension Worker where IO: ~Copyable {
 
   mutating func http2Flushed(_ handle: Handle, _ codec: Handle, hasSent: Bool) {
     if connections[handle].transport.sendFailure != nil { return close(handle) }
-    if hasSent { http2Clients[codec].takenAt = now }
+    if hasSent { http2Sessions[codec].takenAt = now }
     settleHTTP2(handle, codec)
     guard connections.contains(handle), connections[handle].transport.isFlushed,
       case .http2Client = connections[handle].wire
     else { return }
-    if http2Clients[codec].connection.hasTurn || !http2Clients[codec].waitingHeads.isEmpty
+    if http2Sessions[codec].connection.hasTurn || !http2Sessions[codec].waitingHeads.isEmpty
       || connections[handle].transport.mayHoldMore
     {
       queueToDrive(handle)
@@ -237,9 +259,9 @@ extension Worker where IO: ~Copyable {
     let client = exchanges[handle].client
     guard exchanges[handle].response.isBlocked,
       case .http2Client(let codec) = connections[client.connection].wire,
-      http2Clients[codec].connection.room(on: client.stream) > 0
+      http2Sessions[codec].connection.room(on: client.stream) > 0
     else { return }
-    exchanges[handle].machine.progressed(at: http2Clients[codec].takenAt)
+    exchanges[handle].machine.progressed(at: http2Sessions[codec].takenAt)
   }
 
   /// While something waits for the client, its pace is checked once in each grace time.
@@ -247,16 +269,16 @@ extension Worker where IO: ~Copyable {
     guard let rate = settings.minimumRate else { return }
     let isWaiting =
       connections[handle].transport.isBlocked
-      || http2Clients[codec].connection.waitingStreamCount > 0
-    let isWatched = http2Clients[codec].checksAt != .never
+      || http2Sessions[codec].connection.waitingStreamCount > 0
+    let isWatched = http2Sessions[codec].checksAt != .never
     if isWaiting == isWatched { return }
-    http2Clients[codec].checksAt = isWaiting ? now + rate.grace : .never
+    http2Sessions[codec].checksAt = isWaiting ? now + rate.grace : .never
     connections[handle].acknowledgedByteCount = nil
   }
 
   /// False when the connection was closed, because its client doesn't take what it was sent.
   mutating func checkHTTP2Taking(_ handle: Handle, _ codec: Handle) -> Bool {
-    http2Clients[codec].checksAt = .never
+    http2Sessions[codec].checksAt = .never
     guard let rate = settings.minimumRate else { return true }
     if connections[handle].transport.isBlocked {
       // Only what the client's kernel has acknowledged counts, as in HTTP/1.
@@ -270,9 +292,9 @@ extension Worker where IO: ~Copyable {
         close(handle, reset: true)
         return false
       }
-      http2Clients[codec].takenAt = now
+      http2Sessions[codec].takenAt = now
       connections[handle].acknowledgedByteCount = taken
-      http2Clients[codec].checksAt = now + rate.grace
+      http2Sessions[codec].checksAt = now + rate.grace
       return true
     }
     connections[handle].acknowledgedByteCount = nil
@@ -283,10 +305,10 @@ extension Worker where IO: ~Copyable {
   /// Ends the streams whose client opens their windows too slowly.
   private mutating func checkWindows(_ handle: Handle, _ codec: Handle, _ rate: MinimumRate) {
     var slot: UInt16 = 0
-    while slot < http2Clients[codec].connection.slotCount {
+    while slot < http2Sessions[codec].connection.slotCount {
       defer { slot += 1 }
-      guard let stream = http2Clients[codec].connection.stream(at: slot),
-        let exchange = http2Clients[codec].exchange(of: stream), exchanges.contains(exchange)
+      guard let stream = http2Sessions[codec].connection.stream(at: slot),
+        let exchange = http2Sessions[codec].exchange(of: stream), exchanges.contains(exchange)
       else { continue }
       guard exchanges[exchange].response.isBlocked else {
         exchanges[exchange].response.checkedByteCount = nil

@@ -22,7 +22,12 @@ extension Worker where IO: ~Copyable {
     queueSource(handle, .request)
     queueToDrive(backend)
     // A client that has finished already is passed on as such when the backend is flushed.
-    if exchanges[handle].body.clientHasFinished { queueToFlush(backend) }
+    if exchanges[handle].body.clientHasFinished { finishSending(to: backend) }
+  }
+
+  private mutating func finishSending(to backend: Handle) {
+    connections[backend].transport.writeCloseNotify(&buffers)
+    queueToFlush(backend)
   }
 
   mutating func driveRelay(_ handle: Handle, from source: Handle) {
@@ -41,7 +46,7 @@ extension Worker where IO: ~Copyable {
     case .finished, .ended:
       exchanges[handle].body.clientHasFinished = true
       // The backend's connection is half-closed once it has taken everything.
-      if let backend = backend(of: handle) { queueToFlush(backend) }
+      if let backend = backend(of: handle) { finishSending(to: backend) }
       updateDeadline(handle)
     case .failed, .malformed, .interrupted:
       endRelay(handle)

@@ -21,7 +21,7 @@ extension Worker where IO: ~Copyable {
   mutating func dropCodec(of handle: Handle) {
     switch connections[handle].wire {
     case .http1Client(let codec, _): http1Clients.drop(codec)
-    case .http2Client(let codec): dropHTTP2(codec)
+    case .http2Client(let codec), .http2Backend(let codec): dropHTTP2(codec)
     case .http1Backend(let codec, _): http1Backends.drop(codec)
     case .opening, .raw, .ending: break
     }
@@ -45,6 +45,18 @@ extension Worker where IO: ~Copyable {
 
   // MARK: Streams
 
+  /// The session of a connection with HTTP/2; nil for other wires.
+  @inline(__always)
+  mutating func session(of handle: Handle) -> Handle? {
+    switch connections[handle].wire {
+    case .http2Client(let codec), .http2Backend(let codec): codec
+    case .http1Client, .http1Backend, .raw, .opening, .ending: nil
+    }
+  }
+
+  /// Whether what arrives for an exchange is kept by stream, and not in the transport.
+  mutating func isOfStreams(_ source: Handle) -> Bool { session(of: source) != nil }
+
   /// The exchange has begun on the client's stream, or in HTTP/1: it will be forwarded.
   mutating func own(_ client: StreamID, by exchange: Handle) {
     switch connections[client.connection].wire {
@@ -52,8 +64,8 @@ extension Worker where IO: ~Copyable {
       connections[client.connection].wire = .http1Client(codec: codec, exchange: exchange)
       setDeadline(client.connection, .never)
     case .http2Client(let codec):
-      http2Clients[codec].connection.setOwner(exchange.packed, of: client.stream)
-    case .opening, .http1Backend, .raw, .ending:
+      http2Sessions[codec].connection.setOwner(exchange.packed, of: client.stream)
+    case .opening, .http1Backend, .http2Backend, .raw, .ending:
       preconditionFailure("no stream of a client")
     }
   }
@@ -79,7 +91,11 @@ extension Worker where IO: ~Copyable {
   mutating func queueSource(_ handle: Handle, _ direction: Direction) {
     switch direction {
     case .response:
-      if let backend = backend(of: handle) { queueToDrive(backend) }
+      guard let backend = backend(of: handle) else { return }
+      if case .http2Backend(let codec) = connections[backend].wire {
+        queueResponse(handle, codec)
+      }
+      queueToDrive(backend)
     case .request:
       let client = exchanges[handle].client.connection
       if case .http2Client(let codec) = connections[client].wire {
@@ -103,6 +119,10 @@ extension Worker where IO: ~Copyable {
     case .http2Client:
       trailers.reset()
       return exchanges[handle].body.arrived.nextPiece(limit: limit)
+    case .http2Backend:
+      let step = exchanges[handle].response.arrived.nextPiece(limit: limit)
+      if case .end = step { takeTrailers(handle) }
+      return step
     case .http1Backend(let codec, _):
       return try http1Backends[codec].nextPiece(
         in: connections[source].transport.inbound, limit: limit, trailers: &trailers)
@@ -114,10 +134,24 @@ extension Worker where IO: ~Copyable {
     }
   }
 
+  /// The trailers of the response that has ended, which came by HTTP/2, are in `trailers` then.
+  private mutating func takeTrailers(_ handle: Handle) {
+    switch exchanges[handle].response.trailers.take() {
+    case .some(let kept): trailers = kept
+    case .none: trailers.reset()
+    }
+  }
+
   /// Whether the end of a body is the next that comes from this backend, and is there.
-  mutating func hasOnlyEnd(_ source: Handle) -> Bool {
-    guard case .http1Backend(let codec, _) = connections[source].wire else { return false }
-    return http1Backends[codec].hasOnlyEnd(in: connections[source].transport.inbound)
+  mutating func hasOnlyEnd(_ handle: Handle, _ source: Handle) -> Bool {
+    switch connections[source].wire {
+    case .http1Backend(let codec, _):
+      http1Backends[codec].hasOnlyEnd(in: connections[source].transport.inbound)
+    case .http2Backend:
+      exchanges[handle].response.arrived.hasEnded
+        && exchanges[handle].response.arrived.bytes.isEmpty
+    case .http1Client, .http2Client, .raw, .opening, .ending: false
+    }
   }
 
   /// Takes the received bytes out, since elements of a slab can't be lent beside each other. They
@@ -126,10 +160,12 @@ extension Worker where IO: ~Copyable {
     _ handle: Handle, _ direction: Direction, from source: Handle
   ) -> ByteBuffer {
     var bytes = ByteBuffer()
-    if direction == .request && exchanges[handle].client.stream != 0 {
+    if !isOfStreams(source) {
+      swap(&bytes, &connections[source].transport.inbound)
+    } else if direction == .request {
       swap(&bytes, &exchanges[handle].body.arrived.bytes)
     } else {
-      swap(&bytes, &connections[source].transport.inbound)
+      swap(&bytes, &exchanges[handle].response.arrived.bytes)
     }
     return bytes
   }
@@ -139,12 +175,16 @@ extension Worker where IO: ~Copyable {
     consumed count: Int
   ) {
     bytes.consume(count)
-    if direction == .request && exchanges[handle].client.stream != 0 {
+    if !isOfStreams(source) {
+      swap(&bytes, &connections[source].transport.inbound)
+    } else if direction == .request {
       swap(&bytes, &exchanges[handle].body.arrived.bytes)
       buffers.settle(&exchanges[handle].body.arrived.bytes)
       credit(count, exchanges[handle].client)
     } else {
-      swap(&bytes, &connections[source].transport.inbound)
+      swap(&bytes, &exchanges[handle].response.arrived.bytes)
+      buffers.settle(&exchanges[handle].response.arrived.bytes)
+      credit(count, StreamID(connection: source, stream: exchanges[handle].attempt.stream))
     }
   }
 
@@ -158,7 +198,7 @@ extension Worker where IO: ~Copyable {
     case .http1Client(let codec, _): writeHTTP1Head(handle, to: client.connection, codec)
     case .http2Client(let codec):
       return writeHTTP2Head(to: client, codec, body: exchanges[handle].response.length)
-    case .opening, .http1Backend, .raw, .ending: break
+    case .opening, .http1Backend, .http2Backend, .raw, .ending: break
     }
     return nil
   }
@@ -199,7 +239,7 @@ extension Worker where IO: ~Copyable {
     switch connections[handle].wire {
     case .http1Client(let codec, _): http1Clients[codec].outgoing
     case .http1Backend(let codec, _): http1Backends[codec].outgoing
-    case .http2Client, .raw, .opening, .ending: .none
+    case .http2Client, .http2Backend, .raw, .opening, .ending: .none
     }
   }
 
@@ -217,7 +257,8 @@ extension Worker where IO: ~Copyable {
     let room = connections[stream.connection].transport.room
     switch connections[stream.connection].wire {
     case .raw: return (room, room > 0)
-    case .http2Client(let codec): return http2Room(stream, codec, room)
+    case .http2Client(let codec), .http2Backend(let codec):
+      return http2Room(stream, codec, room)
     case .http1Client, .http1Backend, .opening, .ending:
       let rest = room - BodyEncoder.overheadByteCount
       return (rest, rest >= Self.trailerRoom)
@@ -235,13 +276,24 @@ extension Worker where IO: ~Copyable {
     }
   }
 
-  /// The same for a head.
+  /// A request waits until the backend's stream has room. In HTTP/1, each flush of the backend's
+  /// connection drives the request.
+  mutating func awaitRequestRoom(_ handle: Handle) {
+    guard let backend = backend(of: handle),
+      case .http2Backend(let codec) = connections[backend].wire
+    else { return }
+    exchanges[handle].body.isBlocked = true
+    awaitHTTP2Room(
+      StreamID(connection: backend, stream: exchanges[handle].attempt.stream), codec)
+  }
+
+  /// The same for the head of a response.
   mutating func awaitRoomForHead(_ handle: Handle) {
     if exchanges[handle].response.isBlocked { return }
     exchanges[handle].response.isBlocked = true
     let client = exchanges[handle].client.connection
     if case .http2Client(let codec) = connections[client].wire {
-      http2Clients[codec].waitingHeads.append(handle)
+      http2Sessions[codec].waitingHeads.append(handle)
     }
   }
 
@@ -251,7 +303,7 @@ extension Worker where IO: ~Copyable {
     let client = exchanges[handle].client
     guard case .http2Client(let codec) = connections[client.connection].wire else { return }
     exchanges[handle].response.isBlocked = false
-    http2Clients[codec].connection.setWantsToSend(false, on: client.stream)
+    http2Sessions[codec].connection.setWantsToSend(false, on: client.stream)
   }
 
   /// Whether the response waits for its client, and not for its backend.
@@ -265,7 +317,7 @@ extension Worker where IO: ~Copyable {
     _ source: borrowing ByteBuffer, _ range: Range<Int>, to stream: StreamID, ends: Bool = false
   ) {
     let handle = stream.connection
-    if case .http2Client(let codec) = connections[handle].wire {
+    if let codec = session(of: handle) {
       return writeHTTP2Piece(source, range, to: stream, codec, ends: ends)
     }
     queueToFlush(handle)
@@ -294,9 +346,7 @@ extension Worker where IO: ~Copyable {
   /// any.
   mutating func writeEndWithTrailers(to stream: StreamID) {
     let handle = stream.connection
-    if case .http2Client(let codec) = connections[handle].wire {
-      return writeHTTP2End(to: stream, codec)
-    }
+    if let codec = session(of: handle) { return writeHTTP2End(to: stream, codec) }
     guard outgoing(handle) == .chunked else { return }
     scratch.removeAll()
     BodyEncoder(.chunked).end(trailers: trailers, into: &scratch)
@@ -307,7 +357,7 @@ extension Worker where IO: ~Copyable {
   /// Ends a body without trailers.
   mutating func writeEnd(to stream: StreamID) {
     let handle = stream.connection
-    if case .http2Client(let codec) = connections[handle].wire {
+    if let codec = session(of: handle) {
       trailers.reset()
       return writeHTTP2End(to: stream, codec)
     }

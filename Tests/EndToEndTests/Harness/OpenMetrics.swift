@@ -59,7 +59,7 @@ struct OpenMetrics {
   }
 
   private mutating func series(_ line: String) -> String? {
-    guard let match = line.wholeMatch(of: /([a-z_]+)(?:\{(.*)\})? (\S+)/) else {
+    guard let match = line.wholeMatch(of: /([a-z0-9_]+)(?:\{(.*)\})? (\S+)/) else {
       return "no series"
     }
     hasSeries = true

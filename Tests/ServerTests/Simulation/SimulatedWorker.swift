@@ -100,7 +100,7 @@ private final class SimulatedWorker {
       ("upstream connections", worker.connections.count - worker.clientCount),
       (
         "codecs",
-        worker.http1Clients.count + worker.http2Clients.count + worker.http1Backends.count
+        worker.http1Clients.count + worker.http2Sessions.count + worker.http1Backends.count
       ),
       ("bytes of windows", HTTP2Workspace().windowBudget - worker.http2.windowBudget),
       ("logins", worker.logins.count),

@@ -1,4 +1,5 @@
-// The codec of HTTP/2 with a client, as a server, and which of its streams wait for what.
+// The codec of an HTTP/2 connection, with a client or with a backend, and which of its streams wait
+// for what.
 //
 // Streams are named by their identifier, and the codec keeps the exchange of each. Bodies are not
 // here: that of a request is in its exchange, that of a response waits at its backend.
@@ -23,16 +24,16 @@ enum HTTP2Preface {
   }
 }
 
-struct HTTP2Client: ~Copyable {
+struct HTTP2Session: ~Copyable {
   var connection: HTTP2Connection
-  /// Requests so far.
+  /// Requests of a client so far.
   var requestCount = 0
   /// Since when it has no stream; meaningless while it has one.
   var idleSince: Instant
   /// Whether it has been idle for some time, and has freed what an idle connection doesn't need.
   var isSettled = false
-  /// Exchanges whose request may go on, because their backend has room again.
-  var queuedRequests: [Handle] = []
+  /// Exchanges whose message from this side may go on, because the other side has room again.
+  var queued: [Handle] = []
   /// Exchanges whose response waits until there is room for its head, the first to wait first.
   var waitingHeads: [Handle] = []
   /// The stream whose turn it is to send a part of its body; nil outside of turns.

@@ -1,0 +1,165 @@
+// Backends with HTTP/2: nginx and nghttpd, with and without TLS, under load, while they end their
+// connections, and when they refuse.
+
+import Foundation
+import Testing
+
+@Suite(.serialized) struct HTTP2BackendTests {
+  private let certificates: Certificates
+  private let folder = TemporaryFolder()
+
+  init() throws { certificates = try Certificates() }
+
+  /// nginx with HTTP/2 on one port without TLS, and on one with it.
+  private func nginx(_ directives: String = "") throws -> (plain: Int, tls: Int, ChildProcess) {
+    let (plain, tls) = (try freePort(), try freePort())
+    try folder.write(
+      """
+      daemon off;
+      master_process off;
+      pid nginx.pid;
+      error_log stderr;
+      events { worker_connections 1024; }
+      http {
+        access_log off;
+        client_max_body_size 0;
+        client_body_temp_path body;
+        \(directives)
+        server {
+          listen 127.0.0.1:\(plain) http2;
+          listen 127.0.0.1:\(tls) ssl http2;
+          ssl_certificate \(certificates.folder.path("server.crt"));
+          ssl_certificate_key \(certificates.folder.path("server.key"));
+          root .;
+          location / { return 200 "$server_protocol $host $http_x_a\\n"; }
+          location /files/ { dav_methods PUT; create_full_put_path on; }
+        }
+      }
+      """, to: "nginx.conf")
+    let child = try ChildProcess(
+      ["nginx", "-e", "stderr", "-p", "\(folder.path)/", "-c", "nginx.conf"], in: folder.path)
+    _ = poll { (try? Wire(port: plain)) != nil }
+    return (plain, tls, child)
+  }
+
+  private func start(_ address: String, _ pool: String) throws -> MartletProcess {
+    try MartletProcess(
+      backends: [address], pool: pool, listener: #""protocols": ["h2", "http/1.1"]"#)
+  }
+
+  private func trusting(_ spoken: String) -> String {
+    #""protocol": "\#(spoken)", "tls": { "ca": "\#(certificates.authority)" }"#
+  }
+
+  @Test(arguments: ["h2c", "h2", "auto"])
+  func `clients with either version reach a backend with HTTP 2`(_ kind: String) throws {
+    let server = try nginx()
+    defer { server.2.signal(SIGTERM) }
+    let martlet =
+      kind == "h2c"
+      ? try start("127.0.0.1:\(server.plain)", #""protocol": "h2""#)
+      : try start("https://localhost:\(server.tls)", trusting(kind))
+    #expect(try martlet.get("/", "X-A: b\r\n").text.hasSuffix(" b\n"))
+    #expect(try HTTP2Peer(martlet).get("/", [("x-a", "b")]).text == "HTTP/2.0 localhost b\n")
+    let lines = try martlet.accessLines(atLeast: 2)
+    #expect(lines.allSatisfy { $0["status"] as? Int == 200 })
+  }
+
+  @Test func `bodies larger than every window go up and down`() throws {
+    let server = try nginx()
+    defer { server.2.signal(SIGTERM) }
+    try FileManager.default.createDirectory(
+      atPath: folder.path("files"), withIntermediateDirectories: true)
+    let martlet = try start("127.0.0.1:\(server.plain)", #""protocol": "h2""#)
+    let peer = try HTTP2Peer(martlet)
+    let body = (0..<3_000_000).map { UInt8(truncatingIfNeeded: $0 &* 31) }
+    let stream = try peer.open("PUT", "/files/a", body: .known(UInt64(body.count)))
+    try peer.send(body, on: stream, ends: true)
+    #expect(try peer.answer(stream).status == 201)
+    #expect(try peer.get("/files/a").body == body)
+    let wire = try martlet.wire()
+    try wire.send(
+      "PUT /files/b HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+        + "5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n")
+    #expect(try wire.takeResponse().status == 201)
+    #expect(try martlet.get("/files/b").text == "hello world")
+  }
+
+  @Test func `requests that a GOAWAY sends back are sent again, and none fails`() throws {
+    let server = try nginx("keepalive_requests 50;")
+    defer { server.2.signal(SIGTERM) }
+    let martlet = try start("127.0.0.1:\(server.plain)", #""protocol": "h2""#)
+    let result = try run([
+      "h2load", "-n", "4000", "-c", "4", "-m", "16", "http://127.0.0.1:\(martlet.port)/",
+    ])
+    #expect(result.output.contains("4000 succeeded, 0 failed"), "\(result.output)")
+    #expect(!martlet.log.contains("ejected"))
+  }
+
+  @Test func `a request that may not be repeated is sent again too if it was not begun`() throws {
+    let server = try nginx("keepalive_requests 20;")
+    defer { server.2.signal(SIGTERM) }
+    let martlet = try start("127.0.0.1:\(server.plain)", #""protocol": "h2""#)
+    try folder.write("x", to: "one")
+    let result = try run([
+      "h2load", "-n", "2000", "-c", "4", "-m", "16", "-d", folder.path("one"),
+      "http://127.0.0.1:\(martlet.port)/",
+    ])
+    #expect(result.output.contains("2000 succeeded, 0 failed"), "\(result.output)")
+  }
+
+  @Test func `requests share a connection to the backend`() throws {
+    let server = try nginx()
+    defer { server.2.signal(SIGTERM) }
+    let martlet = try start("127.0.0.1:\(server.plain)", #""protocol": "h2""#)
+    let result = try run([
+      "h2load", "-n", "500", "-c", "1", "-m", "32", "http://127.0.0.1:\(martlet.port)/",
+    ])
+    #expect(result.output.contains("500 succeeded, 0 failed"), "\(result.output)")
+    // The client has one connection, and so one worker.
+    let table = connectionTable()
+    let established = ":" + String(format: "%04X", server.plain) + " 01"
+    let count = table.split(separator: "\n").dropFirst().count { line in
+      let columns = line.split(separator: " ")
+      return columns.count > 3 && (columns[2] + " " + columns[3]).hasSuffix(established)
+    }
+    #expect(count == 1)
+  }
+
+  @Test func `a backend that speaks only HTTP 1 is refused with h2, and served with auto`() throws {
+    let port = try freePort()
+    let folder = TemporaryFolder()
+    try folder.write(
+      """
+      daemon off; master_process off; pid nginx.pid; error_log stderr;
+      events { worker_connections 64; }
+      http {
+        access_log off;
+        server {
+          listen 127.0.0.1:\(port) ssl;
+          ssl_certificate \(certificates.folder.path("server.crt"));
+          ssl_certificate_key \(certificates.folder.path("server.key"));
+          location / { return 200 "$server_protocol\\n"; }
+        }
+      }
+      """, to: "nginx.conf")
+    let child = try ChildProcess(
+      ["nginx", "-e", "stderr", "-p", "\(folder.path)/", "-c", "nginx.conf"], in: folder.path)
+    defer { child.signal(SIGTERM) }
+    _ = poll { (try? Wire(port: port)) != nil }
+    let address = "https://localhost:\(port)"
+    #expect(try start(address, trusting("auto")).get().text == "HTTP/1.1\n")
+    let martlet = try start(address, trusting("h2"))
+    #expect(try martlet.get().status == 502)
+    let line = try #require(try martlet.accessLines(atLeast: 1).first)
+    #expect((line["attempts"] as? [[String: Any]])?.isEmpty == false)
+  }
+
+  @Test func `a backend that isn't there gets a 502 for all that waited for it`() throws {
+    let port = try freePort()
+    let martlet = try start("127.0.0.1:\(port)", #""protocol": "h2", "ejection": "off""#)
+    let peer = try HTTP2Peer(martlet)
+    let streams = try (0..<10).map { _ in try peer.open() }
+    for stream in streams { #expect(try peer.answer(stream).status == 502) }
+  }
+}
