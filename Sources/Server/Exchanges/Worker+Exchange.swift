@@ -320,6 +320,9 @@ extension Worker where IO: ~Copyable {
     case .queue:
       leaveLine(handle)
       perform(exchanges[handle].machine.handle(.unavailable(.queueTimeout), at: now), handle)
+    case .attempt where isHeadWaiting(handle):
+      // The backend has answered. How slowly the client may take the rest is checked elsewhere.
+      setDeadline(exchange: handle, now + Self.headPause)
     case .attempt(.responseTimeout) where hasPartialHead(handle):
       attemptFailed(handle, .responseStalled)
     case .attempt(.connectTimeout) where isShakingHands(handle):
@@ -331,6 +334,17 @@ extension Worker where IO: ~Copyable {
     case .relay: endRelay(handle)
     }
     if connections.contains(client) { queueToFlush(client) }
+  }
+
+  private static var headPause: TimeSpan { .seconds(1) }
+
+  /// Whether bytes of the response have arrived, but wait until the client has taken more of other
+  /// responses on its connection.
+  private mutating func isHeadWaiting(_ handle: Handle) -> Bool {
+    guard exchanges[handle].response.isBlocked, !exchanges[handle].machine.hasAnswered,
+      let backend = backend(of: handle)
+    else { return false }
+    return connections[backend].transport.mayHoldMore
   }
 
   /// The side that must act: the one that must take what waits for it, else the one that has more

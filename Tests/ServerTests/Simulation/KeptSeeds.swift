@@ -26,5 +26,8 @@ struct KeptSeed {
     KeptSeed(seed: 790_014_219, found: "a large body that waits for a backend has no end yet"),
     KeptSeed(seed: 810_009_331, found: "a backend that answered 500 was ejected, rightly"),
     KeptSeed(seed: 772_018_031, found: "a drain reset a client that still took its response"),
+    KeptSeed(seed: 30_004_811, found: "a backend was blamed for a deaf HTTP/2 client"),
+    KeptSeed(seed: 30_027_645, found: "a backend was blamed: its head waited for other responses"),
+    KeptSeed(seed: 30_029_839, found: "a request after a long rest was refused, rightly"),
   ]
 }

@@ -105,14 +105,17 @@ struct ReferenceModel {
   private func judgeRefusal(_ record: RequestRecord) {
     let id = record.plan.id
     if !record.deliveries.isEmpty { ledger.fault(id, "refused, though it was delivered") }
-    // A client that isn't slow answers the PING of a drain in time, so nothing that was on its way is
-    // refused.
+    // A client that isn't slow answers the PING of a drain in time, so nothing that was on its way
+    // is refused.
     let isExcused =
       history.hasEnd(before: record.endedAt, since: History.warningTime)
-      || mayHaveBeenIdle(record) || history.stoppedAt != nil || record.clientMayStall || record.mayBeCut
+      || mayHaveBeenIdle(record) || history.stoppedAt != nil || record.clientMayStall
+      || record.mayBeCut
     if !isExcused { ledger.fault(id, "refused, for no reason") }
     // A drain warns first, and then takes what was on its way.
-    if record.wasExcludedAtOnce && !mayHaveBeenIdle(record) && history.stoppedAt == nil {
+    if record.wasExcludedAtOnce && !record.clientMayStall && !mayHaveBeenIdle(record)
+      && history.stoppedAt == nil
+    {
       ledger.fault(id, "excluded without a warning")
     }
   }

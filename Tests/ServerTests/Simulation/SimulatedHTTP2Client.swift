@@ -70,6 +70,8 @@ final class SimulatedHTTP2Client: SimulatedActor, SimulatedClient {
   private var lastAnswered: UInt32 = 0
   private var leaving: Instant?
   private var idleSince: Instant?
+  /// How long the connection was idle before the current requests.
+  private var idleTime = TimeSpan.zero
 
   init(ledger: Ledger, plan: ClientPlan) {
     self.ledger = ledger
@@ -135,6 +137,7 @@ final class SimulatedHTTP2Client: SimulatedActor, SimulatedClient {
     lastAnswered = 0
     leaving = nil
     idleSince = nil
+    idleTime = .zero
   }
 
   /// Closes this side; open requests get `outcome`.
@@ -216,10 +219,11 @@ final class SimulatedHTTP2Client: SimulatedActor, SimulatedClient {
       if network.now < opensAt { return wake(after: opensAt - network.now) }
       let id = ids.removeFirst()
       if let since = idleSince {
-        ledger.records[id].idleTime = network.now - since
+        idleTime = network.now - since
         ledger.checkIdleTime(of: id, since: since)
         idleSince = nil
       }
+      ledger.records[id].idleTime = idleTime
       open(id)
       if endpoint == nil { return }
       if random.chance(1, in: 3) {
@@ -309,10 +313,19 @@ final class SimulatedHTTP2Client: SimulatedActor, SimulatedClient {
       forget(stream, outcome: .abandoned)
     case .goAway(let last, let code): goAwayArrived(last, code)
     case .pingAcknowledged: pingSentAt = nil
+    case .broken where !hasShownItsProtocol:
+      // The server couldn't know that it is HTTP/2, and has lost its patience in HTTP/1.
+      hangUp(.reset, outcome: .unanswered)
     case .broken(let error):
       network.fault("client \(number): the server breaks the protocol, \(error.name)")
       hangUp(.reset, outcome: .abandoned)
     }
+  }
+
+  /// Whether the server has received all of the preface.
+  private var hasShownItsProtocol: Bool {
+    endpoint.map { network.peer(of: $0).takenTotal >= HTTP2Connection.preface.utf8CodeUnitCount }
+      ?? true
   }
 
   private func goAwayArrived(_ last: UInt32, _ code: ErrorCode) {
@@ -340,6 +353,7 @@ final class SimulatedHTTP2Client: SimulatedActor, SimulatedClient {
     guard let index = index(of: stream) else { return }
     let id = streams[index].id
     let status = Int(workspace.response.status)
+    idleTime = .zero
     let head = MessageHead(
       startLine: "HTTP/2 \(status) -", fields: workspace.response.fields.list)
     streams[index].heldUntil = nil
