@@ -319,8 +319,10 @@ extension Worker where IO: ~Copyable {
       perform(exchanges[handle].machine.handle(.unavailable(.queueTimeout), at: now), handle)
     case .attempt(.responseTimeout) where hasPartialHead(handle):
       attemptFailed(handle, .responseStalled)
-    case .attempt(.connectTimeout) where isShakingHands(handle):
-      attemptFailed(handle, .tlsTimeout)
+    case .attempt(.connectTimeout):
+      let cause: FailureCause = isShakingHands(handle) ? .tlsTimeout : .connectTimeout
+      leaveSlowDial(handle)
+      attemptFailed(handle, cause)
     case .attempt(let cause): attemptFailed(handle, cause)
     case .client(let reason):
       metrics.add(reason == .clientStalled ? .slowResponses : .slowBodies)
