@@ -325,8 +325,10 @@ extension Worker where IO: ~Copyable {
       setDeadline(exchange: handle, now + Self.headPause)
     case .attempt(.responseTimeout) where hasPartialHead(handle):
       attemptFailed(handle, .responseStalled)
-    case .attempt(.connectTimeout) where isShakingHands(handle):
-      attemptFailed(handle, .tlsTimeout)
+    case .attempt(.connectTimeout):
+      let cause: FailureCause = isShakingHands(handle) ? .tlsTimeout : .connectTimeout
+      leaveSlowDial(handle)
+      attemptFailed(handle, cause)
     case .attempt(let cause): attemptFailed(handle, cause)
     case .client(let reason):
       metrics.add(reason == .clientStalled ? .slowResponses : .slowBodies)

@@ -151,6 +151,11 @@ extension Worker where IO: ~Copyable {
   /// The interim response is in `responseHead`.
   mutating func forwardInterim(_ handle: Handle) {
     if heads[exchanges[handle].head].version == .http10 { return updateDeadline(handle) }
+    // A client that doesn't read gets none but 100: HTTP/2 can't let a backend wait with its heads.
+    let client = exchanges[handle].client.connection
+    if responseHead.status != 100 && connections[client].transport.room < Self.headRoom {
+      return updateDeadline(handle)
+    }
     edit(.interim, of: handle)
     writeInterimHead(to: exchanges[handle].client)
     updateDeadline(handle)

@@ -67,11 +67,12 @@ struct UpstreamStock {
 
   mutating func removeWaiter(_ exchange: Handle, of connection: Handle) {
     waiters[connection]?.removeAll { $0 == exchange }
+    if waiterCount(connection) == 0 { waiters[connection] = nil }
   }
 
   mutating func popWaiter(_ connection: Handle) -> Handle? {
     guard let first = waiters[connection]?.first else { return nil }
-    waiters[connection]?.removeFirst()
+    removeWaiter(first, of: connection)
     return first
   }
 

@@ -37,7 +37,9 @@ extension Worker where IO: ~Copyable {
       precondition(inserted == connection)
       metrics.add(.upstreamConnectionsOpened)
       backends.countOpened(member.record.id)
-      if exchanges[handle].pool.protocol != .http1 && !stock.speaksHTTP1(member.record.id) {
+      if exchanges[handle].pool.protocol != .http1 && !stock.speaksHTTP1(member.record.id)
+        && !isOutdated(handle)
+      {
         stock.share(connection, with: member.record.id)
       }
       lease(connection, for: handle)
@@ -196,8 +198,9 @@ extension Worker where IO: ~Copyable {
       else { continue }
       switch connections[handle].wire {
       case .http2Backend: retire(handle)
+      case .opening: stock.unshare(handle, of: connections[handle].backend.id)
       case .http1Backend(_, .idle), .http1Backend(_, .reserved): close(handle)
-      case .http1Backend, .http1Client, .http2Client, .opening, .raw, .ending: break
+      case .http1Backend, .http1Client, .http2Client, .raw, .ending: break
       }
     }
   }

@@ -28,6 +28,8 @@ struct HTTP2Session: ~Copyable {
   var connection: HTTP2Connection
   /// Requests of a client so far.
   var requestCount = 0
+  /// The backend has ended the connection, and some clients still take responses that came before.
+  var hasEnded = false
   /// Since when it has no stream; meaningless while it has one.
   var idleSince: Instant
   /// Whether it has been idle for some time, and has freed what an idle connection doesn't need.
