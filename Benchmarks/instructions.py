@@ -45,6 +45,8 @@ class Load:
     allocations: float = 0
     post: int = 0
     is_redirect: bool = False
+    # Streams at a time on each connection; 0 for HTTP/1.1.
+    streams: int = 0
 
 
 # Sorted by shape, so that the loads of one shape share a process.
@@ -54,6 +56,9 @@ LOADS = {
         "small answer, TLS": Load("tls", "/small", 3000, 38_700, 6),
         "64 KiB answer, TLS": Load("tls", "/64k", 500, 349_000, 20),
         "64 KiB POST, TLS": Load("tls", POST_PATH, 500, 347_500, 15, post=POST_BYTES),
+        "small answer, HTTP/2 and TLS": Load("tls", "/small", 3000, 40_000, 6, streams=1),
+        "the same, 8 streams": Load("tls", "/small", 3000, 40_000, 6, streams=8),
+        "small answer, HTTP/2 to the backend": Load("http2", "/small", 3000, 40_000, 0.6),
         "small answer, TLS to the backend": Load("secure", "/small", 3000, 37_400, 4),
         "every other one retried": Load("retry", "/small", 1000, 26_100, 0.6),
         "redirect": Load("redirect", "/small", 1000, 14_200, 6, is_redirect=True),
@@ -63,16 +68,21 @@ LOADS = {
 
 
 class SecureBackend:
-    """A backend with TLS."""
+    """A backend with TLS, and with HTTP/2 without TLS on another port."""
 
     def __init__(self, folder, core, certificate):
-        (port,) = free_ports(1)
+        port, http2 = free_ports(2)
         self.address = f"127.0.0.1:{port}"
+        self.http2 = f"127.0.0.1:{http2}"
         config = nginx_frame(
             folder,
             "secure",
             f"""
             keepalive_timeout 1h;
+            server {{
+                listen {self.http2} http2;
+                location = /small {{ return 200 "{SMALL.decode()}"; }}
+            }}
             server {{
                 listen {self.address} ssl;
                 ssl_certificate {certificate}.crt;
@@ -97,8 +107,9 @@ class CountedMartlet(Martlet):
 
     def configuration(self):
         config = super().configuration()
-        ports = free_ports(4)
-        dead, self.ports["retry"], self.ports["redirect"], self.ports["secure"] = ports
+        dead, *ports = free_ports(5)
+        names = ("retry", "redirect", "secure", "http2")
+        self.ports.update(zip(names, ports))
         # Half of the requests go to a backend that refuses them, and are retried on the other.
         config["pools"].append(
             {
@@ -118,11 +129,21 @@ class CountedMartlet(Martlet):
                 "backends": [f"https://{self.secure.address}"],
             }
         )
-        for name in ("retry", "redirect", "secure"):
+        config["pools"].append(
+            {
+                "name": "http2",
+                "health": "off",
+                "protocol": "h2",
+                "keep-alive": {"idle": "3600s", "max-idle": 2 * CONNECTIONS},
+                "backends": [self.secure.http2],
+            }
+        )
+        for name in names:
             config["listeners"].append({"listen": f"127.0.0.1:{self.ports[name]}", "name": name})
         config["routes"] = [
             {"listeners": ["retry"], "forward": "retry"},
             {"listeners": ["secure"], "forward": "secure"},
+            {"listeners": ["http2"], "forward": "http2"},
             {"listeners": ["redirect"], "redirect": {"host": "example.org"}},
             {"forward": "default"},
         ]
@@ -158,9 +179,10 @@ class CountedMartlet(Martlet):
         super().stop()
 
 
-def load(port, core, requests, path="/small", tls=False, body=None, status="2xx"):
+def load(port, core, requests, path="/small", tls=False, body=None, status="2xx", streams=0):
     url = f"{'https' if tls else 'http'}://127.0.0.1:{port}{path}"
-    command = [find("h2load"), "--h1", "-n", str(requests), "-c", str(CONNECTIONS), url]
+    command = [find("h2load"), "-n", str(requests), "-c", str(CONNECTIONS), url]
+    command += ["-m", str(streams)] if streams else ["--h1"]
     if body:
         command += ["-d", body]
     output = run_pinned(command, core, 120)
@@ -190,6 +212,7 @@ def run(peer, load_, core, requests, body):
     load(
         peer.ports[load_.port], core, requests, load_.path, tls=load_.port == "tls",
         body=body if load_.post else None, status="3xx" if load_.is_redirect else "2xx",
+        streams=load_.streams,
     )  # fmt: skip
 
 
