@@ -188,8 +188,8 @@ extension Configuration.Pool: Section {
       "protocol", \.protocol, .choice,
       "The version of HTTP that backends get. `h2` is HTTP/2: with TLS the backend must agree by "
         + "ALPN, without TLS Martlet begins with HTTP/2 (prior knowledge). `auto` needs TLS, and "
-        + "lets the backend choose by ALPN. With HTTP/2, many requests share a connection. A reload "
-        + "applies a change to new connections."),
+        + "lets the backend choose by ALPN. With HTTP/2, many requests share a connection. A "
+        + "reload applies a change to new connections."),
     Key(
       "tls", optional: \.tls, .section,
       "TLS to the backends. Default: plain HTTP; if the addresses of the backends begin with "
@@ -248,7 +248,8 @@ extension Configuration.Backend: Section {
 
   static let title = "backend"
   static let about = """
-    One server of a pool. It speaks the `protocol` of the pool, over TLS if the pool has `tls`. If you set only \
+    One server of a pool. It speaks the `protocol` of the pool, over TLS if the pool has `tls`. \
+    If you set only \
     `address`, you can write it as a string instead of an object.
     """
   static let keys: [Key<Self>] = [

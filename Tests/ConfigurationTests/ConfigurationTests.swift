@@ -118,7 +118,7 @@ struct ConfigurationTests {
             "certificate": { "chain": "m.crt", "key": "/m.key" }
           },
           "when-all-down": "fail-open", "desync": "tolerant", "resolve-interval": "8s",
-          "protocol": "h2"
+          "protocol": "auto"
         }, {
           "name": "q", "backends": ["https://q"],
           "tls": { "verify": "off", "pins": ["AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="] }

@@ -213,20 +213,25 @@ import Testing
     #expect(try peer.get("/fast").text == "ok")
   }
 
-  @Test func `an answer before the end of the request ends with RST_STREAM NO_ERROR`() throws {
+  @Test func `after an early answer the rest of the request is discarded, and then reset`() throws {
     let stub = try StubBackend { request, wire in
       try wire.send("HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno")
       _ = try? wire.takeRest()
       return false
     }
-    let martlet = try start([stub], rest: #""limits": { "collect-size": "0B" }"#)
+    let martlet = try start(
+      [stub], rest: #""limits": { "collect-size": "0B", "linger": "300ms" }"#)
     let peer = try HTTP2Peer(martlet)
-    let stream = try peer.open("POST", "/", body: .known(1_000_000))
-    try peer.send(Array("begin".utf8), on: stream)
-    let answer = try peer.answer(stream)
+    // More than the window, of which all is credited.
+    let whole = try peer.open("POST", "/", body: .known(1_000_000))
+    try peer.send(Array(repeating: 1, count: 1_000_000), on: whole, ends: true)
+    let answer = try peer.answer(whole)
     #expect(answer.status == 403 && answer.text == "no" && answer.hasEnded)
-    try peer.wait("RST_STREAM") { $0.answers[stream]?.reset != nil }
-    #expect(peer.answers[stream]?.reset == .noError)
+    #expect(answer.reset == nil)
+    let part = try peer.open("POST", "/", body: .known(1_000_000))
+    try peer.send(Array("begin".utf8), on: part)
+    try peer.wait("RST_STREAM") { $0.answers[part]?.reset != nil }
+    #expect(peer.answers[part]?.reset == .noError && peer.answers[part]?.text == "no")
     #expect(try peer.get("/x").status == 403)
   }
 

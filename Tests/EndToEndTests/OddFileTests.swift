@@ -144,7 +144,7 @@ import Testing
       MartletProcess.configuration(
         backends: [try StubBackend("hello")], rest: #""process": { "pid-file": "pid" }"#),
       in: folder)
-    #expect(martlet.log.contains("can't write process.pid-file"))
+    eventually("the warning is logged") { martlet.log.contains("can't write process.pid-file") }
     let checked = try run([Installation.binary, "check"], in: folder.path)
     #expect(checked.status == 0 && checked.errors.contains("it is not a regular file"))
     #expect(try martlet.terminate() == 0)

@@ -146,6 +146,16 @@ public struct HTTP2Connection: ~Copyable {
     if let slot = streams.find(stream) { streams[slot].owner = owner }
   }
 
+  /// Whether more of the peer's message on this stream may come.
+  public func isReceiving(_ stream: UInt32) -> Bool {
+    streams.find(stream).map { streams[$0].state.dataMeaning == .piece } ?? false
+  }
+
+  /// Bytes of this stream's pieces that the owner has not said to have `consumed`.
+  public func unconsumedByteCount(of stream: UInt32) -> Int {
+    streams.find(stream).map { streams[$0].unconsumedCount } ?? 0
+  }
+
   /// Resets the stream with this code, unless it is already closed. Earlier output is still sent,
   /// so a complete response reaches the client before its RST_STREAM.
   public mutating func abortStream(

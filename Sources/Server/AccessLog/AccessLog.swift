@@ -23,6 +23,8 @@ struct AccessLogFacts {
   var route: LogName?
   var pool: LogName?
   var status: UInt16
+  /// The result of a gRPC call; nil for other requests.
+  var grpcStatus: UInt8?
   /// The name of the failure, and what was wrong with a malformed message.
   var failure: StaticString?
   var reason: StaticString?
@@ -166,6 +168,10 @@ struct AccessLog: ~Copyable {
     }
     line.append(",\"status\":")
     line.append(decimal: UInt64(facts.status))
+    if let status = facts.grpcStatus {
+      line.append(",\"grpc_status\":")
+      line.append(decimal: UInt64(status))
+    }
     if let failure = facts.failure {
       line.append(",\"failure\":\"")
       line.append(failure)
@@ -318,6 +324,10 @@ struct AccessLog: ~Copyable {
       line.append(attempt.isFailOpen ? "ms fail-open" : "ms")
     }
     line.append(0x5D)
+    if let status = facts.grpcStatus {
+      line.append(" grpc ")
+      line.append(decimal: UInt64(status))
+    }
     if facts.queueTime > .zero {
       line.append(" queued ")
       appendMilliseconds(facts.queueTime)

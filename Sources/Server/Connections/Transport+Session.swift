@@ -65,6 +65,37 @@ extension Transport {
   }
 }
 
+// What was negotiated.
+extension Transport {
+  /// Nil without TLS, or before the handshake is done.
+  var tlsFacts: TLSFacts? {
+    guard isEstablished else { return nil }
+    switch session {
+    case .some(let session):
+      return TLSFacts(
+        version: session.version.name, suite: session.cipherSuite, isResumed: session.isResumed)
+    case .none:
+      return nil
+    }
+  }
+
+  /// Whether client and server have agreed on HTTP/2 by ALPN.
+  var isHTTP2: Bool {
+    switch session {
+    case .some(let session): session.speaks("h2")
+    case .none: false
+    }
+  }
+
+  /// Appends the server name from the client's handshake; nothing if there was none.
+  func appendServerName(to text: inout ByteBuffer) {
+    switch session {
+    case .some(let session): text.append(session.serverName)
+    case .none: break
+    }
+  }
+}
+
 /// What the access log and the metrics say about a connection's encryption.
 struct TLSFacts {
   let version: StaticString

@@ -11,7 +11,7 @@ import TLS
 /// A byte stream to one peer, encrypted or not.
 struct Transport: ~Copyable {
   let socket: Socket
-  private var session: TLSSession?
+  private(set) var session: TLSSession?
   private var security: Security
 
   /// What is spoken on the socket.
@@ -111,34 +111,6 @@ struct Transport: ~Copyable {
     }
   }
 
-  /// Nil without TLS, or before the handshake is done.
-  var tlsFacts: TLSFacts? {
-    guard isEstablished else { return nil }
-    switch session {
-    case .some(let session):
-      return TLSFacts(
-        version: session.version.name, suite: session.cipherSuite, isResumed: session.isResumed)
-    case .none:
-      return nil
-    }
-  }
-
-  /// Whether client and server have agreed on HTTP/2 by ALPN.
-  var isHTTP2: Bool {
-    switch session {
-    case .some(let session): session.speaks("h2")
-    case .none: false
-    }
-  }
-
-  /// Appends the server name from the client's handshake; nothing if there was none.
-  func appendServerName(to text: inout ByteBuffer) {
-    switch session {
-    case .some(let session): text.append(session.serverName)
-    case .none: break
-    }
-  }
-
   mutating func note(_ readiness: Readiness) {
     if readiness.contains(.readable) { isReadable = true }
     if readiness.contains(.writable) { isWritable = true }
@@ -171,8 +143,6 @@ struct Transport: ~Copyable {
   /// Whether the peer itself has ended the stream: anybody can end a TCP connection, and only
   /// close_notify can't be forged (RFC 9112 9.8).
   var isEndAuthentic: Bool { !isEncrypted || peerClosedSession }
-  /// Bytes that the socket is still to take.
-  var waitingByteCount: Int { outbound.count }
   /// Bytes in all buffers.
   var heldByteCount: Int { inbound.count + ciphertext.count + staged.count + outbound.count }
 

@@ -226,8 +226,8 @@ extension Worker where IO: ~Copyable {
     switch connections[handle].wire {
     case .http2Backend(let codec):
       failBackendStreams(handle, codec, .closedBeforeResponse)
-      // The last one may have closed it.
-      guard connections.contains(handle) else { return }
+      // GOAWAY, which says why.
+      connections[handle].transport.flush(&io, &buffers)
     case .opening: stock.unshare(handle, of: connections[handle].backend.id)
     case .http1Client, .http2Client, .http1Backend, .raw, .ending: break
     }

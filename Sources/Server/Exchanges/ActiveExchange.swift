@@ -99,6 +99,8 @@ struct ActiveExchange: ~Copyable {
     var trace: TraceContext?
     /// The protocol that the client asks to switch to, in the head; empty for none.
     var upgrade = Slice.empty
+    /// Whether it is a call of gRPC.
+    var isGRPC = false
     /// Whether it has credentials that a backend binds to its connection.
     var logsIn = false
     /// Whether its trailers may be forwarded.
@@ -239,6 +241,8 @@ struct ActiveExchange: ~Copyable {
     var trailers: FieldBlock?
     /// 0 before its head.
     var status: UInt16 = 0
+    /// The result of a gRPC call.
+    var grpcStatus: UInt8?
     /// Of its body.
     var length = BodyLength.none
     var byteCount: UInt64 = 0

@@ -57,6 +57,9 @@ extension Worker where IO: ~Copyable {
     }
     let body = 0..<scratch.count
     edit(.local, of: handle)
+    if exchanges[handle].request.isGRPC, case .explanation = answer.content {
+      return writeGRPCError(answer.status, handle)
+    }
     let hasBody = answer.status >= 200 && answer.status != 204 && answer.status != 304
     let sendsBody = hasBody && heads[exchanges[handle].head].method != .head
     if hasBody && !sendsBody {
@@ -69,6 +72,16 @@ extension Worker where IO: ~Copyable {
     if sendsBody { writeWhole(body, to: exchanges[handle].client) }
     countResponse(status: answer.status)
     return sendsBody ? UInt64(body.count) : 0
+  }
+
+  /// An error for a client that uses gRPC. The log and the metrics have the status of HTTP.
+  private mutating func writeGRPCError(_ status: UInt16, _ handle: Handle) -> UInt64 {
+    responseHead.becomeGRPCError(status)
+    exchanges[handle].response.grpcStatus = GRPCStatus.code(forHTTP: status)
+    exchanges[handle].response.length = .none
+    _ = writeHead(handle)
+    countResponse(status: status)
+    return 0
   }
 
   /// The body of an error response, in the form that the client accepts.

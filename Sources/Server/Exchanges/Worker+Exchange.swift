@@ -22,11 +22,13 @@ extension Worker where IO: ~Copyable {
   ) {
     metrics.add(.requests)
     let trace = identifyRequest()
+    let isGRPC = client.stream != 0 && heads[nextHead].isGRPC
     let handle = insertExchange(
       client, startedAt: now, isComplete: error == nil && body.isEmpty,
       ActiveExchange.RequestFacts(
         hasHead: true, persists: persists, tolerated: tolerated,
         client: connections[client.connection].client.address, isTLS: false, trace: trace))
+    if isGRPC { exchanges[handle].request.isGRPC = true }
     if overload == .sheddingRequests {
       metrics.add(.requestsShed)
       return answer(handle, LocalAnswer(error: 503), failure: .overloaded)
@@ -201,9 +203,10 @@ extension Worker where IO: ~Copyable {
   }
 
   /// Whether to wait for the whole body before a backend is selected. A client that waits for 100
-  /// (Continue) would wait for us.
+  /// (Continue) would wait for us, and one that uses gRPC may wait for a response between messages.
   private mutating func collectsBody(_ handle: Handle, _ body: BodyLength) -> Bool {
-    if body.isEmpty || heads[exchanges[handle].head].expectsContinue { return false }
+    if body.isEmpty || exchanges[handle].request.isGRPC { return false }
+    if heads[exchanges[handle].head].expectsContinue { return false }
     let pool = exchanges[handle].pool
     guard case .known(let count) = body else {
       return Self.chunkedCollectMax(settings, pool) > 0
@@ -322,8 +325,10 @@ extension Worker where IO: ~Copyable {
       setDeadline(exchange: handle, now + Self.headPause)
     case .attempt(.responseTimeout) where hasPartialHead(handle):
       attemptFailed(handle, .responseStalled)
-    case .attempt(.connectTimeout) where isShakingHands(handle):
-      attemptFailed(handle, .tlsTimeout)
+    case .attempt(.connectTimeout):
+      let cause: FailureCause = isShakingHands(handle) ? .tlsTimeout : .connectTimeout
+      leaveSlowDial(handle)
+      attemptFailed(handle, cause)
     case .attempt(let cause): attemptFailed(handle, cause)
     case .client(let reason):
       metrics.add(reason == .clientStalled ? .slowResponses : .slowBodies)

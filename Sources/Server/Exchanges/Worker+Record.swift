@@ -69,7 +69,8 @@ extension Worker where IO: ~Copyable {
       hasRequest: exchanges[handle].request.hasHead, client: client,
       clientPort: peer.address != nil && peer.address == client ? peer.port : nil,
       route: exchanges[handle].route?.name, pool: exchanges[handle].target?.pool.name,
-      status: status, failure: exchanges[handle].machine.failure?.name,
+      status: status, grpcStatus: exchanges[handle].response.grpcStatus,
+      failure: exchanges[handle].machine.failure?.name,
       reason: exchanges[handle].malformation,
       tolerated: peer.desync == .monitor
         ? exchanges[handle].request.tolerated : ToleratedReasons(),

@@ -151,6 +151,11 @@ extension Worker where IO: ~Copyable {
   /// The interim response is in `responseHead`.
   mutating func forwardInterim(_ handle: Handle) {
     if heads[exchanges[handle].head].version == .http10 { return updateDeadline(handle) }
+    // A client that doesn't read gets none but 100: HTTP/2 can't let a backend wait with its heads.
+    let client = exchanges[handle].client.connection
+    if responseHead.status != 100 && connections[client].transport.room < Self.headRoom {
+      return updateDeadline(handle)
+    }
     edit(.interim, of: handle)
     writeInterimHead(to: exchanges[handle].client)
     updateDeadline(handle)
@@ -162,6 +167,9 @@ extension Worker where IO: ~Copyable {
     exchanges[handle].response.status = responseHead.status
     countResponse(status: responseHead.status)
     edit(.final, of: handle)
+    if exchanges[handle].request.isGRPC {
+      exchanges[handle].response.grpcStatus = responseHead.fields.grpcStatus
+    }
     scratch.removeAll()
     if let reason = writeHead(handle) {
       responseRefused(handle, reason: reason, blamesBackend: false)
@@ -237,7 +245,12 @@ extension Worker where IO: ~Copyable {
   private mutating func endResponse(_ handle: Handle, _ backend: Handle) {
     let client = exchanges[handle].client
     if !exchanges[handle].response.keepsTrailers { trailers.reset() }
-    if trailers.count > 0 { editResponseTrailers(of: handle) }
+    if trailers.count > 0 {
+      if exchanges[handle].request.isGRPC {
+        exchanges[handle].response.grpcStatus = trailers.grpcStatus
+      }
+      editResponseTrailers(of: handle)
+    }
     writeEndWithTrailers(to: client)
     guard case .http1Backend(let codec, _) = connections[backend].wire else {
       endAttempt(handle, .reusable)

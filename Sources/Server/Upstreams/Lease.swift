@@ -15,8 +15,8 @@ struct Lease: ~Copyable {
   }
 
   private(set) var stream: StreamID
-  /// Bytes that the connection had sent when the lease began, or when its TLS handshake was done. In
-  /// HTTP/2: what it will have sent before the stream.
+  /// Bytes that the connection had sent when the lease began, or when its TLS handshake was done.
+  /// In HTTP/2: what it will have sent before the stream.
   var sentBefore: UInt64
 
   init(_ stream: StreamID, sentBefore: UInt64) {

@@ -5,8 +5,8 @@ import Primitives
 struct UpstreamStock {
   /// By backend id, the most recently used last.
   private var idle: [[Handle]] = []
-  /// HTTP/2 connections by backend id: several exchanges use them at once, and none waits in `idle`.
-  /// Those that are still being dialled are among them.
+  /// HTTP/2 connections by backend id, which several exchanges use at once; they are never in
+  /// `idle`. Those that are still being dialled are among them.
   private var shared: [[Handle]] = []
   /// Exchanges that wait for a connection which another one dials.
   private var waiters: [Handle: [Handle]] = [:]
@@ -67,11 +67,12 @@ struct UpstreamStock {
 
   mutating func removeWaiter(_ exchange: Handle, of connection: Handle) {
     waiters[connection]?.removeAll { $0 == exchange }
+    if waiterCount(connection) == 0 { waiters[connection] = nil }
   }
 
   mutating func popWaiter(_ connection: Handle) -> Handle? {
     guard let first = waiters[connection]?.first else { return nil }
-    waiters[connection]?.removeFirst()
+    removeWaiter(first, of: connection)
     return first
   }
 

@@ -66,8 +66,11 @@ extension Worker where IO: ~Copyable {
       case .http1Backend(let codec, _) = connections[backend].wire
     else { return }
     if responseHead.asksForConnectionLogin {
-      // A client that has sent no credentials has begun no login yet.
-      let hasBegun = exchanges[handle].request.logsIn || http1Backends[codec].login == .bound
+      // A client that has sent no credentials has begun no login yet. The streams of HTTP/2 would
+      // need the backend's connection at the same time.
+      let hasBegun =
+        exchanges[handle].client.stream == 0
+        && (exchanges[handle].request.logsIn || http1Backends[codec].login == .bound)
       http1Backends[codec].login = hasBegun ? .bound : .attempted
     }
     guard http1Backends[codec].login == .bound else { return }

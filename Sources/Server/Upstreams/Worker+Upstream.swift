@@ -37,7 +37,9 @@ extension Worker where IO: ~Copyable {
       precondition(inserted == connection)
       metrics.add(.upstreamConnectionsOpened)
       backends.countOpened(member.record.id)
-      if exchanges[handle].pool.protocol != .http1 && !stock.speaksHTTP1(member.record.id) {
+      if exchanges[handle].pool.protocol != .http1 && !stock.speaksHTTP1(member.record.id)
+        && !isOutdated(handle)
+      {
         stock.share(connection, with: member.record.id)
       }
       lease(connection, for: handle)
@@ -69,7 +71,7 @@ extension Worker where IO: ~Copyable {
     guard let facts = connections[handle].transport.tlsFacts else { return }
     metrics.add(facts.isResumed ? .upstreamHandshakesResumed : .upstreamHandshakesFull)
     let (sent, waiting) = (
-      connections[handle].transport.sentByteCount, connections[handle].transport.waitingByteCount
+      connections[handle].transport.sentByteCount, connections[handle].transport.unsentByteCount
     )
     exchanges[exchange].attempt.noteHandshake(sent: sent + UInt64(waiting))
     beginHTTP(handle, exchange)
@@ -196,8 +198,9 @@ extension Worker where IO: ~Copyable {
       else { continue }
       switch connections[handle].wire {
       case .http2Backend: retire(handle)
+      case .opening: stock.unshare(handle, of: connections[handle].backend.id)
       case .http1Backend(_, .idle), .http1Backend(_, .reserved): close(handle)
-      case .http1Backend, .http1Client, .http2Client, .opening, .raw, .ending: break
+      case .http1Backend, .http1Client, .http2Client, .raw, .ending: break
       }
     }
   }

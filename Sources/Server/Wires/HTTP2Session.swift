@@ -28,6 +28,8 @@ struct HTTP2Session: ~Copyable {
   var connection: HTTP2Connection
   /// Requests of a client so far.
   var requestCount = 0
+  /// The backend has ended the connection, and some clients still take responses that came before.
+  var hasEnded = false
   /// Since when it has no stream; meaningless while it has one.
   var idleSince: Instant
   /// Whether it has been idle for some time, and has freed what an idle connection doesn't need.
@@ -41,6 +43,9 @@ struct HTTP2Session: ~Copyable {
   /// Answers of Martlet itself that didn't fit into the window of their stream, with how much of
   /// each was sent. Hardly any client has such a small window.
   var rests: [UInt32: [UInt8]] = [:]
+  /// Streams whose response has ended before their request, until when the rest of it is discarded.
+  /// Hardly any client sends more then.
+  var lingering: [UInt32: Instant] = [:]
   /// When the socket took bytes last.
   var takenAt: Instant
   /// When the pace of the client is checked; `.never` while nothing waits for it.

@@ -24,8 +24,8 @@ extension Worker where IO: ~Copyable {
       from: &connections[handle].transport.inbound, into: &responseHead)
   }
 
-  /// Encodes the kept head for this connection, and notes how the body will be delimited. False when
-  /// the attempt has failed.
+  /// Encodes the kept head for this connection, and notes how the body will be delimited. False
+  /// when the attempt has failed.
   mutating func writeRequestHead(_ exchange: Handle, to handle: Handle) -> Bool {
     if case .http2Backend(let codec) = connections[handle].wire {
       return openBackendStream(exchange, on: handle, codec)

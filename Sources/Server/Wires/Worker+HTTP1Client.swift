@@ -176,7 +176,11 @@ extension Worker where IO: ~Copyable {
 
   /// The deadline between two requests, or of a head, is due.
   mutating func headExpired(_ handle: Handle, hasBegun: Bool) {
-    if hasBegun {
+    if hasBegun && prefaceOfHTTP2(handle) == .partial {
+      // The client would not understand an answer with HTTP/1.
+      metrics.add(.slowHeads)
+      close(handle)
+    } else if hasBegun {
       metrics.add(.slowHeads)
       refuseHead(handle, LocalAnswer(error: 408), failure: .requestTimeout)
     } else if !connections[handle].transport.isFlushed {

@@ -59,6 +59,12 @@ extension Worker where IO: ~Copyable {
     close(connection)
   }
 
+  /// Connecting takes too long: nobody else should begin to wait for it.
+  mutating func leaveSlowDial(_ handle: Handle) {
+    guard let connection = backend(of: handle) else { return }
+    stock.unshare(connection, of: connections[connection].backend.id)
+  }
+
   /// Connecting has failed, for all that waited for it.
   mutating func dialFailed(_ connection: Handle, _ dialler: Handle, _ cause: FailureCause) {
     let waiting = releaseWaiters(connection)
@@ -92,6 +98,9 @@ extension Worker where IO: ~Copyable {
   mutating func beginHTTP2Backend(_ handle: Handle, _ dialler: Handle) {
     let backend = connections[handle].backend.id
     stock.noteProtocol(backend, isHTTP2: true)
+    // A dial that took long, or whose protocol was unknown, was not shared.
+    stock.unshare(handle, of: backend)
+    if !isOutdated(dialler) { stock.share(handle, with: backend) }
     let codec = http2Sessions.insert(
       HTTP2Session(
         HTTP2Connection(role: .client, limits: settings.http2Backends, at: now), at: now))
@@ -109,6 +118,11 @@ extension Worker where IO: ~Copyable {
 
   /// Begins the stream with the kept head; false when the attempt has failed.
   mutating func openBackendStream(_ exchange: Handle, on handle: Handle, _ codec: Handle) -> Bool {
+    // A tunnel would need what follows the head in both directions.
+    if !heads[exchanges[exchange].head].connectProtocol.isEmpty {
+      responseRefused(exchange, reason: HTTP2Error.unsendableHead.name, blamesBackend: false)
+      return false
+    }
     let before =
       connections[handle].transport.sentByteCount
       + UInt64(connections[handle].transport.unsentByteCount)
@@ -137,8 +151,10 @@ extension Worker where IO: ~Copyable {
 
   mutating func driveHTTP2Backend(_ handle: Handle, _ codec: Handle) {
     driveQueuedResponses(codec)
-    guard receiveBackendFrames(handle, codec) else { return }
-    sendTurns(handle, codec)
+    if !http2Sessions[codec].hasEnded {
+      guard receiveBackendFrames(handle, codec) else { return }
+      sendTurns(handle, codec)
+    }
     if connections.contains(handle) { settleHTTP2Backend(handle, codec) }
   }
 
@@ -280,6 +296,7 @@ extension Worker where IO: ~Copyable {
   // MARK: Flushing and deadlines
 
   mutating func http2BackendFlushed(_ handle: Handle, _ codec: Handle, hasSent: Bool) {
+    if http2Sessions[codec].hasEnded { return }
     if hasSent { http2Sessions[codec].takenAt = now }
     if connections[handle].transport.sendFailure != nil {
       // The backend may have said something before it closed the connection.
@@ -292,6 +309,7 @@ extension Worker where IO: ~Copyable {
   }
 
   mutating func http2BackendExpired(_ handle: Handle, _ codec: Handle) {
+    if http2Sessions[codec].hasEnded { return }
     frames.removeAll()
     while let event = http2Sessions[codec].connection.expire(at: now, into: &frames) {
       writeFrames(to: handle)
@@ -309,6 +327,7 @@ extension Worker where IO: ~Copyable {
   }
 
   private mutating func setHTTP2BackendDeadline(_ handle: Handle, _ codec: Handle) {
+    if http2Sessions[codec].hasEnded { return setDeadline(handle, .never) }
     var deadline = http2Sessions[codec].connection.deadline(at: now)
     if http2Sessions[codec].connection.streamCount == 0 {
       deadline = min(
@@ -319,23 +338,25 @@ extension Worker where IO: ~Copyable {
 
   /// The next deadline, or the end of a connection that takes no more streams and has none left.
   private mutating func settleHTTP2Backend(_ handle: Handle, _ codec: Handle) {
-    if http2Sessions[codec].connection.isFinished { return close(handle) }
+    let isFinished =
+      http2Sessions[codec].hasEnded
+      ? http2Sessions[codec].connection.streamCount == 0
+      : http2Sessions[codec].connection.isFinished
+    if isFinished { return close(handle) }
     setHTTP2BackendDeadline(handle, codec)
   }
 
   // MARK: Ending
 
-  /// The connection takes no more requests, and ends with its last stream.
+  /// The connection takes no more requests, and ends with its last stream. It is not closed here,
+  /// but when it is driven: the caller may be in the middle of its streams.
   mutating func retire(_ handle: Handle) {
     guard case .http2Backend(let codec) = connections[handle].wire else { return }
     stock.unshare(handle, of: connections[handle].backend.id)
     frames.removeAll()
     http2Sessions[codec].connection.beginDrain(at: now, into: &frames)
     writeFrames(to: handle)
-    if http2Sessions[codec].connection.isFinished {
-      connections[handle].transport.flush(&io, &buffers)
-      close(handle)
-    }
+    queueToDrive(handle)
   }
 
   /// The attempt is over: the stream is reset unless it is closed.
@@ -344,20 +365,34 @@ extension Worker where IO: ~Copyable {
     exchanges[exchange].response.arrived.clear(&buffers)
     exchanges[exchange].body.isBlocked = false
     if stream.stream != 0 { releaseHTTP2Stream(stream, codec) }
-    if stage != .serving || isOutdated(exchange) { retire(stream.connection) }
+    if stage != .serving || isOutdated(exchange) || isSuperfluous(stream.connection, codec) {
+      retire(stream.connection)
+    }
+    if http2Sessions[codec].hasEnded { queueToDrive(stream.connection) }
   }
 
-  /// The connection has failed, with all its streams.
+  /// Whether the connection has become idle, and there are as many to its backend as are kept. A
+  /// backend may accept few streams on each, or none.
+  private mutating func isSuperfluous(_ handle: Handle, _ codec: Handle) -> Bool {
+    guard http2Sessions[codec].connection.streamCount == 0 else { return false }
+    let backend = connections[handle].backend
+    return stock.shared(by: backend.id).count > backend.keepAlive.idleMax
+  }
+
+  /// The connection has failed, with all its streams but those whose response is here completely:
+  /// it is kept for them, until their clients have taken it.
   private mutating func endBackend(
     _ handle: Handle, _ codec: Handle, _ cause: FailureCause, reason: StaticString? = nil
   ) {
-    failBackendStreams(handle, codec, cause, reason: reason)
-    if connections.contains(handle) { close(handle) }
+    http2Sessions[codec].hasEnded = true
+    failBackendStreams(handle, codec, cause, reason: reason, sparesComplete: true)
+    settleHTTP2Backend(handle, codec)
   }
 
   /// Fails all attempts on the connection, which takes no more.
   mutating func failBackendStreams(
-    _ handle: Handle, _ codec: Handle, _ cause: FailureCause, reason: StaticString? = nil
+    _ handle: Handle, _ codec: Handle, _ cause: FailureCause, reason: StaticString? = nil,
+    sparesComplete: Bool = false
   ) {
     stock.unshare(handle, of: connections[handle].backend.id)
     var slot: UInt16 = 0
@@ -368,6 +403,7 @@ extension Worker where IO: ~Copyable {
         releaseHTTP2Stream(StreamID(connection: handle, stream: stream), codec)
         continue
       }
+      if sparesComplete && exchanges[exchange].response.arrived.hasEnded { continue }
       if let reason { exchanges[exchange].malformation = reason }
       attemptFailed(
         exchange, exchanges[exchange].machine.hasAnswered ? .truncatedResponse : cause)

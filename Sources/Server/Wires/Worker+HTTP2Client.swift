@@ -112,17 +112,25 @@ extension Worker where IO: ~Copyable {
       if error == .tooManyStreams { return countHTTP2(error) }
       refuseRequest(StreamID(connection: handle, stream: stream), codec, error, answers: false)
     case .piece(let stream, let place, let ends):
-      guard let exchange = http2Sessions[codec].exchange(of: stream) else { return }
+      guard let exchange = http2Sessions[codec].exchange(of: stream) else {
+        discard(StreamID(connection: handle, stream: stream), codec)
+        if ends { lingeringEnded(StreamID(connection: handle, stream: stream), codec) }
+        return
+      }
       exchanges[exchange].body.arrived.append(
         connections[handle].transport.inbound, place, &buffers)
       if ends { exchanges[exchange].body.arrived.hasEnded = true }
       driveHTTP2Request(exchange)
     case .end(let stream):
-      guard let exchange = http2Sessions[codec].exchange(of: stream) else { return }
+      guard let exchange = http2Sessions[codec].exchange(of: stream) else {
+        return lingeringEnded(StreamID(connection: handle, stream: stream), codec)
+      }
       exchanges[exchange].body.arrived.hasEnded = true
       driveHTTP2Request(exchange)
     case .trailers(let stream):
-      guard let exchange = http2Sessions[codec].exchange(of: stream) else { return }
+      guard let exchange = http2Sessions[codec].exchange(of: stream) else {
+        return lingeringEnded(StreamID(connection: handle, stream: stream), codec)
+      }
       swap(&trailers, &http2.trailers)
       keepTrailers(exchange)
       exchanges[exchange].body.arrived.hasEnded = true
@@ -219,14 +227,15 @@ extension Worker where IO: ~Copyable {
 
   mutating func http2Expired(_ handle: Handle, _ codec: Handle) {
     frames.removeAll()
-    var event = http2Sessions[codec].connection.expire(at: now, into: &frames)
-    while let current = event {
+    while let event = http2Sessions[codec].connection.expire(at: now, into: &frames) {
       writeFrames(to: handle)
-      if case .broken(let error) = current { return endHTTP2(handle, codec, error) }
-      handleEvent(current, handle, codec)
+      if case .broken(let error) = event { return endHTTP2(handle, codec, error) }
+      handleEvent(event, handle, codec)
       frames.removeAll()
-      event = http2Sessions[codec].connection.expire(at: now, into: &frames)
     }
+    writeFrames(to: handle)
+    expireLingering(handle, codec)
+    frames.removeAll()
     if http2Sessions[codec].connection.streamCount == 0 { expireIdle(codec) }
     writeFrames(to: handle)
     if http2Sessions[codec].checksAt <= now, !checkHTTP2Taking(handle, codec) { return }
@@ -249,6 +258,9 @@ extension Worker where IO: ~Copyable {
     if http2Sessions[codec].connection.streamCount == 0 {
       let time = http2Sessions[codec].isSettled ? idleTime : min(idleTime, Self.settleTime)
       deadline = min(deadline, http2Sessions[codec].idleSince + time)
+    }
+    if !http2Sessions[codec].lingering.isEmpty {
+      deadline = min(deadline, http2Sessions[codec].lingering.values.min() ?? .never)
     }
     setDeadline(handle, deadline)
   }

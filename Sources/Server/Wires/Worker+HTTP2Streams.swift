@@ -195,16 +195,43 @@ extension Worker where IO: ~Copyable {
   // MARK: Ending
 
   /// The response is written. If the request isn't complete, the client may stop sending it (RFC
-  /// 9113 8.1).
+  /// 9113 8.1). What it still sends is discarded for some time, as in HTTP/1, since some clients
+  /// lose the response if they get RST_STREAM at once (curl 7.88).
   mutating func endHTTP2Stream(_ stream: StreamID, _ codec: Handle) {
-    if http2Sessions[codec].rests[stream.stream] != nil {
+    let isLingering = http2Sessions[codec].connection.isReceiving(stream.stream)
+    if isLingering || http2Sessions[codec].rests[stream.stream] != nil {
       // The stream goes on without its exchange.
       http2Sessions[codec].connection.setOwner(0, of: stream.stream)
-      return
+      if isLingering {
+        http2Sessions[codec].lingering[stream.stream] = now + lingerTime
+        discard(stream, codec)
+      }
+      return queueToFlush(stream.connection)
     }
     resetHTTP2Stream(stream, codec, .noError)
     releaseHTTP2Stream(stream, codec)
     if mustDrainHTTP2(stream.connection, codec) { drainHTTP2(stream.connection, codec) }
+  }
+
+  /// What has come on a stream without an exchange is discarded, and credited.
+  mutating func discard(_ stream: StreamID, _ codec: Handle) {
+    credit(http2Sessions[codec].connection.unconsumedByteCount(of: stream.stream), stream)
+  }
+
+  /// The request whose response has ended is complete now.
+  mutating func lingeringEnded(_ stream: StreamID, _ codec: Handle) {
+    guard http2Sessions[codec].lingering.removeValue(forKey: stream.stream) != nil else { return }
+    endHTTP2Stream(stream, codec)
+  }
+
+  /// Ends the streams that have lingered long enough.
+  mutating func expireLingering(_ handle: Handle, _ codec: Handle) {
+    if http2Sessions[codec].lingering.isEmpty { return }
+    for (stream, end) in http2Sessions[codec].lingering where end <= now {
+      let stream = StreamID(connection: handle, stream: stream)
+      resetHTTP2Stream(stream, codec, .noError)
+      lingeringEnded(stream, codec)
+    }
   }
 
   /// The response can't be completed.
@@ -228,7 +255,10 @@ extension Worker where IO: ~Copyable {
     frames.removeAll()
     http2Sessions[codec].connection.release(stream.stream, workspace: &http2, into: &frames)
     writeFrames(to: stream.connection)
-    http2Sessions[codec].rests[stream.stream] = nil
+    if !http2Sessions[codec].rests.isEmpty { http2Sessions[codec].rests[stream.stream] = nil }
+    if !http2Sessions[codec].lingering.isEmpty {
+      http2Sessions[codec].lingering[stream.stream] = nil
+    }
     if http2Sessions[codec].connection.streamCount == 0 {
       http2Sessions[codec].idleSince = now
       http2Sessions[codec].isSettled = false

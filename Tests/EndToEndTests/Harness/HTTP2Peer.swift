@@ -1,6 +1,5 @@
-// A client with HTTP/2 on a connection of its own, with prior knowledge. It knows every frame that it
-// got, and sends exactly what a test says: the codec is Martlet's own, in the other role, so tests
-// of what may be on the wire send raw frames or use other clients.
+// A client with HTTP/2 on a connection of its own, with prior knowledge. Its codec is Martlet's own,
+// in the other role. So tests of what may be on the wire send raw frames, or use other clients.
 
 import Foundation
 import HTTP
@@ -90,7 +89,7 @@ final class HTTP2Peer {
       try flush()
       rest.removeFirst(sent)
       if rest.isEmpty { return }
-      if answers[stream]?.isOver == true { throw HarnessError("the stream is over") }
+      if answers[stream]?.reset != nil { throw HarnessError("the stream was reset") }
       try receive()
     }
   }
