@@ -140,8 +140,9 @@ private func helloServerName(_ ssl: OpaquePointer) -> [UInt8] {
   }
 }
 
-/// Selects the best of `protocols` that is in the client's list (RFC 7301 3.2). A client that offers
-/// none of them gets the alert no_application_protocol, and not a protocol that it can't read.
+/// Selects the best of `protocols` that is in the client's list (RFC 7301 3.2). A client that
+/// offers none of them gets the alert no_application_protocol, and not a protocol that it can't
+/// read.
 private func selectProtocol(
   of protocols: [StaticString],
   _ offer: UnsafeBufferPointer<UInt8>, _ chosen: UnsafeMutablePointer<UnsafePointer<UInt8>?>?,
