@@ -228,6 +228,11 @@ extension Worker where IO: ~Copyable {
   mutating func expireLingering(_ handle: Handle, _ codec: Handle) {
     if http2Sessions[codec].lingering.isEmpty { return }
     for (stream, end) in http2Sessions[codec].lingering where end <= now {
+      // It is not reset before its answer is sent.
+      guard http2Sessions[codec].rests[stream] == nil else {
+        http2Sessions[codec].lingering[stream] = nil
+        continue
+      }
       let stream = StreamID(connection: handle, stream: stream)
       resetHTTP2Stream(stream, codec, .noError)
       lingeringEnded(stream, codec)
