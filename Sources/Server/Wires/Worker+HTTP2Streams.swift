@@ -227,7 +227,9 @@ extension Worker where IO: ~Copyable {
   /// Ends the streams that have lingered long enough.
   mutating func expireLingering(_ handle: Handle, _ codec: Handle) {
     if http2Sessions[codec].lingering.isEmpty { return }
-    for (stream, end) in http2Sessions[codec].lingering where end <= now {
+    // In order, so that a simulated run can be repeated.
+    let due = http2Sessions[codec].lingering.filter { $0.value <= now }
+    for stream in due.keys.sorted() {
       // It is not reset before its answer is sent.
       guard http2Sessions[codec].rests[stream] == nil else {
         http2Sessions[codec].lingering[stream] = nil
