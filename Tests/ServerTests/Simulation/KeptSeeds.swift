@@ -29,5 +29,6 @@ struct KeptSeed {
     KeptSeed(seed: 30_004_811, found: "a backend was blamed for a deaf HTTP/2 client"),
     KeptSeed(seed: 30_027_645, found: "a backend was blamed: its head waited for other responses"),
     KeptSeed(seed: 30_029_839, found: "a request after a long rest was refused, rightly"),
+    KeptSeed(seed: 1775, found: "a stream was reset before all of its answer, and never released"),
   ]
 }
