@@ -141,6 +141,22 @@ import Testing
     eventually("the connection has ended") { !hasEstablishedConnection(toPort: site.stub.port) }
   }
 
+  /// Its streams would use the connection at the same time, each for the response of another.
+  @Test func `a client with HTTP 2 can't log in by connection`() throws {
+    let site = try Site()
+    let martlet = try MartletProcess(
+      backends: [site.stub], pool: #""health": "off""#,
+      listener: #""protocols": ["h2", "http/1.1"]"#, flags: ["--workers", "1"])
+    let peer = try HTTP2Peer(martlet)
+    for type: UInt8 in [1, 3] {
+      let line = Self.credentials(type, user: "alice").dropFirst("Authorization: ".count)
+      let fields = [("authorization", String(line.dropLast()))]
+      #expect(try peer.get("/", fields).text == "nobody")
+    }
+    let streams = try (0..<3).map { _ in try peer.open() }
+    for stream in streams { #expect(try peer.answer(stream).text == "nobody") }
+  }
+
   @Test func `when the backend closes the connection, the client's ends too`() throws {
     let site = try Site()
     let martlet = try martlet([site])

@@ -32,8 +32,8 @@ extension HTTP2Connection {
     if let slot = streams.find(header.stream) {
       event = try beginData(slot, data, header.length, at: now, &output)
     } else {
-      try floods.take(.closedStreamFrame, limits.floods, at: now)
-      if closed.find(header.stream) != .resetByUs {
+      try countClosedFrame(at: now)
+      if !isForgotten(header.stream) && closed.find(header.stream) != .resetByUs {
         FrameWriter.resetStream(header.stream, .streamClosed, into: &output)
         try countCausedReset(at: now)
         closed.add(header.stream, .resetByUs)
@@ -52,7 +52,7 @@ extension HTTP2Connection {
   ) throws(HTTP2Error) -> HTTP2Event {
     switch streams[slot].state.dataMeaning {
     case .ignored:
-      try floods.take(.closedStreamFrame, limits.floods, at: now)
+      try countClosedFrame(at: now)
       return .progress
     case .wrong(let error): return try fail(slot, error, at: now, into: &output)
     case .piece: break

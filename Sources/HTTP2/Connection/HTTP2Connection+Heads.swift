@@ -78,7 +78,7 @@ extension HTTP2Connection {
       case .head: return try takeResponse(slot, block, ends, at: now, &workspace, &output)
       case .ignored:
         try discard(block, &workspace)
-        try floods.take(.closedStreamFrame, limits.floods, at: now)
+        try countClosedFrame(at: now)
         return .progress
       case .wrong(let error):
         if error.isOfConnection { throw error }
@@ -89,10 +89,14 @@ extension HTTP2Connection {
     if role == .server && stream > peerLastStream {
       return try takeRequest(stream, block, ends, at: now, &workspace, &output)
     }
+    if isForgotten(stream) {
+      try discard(block, &workspace)
+      return .progress
+    }
     switch closed.find(stream) {
     case .resetByUs:
       try discard(block, &workspace)
-      try floods.take(.closedStreamFrame, limits.floods, at: now)
+      try countClosedFrame(at: now)
       return .progress
     case .ended, .resetByPeer: throw .headersOnClosedStream
     // Never used, or closed so long ago that nothing can still be on its way (RFC 9113 5.1.1).

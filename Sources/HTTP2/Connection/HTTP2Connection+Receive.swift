@@ -135,7 +135,7 @@ extension HTTP2Connection {
     if header.stream == 0 { throw .missingStreamID }
     if isIdle(header.stream) { throw .frameOnIdleStream }
     guard let slot = streams.find(header.stream), !streams[slot].state.isReset else {
-      try floods.take(.closedStreamFrame, limits.floods, at: now)
+      try countClosedFrame(at: now)
       return .progress
     }
     let code = ErrorCode(wire: payload.bigEndian(at: 0))

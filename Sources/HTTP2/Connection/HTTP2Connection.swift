@@ -27,7 +27,7 @@ public struct HTTP2Connection: ~Copyable {
   /// body may be.
   var frameDeadline = Instant.never
   /// When the last byte was received.
-  var lastReceived: Instant
+  public internal(set) var lastReceived: Instant
 
   // Sending.
   var encoder: HPACKEncoder
@@ -218,9 +218,22 @@ public struct HTTP2Connection: ~Copyable {
     }
   }
 
+  /// As a client: a stream that we released so long ago that we don't know how it ended. Many may
+  /// be reset at once, and the server has sent responses before it knows that.
+  func isForgotten(_ stream: UInt32) -> Bool {
+    role == .client && streams.find(stream) == nil && closed.find(stream) == nil
+  }
+
+  // These floods end only connections that clients opened. One to a server is shared, and a single
+  // client could make its server send such frames.
+
+  mutating func countClosedFrame(at now: Instant) throws(HTTP2Error) {
+    if role == .server { try floods.take(.closedStreamFrame, limits.floods, at: now) }
+  }
+
   mutating func countCausedReset(at now: Instant) throws(HTTP2Error) {
     try backlog.add(limit: limits.controlBacklogCount)
-    try floods.take(.causedReset, limits.floods, at: now)
+    if role == .server { try floods.take(.causedReset, limits.floods, at: now) }
   }
 
   /// Ends the connection because of an error of the peer (RFC 9113 5.4.1).

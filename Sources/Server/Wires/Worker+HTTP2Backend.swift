@@ -16,6 +16,8 @@ import Reactor
 extension Worker where IO: ~Copyable {
   /// Exchanges that wait for one connection that is being dialled.
   private static var waiterMax: Int { 100 }
+  /// If nothing came for this time when an attempt is given up, the backend may have disappeared.
+  private static var silence: TimeSpan { .seconds(5) }
   /// Frames that are handled before it is the turn of other connections.
   private static var stepsPerBackendDrive: Int { 256 }
 
@@ -361,11 +363,16 @@ extension Worker where IO: ~Copyable {
 
   /// The attempt is over: the stream is reset unless it is closed.
   mutating func endBackendStream(_ exchange: Handle, _ stream: StreamID, _ codec: Handle) {
+    let isComplete = exchanges[exchange].response.arrived.hasEnded
     exchanges[exchange].response.trailers = nil
     exchanges[exchange].response.arrived.clear(&buffers)
     exchanges[exchange].body.isBlocked = false
     if stream.stream != 0 { releaseHTTP2Stream(stream, codec) }
-    if stage != .serving || isOutdated(exchange) || isSuperfluous(stream.connection, codec) {
+    let isSilent =
+      !isComplete && http2Sessions[codec].connection.lastReceived + Self.silence <= now
+    if stage != .serving || isOutdated(exchange) || isSilent
+      || isSuperfluous(stream.connection, codec)
+    {
       retire(stream.connection)
     }
     if http2Sessions[codec].hasEnded { queueToDrive(stream.connection) }

@@ -1,0 +1,142 @@
+// Backends with HTTP/2 that end their connection at a bad moment, or accept few streams. They send
+// raw frames, so that a test decides when each of them comes.
+
+import Foundation
+import HTTP2
+import Testing
+
+@Suite(.serialized) struct HTTP2BackendFaultTests {
+  /// A backend's side of one connection.
+  private struct Backend {
+    let wire: Wire
+
+    /// Takes the next connection and its preface, and announces `settings`.
+    init(_ listening: Listening, settings: [UInt8] = []) throws {
+      wire = try #require(listening.accept())
+      #expect(try wire.take(24) == Array("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".utf8))
+      try send(type: 4, stream: 0, settings)
+    }
+
+    func send(type: UInt8, flags: UInt8 = 0, stream: UInt8, _ payload: [UInt8]) throws {
+      let count = payload.count
+      try wire.send(
+        [0, UInt8(count >> 8), UInt8(count & 0xFF), type, flags, 0, 0, 0, stream] + payload)
+    }
+
+    /// A response with this status, which HPACK's static table has.
+    func respond(_ stream: UInt8, _ body: [UInt8]) throws {
+      try send(type: 1, flags: 4, stream: stream, [0x88])
+      try send(type: 0, flags: 1, stream: stream, body)
+    }
+
+    func refuse(_ stream: UInt8) throws { try send(type: 3, stream: stream, [0, 0, 0, 7]) }
+
+    /// The stream of the next request.
+    func takeRequest() throws -> UInt8 {
+      while true {
+        let header = try wire.take(9)
+        _ = try wire.take(Int(header[1]) << 8 + Int(header[2]))
+        if header[3] == 1 { return header[8] }
+      }
+    }
+  }
+
+  private func start(_ listening: Listening, _ rest: String = "") throws -> MartletProcess {
+    try MartletProcess(
+      backends: ["127.0.0.1:\(listening.port)"],
+      pool: #""protocol": "h2", "health": "off", "ejection": "off""# + rest,
+      listener: #""protocols": ["h2", "http/1.1"]"#)
+  }
+
+  @Test(arguments: [false, true])
+  func `a backend may fail during a drain`(_ breaksRules: Bool) throws {
+    let listening = try Listening()
+    let martlet = try start(listening)
+    let peer = try HTTP2Peer(martlet)
+    let streams = [try peer.open(), try peer.open()]
+    let backend = try Backend(listening)
+    for _ in streams { _ = try backend.takeRequest() }
+    martlet.signal(SIGTERM)
+    try peer.wait("GOAWAY") { !$0.goAways.isEmpty }
+    listening.end()
+    if breaksRules {
+      // PUSH_PROMISE.
+      try backend.send(type: 5, flags: 4, stream: 1, [0, 0, 0, 2])
+    } else {
+      backend.wire.end()
+    }
+    for stream in streams { #expect(try peer.answer(stream).status == 502) }
+  }
+
+  @Test func `a complete response survives the end of its connection`() throws {
+    let listening = try Listening()
+    let martlet = try start(listening)
+    var limits = HTTP2Limits()
+    limits.streamWindow = 100
+    let peer = try HTTP2Peer(martlet, limits)
+    let slow = try peer.open()
+    peer.unread = [slow]
+    let backend = try Backend(listening)
+    let body = (0..<1000).map { UInt8($0 % 256) }
+    try backend.respond(try backend.takeRequest(), body)
+    try peer.wait("a window") { $0.answers[slow]?.body.count == 100 }
+    backend.wire.end()
+    // When another connection is made, the end of the first one is known.
+    let other = try peer.open()
+    let next = try Backend(listening)
+    try next.respond(try next.takeRequest(), [0x61])
+    #expect(try peer.answer(other).text == "a")
+    peer.unread = []
+    try peer.consume(100, of: slow)
+    let answer = try peer.answer(slow)
+    #expect(answer.body == body && answer.hasEnded && answer.reset == nil)
+  }
+
+  @Test func `connections that take no streams are not piled up`() throws {
+    let listening = try Listening()
+    let martlet = try start(listening, #", "keep-alive": { "max-idle": 1 }"#)
+    let peer = try HTTP2Peer(martlet)
+    let stream = try peer.open()
+    // SETTINGS_MAX_CONCURRENT_STREAMS of 0.
+    let settings: [UInt8] = [0, 3, 0, 0, 0, 0]
+    let first = try Backend(listening, settings: settings)
+    try first.refuse(try first.takeRequest())
+    let second = try Backend(listening, settings: settings)
+    try second.refuse(try second.takeRequest())
+    // GOAWAY, and the end.
+    #expect(!(try second.wire.takeRest()).isEmpty)
+    let third = try Backend(listening)
+    try third.respond(try third.takeRequest(), [0x61])
+    #expect(try peer.answer(stream).text == "a")
+  }
+
+  @Test func `requests don't follow one that a silent connection has not answered`() throws {
+    let listening = try Listening()
+    let martlet = try start(
+      listening, #", "timeouts": { "response": "6s" }, "retry": { "max-attempts": 1 }"#)
+    let peer = try HTTP2Peer(martlet)
+    let stream = try peer.open()
+    let silent = try Backend(listening)
+    _ = try silent.takeRequest()
+    #expect(try peer.answer(stream).status == 504)
+    let other = try peer.open()
+    let next = try Backend(listening)
+    try next.respond(try next.takeRequest(), [0x61])
+    #expect(try peer.answer(other).text == "a")
+  }
+
+  @Test func `late responses to requests that clients gave up harm no others`() throws {
+    let listening = try Listening()
+    let martlet = try start(listening)
+    let peer = try HTTP2Peer(martlet)
+    let streams = try (0..<60).map { _ in try peer.open() }
+    let backend = try Backend(listening)
+    let taken = try streams.map { _ in try backend.takeRequest() }
+    for stream in streams { try peer.reset(stream) }
+    let other = try peer.open()
+    // It comes behind all RST_STREAM frames.
+    let last = try backend.takeRequest()
+    for stream in taken + [last] { try backend.respond(stream, [0x61]) }
+    #expect(try peer.answer(other).text == "a")
+  }
+}
