@@ -25,6 +25,14 @@ enum HTTP2Preface {
 }
 
 struct HTTP2Session: ~Copyable {
+  /// What is left of an answer whose exchange has ended.
+  struct Rest {
+    let bytes: [UInt8]
+    var sentCount = 0
+    /// How much had been sent when the client's pace was checked last.
+    var checkedCount: Int?
+  }
+
   var connection: HTTP2Connection
   /// Requests of a client so far.
   var requestCount = 0
@@ -40,9 +48,9 @@ struct HTTP2Session: ~Copyable {
   var waitingHeads: [Handle] = []
   /// The stream whose turn it is to send a part of its body; nil outside of turns.
   var turn: UInt32?
-  /// Answers of Martlet itself that didn't fit into the window of their stream, with how much of
-  /// each was sent. Hardly any client has such a small window.
-  var rests: [UInt32: [UInt8]] = [:]
+  /// Answers of Martlet itself that didn't fit into the window of their stream. Hardly any client
+  /// has such a small window.
+  var rests: [UInt32: Rest] = [:]
   /// Streams whose response has ended before their request, until when the rest of it is discarded.
   /// Hardly any client sends more then.
   var lingering: [UInt32: Instant] = [:]

@@ -29,7 +29,9 @@ extension Worker where IO: ~Copyable {
     for connection in stock.shared(by: backend) {
       switch connections[connection].wire {
       case .http2Backend(let codec):
-        guard http2Sessions[codec].connection.freeStreamCount > 0 else { continue }
+        guard http2Sessions[codec].connection.freeStreamCount > 0,
+          mayBegin(handle, on: connection, codec)
+        else { continue }
         metrics.add(.upstreamConnectionsReused)
         lease(connection, for: handle)
         let start = Exchange.Event.attemptStarted(
@@ -48,6 +50,15 @@ extension Worker where IO: ~Copyable {
       }
     }
     return false
+  }
+
+  /// Whether the connection seems to be open. A request that can't be sent twice must not meet an
+  /// idle connection that the backend is just closing.
+  private mutating func mayBegin(_ handle: Handle, on connection: Handle, _ codec: Handle) -> Bool {
+    if connections[connection].transport.peerFinished { return false }
+    if exchanges[handle].machine.isIdempotent { return true }
+    return http2Sessions[codec].connection.streamCount > 0
+      || io.isQuiet(connections[connection].transport.socket)
   }
 
   /// An exchange no longer waits for a connection, and others still do.

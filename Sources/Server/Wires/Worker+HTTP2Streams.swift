@@ -159,8 +159,8 @@ extension Worker where IO: ~Copyable {
     // Nothing waits on a stream that was reset.
     guard sent < range.count, http2Sessions[codec].connection.awaitsBody(on: stream.stream)
     else { return }
-    http2Sessions[codec].rests[stream.stream] =
-      scratch.array((range.lowerBound + sent)..<range.upperBound)
+    http2Sessions[codec].rests[stream.stream] = HTTP2Session.Rest(
+      bytes: scratch.array((range.lowerBound + sent)..<range.upperBound))
     http2Sessions[codec].connection.setWantsToSend(true, on: stream.stream)
   }
 
@@ -171,10 +171,10 @@ extension Worker where IO: ~Copyable {
     }
     frames.removeAll()
     let sent = http2Sessions[codec].connection.send(
-      rest.span, ends: true, on: stream.stream, into: &frames)
+      rest.bytes.span.extracting(rest.sentCount...), ends: true, on: stream.stream, into: &frames)
     writeFrames(to: stream.connection)
-    if sent < rest.count {
-      http2Sessions[codec].rests[stream.stream] = Array(rest[sent...])
+    if rest.sentCount + sent < rest.bytes.count {
+      http2Sessions[codec].rests[stream.stream]?.sentCount += sent
     } else {
       http2Sessions[codec].rests[stream.stream] = nil
       endHTTP2Stream(stream, codec)
@@ -344,9 +344,12 @@ extension Worker where IO: ~Copyable {
     var slot: UInt16 = 0
     while slot < http2Sessions[codec].connection.slotCount {
       defer { slot += 1 }
-      guard let stream = http2Sessions[codec].connection.stream(at: slot),
-        let exchange = http2Sessions[codec].exchange(of: stream), exchanges.contains(exchange)
-      else { continue }
+      guard let stream = http2Sessions[codec].connection.stream(at: slot) else { continue }
+      guard let exchange = http2Sessions[codec].exchange(of: stream), exchanges.contains(exchange)
+      else {
+        checkRest(StreamID(connection: handle, stream: stream), codec, rate)
+        continue
+      }
       guard exchanges[exchange].response.isBlocked else {
         exchanges[exchange].response.checkedByteCount = nil
         continue
@@ -358,6 +361,17 @@ extension Worker where IO: ~Copyable {
         metrics.add(.slowResponses)
         perform(exchanges[exchange].machine.handle(.refused(.clientStalled), at: now), exchange)
       }
+    }
+  }
+
+  /// The same for an answer whose exchange has ended.
+  private mutating func checkRest(_ stream: StreamID, _ codec: Handle, _ rate: MinimumRate) {
+    guard let rest = http2Sessions[codec].rests[stream.stream] else { return }
+    http2Sessions[codec].rests[stream.stream]?.checkedCount = rest.sentCount
+    if let before = rest.checkedCount, UInt64(rest.sentCount - before) < rate.bytesPerGrace {
+      metrics.add(.slowResponses)
+      resetHTTP2Stream(stream, codec, .cancel)
+      releaseHTTP2Stream(stream, codec)
     }
   }
 }
