@@ -52,18 +52,18 @@ class Load:
 # Sorted by shape, so that the loads of one shape share a process.
 LOADS = {
     Shape(): {
-        "small answer": Load("plain", "/small", 3000, 23_000),
-        "small answer, TLS": Load("tls", "/small", 3000, 38_700, 6),
+        "small answer": Load("plain", "/small", 3000, 23_700),
+        "small answer, TLS": Load("tls", "/small", 3000, 39_400, 6),
         "64 KiB answer, TLS": Load("tls", "/64k", 500, 349_000, 20),
         "64 KiB POST, TLS": Load("tls", POST_PATH, 500, 347_500, 15, post=POST_BYTES),
-        "small answer, HTTP/2 and TLS": Load("tls", "/small", 3000, 40_000, 6, streams=1),
-        "the same, 8 streams": Load("tls", "/small", 3000, 40_000, 6, streams=8),
-        "small answer, HTTP/2 to the backend": Load("http2", "/small", 3000, 40_000, 0.6),
-        "small answer, TLS to the backend": Load("secure", "/small", 3000, 37_400, 4),
-        "every other one retried": Load("retry", "/small", 1000, 26_100, 0.6),
+        "small answer, HTTP/2 and TLS": Load("tls", "/small", 3000, 47_200, 6, streams=1),
+        "the same, 8 streams": Load("tls", "/small", 3000, 31_500, 0.8, streams=8),
+        "small answer, HTTP/2 to the backend": Load("http2", "/small", 3000, 41_400),
+        "small answer, TLS to the backend": Load("secure", "/small", 3000, 38_000, 4),
+        "every other one retried": Load("retry", "/small", 1000, 27_100, 0.6),
         "redirect": Load("redirect", "/small", 1000, 14_200, 6, is_redirect=True),
     },
-    Shape(log=True): {"with the access log": Load("plain", "/small", 3000, 28_000)},
+    Shape(log=True): {"with the access log": Load("plain", "/small", 3000, 28_900)},
 }
 
 

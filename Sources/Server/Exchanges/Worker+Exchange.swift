@@ -277,8 +277,12 @@ extension Worker where IO: ~Copyable {
       swap(&kept, &exchanges[handle].body.kept)
       buffers.give(kept)
     }
-    exchanges[handle].body.arrived.clear(&buffers)
-    exchanges[handle].response.arrived.clear(&buffers)
+    if exchanges[handle].body.arrived.bytes.hasStorage {
+      exchanges[handle].body.arrived.clear(&buffers)
+    }
+    if exchanges[handle].response.arrived.bytes.hasStorage {
+      exchanges[handle].response.arrived.clear(&buffers)
+    }
     giveHead(exchanges[handle].head)
     let generation = exchanges[handle].generation
     exchanges.drop(handle)

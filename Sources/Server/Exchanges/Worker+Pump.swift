@@ -86,7 +86,7 @@ extension Worker where IO: ~Copyable {
           return .paused
         }
       case .needsInput(let consumed):
-        if isOfStreams(source) {
+        if isByStream(handle, direction) {
           if direction == .response { awaitNoRoom(handle) }
           return .paused
         }

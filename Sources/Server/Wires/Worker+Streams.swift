@@ -54,8 +54,15 @@ extension Worker where IO: ~Copyable {
     }
   }
 
-  /// Whether what arrives for an exchange is kept by stream, and not in the transport.
-  mutating func isOfStreams(_ source: Handle) -> Bool { session(of: source) != nil }
+  /// Whether what arrives from this side of the exchange is kept by stream, and not in the
+  /// transport.
+  @inline(__always)
+  mutating func isByStream(_ handle: Handle, _ direction: Direction) -> Bool {
+    switch direction {
+    case .request: exchanges[handle].client.stream != 0
+    case .response: exchanges[handle].attempt.stream != 0
+    }
+  }
 
   /// The exchange has begun on the client's stream, or in HTTP/1: it will be forwarded.
   mutating func own(_ client: StreamID, by exchange: Handle) {
@@ -73,7 +80,7 @@ extension Worker where IO: ~Copyable {
   /// The response is written. `clientMaySend`: the client did not expect the end, so more of this
   /// request, or another one, may be on its way.
   mutating func endStream(_ client: StreamID, persists: Bool, clientMaySend: Bool) {
-    if case .http2Client(let codec) = connections[client.connection].wire {
+    if client.stream != 0, case .http2Client(let codec) = connections[client.connection].wire {
       return endHTTP2Stream(client, codec)
     }
     continueClient(client.connection, persists: persists, clientMaySend: clientMaySend)
@@ -160,7 +167,7 @@ extension Worker where IO: ~Copyable {
     _ handle: Handle, _ direction: Direction, from source: Handle
   ) -> ByteBuffer {
     var bytes = ByteBuffer()
-    if !isOfStreams(source) {
+    if !isByStream(handle, direction) {
       swap(&bytes, &connections[source].transport.inbound)
     } else if direction == .request {
       swap(&bytes, &exchanges[handle].body.arrived.bytes)
@@ -175,7 +182,7 @@ extension Worker where IO: ~Copyable {
     consumed count: Int
   ) {
     bytes.consume(count)
-    if !isOfStreams(source) {
+    if !isByStream(handle, direction) {
       swap(&bytes, &connections[source].transport.inbound)
     } else if direction == .request {
       swap(&bytes, &exchanges[handle].body.arrived.bytes)
@@ -317,7 +324,7 @@ extension Worker where IO: ~Copyable {
     _ source: borrowing ByteBuffer, _ range: Range<Int>, to stream: StreamID, ends: Bool = false
   ) {
     let handle = stream.connection
-    if let codec = session(of: handle) {
+    if stream.stream != 0, let codec = session(of: handle) {
       return writeHTTP2Piece(source, range, to: stream, codec, ends: ends)
     }
     queueToFlush(handle)
@@ -346,7 +353,9 @@ extension Worker where IO: ~Copyable {
   /// any.
   mutating func writeEndWithTrailers(to stream: StreamID) {
     let handle = stream.connection
-    if let codec = session(of: handle) { return writeHTTP2End(to: stream, codec) }
+    if stream.stream != 0, let codec = session(of: handle) {
+      return writeHTTP2End(to: stream, codec)
+    }
     guard outgoing(handle) == .chunked else { return }
     scratch.removeAll()
     BodyEncoder(.chunked).end(trailers: trailers, into: &scratch)
@@ -357,7 +366,7 @@ extension Worker where IO: ~Copyable {
   /// Ends a body without trailers.
   mutating func writeEnd(to stream: StreamID) {
     let handle = stream.connection
-    if let codec = session(of: handle) {
+    if stream.stream != 0, let codec = session(of: handle) {
       trailers.reset()
       return writeHTTP2End(to: stream, codec)
     }

@@ -1,5 +1,5 @@
 // A client with HTTP/2 on a connection of its own, with prior knowledge. Its codec is Martlet's
-// own, in the other role. So tests of what may be on the wire send raw frames, or use other clients.
+// own, in the other role. So tests of what may be on the wire send raw frames or use other clients.
 
 import Foundation
 import HTTP
