@@ -177,6 +177,12 @@ extension Form where Value == String {
 protocol Choice: CaseIterable, RawRepresentable, Hashable, Sendable where RawValue == String {
   /// With its article: "a strategy".
   static var noun: String { get }
+  /// What people write for a case, in lower case, although no edit distance leads there.
+  static var meant: [String: Self] { get }
+}
+
+extension Choice {
+  static var meant: [String: Self] { [:] }
 }
 
 extension Form where Value: Choice {
@@ -193,7 +199,8 @@ extension Form where Value: Choice {
       // `"minimum-version": 1.3` lacks its quotes, and false means "off".
       let unquoted = json.scalarText == "false" ? "off" : json.scalarText
       let nearest =
-        json.text.flatMap { nearestName(to: $0, among: names) }
+        json.text.flatMap { Value.meant[$0.lowercased()]?.rawValue }
+        ?? json.text.flatMap { nearestName(to: $0, among: names) }
         ?? unquoted.flatMap { names.contains($0) ? $0 : nil }
       decoder.mismatch(json, description, suggestion: nearest.map { JSON.quoted($0) })
       return nil

@@ -65,6 +65,9 @@ extension Configuration {
     case http2 = "h2"
     case http1 = "http/1.1"
     static var noun: String { "a protocol" }
+    static var meant: [String: HTTPProtocol] {
+      ["http2": .http2, "http/2": .http2, "http/2.0": .http2, "grpc": .http2, "http1": .http1]
+    }
   }
 
   /// How to handle invalid requests that can be repaired without changing where they end.

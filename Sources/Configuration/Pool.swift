@@ -60,6 +60,9 @@ extension Configuration {
     /// By ALPN.
     case auto
     static var noun: String { "a protocol" }
+    static var meant: [String: BackendProtocol] {
+      ["http2": .http2, "http/2": .http2, "http/2.0": .http2, "grpc": .http2, "http1": .http1]
+    }
   }
 
   public enum WhenAllDown: String, Choice {

@@ -47,8 +47,8 @@ extension Configuration {
     if pool.protocol == .http2, let health = pool.health, health.check == .http {
       decoder.report(
         key: "\(path).health.check",
-        "checks with requests speak HTTP/1.1, and this pool has \"protocol\": \"h2\"; use"
-          + " \"tcp\", or \"protocol\": \"auto\"")
+        "checks with requests speak HTTP/1.1, and this pool has \"protocol\": \"h2\"",
+        suggestion: "\"tcp\"")
     }
     guard let tls else { return }
     let hasUnixSocket = pool.backends.contains {

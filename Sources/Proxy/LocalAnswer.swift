@@ -48,6 +48,10 @@ public struct LocalAnswer: Sendable {
   public static let plaintextOnTLSPort = LocalAnswer(
     status: 400, body: Array("This port speaks HTTPS: use https:// in the address.\n".utf8))
 
+  /// For clients that send HTTP/1 where only HTTP/2 is spoken.
+  public static let http2Only = LocalAnswer(
+    status: 505, body: Array("This port speaks only HTTP/2.\n".utf8))
+
   /// Retry-After when no backend is available: about two health checks.
   private static let retryAfterSeconds: UInt32 = 10
 

@@ -108,9 +108,13 @@ public enum ReadStep: Equatable, Sendable {
   /// With `resumes`, an earlier session with it may be resumed.
   public init(
     connecting context: UpstreamContext, to name: String, at address: SocketAddress,
-    resumes: Bool = true
+    resumes: Bool = true, onlyHTTP1: Bool = false
   ) throws(TLSFailure) {
     let (ssl, slot) = try unsafe context.makeSession(to: name, at: address, resumes: resumes)
+    if onlyHTTP1 {
+      let offer: [UInt8] = [8] + Array("http/1.1".utf8)
+      _ = unsafe SSL_set_alpn_protos(ssl, offer, UInt32(offer.count))
+    }
     unsafe wire = try unsafe Self.connectWire(to: ssl)
     unsafe SSL_set_connect_state(ssl)
     role = .client(context, slot)

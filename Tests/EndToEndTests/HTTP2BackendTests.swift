@@ -155,6 +155,40 @@ import Testing
     #expect((line["attempts"] as? [[String: Any]])?.isEmpty == false)
   }
 
+  @Test func `the response timeout counts on a shared connection too`() throws {
+    let server = try nginx()
+    defer { server.2.signal(SIGTERM) }
+    let martlet = try start(
+      "127.0.0.1:\(server.plain)",
+      #""protocol": "h2", "timeouts": { "response": "300ms", "connect": "20s" }, "health": "off""#)
+    let peer = try HTTP2Peer(martlet)
+    #expect(try peer.get().status == 200)
+    server.2.signal(SIGSTOP)
+    defer { server.2.signal(SIGCONT) }
+    let begin = seconds()
+    #expect(try peer.get().status == 504)
+    #expect(seconds() - begin < 10)
+  }
+
+  @Test func `checks with requests work where the backend chooses HTTP 2`() throws {
+    let server = try nginx()
+    defer { server.2.signal(SIGTERM) }
+    let martlet = try start(
+      "https://localhost:\(server.tls)",
+      trusting("auto") + #", "health": { "check": "http", "interval": "100ms", "rise": 1 }"#)
+    #expect(try martlet.get().status == 200)
+    try eventually("checks pass") {
+      let page = try run([
+        "curl", "-sS", "--unix-socket", martlet.folder.path("admin.sock"), "http://a/metrics",
+      ])
+      let line = page.output.split(separator: "\n").first {
+        $0.hasPrefix("martlet_backend_health_checks_total") && $0.contains(#"result="ok""#)
+      }
+      return (line?.split(separator: " ").last.flatMap { Int($0) } ?? 0) >= 3
+    }
+    #expect(!martlet.log.contains("checks-failed"))
+  }
+
   @Test func `a backend that isn't there gets a 502 for all that waited for it`() throws {
     let port = try freePort()
     let martlet = try start("127.0.0.1:\(port)", #""protocol": "h2", "ejection": "off""#)

@@ -51,6 +51,16 @@ import Testing
     #expect(result.errors.contains("alert"), "\(result.errors)")
   }
 
+  @Test func `a client with HTTP 1 is told that a port speaks only HTTP 2`() throws {
+    let martlet = try MartletProcess(
+      backends: [try StubBackend("hello")], listener: #""protocols": ["h2"]"#)
+    let answer = try martlet.get()
+    #expect(answer.status == 505 && answer.text.contains("only HTTP/2"))
+    #expect(try HTTP2Peer(martlet).get().text == "hello")
+    let line = try #require(try martlet.accessLines(atLeast: 1).first)
+    #expect(line["reason"] as? String == "only-http2")
+  }
+
   @Test func `without TLS a client may begin with HTTP 2 only where that is configured`() throws {
     let on = try start([try StubBackend("hello")])
     #expect(try HTTP2Peer(on).get().text == "hello")

@@ -48,8 +48,8 @@ extension Worker where IO: ~Copyable {
   /// The connection can carry requests now.
   private mutating func beginHTTP(_ handle: Handle) {
     let protocols = connections[handle].client.protocols
-    let isHTTP2 = connections[handle].transport.isHTTP2 || !protocols.http1
-    isHTTP2 && protocols.http2 ? beginHTTP2(handle) : beginHTTP1(handle)
+    let isHTTP2 = connections[handle].transport.isHTTP2 && protocols.http2
+    isHTTP2 ? beginHTTP2(handle) : beginHTTP1(handle)
   }
 
   private mutating func beginHTTP1(_ handle: Handle) {

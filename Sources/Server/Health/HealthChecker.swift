@@ -197,8 +197,9 @@ extension Worker where IO: ~Copyable {
     var session: TLSSession?
     if let tls = snapshot.pools[target.pool].tls {
       do throws(TLSFailure) {
-        // A resumed session wouldn't show the certificate.
-        session = try tls.makeSession(with: target.member, worker: self.index, resumes: false)
+        // A resumed session wouldn't show the certificate. The requests of checks are HTTP/1.1.
+        session = try tls.makeSession(
+          with: target.member, worker: self.index, resumes: false, onlyHTTP1: check.kind != .tcp)
       } catch {
         return concluded(index, check, failure: FailureCause(error), took: .zero)
       }

@@ -23,13 +23,13 @@ final class UpstreamTLS: Sendable {
     self.contexts = contexts
   }
 
-  /// Without `resumes` the handshake is a full one.
+  /// Without `resumes` the handshake is a full one. With `onlyHTTP1` nothing else is offered.
   func makeSession(
-    with member: Member, worker: Int, resumes: Bool = true
+    with member: Member, worker: Int, resumes: Bool = true, onlyHTTP1: Bool = false
   ) throws(TLSFailure) -> TLSSession {
     try TLSSession(
       connecting: contexts[worker % contexts.count], to: member.serverName, at: member.address,
-      resumes: resumes)
+      resumes: resumes, onlyHTTP1: onlyHTTP1)
   }
 }
 

@@ -138,7 +138,9 @@ extension Worker where IO: ~Copyable {
       if http1Backends[codec].login == .none { http1Backends[codec].login = .attempted }
     }
     guard writeRequestHead(handle, to: backend) else { return }
-    // The deadline is set when that is flushed.
+    // A flush of a connection with streams isn't one of this exchange.
+    if exchanges[handle].attempt.stream != 0 { updateDeadline(handle) }
+    // In HTTP/1, the deadline is set when that is flushed.
     queueToFlush(backend)
     if exchanges[handle].machine.isRequestComplete {
       giveEnd(handle)

@@ -54,6 +54,9 @@ extension Worker where IO: ~Copyable {
     }
     if http1Clients[codec].requestCount == 0 {
       switch prefaceOfHTTP2(handle) {
+      case .none where !connections[handle].client.protocols.http1:
+        refuseHead(handle, .http2Only, failure: .malformedHead, reason: "only-http2")
+        return false
       case .none: break
       case .partial: return receiveMore(handle, codec)
       case .complete:
@@ -135,8 +138,10 @@ extension Worker where IO: ~Copyable {
   /// Whether the client begins with HTTP/2, where it may do so without ALPN (RFC 9113 3.3).
   private mutating func prefaceOfHTTP2(_ handle: Handle) -> HTTP2Preface {
     let protocols = connections[handle].client.protocols
-    guard protocols.http2, !connections[handle].transport.isEncrypted else { return .none }
-    if !protocols.http1 { return .complete }
+    // Over TLS, the client has chosen by ALPN, if it could have HTTP/1.
+    guard protocols.http2, !protocols.http1 || !connections[handle].transport.isEncrypted else {
+      return .none
+    }
     return HTTP2Preface(connections[handle].transport.inbound)
   }
 

@@ -215,6 +215,7 @@ extension Worker where IO: ~Copyable {
     case .response(let stream, let body, let ends):
       guard let exchange = http2Sessions[codec].exchange(of: stream) else { return }
       swap(&responseHead, &http2.response)
+      responseHead.version = .http2
       if ends { exchanges[exchange].response.arrived.hasEnded = true }
       takeBackendHead(exchange, body)
     case .piece(let stream, let place, let ends):
