@@ -128,14 +128,19 @@ extension Worker where IO: ~Copyable {
     setDeadline(handle, isWatched ? .never : now + rate.grace)
   }
 
-  /// A response still waits for its client. Only what the client's kernel has acknowledged counts:
-  /// our kernel reports room only when a third of its buffer is free, and with a large buffer that
-  /// takes a slow but honest client longer than any idle timeout.
-  private mutating func checkTaking(_ handle: Handle, _ exchange: Handle) {
-    guard let rate = settings.minimumRate, connections[handle].transport.isBlocked else { return }
+  /// What the client has taken. Only what its kernel has acknowledged counts: our kernel reports
+  /// room only when a third of its buffer is free, and with a large buffer that takes a slow but
+  /// honest client longer than any idle timeout.
+  mutating func acknowledgedByteCount(of handle: Handle) -> UInt64 {
     let waiting = io.unacknowledgedByteCount(of: connections[handle].transport.socket)
     let sent = connections[handle].transport.sentByteCount
-    let taken = sent - min(sent, UInt64(max(0, waiting)))
+    return sent - min(sent, UInt64(max(0, waiting)))
+  }
+
+  /// A response still waits for its client.
+  private mutating func checkTaking(_ handle: Handle, _ exchange: Handle) {
+    guard let rate = settings.minimumRate, connections[handle].transport.isBlocked else { return }
+    let taken = acknowledgedByteCount(of: handle)
     if let before = connections[handle].acknowledgedByteCount,
       taken < before + rate.bytesPerGrace
     {

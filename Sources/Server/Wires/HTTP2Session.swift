@@ -82,6 +82,12 @@ struct HTTP2Session: ~Copyable {
     connection.send(source.bytes.extracting(range), ends: ends, on: stream, into: &frames)
   }
 
+  /// Takes the exchanges that are queued.
+  mutating func takeQueued() -> [Handle] {
+    defer { queued = [] }
+    return queued
+  }
+
   /// The exchange of a stream; nil if the stream is gone, or never had one.
   func exchange(of stream: UInt32) -> Handle? {
     guard let owner = connection.owner(of: stream), owner != 0 else { return nil }

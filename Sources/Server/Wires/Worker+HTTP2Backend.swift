@@ -18,8 +18,6 @@ extension Worker where IO: ~Copyable {
   private static var waiterMax: Int { 100 }
   /// If nothing came for this time when an attempt is given up, the backend may have disappeared.
   private static var silence: TimeSpan { .seconds(5) }
-  /// Frames that are handled before it is the turn of other connections.
-  private static var stepsPerBackendDrive: Int { 256 }
 
   // MARK: Sharing
 
@@ -173,7 +171,7 @@ extension Worker where IO: ~Copyable {
 
   private mutating func receiveBackendFrames(_ handle: Handle, _ codec: Handle) -> Bool {
     var hasReceived = false
-    for _ in 0..<Self.stepsPerBackendDrive {
+    for _ in 0..<Self.framesPerDrive {
       let step = nextStep(handle, codec)
       if step.event == .needsInput {
         connections[handle].transport.inbound.consume(step.consumed)
@@ -298,10 +296,7 @@ extension Worker where IO: ~Copyable {
   }
 
   private mutating func driveQueuedResponses(_ codec: Handle) {
-    if http2Sessions[codec].queued.isEmpty { return }
-    let queued = http2Sessions[codec].queued
-    http2Sessions[codec].queued.removeAll(keepingCapacity: true)
-    for exchange in queued where exchanges.contains(exchange) {
+    for exchange in http2Sessions[codec].takeQueued() where exchanges.contains(exchange) {
       exchanges[exchange].response.isQueued = false
       driveHTTP2Response(exchange)
     }

@@ -12,8 +12,8 @@ import Proxy
 import Reactor
 
 extension Worker where IO: ~Copyable {
-  /// Frames that are handled before it is the turn of other connections.
-  private static var stepsPerDrive: Int { 256 }
+  /// Frames that are handled before it is the turn of other connections, of either side.
+  static var framesPerDrive: Int { 256 }
   /// Requests, likewise: some are answered at once, such as by a redirect.
   private static var requestsPerDrive: Int { 16 }
   /// If more waits for the client than this, it isn't read until it takes some. Each frame that is
@@ -44,7 +44,7 @@ extension Worker where IO: ~Copyable {
   // MARK: Receiving
 
   mutating func driveHTTP2Client(_ handle: Handle, _ codec: Handle) {
-    driveQueuedRequests(handle, codec)
+    driveQueuedRequests(codec)
     if receiveFrames(handle, codec) {
       sendTurns(handle, codec)
       settleHTTP2(handle, codec)
@@ -84,7 +84,7 @@ extension Worker where IO: ~Copyable {
       connections[handle].transport.inbound.consume(step.consumed)
       stepCount += 1
       let requestCount = http2Sessions[codec].requestCount - requestsBefore
-      if stepCount == Self.stepsPerDrive || requestCount == Self.requestsPerDrive {
+      if stepCount == Self.framesPerDrive || requestCount == Self.requestsPerDrive {
         queueToDriveNext(handle)
         break
       }
@@ -196,11 +196,8 @@ extension Worker where IO: ~Copyable {
     http2Sessions[codec].queued.append(exchange)
   }
 
-  private mutating func driveQueuedRequests(_ handle: Handle, _ codec: Handle) {
-    if http2Sessions[codec].queued.isEmpty { return }
-    let queued = http2Sessions[codec].queued
-    http2Sessions[codec].queued.removeAll(keepingCapacity: true)
-    for exchange in queued where exchanges.contains(exchange) {
+  private mutating func driveQueuedRequests(_ codec: Handle) {
+    for exchange in http2Sessions[codec].takeQueued() where exchanges.contains(exchange) {
       exchanges[exchange].body.isQueued = false
       driveHTTP2Request(exchange)
     }

@@ -318,10 +318,7 @@ extension Worker where IO: ~Copyable {
     http2Sessions[codec].checksAt = .never
     guard let rate = settings.minimumRate else { return true }
     if connections[handle].transport.isBlocked {
-      // Only what the client's kernel has acknowledged counts, as in HTTP/1.
-      let waiting = io.unacknowledgedByteCount(of: connections[handle].transport.socket)
-      let sent = connections[handle].transport.sentByteCount
-      let taken = sent - min(sent, UInt64(max(0, waiting)))
+      let taken = acknowledgedByteCount(of: handle)
       if let before = connections[handle].acknowledgedByteCount,
         taken < before + rate.bytesPerGrace
       {
