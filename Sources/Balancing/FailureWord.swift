@@ -19,7 +19,7 @@ public enum FailureWord: UInt8, CaseIterable, Sendable {
   case clientAborted, clientStalled, requestTimeout, bodyTooLarge, malformedBody, malformedHead
   case noRoute, listenerRemoved, notImplemented
   // Failures in Martlet itself.
-  case overloaded, drainTimeout, stopped
+  case overloaded, drainTimeout, stopped, faultInjected
 
   /// The words for attempts.
   public static let ofAttempts = allCases.filter { $0.rawValue <= FailureWord.status.rawValue }
@@ -63,6 +63,7 @@ public enum FailureWord: UInt8, CaseIterable, Sendable {
     case .overloaded: "overloaded"
     case .drainTimeout: "drain-timeout"
     case .stopped: "stopped"
+    case .faultInjected: "fault-injected"
     }
   }
 }

@@ -27,6 +27,7 @@ public enum Reference {
     SectionDescription(Configuration.Redirect.self),
     SectionDescription(Configuration.Response.self),
     SectionDescription(Configuration.FieldEdits.self),
+    SectionDescription(Configuration.Fault.self),
     SectionDescription(Configuration.Limits.self),
     SectionDescription(Configuration.Paths.self),
     SectionDescription(Configuration.Log.self),

@@ -19,6 +19,9 @@ extension Configuration {
     public var responseEdits = FieldEdits()
     /// They take precedence over those of the whole configuration.
     public var errorPages: [ErrorPage] = []
+    /// Whether calls of gRPC-Web are translated to gRPC.
+    public var translatesGRPCWeb = false
+    public var fault: Fault?
 
     public init(_ action: Action) { self.action = action }
 
@@ -161,6 +164,14 @@ extension Configuration.Route: Section {
       "error-pages", \.errorPages, .errorPages,
       "Error pages for requests to this route. They take precedence over the `error-pages` of "
         + "the whole file. Responses from backends are never replaced."),
+    Key(
+      "grpc-web", \.translatesGRPCWeb, .flag,
+      "`true`: translate calls of gRPC-Web, which browsers use, to gRPC, and the responses back. "
+        + "The backends of the pool must speak HTTP/2 (`protocol`). Other requests are forwarded "
+        + "as they are."),
+    Key(
+      "fault", optional: \.fault, .section,
+      "Delay a part of the requests, or answer them with an error, to test clients and alarms."),
   ]
 }
 

@@ -271,8 +271,27 @@ extension Configuration {
             key: "\(path).respond.body", "a response with status \(status) can't have a body")
         }
       }
+      checkStages(of: route, path, &decoder)
     }
     if !decoder.hasGap(below: "routes") { checkReach(&decoder) }
+  }
+
+  private func checkStages(of route: Route, _ path: String, _ decoder: inout Decoder) {
+    if let fault = route.fault, fault.delay == nil && fault.abort == nil,
+      !decoder.hasGap(in: "\(path).fault")
+    {
+      decoder.report(key: "\(path).fault", "set delay or abort")
+    }
+    guard route.translatesGRPCWeb else { return }
+    guard case .forward(let name) = route.action else {
+      decoder.report(key: "\(path).grpc-web", "only a route with forward can translate gRPC-Web")
+      return
+    }
+    if let pool = pools.first(where: { $0.name == name }), pool.protocol == .http1 {
+      decoder.report(
+        key: "\(path).grpc-web",
+        "gRPC needs HTTP/2: set \"protocol\": \"h2\" in the pool \"\(name)\"")
+    }
   }
 
   /// Reports unreachable routes: earlier routes match all of their requests.

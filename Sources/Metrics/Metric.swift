@@ -18,6 +18,8 @@ public enum Metric: Int, CaseIterable, Sendable {
   case overloadEndingConnections
   case overloadSheddingRequests
   case requestsShed
+  case faultDelays
+  case faultAborts
   /// Closed after limits.requests-per-connection.
   case connectionsUsedUp
   case acceptExhausted
@@ -148,6 +150,10 @@ extension Metric {
     case .requestsShed:
       .counter(
         "martlet_requests_shed_total", "Requests refused because of overload (limits.memory).")
+    case .faultDelays:
+      .counter("martlet_faults_total", "kind=\"delay\"", Self.faultsHelp)
+    case .faultAborts:
+      .counter("martlet_faults_total", "kind=\"abort\"", Self.faultsHelp)
     case .connectionsUsedUp:
       .counter(
         "martlet_downstream_connections_used_up_total",
@@ -290,6 +296,7 @@ extension Metric {
   }
   private static var overload: StaticString { "martlet_overload_total" }
   private static var overloadHelp: StaticString { "How often an overload stage began." }
+  private static var faultsHelp: StaticString { "Requests with a fault of their route (fault)." }
   private static var slow: StaticString { "martlet_slow_clients_total" }
   private static var slowHelp: StaticString {
     "Clients disconnected because they sent or received this part too slowly."

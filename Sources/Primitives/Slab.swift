@@ -42,6 +42,7 @@ public struct Handle: Hashable, Sendable {
   /// How many slots are in use.
   @usableFromInline internal var takenCount = 0
   @inlinable public var count: Int { takenCount }
+  @inlinable public var isEmpty: Bool { takenCount == 0 }
 
   public init(capacity: Int = 64) {
     precondition(capacity > 0)

@@ -4,8 +4,8 @@
 // moves no bytes and knows no HTTP version. The machine is total: it has a case for every event in
 // every phase. An event that can't happen in a phase is an error of the caller, and traps.
 //
-//                              [queued]
-//                                 ▲▼
+//   [staging]                  [queued]
+//      ▲▼                         ▲▼
 //   routing ─► [collecting] ─► selecting ─► connecting ─► awaiting ─┬► forwarding ─► ended
 //      │                          ▲            │            │      └► relaying ───► ended
 //      └► ended                   └────────────┴────────────┴── failed: retry, or ended
@@ -21,6 +21,8 @@ public struct Exchange: ~Copyable, Sendable {
   /// What the caller must do next.
   public enum Action: Equatable, Sendable {
     case wait
+    /// Continue with the stages of the request that are behind this one.
+    case stage(after: UInt8)
     /// Select a member, and start an attempt there.
     case attempt
     /// Start an attempt on a new connection to the same member.
@@ -40,6 +42,10 @@ public struct Exchange: ~Copyable, Sendable {
   }
 
   public enum Event: Equatable, Sendable {
+    /// A stage of the request waits, until the caller sends `staged` or this time is over.
+    case stageWaits(until: Instant, UInt8)
+    /// The stage that waits need not wait any longer.
+    case staged
     /// The request has a route to backends. With `collectsUntil`, wait until then for the body of a
     /// small request.
     case routed(collectsUntil: Instant?)
@@ -71,8 +77,10 @@ public struct Exchange: ~Copyable, Sendable {
   }
 
   public enum Phase: Equatable, Sendable {
-    /// The caller is looking for a route, which takes no time.
+    /// The caller is looking for a route and runs its stages, which takes no time.
     case routing
+    /// A stage waits: for a time, or for an answer from elsewhere.
+    case staging(until: Instant, UInt8)
     /// Waiting for the body of a small request, so that a slow client doesn't occupy a backend.
     case collecting(until: Instant)
     /// The caller is selecting a member, which takes no time.
@@ -96,10 +104,10 @@ public struct Exchange: ~Copyable, Sendable {
   public private(set) var attempts = AttemptList()
 
   /// Nil while the request is still arriving.
-  private var requestCompletedAt: Instant?
-  private var lastProgress: Instant
+  private(set) var requestCompletedAt: Instant?
+  private(set) var lastProgress: Instant
   /// Whether the client sends its body fast enough.
-  private var pace = Pace()
+  private(set) var pace = Pace()
   /// Whether a 100 (Continue) was sent to the client. A second attempt may bring another one.
   private var hasContinued = false
 
@@ -120,7 +128,7 @@ public struct Exchange: ~Copyable, Sendable {
   public var isConnected: Bool {
     switch phase {
     case .awaiting, .forwarding, .relaying: true
-    case .routing, .collecting, .selecting, .queued, .connecting, .ended: false
+    case .routing, .staging, .collecting, .selecting, .queued, .connecting, .ended: false
     }
   }
 
@@ -128,7 +136,7 @@ public struct Exchange: ~Copyable, Sendable {
   public var hasAnswered: Bool {
     switch phase {
     case .forwarding, .relaying, .ended: true
-    case .routing, .collecting, .selecting, .queued, .connecting, .awaiting: false
+    case .routing, .staging, .collecting, .selecting, .queued, .connecting, .awaiting: false
     }
   }
 
@@ -151,6 +159,8 @@ public struct Exchange: ~Copyable, Sendable {
   @inline(__always)
   mutating func apply(_ event: Event, at now: Instant) -> Action? {
     switch event {
+    case .stageWaits(let until, let stage): return stageWaits(until, stage)
+    case .staged: return staged()
     case .routed(let until): return routed(collectsUntil: until)
     case .answered(let failure): return answered(failure)
     case .requestEnded: return requestEnded(at: now)
@@ -171,6 +181,28 @@ public struct Exchange: ~Copyable, Sendable {
     }
   }
 
+  private mutating func stageWaits(_ until: Instant, _ stage: UInt8) -> Action? {
+    switch phase {
+    case .routing:
+      phase = .staging(until: until, stage)
+      return .wait
+    case .staging, .collecting, .selecting, .queued, .connecting, .awaiting, .forwarding, .relaying,
+      .ended:
+      return nil
+    }
+  }
+
+  private mutating func staged() -> Action? {
+    switch phase {
+    case .staging(_, let stage):
+      phase = .routing
+      return .stage(after: stage)
+    case .routing, .collecting, .selecting, .queued, .connecting, .awaiting, .forwarding, .relaying,
+      .ended:
+      return nil
+    }
+  }
+
   private mutating func routed(collectsUntil: Instant?) -> Action? {
     switch phase {
     case .routing:
@@ -180,7 +212,8 @@ public struct Exchange: ~Copyable, Sendable {
       }
       phase = .selecting
       return .attempt
-    case .collecting, .selecting, .queued, .connecting, .awaiting, .forwarding, .relaying, .ended:
+    case .staging, .collecting, .selecting, .queued, .connecting, .awaiting, .forwarding, .relaying,
+      .ended:
       return nil
     }
   }
@@ -190,7 +223,8 @@ public struct Exchange: ~Copyable, Sendable {
     case .routing:
       phase = .ended(failure)
       return .finish
-    case .collecting, .selecting, .queued, .connecting, .awaiting, .forwarding, .relaying, .ended:
+    case .staging, .collecting, .selecting, .queued, .connecting, .awaiting, .forwarding, .relaying,
+      .ended:
       return nil
     }
   }
@@ -202,7 +236,7 @@ public struct Exchange: ~Copyable, Sendable {
       phase = .selecting
       noteRequestEnd(at: now)
       return .attempt
-    case .routing, .selecting, .queued, .connecting, .awaiting, .forwarding:
+    case .routing, .staging, .selecting, .queued, .connecting, .awaiting, .forwarding:
       noteRequestEnd(at: now)
       return .wait
     case .relaying, .ended:
@@ -220,7 +254,8 @@ public struct Exchange: ~Copyable, Sendable {
     case .collecting:
       phase = .selecting
       return .attempt
-    case .routing, .selecting, .queued, .connecting, .awaiting, .forwarding, .relaying, .ended:
+    case .routing, .staging, .selecting, .queued, .connecting, .awaiting, .forwarding, .relaying,
+      .ended:
       return nil
     }
   }
@@ -230,7 +265,8 @@ public struct Exchange: ~Copyable, Sendable {
     _ result: Attempt.Result, _ reason: ExchangeFailure, at now: Instant
   ) -> Action? {
     switch phase {
-    case .routing, .collecting, .selecting, .queued, .connecting, .awaiting, .forwarding, .relaying:
+    case .routing, .staging, .collecting, .selecting, .queued, .connecting, .awaiting, .forwarding,
+      .relaying:
       attempts.endLast(result, at: now)
       return reason == .clientAborted ? cut(reason) : giveUp(reason)
     case .ended:
@@ -243,7 +279,8 @@ public struct Exchange: ~Copyable, Sendable {
     case .selecting:
       phase = .queued(since: now)
       return .wait
-    case .routing, .collecting, .queued, .connecting, .awaiting, .forwarding, .relaying, .ended:
+    case .routing, .staging, .collecting, .queued, .connecting, .awaiting, .forwarding, .relaying,
+      .ended:
       return nil
     }
   }
@@ -254,7 +291,7 @@ public struct Exchange: ~Copyable, Sendable {
       // After a failed attempt, its cause is more useful than the fact that no member was left.
       if case .failed(let cause) = attempts.last?.result { return giveUp(.upstream(cause)) }
       return giveUp(.unavailable(reason))
-    case .routing, .collecting, .connecting, .awaiting, .forwarding, .relaying, .ended:
+    case .routing, .staging, .collecting, .connecting, .awaiting, .forwarding, .relaying, .ended:
       return nil
     }
   }
@@ -270,7 +307,7 @@ public struct Exchange: ~Copyable, Sendable {
       }
       phase = .connecting(since: attempt.startedAt)
       return .wait
-    case .routing, .collecting, .connecting, .awaiting, .forwarding, .relaying, .ended:
+    case .routing, .staging, .collecting, .connecting, .awaiting, .forwarding, .relaying, .ended:
       return nil
     }
   }
@@ -282,7 +319,8 @@ public struct Exchange: ~Copyable, Sendable {
       phase = .awaiting(since: now)
       lastProgress = now
       return .send
-    case .routing, .collecting, .selecting, .queued, .awaiting, .forwarding, .relaying, .ended:
+    case .routing, .staging, .collecting, .selecting, .queued, .awaiting, .forwarding, .relaying,
+      .ended:
       return nil
     }
   }
@@ -308,7 +346,7 @@ public struct Exchange: ~Copyable, Sendable {
       // The client has a part of the response.
       attempts.endLast(.failed(cause), at: now)
       return giveUp(.upstream(cause))
-    case .routing, .collecting, .selecting, .queued, .ended:
+    case .routing, .staging, .collecting, .selecting, .queued, .ended:
       return nil
     }
   }
@@ -322,7 +360,8 @@ public struct Exchange: ~Copyable, Sendable {
         hasContinued = true
       }
       return .forwardInterim
-    case .routing, .collecting, .selecting, .queued, .connecting, .forwarding, .relaying, .ended:
+    case .routing, .staging, .collecting, .selecting, .queued, .connecting, .forwarding, .relaying,
+      .ended:
       return nil
     }
   }
@@ -339,7 +378,8 @@ public struct Exchange: ~Copyable, Sendable {
       }
       phase = .forwarding
       return .forward
-    case .routing, .collecting, .selecting, .queued, .connecting, .forwarding, .relaying, .ended:
+    case .routing, .staging, .collecting, .selecting, .queued, .connecting, .forwarding, .relaying,
+      .ended:
       return nil
     }
   }
@@ -351,7 +391,8 @@ public struct Exchange: ~Copyable, Sendable {
       phase = .relaying
       lastProgress = now
       return .wait
-    case .routing, .collecting, .selecting, .queued, .connecting, .forwarding, .relaying, .ended:
+    case .routing, .staging, .collecting, .selecting, .queued, .connecting, .forwarding, .relaying,
+      .ended:
       return nil
     }
   }
@@ -362,7 +403,7 @@ public struct Exchange: ~Copyable, Sendable {
       attempts.endLast(.succeeded, at: now)
       phase = .ended(nil)
       return .finish
-    case .routing, .collecting, .selecting, .queued, .connecting, .awaiting, .ended:
+    case .routing, .staging, .collecting, .selecting, .queued, .connecting, .awaiting, .ended:
       return nil
     }
   }
@@ -411,82 +452,8 @@ public struct Exchange: ~Copyable, Sendable {
 
   /// The total timeout starts when the request is complete: a long upload doesn't make a backend
   /// slow. The idle timeouts cover the upload.
-  private func total(_ limits: ExchangeLimits) -> Instant {
+  func total(_ limits: ExchangeLimits) -> Instant {
     guard let requestCompletedAt else { return .never }
     return requestCompletedAt + limits.total
-  }
-}
-
-// MARK: - Time
-
-extension Exchange {
-  /// Which side must send or accept the next byte; the caller knows which socket is full.
-  public enum Side: Equatable, Sendable { case client, backend }
-
-  /// What it means if nothing has happened by the deadline.
-  public enum Expiry: Equatable, Sendable {
-    /// Collecting has ended: `collectingEnded`.
-    case collected
-    /// No slot became free in time: `unavailable`.
-    case queue
-    /// The attempt has failed: `attemptFailed`.
-    case attempt(FailureCause)
-    /// The client is too slow: `refused`.
-    case client(ExchangeFailure)
-    /// No byte was relayed: `responseEnded`.
-    case relay
-  }
-
-  /// When to call `expiry`, unless something happens before.
-  public func deadline(_ limits: ExchangeLimits, awaiting side: Side) -> Instant {
-    patience(limits, side)?.deadline ?? .never
-  }
-
-  /// What to do at `now`; nil when the deadline is later, because of progress in the meantime.
-  public func expiry(
-    _ limits: ExchangeLimits, awaiting side: Side, at now: Instant
-  ) -> Expiry? {
-    guard let patience = patience(limits, side), patience.deadline <= now else { return nil }
-    return patience.expiry
-  }
-
-  /// The deadline of the next event, and what it means if the event doesn't come.
-  private func patience(
-    _ limits: ExchangeLimits, _ side: Side
-  ) -> (deadline: Instant, expiry: Expiry)? {
-    guard let patience = patienceOfPhase(limits, side) else { return nil }
-    guard !isRequestComplete, let lateAt = pace.lateAt, lateAt < patience.deadline else {
-      return patience
-    }
-    return (lateAt, .client(.requestTimeout))
-  }
-
-  private func patienceOfPhase(
-    _ limits: ExchangeLimits, _ side: Side
-  ) -> (deadline: Instant, expiry: Expiry)? {
-    switch (phase, side) {
-    case (.routing, _), (.selecting, _), (.ended, _):
-      return nil
-    case (.collecting(let until), _):
-      return (until, .collected)
-    case (.queued(let since), _):
-      return (min(since + limits.queue, total(limits)), .queue)
-    case (.connecting(let since), _):
-      return (min(since + limits.connect, total(limits)), .attempt(.connectTimeout))
-    case (.awaiting(let since), _) where isRequestComplete:
-      // The response timeout starts at the end of the request, and restarts for each attempt.
-      let start = max(requestCompletedAt ?? since, since)
-      return (min(start + limits.response, total(limits)), .attempt(.responseTimeout))
-    case (.awaiting, .client):
-      return (lastProgress + limits.clientIdle, .client(.requestTimeout))
-    case (.awaiting, .backend):
-      return (lastProgress + limits.idle, .attempt(.responseTimeout))
-    case (.forwarding, .client):
-      return (lastProgress + limits.clientIdle, .client(.clientStalled))
-    case (.forwarding, .backend):
-      return (lastProgress + limits.idle, .attempt(.responseStalled))
-    case (.relaying, _):
-      return (lastProgress + limits.relayIdle, .relay)
-    }
   }
 }

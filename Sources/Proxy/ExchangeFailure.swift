@@ -27,6 +27,8 @@ public enum ExchangeFailure: Error, Equatable, Sendable {
   case drainTimeout
   /// It was still active when Martlet got the order to stop at once.
   case stopped
+  /// The route's `fault` answered it with an error.
+  case faultInjected
 
   /// The status that the client gets, unless the response has begun. 499 (from nginx) only appears
   /// in the log.
@@ -41,7 +43,7 @@ public enum ExchangeFailure: Error, Equatable, Sendable {
     case .noRoute: 404
     case .listenerRemoved: 421
     case .notImplemented: 501
-    case .overloaded, .drainTimeout, .stopped: 503
+    case .overloaded, .drainTimeout, .stopped, .faultInjected: 503
     }
   }
 
@@ -62,6 +64,7 @@ public enum ExchangeFailure: Error, Equatable, Sendable {
     case .overloaded: .overloaded
     case .drainTimeout: .drainTimeout
     case .stopped: .stopped
+    case .faultInjected: .faultInjected
     }
   }
 

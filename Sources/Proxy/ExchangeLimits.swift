@@ -21,6 +21,13 @@ public struct ExchangeLimits: Sendable {
   /// The minimum rate of a client that sends a body; nil for none.
   public var clientRate: MinimumRate?
 
+  public static var unlimited: ExchangeLimits {
+    let never = Instant.never - .origin
+    return ExchangeLimits(
+      connect: never, response: never, total: never, clientIdle: never, idle: never,
+      relayIdle: never)
+  }
+
   public init(
     queue: TimeSpan = .zero, connect: TimeSpan, response: TimeSpan, total: TimeSpan,
     clientIdle: TimeSpan, idle: TimeSpan, relayIdle: TimeSpan, clientRate: MinimumRate? = nil

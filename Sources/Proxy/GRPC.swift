@@ -39,10 +39,12 @@ public enum GRPCStatus {
 
 extension ResponseHead {
   /// Turns an error into a response without a body that has the status of gRPC (Trailers-Only).
-  public mutating func becomeGRPCError(_ status: UInt16) {
+  /// - Parameter web: the form of gRPC-Web that the client uses; nil for gRPC itself.
+  public mutating func becomeGRPCError(_ status: UInt16, _ web: GRPCWeb?) {
     self.status = 200
     fields.removeAll(of: .contentType)
     fields.append(.contentType, "application/grpc")
+    if let web { _ = becomeGRPCWeb(web) }
     var code = ByteBuffer(capacity: 8)
     code.append(decimal: UInt64(GRPCStatus.code(forHTTP: status)))
     _ = fields.append(name: ("grpc-status" as StaticString).bytes, value: code.bytes)

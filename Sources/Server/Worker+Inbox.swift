@@ -49,7 +49,7 @@ extension Worker where IO: ~Copyable {
 
   mutating func handle(_ message: WorkerMessage) {
     // Everything has ended; a later message of the same batch must not start something.
-    if stage == .finished { return }
+    if lifecycle == .finished { return }
     switch message {
     case .install(let snapshot, let assignments): install(snapshot, assignments)
     case .membershipChanged:
@@ -116,7 +116,7 @@ extension Worker where IO: ~Copyable {
         listeners[index].traffic = block(snapshot.listeners[kept.listener].traffic)
       }
     }
-    guard stage == .serving else { return }
+    guard lifecycle == .serving else { return }
     for assignment in assignments {
       let isKnown = listeners.contains { $0.isOpen && $0.socket == assignment.socket }
       if !isKnown { add(listener: assignment.socket, configured: assignment.listener) }
@@ -158,12 +158,12 @@ extension Worker where IO: ~Copyable {
   // MARK: Draining
 
   private mutating func drain(_ limit: TimeSpan) {
-    guard stage == .serving else { return }
+    guard lifecycle == .serving else { return }
     for index in listeners.indices { close(listener: index) }
-    stage = .draining
+    lifecycle = .draining
     endIdleClients { _ in true }
     closeIdleBackends()
-    stageDeadline.set(now + limit, payload: WorkerTimer.endStage.payload, in: &timers)
+    drainDeadline.set(now + limit, payload: WorkerTimer.endDrain.payload, in: &timers)
     clientCountChanged()
   }
 
@@ -183,21 +183,21 @@ extension Worker where IO: ~Copyable {
 
   /// How long the next request may take to begin.
   var idleTime: TimeSpan {
-    stage == .serving && overload == .normal
+    lifecycle == .serving && overload == .normal
       ? settings.idleTimeout : min(settings.idleTimeout, Self.drainIdleTime)
   }
 
   /// The drain limit is reached.
-  mutating func stageExpired() { end(cutting: .drainTimeout) }
+  mutating func drainExpired() { end(cutting: .drainTimeout) }
 
   mutating func clientCountChanged() {
-    if stage == .draining && clientCount == 0 { end(cutting: .drainTimeout) }
+    if lifecycle == .draining && clientCount == 0 { end(cutting: .drainTimeout) }
   }
 
   /// Ends everything that is still active. Clients without a response get one.
   private mutating func end(cutting reason: ExchangeFailure) {
-    guard stage != .finished else { return }
-    stage = .finished
+    guard lifecycle != .finished else { return }
+    lifecycle = .finished
     for index in listeners.indices { close(listener: index) }
     for slot in 0..<exchanges.slotCount {
       guard let handle = exchanges.handle(at: slot) else { continue }
@@ -219,7 +219,7 @@ extension Worker where IO: ~Copyable {
     for slot in exchangeDeadlines.indices { exchangeDeadlines[slot].cancel(in: &timers) }
     endChecks()
     checker.deadline.cancel(in: &timers)
-    stageDeadline.cancel(in: &timers)
+    drainDeadline.cancel(in: &timers)
     acceptDeadline.cancel(in: &timers)
   }
 

@@ -62,6 +62,9 @@ struct Worker<IO: InputOutput & ~Copyable>: ~Copyable {
   var stock = UpstreamStock()
   var logins = Logins()
   var exchanges = Slab<ActiveExchange>()
+  /// The exchanges that a fault delays, and the bodies that a stage transforms.
+  var delayed: Set<Handle> = []
+  var transforms = Slab<BodyTransform>()
   /// By the slot of the exchange. The timer of a slot stays when its exchange ends, and the next
   /// exchange moves it, so that the timer wheel isn't changed for each.
   var exchangeDeadlines: [Deadline] = []
@@ -95,16 +98,16 @@ struct Worker<IO: InputOutput & ~Copyable>: ~Copyable {
   /// The number of this turn.
   private(set) var turnNumber: UInt64 = 0
 
-  var stage = Stage.serving
+  var lifecycle = Lifecycle.serving
   /// Whether Martlet was told to stop. A process that is replaced by an upgrade drains without it.
   var isLeaving = false
   var overload = OverloadStage.normal
   /// When listeners are watched again after descriptors ran out.
   var acceptDeadline = Deadline()
-  var stageDeadline = Deadline()
+  var drainDeadline = Deadline()
 
   /// How far the worker has come with its shutdown.
-  enum Stage: Equatable {
+  enum Lifecycle: Equatable {
     case serving
     /// Accepts nothing new; each connection gets one more answer at most.
     case draining
@@ -175,7 +178,7 @@ struct Worker<IO: InputOutput & ~Copyable>: ~Copyable {
   }
 
   /// Nothing is left to do for a worker that was told to drain.
-  var isFinished: Bool { stage == .finished }
+  var isFinished: Bool { lifecycle == .finished }
 
   private mutating func note(_ event: ReadinessEvent) {
     guard let token = Token(packed: event.token) else { return }
@@ -270,8 +273,8 @@ struct Worker<IO: InputOutput & ~Copyable>: ~Copyable {
     switch timer {
     case .resumeAccepting:
       if acceptDeadline.fired(at: now, payload: payload, in: &timers) { resumeAccepting() }
-    case .endStage:
-      if stageDeadline.fired(at: now, payload: payload, in: &timers) { stageExpired() }
+    case .endDrain:
+      if drainDeadline.fired(at: now, payload: payload, in: &timers) { drainExpired() }
     case .checkHealth:
       healthTimerFired(payload: payload)
     case nil:
@@ -340,7 +343,7 @@ struct Worker<IO: InputOutput & ~Copyable>: ~Copyable {
 /// The timers of a worker itself.
 enum WorkerTimer: UInt32 {
   case resumeAccepting
-  case endStage
+  case endDrain
   case checkHealth
 
   var payload: UInt64 { Token(.worker, Handle(index: rawValue, generation: 1)).packed }

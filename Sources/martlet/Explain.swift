@@ -35,7 +35,7 @@ struct Explain: ParsableCommand {
 
   private static func readable(_ answer: AdminReply) -> String {
     let names = [
-      "method", "url", "listener", "note", "path", "route", "action", "pool", "strategy", "order",
+      "method", "url", "listener", "note", "path", "route", "action", "stages", "pool", "strategy", "order",
       "answer",
     ]
     let facts = names.compactMap { name in answer[name].map { [name, $0.text] } }

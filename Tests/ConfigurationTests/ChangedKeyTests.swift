@@ -31,9 +31,11 @@ import Testing
       """,
     "route": """
       { LISTENERS,
-        "pools": [{ "name": "app", "backends": ["a:1"] }, { "name": "b", "backends": ["b:1"] }],
+        "pools": [{ "name": "app", "protocol": "h2", "backends": ["a:1"] },
+          { "name": "b", "backends": ["b:1"] }],
         "routes": [{ KEYS }, { "path": "/y", "forward": "app" }] }
       """,
+    "fault": route(#""forward": "app", "fault": { KEYS }"#),
     "redirect": route(#""redirect": { KEYS }"#),
     "respond": route(#""respond": { KEYS }"#),
     "edits": route(#""forward": "app", "request": { KEYS }"#),
@@ -72,6 +74,7 @@ import Testing
     "backend": [("address", #""127.0.0.1:9001""#)],
     "stickiness": [("cookie", #""x""#)],
     "route": [("forward", #""app""#)],
+    "fault": [("delay", #""5s""#)],
     "redirect": [("host", #""x.example""#)],
     "tracing": [("endpoint", #""http://127.0.0.1:4318""#)],
     "process": [("user", #""c""#)],

@@ -126,7 +126,9 @@ struct ConfigurationTests {
         "routes": [{
           "host": ["a.b", "*.c.d"], "path": "/x", "match": "exact", "listeners": ["web"],
           "forward": "p", "request": { "set": { "A": "b" }, "remove": ["C"] },
-          "response": { "set": { "D": "e" } }, "error-pages": { "503": "busy.html" }
+          "response": { "set": { "D": "e" } }, "error-pages": { "503": "busy.html" },
+          "grpc-web": true,
+          "fault": { "delay": "1s", "delay-percent": 3, "abort": 418, "abort-percent": 4 }
         }, {
           "path": "/r", "redirect": {
             "status": 301, "scheme": "http", "host": "H", "port": 81, "path": "/q?r"

@@ -150,6 +150,24 @@ private let kindsTable: [(String, String)] = [
     """
   ),
   (
+    #"{"routes": [{"fault": {"delay-percent": 3}}], \#(somePools)}"#,
+    """
+    1:23: error: routes[0].fault: set delay or abort
+    """
+  ),
+  (
+    #"{"routes": [{"grpc-web": true}], \#(somePools)}"#,
+    """
+    1:26: error: routes[0].grpc-web: gRPC needs HTTP/2: set "protocol": "h2" in the pool "default"
+    """
+  ),
+  (
+    #"{"routes": [{"respond": {}, "grpc-web": true}]}"#,
+    """
+    1:41: error: routes[0].grpc-web: only a route with forward can translate gRPC-Web
+    """
+  ),
+  (
     #"{"routes": [{"respond": {}, "response": {"set": {"Connection": "x"}}}]}"#,
     """
     1:50: error: routes[0].response.set.Connection: "Connection" controls framing \

@@ -247,7 +247,8 @@ import Testing
     #expect(!threads(of: martlet).contains("traces"))
 
     try martlet.reload(configuration(", " + tracing(collector)))
-    #expect(threads(of: martlet).contains("traces"))
+    // A thread names itself after it has started.
+    eventually("the thread starts") { threads(of: martlet).contains("traces") }
     try eventually("a span comes") {
       _ = try martlet.get("/on")
       return try !collector.spans().isEmpty

@@ -19,7 +19,7 @@ import Testing
       (.unavailable(.allFull), 503), (.clientAborted, 499), (.clientStalled, 499),
       (.requestTimeout, 408), (.bodyTooLarge, 413), (.malformedBody, 400), (.noRoute, 404),
       (.listenerRemoved, 421), (.notImplemented, 501), (.malformedHead, 400),
-      (.overloaded, 503), (.drainTimeout, 503), (.stopped, 503),
+      (.overloaded, 503), (.drainTimeout, 503), (.stopped, 503), (.faultInjected, 503),
     ]
 
   @Test(arguments: failures) func eachHasItsStatus(failure: ExchangeFailure, status: UInt16) {
@@ -42,10 +42,10 @@ import Testing
       switch failure {
       case .upstream, .unavailable, .clientAborted, .clientStalled, .requestTimeout, .bodyTooLarge,
         .malformedBody, .noRoute, .listenerRemoved, .notImplemented, .malformedHead, .overloaded,
-        .drainTimeout, .stopped:
+        .drainTimeout, .stopped, .faultInjected:
         break
       }
     }
-    #expect(Self.failures.count == 34)
+    #expect(Self.failures.count == 35)
   }
 }

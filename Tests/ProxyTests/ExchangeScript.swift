@@ -118,6 +118,7 @@ struct Script: Sendable, CustomTestStringConvertible {
       let before = exchange.expiry(limits, awaiting: side, at: early)
       #expect(before == nil)
       switch exchange.expiry(limits, awaiting: side, at: now) {
+      case .stage: return exchange.handle(.staged, at: now)
       case .collected: return exchange.handle(.collectingEnded, at: now)
       case .queue: return exchange.handle(.unavailable(.queueTimeout), at: now)
       case .attempt(let cause): return fail(cause, sent: 1, &exchange, at: now)

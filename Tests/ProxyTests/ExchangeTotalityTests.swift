@@ -8,13 +8,14 @@ import Testing
 
 @Suite struct ExchangeTotalityTests {
   private enum Name: CaseIterable {
-    case routing, collecting, selecting, queued, connecting, awaiting, forwarding, relaying, ended
+    case routing, staging, collecting, selecting, queued, connecting, awaiting, forwarding, relaying, ended
 
     /// The events that lead there.
     var path: [Exchange.Event] {
       let start = Exchange.Event.attemptStarted(backend: 1, isReused: false, isFailOpen: false)
       switch self {
       case .routing: return []
+      case .staging: return [.stageWaits(until: .origin + .seconds(1), 3)]
       case .collecting: return [.routed(collectsUntil: .origin + .seconds(1))]
       case .selecting: return [.routed(collectsUntil: nil)]
       case .queued: return Self.selecting.path + [.queued]
@@ -29,12 +30,14 @@ import Testing
 
   /// What each event does, by the phases in which it can happen.
   private static let table: [(event: Exchange.Event, actions: [Name: Exchange.Action])] = [
+    (.stageWaits(until: .origin + .seconds(1), 3), [.routing: .wait]),
+    (.staged, [.staging: .stage(after: 3)]),
     (.routed(collectsUntil: nil), [.routing: .attempt]),
     (.answered(nil), [.routing: .finish]),
     (
       .requestEnded,
       [
-        .routing: .wait, .collecting: .attempt, .selecting: .wait, .queued: .wait,
+        .routing: .wait, .staging: .wait, .collecting: .attempt, .selecting: .wait, .queued: .wait,
         .connecting: .wait, .awaiting: .wait, .forwarding: .wait,
       ]
     ),
@@ -42,7 +45,7 @@ import Testing
     (
       .refused(.bodyTooLarge),
       [
-        .routing: .answer(status: 413), .collecting: .answer(status: 413),
+        .routing: .answer(status: 413), .staging: .answer(status: 413), .collecting: .answer(status: 413),
         .selecting: .answer(status: 413), .queued: .answer(status: 413),
         .connecting: .answer(status: 413), .awaiting: .answer(status: 413), .forwarding: .cut,
         .relaying: .cut,
@@ -51,7 +54,7 @@ import Testing
     (
       .clientGone,
       [
-        .routing: .cut, .collecting: .cut, .selecting: .cut, .queued: .cut, .connecting: .cut,
+        .routing: .cut, .staging: .cut, .collecting: .cut, .selecting: .cut, .queued: .cut, .connecting: .cut,
         .awaiting: .cut, .forwarding: .cut, .relaying: .cut,
       ]
     ),

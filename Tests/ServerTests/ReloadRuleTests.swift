@@ -42,6 +42,7 @@ private enum ReloadRule {
         "tls": { KEYS } }] }
       """#,
     "route": #"{ LISTENERS, POOLS, "routes": [{ KEYS }, { "forward": "app" }] }"#,
+    "fault": route(#""forward": "app", "fault": { KEYS }"#),
     "redirect": route(#""redirect": { KEYS }"#),
     "respond": route(#""respond": { KEYS }"#),
     "edits": route(#""forward": "app", "request": { KEYS }"#),
@@ -82,6 +83,7 @@ private enum ReloadRule {
     "tcp-keep-alive": tcpKeepAliveRules,
     "route": routeRules,
     "redirect": redirectRules,
+    "fault": faultRules,
     "respond": respondRules,
     "edits": editsRules,
     "limits": limitsRules,
@@ -235,6 +237,14 @@ private enum ReloadRule {
     "response": .snapshot(
       #"{ "remove": ["A"] }"#, #"{ "remove": ["B"] }"#, beside: #""forward": "app", "path": "/a""#),
     "error-pages": .shown(by: "a changed error page is used, and an invalid one changes nothing"),
+    "grpc-web": .shown(by: "a call of gRPC-Web is translated, and its trailers are in the body"),
+    "fault": .parts,
+  ]
+
+  private static let faultRules: [String: ReloadRule] = [
+    "delay": .snapshot(#""1s""#, #""2s""#), "abort": .snapshot("500", "501"),
+    "delay-percent": .snapshot("3", "4", beside: #""delay": "1s""#),
+    "abort-percent": .snapshot("3", "4", beside: #""abort": 500"#),
   ]
 
   private static let redirectRules: [String: ReloadRule] = [

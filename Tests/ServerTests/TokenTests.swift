@@ -34,7 +34,7 @@ import Testing
   }
 
   @Test func theTimersOfAWorkerAreDistinguished() {
-    let timers: [WorkerTimer] = [.resumeAccepting, .endStage, .checkHealth]
+    let timers: [WorkerTimer] = [.resumeAccepting, .endDrain, .checkHealth]
     for timer in timers {
       let token = Token(packed: timer.payload)
       #expect(token?.kind == .worker)

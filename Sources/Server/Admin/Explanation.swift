@@ -103,6 +103,9 @@ struct Explanation {
     let route = view.configuration.routes(on: listener)[place]
     json.member("route", "\(route)")
     json.member("action", route.action.summary)
+    json.member(
+      "stages",
+      view.snapshot.listeners[index].rules.routes[place].stages.names.joined(separator: ", "))
     if case .forward(let name) = route.action { explainPool(name, to: &json) }
   }
 

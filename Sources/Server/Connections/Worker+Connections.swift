@@ -200,7 +200,7 @@ extension Worker where IO: ~Copyable {
 
   private mutating func closeClient(_ handle: Handle, reset: Bool) {
     if case .http2Client(let codec) = connections[handle].wire { endStreams(handle, codec) }
-    if connections[handle].transport.hasAlert && stage != .finished
+    if connections[handle].transport.hasAlert && lifecycle != .finished
       && !connections[handle].isEnding
     {
       return sendAlert(handle)

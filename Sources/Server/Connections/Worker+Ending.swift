@@ -12,7 +12,7 @@ extension Worker where IO: ~Copyable {
 
   /// Short while connections are needed for others, or while the worker drains.
   var lingerTime: TimeSpan { isCalm ? settings.lingerTime : .seconds(1) }
-  private var isCalm: Bool { stage == .serving && overload == .normal }
+  private var isCalm: Bool { lifecycle == .serving && overload == .normal }
 
   /// The response is written and the connection ends after it. `linger`: the client may still be
   /// sending.

@@ -21,9 +21,8 @@ struct ActiveExchange: ~Copyable {
   var request: RequestFacts
   /// Nil if no route was selected.
   private(set) var route: RouteSettings?
-  /// Whether the route edits fields of the response. Beside the route, since a look into it costs
-  /// more.
-  private(set) var editsResponse = false
+  /// What sees its messages: the route's stages, or those of requests without one.
+  private(set) var stages: StagePlan
   /// Nil if no backend is asked.
   private(set) var target: Target?
   /// The members that were tried.
@@ -38,13 +37,14 @@ struct ActiveExchange: ~Copyable {
   @inline(__always)
   init(
     _ machine: consuming Exchange, client: StreamID, generation: Int,
-    head: Handle, request: RequestFacts
+    head: Handle, request: RequestFacts, stages: StagePlan
   ) {
     self.machine = machine
     self.client = client
     self.generation = generation
     self.head = head
     self.request = request
+    self.stages = stages
     response = ResponseProgress(persists: request.persists)
   }
 
@@ -52,6 +52,12 @@ struct ActiveExchange: ~Copyable {
   struct Target {
     let pool: PoolSettings
     let index: Int
+  }
+
+  /// The timeouts of the pool that is asked. Before that, only a stage of the request waits, and
+  /// has its own.
+  var limits: ExchangeLimits {
+    @inline(__always) get { target?.pool.limits ?? .unlimited }
   }
 
   /// The pool that is asked; the exchange must be forwarded.
@@ -71,7 +77,7 @@ struct ActiveExchange: ~Copyable {
 
   mutating func select(_ route: RouteSettings) {
     self.route = route
-    editsResponse = route.editsResponses
+    stages = route.stages
   }
 
   mutating func forward(to pool: PoolSettings, index: Int) {
@@ -101,6 +107,8 @@ struct ActiveExchange: ~Copyable {
     var upgrade = Slice.empty
     /// Whether it is a call of gRPC.
     var isGRPC = false
+    /// The form, if the client uses gRPC-Web and the call is translated.
+    var grpcWeb: GRPCWeb?
     /// Whether it has credentials that a backend binds to its connection.
     var logsIn = false
     /// Whether its trailers may be forwarded.
@@ -204,6 +212,8 @@ struct ActiveExchange: ~Copyable {
   /// The body of the request.
   struct RequestBody: ~Copyable {
     var arrived = Arrived()
+    /// `.none` if it goes on as it is.
+    var transform = Handle.none
     /// Whether it is in the list of its client's connection, to be driven.
     var isQueued = false
     /// In HTTP/2: whether it waits for the backend's window, or for its turn.
@@ -235,6 +245,8 @@ struct ActiveExchange: ~Copyable {
   /// The response, on its way to the client.
   struct ResponseProgress: ~Copyable {
     var arrived = Arrived()
+    /// `.none` if it goes on as it is.
+    var transform = Handle.none
     /// Whether it is in the list of its backend's connection, to be driven.
     var isQueued = false
     /// Those that came with the end in HTTP/2.

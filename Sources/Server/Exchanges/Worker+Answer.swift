@@ -56,7 +56,7 @@ extension Worker where IO: ~Copyable {
       explanation(of: answer.status, for: handle).write(to: &responseHead, body: &scratch)
     }
     let body = 0..<scratch.count
-    edit(.local, of: handle)
+    edit(exchanges[handle].stages.local, of: handle)
     if exchanges[handle].request.isGRPC, case .explanation = answer.content {
       return writeGRPCError(answer.status, handle)
     }
@@ -76,9 +76,10 @@ extension Worker where IO: ~Copyable {
 
   /// An error for a client that uses gRPC. The log and the metrics have the status of HTTP.
   private mutating func writeGRPCError(_ status: UInt16, _ handle: Handle) -> UInt64 {
-    responseHead.becomeGRPCError(status)
+    responseHead.becomeGRPCError(status, exchanges[handle].request.grpcWeb)
     exchanges[handle].response.grpcStatus = GRPCStatus.code(forHTTP: status)
-    exchanges[handle].response.length = .none
+    // In HTTP/1, gRPC-Web has a body of length 0.
+    exchanges[handle].response.length = exchanges[handle].client.stream == 0 ? .known(0) : .none
     _ = writeHead(handle)
     countResponse(status: status)
     return 0

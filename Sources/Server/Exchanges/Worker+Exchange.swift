@@ -54,7 +54,8 @@ extension Worker where IO: ~Copyable {
     let handle = exchanges.insert(
       ActiveExchange(
         Exchange(startedAt: startedAt, isIdempotent: isIdempotent, isComplete: isComplete),
-        client: client, generation: generations[generation].id, head: head, request: request))
+        client: client, generation: generations[generation].id, head: head, request: request,
+        stages: settings.stages))
     if client.stream != 0 { own(client, by: handle) }
     return handle
   }
@@ -86,7 +87,7 @@ extension Worker where IO: ~Copyable {
     switch Self.route(&heads[exchanges[handle].head], rules, settings.paths, &scratch) {
     case .badPath: refuse(handle, .malformedHead, 400, reason: "bad-path")
     case .none: refuse(handle, .noRoute, 404)
-    case .route(let index): follow(rules.routes[index], handle, body)
+    case .route(let index): select(rules.routes[index], handle, body)
     }
   }
 
@@ -96,27 +97,33 @@ extension Worker where IO: ~Copyable {
     answer(handle, LocalAnswer(error: status), failure: failure, reason: reason)
   }
 
-  private mutating func follow(
-    _ route: RouteSettings, _ handle: Handle, _ body: BodyLength
-  ) {
-    switch route.action {
-    case .forward(let pool):
+  private mutating func select(_ route: RouteSettings, _ handle: Handle, _ body: BodyLength) {
+    if case .forward(let pool) = route.action {
       if heads[exchanges[handle].head].endsHere { return answerAsLast(handle, route) }
-      exchanges[handle].select(route)
-      forward(handle, pool: pool, body)
+      exchanges[handle].forward(to: snapshot.pools[pool], index: pool)
+    }
+    exchanges[handle].select(route)
+    exchanges[handle].body.length = body
+    runStages(exchanges[handle].stages.request, of: handle)
+  }
+
+  /// Does what the route says, after its stages.
+  mutating func followRoute(_ handle: Handle) {
+    if exchanges[handle].target != nil { return forward(handle) }
+    switch exchanges[handle].route?.action {
     case .redirect(let target, let status):
       let isTLS = cameByTLS(handle)
       guard let location = target.location(for: heads[exchanges[handle].head], isTLS: isTLS) else {
         return refuse(handle, .malformedHead, 400, reason: "missing-host")
       }
-      exchanges[handle].select(route)
       answer(handle, LocalAnswer(redirect: status, to: location))
     case .respond(let answer, let draining):
       if heads[exchanges[handle].head].method == .connect {
         return refuse(handle, .notImplemented, 501, reason: "connect")
       }
-      exchanges[handle].select(route)
       self.answer(handle, isLeaving ? draining : answer)
+    case .forward, nil:
+      preconditionFailure("without a pool")
     }
   }
 
@@ -171,14 +178,9 @@ extension Worker where IO: ~Copyable {
 
   // MARK: Forwarding
 
-  private mutating func forward(_ handle: Handle, pool poolIndex: Int, _ body: BodyLength) {
+  private mutating func forward(_ handle: Handle) {
     let client = exchanges[handle].client
-    exchanges[handle].forward(to: snapshot.pools[poolIndex], index: poolIndex)
-    exchanges[handle].body.length = body
-    let collects = collectsBody(handle, body)
-    let token = stickyToken(handle)
-    if token != 0 { exchanges[handle].selection = Selection(stickyToken: token) }
-    editRequest(handle)
+    exchanges[handle].request.logsIn = heads[exchanges[handle].head].logsConnectionIn
     if heads[exchanges[handle].head].method == .connect {
       if exchanges[handle].request.upgrade.isEmpty {
         return refuse(handle, .notImplemented, 501, reason: "connect")
@@ -192,24 +194,16 @@ extension Worker where IO: ~Copyable {
       exchanges[handle].attempt.login = login(of: client.connection, for: handle)
     }
     if client.stream == 0 { own(client, by: handle) }
+    let collects = collectsBody(handle)
     perform(
       exchanges[handle].machine.handle(
         .routed(collectsUntil: collects ? now + settings.collectTime : nil), at: now), handle)
   }
 
-  /// Of the cookies for the pool, the first that selects a member which exists, or else the first.
-  private mutating func stickyToken(_ handle: Handle) -> UInt64 {
-    if exchanges[handle].pool.stickiness == nil { return 0 }
-    guard let stickiness = exchanges[handle].pool.stickiness else { return 0 }
-    let tokens = stickiness.tokens(in: heads[exchanges[handle].head].fields)
-    if tokens[0] == 0 { return 0 }
-    let index = exchanges[handle].poolIndex
-    return generations[generations.count - 1].pools[index].living(of: tokens, at: now) ?? tokens[0]
-  }
-
   /// Whether to wait for the whole body before a backend is selected. A client that waits for 100
   /// (Continue) would wait for us, and one that uses gRPC may wait for a response between messages.
-  private mutating func collectsBody(_ handle: Handle, _ body: BodyLength) -> Bool {
+  private mutating func collectsBody(_ handle: Handle) -> Bool {
+    let body = exchanges[handle].body.length
     if body.isEmpty || exchanges[handle].request.isGRPC { return false }
     if heads[exchanges[handle].head].expectsContinue { return false }
     let pool = exchanges[handle].pool
@@ -231,6 +225,7 @@ extension Worker where IO: ~Copyable {
   mutating func perform(_ action: Exchange.Action, _ handle: Handle) {
     switch action {
     case .wait: updateDeadline(handle)
+    case .stage(let stage): runStages(exchanges[handle].stages.request.after(stage), of: handle)
     case .attempt: startAttempt(handle)
     case .redial: redial(handle)
     case .send: sendRequest(handle)
@@ -275,6 +270,8 @@ extension Worker where IO: ~Copyable {
   private mutating func removeExchange(_ handle: Handle) {
     precondition(exchanges[handle].attempt.backend == nil, "its lease has not ended")
     leaveLine(handle)
+    if !delayed.isEmpty { delayed.remove(handle) }
+    if !transforms.isEmpty { dropTransforms(handle) }
     if Int(handle.index) < exchangeDeadlines.count { setDeadline(exchange: handle, .never) }
     logExchange(handle)
     if exchanges[handle].body.kept.hasStorage {
@@ -298,7 +295,7 @@ extension Worker where IO: ~Copyable {
   // MARK: Deadlines
 
   mutating func updateDeadline(_ handle: Handle) {
-    let limits = exchanges[handle].pool.limits
+    let limits = exchanges[handle].limits
     updatePace(handle, limits)
     let side = awaitedSide(handle)
     setDeadline(exchange: handle, exchanges[handle].machine.deadline(limits, awaiting: side))
@@ -319,12 +316,13 @@ extension Worker where IO: ~Copyable {
 
   mutating func exchangeExpired(_ handle: Handle) {
     let client = exchanges[handle].client.connection
-    let limits = exchanges[handle].pool.limits
+    let limits = exchanges[handle].limits
     updatePace(handle, limits)
     noteTaking(handle)
     let side = awaitedSide(handle)
     switch exchanges[handle].machine.expiry(limits, awaiting: side, at: now) {
     case nil: updateDeadline(handle)
+    case .stage: stageEnded(handle)
     case .collected: perform(exchanges[handle].machine.handle(.collectingEnded, at: now), handle)
     case .queue:
       leaveLine(handle)

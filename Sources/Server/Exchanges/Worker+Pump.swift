@@ -50,6 +50,7 @@ extension Worker where IO: ~Copyable {
   private mutating func moveAll(
     _ handle: Handle, _ direction: Direction, from source: Handle
   ) -> PumpStop {
+    let isTransformed = transform(handle, direction) != .none
     var hasReceived = false
     var pieceCount = 0
     while true {
@@ -67,7 +68,22 @@ extension Worker where IO: ~Copyable {
       }
       let step: BodyStep
       do throws(HTTP1Error) {
-        step = try nextPiece(handle, from: source, limit: isEnough ? room : .max)
+        let limit = isEnough ? room : .max
+        if isTransformed {
+          switch try nextTransformed(handle, direction, from: source, limit: limit) {
+          case .step(let next): step = next
+          case .tookInput:
+            pieceCount += 1
+            if pieceCount < Self.piecesPerDrive { continue }
+            queueSource(handle, direction)
+            return .paused
+          case .malformed(let reason):
+            refuseTransformed(handle, direction, reason)
+            return .interrupted
+          }
+        } else {
+          step = try nextPiece(handle, from: source, limit: limit)
+        }
       } catch {
         return .malformed(error)
       }
@@ -132,6 +148,8 @@ extension Worker where IO: ~Copyable {
         return room(
           StreamID(connection: backend, stream: exchanges[handle].attempt.stream))
       }
+      // A stage waits, of a route without a pool.
+      if exchanges[handle].target == nil { return (0, false) }
       guard exchanges[handle].body.keepsAll else { return (0, false) }
       let room = exchanges[handle].pool.replayByteCount - exchanges[handle].body.kept.count
       return (room, room >= 1)

@@ -156,7 +156,7 @@ extension Worker where IO: ~Copyable {
     if responseHead.status != 100 && connections[client].transport.room < Self.headRoom {
       return updateDeadline(handle)
     }
-    edit(.interim, of: handle)
+    edit(exchanges[handle].stages.interim, of: handle)
     writeInterimHead(to: exchanges[handle].client)
     updateDeadline(handle)
   }
@@ -166,7 +166,7 @@ extension Worker where IO: ~Copyable {
     noteLogin(handle)
     exchanges[handle].response.status = responseHead.status
     countResponse(status: responseHead.status)
-    edit(.final, of: handle)
+    edit(exchanges[handle].stages.final, of: handle)
     if exchanges[handle].request.isGRPC {
       exchanges[handle].response.grpcStatus = responseHead.fields.grpcStatus
     }
@@ -191,7 +191,7 @@ extension Worker where IO: ~Copyable {
       responseRefused(handle, reason: "early-upgrade", blamesBackend: false)
       return false
     }
-    edit(.switching, of: handle)
+    edit(exchanges[handle].stages.switching, of: handle)
     let status = writeSwitch(to: exchanges[handle].client, protocol: asked.span)
     exchanges[handle].response.status = status
     countResponse(status: status)
@@ -242,15 +242,18 @@ extension Worker where IO: ~Copyable {
     }
   }
 
+  /// Decides which of the response's trailers, in `trailers`, the client gets.
+  mutating func settleTrailers(_ handle: Handle) {
+    if !exchanges[handle].response.keepsTrailers { return trailers.reset() }
+    if exchanges[handle].request.isGRPC {
+      exchanges[handle].response.grpcStatus = trailers.grpcStatus
+    }
+    editResponseTrailers(of: handle)
+  }
+
   private mutating func endResponse(_ handle: Handle, _ backend: Handle) {
     let client = exchanges[handle].client
-    if !exchanges[handle].response.keepsTrailers { trailers.reset() }
-    if trailers.count > 0 {
-      if exchanges[handle].request.isGRPC {
-        exchanges[handle].response.grpcStatus = trailers.grpcStatus
-      }
-      editResponseTrailers(of: handle)
-    }
+    if trailers.count > 0 { settleTrailers(handle) }
     writeEndWithTrailers(to: client)
     guard case .http1Backend(let codec, _) = connections[backend].wire else {
       endAttempt(handle, .reusable)

@@ -18,7 +18,11 @@ struct Settings: Sendable {
   var tracing: Tracing?
   /// Whether requests get an X-Request-ID, and whether clients are told.
   var setsRequestID = false
-  var returnsRequestID = false
+  var returnsRequestID = false {
+    didSet { stages = StagePlan(returnsRequestID ? [.date, .requestID] : [.date], forwards: false) }
+  }
+  /// Of exchanges without a route.
+  private(set) var stages = StagePlan([.date], forwards: false)
 
   var bodyByteCountMax: UInt64 = 1 << 30
   /// Bodies of a known length up to this are collected before a backend is chosen.

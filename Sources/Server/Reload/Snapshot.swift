@@ -100,16 +100,17 @@ final class RouteSettings: Sendable {
   let path: [UInt8]
   let requestEdits: [FieldEdit]
   let responseEdits: [FieldEdit]
-  /// Most routes edit nothing.
-  let editsRequests: Bool
-  let editsResponses: Bool
+  let fault: Fault?
+  let stages: StagePlan
   /// The route's own, and behind them those of the whole configuration.
   let errorPages: ErrorPages
   let traffic: [TrafficMetrics]
 
+  /// - Parameter further: stages that the pool and the configuration need, beside those that the
+  ///   other parameters do.
   init(
     _ action: Action, name: LogName = "", path: [UInt8] = [], requestEdits: [FieldEdit] = [],
-    responseEdits: [FieldEdit] = [],
+    responseEdits: [FieldEdit] = [], fault: Fault? = nil, further: [Stage] = [],
     errorPages: ErrorPages = ErrorPages(), traffic: [TrafficMetrics] = []
   ) {
     self.action = action
@@ -117,8 +118,16 @@ final class RouteSettings: Sendable {
     self.path = path
     self.requestEdits = requestEdits
     self.responseEdits = responseEdits
-    editsRequests = !requestEdits.isEmpty
-    editsResponses = !responseEdits.isEmpty
+    self.fault = fault
+    var forwards = false
+    if case .forward = action { forwards = true }
+    var stages = further + [.date]
+    if fault?.delay != nil { stages.append(.delay) }
+    if fault?.abort != nil { stages.append(.abort) }
+    if forwards { stages += [.forwarding, .host] }
+    if !requestEdits.isEmpty { stages.append(.requestEdits) }
+    if !responseEdits.isEmpty { stages.append(.responseEdits) }
+    self.stages = StagePlan(stages, forwards: forwards)
     self.errorPages = errorPages
     self.traffic = traffic
   }

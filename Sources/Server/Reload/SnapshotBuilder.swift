@@ -84,7 +84,10 @@ struct SnapshotBuilder: Sendable {
       let routes = configuration.routes(on: listener, byTLS: byTLS)
       return RouteRules(
         table: RouteTable(routes.map(RouteMatch.init)),
-        routes: routes.map { RouteSettings($0, of: listener, pools, errorPages($0), traffic) })
+        routes: routes.map { route in
+          RouteSettings(
+            route, of: listener, pools, errorPages(route), configuration.stages(of: route), traffic)
+        })
     }
     var contexts: [TLSContext] = []
     if let tls = listener.tls {
@@ -411,7 +414,8 @@ extension RouteMatch {
 extension RouteSettings {
   fileprivate convenience init(
     _ route: Configuration.Route, of listener: Configuration.Listener,
-    _ pools: [String: Int], _ errorPages: ErrorPages, _ traffic: MetricsRegistry
+    _ pools: [String: Int], _ errorPages: ErrorPages, _ further: [Stage],
+    _ traffic: MetricsRegistry
   ) {
     let action: Action =
       switch route.action {
@@ -427,8 +431,29 @@ extension RouteSettings {
     self.init(
       action, name: LogName("\(route)"), path: Array(route.path.utf8),
       requestEdits: [FieldEdit](route.requestEdits),
-      responseEdits: [FieldEdit](route.responseEdits), errorPages: errorPages,
+      responseEdits: [FieldEdit](route.responseEdits), fault: route.fault.map(Fault.init),
+      further: further, errorPages: errorPages,
       traffic: traffic.blocks(for: .route("\(route)", listener: listener.name)))
+  }
+}
+
+extension Configuration {
+  /// The stages of a route that don't follow from the route's own settings in the snapshot.
+  fileprivate func stages(of route: Route) -> [Stage] {
+    var stages: [Stage] = []
+    if requestID == .return { stages.append(.requestID) }
+    guard case .forward(let name) = route.action else { return stages }
+    if route.translatesGRPCWeb { stages.append(.grpcWeb) }
+    if pools.first(where: { $0.name == name })?.stickiness != nil { stages.append(.stickiness) }
+    return stages
+  }
+}
+
+extension Fault {
+  fileprivate init(_ fault: Configuration.Fault) {
+    self.init(
+      delay: fault.delay, delayPercent: fault.delayPercent,
+      abort: fault.abort.map { UInt16(clamping: $0) }, abortPercent: fault.abortPercent)
   }
 }
 

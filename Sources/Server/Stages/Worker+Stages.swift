@@ -1,12 +1,6 @@
-// The stages of an exchange: what edits a message on its way, in one order.
-//
-//   request    request ID and trace, before routing; then forwarding fields and hop-by-hop fields,
-//              the host of a request without one, the route's edits
-//   response   hop-by-hop fields and Via, Date, request ID, stickiness, the route's edits
-//   trailers   the rules for trailers, with the route's edits
-//
-// The route's edits are last in both directions, so that the operator has the last word. Framing
-// fields are not edited here: the codec of each side owns them.
+// Runs the stages of an exchange: over the head of the request, and over each head of a response.
+// Their order is in Stage.swift. The stages that only edit fields are here; the others have files
+// of their own.
 
 import Balancing
 import HTTP
@@ -14,18 +8,6 @@ import Metrics
 import Primitives
 import Proxy
 import Reactor
-
-/// What a response is to its client. A stage is for some of them.
-enum ResponseKind {
-  /// A backend's final response.
-  case final
-  /// A backend's response with a 1xx status, except 101.
-  case interim
-  /// A backend's 101.
-  case switching
-  /// An answer of Martlet itself.
-  case local
-}
 
 extension Worker where IO: ~Copyable {
   // MARK: Request
@@ -39,8 +21,59 @@ extension Worker where IO: ~Copyable {
     return traceRequest()
   }
 
-  /// Before the first attempt: turns the client's head into the one that backends get.
-  mutating func editRequest(_ handle: Handle) {
+  /// Runs these stages of the request, then does what the route says.
+  mutating func runStages(_ stages: StageSet, of handle: Handle) {
+    var rest = stages
+    while let stage = rest.popFirst() {
+      let verdict: StageVerdict
+      switch stage {
+      case .delay: verdict = injectDelay(handle)
+      case .abort: verdict = injectAbort(handle)
+      case .forwarding:
+        setForwarding(handle)
+        continue
+      case .host:
+        setHost(handle)
+        continue
+      case .grpcWeb: verdict = translateGRPCWebRequest(handle)
+      case .stickiness:
+        readStickiness(handle)
+        continue
+      case .requestEdits:
+        if let edits = exchanges[handle].route?.requestEdits {
+          heads[exchanges[handle].head].fields.apply(edits)
+        }
+        continue
+      case .date, .requestID, .responseEdits:
+        continue
+      }
+      switch verdict {
+      case .next: break
+      case .transform(let codec): transformRequest(handle, codec)
+      case .wait(let until): return stageWaits(handle, stage, until: until)
+      case .answer(let local, let failure): return answer(handle, local, failure: failure)
+      }
+    }
+    followRoute(handle)
+  }
+
+  /// The exchange keeps its place among the stages. What arrives of its body waits.
+  private mutating func stageWaits(_ handle: Handle, _ stage: Stage, until: Instant) {
+    let client = exchanges[handle].client
+    if client.stream == 0 { own(client, by: handle) }
+    perform(
+      exchanges[handle].machine.handle(.stageWaits(until: until, stage.rawValue), at: now), handle)
+  }
+
+  /// The stage that waited has what it waited for, or has waited long enough.
+  mutating func stageEnded(_ handle: Handle) {
+    delayed.remove(handle)
+    perform(exchanges[handle].machine.handle(.staged, at: now), handle)
+  }
+
+  /// Turns the client's head into the one that backends get.
+  @inline(__always)
+  private mutating func setForwarding(_ handle: Handle) {
     let client = exchanges[handle].client.connection
     let isEncrypted = connections[client].transport.isEncrypted
     let forwarded = prepareRequest(
@@ -51,18 +84,15 @@ extension Worker where IO: ~Copyable {
     exchanges[handle].request.upgrade = forwarded.upgrade ?? .empty
     exchanges[handle].request.keepsTrailers = forwarded.keepsTrailers
     exchanges[handle].request.acceptsTrailers = forwarded.acceptsTrailers
-    // Backends refuse HTTP/1.1 without a host. The pool's first backend gives the name, since the
-    // selected one isn't known yet (nginx sends the name of its upstream group).
+  }
+
+  /// Backends refuse HTTP/1.1 without a host. The pool's first backend gives the name, since the
+  /// selected one isn't known yet (nginx sends the name of its upstream group).
+  private mutating func setHost(_ handle: Handle) {
     if heads[exchanges[handle].head].authority.isEmpty {
       let authority = exchanges[handle].pool.authority
       heads[exchanges[handle].head].fields.append(.host, authority.span)
     }
-    if exchanges[handle].route?.editsRequests == true,
-      let edits = exchanges[handle].route?.requestEdits
-    {
-      heads[exchanges[handle].head].fields.apply(edits)
-    }
-    exchanges[handle].request.logsIn = heads[exchanges[handle].head].logsConnectionIn
   }
 
   /// Edits the worker's `trailers` of a request.
@@ -72,31 +102,27 @@ extension Worker where IO: ~Copyable {
 
   // MARK: Response
 
-  /// Edits the response in `responseHead`.
-  mutating func edit(_ kind: ResponseKind, of handle: Handle) {
-    if kind != .local {
-      let addsVia = snapshot(of: handle).settings.forwarding.addsVia
-      let keepsTrailers = prepareResponse(&responseHead, addsVia: addsVia)
-      if kind == .final { exchanges[handle].response.keepsTrailers = keepsTrailers }
+  /// Runs these stages, which are the exchange's for the response in `responseHead`.
+  mutating func edit(_ stages: StageSet, of handle: Handle) {
+    var rest = stages
+    while let stage = rest.popFirst() {
+      switch stage {
+      case .forwarding: endForwarding(handle)
+      case .grpcWeb: translateGRPCWebResponse(handle)
+      case .date: date()
+      case .requestID: returnRequestID(of: handle)
+      case .stickiness: stick(handle)
+      case .responseEdits: applyEdits(handle)
+      case .delay, .abort, .host, .requestEdits: break
+      }
     }
-    switch kind {
-    case .final, .local: date()
-    case .interim, .switching: break
-    }
-    if kind != .interim { returnRequestID(of: handle) }
-    switch kind {
-    case .final, .switching: stick(handle)
-    case .interim, .local: break
-    }
-    guard exchanges[handle].editsResponse, let edits = exchanges[handle].route?.responseEdits
-    else { return }
-    if kind == .interim {
-      // Fields that the route sets are for the final response; those that it removes are removed
-      // from every response.
-      responseHead.fields.removeAll(editedBy: edits)
-    } else {
-      responseHead.fields.apply(edits)
-    }
+  }
+
+  private mutating func endForwarding(_ handle: Handle) {
+    let addsVia = snapshot(of: handle).settings.forwarding.addsVia
+    let keepsTrailers = prepareResponse(&responseHead, addsVia: addsVia)
+    // Those of an interim response or a 101 belong to no message with a body.
+    if responseHead.status >= 200 { exchanges[handle].response.keepsTrailers = keepsTrailers }
   }
 
   /// A server that generates or forwards a response without a date adds one (RFC 9110 6.6.1).
@@ -105,22 +131,21 @@ extension Worker where IO: ~Copyable {
     responseHead.fields.append(.date, dates.date(at: SystemClock.wall()).span)
   }
 
-  /// Returns the id of the request to the client, if that is configured.
+  /// Returns the id of the request to the client.
   private mutating func returnRequestID(of handle: Handle) {
-    guard exchanges[handle].request.hasHead, snapshot(of: handle).settings.returnsRequestID
-    else { return }
+    guard exchanges[handle].request.hasHead else { return }
     responseHead.setRequestID(of: heads[exchanges[handle].head])
   }
 
-  /// Makes the client stick to the backend that responds, unless it does already.
-  private mutating func stick(_ handle: Handle) {
-    guard let stickiness = exchanges[handle].pool.stickiness,
-      let token = exchanges[handle].attempt.pick?.member.stickyToken, token != 0
-    else { return }
-    let asked = exchanges[handle].selection.stickyToken
-    if token == asked { return metrics.add(.stickyKept) }
-    metrics.add(asked == 0 ? .stickyNew : .stickyMoved)
-    stickiness.set(token, isTLS: exchanges[handle].request.isTLS, in: &responseHead.fields)
+  /// Fields that the route sets are for the final response; those that it removes are removed from
+  /// every response.
+  private mutating func applyEdits(_ handle: Handle) {
+    guard let edits = exchanges[handle].route?.responseEdits else { return }
+    if responseHead.isInterim {
+      responseHead.fields.removeAll(editedBy: edits)
+    } else {
+      responseHead.fields.apply(edits)
+    }
   }
 
   /// Edits the worker's `trailers` of a response.

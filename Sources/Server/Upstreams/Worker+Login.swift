@@ -86,7 +86,7 @@ extension Worker where IO: ~Copyable {
   /// A response has ended and its connection may be used again, but only by this client.
   mutating func keepLogin(_ connection: Handle, _ codec: Handle, for handle: Handle) {
     let client = exchanges[handle].client.connection
-    guard stage == .serving, logins.of(client).count <= Self.loginMax,
+    guard lifecycle == .serving, logins.of(client).count <= Self.loginMax,
       stock.count < settings.idleUpstreamMax
     else {
       // The client's connection ends too, since its login is lost.

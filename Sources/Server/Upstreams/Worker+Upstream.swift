@@ -180,7 +180,7 @@ extension Worker where IO: ~Copyable {
   mutating func makeIdle(_ handle: Handle, _ codec: Handle) {
     let backend = connections[handle].backend
     guard stock.count(of: backend.id) < backend.keepAlive.idleMax,
-      stock.count < settings.idleUpstreamMax, stage == .serving
+      stock.count < settings.idleUpstreamMax, lifecycle == .serving
     else { return close(handle) }
     connections[handle].wire = .http1Backend(codec: codec, .idle(since: now))
     connections[handle].transport.settle(&buffers)

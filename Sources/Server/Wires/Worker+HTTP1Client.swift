@@ -209,7 +209,7 @@ extension Worker where IO: ~Copyable {
       metrics.add(.connectionsEndedByOverload)
       return false
     }
-    return stage == .serving && listeners[connections[handle].client.listener].configured != nil
+    return lifecycle == .serving && listeners[connections[handle].client.listener].configured != nil
       && http1Clients[codec].tolerated.isEmpty && !logins.hasLost(handle)
   }
 

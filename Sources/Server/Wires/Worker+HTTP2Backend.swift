@@ -377,7 +377,7 @@ extension Worker where IO: ~Copyable {
     if stream.stream != 0 { releaseHTTP2Stream(stream, codec) }
     let isSilent =
       !isComplete && http2Sessions[codec].connection.lastReceived + Self.silence <= now
-    if stage != .serving || isOutdated(exchange) || isSilent
+    if lifecycle != .serving || isOutdated(exchange) || isSilent
       || isSuperfluous(stream.connection, codec)
     {
       retire(stream.connection)

@@ -295,7 +295,7 @@ extension Worker where IO: ~Copyable {
       if !http2Sessions[codec].connection.isDraining { metrics.add(.connectionsEndedByOverload) }
       return true
     }
-    return stage != .serving || listeners[connections[handle].client.listener].configured == nil
+    return lifecycle != .serving || listeners[connections[handle].client.listener].configured == nil
   }
 
   /// The client has broken a rule of the connection; GOAWAY is written.

@@ -151,7 +151,11 @@ extension Worker where IO: ~Copyable {
 
   /// Whether the end of a body is the next that comes from this backend, and is there.
   mutating func hasOnlyEnd(_ handle: Handle, _ source: Handle) -> Bool {
-    switch connections[source].wire {
+    let transform = transform(handle, .response)
+    if transform != .none {
+      return transforms[transform].hasEnded && transforms[transform].output.isEmpty
+    }
+    return switch connections[source].wire {
     case .http1Backend(let codec, _):
       http1Backends[codec].hasOnlyEnd(in: connections[source].transport.inbound)
     case .http2Backend:
@@ -166,6 +170,17 @@ extension Worker where IO: ~Copyable {
   mutating func lend(
     _ handle: Handle, _ direction: Direction, from source: Handle
   ) -> ByteBuffer {
+    let transform = transform(handle, direction)
+    if transform == .none { return lendReceived(handle, direction, from: source) }
+    var bytes = ByteBuffer()
+    swap(&bytes, &transforms[transform].output)
+    return bytes
+  }
+
+  /// The same for bytes before a stage transforms them.
+  mutating func lendReceived(
+    _ handle: Handle, _ direction: Direction, from source: Handle
+  ) -> ByteBuffer {
     var bytes = ByteBuffer()
     if !isByStream(handle, direction) {
       swap(&bytes, &connections[source].transport.inbound)
@@ -178,6 +193,19 @@ extension Worker where IO: ~Copyable {
   }
 
   mutating func giveBack(
+    _ bytes: consuming ByteBuffer, _ handle: Handle, _ direction: Direction, to source: Handle,
+    consumed count: Int
+  ) {
+    let transform = transform(handle, direction)
+    if transform == .none {
+      return giveBackReceived(bytes, handle, direction, to: source, consumed: count)
+    }
+    bytes.consume(count)
+    swap(&bytes, &transforms[transform].output)
+    buffers.settle(&transforms[transform].output)
+  }
+
+  mutating func giveBackReceived(
     _ bytes: consuming ByteBuffer, _ handle: Handle, _ direction: Direction, to source: Handle,
     consumed count: Int
   ) {

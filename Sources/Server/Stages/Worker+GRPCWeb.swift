@@ -1,0 +1,31 @@
+// The stage for gRPC-Web: calls become gRPC, and their responses are translated back. Proxy.GRPCWeb
+// has the formats.
+
+import HTTP
+import Primitives
+import Proxy
+import Reactor
+
+extension Worker where IO: ~Copyable {
+  mutating func translateGRPCWebRequest(_ handle: Handle) -> StageVerdict {
+    guard let form = heads[exchanges[handle].head].grpcWeb, exchanges[handle].request.upgrade.isEmpty
+    else { return .next }
+    heads[exchanges[handle].head].becomeGRPC()
+    exchanges[handle].request.grpcWeb = form
+    exchanges[handle].request.isGRPC = true
+    exchanges[handle].request.acceptsTrailers = true
+    return form == .text ? .transform(.base64(Base64Decoder())) : .next
+  }
+
+  /// Other responses, such as the error page of a server in between, go on as they are.
+  mutating func translateGRPCWebResponse(_ handle: Handle) {
+    guard let form = exchanges[handle].request.grpcWeb, responseHead.becomeGRPCWeb(form) else {
+      return
+    }
+    // Without a body, the status is in the head, where clients of gRPC-Web find it too. HTTP/1
+    // backends have no place for a status.
+    if exchanges[handle].response.length == .streamed && exchanges[handle].attempt.stream != 0 {
+      transformResponse(handle, .grpcWeb(form))
+    }
+  }
+}

@@ -1,0 +1,179 @@
+// Stages that wait, answer, or change bodies: faults on purpose, and gRPC-Web.
+
+import Foundation
+import HTTP
+import Testing
+
+@Suite(.serialized) struct StageTests {
+  // MARK: Faults
+
+  private func routes(_ fault: String) -> String {
+    """
+    "routes": [{ "path": "/", "forward": "default", "fault": \(fault) },
+      { "path": "/plain", "forward": "default" },
+      { "path": "/moved", "redirect": { "path": "/" }, "fault": \(fault) }]
+    """
+  }
+
+  @Test func `a route answers a part of its requests with an error`() throws {
+    let stub = try StubBackend()
+    let martlet = try MartletProcess(
+      backends: [stub], rest: routes(#"{ "abort": 418, "abort-percent": 50 }"#))
+    let client = try martlet.wire()
+    var statuses: [Int: Int] = [:]
+    for _ in 0..<200 { statuses[try client.get("/x").status, default: 0] += 1 }
+    #expect(Set(statuses.keys) == [200, 418])
+    // 200 draws with 50 percent: below 40 once in 10^18 times.
+    #expect(statuses.values.allSatisfy { $0 > 40 })
+    for _ in 0..<20 { #expect(try client.get("/plain").status == 200) }
+    let failed = try martlet.accessLines(atLeast: 220).filter { $0["status"] as? Int == 418 }
+    #expect(failed.count == statuses[418])
+    #expect(failed.allSatisfy { $0["failure"] as? String == "fault-injected" })
+  }
+
+  @Test(arguments: ["/x", "/moved"])
+  func `a delayed request holds up only itself`(path: String) throws {
+    let stub = try StubBackend()
+    let martlet = try MartletProcess(backends: [stub], rest: routes(#"{ "delay": "1s" }"#))
+    let (slow, gone, fast) = (try martlet.wire(), try martlet.wire(), try martlet.wire())
+    let start = ContinuousClock.now
+    // An answer before the end of a body would end the connection.
+    try slow.send(
+      path == "/x"
+        ? "POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello"
+        : "GET \(path) HTTP/1.1\r\nHost: a\r\n\r\n")
+    try gone.send("GET \(path) HTTP/1.1\r\nHost: a\r\n\r\n")
+    #expect(try fast.get("/plain").status == 200)
+    #expect(ContinuousClock.now - start < .seconds(1))
+    gone.end()
+    #expect(try slow.takeResponse().status == (path == "/x" ? 200 : 308))
+    #expect(ContinuousClock.now - start >= .seconds(1))
+    // The connection is in sync.
+    #expect(try slow.get("/plain").status == 200)
+    if path == "/x" {
+      let request = stub.requests.first { $0.method == "POST" }
+      #expect(request?.body == Array("hello".utf8))
+    }
+    let lines = try martlet.accessLines(atLeast: 4)
+    #expect(lines.contains { $0["failure"] as? String == "client-aborted" })
+  }
+
+  @Test func `a delay ends at the end of a drain`() throws {
+    let martlet = try MartletProcess(
+      backends: [try StubBackend()], listener: #""protocols": ["h2", "http/1.1"]"#,
+      rest: routes(#"{ "delay": "60s" }"#) + #", "limits": { "drain": "1s" }"#)
+    let client = try martlet.wire()
+    try client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    let (stream, peer) = try { (try $0.open(), $0) }(HTTP2Peer(martlet))
+    try peer.ping()
+    eventually("both wait") { (try? martlet.get("/plain").status) == 200 }
+    #expect(try martlet.terminate() == 70)
+    #expect(try client.takeResponse().status == 503)
+    #expect(try peer.answer(stream).status == 503)
+  }
+
+  // MARK: gRPC-Web
+
+  /// A call whose response has two messages and a status, by HTTP/2 with trailers.
+  private func backend() throws -> (StubBackend, MartletProcess) {
+    let stub = try StubBackend { request, wire in
+      try wire.takeBody(of: &request, isResponse: false)
+      try wire.send(
+        "HTTP/1.1 200 OK\r\nContent-Type: application/grpc\r\nTransfer-Encoding: chunked\r\n\r\n"
+          + "3\r\none\r\n3\r\ntwo\r\n0\r\nGrpc-Status: 7\r\nX-More: a b\r\n\r\n")
+      return true
+    }
+    let inner = try MartletProcess(backends: [stub], listener: #""protocols": ["h2"]"#)
+    return (stub, inner)
+  }
+
+  private func translating(_ inner: MartletProcess) throws -> MartletProcess {
+    try MartletProcess(
+      backends: ["127.0.0.1:\(inner.ports[0])"], pool: #""protocol": "h2""#,
+      listener: #""protocols": ["h2", "http/1.1"]"#,
+      rest: #""routes": [{ "forward": "default", "grpc-web": true }]"#)
+  }
+
+  private static let trailers: [UInt8] = {
+    let text = "grpc-status: 7\r\nx-more: a b\r\n"
+    return [0x80, 0, 0, 0, UInt8(text.utf8.count)] + Array(text.utf8)
+  }()
+
+  private func call(_ type: String, _ body: String) -> String {
+    "POST /a.B/C HTTP/1.1\r\nHost: a\r\nContent-Type: \(type)\r\nContent-Length: "
+      + "\(body.utf8.count)\r\n\r\n\(body)"
+  }
+
+  @Test func `a call of gRPC-Web is translated, and its trailers are in the body`() throws {
+    let (stub, inner) = try backend()
+    let martlet = try translating(inner)
+    let client = try martlet.wire()
+    for _ in 0..<2 {
+      let answer = try client.exchange(call("application/grpc-web+proto", "message"))
+      #expect(answer.status == 200 && answer["content-type"] == "application/grpc-web+proto")
+      #expect(answer.body == Array("onetwo".utf8) + Self.trailers)
+    }
+    #expect(stub.lastRequest?["content-type"] == "application/grpc+proto")
+    #expect(stub.lastRequest?.body == Array("message".utf8))
+    #expect(try martlet.accessLines(atLeast: 2).map { $0["grpc_status"] as? Int } == [7, 7])
+
+    let peer = try HTTP2Peer(martlet)
+    let stream = try peer.open(
+      "POST", "/a.B/C", [("content-type", "application/grpc-web")], body: .streamed)
+    try peer.send(Array("m".utf8), on: stream, ends: true)
+    let answer = try peer.answer(stream)
+    #expect(answer.body == Array("onetwo".utf8) + Self.trailers && answer.trailers.isEmpty)
+  }
+
+  @Test func `the text form is in base64 both ways`() throws {
+    let (stub, inner) = try backend()
+    let martlet = try translating(inner)
+    let message = (0..<100_000).map { UInt8(truncatingIfNeeded: $0 &* 31) }
+    let client = try martlet.wire()
+    let answer = try client.exchange(
+      call("application/grpc-web-text", Data(message).base64EncodedString()))
+    #expect(answer["content-type"] == "application/grpc-web-text+proto")
+    let text = String(decoding: answer.body, as: UTF8.self)
+    // Each part may have padding of its own.
+    var decoded: [UInt8] = []
+    var group = ""
+    for character in text {
+      group.append(character)
+      if group.count == 4 {
+        decoded += Array(Data(base64Encoded: group) ?? Data())
+        group = ""
+      }
+    }
+    #expect(decoded == Array("onetwo".utf8) + Self.trailers)
+    #expect(stub.lastRequest?.body == message)
+    #expect(stub.lastRequest?["content-length"] == nil)
+
+    let bad = try client.exchange(call("application/grpc-web-text", "!!!!"))
+    // The backend was asked already; the client learns the status of gRPC.
+    #expect(bad.status == 200 && bad["grpc-status"] == "13")
+    #expect(bad["content-type"] == "application/grpc-web-text+proto")
+    let lines = try martlet.accessLines(atLeast: 2)
+    #expect(lines.last?["reason"] as? String == "bad-base64")
+  }
+
+  @Test func `other requests of the route go on as they are`() throws {
+    let (stub, inner) = try backend()
+    let martlet = try translating(inner)
+    let answer = try martlet.answer(call("application/json", "{}"))
+    #expect(answer["content-type"] == "application/grpc")
+    #expect(answer.body == Array("onetwo".utf8))
+    #expect(stub.lastRequest?["content-type"] == "application/json")
+  }
+
+  @Test func `an error of Martlet's is a status of gRPC-Web`() throws {
+    let martlet = try MartletProcess(
+      backends: ["127.0.0.1:\(try freePort())"], pool: #""protocol": "h2""#,
+      rest: #""routes": [{ "forward": "default", "grpc-web": true }]"#)
+    let client = try martlet.wire()
+    for _ in 0..<2 {
+      let answer = try client.exchange(call("application/grpc-web", "m"))
+      #expect(answer.status == 200 && answer["grpc-status"] == "14" && answer.body.isEmpty)
+      #expect(answer["content-type"] == "application/grpc-web+proto")
+    }
+  }
+}
