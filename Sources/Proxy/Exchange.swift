@@ -1,8 +1,8 @@
 // One request on its way through the proxy: its state, and what to do next.
 //
 // Pure: events and the time are inputs, an action is the output, and the caller performs it. It
-// moves no bytes and knows no HTTP version. The machine is total: it has a case for every event in
-// every phase. An event that can't happen in a phase is an error of the caller, and traps.
+// moves no bytes and knows no HTTP version. The machine is total: `apply` has a case for every event
+// in every phase, and returns nil for one that can't happen there. `handle` traps then.
 //
 //   [staging]                  [queued]
 //      ▲▼                         ▲▼
@@ -10,7 +10,8 @@
 //      │                          ▲            │            │      └► relaying ───► ended
 //      └► ended                   └────────────┴────────────┴── failed: retry, or ended
 //
-// The request may end in any phase but the last two, since both directions are independent.
+// The body of the request may end in any phase but `relaying` and `ended`, since both directions are
+// independent. `clientGone` and `refused` end any phase.
 // RetryPolicy in Balancing decides about retries. After `forwarding` has begun there are none.
 
 public import Balancing
@@ -220,11 +221,10 @@ public struct Exchange: ~Copyable, Sendable {
 
   private mutating func answered(_ failure: ExchangeFailure?) -> Action? {
     switch phase {
-    case .routing:
+    case .routing, .staging:
       phase = .ended(failure)
       return .finish
-    case .staging, .collecting, .selecting, .queued, .connecting, .awaiting, .forwarding, .relaying,
-      .ended:
+    case .collecting, .selecting, .queued, .connecting, .awaiting, .forwarding, .relaying, .ended:
       return nil
     }
   }

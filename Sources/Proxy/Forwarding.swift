@@ -1,5 +1,5 @@
-// The changes to a head on its way through the proxy: hop-by-hop fields are removed (RFC 9110
-// 7.6.1), forwarding fields are set, Via is added, and the route's field edits are applied.
+// Functions that change a head on its way through the proxy: they remove hop-by-hop fields (RFC
+// 9110 7.6.1), set forwarding fields and Via, and apply a route's edits. Stages call them.
 //
 // Framing fields are not changed here: the codec of each side owns them.
 

@@ -1,8 +1,9 @@
 // The process as a whole: starts the workers, and then does what signals and time ask for.
 //
-// This is the control thread. It may block, lock and allocate; workers never wait for it. Whatever
-// it wants of them goes through their inboxes, and what concerns it comes through its own: signals,
-// looked-up names, workers that have finished.
+// This is the control thread. It may block, lock and allocate, and workers don't wait for it. It
+// changes members, weights and operator states directly in Balancing; all else that it wants of
+// workers goes through their inboxes. Its own inbox has signals, looked-up names, commands of the
+// admin interface, reports of a successor, and workers that have finished.
 
 import Balancing
 public import Configuration

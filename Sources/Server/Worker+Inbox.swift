@@ -1,5 +1,5 @@
-// The messages that a worker gets from the control thread (new configurations, drain, stop), and
-// from other workers (a free slot in a full pool).
+// The messages that a worker gets from the control thread and from other workers (a free slot in a
+// full pool), and what they do: a new configuration and its generation, overload, drain, stop.
 
 import Balancing
 import Metrics

@@ -1,10 +1,10 @@
 // One worker: a thread with its event loop, listening sockets, connections and timers.
 //
-// On the request path workers share only the atomics of Balancing; when a connection begins or ends
-// they also share Admission. Everything else reaches a worker through its inbox. One turn of the
-// loop waits, notes what is ready, fires due deadlines, drives the queued connections and flushes.
-// Nothing re-enters it: code that has work for another connection queues that connection. How
-// connections are driven is in the extensions (Connections, Wires, Exchanges, Upstreams).
+// On the request path workers share only the atomics of Balancing and the queue of a full pool;
+// when a connection begins or ends they also share Admission. Everything else reaches a worker
+// through its inbox. docs/ARCHITECTURE.md has the steps of a turn. Code that has work for another
+// connection queues that connection (the exception is in Worker+HTTP2Streams). How connections are
+// driven is in the extensions (Connections, Wires, Exchanges, Upstreams).
 //
 // A ~Copyable struct, generic over the I/O, since the compiler specialises this form completely.
 // Its methods are mutating even where they only read, since the compiler copies the whole struct to

@@ -33,7 +33,7 @@ import Testing
     (.stageWaits(until: .origin + .seconds(1), 3), [.routing: .wait]),
     (.staged, [.staging: .stage(after: 3)]),
     (.routed(collectsUntil: nil), [.routing: .attempt]),
-    (.answered(nil), [.routing: .finish]),
+    (.answered(nil), [.routing: .finish, .staging: .finish]),
     (
       .requestEnded,
       [

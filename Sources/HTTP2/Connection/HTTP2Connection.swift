@@ -1,6 +1,6 @@
 // One HTTP/2 connection (RFC 9113), as a server or as a client: bytes in, events and bytes out.
 //
-// It reads no clock and moves no bytes itself. Its owner passes input (`receive`), the time
+// It reads no clock and does no I/O. Its owner passes input (`receive`), the time
 // (`expire`), and the one output queue to which it appends frames; it reports what happened as
 // events. All of framing, windows, settings and GOAWAY is in here. It doesn't buffer bodies: pieces
 // are borrowed, and the streams' windows limit how much the owner must hold. Extensions contain

@@ -1,4 +1,5 @@
-// The access log of one worker: formats one line per exchange and passes it to the writer.
+// The access log of one worker: formats a line for each exchange that is logged (ordinary ones may
+// be sampled) and passes it to the writer. Also the reports of the admin interface.
 //
 // A line is formatted in a buffer of the worker and copied into a ring, which the writer's thread
 // empties. If the ring is full because the disk is slow or full, the line is dropped and counted;

@@ -4,7 +4,7 @@
 // writes directly from their memory. If a ring is full, because the target is slow, full or closed,
 // the line is dropped and the worker counts it. The lines in the rings wait until the target
 // accepts bytes again. While a reader has stopped, orders are still carried out: the thread waits
-// for both.
+// for the reader and for orders.
 //
 // After each round the writer pauses for 10 ms, so that it writes many lines at once and the
 // workers signal it at most a hundred times per second. Without lines it sleeps.

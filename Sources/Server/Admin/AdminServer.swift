@@ -1,12 +1,12 @@
-// The admin thread: HTTP/1.1 for whoever watches and steers the process.
+// The admin thread: HTTP/1.1 for operators and for programs that collect metrics.
 //
 // It has a loop of its own, so that neither a scrape of ten thousand series nor a page that stays
 // open costs a worker anything; it reads the workers' counters and the backends' atomics where they
 // are. What changes something goes to the control thread. Few clients, so nothing here is fast, but
-// everything is bounded (`AdminLimits`): connections, sizes, times, what piles up for who doesn't
-// read, and what one connection gets done in a turn. Here are the loop and how connections begin
-// and end; requests are in `AdminServer+Requests`, answers in `AdminServer+Answers`, streams in
-// `AdminServer+Streams`.
+// everything is bounded (`AdminLimits`): connections, sizes, times, what waits for a client that
+// doesn't read, and what one connection gets done in a turn. Here are the loop and how connections
+// begin and end; requests are in `AdminServer+Requests`, answers in `AdminServer+Answers`, streams
+// in `AdminServer+Streams`.
 
 import Metrics
 import Primitives

@@ -1,4 +1,5 @@
-// The state of the process as JSON: for `GET /v1/state`, the page, and programs.
+// The state of the process as JSON: `GET /v1/state`, for the dashboard and for programs.
+// docs/openapi.json describes it.
 
 import Balancing
 import Configuration

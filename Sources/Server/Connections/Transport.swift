@@ -131,9 +131,9 @@ struct Transport: ~Copyable {
   /// Bytes wait and the socket is full: only the peer can end that.
   var isBlocked: Bool { !outbound.isEmpty && !isWritable }
   var isBroken: Bool { failure != nil || sendFailure != nil }
-  /// Whether the connection is idle, so that another message can follow.
   /// Bytes that were written and that the socket has not taken.
   var unsentByteCount: Int { @inline(__always) get { staged.count + outbound.count } }
+  /// Whether the connection is idle, so that another message can follow.
   var isReusable: Bool {
     @inline(__always) get {
       !isBroken && !peerFinished && inbound.isEmpty && isFlushed

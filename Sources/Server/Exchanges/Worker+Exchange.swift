@@ -1,7 +1,8 @@
 // The life of an exchange: it begins with a head (or with one that can't be read), is routed, and
 // is answered here or forwarded. At its end it is logged and the client's connection continues.
 //
-// Proxy.Exchange decides; `perform` carries its actions out.
+// Proxy.Exchange decides; `perform` carries its actions out, and `exchangeExpired` tells it of a
+// deadline. Martlet's own answers are written in Worker+Answer.
 
 import Balancing
 import HTTP

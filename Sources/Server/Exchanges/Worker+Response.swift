@@ -1,4 +1,7 @@
 // The response of a backend, on its way to the client: interim heads, the final head, the body.
+//
+// `driveResponse` is for HTTP/1 backends. With HTTP/2, a head enters at `takeFinalHead`
+// (Worker+HTTP2Backend).
 
 import Balancing
 import HTTP

@@ -1,10 +1,10 @@
 // Active health checks: dials, or small HTTP requests, on a schedule.
 //
-// One per process: the worker with index 0 carries it on its own loop, through the same I/O seam as
-// everything else, so that the simulation covers it too. A check is a connection of its own, closed
-// after the answer, since a pooled one would say nothing about whether new ones are accepted. The
-// first checks are spread over the interval and later ones jittered, so that a thousand backends
-// are not dialled in the same millisecond.
+// Only the worker with index 0 has targets. It runs them on its own loop through `InputOutput`, so
+// that the simulation covers them too. Results go to `Pool.observeCheck`. A check is a connection
+// of its own, closed after the answer, since a pooled one would say nothing about whether new ones
+// are accepted. The first checks are spread over the interval and later ones jittered, so that a
+// thousand backends are not dialled in the same millisecond.
 
 import Balancing
 import HTTP

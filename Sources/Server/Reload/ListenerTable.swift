@@ -2,9 +2,9 @@
 // another process, or opened.
 //
 // It is a value: a reload that fails leaves the table as it was. `opening` does all steps that can
-// be refused, and changes no existing socket. `listen` is called when nothing else can fail. Unused
-// sockets are closed by the workers that accept from them, since only they can first accept the
-// waiting connections.
+// be refused, and changes no existing socket. `listen` is called when nothing of the configuration
+// can be refused any more. Sockets that a worker accepts from are closed by it, since only it can
+// first accept the waiting connections; inherited ones that nobody uses are closed here.
 
 import Configuration
 import Primitives

@@ -1,8 +1,8 @@
-// Makes a snapshot of a configuration: loads certificates, finds backends again in the registry,
-// compiles routes.
+// Makes a snapshot of a configuration whose files are loaded: finds backends again in the registry,
+// makes TLS contexts, compiles routes.
 //
-// It runs on the control thread, at start and at each reload, and throws everything that stands in
-// the way at once. Nothing that is in force changes before it has returned.
+// It runs on the control thread, at start and at each reload, and throws the first failure. Nothing
+// that is in force changes. New entries of the registry are taken back by the caller then.
 
 import Balancing
 import Configuration

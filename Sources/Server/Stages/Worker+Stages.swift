@@ -78,7 +78,7 @@ extension Worker where IO: ~Copyable {
     let isEncrypted = connections[client].transport.isEncrypted
     let forwarded = prepareRequest(
       &heads[exchanges[handle].head], peer: peer(of: client), isTLS: isEncrypted,
-      policy: settings.forwarding)
+      policy: snapshot(of: handle).settings.forwarding)
     exchanges[handle].request.client = forwarded.client
     exchanges[handle].request.isTLS = forwarded.isTLS
     exchanges[handle].request.upgrade = forwarded.upgrade ?? .empty

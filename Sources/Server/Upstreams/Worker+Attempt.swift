@@ -1,5 +1,6 @@
-// Attempts: selecting a member, leasing or dialling a connection to it, and what follows when an
-// attempt fails or ends.
+// Attempts: selecting a member, leasing a connection to it, and what follows when an attempt fails
+// or ends, with the exceptions to RetryPolicy. Also how backends are forgotten. Connections are
+// found and dialled in Worker+Upstream.
 
 import Balancing
 import HTTP

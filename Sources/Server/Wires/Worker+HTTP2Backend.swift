@@ -1,8 +1,9 @@
 // HTTP/2 connections to backends: which requests share one, what each event means for its exchange,
 // and the end.
 //
-// A lease is a stream here. A connection is shared while it takes more streams, and ends with its
-// last one after that.
+// A lease is a stream here, with number 0 while the connection is being dialled. A connection is
+// shared while it takes more streams, and ends with its last one after that. If the backend closes
+// behind complete responses, it is kept until the clients have them.
 
 import Balancing
 import HTTP

@@ -3,7 +3,8 @@
 // A body is sent as far as its stream's window, the connection's window and the transport allow. As
 // soon as one has to wait, the codec decides by priority which is next (RFC 9218): it gives turns,
 // and the exchange whose turn it is moves one frame's worth from its other side. So bytes that wait
-// are there, and not in a queue here.
+// are there, and not in a queue here. For that, a turn drives the other side's HTTP/1 connection
+// directly: the only place where one connection drives another.
 
 import HTTP
 import HTTP2

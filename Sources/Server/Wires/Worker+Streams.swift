@@ -1,8 +1,8 @@
 // What every wire does for a stream: lend the pieces of a body, write heads, pieces and an end, and
 // end or cut the stream.
 //
-// The switches over the wires are here, so that exchanges and the pump don't know which one they
-// use.
+// Most switches over the wires are here, so that exchanges and the pump hardly know which one they
+// use: Worker+Response still knows HTTP/1 backends, and Worker+Attempt how a lease ends.
 
 import HTTP
 import HTTP1
