@@ -131,6 +131,8 @@ final class PoolSettings: Sendable {
   let name: LogName
   let retry: RetryPolicy
   let limits: ExchangeLimits
+  /// The maximum duration of a call of gRPC; nil for none.
+  let callTimeMax: TimeSpan?
   /// Nil without active checks.
   let check: ActiveCheck?
   /// The most of a request's body that is kept for another attempt.
@@ -151,7 +153,8 @@ final class PoolSettings: Sendable {
   let traffic: [TrafficMetrics]
 
   init(
-    pool: Pool, retry: RetryPolicy, limits: ExchangeLimits, check: ActiveCheck?,
+    pool: Pool, retry: RetryPolicy, limits: ExchangeLimits, callTimeMax: TimeSpan? = nil,
+    check: ActiveCheck?,
     replayByteCount: Int = 64 * 1024, keepAlive: KeepAlive = KeepAlive(),
     tcpKeepAlive: TCPKeepAlive? = nil,
     protocol spoken: BackendProtocol = .http1,
@@ -163,6 +166,7 @@ final class PoolSettings: Sendable {
     name = LogName(pool.name)
     self.retry = retry
     self.limits = limits
+    self.callTimeMax = callTimeMax
     self.check = check
     self.replayByteCount = replayByteCount
     self.keepAlive = keepAlive
