@@ -179,14 +179,10 @@ extension Worker where IO: ~Copyable {
     let token = stickyToken(handle)
     if token != 0 { exchanges[handle].selection = Selection(stickyToken: token) }
     editRequest(handle)
-    if heads[exchanges[handle].head].method == .connect {
-      if exchanges[handle].request.upgrade.isEmpty {
-        return refuse(handle, .notImplemented, 501, reason: "connect")
-      }
-      // Nothing of this is the backend's fault.
-      if exchanges[handle].pool.protocol == .http2 {
-        return refuse(handle, .notImplemented, 501, reason: "upgrade-to-http2")
-      }
+    if heads[exchanges[handle].head].method == .connect
+      && exchanges[handle].request.upgrade.isEmpty
+    {
+      return refuse(handle, .notImplemented, 501, reason: "connect")
     }
     if !logins.isEmpty {
       exchanges[handle].attempt.login = login(of: client.connection, for: handle)
