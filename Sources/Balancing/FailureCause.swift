@@ -39,6 +39,8 @@ public enum FailureCause: Equatable, Sendable {
   case truncatedResponse
   /// The response body stopped arriving for too long.
   case responseStalled
+  /// A gRPC call that failed at once with a status that the retry policy lists.
+  case grpcStatus(UInt8)
   /// A response with a status that the retry policy lists.
   case status(UInt16)
 
@@ -63,6 +65,7 @@ public enum FailureCause: Equatable, Sendable {
     case .badResponse: .badResponse
     case .truncatedResponse: .truncatedResponse
     case .responseStalled: .responseStalled
+    case .grpcStatus: .grpcStatus
     case .status: .status
     }
   }
@@ -91,6 +94,7 @@ public enum FailureCause: Equatable, Sendable {
     case .badResponse: self = .badResponse
     case .truncatedResponse: self = .truncatedResponse
     case .responseStalled: self = .responseStalled
+    case .grpcStatus: self = .grpcStatus(UInt8(truncatingIfNeeded: number))
     case .status: self = .status(number)
     default: return nil
     }
@@ -105,6 +109,8 @@ public enum FailureCause: Equatable, Sendable {
       .tlsSelfSigned, .tlsPin, .tlsNotSpoken, .tlsAlert, .tlsFailed, .resetBeforeResponse,
       .closedBeforeResponse, .badResponse, .truncatedResponse:
       502
+    // Clients know the status of the call, which is kept.
+    case .grpcStatus: 503
     case .status(let status): status
     }
   }
@@ -119,7 +125,7 @@ public enum FailureCause: Equatable, Sendable {
   /// already struggles. After the other failures, no backend has done any work.
   var isCharged: Bool {
     switch self {
-    case .responseTimeout, .status: true
+    case .responseTimeout, .grpcStatus, .status: true
     default: false
     }
   }

@@ -12,11 +12,12 @@ public enum FailureWord: UInt8, CaseIterable, Sendable {
   case tlsUntrusted, tlsExpired, tlsWrongName, tlsSelfSigned, tlsPin
   case tlsNotSpoken, tlsAlert, tlsTimeout, tlsFailed
   case resetBeforeResponse, closedBeforeResponse
-  case responseTimeout, badResponse, truncatedResponse, responseStalled, status
+  case responseTimeout, badResponse, truncatedResponse, responseStalled, grpcStatus, status
   // No backend could be used.
   case noMembers, allDown, allFull, queueFull, queueTimeout
   // Failures of the client, or in its request.
-  case clientAborted, clientStalled, requestTimeout, bodyTooLarge, malformedBody, malformedHead
+  case clientAborted, clientStalled, requestTimeout, deadlineExceeded
+  case bodyTooLarge, malformedBody, malformedHead
   case noRoute, listenerRemoved, notImplemented
   // Failures in Martlet itself.
   case overloaded, drainTimeout, stopped, faultInjected
@@ -45,6 +46,7 @@ public enum FailureWord: UInt8, CaseIterable, Sendable {
     case .badResponse: "bad-response"
     case .truncatedResponse: "truncated-response"
     case .responseStalled: "response-stalled"
+    case .grpcStatus: "grpc-status"
     case .status: "status"
     case .noMembers: "no-members"
     case .allDown: "all-down"
@@ -54,6 +56,7 @@ public enum FailureWord: UInt8, CaseIterable, Sendable {
     case .clientAborted: "client-aborted"
     case .clientStalled: "client-stalled"
     case .requestTimeout: "request-timeout"
+    case .deadlineExceeded: "deadline-exceeded"
     case .bodyTooLarge: "body-too-large"
     case .malformedBody: "malformed-body"
     case .malformedHead: "malformed-head"

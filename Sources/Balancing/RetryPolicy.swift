@@ -6,8 +6,8 @@
 //   reused connection died before the response  nothing                 any method, same, fresh
 //                                               something               idempotent, same, fresh
 //   fresh connection died before the response   something               idempotent, elsewhere
-//   response timeout, status that is listed     something               idempotent, and only while
-//                                                                       another member is available
+//   response timeout, status that is listed     something               idempotent, if another
+//   gRPC status that is listed                  something               any, if another
 //   bad response                                something               never: it was carried out
 //
 // Not after a byte of a final response went to the client, without the whole body in memory, or
@@ -81,6 +81,8 @@ public struct RetryPolicy: Equatable, Sendable {
   public var maxAttempts = 3
   /// Response statuses that cause a retry; the response is discarded. Default none.
   public var statuses: [UInt16] = []
+  /// Statuses of gRPC calls that cause a retry. Default none.
+  public var grpcStatuses: [UInt8] = []
 
   public init() {}
 
@@ -110,15 +112,22 @@ public struct RetryPolicy: Equatable, Sendable {
     case .responseTimeout: progress.isIdempotent && progress.hasOther
     case .status(let status):
       progress.isIdempotent && progress.hasOther && statuses.contains(status)
+    // A call that failed without a message was not carried out, as far as its client may know
+    // (gRPC A6). The operator says for which statuses that is true.
+    case .grpcStatus(let status): progress.hasOther && grpcStatuses.contains(status)
     case .badResponse, .truncatedResponse, .responseStalled: false
     }
   }
+
+  /// UNAVAILABLE. Other statuses are about a call, or about its client.
+  private static let unavailable: UInt8 = 14
 
   /// Whether the failure counts against the backend's health. A stale connection doesn't count, nor
   /// does a status below 500 (a 429 is caused by the client) or one that the policy doesn't list.
   public func blamesBackend(_ failure: AttemptFailure) -> Bool {
     switch failure.cause {
     case .status(let status): status >= 500 && statuses.contains(status)
+    case .grpcStatus(let status): status == Self.unavailable && grpcStatuses.contains(status)
     case .connectRefused, .connectTimeout, .connectFailed, .tlsUntrusted, .tlsExpired,
       .tlsWrongName, .tlsSelfSigned, .tlsPin, .tlsNotSpoken, .tlsAlert, .tlsTimeout, .tlsFailed,
       .responseTimeout, .badResponse, .truncatedResponse, .responseStalled:

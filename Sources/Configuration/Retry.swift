@@ -7,6 +7,8 @@ extension Configuration {
     public var maxAttempts = 3
     /// Statuses after which an idempotent request is retried on another backend.
     public var statuses: [ClosedRange<Int>] = []
+    /// Statuses of gRPC after which a call is retried on another backend.
+    public var grpcStatuses: [GRPCStatus] = []
     /// Maximum percentage of active exchanges that are retries after a timeout or a status.
     public var budgetPercent = 20
     /// This many such retries at the same time are always allowed.
@@ -15,6 +17,26 @@ extension Configuration {
     public var replaySize = 64 * 1024
 
     public init() {}
+  }
+
+  /// The statuses of gRPC but OK, in the order of their codes.
+  public enum GRPCStatus: String, Choice {
+    case cancelled, unknown
+    case invalidArgument = "invalid-argument"
+    case deadlineExceeded = "deadline-exceeded"
+    case notFound = "not-found"
+    case alreadyExists = "already-exists"
+    case permissionDenied = "permission-denied"
+    case resourceExhausted = "resource-exhausted"
+    case failedPrecondition = "failed-precondition"
+    case aborted
+    case outOfRange = "out-of-range"
+    case unimplemented, `internal`, unavailable
+    case dataLoss = "data-loss"
+    case unauthenticated
+    static var noun: String { "a gRPC status" }
+
+    public var code: UInt8 { UInt8((Self.allCases.firstIndex(of: self) ?? 0) + 1) }
   }
 }
 
@@ -38,11 +60,18 @@ extension Configuration.Retry: Section {
         + "such as `[502, 503, 504]`. If no other backend is available, the client gets the "
         + "response. Empty by default, because the backend may have sent the status on purpose."),
     Key(
+      "grpc-statuses", \.grpcStatuses, .list(of: .choice),
+      "gRPC statuses after which a call is retried on another backend, such as "
+        + "`[\"unavailable\"]`. Only if the backend has sent no message, and while the whole "
+        + "request is kept (`replay-size`). A server can prevent a retry with "
+        + "`grpc-retry-pushback-ms`. With `unavailable`, this status also counts as a failure of "
+        + "the backend. Empty by default."),
+    Key(
       "budget-percent", \.budgetPercent, .integer(0...100),
-      "Limit for retries after a `timeouts.response` timeout or one of `statuses`, as a "
-        + "percentage of the pool's active requests. If the limit is reached, Martlet does not "
-        + "retry. So retries can't overload a slow pool. Retries after a refused or broken "
-        + "connection don't count."),
+      "Limit for retries after a `timeouts.response` timeout, or one of `statuses` or "
+        + "`grpc-statuses`, as a percentage of the pool's active requests. If the limit is "
+        + "reached, Martlet does not retry. So retries can't overload a slow pool. Retries after a "
+        + "refused or broken connection don't count."),
     Key(
       "budget-minimum", \.budgetMinimum, .integer(0...10_000),
       "Lower bound of the limit in `budget-percent`: this many such retries are always allowed at "

@@ -14,6 +14,8 @@ extension Configuration {
     public var request = TimeSpan.seconds(60)
     /// Without a byte in either direction, while a body is sent.
     public var idle = TimeSpan.seconds(60)
+    /// For a whole call of gRPC, whatever its client asks for; nil for no maximum.
+    public var grpcMax: TimeSpan?
     /// Without a byte in either direction on a relay.
     public var relayIdle = TimeSpan.seconds(3600)
 
@@ -49,7 +51,13 @@ extension Configuration.Timeouts: Section {
         + "gets 504. Time in which Martlet waits for the client's body does not count."),
     Key(
       "idle", \.idle, .duration(.milliseconds(10) ... .seconds(86_400)),
-      "Maximum time without data while a request body or a response body is sent."),
+      "Maximum time without data while a request body or a response body is sent. For gRPC, also "
+        + "the maximum pause of a stream: raise it for streams that are quiet for long."),
+    Key(
+      "grpc-max", \.grpcMax, .off(or: .duration(.milliseconds(10) ... .seconds(7 * 86_400))),
+      "Maximum duration of a gRPC call, streams included. It is the deadline of calls without "
+        + "`grpc-timeout`, or with a later one. Then the client gets the status 4 "
+        + "(DEADLINE_EXCEEDED)."),
     Key(
       "relay-idle", \.relayIdle, .duration(.seconds(1) ... .seconds(7 * 86_400)),
       "Maximum time without data on an upgraded connection. Default: 1h, because a WebSocket may "

@@ -26,6 +26,8 @@ public final class MetricsRegistry: Sendable {
     var former: [MetricsSubject] = []
   }
 
+  /// Calls of gRPC, whatever their listener, route or pool.
+  public let calls = CallRegistry()
   private let workerCount: Int
   private let formerMax: Int
   private let content = Mutex(Content())

@@ -70,8 +70,8 @@ public struct Exchange: ~Copyable, Sendable {
     case attemptFailed(FailureCause, RetryVerdict)
     /// A head with a 1xx status that is not 101.
     case interim(status: UInt16)
-    /// A final head. `retries`: its status is to be retried elsewhere, and a retry is possible.
-    case head(status: UInt16, retries: Bool)
+    /// A final head. With `retry` it is discarded for this cause, and another member is tried.
+    case head(status: UInt16, retry: FailureCause?)
     /// A 101 was accepted and forwarded.
     case relayStarted
     case responseEnded
@@ -176,7 +176,7 @@ public struct Exchange: ~Copyable, Sendable {
     case .connected: return connected(at: now)
     case .attemptFailed(let cause, let verdict): return attemptFailed(cause, verdict, at: now)
     case .interim(let status): return interim(status, at: now)
-    case .head(let status, let retries): return head(status, retries, at: now)
+    case .head(let status, let retry): return head(status, retry, at: now)
     case .relayStarted: return relayStarted(at: now)
     case .responseEnded: return responseEnded(at: now)
     }
@@ -366,13 +366,15 @@ public struct Exchange: ~Copyable, Sendable {
     }
   }
 
-  private mutating func head(_ status: UInt16, _ retries: Bool, at now: Instant) -> Action? {
+  private mutating func head(
+    _ status: UInt16, _ retry: FailureCause?, at now: Instant
+  ) -> Action? {
     switch phase {
     case .awaiting:
       lastProgress = now
       attempts.noteStatus(status, at: now)
-      if retries {
-        attempts.endLast(.failed(.status(status)), at: now)
+      if let retry {
+        attempts.endLast(.failed(retry), at: now)
         phase = .selecting
         return .attempt
       }

@@ -13,6 +13,8 @@ public enum ExchangeFailure: Error, Equatable, Sendable {
   case clientStalled
   /// The client sent its request too slowly.
   case requestTimeout
+  /// The deadline of a gRPC call has passed: its client's, or the maximum of the pool.
+  case deadlineExceeded
   case bodyTooLarge
   /// The body's framing was invalid after a valid head.
   case malformedBody
@@ -38,6 +40,7 @@ public enum ExchangeFailure: Error, Equatable, Sendable {
     case .unavailable(let reason): reason.status
     case .clientAborted, .clientStalled: 499
     case .requestTimeout: 408
+    case .deadlineExceeded: 504
     case .bodyTooLarge: 413
     case .malformedBody, .malformedHead: 400
     case .noRoute: 404
@@ -55,6 +58,7 @@ public enum ExchangeFailure: Error, Equatable, Sendable {
     case .clientAborted: .clientAborted
     case .clientStalled: .clientStalled
     case .requestTimeout: .requestTimeout
+    case .deadlineExceeded: .deadlineExceeded
     case .bodyTooLarge: .bodyTooLarge
     case .malformedBody: .malformedBody
     case .noRoute: .noRoute

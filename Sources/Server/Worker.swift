@@ -68,6 +68,10 @@ struct Worker<IO: InputOutput & ~Copyable>: ~Copyable {
   /// By the slot of the exchange. The timer of a slot stays when its exchange ends, and the next
   /// exchange moves it, so that the timer wheel isn't changed for each.
   var exchangeDeadlines: [Deadline] = []
+  /// When calls of gRPC must have ended, likewise. Empty before the first one.
+  var callDeadlines: [Instant] = []
+  /// Nil before the first call of gRPC.
+  var calls: CallTable?
   /// The configurations that exchanges still run under, the one in force last.
   var generations: [Generation] = []
   var checker: HealthChecker

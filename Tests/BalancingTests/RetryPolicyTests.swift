@@ -22,12 +22,20 @@ import Testing
   private static let policy = {
     var policy = RetryPolicy()
     policy.statuses = [429, 503]
+    policy.grpcStatuses = [8, 14]
     return policy
   }()
   private static let now = Instant.origin + .seconds(1)
   private static let deadline = Instant.origin + .seconds(2)
 
   static let rows: [Row] = [
+    // Calls of gRPC have POST.
+    Row(
+      cause: .grpcStatus(14), sent: 1, idempotent: .retryElsewhere, other: .retryElsewhere),
+    Row(
+      cause: .grpcStatus(8), sent: 1, idempotent: .retryElsewhere, other: .retryElsewhere,
+      blames: false),
+    Row(cause: .grpcStatus(13), sent: 1, idempotent: .giveUp, other: .giveUp, blames: false),
     // No byte of the request was sent: any method.
     Row(cause: .connectRefused, idempotent: .retryElsewhere, other: .retryElsewhere),
     Row(cause: .connectTimeout, idempotent: .retryElsewhere, other: .retryElsewhere),

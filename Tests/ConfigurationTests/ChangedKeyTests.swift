@@ -94,6 +94,7 @@ import Testing
     #""$status""#, #""$client""#, #""syslog:/a""#, #""syslog:/b""#,
     "[]", "[200]", "[204]", #"["a"]"#, #"["b"]"#, #"["web"]"#,
     #"["/a"]"#, #"["10.0.0.0/8"]"#, #"["h2"]"#, #"["http/1.1"]"#,
+    #"["unavailable"]"#, #"["internal"]"#,
     "{}", #"{ "A": "1" }"#, #"{ "A": "2" }"#,
     #"{ "503": "a.html" }"#, #"{ "503": "b.html" }"#, #"{ "remove": ["A"] }"#,
     #"{ "remove": ["B"] }"#, #"["AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="]"#,

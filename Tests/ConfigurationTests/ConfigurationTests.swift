@@ -106,11 +106,13 @@ struct ConfigurationTests {
             "same-site": "strict", "secure": "always", "http-only": false
           },
           "retry": {
-            "max-attempts": 2, "statuses": [503], "budget-percent": 10, "budget-minimum": 1,
+            "max-attempts": 2, "statuses": [503],
+            "grpc-statuses": ["unavailable", "data-loss"], "budget-percent": 10, "budget-minimum": 1,
             "replay-size": "1KiB"
           },
           "timeouts": {
-            "connect": "1s", "response": "2s", "request": "3s", "idle": "4s", "relay-idle": "5s"
+            "connect": "1s", "response": "2s", "request": "3s", "idle": "4s", "relay-idle": "5s",
+            "grpc-max": "9s"
           },
           "keep-alive": { "idle": "6s", "max-idle": 7 }, "tcp-keep-alive": "off",
           "tls": {

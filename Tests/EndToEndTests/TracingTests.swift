@@ -156,6 +156,28 @@ import Testing
     #expect(resource["service.name"] == "edge \"one\"")
   }
 
+  @Test func `a call of gRPC has its method and its status, from trailers too`() throws {
+    let (collector, stub) = (try Collector(), try HTTP2Stub())
+    let martlet = try MartletProcess(
+      backends: [stub], pool: #""protocol": "h2", "health": "off""#,
+      listener: #""protocols": ["h2"]"#, rest: tracing(collector))
+    let peer = try HTTP2Peer(martlet)
+    let fields = [("content-type", "application/grpc"), ("te", "trailers")]
+    for (method, ends) in [("Echo", true), ("Late", true), ("Missing", true)] {
+      let stream = try peer.open("POST", "/test.Echo/\(method)", fields, body: .streamed)
+      try peer.send(Array("x".utf8), on: stream, ends: ends)
+      _ = try peer.answer(stream)
+    }
+    #expect(try peer.get("/").text == "plain")
+    let servers = try collector.spans(atLeast: 8).filter { $0.kind == 2 }
+      .sorted { $0.start < $1.start }
+    #expect(servers.map { $0["rpc.system"] } == ["grpc", "grpc", "grpc", nil])
+    #expect(servers.map { $0["rpc.service"] } == ["test.Echo", "test.Echo", "test.Echo", nil])
+    #expect(servers.map { $0["rpc.method"] } == ["Echo", "Late", "Missing", nil])
+    #expect(servers.map { $0["rpc.grpc.status_code"] } == ["0", "14", nil, nil])
+    #expect(servers.map(\.isError) == [false, true, false, false])
+  }
+
   @Test func `requests without a trace, or with one that isn't sampled, cause no span`() throws {
     let (collector, stub) = (try Collector(), try StubBackend())
     let martlet = try MartletProcess(

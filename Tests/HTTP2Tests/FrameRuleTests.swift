@@ -437,4 +437,35 @@ struct FrameRule: CustomTestStringConvertible, Sendable {
           + " + :protocol: websocket"
       ])
   }
+
+  @Test func aRequestOfHTTP1BecomesAnExtendedConnect() {
+    var head = RequestHead()
+    head.method = .get
+    head.path = head.fields.store(("/chat" as StaticString).bytes)
+    head.authority = head.fields.store(("a" as StaticString).bytes)
+    head.fields.append(.upgrade, "websocket")
+    head.fields.append(.secWebSocketKey, "dGhlIHNhbXBsZSBub25jZQ==")
+    head.fields.append(.secWebSocketVersion, "13")
+    let bench = Bench.client(settings: [(8, 1)])
+    let tunnel = head.fields.first(.upgrade) ?? .empty
+    let outcome = bench.connection.open(
+      head, scheme: .http, body: .streamed, owner: 0, tunnel: tunnel, workspace: &bench.workspace,
+      into: &bench.output)
+    #expect(outcome == .opened(stream: 1))
+    #expect(
+      bench.frames() == [
+        "HEADERS 1 :method: CONNECT + :scheme: http + :path: /chat + :authority: a"
+          + " + :protocol: websocket + sec-websocket-version: 13"
+      ])
+    // The response has no body, but bytes follow.
+    bench.feed(Wire.headers(1, [(":status", "200")]))
+    #expect(bench.events.last == "response 1 200 streamed")
+  }
+
+  @Test func aClientKnowsWhenTheServersSettingsAreThere() {
+    let bench = Bench(.client)
+    #expect(bench.connection.knowsPeer == false)
+    bench.feed(Wire.settings([]))
+    #expect(bench.connection.knowsPeer == true)
+  }
 }

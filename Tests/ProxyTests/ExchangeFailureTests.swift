@@ -11,13 +11,15 @@ import Testing
     (.tlsPin, 502), (.tlsNotSpoken, 502), (.tlsAlert(40), 502), (.tlsTimeout, 504),
     (.tlsFailed, 502),
     (.resetBeforeResponse, 502), (.closedBeforeResponse, 502), (.responseTimeout, 504),
-    (.badResponse, 502), (.truncatedResponse, 502), (.responseStalled, 504), (.status(503), 503),
+    (.badResponse, 502), (.truncatedResponse, 502), (.responseStalled, 504),
+    (.grpcStatus(14), 503), (.status(503), 503),
   ]
   static let failures: [(ExchangeFailure, UInt16)] =
     causes.map { (.upstream($0.0), $0.1) } + [
       (.unavailable(.noMembers), 503), (.unavailable(.allDown), 503),
       (.unavailable(.allFull), 503), (.clientAborted, 499), (.clientStalled, 499),
-      (.requestTimeout, 408), (.bodyTooLarge, 413), (.malformedBody, 400), (.noRoute, 404),
+      (.requestTimeout, 408), (.deadlineExceeded, 504), (.bodyTooLarge, 413),
+      (.malformedBody, 400), (.noRoute, 404),
       (.listenerRemoved, 421), (.notImplemented, 501), (.malformedHead, 400),
       (.overloaded, 503), (.drainTimeout, 503), (.stopped, 503), (.faultInjected, 503),
     ]
@@ -40,12 +42,12 @@ import Testing
   @Test func theTableIsComplete() {
     for (failure, _) in Self.failures {
       switch failure {
-      case .upstream, .unavailable, .clientAborted, .clientStalled, .requestTimeout, .bodyTooLarge,
-        .malformedBody, .noRoute, .listenerRemoved, .notImplemented, .malformedHead, .overloaded,
-        .drainTimeout, .stopped, .faultInjected:
+      case .upstream, .unavailable, .clientAborted, .clientStalled, .requestTimeout,
+        .deadlineExceeded, .bodyTooLarge, .malformedBody, .noRoute, .listenerRemoved,
+        .notImplemented, .malformedHead, .overloaded, .drainTimeout, .stopped, .faultInjected:
         break
       }
     }
-    #expect(Self.failures.count == 35)
+    #expect(Self.failures.count == 37)
   }
 }

@@ -107,7 +107,8 @@ struct Script: Sendable, CustomTestStringConvertible {
     case .head(let status):
       let failure = AttemptFailure(cause: .status(status), wasReused: false, sentByteCount: 1)
       let retries = verdict(after: failure, exchange, at: now) == .retryElsewhere
-      return exchange.handle(.head(status: status, retries: retries), at: now)
+      return exchange.handle(
+        .head(status: status, retry: retries ? .status(status) : nil), at: now)
     case .upgraded: return exchange.handle(.relayStarted, at: now)
     case .responseEnds: return exchange.handle(.responseEnded, at: now)
     case .expires(let side):

@@ -353,7 +353,7 @@ import Testing
     expect([false, false, true], after: started, is: .wait)
     let connected = exchange.handle(.connected, at: .origin)
     expect([true, false, true], after: connected, is: .send)
-    let answered = exchange.handle(.head(status: 200, retries: false), at: .origin)
+    let answered = exchange.handle(.head(status: 200, retry: nil), at: .origin)
     expect([true, true, true], after: answered, is: .forward)
     let ended = exchange.handle(.responseEnded, at: .origin)
     expect([false, true, true], after: ended, is: .finish)
@@ -364,7 +364,7 @@ import Testing
   @Test func anAttemptLastsUntilItsEndWhateverEndsIt() {
     let ends: [[Exchange.Event]] = [
       [.clientGone], [.refused(.bodyTooLarge)],
-      [.head(status: 200, retries: false), .responseEnded],
+      [.head(status: 200, retry: nil), .responseEnded],
       [.attemptFailed(.connectRefused, .giveUp)],
     ]
     for end in ends {
@@ -385,7 +385,7 @@ import Testing
     let events: [Exchange.Event] = [
       .routed(collectsUntil: nil),
       .attemptStarted(backend: 1, isReused: true, isFailOpen: false),
-      .head(status: 503, retries: true),
+      .head(status: 503, retry: .status(503)),
       .attemptStarted(backend: 2, isReused: true, isFailOpen: false), .relayStarted,
     ]
     for event in events { _ = exchange.handle(event, at: .origin) }

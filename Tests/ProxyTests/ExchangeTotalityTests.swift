@@ -21,7 +21,7 @@ import Testing
       case .queued: return Self.selecting.path + [.queued]
       case .connecting: return Self.selecting.path + [start]
       case .awaiting: return Self.connecting.path + [.connected]
-      case .forwarding: return Self.awaiting.path + [.head(status: 200, retries: false)]
+      case .forwarding: return Self.awaiting.path + [.head(status: 200, retry: nil)]
       case .relaying: return Self.awaiting.path + [.relayStarted]
       case .ended: return Self.forwarding.path + [.responseEnded]
       }
@@ -73,7 +73,7 @@ import Testing
       ]
     ),
     (.interim(status: 103), [.awaiting: .forwardInterim]),
-    (.head(status: 200, retries: false), [.awaiting: .forward]),
+    (.head(status: 200, retry: nil), [.awaiting: .forward]),
     (.relayStarted, [.awaiting: .wait]),
     (.responseEnded, [.forwarding: .finish, .relaying: .finish]),
   ]

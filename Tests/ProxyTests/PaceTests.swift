@@ -116,7 +116,7 @@ import Testing
   @Test func anAnswerInAdvanceDoesNotFreeTheClient() {
     var exchange = uploading()
     exchange.bodyReceived(0, awaitsMore: true, Self.limits, at: Script.at(0))
-    _ = exchange.handle(.head(status: 200, retries: false), at: Script.at(1))
+    _ = exchange.handle(.head(status: 200, retry: nil), at: Script.at(1))
     let expiry = exchange.expiry(Self.limits, awaiting: .backend, at: Script.at(500))
     #expect(expiry == .client(.requestTimeout))
   }

@@ -88,7 +88,7 @@ import Testing
       (.attemptStarted(backend: 1, isReused: true, isFailOpen: false), 0),
       (.attemptFailed(.closedBeforeResponse, .retryElsewhere), 2000),
       (.attemptStarted(backend: 0, isReused: false, isFailOpen: false), 2000),
-      (.connected, 3000), (.head(status: 201, retries: false), 4000), (.responseEnded, 12_034),
+      (.connected, 3000), (.head(status: 201, retry: nil), 4000), (.responseEnded, 12_034),
     ]
     for (event, time) in events {
       _ = exchange.handle(event, at: .origin + .microseconds(time))

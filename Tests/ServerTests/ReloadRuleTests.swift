@@ -209,6 +209,7 @@ private enum ReloadRule {
 
   private static let retryRules: [String: ReloadRule] = [
     "max-attempts": .snapshot("2", "4"), "statuses": .snapshot("[502]", "[503]"),
+    "grpc-statuses": .snapshot(#"["unavailable"]"#, #"["internal"]"#),
     "budget-percent": .snapshot("30", "40"), "budget-minimum": .snapshot("5", "6"),
     "replay-size": .snapshot(#""1KiB""#, #""2KiB""#),
   ]
@@ -216,7 +217,7 @@ private enum ReloadRule {
   private static let timeoutsRules: [String: ReloadRule] = [
     "connect": .snapshot(#""3s""#, #""4s""#), "response": .snapshot(#""5s""#, #""6s""#),
     "request": .snapshot(#""70s""#, #""80s""#), "idle": .snapshot(#""7s""#, #""8s""#),
-    "relay-idle": .snapshot(#""700s""#, #""800s""#),
+    "relay-idle": .snapshot(#""700s""#, #""800s""#), "grpc-max": .snapshot(#""7s""#, #""8s""#),
   ]
 
   private static let tcpKeepAliveRules: [String: ReloadRule] = [

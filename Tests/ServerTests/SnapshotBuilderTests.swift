@@ -127,6 +127,9 @@ import Testing
       "\($0.pools[0].limits.total)"
     },
     Row("idle", "\(odd)", { $0.pools[0].timeouts.idle = odd }) { "\($0.pools[0].limits.idle)" },
+    Row("grpcMax", "\(odd)", { $0.pools[0].timeouts.grpcMax = odd }) {
+      $0.pools[0].callTimeMax.map { "\($0)" } ?? "nil"
+    },
     Row("relayIdle", "\(odd)", { $0.pools[0].timeouts.relayIdle = odd }) {
       "\($0.pools[0].limits.relayIdle)"
     },
@@ -147,6 +150,11 @@ import Testing
     },
     Row("statuses", "[502, 503, 429]", { $0.pools[0].retry.statuses = [502...503, 429...429] }) {
       "\($0.pools[0].retry.statuses)"
+    },
+    Row("grpcStatuses", "[8, 14]", {
+      $0.pools[0].retry.grpcStatuses = [.resourceExhausted, .unavailable]
+    }) {
+      "\($0.pools[0].retry.grpcStatuses)"
     },
     Row("budgetPercent", "7", { $0.pools[0].retry.budgetPercent = 7 }) {
       "\($0.pools[0].pool.budget.percent)"

@@ -2,6 +2,7 @@
 // access log. A word with another spelling fails here.
 
 import Balancing
+import Configuration
 import Foundation
 import HTTP1
 import Metrics
@@ -33,6 +34,14 @@ import Testing
     }
   }
 
+  @Test func theConfigurationSpellsStatusesOfGRPCInTheSameWay() {
+    for status in Configuration.GRPCStatus.allCases {
+      #expect(status.rawValue == "\(GRPCStatus.names[Int(status.code)])")
+    }
+    #expect(Configuration.GRPCStatus.allCases.count == GRPCStatus.names.count - 1)
+    #expect(GRPCStatus.names.count == CallCounters.missing)
+  }
+
   @Test(arguments: FailureWord.allCases)
   func aFailureIsCountedUnderItsWord(word: FailureWord) {
     let metrics = WorkerMetrics()
@@ -49,7 +58,7 @@ import Testing
       .tlsWrongName, .tlsSelfSigned, .tlsPin, .tlsNotSpoken, .tlsAlert(48), .tlsTimeout,
       .tlsFailed, .resetBeforeResponse,
       .closedBeforeResponse, .responseTimeout, .badResponse, .truncatedResponse,
-      .responseStalled, .status(503),
+      .responseStalled, .grpcStatus(14), .status(503),
     ]
     #expect(Set(causes.map(\.word)) == Set(FailureWord.ofAttempts))
     #expect(FailureWord.ofAttempts.allSatisfy { Int($0.rawValue) < TrafficMetrics.failureMax })

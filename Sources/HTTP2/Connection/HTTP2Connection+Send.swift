@@ -34,14 +34,18 @@ extension HTTP2Connection {
   // MARK: Heads
 
   /// As a client: opens a stream with a request. With `body: .none` the request ends with its head.
-  /// With `acceptsTrailers` it says so, as a head does whose TE field contains `trailers`.
+  /// With `acceptsTrailers` it says so, as a head does whose TE field contains `trailers`. With
+  /// `tunnel`, a slice of the head, it is an extended CONNECT for this protocol (RFC 8441),
+  /// whatever the method of the head; without it, if the head asks for one itself.
   public mutating func open(
     _ head: borrowing RequestHead, scheme: RequestScheme, body: BodyLength, owner: UInt64,
-    acceptsTrailers: Bool = false, workspace: inout HTTP2Workspace, into output: inout ByteBuffer
+    acceptsTrailers: Bool = false, tunnel asked: Slice = .empty,
+    workspace: inout HTTP2Workspace, into output: inout ByteBuffer
   ) -> OpenOutcome {
     precondition(role == .client)
     guard freeStreamCount > 0 else { return .full }
-    if !head.connectProtocol.isEmpty && !peer.takesExtendedConnect {
+    let tunnel = asked.isEmpty ? head.connectProtocol : asked
+    if !tunnel.isEmpty && !peer.takesExtendedConnect {
       return .refused(.unsendableHead)
     }
     let extra = Int(head.target.count) + Int(head.authority.count)
@@ -55,7 +59,8 @@ extension HTTP2Connection {
       flags: FrameFlag.endHeaders | (body.isEmpty ? FrameFlag.endStream : 0), stream: id
     ).write(to: &output)
     workspace.fieldWriter.write(
-      head, scheme, body, acceptsTrailers: acceptsTrailers, &encoder, into: &output)
+      head, scheme, body, tunnel: tunnel, acceptsTrailers: acceptsTrailers, &encoder,
+      into: &output)
     endBlock(at: before, &workspace, &output)
     backlog.wrote(output.count - before)
     nextStream += 2
@@ -63,7 +68,7 @@ extension HTTP2Connection {
       id: id, state: .live(.head, body.isEmpty ? .ended : .body), owner: owner,
       priority: .unstated, receiveWindow: firstWindow, sendWindow: peer.initialWindowSize)
     new.isHead = head.method == .head
-    new.isConnect = head.method == .connect
+    new.isConnect = head.method == .connect || !tunnel.isEmpty
     _ = streams.insert(new)
     return .opened(stream: id)
   }

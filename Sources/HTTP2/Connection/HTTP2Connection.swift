@@ -107,6 +107,9 @@ public struct HTTP2Connection: ~Copyable {
     peerGoAway != nil || drain != .none || isBroken || nextStream > Self.streamIDMax
   }
 
+  /// As a client: whether the server's first SETTINGS have arrived.
+  public var knowsPeer: Bool { phase != .settings }
+
   /// As a client: whether the server accepts extended CONNECT (RFC 8441).
   public var offersExtendedConnect: Bool { peer.takesExtendedConnect }
 

@@ -24,13 +24,23 @@ struct FieldWriter: ~Copyable {
     .connection, .proxyConnection, .keepAlive, .transferEncoding, .upgrade, .http2Settings,
     .contentLength, .host, .te,
   ]
+  /// A tunnel has no key: HTTP/2 needs no proof that the server knows the protocol (RFC 8441 5).
+  private static let ownedInTunnels: KnownFieldSet = {
+    var fields = owned
+    fields.insert(.secWebSocketKey)
+    return fields
+  }()
 
+  /// With `tunnel`, a slice of the head, it is an extended CONNECT for this protocol, whatever the
+  /// method of the head.
   mutating func write(
-    _ head: borrowing RequestHead, _ scheme: RequestScheme, _ body: BodyLength,
+    _ head: borrowing RequestHead, _ scheme: RequestScheme, _ body: BodyLength, tunnel: Slice,
     acceptsTrailers: Bool, _ encoder: inout HPACKEncoder, into output: inout ByteBuffer
   ) {
     encoder.begin(into: &output)
     switch head.method {
+    case _ where !tunnel.isEmpty:
+      encoder.encode(nameIndex: 2, value: Method.connect.name.bytes, .indexed, into: &output)
     case .get: encoder.encode(staticIndex: 2, into: &output)
     case .post: encoder.encode(staticIndex: 3, into: &output)
     case _ where head.methodName.isEmpty:
@@ -47,12 +57,14 @@ struct FieldWriter: ~Copyable {
     } else if let host = head.fields.first(.host) {
       encoder.encode(nameIndex: 1, value: head.bytes(of: host), .indexed, into: &output)
     }
-    if !head.connectProtocol.isEmpty {
+    if tunnel.isEmpty {
+      write(head.fields, except: Self.owned, &encoder, into: &output)
+    } else {
       encoder.encode(
-        nil, name: (":protocol" as StaticString).bytes,
-        value: head.bytes(of: head.connectProtocol), isNeverIndexed: false, into: &output)
+        nil, name: (":protocol" as StaticString).bytes, value: head.bytes(of: tunnel),
+        isNeverIndexed: false, into: &output)
+      write(head.fields, except: Self.ownedInTunnels, &encoder, into: &output)
     }
-    write(head.fields, except: Self.owned, &encoder, into: &output)
     if acceptsTrailers || head.fields.contains(token: "trailers", in: .te) {
       encoder.encode(
         .te, name: ("te" as StaticString).bytes, value: ("trailers" as StaticString).bytes,

@@ -5,6 +5,7 @@
 // empties. If the ring is full because the disk is slow or full, the line is dropped and counted;
 // the worker doesn't wait.
 
+import Balancing
 import HTTP
 import HTTP1
 import Metrics
@@ -241,6 +242,10 @@ struct AccessLog: ~Copyable {
       if attempt.status > 0 {
         line.append(",\"status\":")
         line.append(decimal: UInt64(attempt.status))
+      }
+      if case .failed(.grpcStatus(let code)) = attempt.result {
+        line.append(",\"grpc_status\":")
+        line.append(decimal: UInt64(code))
       }
       if attempt.isFailOpen { line.append(",\"fail_open\":true") }
       line.append(attempt.isReused ? ",\"reused\":true,\"ms\":" : ",\"reused\":false,\"ms\":")

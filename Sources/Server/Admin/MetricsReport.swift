@@ -5,6 +5,7 @@ import Balancing
 import Configuration
 import Metrics
 import Primitives
+import Proxy
 import Reactor
 
 struct MetricsReport {
@@ -26,6 +27,7 @@ struct MetricsReport {
     writeRoutes(to: &output)
     writePools(to: &output)
     writeBackends(to: &output)
+    output.append(view.process.traffic.calls, naming: GRPCStatus.names)
     writeCertificates(to: &output)
     writeProcess(to: &output)
     return output.finish()

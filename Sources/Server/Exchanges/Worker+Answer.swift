@@ -76,8 +76,9 @@ extension Worker where IO: ~Copyable {
 
   /// An error for a client that uses gRPC. The log and the metrics have the status of HTTP.
   private mutating func writeGRPCError(_ status: UInt16, _ handle: Handle) -> UInt64 {
-    responseHead.becomeGRPCError(status, exchanges[handle].request.grpcWeb)
-    exchanges[handle].response.grpcStatus = GRPCStatus.code(forHTTP: status)
+    let code = GRPCStatus.code(of: exchanges[handle].machine.failure, http: status)
+    responseHead.becomeGRPCError(code, http: status, exchanges[handle].request.grpcWeb)
+    exchanges[handle].response.grpcStatus = code
     // In HTTP/1, gRPC-Web has a body of length 0.
     exchanges[handle].response.length = exchanges[handle].client.stream == 0 ? .known(0) : .none
     _ = writeHead(handle)

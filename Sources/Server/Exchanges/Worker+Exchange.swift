@@ -29,7 +29,7 @@ extension Worker where IO: ~Copyable {
       ActiveExchange.RequestFacts(
         hasHead: true, persists: persists, tolerated: tolerated,
         client: connections[client.connection].client.address, isTLS: false, trace: trace))
-    if isGRPC { exchanges[handle].request.isGRPC = true }
+    if isGRPC { noteCall(handle) }
     if overload == .sheddingRequests {
       metrics.add(.requestsShed)
       return answer(handle, LocalAnswer(error: 503), failure: .overloaded)
@@ -182,19 +182,16 @@ extension Worker where IO: ~Copyable {
   private mutating func forward(_ handle: Handle) {
     let client = exchanges[handle].client
     exchanges[handle].request.logsIn = heads[exchanges[handle].head].logsConnectionIn
-    if heads[exchanges[handle].head].method == .connect {
-      if exchanges[handle].request.upgrade.isEmpty {
-        return refuse(handle, .notImplemented, 501, reason: "connect")
-      }
-      // Nothing of this is the backend's fault.
-      if exchanges[handle].pool.protocol == .http2 {
-        return refuse(handle, .notImplemented, 501, reason: "upgrade-to-http2")
-      }
+    if heads[exchanges[handle].head].method == .connect
+      && exchanges[handle].request.upgrade.isEmpty
+    {
+      return refuse(handle, .notImplemented, 501, reason: "connect")
     }
     if !logins.isEmpty {
       exchanges[handle].attempt.login = login(of: client.connection, for: handle)
     }
     if client.stream == 0 { own(client, by: handle) }
+    if exchanges[handle].request.isGRPC && !beginCall(handle) { return }
     let collects = collectsBody(handle)
     perform(
       exchanges[handle].machine.handle(
@@ -244,9 +241,10 @@ extension Worker where IO: ~Copyable {
   private mutating func cut(_ handle: Handle) {
     let client = exchanges[handle].client
     let failure = exchanges[handle].machine.failure
+    let isGone = failure == .clientAborted || failure == .clientStalled
+    if !isGone && exchanges[handle].request.isGRPC && endCall(handle) { return }
     endAttempt(handle, .broken)
     removeExchange(handle)
-    let isGone = failure == .clientAborted || failure == .clientStalled
     cutStream(client, isGone: isGone)
   }
 
@@ -299,12 +297,14 @@ extension Worker where IO: ~Copyable {
     let limits = exchanges[handle].limits
     updatePace(handle, limits)
     let side = awaitedSide(handle)
-    setDeadline(exchange: handle, exchanges[handle].machine.deadline(limits, awaiting: side))
+    var deadline = exchanges[handle].machine.deadline(limits, awaiting: side)
+    if exchanges[handle].request.isGRPC { deadline = min(deadline, callDeadline(handle)) }
+    setDeadline(exchange: handle, deadline)
   }
 
   /// Passes on how much of the body has arrived, and whether it is the client that must send more.
   private mutating func updatePace(_ handle: Handle, _ limits: ExchangeLimits) {
-    if exchanges[handle].machine.isRequestComplete { return }
+    if exchanges[handle].machine.isRequestComplete || mayBeQuiet(handle) { return }
     var awaitsMore = false
     if let backend = backend(of: handle) {
       awaitsMore =
@@ -320,6 +320,11 @@ extension Worker where IO: ~Copyable {
     let limits = exchanges[handle].limits
     updatePace(handle, limits)
     noteTaking(handle)
+    if callDeadline(handle) <= now {
+      callExpired(handle)
+      if connections.contains(client) { queueToFlush(client) }
+      return
+    }
     let side = awaitedSide(handle)
     switch exchanges[handle].machine.expiry(limits, awaiting: side, at: now) {
     case nil: updateDeadline(handle)
@@ -330,14 +335,14 @@ extension Worker where IO: ~Copyable {
       perform(exchanges[handle].machine.handle(.unavailable(.queueTimeout), at: now), handle)
     case .attempt where isHeadWaiting(handle):
       // The backend has answered. How slowly the client may take the rest is checked elsewhere.
-      setDeadline(exchange: handle, now + Self.headPause)
+      setDeadline(exchange: handle, min(now + Self.headPause, callDeadline(handle)))
     case .attempt(.responseTimeout) where hasPartialHead(handle):
       attemptFailed(handle, .responseStalled)
     case .attempt(.connectTimeout):
       let cause: FailureCause = isShakingHands(handle) ? .tlsTimeout : .connectTimeout
       leaveSlowDial(handle)
       attemptFailed(handle, cause)
-    case .attempt(let cause): attemptFailed(handle, cause)
+    case .attempt(let cause): attemptFailed(handle, cause, blamesBackend: !mayBeQuiet(handle))
     case .client(let reason):
       metrics.add(reason == .clientStalled ? .slowResponses : .slowBodies)
       perform(exchanges[handle].machine.handle(.refused(reason), at: now), handle)
@@ -364,6 +369,7 @@ extension Worker where IO: ~Copyable {
     if exchanges[handle].machine.hasAnswered {
       return awaitsClient(handle) ? .client : .backend
     }
+    if mayBeQuiet(handle) { return .backend }
     guard let backend = backend(of: handle) else { return .client }
     if exchanges[handle].attempt.stream != 0 {
       return exchanges[handle].body.isBlocked ? .backend : .client

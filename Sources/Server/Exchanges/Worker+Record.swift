@@ -20,6 +20,7 @@ extension Worker where IO: ~Copyable {
     // It began in this turn, so its duration is measured exactly.
     if duration == .zero { duration = io.exactNow - now }
     countExchange(handle, status: status, took: duration)
+    if exchanges[handle].request.isGRPC { countCall(handle, failure: failure) }
     if let trace = exchanges[handle].request.trace {
       exportSpans(of: handle, trace, status: status, failure: failure?.name)
     }

@@ -54,7 +54,9 @@ extension Worker where IO: ~Copyable {
       if exchanges[handle].isOpen, let backend = backend(of: handle) {
         writeRequest(handle, bytes, range, to: backend)
         // A request that may not be sent twice needs no replay once the socket took some of it.
-        if !exchanges[handle].machine.isIdempotent && takenByteCount(handle) > 0 {
+        if !exchanges[handle].machine.isIdempotent && takenByteCount(handle) > 0
+          && !keepsCall(handle)
+        {
           dropKept(handle)
         }
       }

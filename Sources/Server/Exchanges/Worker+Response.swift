@@ -116,11 +116,13 @@ extension Worker where IO: ~Copyable {
   /// the backend allows another request on its connection.
   mutating func takeFinalHead(_ handle: Handle, length: BodyLength, persists: Bool) -> Bool {
     let status = responseHead.status
-    let retries = retriesStatus(handle, status)
-    let action = exchanges[handle].machine.handle(
-      .head(status: status, retries: retries), at: now)
-    if retries {
+    let retry =
+      exchanges[handle].request.isGRPC
+      ? retryOfCall(handle, length) : retryOfStatus(handle, status)
+    let action = exchanges[handle].machine.handle(.head(status: status, retry: retry), at: now)
+    if let retry {
       metrics.add(.retries)
+      countFailure(retry, of: handle)
       // What is owed by now is for the next attempt.
       let owesBudget = exchanges[handle].attempt.owesBudget
       exchanges[handle].attempt.owesBudget = false
@@ -131,24 +133,29 @@ extension Worker where IO: ~Copyable {
       exchanges[handle].response.length = length
     }
     perform(action, handle)
-    return !retries && exchanges.contains(handle) && exchanges[handle].attempt.backend != nil
+    return retry == nil && exchanges.contains(handle) && exchanges[handle].attempt.backend != nil
   }
 
-  /// Whether this response is discarded and another backend is asked, because of its status. The
-  /// backend's health gets the result in both cases.
-  private mutating func retriesStatus(_ handle: Handle, _ status: UInt16) -> Bool {
+  /// Why this response is discarded and another backend is asked: because of its status; nil if it
+  /// is forwarded. The backend's health gets the result in both cases.
+  mutating func retryOfStatus(_ handle: Handle, _ status: UInt16) -> FailureCause? {
     let pool = exchanges[handle].pool
     guard pool.retry.statuses.contains(status) else {
       observe(handle, failure: nil)
-      return false
+      return nil
     }
     let failure = AttemptFailure(cause: .status(status), wasReused: false, sentByteCount: 1)
     observe(handle, failure: pool.retry.blamesBackend(failure) ? failure.cause : nil)
-    guard exchanges[handle].machine.isRequestComplete, exchanges[handle].attempt.login == .none,
+    return exchanges[handle].machine.isRequestComplete ? retry(handle, after: failure) : nil
+  }
+
+  /// The cause, if the rules and the budget allow another attempt after this response.
+  mutating func retry(_ handle: Handle, after failure: AttemptFailure) -> FailureCause? {
+    guard exchanges[handle].attempt.login == .none,
       verdict(handle, after: failure) == .retryElsewhere
-    else { return false }
+    else { return nil }
     repayRetry(handle)
-    return chargeRetry(handle, after: .status(status))
+    return chargeRetry(handle, after: failure.cause) ? failure.cause : nil
   }
 
   /// The interim response is in `responseHead`.
@@ -248,8 +255,8 @@ extension Worker where IO: ~Copyable {
   /// Decides which of the response's trailers, in `trailers`, the client gets.
   mutating func settleTrailers(_ handle: Handle) {
     if !exchanges[handle].response.keepsTrailers { return trailers.reset() }
-    if exchanges[handle].request.isGRPC {
-      exchanges[handle].response.grpcStatus = trailers.grpcStatus
+    if exchanges[handle].request.isGRPC, let status = trailers.grpcStatus {
+      exchanges[handle].response.grpcStatus = status
     }
     editResponseTrailers(of: handle)
   }

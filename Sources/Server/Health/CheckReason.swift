@@ -32,6 +32,7 @@ extension FailureCause {
   var reason: String {
     switch self {
     case .status(let status): "status \(status)"
+    case .grpcStatus(let code): "grpc-status \(code)"
     case .tlsAlert(let number): "tls-alert \(number)\(Self.alertName(number))"
     default: "\(name)"
     }

@@ -140,6 +140,8 @@ final class PoolSettings: Sendable {
   let name: LogName
   let retry: RetryPolicy
   let limits: ExchangeLimits
+  /// The maximum duration of a call of gRPC; nil for none.
+  let callTimeMax: TimeSpan?
   /// Nil without active checks.
   let check: ActiveCheck?
   /// The most of a request's body that is kept for another attempt.
@@ -160,7 +162,8 @@ final class PoolSettings: Sendable {
   let traffic: [TrafficMetrics]
 
   init(
-    pool: Pool, retry: RetryPolicy, limits: ExchangeLimits, check: ActiveCheck?,
+    pool: Pool, retry: RetryPolicy, limits: ExchangeLimits, callTimeMax: TimeSpan? = nil,
+    check: ActiveCheck?,
     replayByteCount: Int = 64 * 1024, keepAlive: KeepAlive = KeepAlive(),
     tcpKeepAlive: TCPKeepAlive? = nil,
     protocol spoken: BackendProtocol = .http1,
@@ -172,6 +175,7 @@ final class PoolSettings: Sendable {
     name = LogName(pool.name)
     self.retry = retry
     self.limits = limits
+    self.callTimeMax = callTimeMax
     self.check = check
     self.replayByteCount = replayByteCount
     self.keepAlive = keepAlive

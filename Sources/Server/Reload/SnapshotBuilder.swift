@@ -143,6 +143,7 @@ struct SnapshotBuilder: Sendable {
     var retry = RetryPolicy()
     retry.maxAttempts = pool.retry.maxAttempts
     retry.statuses = pool.retry.statuses.flatMap { $0.map { UInt16(clamping: $0) } }
+    retry.grpcStatuses = pool.retry.grpcStatuses.map(\.code)
     let times = pool.timeouts
     return PoolSettings(
       pool: balanced, retry: retry,
@@ -150,6 +151,7 @@ struct SnapshotBuilder: Sendable {
         queue: pool.queue?.timeout ?? .zero, connect: times.connect, response: times.response,
         total: times.request, clientIdle: limits.bodyIdle, idle: times.idle,
         relayIdle: times.relayIdle, clientRate: MinimumRate(limits)),
+      callTimeMax: times.grpcMax,
       check: pool.health.map { ActiveCheck($0, tlsID: tls?.id ?? 0) },
       replayByteCount: pool.retry.replaySize,
       keepAlive: KeepAlive(idleTime: pool.keepAlive.idle, idleMax: pool.keepAlive.maxIdle),

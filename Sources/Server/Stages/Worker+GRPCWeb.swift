@@ -12,7 +12,7 @@ extension Worker where IO: ~Copyable {
     else { return .next }
     heads[exchanges[handle].head].becomeGRPC()
     exchanges[handle].request.grpcWeb = form
-    exchanges[handle].request.isGRPC = true
+    noteCall(handle)
     exchanges[handle].request.acceptsTrailers = true
     return form == .text ? .transform(.base64(Base64Decoder())) : .next
   }

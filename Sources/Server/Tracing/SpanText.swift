@@ -14,6 +14,9 @@ struct SpanFacts {
   let client: IPAddress?
   let status: UInt16
   let failure: StaticString?
+  /// Whether it is a call of gRPC, and its status.
+  let isCall: Bool
+  let grpcStatus: UInt8?
 }
 
 struct SpanText: ~Copyable {
@@ -136,7 +139,20 @@ struct SpanText: ~Copyable {
     if let id = request.fields.first(.xRequestID) {
       attribute("martlet.request_id", request.bytes(of: id))
     }
-    end(failed: facts.status >= 500 || facts.status == 0)
+    if facts.isCall { appendCall(request, facts.grpcStatus) }
+    let callFailed = facts.grpcStatus.map(GRPCStatus.isServerError) ?? false
+    end(failed: facts.status >= 500 || facts.status == 0 || callFailed)
+  }
+
+  /// By the semantic conventions for gRPC.
+  private mutating func appendCall(_ request: borrowing RequestHead, _ status: UInt8?) {
+    attribute("rpc.system", "grpc")
+    let path = request.bytes(of: request.path)
+    if let method = GRPCMethod(path: path) {
+      attribute("rpc.service", path.extracting(method.service))
+      attribute("rpc.method", path.extracting(method.method))
+    }
+    if let status { attribute("rpc.grpc.status_code", UInt64(status)) }
   }
 
   private mutating func appendTarget() {

@@ -44,7 +44,9 @@ extension Worker where IO: ~Copyable {
       SpanFacts(
         route: exchanges[handle].route?.path ?? [],
         isTLS: connections[client].transport.isEncrypted,
-        client: exchanges[handle].request.client, status: status, failure: failure),
+        client: exchanges[handle].request.client, status: status, failure: failure,
+        isCall: exchanges[handle].request.isGRPC,
+        grpcStatus: exchanges[handle].response.grpcStatus),
       hiding: log.settings.hidden,
       from: instant(exchanges[handle].machine.startedAt, before: end), to: end)
     for index in 0..<exchanges[handle].machine.attempts.count {

@@ -138,6 +138,7 @@ extension Worker where IO: ~Copyable {
       let codec = http1Backend(backend)
       if http1Backends[codec].login == .none { http1Backends[codec].login = .attempted }
     }
+    if exchanges[handle].request.isGRPC { restateCallDeadline(handle) }
     guard writeRequestHead(handle, to: backend) else { return }
     // A flush of a connection with streams isn't one of this exchange.
     if exchanges[handle].attempt.stream != 0 { updateDeadline(handle) }

@@ -15,10 +15,12 @@ extension Worker where IO: ~Copyable {
   mutating func dial(_ handle: Handle) {
     guard let member = exchanges[handle].attempt.pick?.member else { return }
     let connection = connections.nextHandle
+    // An upgrade needs nothing more than HTTP/1.1, and HTTP/2 only with an extension.
+    let onlyHTTP1 = exchanges[handle].pool.protocol == .auto && asksForTunnel(handle)
     var session: TLSSession?
     if let tls = exchanges[handle].pool.tls {
       do throws(TLSFailure) {
-        session = try tls.makeSession(with: member, worker: index)
+        session = try tls.makeSession(with: member, worker: index, onlyHTTP1: onlyHTTP1)
       } catch {
         return attemptFailed(handle, FailureCause(error), blamesBackend: false)
       }
@@ -38,7 +40,7 @@ extension Worker where IO: ~Copyable {
       metrics.add(.upstreamConnectionsOpened)
       backends.countOpened(member.record.id)
       if exchanges[handle].pool.protocol != .http1 && !stock.speaksHTTP1(member.record.id)
-        && !isOutdated(handle)
+        && !isOutdated(handle) && !onlyHTTP1
       {
         stock.share(connection, with: member.record.id)
       }
@@ -103,7 +105,8 @@ extension Worker where IO: ~Copyable {
         exchanges[exchange].malformation = "no-http2"
         return dialFailed(handle, exchange, .badResponse)
       }
-      dialAgain(handle)
+      // If only HTTP/1.1 was offered, this says nothing about the backend, and nobody waits.
+      if !asksForTunnel(exchange) { dialAgain(handle) }
     }
     let codec = http1Backends.insert(HTTP1Backend(exchanges[exchange].pool.responses))
     change(handle, to: .http1Backend(codec: codec, .leased(exchange: exchange)))

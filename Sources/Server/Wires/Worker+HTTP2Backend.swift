@@ -25,30 +25,46 @@ extension Worker where IO: ~Copyable {
   /// Begins the attempt on a connection that others use or dial too. False if there is none, and
   /// the exchange has to dial.
   mutating func shareConnection(_ handle: Handle, _ backend: Int, isFailOpen: Bool) -> Bool {
+    let tunnels = asksForTunnel(handle)
+    let isAuto = exchanges[handle].pool.protocol == .auto
     for connection in stock.shared(by: backend) {
       switch connections[connection].wire {
       case .http2Backend(let codec):
+        // With `auto`, there is HTTP/1.1 for what the backend doesn't offer, or not yet.
+        if tunnels && isAuto && !http2Sessions[codec].connection.offersExtendedConnect { continue }
         guard http2Sessions[codec].connection.freeStreamCount > 0,
           mayBegin(handle, on: connection, codec)
         else { continue }
+        if tunnels && !http2Sessions[codec].connection.knowsPeer {
+          awaitConnection(handle, connection, backend, isFailOpen: isFailOpen)
+          return true
+        }
         metrics.add(.upstreamConnectionsReused)
         lease(connection, for: handle)
         let start = Exchange.Event.attemptStarted(
           backend: backend, isReused: true, isFailOpen: isFailOpen)
         perform(exchanges[handle].machine.handle(start, at: now), handle)
         return true
-      case .opening(.dialling) where stock.waiterCount(connection) < Self.waiterMax:
-        stock.wait(handle, for: connection)
-        lease(connection, for: handle)
-        let start = Exchange.Event.attemptStarted(
-          backend: backend, isReused: false, isFailOpen: isFailOpen)
-        perform(exchanges[handle].machine.handle(start, at: now), handle)
+      case .opening(.dialling)
+      where stock.waiterCount(connection) < Self.waiterMax && !(tunnels && isAuto):
+        awaitConnection(handle, connection, backend, isFailOpen: isFailOpen)
         return true
       default:
         continue
       }
     }
     return false
+  }
+
+  /// Begins the attempt on a connection that will be there, or whose settings will.
+  private mutating func awaitConnection(
+    _ handle: Handle, _ connection: Handle, _ backend: Int, isFailOpen: Bool
+  ) {
+    stock.wait(handle, for: connection)
+    lease(connection, for: handle)
+    let start = Exchange.Event.attemptStarted(
+      backend: backend, isReused: false, isFailOpen: isFailOpen)
+    perform(exchanges[handle].machine.handle(start, at: now), handle)
   }
 
   /// Whether the connection seems to be open. A request that can't be sent twice must not meet an
@@ -121,18 +137,26 @@ extension Worker where IO: ~Copyable {
     http2Sessions[codec].connection.start(at: now, into: &frames)
     writeFrames(to: handle)
     let waiting = stock.takeWaiters(handle)
-    perform(exchanges[dialler].machine.handle(.connected, at: now), dialler)
-    for waiter in waiting where exchanges.contains(waiter) && self.backend(of: waiter) == handle {
-      perform(exchanges[waiter].machine.handle(.connected, at: now), waiter)
-    }
+    noteConnected(dialler, handle, codec)
+    for waiter in waiting { noteConnected(waiter, handle, codec) }
     if connections.contains(handle) { settleHTTP2Backend(handle, codec) }
+  }
+
+  /// The connection can carry the exchange. A tunnel waits until the backend has said that it takes
+  /// one.
+  private mutating func noteConnected(_ exchange: Handle, _ handle: Handle, _ codec: Handle) {
+    guard exchanges.contains(exchange), backend(of: exchange) == handle else { return }
+    if asksForTunnel(exchange) && !http2Sessions[codec].connection.knowsPeer {
+      return stock.wait(exchange, for: handle)
+    }
+    perform(exchanges[exchange].machine.handle(.connected, at: now), exchange)
   }
 
   /// Begins the stream with the kept head; false when the attempt has failed.
   mutating func openBackendStream(_ exchange: Handle, on handle: Handle, _ codec: Handle) -> Bool {
-    // A tunnel would need what follows the head in both directions.
-    if !heads[exchanges[exchange].head].connectProtocol.isEmpty {
-      responseRefused(exchange, reason: HTTP2Error.unsendableHead.name, blamesBackend: false)
+    let tunnel = asksForTunnel(exchange) ? exchanges[exchange].request.upgrade : .empty
+    if !tunnel.isEmpty && !http2Sessions[codec].connection.offersExtendedConnect {
+      responseRefused(exchange, reason: "no-extended-connect", blamesBackend: false)
       return false
     }
     let before =
@@ -142,9 +166,9 @@ extension Worker where IO: ~Copyable {
     let outcome = http2Sessions[codec].connection.open(
       heads[exchanges[exchange].head],
       scheme: connections[handle].transport.isEncrypted ? .https : .http,
-      body: exchanges[exchange].body.length, owner: exchange.packed,
-      acceptsTrailers: exchanges[exchange].request.acceptsTrailers, workspace: &http2,
-      into: &frames)
+      body: tunnel.isEmpty ? exchanges[exchange].body.length : .streamed, owner: exchange.packed,
+      acceptsTrailers: exchanges[exchange].request.acceptsTrailers, tunnel: tunnel,
+      workspace: &http2, into: &frames)
     writeFrames(to: handle)
     switch outcome {
     case .opened(let stream):
@@ -249,8 +273,9 @@ extension Worker where IO: ~Copyable {
     case .goAway:
       // It isn't an error: the backend may be restarting, or has served enough requests.
       stock.unshare(handle, of: connections[handle].backend.id)
-    case .needsInput, .progress, .request, .excessive, .rejected, .settingsChanged,
-      .pingAcknowledged, .broken:
+    case .settingsChanged:
+      for exchange in stock.takeWaiters(handle) { noteConnected(exchange, handle, codec) }
+    case .needsInput, .progress, .request, .excessive, .rejected, .pingAcknowledged, .broken:
       break
     }
   }
@@ -263,6 +288,7 @@ extension Worker where IO: ~Copyable {
         exchange)
       return
     }
+    if responseHead.status < 300 && asksForTunnel(exchange) { return openTunnel(exchange) }
     guard takeFinalHead(exchange, length: body, persists: true) else { return }
     if exchanges[exchange].response.arrived.hasEnded { driveHTTP2Response(exchange) }
   }
@@ -272,6 +298,8 @@ extension Worker where IO: ~Copyable {
     _ exchange: Handle, _ code: ErrorCode, isUnprocessed: Bool
   ) {
     if code == .noError && exchanges[exchange].response.arrived.hasEnded { return }
+    // As when a connection of a relay is reset.
+    if case .relaying = exchanges[exchange].machine.phase { return endRelay(exchange) }
     if exchanges[exchange].machine.hasAnswered {
       return attemptFailed(exchange, .truncatedResponse)
     }
@@ -285,6 +313,9 @@ extension Worker where IO: ~Copyable {
   mutating func driveHTTP2Response(_ exchange: Handle) {
     guard exchanges[exchange].machine.hasAnswered, let backend = backend(of: exchange) else {
       return
+    }
+    if case .relaying = exchanges[exchange].machine.phase {
+      return relayResponse(exchange, from: backend)
     }
     forwardBody(exchange, from: backend)
   }
@@ -375,7 +406,11 @@ extension Worker where IO: ~Copyable {
     exchanges[exchange].response.trailers = nil
     exchanges[exchange].response.arrived.clear(&buffers)
     exchanges[exchange].body.isBlocked = false
-    if stream.stream != 0 { releaseHTTP2Stream(stream, codec) }
+    if stream.stream != 0 {
+      releaseHTTP2Stream(stream, codec)
+    } else {
+      stock.removeWaiter(exchange, of: stream.connection)
+    }
     let isSilent =
       !isComplete && http2Sessions[codec].connection.lastReceived + Self.silence <= now
     if lifecycle != .serving || isOutdated(exchange) || isSilent
@@ -410,6 +445,9 @@ extension Worker where IO: ~Copyable {
     sparesComplete: Bool = false
   ) {
     stock.unshare(handle, of: connections[handle].backend.id)
+    for exchange in releaseWaiters(handle) where exchanges.contains(exchange) {
+      attemptFailed(exchange, cause)
+    }
     var slot: UInt16 = 0
     while slot < http2Sessions[codec].connection.slotCount {
       defer { slot += 1 }

@@ -1,4 +1,4 @@
-// Bytes both ways after a 101 (RFC 9110 15.2.2): both connections have the raw wire. A client with
+// Bytes both ways after a 101 (RFC 9110 15.2.2): both connections have the raw wire. A side with
 // HTTP/2 keeps its wire: the bytes are DATA of its stream (RFC 8441 5).
 //
 // When the client has finished and everything it sent was forwarded, the backend's connection is
@@ -12,20 +12,24 @@ import Proxy
 import Reactor
 
 extension Worker where IO: ~Copyable {
-  /// The 101 was written to the client: from here on both connections relay.
+  /// The 101 or 200 was written to the client: from here on both sides relay.
   mutating func startRelay(_ handle: Handle) {
     let client = exchanges[handle].client
     guard let backend = backend(of: handle) else { return }
     if client.stream == 0 { change(client.connection, to: .raw(exchange: handle)) }
-    change(backend, to: .raw(exchange: handle))
+    if exchanges[handle].attempt.stream == 0 { change(backend, to: .raw(exchange: handle)) }
     perform(exchanges[handle].machine.handle(.relayStarted, at: now), handle)
     queueSource(handle, .request)
-    queueToDrive(backend)
+    queueSource(handle, .response)
     // A client that has finished already is passed on as such when the backend is flushed.
-    if exchanges[handle].body.clientHasFinished { finishSending(to: backend) }
+    if exchanges[handle].body.clientHasFinished { finishSending(handle) }
   }
 
-  private mutating func finishSending(to backend: Handle) {
+  /// The client sends no more.
+  private mutating func finishSending(_ handle: Handle) {
+    guard let backend = backend(of: handle) else { return }
+    let stream = exchanges[handle].attempt.stream
+    if stream != 0 { return writeEnd(to: StreamID(connection: backend, stream: stream)) }
     connections[backend].transport.writeCloseNotify(&buffers)
     queueToFlush(backend)
   }
@@ -46,14 +50,14 @@ extension Worker where IO: ~Copyable {
     case .finished, .ended:
       exchanges[handle].body.clientHasFinished = true
       // The backend's connection is half-closed once it has taken everything.
-      if let backend = backend(of: handle) { finishSending(to: backend) }
+      finishSending(handle)
       updateDeadline(handle)
     case .failed, .malformed, .interrupted:
       endRelay(handle)
     }
   }
 
-  private mutating func relayResponse(_ handle: Handle, from backend: Handle) {
+  mutating func relayResponse(_ handle: Handle, from backend: Handle) {
     switch pump(handle, .response, from: backend) {
     case .paused:
       break

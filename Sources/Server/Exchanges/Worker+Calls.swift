@@ -1,0 +1,144 @@
+// Calls of gRPC: their deadline, retries because of their status, and how a call ends that fails
+// here. Only requests that are calls come here; everything else about them is HTTP.
+
+import Balancing
+import HTTP
+import HTTP2
+import Metrics
+import Primitives
+import Proxy
+import Reactor
+
+extension Worker where IO: ~Copyable {
+  // MARK: Deadline
+
+  /// The request is a call. It has no deadline until it is forwarded.
+  mutating func noteCall(_ handle: Handle) {
+    exchanges[handle].request.isGRPC = true
+    let slot = Int(handle.index)
+    while callDeadlines.count <= slot { callDeadlines.append(.never) }
+    callDeadlines[slot] = .never
+  }
+
+  /// Notes the deadline of a call that will be forwarded. False when it was answered instead.
+  mutating func beginCall(_ handle: Handle) -> Bool {
+    let startedAt = exchanges[handle].machine.startedAt
+    var deadline = Instant.never
+    if let limit = exchanges[handle].pool.callTimeMax { deadline = startedAt + limit }
+    switch GRPCTimeout(heads[exchanges[handle].head].fields) {
+    case .none: break
+    case .after(let time): deadline = min(deadline, startedAt + time)
+    case .malformed:
+      answer(
+        handle, LocalAnswer(error: 400), failure: .malformedHead, reason: "bad-grpc-timeout")
+      return false
+    }
+    callDeadlines[Int(handle.index)] = deadline
+    if deadline > now { return true }
+    answer(handle, LocalAnswer(error: 504), failure: .deadlineExceeded)
+    return false
+  }
+
+  /// When the call must have ended; `.never` for other requests.
+  @inline(__always)
+  mutating func callDeadline(_ handle: Handle) -> Instant {
+    let isCall = exchanges[handle].request.isGRPC
+    return isCall ? callDeadlines[Int(handle.index)] : .never
+  }
+
+  /// Before each attempt: tells the backend how much time is left.
+  mutating func restateCallDeadline(_ handle: Handle) {
+    let deadline = callDeadlines[Int(handle.index)]
+    if deadline == .never { return }
+    GRPCTimeout.set(
+      deadline - now, in: &heads[exchanges[handle].head].fields, scratch: &scratch)
+  }
+
+  /// The deadline has passed. The client may have chosen it, so the backend isn't blamed.
+  mutating func callExpired(_ handle: Handle) {
+    leaveLine(handle)
+    perform(exchanges[handle].machine.handle(.refused(.deadlineExceeded), at: now), handle)
+  }
+
+  /// Whether the exchange is a stream in which both sides may be quiet for long. Only the pool's
+  /// idle timeout limits such a pause, and it is nobody's fault. Where backends don't speak HTTP/2
+  /// there is no gRPC, whatever a client says.
+  mutating func mayBeQuiet(_ handle: Handle) -> Bool {
+    guard exchanges[handle].request.isGRPC, exchanges[handle].pool.protocol != .http1 else {
+      return false
+    }
+    return exchanges[handle].machine.hasAnswered || !exchanges[handle].machine.isRequestComplete
+  }
+
+  // MARK: Retries
+
+  /// Why the response in `responseHead` is discarded and another backend is asked; nil if it is
+  /// forwarded. The status of the call counts only if nothing else follows it (Trailers-Only): then
+  /// the client has no message of the server.
+  mutating func retryOfCall(_ handle: Handle, _ length: BodyLength) -> FailureCause? {
+    let policy = exchanges[handle].pool.retry
+    guard responseHead.status == 200, endsWithHead(handle, length),
+      let status = responseHead.fields.grpcStatus, policy.grpcStatuses.contains(status)
+    else { return retryOfStatus(handle, responseHead.status) }
+    let failure = AttemptFailure(cause: .grpcStatus(status), wasReused: false, sentByteCount: 1)
+    observe(handle, failure: policy.blamesBackend(failure) ? failure.cause : nil)
+    guard responseHead.fields.allowsGRPCRetry else { return nil }
+    return retry(handle, after: failure)
+  }
+
+  private mutating func endsWithHead(_ handle: Handle, _ length: BodyLength) -> Bool {
+    length.isEmpty
+      && (exchanges[handle].attempt.stream == 0 || exchanges[handle].response.arrived.hasEnded)
+  }
+
+  /// Whether the body is kept for another attempt even after a backend has got some of it.
+  mutating func keepsCall(_ handle: Handle) -> Bool {
+    exchanges[handle].request.isGRPC && !exchanges[handle].pool.retry.grpcStatuses.isEmpty
+  }
+
+  // MARK: Ending
+
+  /// The response has begun and can't be completed: the client gets the status of the call in
+  /// trailers. False if that isn't possible.
+  mutating func endCall(_ handle: Handle) -> Bool {
+    let client = exchanges[handle].client
+    guard exchanges[handle].request.grpcWeb == nil, let failure = exchanges[handle].machine.failure,
+      exchanges[handle].response.length == .streamed,
+      case .http2Client(let codec) = connections[client.connection].wire,
+      http2Sessions[codec].connection.awaitsBody(on: client.stream)
+    else { return false }
+    endAttempt(handle, .broken)
+    let status = GRPCStatus.code(of: failure, http: failure.status)
+    exchanges[handle].response.grpcStatus = status
+    trailers.reset()
+    trailers.appendGRPCStatus(status, http: failure.status)
+    writeHTTP2End(to: client, codec)
+    finish(handle)
+    return true
+  }
+
+  // MARK: Metrics
+
+  /// Counts a call that has ended by its method and its status.
+  mutating func countCall(_ handle: Handle, failure: ExchangeFailure?) {
+    if calls == nil { calls = CallTable(traffic.calls) }
+    var status = exchanges[handle].response.grpcStatus
+    if status == nil && failure == .clientAborted { status = GRPCStatus.cancelled }
+    // Otherwise, whoever asks for names that don't exist could take the places of those that do.
+    let isKnown = failure == nil && status == GRPCStatus.ok
+    calls?.count(heads[exchanges[handle].head], isKnown: isKnown, status)
+  }
+}
+
+extension CallTable {
+  fileprivate mutating func count(
+    _ head: borrowing RequestHead, isKnown: Bool, _ status: UInt8?
+  ) {
+    let path = head.bytes(of: head.path)
+    if GRPCMethod(path: path) == nil {
+      add(Span(), isKnown: false, status: status)
+    } else {
+      add(path, isKnown: isKnown, status: status)
+    }
+  }
+}

@@ -1,0 +1,87 @@
+// gRPC as far as a proxy reads it: deadlines, statuses, pushback, methods.
+
+import HTTP
+import Primitives
+import Testing
+
+@testable import Proxy
+
+@Suite struct GRPCTests {
+  private func timeout(_ values: String...) -> GRPCTimeout {
+    var fields = FieldBlock()
+    for value in values {
+      _ = fields.append(name: Array("Grpc-Timeout".utf8).span, value: Array(value.utf8).span)
+    }
+    return GRPCTimeout(fields)
+  }
+
+  @Test(arguments: [
+    ("1H", TimeSpan.seconds(3600)), ("2M", .seconds(120)), ("30S", .seconds(30)),
+    ("250m", .milliseconds(250)), ("7u", .microseconds(7)), ("99999999n", .nanoseconds(99_999_999)),
+    ("0S", .zero), ("00000001S", .seconds(1)), ("99999999H", .seconds(99_999_999 * 3600)),
+  ])
+  func aDeadlineHasAtMostEightDigitsAndAUnit(_ text: String, _ time: TimeSpan) {
+    #expect(timeout(text) == .after(time))
+  }
+
+  @Test(arguments: ["", "S", "1", "1h", "1s", "123456789S", "-1S", "+1S", "1.5S", "1 S", " 1S", "1Sx"])
+  func anythingElseIsMalformed(_ text: String) { #expect(timeout(text) == .malformed) }
+
+  @Test func twoDeadlinesAreMalformedAndNoneIsNone() {
+    #expect(timeout("1S", "1S") == .malformed)
+    #expect(timeout() == .none)
+  }
+
+  @Test(arguments: [
+    (TimeSpan.nanoseconds(1), "1n"), (.zero, "0n"), (.nanoseconds(-5), "0n"),
+    (.nanoseconds(99_999_999), "99999999n"), (.nanoseconds(100_000_001), "100001u"),
+    (.seconds(99), "99000000u"), (.seconds(100), "100000m"), (.seconds(100_000), "100000S"),
+    (.seconds(99_999_999), "99999999S"), (.seconds(100_000_000), "27778H"),
+    (TimeSpan(nanoseconds: .max), "2562048H"),
+  ])
+  func whatIsLeftIsWrittenInTheSmallestUnitThatFits(_ time: TimeSpan, _ text: String) {
+    var fields = FieldBlock()
+    var scratch = ByteBuffer(capacity: 16)
+    _ = fields.append(name: Array("grpc-timeout".utf8).span, value: Array("9S".utf8).span)
+    GRPCTimeout.set(time, in: &fields, scratch: &scratch)
+    let value = fields.first(named: Array("grpc-timeout".utf8).span).map { fields.array($0) }
+    #expect(value == Array(text.utf8))
+    #expect(GRPCTimeout(fields) != .malformed)
+  }
+
+  @Test(arguments: [
+    (nil, true), ("0", true), ("1", false), ("-1", false), ("", false), ("soon", false),
+  ] as [(String?, Bool)])
+  func aServerCanPreventARetry(_ pushback: String?, _ isAllowed: Bool) {
+    var fields = FieldBlock()
+    if let pushback {
+      _ = fields.append(
+        name: Array("grpc-retry-pushback-ms".utf8).span, value: Array(pushback.utf8).span)
+    }
+    let allows = fields.allowsGRPCRetry
+    #expect(allows == isAllowed)
+  }
+
+  @Test(arguments: [
+    ("/a.b.C/Do", "a.b.C Do"), ("/a/b", "a b"), ("/a_1-x/B", "a_1-x B"), ("/", nil), ("/a", nil),
+    ("/a/", nil), ("//b", nil), ("/a/b/c", nil), ("/a/b?", nil), ("/a%20/b", nil), ("a/b", nil),
+    ("/" + String(repeating: "a", count: 250) + "/b", nil),
+  ] as [(String, String?)])
+  func aPathNamesAServiceAndAMethod(_ path: String, _ parts: String?) {
+    let bytes = Array(path.utf8)
+    let found = GRPCMethod(path: bytes.span).map { method in
+      String(decoding: bytes[method.service], as: UTF8.self) + " "
+        + String(decoding: bytes[method.method], as: UTF8.self)
+    }
+    #expect(found == parts)
+  }
+
+  @Test(arguments: [
+    (ExchangeFailure.deadlineExceeded, 4), (.upstream(.responseStalled), 4), (.requestTimeout, 4),
+    (.upstream(.truncatedResponse), 14), (.unavailable(.allDown), 14), (.malformedHead, 13),
+    (.upstream(.grpcStatus(8)), 8), (.noRoute, 12),
+  ] as [(ExchangeFailure, UInt8)])
+  func eachFailureIsAStatus(_ failure: ExchangeFailure, _ code: UInt8) {
+    #expect(GRPCStatus.code(of: failure, http: failure.status) == code)
+  }
+}
