@@ -43,15 +43,15 @@ ROWS = [
 
 
 class HTTP2Martlet(Martlet):
-    """Martlet with HTTP/2 on both sides, and TLS."""
+    """Martlet with HTTP/2 to clients, and TLS on both sides."""
 
-    authority = ""
+    authority, protocol = "", "h2"
 
     def configuration(self):
         whole = json.loads(super().configuration())
         whole["limits"] = {"requests-per-connection": 100_000_000}
         pool = whole["pools"][0]
-        pool["protocol"] = "h2"
+        pool["protocol"] = self.protocol
         pool["backends"] = [f"https://{address}" for address in pool["backends"]]
         pool["tls"] = {"ca": self.authority, "server-name": "localhost"}
         return json.dumps(whole)
@@ -124,6 +124,8 @@ class Load:
 
 async def trouble(servers, load, seconds, counts):
     """One fault after another, with both servers well in between."""
+    # In HTTP/1.1 a server may close a connection on which a request is on its way.
+    is_clean = servers[0].ends_cleanly and HTTP2Martlet.protocol != "http/1.1"
     end, faults = time.monotonic() + seconds, []
     await asyncio.sleep(1)
     while time.monotonic() < end:
@@ -131,7 +133,7 @@ async def trouble(servers, load, seconds, counts):
             faults = ["restart", "reload", "kill"] if servers[0].reloads else ["restart", "kill"]
         kind, server = faults.pop(0), load.random.choice(servers)
         counts[kind] += 1
-        loses = kind == "kill" or not server.ends_cleanly
+        loses = kind == "kill" or not is_clean
         if loses:
             load.faults.begin(kind)
         await asyncio.to_thread(getattr(server, kind))
@@ -196,11 +198,13 @@ def main():
     parser = argparse.ArgumentParser(prog="real-backends", description=__doc__.split("\n\n")[0])
     parser.add_argument("--seconds", type=int, default=20, help="of load per kind (20)")
     parser.add_argument("--servers", default=",".join(SERVERS), help="default: all")
+    parser.add_argument("--protocol", default="h2", choices=("h2", "auto", "http/1.1"))
     parser.add_argument("--seed", type=int, default=1, help="of the order of requests (1)")
     parser.add_argument("--binary", required=True, help="the martlet binary")
     parser.add_argument("--keep", help="keep the logs in this folder")
     options = parser.parse_args()
     options.seconds = min(options.seconds, SECONDS_MAX)
+    HTTP2Martlet.protocol = options.protocol
     results = {}
     for name in options.servers.split(","):
         if name not in SERVERS:
@@ -211,7 +215,8 @@ def main():
                 os.makedirs(folder)
             print(f"{name}: {options.seconds} s", file=sys.stderr, flush=True)
             results[name] = run_one(name, options, folder)
-    print(f"{datetime.date.today()}, {options.seconds} s each\n\n{table(results)}\n")
+    title = f"{datetime.date.today()}, {options.protocol}, {options.seconds} s each"
+    print(f"{title}\n\n{table(results)}\n")
     status = 0
     for name, result in results.items():
         for line in result["complaints"][:20]:
