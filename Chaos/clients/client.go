@@ -1,5 +1,5 @@
 // Go's net/http: 100 requests at a time, half of them POST.
-// Arguments: origin, authority file, path, body file. Prints the number of right answers.
+// Arguments: origin, authority file, path, body file, rounds. Prints the number of right answers.
 package main
 
 import (
@@ -10,6 +10,7 @@ import (
   "io"
   "net/http"
   "os"
+  "strconv"
 )
 
 func main() {
@@ -21,7 +22,12 @@ func main() {
     TLSClientConfig: &tls.Config{RootCAs: pool}, ForceAttemptHTTP2: true,
   }}
   answers := make(chan bool)
-  for number := 0; number < 100; number++ {
+  rounds, _ := strconv.Atoi(os.Args[5])
+  count := 0
+  for number := 0; number < 100*rounds; number++ {
+    if number >= 100 && <-answers {
+      count++
+    }
     go func(isPost bool) {
       method, reader := "GET", io.Reader(nil)
       if isPost {
@@ -39,7 +45,6 @@ func main() {
       answers <- right && len(received) == len(body)
     }(number%2 == 1)
   }
-  count := 0
   for number := 0; number < 100; number++ {
     if <-answers {
       count++
