@@ -1,18 +1,16 @@
 """Processor time per request of Martlet and its peers, in one interleaved run.
 
-Each peer has one worker on one core. The load generator (wrk) and the backend (nginx) share another
-core. Every round measures each row on each peer. The order of the peers changes from round to
-round, so that a disturbance affects all of them. README.md in this folder explains the table. A
-wrong response, or any error under load, fails the run.
+Each peer has one worker on one core. The load generator (wrk, h2load) and the backend (nginx,
+nghttpd) share another core. Every round measures each row on each peer that can do it. The order of
+the peers changes from round to round, so that a disturbance affects all of them. README.md in this
+folder explains the table. A wrong response, or any error under load, fails the run.
 """
 
 import argparse
-import http.client
 import json
 import os
 import platform
 import signal
-import ssl
 import statistics
 import sys
 import tempfile
@@ -21,30 +19,40 @@ from contextlib import ExitStack
 
 FOLDER = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, FOLDER)
-from hold_idle import Holder  # noqa: E402
-import latency  # noqa: E402
-from peers import (  # noqa: E402
+# For this process and the load generators; libssl reads it when it is loaded.
+os.environ["OPENSSL_CONF"] = os.path.join(FOLDER, "openssl.cnf")
+import http.client  # noqa: E402
+import ssl  # noqa: E402
+
+from backends import (  # noqa: E402
     CONNECTIONS_MAX,
+    GRPC_PATH,
     PATHS,
-    PEERS,
     POST_ANSWER,
     POST_PATH,
     Backend,
-    Martlet,
-    Shape,
+    HTTP2Backend,
+    SecureBackend,
     find,
     first_line,
     make_certificates,
 )
-from processes import Failure, raise_descriptor_limit, two_cores  # noqa: E402
-from rows import EXTRAS, ROWS  # noqa: E402
+from hold_idle import Holder  # noqa: E402
+import latency  # noqa: E402
+from peers import PEERS, Martlet, Shape  # noqa: E402
+from processes import Failure, raise_descriptor_limit, run_pinned, two_cores  # noqa: E402
+from rows import EXTRAS, GRPC_FIELDS, ROWS  # noqa: E402
 
 ROUNDS_MAX, SECONDS_MAX = 50, 60
 IDLE_WARM_UP, IDLE_COUNT = 200, 3000
 IDLE_MAX = CONNECTIONS_MAX - IDLE_WARM_UP - 100
-IDLE_ROW = "idle-memory"
+# Each with the argument `http2` of `Holder`.
+IDLE_ROWS = {"idle-memory": False, "idle-memory-h2": True}
 # The rows of a default run; the others are for a full comparison.
-USUAL_ROWS = ("small-tls", "64k-tls", "1m-tls", "post-64k-tls", "small-plain", "handshake")
+USUAL_ROWS = (
+    *("small-tls", "64k-tls", "1m-tls", "post-64k-tls", "small-plain", "handshake"),
+    *("h2-small", "grpc"),
+)
 
 
 def verify(peer, certificates):
@@ -80,10 +88,28 @@ def verify(peer, certificates):
     return ", ".join(sorted(set(agreed)))
 
 
-def measure_idle(start, count, core):
+def verify_call(peer):
+    """Checks that a gRPC call ends with its status in trailers."""
+    command = [find("nghttp"), "-v", f"https://127.0.0.1:{peer.ports['tls']}{GRPC_PATH}"]
+    for field in GRPC_FIELDS:
+        command += ["-H", field]
+    output = run_pinned(command, min(os.sched_getaffinity(0)), 10)
+    if ") grpc-status: 0\n" not in output:
+        raise Failure(f"{peer.name} does not forward a gRPC call:\n{output}")
+
+
+def make_backend(upstream, folder, core, certificates, host_count):
+    if upstream in ("tls", "h2-tls"):
+        return SecureBackend(folder, core, certificates["ecdsa"])
+    if upstream in ("h2", "grpc"):
+        return HTTP2Backend(folder, core, upstream)
+    return Backend(folder, core, host_count)
+
+
+def measure_idle(start, count, core, http2=False):
     """Bytes per idle TLS connection, after one request each, of a peer that was just started."""
     peer = start()
-    holder = Holder(peer.ports["tls"], path="/small")
+    holder = Holder(peer.ports["tls"], path="/small", http2=http2)
     try:
         os.sched_setaffinity(0, {core})
         # The first connections cause one-time allocations, which are not counted.
@@ -93,7 +119,7 @@ def measure_idle(start, count, core):
         after = peer.process.resident_bytes()
         still_open = holder.still_open()
         if error or still_open != IDLE_WARM_UP + count:
-            raise Failure(f"{IDLE_ROW} on {peer.name}: {still_open} are open, {error}")
+            raise Failure(f"idle connections to {peer.name}: {still_open} are open, {error}")
         return (after - before) / count
     finally:
         holder.close()
@@ -110,11 +136,10 @@ def spread(values):
     return text + (f" ({min(values):.2f}-{max(values):.2f})" if len(values) > 1 else "")
 
 
-def print_row(name, unit, values, peers):
+def print_row(name, unit, values):
     """Prints the peers of one row: median, range, ratio to nginx within each round, and rate."""
     print(f"\n{name}")
-    for peer in peers:
-        samples = values[peer]
+    for peer, samples in values.items():
         costs = [sample["cost"] for sample in samples]
         ratio = spread(ratios(samples, values["nginx"])) if "nginx" in values else ""
         print(
@@ -139,11 +164,13 @@ def print_summary(samples, peers):
 
     The best peer is the one with the lowest median. The lowest value of each round would mix peers.
     """
-    others = [peer for peer in peers if peer != "martlet"]
-    if "martlet" not in peers or not others or not samples:
+    if "martlet" not in peers or len(peers) == 1 or not samples:
         return
     print(f"\n{'martlet to the best peer':<26}{'ratio':<20}the best")
     for row, values in samples.items():
+        others = [peer for peer in values if peer != "martlet"]
+        if not others:
+            continue
         best = min(others, key=lambda peer: statistics.median(s["cost"] for s in values[peer]))
         ratio = spread(ratios(values["martlet"], values[best]))
         print(f"  {row:<24}{ratio:<20}{best}")
@@ -151,7 +178,7 @@ def print_summary(samples, peers):
         if row in samples and without in samples:
             costs = (
                 f"{peer} {extra_cost(samples[row][peer], samples[without][peer]):+.1f} µs"
-                for peer in peers
+                for peer in samples[row]
             )
             print(f"  {name}: {', '.join(costs)}")
 
@@ -169,8 +196,8 @@ def parse(arguments):
     )
     parser.add_argument("--rounds", type=int, default=5, help=f"1 to {ROUNDS_MAX}")
     parser.add_argument("--seconds", type=int, default=2, help=f"per sample, 1 to {SECONDS_MAX}")
-    known = [*ROWS, IDLE_ROW, *latency.FELT_ROWS]
-    usual = [*USUAL_ROWS, IDLE_ROW]
+    known = [*ROWS, *IDLE_ROWS, *latency.FELT_ROWS]
+    usual = [*USUAL_ROWS, "idle-memory"]
     parser.add_argument("--rows", help=f"from {', '.join(known)}; default {', '.join(usual)}")
     parser.add_argument(
         "--peers", help=f"from {', '.join(PEERS)}; default martlet, nginx and haproxy"
@@ -258,24 +285,32 @@ def run(chosen):
         )
         certificates = make_certificates(folder)
         most = max((row.shape.backends for row in loads), default=1)
-        backend = Backend(folder, {load_core}, host_count=-(-most // Backend.PORT_COUNT))
-        stack.callback(backend.stop)
+        host_count = -(-most // Backend.PORT_COUNT)
+        shapes = dict.fromkeys([Shape(), *(row.shape for row in loads)])
+        backends = {}
+        for upstream in dict.fromkeys(shape.upstream for shape in shapes):
+            backend = make_backend(upstream, folder, {load_core}, certificates, host_count)
+            backends[upstream] = backend
+            stack.callback(backend.stop)
 
         def start(name, shape=Shape()):
             cores = {peer_core} if shape.workers == 1 else {peer_core, load_core}
-            return PEERS[name](folder, cores, backend, certificates, shape)
+            return PEERS[name](folder, cores, backends[shape.upstream], certificates, shape)
 
         # With newly started peers, before load fills the allocators with memory to reuse.
-        if IDLE_ROW in samples:
-            for name in chosen.peers:
-                held = measure_idle(lambda: start(name), chosen.idle, load_core)
-                samples[IDLE_ROW][name].append({"cost": held / 1024})
+        for row, http2 in IDLE_ROWS.items():
+            for name in chosen.peers if row in samples else ():
+                held = measure_idle(lambda: start(name), chosen.idle, load_core, http2)
+                samples[row][name].append({"cost": held / 1024})
 
         peers = {}
-        for shape in dict.fromkeys([Shape(), *(row.shape for row in loads)]):
-            peers[shape] = [start(name, shape) for name in chosen.peers]
+        for shape in shapes:
+            able = [name for name in chosen.peers if shape.upstream in PEERS[name].upstreams]
+            peers[shape] = [start(name, shape) for name in able]
             for peer in peers[shape]:
                 stack.callback(peer.stop)
+                if shape.upstream == "grpc":
+                    verify_call(peer)
         agreed = {peer.name: verify(peer, certificates) for peer in peers[Shape()]}
         if len(set(agreed.values())) != 1:
             raise Failure(f"the peers don't agree on TLS, so they can't be compared: {agreed}")
@@ -298,9 +333,11 @@ def run(chosen):
                     )
             print(f"round {number + 1} of {chosen.rounds} done", file=sys.stderr)
 
+    # Not every peer can do every row.
     for name, values in samples.items():
-        text = f"{name} ({chosen.idle})" if name == IDLE_ROW else name
-        print_row(text, "KiB" if name == IDLE_ROW else "µs", values, chosen.peers)
+        samples[name] = values = {peer: taken for peer, taken in values.items() if taken}
+        text = f"{name} ({chosen.idle})" if name in IDLE_ROWS else name
+        print_row(text, "KiB" if name in IDLE_ROWS else "µs", values)
     for name, values in felt.items():
         latency.print_felt(name, values, rate)
     print_summary(samples, chosen.peers)

@@ -20,8 +20,8 @@ import time
 
 FOLDER = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, FOLDER)
+from backends import find  # noqa: E402
 from instructions import strip  # noqa: E402
-from peers import find  # noqa: E402
 from processes import Failure, Process, free_ports, run_script  # noqa: E402
 from walks import ANSWERS, WALKS, head  # noqa: E402
 

@@ -1,6 +1,7 @@
 """Opens many idle TLS connections to a port of this machine, and prints how many stay open.
 
-With --path it first sends one request on each. Count and time are limited. The certificate is not
+With --path it first sends one request on each, over HTTP/1.1, or with --http2 over HTTP/2. Count
+and time are limited. The certificate is not
 verified, because only the number of open connections matters. Other scripts use the class `Holder`.
 The process prints one line of JSON when all connections are open, and one at the end.
 """
@@ -22,8 +23,15 @@ COUNT_MAX = 25_000  # There are about 28,000 ports for connections from one addr
 SECONDS_MAX = 600
 
 
-def client_context():
+# The frames of HTTP/2 that matter here.
+HEADERS, RST_STREAM, SETTINGS, GOAWAY = 1, 3, 4, 7
+ACK = END_STREAM = 1
+END_HEADERS = 4
+
+
+def client_context(protocol):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.set_alpn_protocols([protocol])
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     return context
@@ -41,14 +49,60 @@ def answer_ends(received):
     return False
 
 
+def ask(connection, path):
+    """One GET over HTTP/1.1, with its whole response."""
+    connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    received = b""
+    while not answer_ends(received):
+        piece = connection.recv(65536)
+        if not piece:
+            raise ConnectionError("closed within the answer")
+        received += piece
+
+
+def frame(kind, flags=0, stream=0, payload=b""):
+    head = len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big")
+    return head + payload
+
+
+def ask_http2(connection, path):
+    """One GET over HTTP/2, the first of its connection, with its whole response."""
+    if connection.selected_alpn_protocol() != "h2":
+        raise ConnectionError("HTTP/2 was not selected")
+    # :method GET, :scheme https, :path, :authority; the index of HPACK's static table, no Huffman.
+    block = b"\x82\x87\x04" + bytes([len(path)]) + path.encode() + b"\x01\x09localhost"
+    request = frame(HEADERS, END_HEADERS | END_STREAM, 1, block)
+    connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(SETTINGS) + request)
+    received = b""
+    while True:
+        while len(received) >= 9:
+            end = 9 + int.from_bytes(received[:3], "big")
+            if len(received) < end:
+                break
+            kind, flags = received[3], received[4]
+            stream = int.from_bytes(received[5:9], "big")
+            received = received[end:]
+            if kind in (RST_STREAM, GOAWAY):
+                raise ConnectionError("the request was refused")
+            if kind == SETTINGS and not flags & ACK:
+                connection.sendall(frame(SETTINGS, ACK))
+            if stream == 1 and kind in (0, HEADERS) and flags & END_STREAM:
+                return
+        piece = connection.recv(65536)
+        if not piece:
+            raise ConnectionError("closed within the answer")
+        received += piece
+
+
 class Holder:
     """The open connections."""
 
-    def __init__(self, port, path=None, timeout=10):
+    def __init__(self, port, path=None, timeout=10, http2=False):
         self.port = port
         self.path = path
         self.timeout = timeout
-        self.context = client_context()
+        self.ask = ask_http2 if http2 else ask
+        self.context = client_context("h2" if http2 else "http/1.1")
         self.connections = []
 
     def open_one(self):
@@ -57,13 +111,7 @@ class Holder:
             server_hostname="localhost",
         )
         if self.path is not None:
-            connection.sendall(f"GET {self.path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
-            received = b""
-            while not answer_ends(received):
-                piece = connection.recv(65536)
-                if not piece:
-                    raise ConnectionError("closed within the answer")
-                received += piece
+            self.ask(connection, self.path)
         connection.setblocking(False)
         self.connections.append(connection)
 
@@ -105,12 +153,13 @@ def main():
         "--seconds", type=float, default=10, help="idle time; ends earlier at EOF of a pipe"
     )
     options.add_argument("--path", help="first send one GET for this path on each")
+    options.add_argument("--http2", action="store_true", help="use HTTP/2")
     chosen = options.parse_args()
     count = min(chosen.count, COUNT_MAX, raise_descriptor_limit() - 100)
     if count < chosen.count:
         print(f"hold-idle: only {count} connections are possible on this machine", file=sys.stderr)
 
-    holder = Holder(chosen.port, chosen.path)
+    holder = Holder(chosen.port, chosen.path, http2=chosen.http2)
     begin = time.monotonic()
     error = holder.open(count)
     opened = len(holder.connections)

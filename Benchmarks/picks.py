@@ -13,8 +13,9 @@ import tempfile
 
 FOLDER = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, FOLDER)
+from backends import Backend, make_certificates  # noqa: E402
 from instructions import CountedMartlet, load, strip  # noqa: E402
-from peers import Backend, Martlet, Shape, make_certificates  # noqa: E402
+from peers import Martlet, Shape  # noqa: E402
 from processes import free_ports, raise_descriptor_limit, run_script, two_cores  # noqa: E402
 
 STRATEGIES = ("round-robin", "weighted-round-robin", "least-connections", "random", "ip-hash")

@@ -81,6 +81,8 @@ class Process:
     def __init__(self, name, command, cores, folder):
         self.name = name
         self.log = os.path.join(folder, f"{name}.log")
+        # This setting is for load generators only.
+        environment = {key: os.environ[key] for key in os.environ if key != "OPENSSL_CONF"}
         with open(self.log, "ab") as log:
             self.child = subprocess.Popen(
                 command,
@@ -88,6 +90,7 @@ class Process:
                 stdout=log,
                 stderr=log,
                 cwd=folder,
+                env=environment,
                 preexec_fn=settle_child(cores),
             )
 

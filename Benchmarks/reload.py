@@ -18,7 +18,8 @@ import time
 
 FOLDER = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, FOLDER)
-from peers import Backend, Martlet, Shape, make_certificates, write  # noqa: E402
+from backends import Backend, make_certificates, write  # noqa: E402
+from peers import Martlet, Shape  # noqa: E402
 from processes import (  # noqa: E402
     Failure,
     raise_descriptor_limit,

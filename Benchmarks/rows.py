@@ -1,7 +1,7 @@
 """The kinds of load: the request, the number of connections, and the shape of the peer.
 
-A row takes samples, and bench.py evaluates them. wrk generates the load, or h2load if every
-connection must be new. A wrong response, or any error under load, fails the run.
+A row takes samples, and bench.py evaluates them. wrk generates the load, or h2load for HTTP/2 and
+if every connection must be new. A wrong response, or any error under load, fails the run.
 """
 
 import json
@@ -9,10 +9,22 @@ import os
 import re
 import time
 
-from peers import CONNECTIONS_MAX, MIXED_PATHS, POST_PATH, Shape, find
+from backends import (
+    CIPHER_SUITE,
+    CONNECTIONS_MAX,
+    GRPC_MESSAGE,
+    GRPC_PATH,
+    MIXED_PATHS,
+    POST_PATH,
+    find,
+)
+from peers import Shape
 from processes import Failure, core_seconds, run_pinned
 
 FOLDER = os.path.dirname(os.path.abspath(__file__))
+# In the output of h2load. A status from 400 on counts as failed.
+OUTCOME = re.compile(r"(\d+) succeeded, (\d+) failed, (\d+) errored, (\d+) timeout")
+GRPC_FIELDS = ("content-type: application/grpc", "te: trailers")
 
 
 class Row:
@@ -75,19 +87,48 @@ class HandshakeRow(Row):
     started again until the time is over.
     """
 
-    pattern = re.compile(r"(\d+) succeeded, (\d+) failed, (\d+) errored, (\d+) timeout")
-
     def generate(self, peer, core, seconds):
         count = str(self.connections)
         command = [find("h2load"), "--h1", "-n", count, "-c", count, self.url(peer)]
         requests, errors, begin = 0, {}, time.monotonic()
         while time.monotonic() - begin < seconds and not errors:
             output = run_pinned(command, core, 30)
-            succeeded, *failed = (int(text) for text in self.pattern.search(output).groups())
+            succeeded, *failed = (int(text) for text in OUTCOME.search(output).groups())
             requests += succeeded
             named = zip(("failed", "errored", "timeout"), failed)
             errors = {cause: number for cause, number in named if number}
         return requests, time.monotonic() - begin, None, errors
+
+
+class HTTP2Row(Row):
+    """Connections with HTTP/2 and TLS, with some streams at a time on each."""
+
+    def __init__(self, name, path, connections, streams, body=b"", fields=(), **shape):
+        super().__init__(name, path, connections, **shape)
+        self.streams, self.body, self.fields = streams, body, fields
+
+    def generate(self, peer, core, seconds):
+        command = [
+            *(find("h2load"), "-c", str(self.connections), "-m", str(self.streams)),
+            *("-D", str(seconds)),
+        ]
+        for field in self.fields:
+            command += ["-H", field]
+        if self.body:
+            path = os.path.join(peer.folder, self.name)
+            with open(path, "wb") as file:
+                file.write(self.body)
+            command += ["-d", path]
+        begin = time.monotonic()
+        output = run_pinned([*command, self.url(peer)], core, seconds + 30)
+        elapsed = time.monotonic() - begin
+        for fact in ("Application protocol: h2\n", f"Cipher: {CIPHER_SUITE}\n"):
+            if fact not in output:
+                raise Failure(f"{self.name} on {peer.name}: not '{fact.strip()}':\n{output}")
+        succeeded, *failed = (int(text) for text in OUTCOME.search(output).groups())
+        named = zip(("failed", "errored", "timeout"), failed)
+        errors = {cause: number for cause, number in named if number}
+        return succeeded, elapsed, None, errors
 
 
 ROWS = {
@@ -115,6 +156,15 @@ ROWS = {
         Row("handshake-resumed", "/small", 64, arguments=("close",)),
         Row("small-tls-2-workers", "/small", 64, workers=2),
         HandshakeRow("handshake-2-workers", "/small", 64, workers=2),
+        HTTP2Row("h2-small", "/small", 8, 8),
+        HTTP2Row("h2-small-1", "/small", 1, 64),
+        HTTP2Row("h2-64k", "/64k", 8, 4),
+        HTTP2Row("h2-1m", "/1m", 4, 2),
+        HTTP2Row("h2-post-64k", POST_PATH, 8, 4, body=b"m" * 64 * 1024),
+        HTTP2Row("grpc", GRPC_PATH, 8, 8, GRPC_MESSAGE, GRPC_FIELDS, upstream="grpc"),
+        HTTP2Row("h2-to-h2", "/small", 8, 8, upstream="h2"),
+        HTTP2Row("h2-to-h2-tls", "/small", 8, 8, upstream="h2-tls"),
+        Row("tls-to-tls", "/small", 64, upstream="tls"),
     )
 }
 # The extra cost of the first row compared with the second.

@@ -1,4 +1,4 @@
-// Backends with HTTP/2: nginx and nghttpd, with and without TLS, under load, while they end their
+// Backends with HTTP/2: nginx, with and without TLS, under load, while they end their
 // connections, and when they refuse.
 
 import Foundation
@@ -32,6 +32,7 @@ import Testing
           ssl_certificate_key \(certificates.folder.path("server.key"));
           root .;
           location / { return 200 "$server_protocol $host $http_x_a\\n"; }
+          location /trailed { add_trailer x-sum 42 always; return 200 "body"; }
           location /files/ { dav_methods PUT; create_full_put_path on; }
         }
       }
@@ -83,6 +84,21 @@ import Testing
         + "5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n")
     #expect(try wire.takeResponse().status == 201)
     #expect(try martlet.get("/files/b").text == "hello world")
+  }
+
+  @Test func `trailers may follow a body whose length was stated`() throws {
+    let server = try nginx()
+    defer { server.2.signal(SIGTERM) }
+    let martlet = try start("127.0.0.1:\(server.plain)", #""protocol": "h2""#)
+    let peer = try HTTP2Peer(martlet)
+    let answer = try peer.get("/trailed", [("te", "trailers")])
+    #expect(answer.text == "body" && answer["content-length"] == "4")
+    #expect(answer.trailers.first?.name == "x-sum" && answer.trailers.first?.value == "42")
+    // In HTTP/1.1 they can't be sent after such a body.
+    let wire = try martlet.wire()
+    try wire.send("GET /trailed HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    #expect(try wire.takeResponse().text == "body")
+    #expect(try wire.takeResponse().status == 200)
   }
 
   @Test func `requests that a GOAWAY sends back are sent again, and none fails`() throws {

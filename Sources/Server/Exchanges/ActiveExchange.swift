@@ -258,6 +258,17 @@ struct ActiveExchange: ~Copyable {
     /// Of its body.
     var length = BodyLength.none
     var byteCount: UInt64 = 0
+    /// Whether the body ends with what has been taken. In HTTP/2, trailers may follow a body of a
+    /// stated length, so only the end of the stream says so.
+    func hasAll(byStream: Bool) -> Bool {
+      guard length == .known(byteCount) else { return false }
+      guard byStream else { return true }
+      guard arrived.hasEnded else { return false }
+      switch trailers {
+      case .some: return false
+      case .none: return true
+      }
+    }
     /// Whether the client's connection will be used again.
     var persists: Bool
     /// Which errors of the backend were tolerated.

@@ -232,7 +232,8 @@ extension Worker where IO: ~Copyable {
     _ handle: Handle, from backend: Handle, _ range: Range<Int>
   ) -> Bool {
     exchanges[handle].response.byteCount += UInt64(range.count)
-    let ends = exchanges[handle].response.length == .known(exchanges[handle].response.byteCount)
+    let byStream = exchanges[handle].attempt.stream != 0
+    let ends = exchanges[handle].response.hasAll(byStream: byStream)
     let bytes = lend(handle, .response, from: backend)
     write(bytes, range, to: exchanges[handle].client, ends: ends)
     giveBack(bytes, handle, .response, to: backend, consumed: range.upperBound)
