@@ -36,6 +36,27 @@ struct SimulationRegressionTests {
     }
   }
 
+  /// A request is on its way for seconds when the server drains. It comes before the answer to the
+  /// PING, so it is served.
+  @Test func aDrainWaitsForARequestThatIsOnItsWay() {
+    for seed: UInt64 in 1...100 {
+      let faults = slowWorld(seed: seed) { plan in
+        plan.conditions.capacityBits = 6...6
+        plan.requests = [RequestPlan(id: 0), RequestPlan(id: 1)]
+        plan.clients = [ClientPlan(ids: [0, 1], seed: seed, isSmall: true)]
+        plan.clients[0].speakHTTP2(HTTP2Conduct())
+        plan.clients[0].restMax = .seconds(5)
+        var random = RandomGenerator(seed: seed)
+        for id in 0..<2 {
+          plan.requests[id].method = .HEAD
+          plan.requests[id].speakHTTP2(HTTP2Conduct(), level: .calm, random: &random)
+        }
+        plan.events = [WorldEvent(time: .milliseconds(3_500), kind: .drain)]
+      }
+      #expect(faults == [], "seed \(seed)")
+    }
+  }
+
   /// The server has the whole response when it drains. Its deadline for the next request comes in
   /// the same turn as the report that the client has taken some more.
   @Test func anIdleDeadlineDoesNotCutTheLastAnswer() {

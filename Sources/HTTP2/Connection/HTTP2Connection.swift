@@ -124,6 +124,9 @@ public struct HTTP2Connection: ~Copyable {
   /// Whether the shutdown of the connection has begun.
   public var isDraining: Bool { drain != .none }
 
+  /// Whether a frame other than DATA, or a field block, has begun and isn't complete.
+  public var isReceivingFrame: Bool { frameDeadline != .never }
+
   public var isBroken: Bool {
     if case .failed = phase { true } else { false }
   }

@@ -246,15 +246,27 @@ extension Worker where IO: ~Copyable {
       http2Sessions[codec].isSettled = true
       http2Sessions[codec].connection.settle()
     }
-    if idleSince + idleTime <= now { http2Sessions[codec].connection.endDrain(into: &frames) }
+    if idleEnd(codec) <= now { http2Sessions[codec].connection.endDrain(into: &frames) }
+  }
+
+  /// When a connection without streams ends. One that is drained ends after the answer to its PING,
+  /// and not before: a request may be on its way. A request that has begun to arrive gets some time
+  /// for the rest.
+  private func idleEnd(_ codec: Handle) -> Instant {
+    if http2Sessions[codec].connection.isDraining { return .never }
+    let end = http2Sessions[codec].idleSince + idleTime
+    return http2Sessions[codec].connection.isReceivingFrame
+      ? end + settings.http2.frameTimeout : end
   }
 
   private mutating func setHTTP2Deadline(_ handle: Handle, _ codec: Handle) {
     var deadline = min(
       http2Sessions[codec].connection.deadline(at: now), http2Sessions[codec].checksAt)
     if http2Sessions[codec].connection.streamCount == 0 {
-      let time = http2Sessions[codec].isSettled ? idleTime : min(idleTime, Self.settleTime)
-      deadline = min(deadline, http2Sessions[codec].idleSince + time)
+      deadline = min(deadline, idleEnd(codec))
+      if !http2Sessions[codec].isSettled {
+        deadline = min(deadline, http2Sessions[codec].idleSince + Self.settleTime)
+      }
     }
     if !http2Sessions[codec].lingering.isEmpty {
       deadline = min(deadline, http2Sessions[codec].lingering.values.min() ?? .never)

@@ -30,5 +30,7 @@ struct KeptSeed {
     KeptSeed(seed: 30_027_645, found: "a backend was blamed: its head waited for other responses"),
     KeptSeed(seed: 30_029_839, found: "a request after a long rest was refused, rightly"),
     KeptSeed(seed: 1775, found: "a stream was reset before all of its answer, and never released"),
+    KeptSeed(seed: 960_015_136, found: "a drain refused a request that arrived byte by byte"),
+    KeptSeed(seed: 970_027_184, found: "the GOAWAYs of a drain met a slow client at once"),
   ]
 }
