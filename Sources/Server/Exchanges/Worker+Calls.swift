@@ -64,9 +64,9 @@ extension Worker where IO: ~Copyable {
   /// idle timeout limits such a pause, and it is nobody's fault. Where backends don't speak HTTP/2
   /// there is no gRPC, whatever a client says.
   mutating func mayBeQuiet(_ handle: Handle) -> Bool {
-    guard exchanges[handle].request.isGRPC, exchanges[handle].pool.protocol != .http1 else {
-      return false
-    }
+    guard exchanges[handle].request.isGRPC, exchanges[handle].target != nil,
+      exchanges[handle].pool.protocol != .http1
+    else { return false }
     return exchanges[handle].machine.hasAnswered || !exchanges[handle].machine.isRequestComplete
   }
 
