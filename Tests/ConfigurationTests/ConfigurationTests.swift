@@ -107,7 +107,8 @@ struct ConfigurationTests {
           },
           "retry": {
             "max-attempts": 2, "statuses": [503],
-            "grpc-statuses": ["unavailable", "data-loss"], "budget-percent": 10, "budget-minimum": 1,
+            "grpc-statuses": ["unavailable", "data-loss"],
+            "budget-percent": 10, "budget-minimum": 1,
             "replay-size": "1KiB"
           },
           "timeouts": {

@@ -24,7 +24,9 @@ import Testing
     #expect(timeout(text) == .after(time))
   }
 
-  @Test(arguments: ["", "S", "1", "1h", "1s", "123456789S", "-1S", "+1S", "1.5S", "1 S", " 1S", "1Sx"])
+  @Test(arguments: [
+    "", "S", "1", "1h", "1s", "123456789S", "-1S", "+1S", "1.5S", "1 S", " 1S", "1Sx",
+  ])
   func anythingElseIsMalformed(_ text: String) { #expect(timeout(text) == .malformed) }
 
   @Test func twoDeadlinesAreMalformedAndNoneIsNone() {

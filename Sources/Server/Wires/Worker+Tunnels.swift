@@ -24,7 +24,7 @@ extension Worker where IO: ~Copyable {
   mutating func openTunnel(_ handle: Handle) {
     let client = exchanges[handle].client
     let asked = heads[exchanges[handle].head].fields.array(exchanges[handle].request.upgrade)
-    edit(.switching, of: handle)
+    edit(exchanges[handle].stages.switching, of: handle)
     responseHead.fields.removeAll(of: .contentLength)
     if client.stream == 0 {
       responseHead.status = 101

@@ -29,8 +29,8 @@ final class HTTP2Stub: ConfiguredBackend {
     let pair = certificates.map { [$0.folder.path("server.crt"), $0.folder.path("server.key")] }
     process = try ChildProcess(
       [
-        "/usr/bin/python3", "-u", "-c", Self.script, tunnels ? "1" : "", fails.map { "\($0)" } ?? "",
-        pushback,
+        "/usr/bin/python3", "-u", "-c", Self.script, tunnels ? "1" : "",
+        fails.map { "\($0)" } ?? "", pushback,
       ] + (pair ?? []))
     let process = process
     eventually("the backend listens") { process.outputText.contains("\n") }
