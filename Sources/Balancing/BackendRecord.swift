@@ -30,6 +30,19 @@ public enum AdminState: UInt8, CaseIterable, Sendable {
   case disabled
 }
 
+/// The version of HTTP on a connection to a backend.
+public enum BackendVersion: UInt8, Sendable {
+  case http1 = 1, http2
+
+  /// As `protocol` of a pool names it.
+  public var name: StaticString {
+    switch self {
+    case .http1: "http/1.1"
+    case .http2: "h2"
+    }
+  }
+}
+
 /// A backend's atomics. The `BackendRegistry` finds them by identity.
 public final class BackendRecord: Sendable {
   // Fields that each exchange writes come first, next to the object's reference count.
@@ -44,6 +57,7 @@ public final class BackendRecord: Sendable {
   private let adminChanged = Atomic<UInt64>(0)
   private let returned = Atomic<UInt64>(0)
   private let latency = Atomic<Int64>(0)
+  private let version = Atomic<UInt8>(0)
   /// When responses began to be faulty, and the number of successes before; 0 if there was no
   /// fault.
   private let faultyFrom = Atomic<UInt64>(0)
@@ -185,6 +199,19 @@ public final class BackendRecord: Sendable {
       seen = exchange.original
     }
     pool.announce()
+  }
+
+  // MARK: Protocol
+
+  /// What was spoken on the newest connection to it; nil before the first one.
+  public var spoken: BackendVersion? {
+    BackendVersion(rawValue: version.load(ordering: .relaxed))
+  }
+
+  public func noteSpoken(_ spoken: BackendVersion) {
+    if version.load(ordering: .relaxed) != spoken.rawValue {
+      version.store(spoken.rawValue, ordering: .relaxed)
+    }
   }
 
   // MARK: Upgrades

@@ -27,10 +27,14 @@ public enum FailureCause: Equatable, Sendable {
   case tlsTimeout
   /// The TLS handshake failed for another reason, such as the end of the connection.
   case tlsFailed
+  /// The pool wants HTTP/2, and the backend doesn't speak it.
+  case noHTTP2
   /// The connection was reset before the first byte of the response.
   case resetBeforeResponse
   /// The backend closed the connection (FIN) before the first byte of the response.
   case closedBeforeResponse
+  /// Nothing came on the HTTP/2 connection for some time, not even the answer to a PING.
+  case pingTimeout
   /// The response head didn't arrive in time.
   case responseTimeout
   /// The response isn't HTTP, or is ambiguous.
@@ -39,7 +43,10 @@ public enum FailureCause: Equatable, Sendable {
   case truncatedResponse
   /// The response body stopped arriving for too long.
   case responseStalled
-  /// A gRPC call that failed at once with a status that the retry policy lists.
+  /// A health check of gRPC was answered, but not with SERVING.
+  case grpcNotServing
+  /// A gRPC call that failed at once with a status that the retry policy lists, or a health check of
+  /// gRPC that ended with this status (grpc/doc/statuscodes.md).
   case grpcStatus(UInt8)
   /// A response with a status that the retry policy lists.
   case status(UInt16)
@@ -59,12 +66,15 @@ public enum FailureCause: Equatable, Sendable {
     case .tlsAlert: .tlsAlert
     case .tlsTimeout: .tlsTimeout
     case .tlsFailed: .tlsFailed
+    case .noHTTP2: .noHTTP2
     case .resetBeforeResponse: .resetBeforeResponse
     case .closedBeforeResponse: .closedBeforeResponse
+    case .pingTimeout: .pingTimeout
     case .responseTimeout: .responseTimeout
     case .badResponse: .badResponse
     case .truncatedResponse: .truncatedResponse
     case .responseStalled: .responseStalled
+    case .grpcNotServing: .grpcNotServing
     case .grpcStatus: .grpcStatus
     case .status: .status
     }
@@ -88,12 +98,15 @@ public enum FailureCause: Equatable, Sendable {
     case .tlsAlert: self = .tlsAlert(UInt8(truncatingIfNeeded: number))
     case .tlsTimeout: self = .tlsTimeout
     case .tlsFailed: self = .tlsFailed
+    case .noHTTP2: self = .noHTTP2
     case .resetBeforeResponse: self = .resetBeforeResponse
     case .closedBeforeResponse: self = .closedBeforeResponse
+    case .pingTimeout: self = .pingTimeout
     case .responseTimeout: self = .responseTimeout
     case .badResponse: self = .badResponse
     case .truncatedResponse: self = .truncatedResponse
     case .responseStalled: self = .responseStalled
+    case .grpcNotServing: self = .grpcNotServing
     case .grpcStatus: self = .grpcStatus(UInt8(truncatingIfNeeded: number))
     case .status: self = .status(number)
     default: return nil
@@ -104,10 +117,11 @@ public enum FailureCause: Equatable, Sendable {
   /// backend's own status if it sent one, else 502 (RFC 9110 15.6.3, 15.6.5).
   public var status: UInt16 {
     switch self {
-    case .connectTimeout, .tlsTimeout, .responseTimeout, .responseStalled: 504
+    case .connectTimeout, .tlsTimeout, .pingTimeout, .responseTimeout, .responseStalled: 504
     case .connectRefused, .connectFailed, .tlsUntrusted, .tlsExpired, .tlsWrongName,
-      .tlsSelfSigned, .tlsPin, .tlsNotSpoken, .tlsAlert, .tlsFailed, .resetBeforeResponse,
-      .closedBeforeResponse, .badResponse, .truncatedResponse:
+      .tlsSelfSigned, .tlsPin, .tlsNotSpoken, .tlsAlert, .tlsFailed, .noHTTP2,
+      .resetBeforeResponse, .closedBeforeResponse, .badResponse, .truncatedResponse,
+      .grpcNotServing:
       502
     // Clients know the status of the call, which is kept.
     case .grpcStatus: 503

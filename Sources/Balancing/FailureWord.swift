@@ -10,9 +10,10 @@ public enum FailureWord: UInt8, CaseIterable, Sendable {
   // need only these.
   case connectRefused, connectTimeout, connectFailed
   case tlsUntrusted, tlsExpired, tlsWrongName, tlsSelfSigned, tlsPin
-  case tlsNotSpoken, tlsAlert, tlsTimeout, tlsFailed
-  case resetBeforeResponse, closedBeforeResponse
-  case responseTimeout, badResponse, truncatedResponse, responseStalled, grpcStatus, status
+  case tlsNotSpoken, tlsAlert, tlsTimeout, tlsFailed, noHTTP2
+  case resetBeforeResponse, closedBeforeResponse, pingTimeout
+  case responseTimeout, badResponse, truncatedResponse, responseStalled
+  case grpcNotServing, grpcStatus, status
   // No backend could be used.
   case noMembers, allDown, allFull, queueFull, queueTimeout
   // Failures of the client, or in its request.
@@ -40,12 +41,15 @@ public enum FailureWord: UInt8, CaseIterable, Sendable {
     case .tlsAlert: "tls-alert"
     case .tlsTimeout: "tls-timeout"
     case .tlsFailed: "tls-failed"
+    case .noHTTP2: "no-http2"
     case .resetBeforeResponse: "reset-before-response"
     case .closedBeforeResponse: "closed-before-response"
+    case .pingTimeout: "ping-timeout"
     case .responseTimeout: "response-timeout"
     case .badResponse: "bad-response"
     case .truncatedResponse: "truncated-response"
     case .responseStalled: "response-stalled"
+    case .grpcNotServing: "grpc-not-serving"
     case .grpcStatus: "grpc-status"
     case .status: "status"
     case .noMembers: "no-members"

@@ -1,11 +1,12 @@
 // What may be retried, and where: a pure function of the facts.
 //
 //   failure                                     request taken by send   retried for
-//   dial or TLS handshake failed                nothing                 any method, elsewhere
+//   dial or TLS handshake failed, no HTTP/2     nothing                 any method, elsewhere
 //   fresh connection died before the response   nothing                 any method, elsewhere
 //   reused connection died before the response  nothing                 any method, same, fresh
 //                                               something               idempotent, same, fresh
 //   fresh connection died before the response   something               idempotent, elsewhere
+//   no answer to a PING                         something               idempotent, elsewhere
 //   response timeout, status that is listed     something               idempotent, if another
 //   gRPC status that is listed                  something               any, if another
 //   bad response                                something               never: it was carried out
@@ -104,8 +105,10 @@ public struct RetryPolicy: Equatable, Sendable {
     case .connectRefused, .connectTimeout, .connectFailed, .tlsUntrusted, .tlsExpired,
       .tlsWrongName, .tlsSelfSigned, .tlsPin, .tlsNotSpoken, .tlsTimeout, .tlsFailed:
       true
+    // A server of HTTP/1 takes nothing that follows the preface for a request (RFC 9113 3.4).
+    case .noHTTP2: true
     // A backend may refuse our certificate after the handshake (RFC 8446 4.4.2).
-    case .resetBeforeResponse, .closedBeforeResponse, .tlsAlert:
+    case .resetBeforeResponse, .closedBeforeResponse, .pingTimeout, .tlsAlert:
       failure.sentByteCount == 0 || progress.isIdempotent
     // The same backend would be as slow, or send the same status, so the client would only wait
     // longer.
@@ -115,7 +118,7 @@ public struct RetryPolicy: Equatable, Sendable {
     // A call that failed without a message was not carried out, as far as its client may know
     // (gRPC A6). The operator says for which statuses that is true.
     case .grpcStatus(let status): progress.hasOther && grpcStatuses.contains(status)
-    case .badResponse, .truncatedResponse, .responseStalled: false
+    case .badResponse, .truncatedResponse, .responseStalled, .grpcNotServing: false
     }
   }
 
@@ -130,7 +133,8 @@ public struct RetryPolicy: Equatable, Sendable {
     case .grpcStatus(let status): status == Self.unavailable && grpcStatuses.contains(status)
     case .connectRefused, .connectTimeout, .connectFailed, .tlsUntrusted, .tlsExpired,
       .tlsWrongName, .tlsSelfSigned, .tlsPin, .tlsNotSpoken, .tlsAlert, .tlsTimeout, .tlsFailed,
-      .responseTimeout, .badResponse, .truncatedResponse, .responseStalled:
+      .noHTTP2, .pingTimeout, .responseTimeout, .badResponse, .truncatedResponse,
+      .responseStalled, .grpcNotServing:
       true
     case .resetBeforeResponse, .closedBeforeResponse: !failure.wasReused
     }

@@ -8,7 +8,7 @@ public enum HTTP2Error: UInt8, Error, Equatable, Sendable, CaseIterable {
   // MARK: Connection errors
 
   // Preface and frames (RFC 9113 3.4, 4, 5.1, 6).
-  case badPreface, firstFrameNotSettings, frameTooLarge, badFrameSize, badPadding
+  case badPreface, noHTTP2, firstFrameNotSettings, frameTooLarge, badFrameSize, badPadding
   case missingStreamID, unwantedStreamID, badStreamID, frameOnIdleStream, headersOnClosedStream
   case expectedContinuation, unexpectedContinuation, unexpectedPush, badPriorityUpdate
   // Settings and flow control (RFC 9113 6.5, 6.9).
@@ -86,6 +86,7 @@ public enum HTTP2Error: UInt8, Error, Equatable, Sendable, CaseIterable {
   public var name: StaticString {
     switch self {
     case .badPreface: "bad-preface"
+    case .noHTTP2: "no-http2"
     case .firstFrameNotSettings: "first-frame-not-settings"
     case .frameTooLarge: "frame-too-large"
     case .badFrameSize: "bad-frame-size"

@@ -38,6 +38,8 @@ public struct Attempt: Sendable {
   /// When the head of the response arrived; nil before that.
   public var respondedAt: Instant?
   public var status: UInt16 = 0
+  /// Nil if the request was not sent.
+  public var version: BackendVersion?
   public var result = Result.pending
 
   public init(backend: Int, isReused: Bool, isFailOpen: Bool = false, startedAt: Instant) {
@@ -87,6 +89,8 @@ public struct AttemptList: Sendable {
     guard let startedAt = last?.startedAt else { return }
     last?.connectDuration = now - startedAt
   }
+
+  mutating func noteVersion(_ version: BackendVersion) { last?.version = version }
 
   mutating func noteStatus(_ status: UInt16, at now: Instant) {
     last?.status = status

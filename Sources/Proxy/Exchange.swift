@@ -440,6 +440,9 @@ public struct Exchange: ~Copyable, Sendable {
 
   // MARK: Both directions
 
+  /// The request of the current attempt is sent with this version of HTTP.
+  public mutating func noteVersion(_ version: BackendVersion) { attempts.noteVersion(version) }
+
   /// Part of a body was received, or accepted by the socket of the other side.
   public mutating func progressed(at now: Instant) { lastProgress = max(lastProgress, now) }
 

@@ -48,6 +48,8 @@ import Testing
     Row(cause: .tlsNotSpoken, idempotent: .retryElsewhere, other: .retryElsewhere),
     Row(cause: .tlsTimeout, idempotent: .retryElsewhere, other: .retryElsewhere),
     Row(cause: .tlsFailed, idempotent: .retryElsewhere, other: .retryElsewhere),
+    // The preface was sent, and perhaps a request behind it, which no HTTP/1 server carries out.
+    Row(cause: .noHTTP2, sent: 1, idempotent: .retryElsewhere, other: .retryElsewhere),
     Row(cause: .tlsAlert(48), idempotent: .retryElsewhere, other: .retryElsewhere),
     // An alert after the handshake, which may have come after the request.
     Row(cause: .tlsAlert(116), sent: 1, idempotent: .retryElsewhere, other: .giveUp),
@@ -70,6 +72,8 @@ import Testing
     Row(cause: .resetBeforeResponse, sent: 1, idempotent: .retryElsewhere, other: .giveUp),
     Row(cause: .closedBeforeResponse, sent: 1, idempotent: .retryElsewhere, other: .giveUp),
     Row(cause: .responseTimeout, sent: 1, idempotent: .retryElsewhere, other: .giveUp),
+    Row(
+      cause: .pingTimeout, reused: true, sent: 1, idempotent: .retryElsewhere, other: .giveUp),
     Row(
       cause: .responseTimeout, reused: true, sent: 1, idempotent: .retryElsewhere,
       other: .giveUp),

@@ -136,11 +136,19 @@ import Testing
     #expect(bench.events == ["pong 12 ms"])
   }
 
-  @Test func aPeerThatDoesNotAnswerIsGone() {
+  /// A client with one stream, which asks after 5 s of silence, and gives up after 1 s.
+  private func waitingClient() -> Bench {
     var limits = HTTP2Limits()
     limits.pingInterval = .seconds(5)
     limits.pingTimeout = .seconds(1)
     let bench = Bench.client(limits)
+    bench.request()
+    bench.clear()
+    return bench
+  }
+
+  @Test func aPeerThatDoesNotAnswerIsGone() {
+    let bench = waitingClient()
     #expect(bench.connection.deadline(at: bench.now) == bench.now + .seconds(5))
     bench.expire(after: .seconds(5))
     #expect(bench.frames() == ["PING 1"])
@@ -149,16 +157,52 @@ import Testing
     #expect(bench.events == ["broken ping-timeout"])
   }
 
-  @Test func aPeerThatAnswersIsAskedAgain() {
-    var limits = HTTP2Limits()
-    limits.pingInterval = .seconds(5)
-    let bench = Bench.client(limits)
-    for number in UInt32(1)...3 {
-      bench.expire(after: .seconds(5))
-      #expect(bench.frames() == ["PING \(number)"])
-      bench.feed(Self.pong(number))
-    }
+  @Test func aPeerThatSendsOtherFramesIsAlive() {
+    let bench = waitingClient()
+    _ = bench.connection.deadline(at: bench.now)
+    bench.expire(after: .seconds(5))
+    bench.now = bench.now + .milliseconds(900)
+    bench.feed(Wire.windowUpdate(0, 1))
+    bench.expire(after: .milliseconds(900))
     #expect(bench.connection.isBroken == false)
+    bench.expire(after: .milliseconds(100))
+    #expect(bench.connection.isBroken == true)
+  }
+
+  /// Servers of gRPC count PINGs between which they have sent nothing.
+  @Test func aPeerThatOnlyAnswersIsLeftAloneForLong() {
+    let bench = waitingClient()
+    _ = bench.connection.deadline(at: bench.now)
+    bench.expire(after: .seconds(5))
+    #expect(bench.frames() == ["PING 1"])
+    bench.feed(Self.pong(1))
+    #expect(bench.connection.deadline(at: bench.now) == bench.now + .seconds(330))
+    bench.expire(after: .seconds(300))
+    #expect(bench.frames() == [])
+    bench.feed(Wire.headers(1, [(":status", "200")]))
+    bench.expire(after: .seconds(5))
+    #expect(bench.frames() == ["PING 2"])
+  }
+
+  @Test func aPeerWithoutStreamsIsNotAsked() {
+    let bench = waitingClient()
+    _ = bench.connection.deadline(at: bench.now)
+    bench.feed(Wire.headers(1, [(":status", "200")], ends: true))
+    bench.release(1)
+    #expect(bench.connection.deadline(at: bench.now) > bench.now + .seconds(5))
+    bench.expire(after: .seconds(100))
+    #expect(bench.frames() == [])
+    // Time without a stream doesn't count.
+    bench.request()
+    bench.clear()
+    #expect(bench.connection.deadline(at: bench.now) == bench.now + .seconds(5))
+  }
+
+  @Test(arguments: ["HTTP/1.1 400 Bad Request\r\n", "HTTP/1.0 505 Not Supported\r\n"])
+  func aServerOfHTTP1IsRecognised(line: String) {
+    let bench = Bench(.client)
+    bench.feed(Array(line.utf8))
+    #expect(bench.events == ["broken no-http2"])
   }
 
   // MARK: Changing settings

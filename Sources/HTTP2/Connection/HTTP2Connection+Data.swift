@@ -15,6 +15,7 @@ extension HTTP2Connection {
   ) throws(HTTP2Error) -> HTTP2Step {
     if header.stream == 0 { throw .missingStreamID }
     if isIdle(header.stream) { throw .frameOnIdleStream }
+    quietPing = nil
     var consumed = FrameHeader.byteCount
     var data = DataInProgress(
       stream: header.stream, remaining: header.length, padding: 0,

@@ -106,11 +106,28 @@ extension HTTP2Connection {
     return .progress
   }
 
+  /// When to send a PING because nothing comes although streams are open; `.never` if none is due.
+  private var pingsAt: Instant {
+    guard let interval = limits.pingInterval, busySince != .never else { return .never }
+    if let quietPing { return quietPing + limits.pingPause }
+    return max(lastReceived, busySince) + interval
+  }
+
+  /// A server that sends other frames before its answer is alive, too.
+  private func pingDeadline(_ deadline: Instant) -> Instant {
+    role == .client ? max(deadline, lastReceived + limits.pingTimeout) : deadline
+  }
+
   // MARK: Deadlines
 
   /// When to call `expire` next.
   public mutating func deadline(at now: Instant) -> Instant {
     if isBroken { return .never }
+    if streams.count == 0 {
+      busySince = .never
+    } else if busySince == .never {
+      busySince = now
+    }
     if wantingCount == 0 {
       stallCheck = .never
     } else if stallCheck == .never {
@@ -118,9 +135,8 @@ extension HTTP2Connection {
     }
     var earliest = min(settingsDeadline, frameDeadline, stallCheck)
     switch ping {
-    case .waiting(_, _, let deadline): earliest = min(earliest, deadline)
-    case .none:
-      if let interval = limits.pingInterval { earliest = min(earliest, lastReceived + interval) }
+    case .waiting(_, _, let deadline): earliest = min(earliest, pingDeadline(deadline))
+    case .none: earliest = min(earliest, pingsAt)
     }
     if case .announced(let deadline) = drain { earliest = min(earliest, deadline) }
     return earliest
@@ -132,13 +148,13 @@ extension HTTP2Connection {
     if settingsDeadline <= now { return fail(.settingsTimeout, into: &output) }
     if frameDeadline <= now { return fail(.frameTimeout, into: &output) }
     switch ping {
-    case .waiting(_, _, let deadline) where deadline <= now:
-      return fail(.pingTimeout, into: &output)
+    case .waiting(_, _, let deadline):
+      if pingDeadline(deadline) <= now { return fail(.pingTimeout, into: &output) }
     case .none:
-      if let interval = limits.pingInterval, lastReceived + interval <= now {
+      if pingsAt <= now {
+        quietPing = now
         sendPing(at: now, into: &output)
       }
-    case .waiting: break
     }
     if case .announced(let deadline) = drain, deadline <= now { endDrain(into: &output) }
     if stallCheck <= now { return nextStalled(at: now, into: &output) }

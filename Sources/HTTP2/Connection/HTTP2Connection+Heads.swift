@@ -16,6 +16,7 @@ extension HTTP2Connection {
     if header.stream & 1 == 0 { throw .badStreamID }
     if role == .client && isIdle(header.stream) { throw .frameOnIdleStream }
     let fragment = payload.extracting(try fragmentRange(header, payload))
+    quietPing = nil
     let ends = header.has(FrameFlag.endStream)
     if header.has(FrameFlag.endHeaders) {
       return try takeBlock(header.stream, fragment, ends, at: now, &workspace, &output)

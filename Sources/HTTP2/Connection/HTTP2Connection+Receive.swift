@@ -45,6 +45,7 @@ extension HTTP2Connection {
     case .settings, .frames, .block, .failed: break
     }
     guard let header = FrameHeader(input) else { return waitForFrame(input, at: now) }
+    if phase == .settings && role == .client, Self.beginsResponse(input) { throw .noHTTP2 }
     try check(header)
     if header.type == FrameType.data {
       frameDeadline = .never
@@ -61,6 +62,12 @@ extension HTTP2Connection {
       frameDeadline = .never
     }
     return HTTP2Step(consumed: end, event: event)
+  }
+
+  /// A server of HTTP/1 answers the preface with a status line.
+  private static func beginsResponse(_ input: Span<UInt8>) -> Bool {
+    let start: StaticString = "HTTP/1."
+    return input.extracting(first: start.bytes.count).equals(start.bytes)
   }
 
   private mutating func waitForFrame(_ input: Span<UInt8>, at now: Instant) -> HTTP2Step {

@@ -55,6 +55,10 @@ public struct HTTP2Connection: ~Copyable {
   var streamCountMax: Int
   var ping = PingState.none
   var pingNumber: UInt64 = 0
+  /// Since when there are streams; `.never` without any. As noted by `deadline(at:)`.
+  var busySince = Instant.never
+  /// When the last PING for `pingInterval` was sent; nil if heads or bodies came after it.
+  var quietPing: Instant? = nil
   var drain = DrainState.none
   var peerGoAway: PeerGoAway? = nil
   /// Streams above the last one in the peer's GOAWAY are still to be reported, from this slot on.
@@ -155,6 +159,11 @@ public struct HTTP2Connection: ~Copyable {
   /// Whether more of the peer's message on this stream may come.
   public func isReceiving(_ stream: UInt32) -> Bool {
     streams.find(stream).map { streams[$0].state.dataMeaning == .piece } ?? false
+  }
+
+  /// Whether neither side has ended or reset the whole stream.
+  public func isOpen(_ stream: UInt32) -> Bool {
+    streams.find(stream).map { !streams[$0].state.isClosed } ?? false
   }
 
   /// Bytes of this stream's pieces that the owner has not said to have `consumed`.

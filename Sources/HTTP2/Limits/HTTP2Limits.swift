@@ -63,8 +63,12 @@ public struct HTTP2Limits: Equatable, Sendable {
   public var frameTimeout = TimeSpan.seconds(10)
   /// For the acknowledgement of a PING.
   public var pingTimeout = TimeSpan.seconds(10)
-  /// A PING is sent after this time without input; nil for never. nghttpx pings backends after 5 s.
+  /// While streams are open, a PING is sent after this time without input; nil for never. nghttpx
+  /// pings backends after 5 s.
   public var pingInterval: TimeSpan? = nil
+  /// The time to the next PING if neither heads nor bodies came after the last one. Servers of gRPC
+  /// end a connection on which PINGs come more often than every 5 minutes meanwhile.
+  public var pingPause = TimeSpan.seconds(330)
   /// A stream has bytes to send and the peer opens no window: slow readers, CVE-2019-9511 and 9517.
   public var stallTimeout = TimeSpan.seconds(60)
   /// Between the two GOAWAYs of a drain, unless the PING is answered before, as in grpc-go.
