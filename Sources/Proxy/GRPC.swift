@@ -33,6 +33,7 @@ public enum GRPCStatus {
   ]
   public static let ok: UInt8 = 0
   public static let cancelled: UInt8 = 1
+  static let deadlineExceeded: UInt8 = 4
 
   /// What stands for an HTTP status that no server of gRPC has sent. It is the mapping that clients
   /// use themselves (grpc/doc/http-grpc-status-mapping.md), except that Martlet's own timeouts are
@@ -85,8 +86,10 @@ extension FieldBlock {
     var text = ByteBuffer(capacity: 8)
     text.append(decimal: UInt64(code))
     _ = append(name: ("grpc-status" as StaticString).bytes, value: text.bytes)
-    // Reason phrases have no character that must be encoded with percent signs.
-    _ = append(name: ("grpc-message" as StaticString).bytes, value: reasonPhrase(status).bytes)
+    // None of these has a character that must be encoded with percent signs.
+    let message: StaticString =
+      code == GRPCStatus.deadlineExceeded ? "Deadline Exceeded" : reasonPhrase(status)
+    _ = append(name: ("grpc-message" as StaticString).bytes, value: message.bytes)
   }
 }
 

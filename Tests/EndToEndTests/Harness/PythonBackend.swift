@@ -10,7 +10,7 @@
 import Foundation
 import Testing
 
-final class HTTP2Stub: ConfiguredBackend {
+final class PythonBackend: ConfiguredBackend {
   let port: Int
   private let process: ChildProcess
 
