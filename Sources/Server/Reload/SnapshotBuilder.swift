@@ -147,9 +147,11 @@ struct SnapshotBuilder: Sendable {
         queue: pool.queue?.timeout ?? .zero, connect: times.connect, response: times.response,
         total: times.request, clientIdle: limits.bodyIdle, idle: times.idle,
         relayIdle: times.relayIdle, clientRate: MinimumRate(limits)),
-      check: pool.health.map { ActiveCheck($0, tlsID: tls?.id ?? 0) },
+      check: pool.health.map { ActiveCheck($0, of: pool, tlsID: tls?.id ?? 0) },
       replayByteCount: pool.retry.replaySize,
-      keepAlive: KeepAlive(idleTime: pool.keepAlive.idle, idleMax: pool.keepAlive.maxIdle),
+      keepAlive: KeepAlive(
+        idleTime: pool.keepAlive.idle, idleMax: pool.keepAlive.maxIdle,
+        ageMax: pool.keepAlive.maxAge),
       tcpKeepAlive: pool.tcpKeepAlive.map(TCPKeepAlive.init),
       protocol: BackendProtocol(pool.protocol),
       responses: ResponseReading(pool, limits), tls: tls,
@@ -378,8 +380,9 @@ extension Stickiness {
 }
 
 extension ActiveCheck {
-  fileprivate init(_ health: Configuration.Health, tlsID: Int) {
+  fileprivate init(_ health: Configuration.Health, of pool: Configuration.Pool, tlsID: Int) {
     self.tlsID = tlsID
+    spoken = BackendProtocol(pool.protocol)
     switch health.check {
     case .tcp: kind = .tcp
     case .http:
@@ -388,6 +391,7 @@ extension ActiveCheck {
         expected: health.expect.map {
           UInt16(clamping: $0.lowerBound)...UInt16(clamping: $0.upperBound)
         })
+    case .grpc: kind = .grpc(service: health.service, host: health.host)
     }
     interval = health.interval
     fastInterval = min(health.fastInterval, health.interval)
