@@ -4,6 +4,7 @@
 // empties. If the ring is full because the disk is slow or full, the line is dropped and counted;
 // the worker doesn't wait.
 
+import Balancing
 import HTTP
 import HTTP1
 import Metrics
@@ -240,6 +241,11 @@ struct AccessLog: ~Copyable {
       if attempt.status > 0 {
         line.append(",\"status\":")
         line.append(decimal: UInt64(attempt.status))
+      }
+      if let version = attempt.version {
+        line.append(",\"protocol\":\"")
+        line.append(version.name)
+        line.append("\"")
       }
       if attempt.isFailOpen { line.append(",\"fail_open\":true") }
       line.append(attempt.isReused ? ",\"reused\":true,\"ms\":" : ",\"reused\":false,\"ms\":")
