@@ -101,6 +101,12 @@ private let mistakesTable: [(String, String)] = [
     """
   ),
   (
+    #"{"listeners": [{"listen": "*:1", "protocols": ["h2", "h2"]}], \#(somePools)}"#,
+    """
+    1:47: error: listeners[0].protocols: a protocol is listed twice
+    """
+  ),
+  (
     pool(#""health": {"check": "grpc"}"#),
     """
     1:77: error: pools[0].health.check: gRPC needs HTTP/2, and this pool has "protocol": \

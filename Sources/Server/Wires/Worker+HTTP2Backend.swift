@@ -149,7 +149,10 @@ extension Worker where IO: ~Copyable {
     for waiter in waiting where exchanges.contains(waiter) && self.backend(of: waiter) == handle {
       perform(exchanges[waiter].machine.handle(.connected, at: now), waiter)
     }
-    if connections.contains(handle) { settleHTTP2Backend(handle, codec) }
+    guard connections.contains(handle) else { return }
+    // The backend may have sent its SETTINGS as soon as it accepted the connection.
+    if connections[handle].transport.mayHoldMore { queueToDrive(handle) }
+    settleHTTP2Backend(handle, codec)
   }
 
   /// Begins the stream with the kept head; false when the attempt has failed.
