@@ -45,8 +45,8 @@ public enum FailureCause: Equatable, Sendable {
   case responseStalled
   /// A health check of gRPC was answered, but not with SERVING.
   case grpcNotServing
-  /// A gRPC call that failed at once with a status that the retry policy lists, or a health check of
-  /// gRPC that ended with this status (grpc/doc/statuscodes.md).
+  /// A gRPC call that failed at once with a status that the retry policy lists, or a health check
+  /// of gRPC that ended with this status (grpc/doc/statuscodes.md).
   case grpcStatus(UInt8)
   /// A response with a status that the retry policy lists.
   case status(UInt16)

@@ -5,8 +5,7 @@
 //   fresh connection died before the response   nothing                 any method, elsewhere
 //   reused connection died before the response  nothing                 any method, same, fresh
 //                                               something               idempotent, same, fresh
-//   fresh connection died before the response   something               idempotent, elsewhere
-//   no answer to a PING                         something               idempotent, elsewhere
+//   fresh connection died, or answers no PING   something               idempotent, elsewhere
 //   response timeout, status that is listed     something               idempotent, if another
 //   gRPC status that is listed                  something               any, if another
 //   bad response                                something               never: it was carried out

@@ -7,7 +7,7 @@ extension Configuration {
   /// Active checks.
   public struct Health: Hashable, Sendable {
     public enum Check: String, Choice {
-      case tcp, http
+      case tcp, http, grpc
       static var noun: String { "a health check" }
     }
 
@@ -19,6 +19,8 @@ extension Configuration {
 
     public var check = Check.tcp
     public var path = "/"
+    /// The service of a gRPC check; empty for the whole server.
+    public var service = ""
     /// The Host of the check; nil for the backend's address as written.
     public var host: String?
     /// The port of the checks; nil for the backend's own port.
@@ -64,13 +66,18 @@ extension Configuration.Health: Section {
     Key(
       "check", \.check, .choice,
       "Type of the check. `tcp`: the backend must accept a connection. `http`: a GET of `path` "
-        + "must return an expected status. Default: `tcp`, because it works with every backend; "
-        + "`http` detects more failures."),
+        + "must return an expected status, over the version of HTTP in `protocol` of the pool. "
+        + "`grpc`: the call `grpc.health.v1.Health/Check` must return SERVING; `protocol` must be "
+        + "`h2` or `auto`. Default: `tcp`, because it works with every backend; the others detect "
+        + "more failures."),
     Key("path", \.path, .target, "Path (and query) that an HTTP check requests."),
     Key(
+      "service", \.service, .text(maxByteCount: 256, example: "package.Service"),
+      "Name of the service that a gRPC check asks for. Empty: the server as a whole."),
+    Key(
       "host", optional: \.host, .hostName,
-      "Host field of an HTTP check. Default: the backend's address as written, with the `port` "
-        + "of the check; `localhost` for a Unix socket."),
+      "Host field of an HTTP or gRPC check. Default: the backend's address as written, with the "
+        + "`port` of the check; `localhost` for a Unix socket."),
     Key(
       "port", optional: \.port, .port(),
       "Port to check, if it is not the backend's own port: a sidecar or a management port. Not "

@@ -11,7 +11,7 @@ extension Configuration {
       lines += Self.shortened(routes(on: listener).map { "           \(Self.text($0))" })
     }
     for pool in pools {
-      lines.append("pool     \(pool.name)  \(pool.strategy.rawValue)")
+      lines.append("pool     \(pool.name)  \(pool.strategy.rawValue)  \(pool.protocol.rawValue)")
       let backends = pool.backends.map { backend in
         var text = "           \(backend.address)"
         if pool.strategy.usesWeights && backend.weight != 1 { text += "  weight \(backend.weight)" }
@@ -82,7 +82,12 @@ extension Configuration {
   private static func healthText(_ pool: Pool) -> String {
     var parts: [String] = []
     if let health = pool.health {
-      let target = health.check == .http ? " GET \(health.path)" : ""
+      let target =
+        switch health.check {
+        case .tcp: ""
+        case .http: " GET \(health.path)"
+        case .grpc: health.service.isEmpty ? "" : " of \(health.service)"
+        }
       parts.append(
         "\(health.check.rawValue) check\(target) every \(durationText(health.interval)), up after"
           + " \(health.rise), down after \(health.fall)")

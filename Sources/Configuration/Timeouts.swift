@@ -27,6 +27,8 @@ extension Configuration {
     public var idle = TimeSpan.seconds(4)
     /// Per backend and worker; 0 closes every connection after its exchange.
     public var maxIdle = 64
+    /// Nil for any age.
+    public var maxAge: TimeSpan?
 
     public init() {}
   }
@@ -78,5 +80,11 @@ extension Configuration.KeepAlive: Section {
       "max-idle", \.maxIdle, .integer(0...10_000),
       "Maximum number of idle connections, per backend and worker. `0` opens a new connection "
         + "for each request."),
+    Key(
+      "max-age", \.maxAge, .off(or: .duration(.seconds(1) ... .seconds(7 * 86_400))),
+      "Age after which a connection takes no more requests; those in progress finish. It varies "
+        + "by 10 % in both directions. With HTTP/2, a connection that is always in use would "
+        + "otherwise never end: so requests reach new machines behind an address that several "
+        + "share."),
   ]
 }

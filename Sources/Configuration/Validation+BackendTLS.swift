@@ -44,12 +44,6 @@ extension Configuration {
         key: "\(path).protocol", "auto needs TLS to the backends, since they choose by ALPN",
         suggestion: "\"h2\"")
     }
-    if pool.protocol == .http2, let health = pool.health, health.check == .http {
-      decoder.report(
-        key: "\(path).health.check",
-        "checks with requests speak HTTP/1.1, and this pool has \"protocol\": \"h2\"",
-        suggestion: "\"tcp\"")
-    }
     guard let tls else { return }
     let hasUnixSocket = pool.backends.contains {
       if case .address(.unix) = $0.endpoint { true } else { false }

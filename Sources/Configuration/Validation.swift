@@ -80,6 +80,9 @@ extension Configuration {
         }
       }
       for address in listener.addresses { bound.insert(address, of: listener.name) }
+      if let protocols = listener.protocols, Set(protocols).count < protocols.count {
+        decoder.report(key: "\(path).protocols", "a protocol is listed twice")
+      }
       if listener.tls != nil && listener.redirectToHTTPS != nil {
         decoder.report(
           key: "\(path).redirect-to-https",
@@ -138,13 +141,7 @@ extension Configuration {
       decoder.report(
         key: "\(path).backends", "all backends are backups; at least one must not be a backup")
     }
-    if let health = pool.health, health.check == .tcp {
-      for name in ["path", "host", "expect"] where decoder.has("\(path).health.\(name)") {
-        decoder.report(
-          key: "\(path).health.\(name)", "a TCP check ignores it",
-          suggestion: "\"check\": \"http\"", severity: .warning)
-      }
-    }
+    checkHealth(of: pool, path, &decoder)
     if pool.health?.port != nil
       && pool.backends.allSatisfy({ if case .address(.unix) = $0.endpoint { true } else { false } })
     {

@@ -83,6 +83,11 @@ public enum Metric: Int, CaseIterable, Sendable {
   case upstreamConnectionsClosed
   /// Gauge.
   case upstreamConnectionsIdle
+  /// HTTP/2 connections that take no more streams.
+  case upstreamRetiredByBackend
+  case upstreamRetiredByCalm
+  case upstreamRetiredByAge
+  case upstreamRetiredByCancels
   case upstreamHandshakesFull
   case upstreamHandshakesResumed
   case upstreamHandshakesFailed
@@ -263,6 +268,12 @@ extension Metric {
       .counter("martlet_upstream_connections_closed_total", "Connections to backends closed.")
     case .upstreamConnectionsIdle:
       .gauge("martlet_upstream_connections_idle", "Idle connections to backends.")
+    case .upstreamRetiredByBackend: .counter(Self.retired, "reason=\"go-away\"", Self.retiredHelp)
+    case .upstreamRetiredByCalm:
+      .counter(Self.retired, "reason=\"enhance-your-calm\"", Self.retiredHelp)
+    case .upstreamRetiredByAge: .counter(Self.retired, "reason=\"max-age\"", Self.retiredHelp)
+    case .upstreamRetiredByCancels:
+      .counter(Self.retired, "reason=\"cancels\"", Self.retiredHelp)
     case .upstreamHandshakesFull:
       .counter(Self.upstreamHandshakes, "result=\"full\"", Self.upstreamHandshakesHelp)
     case .upstreamHandshakesResumed:
@@ -285,6 +296,10 @@ extension Metric {
   private static var upstreamHandshakes: StaticString { "martlet_upstream_handshakes_total" }
   private static var upstreamHandshakesHelp: StaticString {
     "TLS handshakes with backends for requests, by result."
+  }
+  private static var retired: StaticString { "martlet_upstream_http2_retired_total" }
+  private static var retiredHelp: StaticString {
+    "HTTP/2 connections to backends that took no more requests, by reason."
   }
   private static var suite: StaticString { "martlet_tls_sessions_total" }
   private static var suiteHelp: StaticString {

@@ -1,8 +1,8 @@
 // One request on its way through the proxy: its state, and what to do next.
 //
-// Pure: events and the time are inputs, an action is the output, and the caller performs it. It
-// moves no bytes and knows no HTTP version. The machine is total: `apply` has a case for every event
-// in every phase, and returns nil for one that can't happen there. `handle` traps then.
+// Pure: events and the time are inputs, an action is the output, and the caller performs it. The
+// machine is total: `apply` has a case for every event in every phase, and returns nil for one that
+// can't happen there. `handle` traps then.
 //
 //   [staging]                  [queued]
 //      ▲▼                         ▲▼
@@ -10,9 +10,8 @@
 //      │                          ▲            │            │      └► relaying ───► ended
 //      └► ended                   └────────────┴────────────┴── failed: retry, or ended
 //
-// The body of the request may end in any phase but `relaying` and `ended`, since both directions are
-// independent. `clientGone` and `refused` end any phase.
-// RetryPolicy in Balancing decides about retries. After `forwarding` has begun there are none.
+// The body of the request may end in any phase but `relaying` and `ended`. `clientGone` and
+// `refused` end any phase. RetryPolicy decides about retries.
 
 public import Balancing
 public import Primitives

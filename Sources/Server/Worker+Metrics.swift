@@ -189,10 +189,12 @@ extension FailureCause {
       }
   }
 
-  /// Why a TLS handshake failed; nil if it hasn't.
-  init?(handshake arrival: Transport.Arrival) {
+  /// Why a TLS handshake failed; nil if it hasn't. `spoken`: what was offered.
+  init?(handshake arrival: Transport.Arrival, _ spoken: BackendProtocol) {
     switch arrival {
     case .bytes, .nothing: return nil
+    // The alert no_application_protocol (RFC 7301 3.2), if nothing else was offered.
+    case .failed(.tls(.peerAlert(120))) where spoken == .http2: self = .noHTTP2
     case .failed(.tls(let failure)): self.init(failure)
     case .finished, .failed(.system): self = .tlsFailed
     }

@@ -59,6 +59,8 @@ struct Worker<IO: InputOutput & ~Copyable>: ~Copyable {
   var http2Sessions = Slab<HTTP2Session>()
   var http2 = HTTP2Workspace()
   var frames = ByteBuffer()
+  /// Heads that wait for room at their clients; hardly ever any.
+  var keptHeads = Slab<KeptHead>(capacity: 8)
   var stock = UpstreamStock()
   var logins = Logins()
   var exchanges = Slab<ActiveExchange>()

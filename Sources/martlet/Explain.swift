@@ -35,11 +35,11 @@ struct Explain: ParsableCommand {
 
   private static func readable(_ answer: AdminReply) -> String {
     let names = [
-      "method", "url", "listener", "note", "path", "route", "action", "stages", "pool", "strategy", "order",
-      "answer",
+      "method", "url", "listener", "note", "path", "route", "action", "stages", "pool",
+      "strategy", "protocol", "order", "answer",
     ]
     let facts = names.compactMap { name in answer[name].map { [name, $0.text] } }
-    let columns = ["backend", "weight", "active", "verdict"]
+    let columns = ["backend", "protocol", "weight", "active", "verdict"]
     let candidates = (answer["candidates"]?.items ?? []).map { candidate in
       columns.map { candidate[$0]?.text ?? "" }
     }

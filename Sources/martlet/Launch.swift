@@ -44,7 +44,10 @@ private func announce(
     let backends = pool.backends.map { "\($0.address)" }.joined(separator: ",")
     log.write(
       .notice, "pool",
-      [("name", pool.name), ("strategy", pool.strategy.rawValue), ("backends", backends)])
+      [
+        ("name", pool.name), ("strategy", pool.strategy.rawValue),
+        ("protocol", pool.protocol.rawValue), ("backends", backends),
+      ])
   }
   for backend in configuration.demoBackends {
     log.write(

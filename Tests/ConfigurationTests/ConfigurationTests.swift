@@ -115,7 +115,7 @@ struct ConfigurationTests {
             "connect": "1s", "response": "2s", "request": "3s", "idle": "4s", "relay-idle": "5s",
             "grpc-max": "9s"
           },
-          "keep-alive": { "idle": "6s", "max-idle": 7 }, "tcp-keep-alive": "off",
+          "keep-alive": { "idle": "6s", "max-idle": 7, "max-age": "1h" }, "tcp-keep-alive": "off",
           "tls": {
             "ca": "ca.crt", "server-name": "App.Internal", "minimum-version": "1.3",
             "certificate": { "chain": "m.crt", "key": "/m.key" }
@@ -123,7 +123,8 @@ struct ConfigurationTests {
           "when-all-down": "fail-open", "desync": "tolerant", "resolve-interval": "8s",
           "protocol": "auto"
         }, {
-          "name": "q", "backends": ["https://q"],
+          "name": "q", "backends": ["https://q"], "protocol": "h2",
+          "health": { "check": "grpc", "service": "a.B" },
           "tls": { "verify": "off", "pins": ["AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="] }
         }],
         "routes": [{
@@ -277,7 +278,7 @@ struct ConfigurationTests {
         listen   *:81  http
                    a.b/ping$ -> respond 200
                    */ -> pool default
-        pool     default  random
+        pool     default  random  http/1.1
                    a:1
                    b:2  weight 3  backup
                    http check GET / every 5s, up after 2, down after 3; ejected after 5 failures

@@ -87,6 +87,33 @@ private let mistakesTable: [(String, String)] = [
     """
   ),
   (
+    pool(#""protocol": "h2", "health": {"check": "grpc", "path": "/up"}"#),
+    """
+    1:111: warning: pools[0].health.path: a gRPC check ignores it (did you mean "check": \
+    "http"?)
+    """
+  ),
+  (
+    pool(#""health": {"check": "http", "service": "a.B"}"#),
+    """
+    1:96: warning: pools[0].health.service: an HTTP check ignores it (did you mean "check": \
+    "grpc"?)
+    """
+  ),
+  (
+    #"{"listeners": [{"listen": "*:1", "protocols": ["h2", "h2"]}], \#(somePools)}"#,
+    """
+    1:47: error: listeners[0].protocols: a protocol is listed twice
+    """
+  ),
+  (
+    pool(#""health": {"check": "grpc"}"#),
+    """
+    1:77: error: pools[0].health.check: gRPC needs HTTP/2, and this pool has "protocol": \
+    "http/1.1" (did you mean "protocol": "h2"?)
+    """
+  ),
+  (
     pool(#""ejection": {"base": "10m"}"#),
     """
     1:78: error: pools[0].ejection.base: 10m is longer than max, which is 5m

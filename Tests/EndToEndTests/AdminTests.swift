@@ -138,7 +138,7 @@ import Testing
     let said = "no backend is available: requests are refused with 503"
     eventually("it is said") { martlet.log.contains(said) }
     let status = try command(martlet, "status").output
-    #expect(status.contains("pool default  round-robin  0 of 2 up"), "\(status)")
+    #expect(status.contains("pool default  round-robin  http/1.1  0 of 2 up"), "\(status)")
     #expect(status.contains("\n  NO BACKEND IS AVAILABLE: requests are refused with 503\n"))
     #expect(try command(martlet, "enable", "default/\(one.address)").status == 0)
     eventually("that too") { martlet.log.contains("a backend is available again") }

@@ -10,7 +10,7 @@ import Testing
   private static let grpc = [("content-type", "application/grpc"), ("te", "trailers")]
 
   private func start(
-    _ backends: [PythonBackend], _ pool: String = "", rest: String = ""
+    _ backends: [HTTP2Server], _ pool: String = "", rest: String = ""
   ) throws -> MartletProcess {
     try MartletProcess(
       backends: backends, pool: #""protocol": "h2", "health": "off""# + pool,
@@ -41,7 +41,7 @@ import Testing
   // MARK: Deadlines
 
   @Test func `a call without an answer ends at its deadline, also at the backend`() throws {
-    let backend = try PythonBackend()
+    let backend = try HTTP2Server()
     let martlet = try start([backend], #", "ejection": { "failures": 1 }"#)
     let peer = try HTTP2Peer(martlet)
     let answer = try call(peer, "Silent", timeout: "200m")
@@ -61,14 +61,14 @@ import Testing
   }
 
   @Test func `a response that has begun ends with the status in trailers`() throws {
-    let martlet = try start([try PythonBackend()])
+    let martlet = try start([try HTTP2Server()])
     let answer = try call(try HTTP2Peer(martlet), "Begin", timeout: "300m")
     #expect(answer.status == 200 && answer.text == "message" && answer.reset == nil)
     #expect(answer["grpc-status"] == nil && status(answer) == "4")
   }
 
   @Test func `the pool's maximum is the deadline of calls with none, or with a later one`() throws {
-    let backend = try PythonBackend()
+    let backend = try HTTP2Server()
     let martlet = try start([backend], #", "timeouts": { "grpc-max": "200ms" }"#)
     let peer = try HTTP2Peer(martlet)
     for timeout in [nil, "1H"] {
@@ -81,7 +81,7 @@ import Testing
   }
 
   @Test func `an invalid deadline is refused, and one of zero is over`() throws {
-    let backend = try PythonBackend()
+    let backend = try HTTP2Server()
     let martlet = try start([backend])
     let peer = try HTTP2Peer(martlet)
     for invalid in ["", "1", "S", "123456789S", "1s", "-1S", "1.5S", "1 S", "1S, 2S"] {
@@ -99,7 +99,7 @@ import Testing
   private static let unavailable = #", "retry": { "grpc-statuses": ["unavailable"] }"#
 
   @Test func `a call that failed with a listed status is tried at another backend`() throws {
-    let (bad, good) = (try PythonBackend(fails: 14), try PythonBackend())
+    let (bad, good) = (try HTTP2Server(fails: 14), try HTTP2Server())
     let martlet = try start([bad, good], Self.unavailable + #", "ejection": "off""#)
     let peer = try HTTP2Peer(martlet)
     for _ in 0..<4 {
@@ -120,9 +120,8 @@ import Testing
 
   @Test func `the status counts as a failure of the backend only where it is listed`() throws {
     let ejection = #", "ejection": { "failures": 2 }"#
-    let listed = try start(
-      [try PythonBackend(fails: 14), try PythonBackend()], Self.unavailable + ejection)
-    let other = try start([try PythonBackend(fails: 14), try PythonBackend()], ejection)
+    let listed = try start([try HTTP2Server(fails: 14), try HTTP2Server()], Self.unavailable + ejection)
+    let other = try start([try HTTP2Server(fails: 14), try HTTP2Server()], ejection)
     for martlet in [listed, other] {
       let peer = try HTTP2Peer(martlet)
       for _ in 0..<6 { _ = try call(peer, "Echo") }
@@ -141,8 +140,7 @@ import Testing
     let pool =
       section == "retry" ? #", "retry": { "grpc-statuses": ["resource-exhausted"] }"# : ""
     let backends = [
-      try PythonBackend(fails: 8, pushback: pushback),
-      try PythonBackend(fails: 8, pushback: pushback),
+      try HTTP2Server(fails: 8, pushback: pushback), try HTTP2Server(fails: 8, pushback: pushback),
     ]
     let martlet = try start(backends, pool)
     let answer = try call(try HTTP2Peer(martlet), "Echo")
@@ -152,7 +150,7 @@ import Testing
   }
 
   @Test func `a status after a message, or a request that isn't kept, is final`() throws {
-    let backends = [try PythonBackend(fails: 14), try PythonBackend(fails: 14)]
+    let backends = [try HTTP2Server(fails: 14), try HTTP2Server(fails: 14)]
     let martlet = try start(
       backends,
       #", "retry": { "grpc-statuses": ["unavailable"], "replay-size": "1KiB" }, "ejection": "off""#)
@@ -166,7 +164,7 @@ import Testing
   // MARK: Quiet streams
 
   @Test func `a stream that is quiet for too long ends with a status`() throws {
-    let backend = try PythonBackend()
+    let backend = try HTTP2Server()
     let martlet = try start(
       [backend], #", "timeouts": { "idle": "300ms" }, "ejection": { "failures": 1 }"#)
     let peer = try HTTP2Peer(martlet)
@@ -181,7 +179,7 @@ import Testing
 
   @Test func `the minimum rate doesn't end a quiet stream`() throws {
     let martlet = try start(
-      [try PythonBackend()], rest: #""limits": { "rate-grace": "1s", "body-idle": "1s" }"#)
+      [try HTTP2Server()], rest: #""limits": { "rate-grace": "1s", "body-idle": "1s" }"#)
     let peer = try HTTP2Peer(martlet)
     let stream = try begin(peer, "Echo", "one ", ends: false)
     // The other stream ends after both limits have passed.
@@ -206,7 +204,7 @@ import Testing
   }
 
   @Test func `calls are counted by method and status, and nothing is without them`() throws {
-    let martlet = try start([try PythonBackend()])
+    let martlet = try start([try HTTP2Server()])
     let peer = try HTTP2Peer(martlet)
     #expect(try peer.get("/plain").text == "plain")
     #expect(try counts(martlet) == [:])

@@ -129,14 +129,55 @@ import Testing
     let listening = try Listening()
     let martlet = try start(listening)
     let peer = try HTTP2Peer(martlet)
-    let streams = try (0..<60).map { _ in try peer.open() }
+    let streams = try (0..<61).map { _ in try peer.open() }
     let backend = try Backend(listening)
     let taken = try streams.map { _ in try backend.takeRequest() }
-    for stream in streams { try peer.reset(stream) }
+    for stream in streams.dropLast() { try peer.reset(stream) }
+    // After so many, another connection is used: then all RST_STREAM frames are sent.
     let other = try peer.open()
-    // It comes behind all RST_STREAM frames.
-    let last = try backend.takeRequest()
-    for stream in taken + [last] { try backend.respond(stream, [0x61]) }
+    let next = try Backend(listening)
+    try next.respond(try next.takeRequest(), [0x61])
     #expect(try peer.answer(other).text == "a")
+    for stream in taken { try backend.respond(stream, [0x62]) }
+    #expect(try peer.answer(streams[60]).text == "b")
+  }
+
+  // MARK: Clients that don't read
+
+  /// A head that no table compresses.
+  private static let large: HTTP2Stub.Reply = .respond(
+    [("a", String(repeating: "x", count: 25_000))], body: Array("ok".utf8))
+
+  private func startLarge() throws -> (MartletProcess, HTTP2Peer) {
+    let stub = try HTTP2Stub { _ in Self.large }
+    let martlet = try MartletProcess(
+      backends: [stub], pool: #""protocol": "h2", "health": "off""#,
+      listener: #""protocols": ["h2"]"#)
+    var limits = HTTP2Limits()
+    limits.fieldListByteCount = 64 * 1024
+    return (martlet, try HTTP2Peer(martlet, limits, receiveBuffer: 4096))
+  }
+
+  @Test func `heads wait for a client that reads late`() throws {
+    let (martlet, peer) = try startLarge()
+    let streams = try (0..<14).map { _ in try peer.open() }
+    // Its answers have come by then.
+    #expect(try HTTP2Peer(martlet).get().text == "ok")
+    for stream in streams {
+      let answer = try peer.answer(stream)
+      #expect(answer.status == 200 && answer["a"]?.count == 25_000 && answer.text == "ok")
+    }
+  }
+
+  @Test func `heads for a client that doesn't read are limited`() throws {
+    let (martlet, peer) = try startLarge()
+    let streams = try (0..<100).map { _ in try peer.open() }
+    eventually("some fail") { martlet.accessLog.contains("client-stalled") }
+    let answers = try streams.map { try peer.answer($0) }
+    let complete = answers.count { $0.status == 200 && $0.text == "ok" }
+    let reset = answers.count { $0.reset == .cancel && $0.status == 0 }
+    #expect(complete > 10 && reset > 10 && complete + reset == 100, "\(complete) \(reset)")
+    #expect(try peer.get().text == "ok")
+    #expect(try martlet.terminate() == 0)
   }
 }

@@ -31,6 +31,10 @@ import Testing
           ssl_certificate \(certificates.folder.path("server.crt"));
           ssl_certificate_key \(certificates.folder.path("server.key"));
           root .;
+          location /h2 {
+            if ($server_protocol != "HTTP/2.0") { return 503; }
+            return 204;
+          }
           location / { return 200 "$server_protocol $host $http_x_a\\n"; }
           location /trailed { add_trailer x-sum 42 always; return 200 "body"; }
           location /files/ { dav_methods PUT; create_full_put_path on; }
@@ -64,6 +68,19 @@ import Testing
     #expect(try HTTP2Peer(martlet).get("/", [("x-a", "b")]).text == "HTTP/2.0 localhost b\n")
     let lines = try martlet.accessLines(atLeast: 2)
     #expect(lines.allSatisfy { $0["status"] as? Int == 200 })
+    let attempts = lines.flatMap { $0["attempts"] as? [[String: Any]] ?? [] }
+    #expect(attempts.allSatisfy { $0["protocol"] as? String == "h2" })
+    func command(_ arguments: String...) throws -> String {
+      try run([Installation.binary] + arguments, in: martlet.folder.path).output
+    }
+    let socket = martlet.folder.path("admin.sock")
+    let pool = kind == "auto" ? "auto" : "h2"
+    let status = try command("status", "--socket", socket)
+    #expect(status.contains("pool default  round-robin  \(pool)"))
+    let explained = try command("explain", "GET", "http://a/", "--socket", socket)
+    #expect(explained.contains(#/127\.0\.0\.1:\d+ +h2 /#))
+    #expect(try command("check", "config.json").contains("default  round-robin  \(pool)\n"))
+    #expect(martlet.log.contains("protocol=\(pool) "))
   }
 
   @Test func `bodies larger than every window go up and down`() throws {
@@ -155,6 +172,10 @@ import Testing
           listen 127.0.0.1:\(port) ssl;
           ssl_certificate \(certificates.folder.path("server.crt"));
           ssl_certificate_key \(certificates.folder.path("server.key"));
+          location /h2 {
+            if ($server_protocol != "HTTP/2.0") { return 503; }
+            return 204;
+          }
           location / { return 200 "$server_protocol\\n"; }
         }
       }
@@ -168,7 +189,9 @@ import Testing
     let martlet = try start(address, trusting("h2"))
     #expect(try martlet.get().status == 502)
     let line = try #require(try martlet.accessLines(atLeast: 1).first)
-    #expect((line["attempts"] as? [[String: Any]])?.isEmpty == false)
+    let attempts = try #require(line["attempts"] as? [[String: Any]])
+    #expect(!attempts.isEmpty && attempts.allSatisfy { $0["result"] as? String == "no-http2" })
+    #expect(line["failure"] as? String == "no-http2")
   }
 
   @Test func `the response timeout counts on a shared connection too`() throws {
@@ -186,12 +209,15 @@ import Testing
     #expect(seconds() - begin < 10)
   }
 
-  @Test func `checks with requests work where the backend chooses HTTP 2`() throws {
+  @Test(arguments: ["h2c", "h2", "auto"])
+  func `checks with requests speak what the pool speaks`(_ kind: String) throws {
     let server = try nginx()
     defer { server.2.signal(SIGTERM) }
-    let martlet = try start(
-      "https://localhost:\(server.tls)",
-      trusting("auto") + #", "health": { "check": "http", "interval": "100ms", "rise": 1 }"#)
+    let health = #", "health": { "check": "http", "path": "/h2", "interval": "100ms", "rise": 1 }"#
+    let martlet =
+      kind == "h2c"
+      ? try start("127.0.0.1:\(server.plain)", #""protocol": "h2""# + health)
+      : try start("https://localhost:\(server.tls)", trusting(kind) + health)
     #expect(try martlet.get().status == 200)
     try eventually("checks pass") {
       let page = try run([

@@ -157,7 +157,7 @@ import Testing
   }
 
   @Test func `a call of gRPC has its method and its status, from trailers too`() throws {
-    let (collector, stub) = (try Collector(), try PythonBackend())
+    let (collector, stub) = (try Collector(), try HTTP2Server())
     let martlet = try MartletProcess(
       backends: [stub], pool: #""protocol": "h2", "health": "off""#,
       listener: #""protocols": ["h2"]"#, rest: tracing(collector))

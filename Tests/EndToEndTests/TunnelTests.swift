@@ -33,7 +33,7 @@ import Testing
   }
 
   @Test func `a client with HTTP 2 gets a tunnel over HTTP 2`() throws {
-    let backend = try PythonBackend(tunnels: true)
+    let backend = try HTTP2Server(tunnels: true)
     let martlet = try start(backend.address, #""protocol": "h2""#)
     let peer = try HTTP2Peer(martlet)
     // The first ones come before the settings of the backend.
@@ -60,7 +60,7 @@ import Testing
   }
 
   @Test func `a client with HTTP 1 gets a tunnel over HTTP 2`() throws {
-    let backend = try PythonBackend(tunnels: true)
+    let backend = try HTTP2Server(tunnels: true)
     let martlet = try start(backend.address, #""protocol": "h2""#)
     for _ in 0..<2 {
       let wire = try martlet.wire()
@@ -82,7 +82,7 @@ import Testing
   }
 
   @Test func `bytes beyond every window go both ways`() throws {
-    let backend = try PythonBackend(tunnels: true)
+    let backend = try HTTP2Server(tunnels: true)
     let martlet = try start(backend.address, #""protocol": "h2""#)
     let piece = [UInt8](repeating: 0x61, count: 1 << 20)
     let wire = try martlet.wire()
@@ -101,7 +101,7 @@ import Testing
   }
 
   @Test func `a refusal of the backend is an ordinary response`() throws {
-    let backend = try PythonBackend(tunnels: true)
+    let backend = try HTTP2Server(tunnels: true)
     let martlet = try start(backend.address, #""protocol": "h2""#)
     let peer = try HTTP2Peer(martlet)
     let stream = try peer.open("CONNECT", "/refused", body: .streamed, protocol: "websocket")
@@ -111,7 +111,7 @@ import Testing
   }
 
   @Test func `a client that leaves resets the stream, and one whose backend does is cut`() throws {
-    let backend = try PythonBackend(tunnels: true)
+    let backend = try HTTP2Server(tunnels: true)
     let martlet = try start(backend.address, #""protocol": "h2""#)
     let peer = try HTTP2Peer(martlet)
     let stream = try peer.open("CONNECT", "/", body: .streamed, protocol: "websocket")
@@ -126,7 +126,7 @@ import Testing
   }
 
   @Test func `a backend that doesn't offer it is a failure with a name, and isn't blamed`() throws {
-    let backend = try PythonBackend()
+    let backend = try HTTP2Server()
     let martlet = try start(backend.address, #""protocol": "h2""#)
     let peer = try HTTP2Peer(martlet)
     let stream = try peer.open("CONNECT", "/", body: .streamed, protocol: "websocket")
@@ -159,7 +159,7 @@ import Testing
   @Test(arguments: [false, true])
   func `with auto, HTTP 1 is used unless an open connection offers it`(_ tunnels: Bool) throws {
     let certificates = try Certificates()
-    let backend = try PythonBackend(tunnels: tunnels, certificates: certificates)
+    let backend = try HTTP2Server(tunnels: tunnels, certificates: certificates)
     let martlet = try start(
       "https://localhost:\(backend.port)",
       #""protocol": "auto", "tls": { "ca": "\#(certificates.authority)" }"#)

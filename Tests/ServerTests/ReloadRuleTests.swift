@@ -34,7 +34,8 @@ private enum ReloadRule {
     "listener": #"{ "listeners": [{ KEYS }], POOLS }"#,
     "pool": #"{ LISTENERS, "pools": [{ KEYS }] }"#,
     "backend": #"{ LISTENERS, "pools": [{ "name": "app", "backends": [{ KEYS }] }] }"#,
-    "health": pool("health"), "ejection": pool("ejection"), "queue": pool("queue"),
+    "health": pool("health", beside: #""protocol": "h2", "#), "ejection": pool("ejection"),
+    "queue": pool("queue"),
     "stickiness": pool("stickiness"), "retry": pool("retry"), "timeouts": pool("timeouts"),
     "keep-alive": pool("keep-alive"), "tcp-keep-alive": pool("tcp-keep-alive"),
     "backend tls": #"""
@@ -52,9 +53,9 @@ private enum ReloadRule {
     "process": #"{ LISTENERS, POOLS, "process": { KEYS } }"#,
   ]
 
-  private static func pool(_ section: String) -> String {
+  private static func pool(_ section: String, beside keys: String = "") -> String {
     """
-    { LISTENERS, "pools": [{ "name": "app", "backends": [
+    { LISTENERS, "pools": [{ "name": "app", \(keys)"backends": [
       { "address": "127.0.0.1:9001", "max-connections": 3 }], "\(section)": { KEYS } }] }
     """
   }
@@ -177,6 +178,7 @@ private enum ReloadRule {
 
   private static let healthRules: [String: ReloadRule] = [
     "check": .snapshot(#""tcp""#, #""http""#),
+    "service": .snapshot(#""a""#, #""b""#, beside: grpc),
     "port": .snapshot("81", "82"),
     "path": .snapshot(#""/a""#, #""/b""#, beside: http),
     "host": .snapshot(#""a""#, #""b""#, beside: http),
@@ -227,6 +229,7 @@ private enum ReloadRule {
 
   private static let keepAliveRules: [String: ReloadRule] = [
     "idle": .snapshot(#""7s""#, #""8s""#), "max-idle": .snapshot("7", "8"),
+    "max-age": .snapshot(#""7s""#, #""8s""#),
   ]
 
   private static let routeRules: [String: ReloadRule] = [
@@ -322,6 +325,7 @@ private enum ReloadRule {
   private static let backends = #""backends": [{ "address": "127.0.0.1:1", "max-connections": 3 }]"#
   private static let address = #""address": "127.0.0.1:9001""#
   private static let http = #""check": "http""#
+  private static let grpc = #""check": "grpc""#
   private static let cookie = #""cookie": "c""#
 
   /// A secret of sufficient length.

@@ -142,6 +142,9 @@ import Testing
     Row("maxIdle", "7", { $0.pools[0].keepAlive.maxIdle = 7 }) {
       "\($0.pools[0].keepAlive.idleMax)"
     },
+    Row("maxAge", "\(odd)", { $0.pools[0].keepAlive.maxAge = odd }) {
+      "\($0.pools[0].keepAlive.ageMax ?? .zero)"
+    },
   ]
 
   static let retry: [Row] = [
@@ -205,6 +208,7 @@ import Testing
     case .http(let path, let host, let expected):
       let statuses = expected.map { "\($0.lowerBound)-\($0.upperBound)" }
       return "\(path) \(host ?? "-") \(statuses.joined(separator: " "))"
+    case .grpc(let service, let host): return "grpc \(service) \(host ?? "-")"
     }
   }
 
@@ -229,6 +233,13 @@ import Testing
       {
         $0.pools[0].health?.check = .http
         $0.pools[0].health?.expect = [204...204, 401...403]
+      }
+    ) { check($0) },
+    Row(
+      "service", "grpc a.B -",
+      {
+        $0.pools[0].health?.check = .grpc
+        $0.pools[0].health?.service = "a.B"
       }
     ) { check($0) },
     Row("interval", "\(odd)", { $0.pools[0].health?.interval = odd }) {

@@ -221,10 +221,15 @@ import Testing
       (.peerClosed, .tlsFailed), (.other(code: 1), .tlsFailed),
     ]
     for (failure, cause) in causes {
-      #expect(FailureCause(handshake: .failed(.tls(failure))) == cause)
+      #expect(FailureCause(handshake: .failed(.tls(failure)), .http1) == cause)
     }
-    #expect(FailureCause(handshake: .finished) == .tlsFailed)
-    #expect(FailureCause(handshake: .nothing) == nil)
+    #expect(FailureCause(handshake: .finished, .http1) == .tlsFailed)
+    #expect(FailureCause(handshake: .nothing, .http1) == nil)
+    // The alert that no offered protocol is spoken (RFC 7301).
+    let refusal = Transport.Arrival.failed(.tls(.peerAlert(120)))
+    #expect(FailureCause(handshake: refusal, .http2) == .noHTTP2)
+    #expect(FailureCause(handshake: refusal, .auto) == .tlsAlert(120))
+    #expect(FailureCause.grpcStatus(12).reason == "grpc-status 12 (unimplemented)")
     #expect(FailureCause.tlsAlert(48).reason == "tls-alert 48 (unknown ca)")
     #expect(FailureCause.tlsAlert(200).reason == "tls-alert 200")
   }

@@ -30,7 +30,7 @@ import Testing
   @Test func theWordsAreUniqueAndInKebabCase() {
     #expect(Self.words.count == FailureWord.allCases.count)
     for word in Self.words {
-      #expect(word.wholeMatch(of: /[a-z]+(-[a-z]+)*/) != nil, "\(word)")
+      #expect(word.wholeMatch(of: /[a-z]+(-[a-z0-9]+)*/) != nil, "\(word)")
     }
   }
 
@@ -56,9 +56,9 @@ import Testing
     let causes: [FailureCause] = [
       .connectRefused, .connectTimeout, .connectFailed, .tlsUntrusted, .tlsExpired,
       .tlsWrongName, .tlsSelfSigned, .tlsPin, .tlsNotSpoken, .tlsAlert(48), .tlsTimeout,
-      .tlsFailed, .resetBeforeResponse,
-      .closedBeforeResponse, .responseTimeout, .badResponse, .truncatedResponse,
-      .responseStalled, .grpcStatus(14), .status(503),
+      .tlsFailed, .noHTTP2, .resetBeforeResponse, .closedBeforeResponse, .pingTimeout,
+      .responseTimeout, .badResponse, .truncatedResponse, .responseStalled, .grpcNotServing,
+      .grpcStatus(14), .status(503),
     ]
     #expect(Set(causes.map(\.word)) == Set(FailureWord.ofAttempts))
     #expect(FailureWord.ofAttempts.allSatisfy { Int($0.rawValue) < TrafficMetrics.failureMax })

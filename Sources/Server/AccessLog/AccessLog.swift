@@ -247,6 +247,11 @@ struct AccessLog: ~Copyable {
         line.append(",\"grpc_status\":")
         line.append(decimal: UInt64(code))
       }
+      if let version = attempt.version {
+        line.append(",\"protocol\":\"")
+        line.append(version.name)
+        line.append("\"")
+      }
       if attempt.isFailOpen { line.append(",\"fail_open\":true") }
       line.append(attempt.isReused ? ",\"reused\":true,\"ms\":" : ",\"reused\":false,\"ms\":")
       appendMilliseconds(attempt.duration)

@@ -114,10 +114,12 @@ struct Explanation {
     let pool = settings.pool
     json.member("pool", name)
     json.member("strategy", configured.strategy.rawValue)
+    json.member("protocol", configured.protocol.rawValue)
     json.array("candidates") { json in
       for candidate in pool.candidates(at: now) {
         json.object { json in
           json.member("backend", candidate.member.record.identity.address)
+          json.member("protocol", candidate.member.record.spoken.map { "\($0.name)" })
           json.member("verdict", candidate.verdict)
           json.member("weight", candidate.member.record.weightOverride ?? candidate.member.weight)
           json.member("active", candidate.member.record.activeCount)
@@ -126,6 +128,7 @@ struct Explanation {
       for unresolved in view.names.unresolved(in: configured) {
         json.object { json in
           json.member("backend", "\(unresolved.backend.endpoint)")
+          json.member("protocol", nil as String?)
           json.member("verdict", "unresolved: \(unresolved.reason)")
           json.member("weight", unresolved.backend.weight)
           json.member("active", 0)

@@ -146,6 +146,7 @@ struct StateReport {
     json.object { json in
       json.member("name", pool.name)
       json.member("strategy", configured.strategy.rawValue)
+      json.member("protocol", configured.protocol.rawValue)
       json.member("up", pool.upCount(at: now))
       // Available by health and by drain state. Without any, `when_all_down` says what happens to
       // requests.
@@ -204,6 +205,7 @@ struct StateReport {
       json.member("address", "\(backend.endpoint)")
       json.member("condition", BackendCondition.unresolved.rawValue)
       json.member("reason", unresolved.reason)
+      json.member("protocol", nil as String?)
       json.member("admin", "\(AdminState.enabled)")
       json.member("weight", backend.weight)
       json.member("configured_weight", backend.weight)
@@ -242,6 +244,7 @@ struct StateReport {
     json.object { json in
       json.member("address", record.identity.address)
       json.member("condition", BackendCondition(record, at: now).rawValue)
+      json.member("protocol", record.spoken.map { "\($0.name)" })
       json.member("admin", "\(record.adminState)")
       json.member("weight", record.weightOverride ?? member.weight)
       json.member("configured_weight", member.weight)

@@ -61,7 +61,7 @@ struct StatusText {
     let past = history.pools[pool.name]
     let unresolved = view.names.unresolved(in: configured)
     let count = pool.membership.members.count + unresolved.count
-    var head = "pool \(pool.name)  \(configured.strategy.rawValue)"
+    var head = "pool \(pool.name)  \(configured.strategy.rawValue)  \(configured.protocol.rawValue)"
     if let tls = settings.tls { head += tls.isVerified ? "  TLS" : "  TLS, NOT VERIFIED" }
     head += "  \(pool.upCount(at: now)) of \(count) up"
     if let quantiles = past?.quantiles, let p50 = quantiles.p50 {
@@ -70,8 +70,8 @@ struct StatusText {
     if pool.record.line.count > 0 { head += "  \(pool.record.line.count) waiting" }
     var rows = [
       [
-        "  BACKEND", "CONDITION", "WEIGHT", "ACTIVE", "ATT/S 1S", "ATT/S 10S", "ATTEMPTS", "FAILED",
-        "LAST FAILURE",
+        "  BACKEND", "CONDITION", "PROTOCOL", "WEIGHT", "ACTIVE", "ATT/S 1S", "ATT/S 10S",
+        "ATTEMPTS", "FAILED", "LAST FAILURE",
       ]
     ]
     for member in pool.membership.members {
@@ -87,15 +87,16 @@ struct StatusText {
       }
       let (second, ten) = Self.rates(past?.backends[record.identity.address])
       rows.append([
-        "  \(record.identity.address)", condition, weight, "\(record.activeCount)",
-        second, ten, "\(reading[.attempts])", "\(reading.failureCount)", failure ?? "",
+        "  \(record.identity.address)", condition, record.spoken.map { "\($0.name)" } ?? "", weight,
+        "\(record.activeCount)", second, ten, "\(reading[.attempts])", "\(reading.failureCount)",
+        failure ?? "",
       ])
     }
     for unresolved in unresolved {
       let backend = unresolved.backend
       rows.append([
         "  \(backend.endpoint)",
-        BackendCondition.unresolved.rawValue + (backend.isBackup ? " (backup)" : ""),
+        BackendCondition.unresolved.rawValue + (backend.isBackup ? " (backup)" : ""), "",
         "\(backend.weight)", "0", "", "", "0", "0", unresolved.reason,
       ])
     }

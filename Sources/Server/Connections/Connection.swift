@@ -54,6 +54,8 @@ struct Connection: ~Copyable {
     /// Of its record.
     let id: Int
     let keepAlive: KeepAlive
+    /// From when on it takes no more requests, because of its age.
+    let retiresAt: Instant
   }
 
   /// What is spoken on the connection. The codec of a wire is in a slab of its own, since a payload

@@ -249,6 +249,8 @@ struct ActiveExchange: ~Copyable {
     var transform = Handle.none
     /// Whether it is in the list of its backend's connection, to be driven.
     var isQueued = false
+    /// The head, if it came by HTTP/2 and waits for room at the client.
+    var keptHead = Handle.none
     /// Those that came with the end in HTTP/2.
     var trailers: FieldBlock?
     /// 0 before its head.

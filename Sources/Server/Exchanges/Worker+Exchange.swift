@@ -359,7 +359,9 @@ extension Worker where IO: ~Copyable {
     guard exchanges[handle].response.isBlocked, !exchanges[handle].machine.hasAnswered,
       let backend = backend(of: handle)
     else { return false }
-    return connections[backend].transport.mayHoldMore
+    return exchanges[handle].attempt.stream != 0
+      ? exchanges[handle].response.keptHead != .none
+      : connections[backend].transport.mayHoldMore
   }
 
   /// The side that must act: the one that must take what waits for it, else the one that has more

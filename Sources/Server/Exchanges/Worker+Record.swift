@@ -15,7 +15,7 @@ extension Worker where IO: ~Copyable {
     if let failure { countFailure(failure) }
     var status = exchanges[handle].response.status
     // 499 is known from nginx: the client left before it got a response.
-    if failure == .clientAborted && status == 0 { status = 499 }
+    if failure == .clientAborted || failure == .clientStalled, status == 0 { status = 499 }
     var duration = now - exchanges[handle].machine.startedAt
     // It began in this turn, so its duration is measured exactly.
     if duration == .zero { duration = io.exactNow - now }

@@ -14,13 +14,22 @@ extension ActiveCheck {
     case .connectTimeout, .responseTimeout: "timeout after \(durationText(timeout))"
     case .tlsTimeout: "tls-timeout after \(durationText(timeout))"
     case .status(let status): "status \(status), expected \(expectation)"
-    case .badResponse: "bad-response: not a valid HTTP/1.1 response"
+    case .badResponse: "bad-response: not a valid \(format) response"
     default: failure.reason
     }
   }
 
+  private var format: String {
+    if case .grpc = kind { return "gRPC" }
+    return switch spoken {
+    case .http1: "HTTP/1.1"
+    case .http2: "HTTP/2"
+    case .auto: "HTTP"
+    }
+  }
+
   private var expectation: String {
-    guard case .http(_, _, let expected) = kind else { return "a connection" }
+    guard case .http(_, _, let expected) = kind else { return "200" }
     return expected.map {
       $0.count == 1 ? "\($0.lowerBound)" : "\($0.lowerBound)-\($0.upperBound)"
     }.joined(separator: ", ")
@@ -34,7 +43,25 @@ extension FailureCause {
     case .status(let status): "status \(status)"
     case .grpcStatus(let code): "grpc-status \(code)"
     case .tlsAlert(let number): "tls-alert \(number)\(Self.alertName(number))"
+    case .grpcStatus(let number): "grpc-status \(number)\(Self.grpcName(number))"
     default: "\(name)"
+    }
+  }
+
+  /// The statuses of a health check that fails (grpc/doc/statuscodes.md).
+  private static func grpcName(_ number: UInt8) -> String {
+    switch number {
+    case 1: " (cancelled)"
+    case 2: " (unknown)"
+    case 4: " (deadline-exceeded)"
+    case 5: " (not-found)"
+    case 7: " (permission-denied)"
+    case 8: " (resource-exhausted)"
+    case 12: " (unimplemented)"
+    case 13: " (internal)"
+    case 14: " (unavailable)"
+    case 16: " (unauthenticated)"
+    default: ""
     }
   }
 

@@ -1,4 +1,4 @@
-// Active health checks: dials, or small HTTP requests, on a schedule.
+// The schedule of active health checks, and what their results mean. Worker+Probe makes them.
 //
 // Only the worker with index 0 has targets. It runs them on its own loop through `InputOutput`, so
 // that the simulation covers them too. Results go to `Pool.observeCheck`. A check is a connection
@@ -7,7 +7,6 @@
 // thousand backends are not dialled in the same millisecond.
 
 import Balancing
-import HTTP
 import HTTP1
 import Primitives
 import Proxy
@@ -43,70 +42,15 @@ struct HealthChecker: ~Copyable {
     let startedAt: Instant
     /// Whether the TCP connection is there.
     var isConnected = false
-    /// Whether the request was written.
+    /// Whether the request was written, and anything came in return.
     var hasAsked = false
-    /// Heads with a 1xx status that came so far.
+    var hasReceived = false
+    /// Heads of HTTP/1 with a 1xx status that came so far.
     var interimCount = 0
     var parser: ResponseParser
+    /// Nil if the check is not a request over HTTP/2.
+    var http2: HTTP2Check?
     var deadline = Deadline()
-  }
-}
-
-/// How a pool's members are checked.
-struct ActiveCheck: Sendable {
-  enum Kind: Equatable, Sendable {
-    /// Is a connection accepted, and does TLS agree if the pool has it?
-    case tcp
-    /// Is this request answered with one of these statuses?
-    /// A nil `host` stands for the member's own.
-    case http(path: String, host: String?, expected: [ClosedRange<UInt16>])
-  }
-
-  var kind: Kind
-  var interval: TimeSpan
-  /// The interval while the state is changing.
-  var fastInterval: TimeSpan
-  var timeout: TimeSpan
-  /// Nil for the one at which the member serves.
-  var port: UInt16?
-  /// Of the pool's TLS; 0 without TLS.
-  var tlsID = 0
-
-  /// Interim responses (RFC 9110 15.2) that a check waits through, far more than any server sends:
-  /// a backend that floods them mustn't keep the worker.
-  static let interimMax = 16
-
-  /// Whether an active check of `member` by this configuration is also valid for `otherMember` by
-  /// `other`. The interval does not matter for this.
-  func isSame(
-    as other: ActiveCheck, for member: Member, _ otherMember: Member
-  ) -> Bool {
-    kind == other.kind && timeout == other.timeout && tlsID == other.tlsID
-      && address(of: member) == other.address(of: otherMember)
-      && member.checkHost == otherMember.checkHost && member.serverName == otherMember.serverName
-  }
-
-  /// When a check is due that was due at `former`, perhaps by a longer interval.
-  func due(
-    _ former: Instant, isSettled: Bool, at now: Instant, _ generator: inout RandomGenerator
-  ) -> Instant {
-    let longest = isSettled ? interval : fastInterval
-    // A tenth of jitter is part of the interval.
-    if former <= now + .nanoseconds(longest.nanoseconds / 10 * 11) { return former }
-    return firstDue(within: longest, at: now, &generator)
-  }
-
-  /// Spread, so that a thousand backends are not all checked in the same millisecond.
-  func firstDue(
-    within span: TimeSpan, at now: Instant, _ generator: inout RandomGenerator
-  ) -> Instant {
-    now + .nanoseconds(Int64(generator.next(below: Int(max(1, span.nanoseconds)))))
-  }
-
-  /// Where `member` is checked.
-  func address(of member: Member) -> SocketAddress {
-    guard let port, case .ip(let address, _) = member.address else { return member.address }
-    return .ip(address, port: port)
   }
 }
 
@@ -164,7 +108,7 @@ extension Worker where IO: ~Copyable {
     return probes
   }
 
-  private mutating func enter(_ target: Int, at instant: Instant) {
+  mutating func enter(_ target: Int, at instant: Instant) {
     _ = checker.agenda.schedule(instant, payload: UInt64(target))
   }
 
@@ -184,152 +128,13 @@ extension Worker where IO: ~Copyable {
     scheduleChecks()
   }
 
-  private mutating func scheduleChecks() {
+  mutating func scheduleChecks() {
     checker.deadline.set(
       checker.agenda.nextDeadline ?? .never, payload: WorkerTimer.checkHealth.payload,
       in: &timers)
   }
 
-  private mutating func startProbe(_ index: Int) {
-    let target = checker.targets[index]
-    guard let check = snapshot.pools[target.pool].check else { return }
-    let responses = snapshot.pools[target.pool].responses
-    var session: TLSSession?
-    if let tls = snapshot.pools[target.pool].tls {
-      do throws(TLSFailure) {
-        // A resumed session wouldn't show the certificate. The requests of checks are HTTP/1.1.
-        session = try tls.makeSession(
-          with: target.member, worker: self.index, resumes: false, onlyHTTP1: check.kind != .tcp)
-      } catch {
-        return concluded(index, check, failure: FailureCause(error), took: .zero)
-      }
-    }
-    let handle = checker.probes.nextHandle
-    switch io.connect(to: check.address(of: target.member), token: Token(.probe, handle).packed) {
-    case .started(let socket):
-      var probe = HealthChecker.Probe(
-        target: index, check: check, transport: Transport(connecting: socket, session),
-        startedAt: now, parser: ResponseParser(limits: responses.limits, rules: responses.desync))
-      probe.deadline.set(now + check.timeout, payload: Token(.probe, handle).packed, in: &timers)
-      let inserted = checker.probes.insert(probe)
-      precondition(inserted == handle)
-    case .failed(let error) where error.isShortage:
-      // It says nothing about the backend.
-      checker.targets[index].nextAt = now + check.interval
-      enter(index, at: now + check.interval)
-    case .failed(let error):
-      concluded(index, check, failure: FailureCause(connecting: error), took: .zero)
-    }
-  }
-
-  mutating func driveProbe(_ handle: Handle, _ readiness: Readiness) {
-    guard checker.probes.contains(handle) else { return }
-    checker.probes[handle].transport.note(readiness)
-    let target = checker.probes[handle].target
-    let check = checker.probes[handle].check
-    if !checker.probes[handle].isConnected {
-      guard checker.probes[handle].transport.isWritable else { return }
-      if let error = io.connectionResult(of: checker.probes[handle].transport.socket) {
-        return conclude(handle, failure: FailureCause(connecting: error))
-      }
-      checker.probes[handle].isConnected = true
-      if checker.probes[handle].transport.isEncrypted {
-        checker.probes[handle].transport.open(&buffers)
-      }
-    }
-    if !checker.probes[handle].transport.isEstablished {
-      if let failure = shakeHands(handle) { return conclude(handle, failure: failure) }
-      guard checker.probes[handle].transport.isEstablished else { return }
-    }
-    if !checker.probes[handle].hasAsked {
-      checker.probes[handle].hasAsked = true
-      guard case .http(let path, let host, _) = check.kind else {
-        return conclude(handle, failure: nil)
-      }
-      scratch.removeAll()
-      scratch.append(string: "GET \(path) HTTP/1.1\r\nHost: ")
-      scratch.append(string: host ?? checker.targets[target].member.checkHost)
-      scratch.append("\r\nUser-Agent: martlet-health\r\nConnection: close\r\n\r\n")
-      checker.probes[handle].transport.write(scratch, &io, &buffers)
-    }
-    // A socket may take the request in parts.
-    checker.probes[handle].transport.flush(&io, &buffers)
-    guard case .http(_, _, let expected) = check.kind else { return }
-    while true {
-      switch checker.probes[handle].transport.receive(&io, &buffers) {
-      case .bytes: break
-      case .nothing:
-        // A flood of such records fails the session.
-        if checker.probes[handle].transport.takeGaveWay() { continue }
-        checker.probes[handle].transport.flush(&io, &buffers)
-        return
-      case .finished: return conclude(handle, failure: .closedBeforeResponse)
-      case .failed(.tls(let failure)): return conclude(handle, failure: FailureCause(failure))
-      case .failed: return conclude(handle, failure: .resetBeforeResponse)
-      }
-      if checker.probes[handle].beginsWithTLSAlert {
-        return conclude(handle, failure: .badResponse, isTLSAlert: true)
-      }
-      do throws(HTTP1Error) {
-        guard let status = try checker.probes[handle].parseStatus(into: &responseHead) else {
-          continue
-        }
-        let isExpected = expected.contains { $0.contains(status) }
-        return conclude(handle, failure: isExpected ? nil : .status(status))
-      } catch {
-        return conclude(handle, failure: .badResponse)
-      }
-    }
-  }
-
-  /// Continues the TLS handshake of a check; returns why it has failed.
-  private mutating func shakeHands(_ handle: Handle) -> FailureCause? {
-    while true {
-      let arrival = checker.probes[handle].transport.receive(&io, &buffers)
-      if let cause = FailureCause(handshake: arrival) { return cause }
-      checker.probes[handle].transport.flush(&io, &buffers)
-      if checker.probes[handle].transport.isEstablished { return nil }
-      if !checker.probes[handle].transport.takeGaveWay() { return nil }
-    }
-  }
-
-  /// What it means if a check wasn't complete in time.
-  private mutating func lateness(_ handle: Handle) -> FailureCause {
-    if !checker.probes[handle].isConnected { return .connectTimeout }
-    return checker.probes[handle].transport.isEstablished ? .responseTimeout : .tlsTimeout
-  }
-
-  mutating func probeExpired(_ handle: Handle, payload: UInt64) {
-    guard checker.probes.contains(handle),
-      checker.probes[handle].deadline.fired(at: now, payload: payload, in: &timers)
-    else { return }
-    conclude(handle, failure: lateness(handle))
-  }
-
-  /// `failure` is nil if the check passed.
-  private mutating func conclude(
-    _ handle: Handle, failure: FailureCause?, isTLSAlert: Bool = false
-  ) {
-    let target = checker.probes[handle].target
-    let check = checker.probes[handle].check
-    let duration = now - checker.probes[handle].startedAt
-    closeProbe(handle)
-    concluded(target, check, failure: failure, isTLSAlert: isTLSAlert, took: duration)
-    scheduleChecks()
-  }
-
-  private mutating func closeProbe(_ handle: Handle) {
-    checker.probes[handle].deadline.cancel(in: &timers)
-    if checker.probes[handle].transport.isEncrypted {
-      checker.probes[handle].transport.writeCloseNotify(&buffers)
-      checker.probes[handle].transport.flush(&io, &buffers)
-    }
-    var probe = checker.probes.remove(handle)
-    probe.transport.release(to: &buffers)
-    io.close(probe.transport.socket, reset: false)
-  }
-
-  private mutating func concluded(
+  mutating func concluded(
     _ index: Int, _ check: ActiveCheck, failure: FailureCause?, isTLSAlert: Bool = false,
     took duration: TimeSpan
   ) {
@@ -351,27 +156,5 @@ extension Worker where IO: ~Copyable {
     let nextAt = now + .nanoseconds(interval.nanoseconds + jitter)
     checker.targets[index].nextAt = nextAt
     enter(index, at: nextAt)
-  }
-}
-
-extension HealthChecker.Probe {
-  /// A server that expects TLS may answer plain HTTP with an alert (RFC 8446 5.1: type 21).
-  var beginsWithTLSAlert: Bool {
-    transport.inbound.count > 0 && transport.inbound.bytes[0] == 0x15
-  }
-
-  /// The status of the final head, if that has come: it may stand in the same segment as interim
-  /// ones. Too many of those are no answer.
-  mutating func parseStatus(into head: inout ResponseHead) throws(HTTP1Error) -> UInt16? {
-    while try parser.take(from: &transport.inbound, into: &head) {
-      if !head.isInterim {
-        // Requests fail too if the length is invalid for clients.
-        _ = try head.framing(answering: .get)
-        return head.status
-      }
-      interimCount += 1
-      if interimCount > ActiveCheck.interimMax { throw .badStatusLine }
-    }
-    return nil
   }
 }

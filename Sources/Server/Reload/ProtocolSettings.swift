@@ -2,6 +2,7 @@
 
 import Configuration
 import HTTP2
+import Primitives
 
 extension BackendProtocol {
   init(_ spoken: Configuration.BackendProtocol) {
@@ -21,6 +22,7 @@ extension HTTP2Limits {
     fieldListByteCount = limits.responseHeadSize
     fieldCount = limits.responseFieldCount
     stallTimeout = limits.bodyIdle
+    pingInterval = .seconds(10)
     offersExtendedConnect = false
   }
 

@@ -16,13 +16,10 @@ struct Settings: Sendable {
   var log = LogSettings()
   /// Nil while nothing is traced.
   var tracing: Tracing?
-  /// Whether requests get an X-Request-ID, and whether clients are told.
+  /// Whether requests get an X-Request-ID.
   var setsRequestID = false
-  var returnsRequestID = false {
-    didSet { stages = StagePlan(returnsRequestID ? [.date, .requestID] : [.date], forwards: false) }
-  }
   /// Of exchanges without a route.
-  private(set) var stages = StagePlan([.date], forwards: false)
+  var stages = StagePlan([.date], forwards: false)
 
   var bodyByteCountMax: UInt64 = 1 << 30
   /// Bodies of a known length up to this are collected before a backend is chosen.

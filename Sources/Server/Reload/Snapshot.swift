@@ -211,6 +211,8 @@ struct KeepAlive: Sendable {
   var idleTime = TimeSpan.seconds(4)
   /// Per backend and worker.
   var idleMax = 64
+  /// Nil for any age.
+  var ageMax: TimeSpan?
 }
 
 /// A snapshot as a worker holds it, with how many of its exchanges still run under it.

@@ -152,9 +152,11 @@ struct SnapshotBuilder: Sendable {
         total: times.request, clientIdle: limits.bodyIdle, idle: times.idle,
         relayIdle: times.relayIdle, clientRate: MinimumRate(limits)),
       callTimeMax: times.grpcMax,
-      check: pool.health.map { ActiveCheck($0, tlsID: tls?.id ?? 0) },
+      check: pool.health.map { ActiveCheck($0, of: pool, tlsID: tls?.id ?? 0) },
       replayByteCount: pool.retry.replaySize,
-      keepAlive: KeepAlive(idleTime: pool.keepAlive.idle, idleMax: pool.keepAlive.maxIdle),
+      keepAlive: KeepAlive(
+        idleTime: pool.keepAlive.idle, idleMax: pool.keepAlive.maxIdle,
+        ageMax: pool.keepAlive.maxAge),
       tcpKeepAlive: pool.tcpKeepAlive.map(TCPKeepAlive.init),
       protocol: BackendProtocol(pool.protocol),
       responses: ResponseReading(pool, limits), tls: tls,
@@ -233,7 +235,7 @@ extension Settings {
       upgradeTokens: configuration.upgrades.map { Array($0.utf8) })
     log = LogSettings(configuration.log)
     setsRequestID = configuration.requestID != .off
-    returnsRequestID = configuration.requestID == .return
+    if configuration.requestID == .return { stages = StagePlan([.date, .requestID], forwards: false) }
     bodyByteCountMax = limits.bodySize.map { UInt64($0) } ?? .max
     collectedByteCountMax = UInt64(limits.collectSize)
     collectTime = limits.collectWait
@@ -383,8 +385,9 @@ extension Stickiness {
 }
 
 extension ActiveCheck {
-  fileprivate init(_ health: Configuration.Health, tlsID: Int) {
+  fileprivate init(_ health: Configuration.Health, of pool: Configuration.Pool, tlsID: Int) {
     self.tlsID = tlsID
+    spoken = BackendProtocol(pool.protocol)
     switch health.check {
     case .tcp: kind = .tcp
     case .http:
@@ -393,6 +396,7 @@ extension ActiveCheck {
         expected: health.expect.map {
           UInt16(clamping: $0.lowerBound)...UInt16(clamping: $0.upperBound)
         })
+    case .grpc: kind = .grpc(service: health.service, host: health.host)
     }
     interval = health.interval
     fastInterval = min(health.fastInterval, health.interval)

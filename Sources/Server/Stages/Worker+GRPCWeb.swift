@@ -8,7 +8,8 @@ import Reactor
 
 extension Worker where IO: ~Copyable {
   mutating func translateGRPCWebRequest(_ handle: Handle) -> StageVerdict {
-    guard let form = heads[exchanges[handle].head].grpcWeb, exchanges[handle].request.upgrade.isEmpty
+    guard exchanges[handle].request.upgrade.isEmpty,
+      let form = heads[exchanges[handle].head].grpcWeb
     else { return .next }
     heads[exchanges[handle].head].becomeGRPC()
     exchanges[handle].request.grpcWeb = form

@@ -47,13 +47,19 @@ struct BackendTable {
   /// The name of the backend's pool; nil without an entry.
   func pool(of id: Int) -> String? { contains(id) ? records[id]?.identity.pool : nil }
 
-  /// Removes the entries without connections, except those in `kept`.
-  mutating func removeUnused(except kept: Set<Int>) {
+  /// Removes the entries without connections, except those in `kept`; returns their ids.
+  mutating func removeUnused(except kept: Set<Int>) -> [Int] {
+    var removed: [Int] = []
     for id in records.indices
     where records[id] != nil && connectionCounts[id] == 0 && !kept.contains(id) {
       names[id] = .empty
       traffic[id] = nil
       records[id] = nil
+      removed.append(id)
     }
+    return removed
   }
+
+  /// A connection has agreed on this version.
+  func noteSpoken(_ version: BackendVersion, by id: Int) { records[id]?.noteSpoken(version) }
 }

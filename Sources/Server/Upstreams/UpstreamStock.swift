@@ -1,4 +1,5 @@
-// The idle connections to backends of one worker: the most recently used is taken first.
+// The connections to backends of one worker that may take a request: idle ones, of which the most
+// recently used is taken first, and shared ones of HTTP/2. Also what backends want of HTTP/2.
 
 import Primitives
 
@@ -10,8 +11,8 @@ struct UpstreamStock {
   private var shared: [[Handle]] = []
   /// Exchanges that wait for a connection which another one dials.
   private var waiters: [Handle: [Handle]] = [:]
-  /// Backends that have chosen HTTP/1 by ALPN.
-  private var http1: Set<Int> = []
+  /// What backends said about HTTP/2, by id; few have said anything.
+  private var manners: [Int: Manners] = [:]
   /// Idle connections in all, and those reserved for one client each.
   private(set) var count = 0
 
@@ -51,12 +52,14 @@ struct UpstreamStock {
     shared[backend].append(connection)
   }
 
-  /// The connection takes no more requests. Does nothing if it wasn't shared.
-  mutating func unshare(_ connection: Handle, of backend: Int) {
+  /// The connection takes no more requests. False if it wasn't shared.
+  @discardableResult
+  mutating func unshare(_ connection: Handle, of backend: Int) -> Bool {
     guard backend < shared.count, let place = shared[backend].firstIndex(of: connection) else {
-      return
+      return false
     }
     shared[backend].remove(at: place)
+    return true
   }
 
   func waiterCount(_ connection: Handle) -> Int { waiters[connection]?.count ?? 0 }
@@ -81,12 +84,61 @@ struct UpstreamStock {
     waiters.removeValue(forKey: connection) ?? []
   }
 
+  // MARK: What backends want
+
+  /// Of one backend.
+  private struct Manners {
+    /// It has chosen HTTP/1 by ALPN.
+    var choosesHTTP1 = false
+    /// Until when it gets only HTTP/1.
+    var http1Until = Instant.origin
+    /// Until when it gets less, and how many streams a connection has until then.
+    var calmUntil = Instant.origin
+    var streamMax = Int.max
+  }
+
+  /// How long a backend gets only HTTP/1 that requires it (RFC 9113 7: HTTP_1_1_REQUIRED).
+  static var http1Time: TimeSpan { .seconds(600) }
+  /// How long a backend gets less that asks for calm (RFC 9113 7: ENHANCE_YOUR_CALM).
+  static var calmTime: TimeSpan { .seconds(10) }
+  /// So many streams a connection keeps even then.
+  private static var calmStreamMin: Int { 10 }
+
   /// Whether the backend has chosen HTTP/1, so that nobody waits for a connection of another.
-  func speaksHTTP1(_ backend: Int) -> Bool { http1.contains(backend) }
+  func speaksHTTP1(_ backend: Int) -> Bool {
+    manners.isEmpty ? false : manners[backend]?.choosesHTTP1 ?? false
+  }
 
   mutating func noteProtocol(_ backend: Int, isHTTP2: Bool) {
-    if isHTTP2 { http1.remove(backend) } else { http1.insert(backend) }
+    if isHTTP2 != speaksHTTP1(backend) { return }
+    manners[backend, default: Manners()].choosesHTTP1 = !isHTTP2
   }
+
+  func requiresHTTP1(_ backend: Int, at now: Instant) -> Bool {
+    manners.isEmpty ? false : now < manners[backend]?.http1Until ?? .origin
+  }
+
+  mutating func requireHTTP1(_ backend: Int, at now: Instant) {
+    manners[backend, default: Manners()].http1Until = now + Self.http1Time
+  }
+
+  /// The backend has ended a connection with this many streams, and asks for calm.
+  mutating func calm(_ backend: Int, streamCount: Int, at now: Instant) {
+    manners[backend, default: Manners()].calmUntil = now + Self.calmTime
+    manners[backend]?.streamMax = max(Self.calmStreamMin, streamCount / 2)
+  }
+
+  func isCalm(_ backend: Int, at now: Instant) -> Bool {
+    manners.isEmpty ? false : now < manners[backend]?.calmUntil ?? .origin
+  }
+
+  /// How many streams a connection to the backend may have.
+  func streamMax(_ backend: Int, at now: Instant) -> Int {
+    isCalm(backend, at: now) ? manners[backend]?.streamMax ?? .max : .max
+  }
+
+  /// Another backend may get this id.
+  mutating func forget(_ backend: Int) { manners[backend] = nil }
 
   /// A connection is kept for one client, outside the lists; or is no longer.
   mutating func reserve() { count += 1 }

@@ -37,6 +37,7 @@ extension Worker where IO: ~Copyable {
   }
 
   mutating func begin(_ handle: Handle, with pick: consuming Pick) {
+    let pick = calmer(handle, than: pick)
     if pick.isFailOpen { metrics.add(.attemptsFailOpen) }
     exchanges[handle].attempt.pick = consume pick
     connect(handle, mayReuse: true)
@@ -61,6 +62,7 @@ extension Worker where IO: ~Copyable {
     let isFailOpen = exchanges[handle].attempt.pick?.isFailOpen ?? false
     if exchanges[handle].attempt.login != .none { return continueWithLogin(handle, backend) }
     if mayReuse && exchanges[handle].pool.protocol != .http1
+      && !stock.requiresHTTP1(backend, at: now)
       && shareConnection(handle, backend, isFailOpen: isFailOpen)
     {
       return
@@ -97,6 +99,7 @@ extension Worker where IO: ~Copyable {
   /// use at an earlier call may not be in use now.
   mutating func forget(_ records: [BackendRecord]) {
     for record in records {
+      stock.forget(record.id)
       for connection in stock.connections(to: record.id) { close(connection) }
       for connection in stock.shared(by: record.id) { retire(connection) }
     }
@@ -107,7 +110,7 @@ extension Worker where IO: ~Copyable {
         tried.insert(exchanges[handle].machine.attempts[index].backend)
       }
     }
-    backends.removeUnused(except: tried)
+    for id in backends.removeUnused(except: tried) { stock.forget(id) }
   }
 
   /// The request goes over this connection from here on.
@@ -155,20 +158,22 @@ extension Worker where IO: ~Copyable {
 
   /// The attempt failed: ends its connection, and finds out what follows. The backend is not blamed
   /// for our own lack of resources. `isUnprocessed`: it said that it has not begun the request.
+  /// `isOfStream`: its connection lives on.
   mutating func attemptFailed(
     _ handle: Handle, _ cause: FailureCause, blamesBackend: Bool = true,
-    isUnprocessed: Bool = false
+    isUnprocessed: Bool = false, isOfStream: Bool = false
   ) {
     let sent = isUnprocessed ? 0 : takenByteCount(handle)
     endLease(handle, .broken)
     let policy = exchanges[handle].pool.retry
     let failure = AttemptFailure(
-      cause: cause, wasReused: exchanges[handle].machine.attempts.last?.isReused ?? false,
+      cause: cause,
+      wasReused: !isOfStream && exchanges[handle].machine.attempts.last?.isReused ?? false,
       sentByteCount: Int(clamping: sent))
     countFailure(cause, of: handle)
     if blamesBackend && policy.blamesBackend(failure) { observe(handle, failure: cause) }
     var verdict = verdict(handle, after: failure)
-    if isUnprocessed && verdict != .giveUp
+    if isUnprocessed && verdict != .giveUp && !asksForCalm(handle)
       && exchanges[handle].attempt.unprocessedCount < Self.unprocessedMax
     {
       exchanges[handle].attempt.unprocessedCount += 1
@@ -185,6 +190,12 @@ extension Worker where IO: ~Copyable {
     perform(
       exchanges[handle].machine.handle(
         .attemptFailed(cause, verdict), at: began == now ? io.exactNow : now), handle)
+  }
+
+  /// Whether the attempt's backend should not get the request again at once.
+  private mutating func asksForCalm(_ handle: Handle) -> Bool {
+    guard let backend = exchanges[handle].attempt.pick?.record.id else { return false }
+    return stock.isCalm(backend, at: now)
   }
 
   /// What follows a failed attempt, before the retry budget is asked. A backend that took too long,

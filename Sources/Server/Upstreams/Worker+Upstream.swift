@@ -16,7 +16,9 @@ extension Worker where IO: ~Copyable {
     guard let member = exchanges[handle].attempt.pick?.member else { return }
     let connection = connections.nextHandle
     // An upgrade needs nothing more than HTTP/1.1, and HTTP/2 only with an extension.
-    let onlyHTTP1 = exchanges[handle].pool.protocol == .auto && asksForTunnel(handle)
+    let onlyHTTP1 =
+      exchanges[handle].pool.protocol == .auto
+      && (asksForTunnel(handle) || stock.requiresHTTP1(member.record.id, at: now))
     var session: TLSSession?
     if let tls = exchanges[handle].pool.tls {
       do throws(TLSFailure) {
@@ -30,8 +32,9 @@ extension Worker where IO: ~Copyable {
       if let probes = exchanges[handle].pool.tcpKeepAlive, member.address.ip != nil {
         io.keepAlive(socket, probes)
       }
+      let keepAlive = exchanges[handle].pool.keepAlive
       let backend = Connection.Backend(
-        id: member.record.id, keepAlive: exchanges[handle].pool.keepAlive)
+        id: member.record.id, keepAlive: keepAlive, retiresAt: retirement(keepAlive))
       let inserted = connections.insert(
         Connection(
           Transport(connecting: socket, session), peer: .backend(backend),
@@ -51,6 +54,15 @@ extension Worker where IO: ~Copyable {
     }
   }
 
+  /// When a connection that begins now is old. A tenth of jitter in both directions, so that those
+  /// that began together don't end together.
+  private mutating func retirement(_ keepAlive: KeepAlive) -> Instant {
+    guard let age = keepAlive.ageMax else { return .never }
+    let tenth = max(1, age.nanoseconds / 10)
+    let jitter = Int64(generator.next(below: Int(2 * tenth))) - tenth
+    return now + .nanoseconds(age.nanoseconds + jitter)
+  }
+
   mutating func finishDialling(_ handle: Handle, _ exchange: Handle) {
     if connections[handle].transport.isOpening { return finishHandshake(handle, exchange) }
     guard connections[handle].transport.isWritable else { return }
@@ -65,7 +77,7 @@ extension Worker where IO: ~Copyable {
   /// Continues the TLS handshake with a backend.
   private mutating func finishHandshake(_ handle: Handle, _ exchange: Handle) {
     let arrival = receive(handle)
-    if let cause = FailureCause(handshake: arrival) {
+    if let cause = FailureCause(handshake: arrival, exchanges[exchange].pool.protocol) {
       metrics.add(.upstreamHandshakesFailed)
       return dialFailed(handle, exchange, cause)
     }
@@ -101,13 +113,11 @@ extension Worker where IO: ~Copyable {
         connections[handle].transport.isEncrypted
         ? connections[handle].transport.isHTTP2 : spoken == .http2
       if isHTTP2 { return beginHTTP2Backend(handle, exchange) }
-      if spoken == .http2 {
-        exchanges[exchange].malformation = "no-http2"
-        return dialFailed(handle, exchange, .badResponse)
-      }
+      if spoken == .http2 { return dialFailed(handle, exchange, .noHTTP2) }
       // If only HTTP/1.1 was offered, this says nothing about the backend, and nobody waits.
       if !asksForTunnel(exchange) { dialAgain(handle) }
     }
+    backends.noteSpoken(.http1, by: connections[handle].backend.id)
     let codec = http1Backends.insert(HTTP1Backend(exchanges[exchange].pool.responses))
     change(handle, to: .http1Backend(codec: codec, .leased(exchange: exchange)))
     perform(exchanges[exchange].machine.handle(.connected, at: now), exchange)
@@ -183,13 +193,13 @@ extension Worker where IO: ~Copyable {
   mutating func makeIdle(_ handle: Handle, _ codec: Handle) {
     let backend = connections[handle].backend
     guard stock.count(of: backend.id) < backend.keepAlive.idleMax,
-      stock.count < settings.idleUpstreamMax, lifecycle == .serving
+      stock.count < settings.idleUpstreamMax, lifecycle == .serving, now < backend.retiresAt
     else { return close(handle) }
     connections[handle].wire = .http1Backend(codec: codec, .idle(since: now))
     connections[handle].transport.settle(&buffers)
     stock.push(handle, to: backend.id)
     metrics.add(.upstreamConnectionsIdle)
-    setDeadline(handle, now + backend.keepAlive.idleTime)
+    setDeadline(handle, min(now + backend.keepAlive.idleTime, backend.retiresAt))
   }
 
   /// Of pools whose TLS has changed: what was verified then doesn't count now.

@@ -24,6 +24,30 @@ enum HTTP2Preface {
   }
 }
 
+/// How many streams of a connection to a backend may be cancelled. The limits of servers differ:
+/// Netty allows 200 in 30 s, nghttp2 1000 and then 33 per second, hyper 20 at once. As many again
+/// as are open may follow when the connection takes no more.
+struct CancelBudget {
+  private static let burst = 50
+  private static let perSecond: Int64 = 1
+  /// The price of a stream that was cancelled as soon as it began.
+  private static let immediatePrice = 4
+
+  private var spent = 0
+  private var refilledAt = Instant.origin
+
+  /// False when too many were cancelled.
+  mutating func take(isImmediate: Bool, at now: Instant) -> Bool {
+    let refill = (now - refilledAt).milliseconds * Self.perSecond / 1000
+    if refill > 0 {
+      spent = Int(max(0, Int64(spent) - refill))
+      refilledAt = now
+    }
+    spent += isImmediate ? Self.immediatePrice : 1
+    return spent <= Self.burst
+  }
+}
+
 struct HTTP2Session: ~Copyable {
   /// What is left of an answer whose exchange has ended.
   struct Rest {
@@ -34,6 +58,12 @@ struct HTTP2Session: ~Copyable {
   }
 
   var connection: HTTP2Connection
+  /// With a backend: the streams that were cancelled lately.
+  var cancels = CancelBudget()
+  /// The backend has ended the connection because it wants HTTP/1.
+  var wantsHTTP1 = false
+  /// With a client: what the heads take that wait for it.
+  var keptByteCount = 0
   /// Requests of a client so far.
   var requestCount = 0
   /// The backend has ended the connection, and some clients still take responses that came before.

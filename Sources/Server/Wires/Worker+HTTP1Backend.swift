@@ -1,5 +1,6 @@
 // HTTP/1 connections to backends: reading the heads of responses, and the end of idle connections.
 
+import Balancing
 import HTTP
 import HTTP1
 import Metrics
@@ -39,6 +40,7 @@ extension Worker where IO: ~Copyable {
       body: exchanges[exchange].body.length, connection: isUpgrade ? .upgrade : .keepAlive,
       into: &scratch)
     http1Backends[http1Backend(handle)].beginBody(framing)
+    exchanges[exchange].machine.noteVersion(.http1)
     connections[handle].transport.write(scratch, &io, &buffers)
     return true
   }

@@ -1,9 +1,10 @@
-// HTTP/2 connections to backends: which requests share one, what each event means for its exchange,
-// and the end.
+// HTTP/2 connections to backends: which requests share one, and what each event means for its
+// exchange.
 //
 // A lease is a stream here, with number 0 while the connection is being dialled. A connection is
-// shared while it takes more streams, and ends with its last one after that. If the backend closes
-// behind complete responses, it is kept until the clients have them.
+// shared while it takes more streams, and ends with its last one after that:
+// Worker+HTTP2BackendEnding. If the backend closes behind complete responses, the connection is kept
+// until the clients have them.
 
 import Balancing
 import HTTP
@@ -17,8 +18,6 @@ import Reactor
 extension Worker where IO: ~Copyable {
   /// Exchanges that wait for one connection that is being dialled.
   private static var waiterMax: Int { 100 }
-  /// If nothing came for this time when an attempt is given up, the backend may have disappeared.
-  private static var silence: TimeSpan { .seconds(5) }
 
   // MARK: Sharing
 
@@ -32,8 +31,7 @@ extension Worker where IO: ~Copyable {
       case .http2Backend(let codec):
         // With `auto`, there is HTTP/1.1 for what the backend doesn't offer, or not yet.
         if tunnels && isAuto && !http2Sessions[codec].connection.offersExtendedConnect { continue }
-        guard http2Sessions[codec].connection.freeStreamCount > 0,
-          mayBegin(handle, on: connection, codec)
+        guard hasFreeStream(codec, of: backend), mayBegin(handle, on: connection, codec)
         else { continue }
         if tunnels && !http2Sessions[codec].connection.knowsPeer {
           awaitConnection(handle, connection, backend, isFailOpen: isFailOpen)
@@ -65,6 +63,33 @@ extension Worker where IO: ~Copyable {
     let start = Exchange.Event.attemptStarted(
       backend: backend, isReused: false, isFailOpen: isFailOpen)
     perform(exchanges[handle].machine.handle(start, at: now), handle)
+  }
+
+  private mutating func hasFreeStream(_ codec: Handle, of backend: Int) -> Bool {
+    http2Sessions[codec].connection.freeStreamCount > 0
+      && http2Sessions[codec].connection.streamCount < stock.streamMax(backend, at: now)
+  }
+
+  /// While a backend asks for calm and its connections have no stream free, another backend is
+  /// better, if there is one.
+  mutating func calmer(_ handle: Handle, than pick: consuming Pick) -> Pick {
+    let backend = pick.record.id
+    guard stock.isCalm(backend, at: now), exchanges[handle].attempt.login == .none,
+      !stock.shared(by: backend).contains(where: { takesStream($0, of: backend) })
+    else { return pick }
+    do throws(Unavailability) {
+      let other = try select(handle)
+      pick.release()
+      passTurn(in: exchanges[handle].pool.pool.record)
+      return other
+    } catch {
+      return pick
+    }
+  }
+
+  private mutating func takesStream(_ connection: Handle, of backend: Int) -> Bool {
+    guard case .http2Backend(let codec) = connections[connection].wire else { return true }
+    return hasFreeStream(codec, of: backend)
   }
 
   /// Whether the connection seems to be open. A request that can't be sent twice must not meet an
@@ -126,6 +151,7 @@ extension Worker where IO: ~Copyable {
   mutating func beginHTTP2Backend(_ handle: Handle, _ dialler: Handle) {
     let backend = connections[handle].backend.id
     stock.noteProtocol(backend, isHTTP2: true)
+    backends.noteSpoken(.http2, by: backend)
     // A dial that took long, or whose protocol was unknown, was not shared.
     stock.unshare(handle, of: backend)
     if !isOutdated(dialler) { stock.share(handle, with: backend) }
@@ -139,7 +165,10 @@ extension Worker where IO: ~Copyable {
     let waiting = stock.takeWaiters(handle)
     noteConnected(dialler, handle, codec)
     for waiter in waiting { noteConnected(waiter, handle, codec) }
-    if connections.contains(handle) { settleHTTP2Backend(handle, codec) }
+    guard connections.contains(handle) else { return }
+    // The backend may have sent its SETTINGS as soon as it accepted the connection.
+    if connections[handle].transport.mayHoldMore { queueToDrive(handle) }
+    settleHTTP2Backend(handle, codec)
   }
 
   /// The connection can carry the exchange. A tunnel waits until the backend has said that it takes
@@ -173,6 +202,7 @@ extension Worker where IO: ~Copyable {
     switch outcome {
     case .opened(let stream):
       exchanges[exchange].attempt.open(stream, sentBefore: before)
+      exchanges[exchange].machine.noteVersion(.http2)
       setHTTP2BackendDeadline(handle, codec)
       return true
     case .full:
@@ -219,8 +249,7 @@ extension Worker where IO: ~Copyable {
         continue
       }
       if case .broken(let error) = step.event {
-        countHTTP2(ofBackend: error)
-        endBackend(handle, codec, .resetBeforeResponse, reason: error.name)
+        backendBroken(handle, codec, error)
         return false
       }
       handleBackendEvent(step.event, handle, codec)
@@ -262,7 +291,8 @@ extension Worker where IO: ~Copyable {
       guard let exchange = http2Sessions[codec].exchange(of: stream) else {
         return releaseHTTP2Stream(StreamID(connection: handle, stream: stream), codec)
       }
-      backendReset(exchange, code, isUnprocessed: isUnprocessed)
+      let wantsHTTP1 = code == .http11Required || http2Sessions[codec].wantsHTTP1
+      backendReset(exchange, code, isUnprocessed: isUnprocessed, wantsHTTP1: wantsHTTP1)
     case .failed(let stream, let error):
       countHTTP2(ofBackend: error)
       guard let exchange = http2Sessions[codec].exchange(of: stream) else {
@@ -270,9 +300,8 @@ extension Worker where IO: ~Copyable {
       }
       if error == .stalledPeer { return attemptFailed(exchange, .responseTimeout) }
       responseRefused(exchange, reason: error.name, blamesBackend: true)
-    case .goAway:
-      // It isn't an error: the backend may be restarting, or has served enough requests.
-      stock.unshare(handle, of: connections[handle].backend.id)
+    case .goAway(_, let code):
+      backendLeaves(handle, codec, code)
     case .settingsChanged:
       for exchange in stock.takeWaiters(handle) { noteConnected(exchange, handle, codec) }
     case .needsInput, .progress, .request, .excessive, .rejected, .pingAcknowledged, .broken:
@@ -289,28 +318,41 @@ extension Worker where IO: ~Copyable {
       return
     }
     if responseHead.status < 300 && asksForTunnel(exchange) { return openTunnel(exchange) }
+    // Like a head of HTTP/1 it waits until its client has room, but here, since the connection must
+    // be read on.
+    let client = exchanges[exchange].client.connection
+    if connections[client].transport.room < Self.headRoom { return keepHead(exchange, body) }
     guard takeFinalHead(exchange, length: body, persists: true) else { return }
     if exchanges[exchange].response.arrived.hasEnded { driveHTTP2Response(exchange) }
   }
 
   /// The backend has reset the stream. After NO_ERROR the response is complete (RFC 9113 8.1).
   private mutating func backendReset(
-    _ exchange: Handle, _ code: ErrorCode, isUnprocessed: Bool
+    _ exchange: Handle, _ code: ErrorCode, isUnprocessed: Bool, wantsHTTP1: Bool
   ) {
     if code == .noError && exchanges[exchange].response.arrived.hasEnded { return }
     // As when a connection of a relay is reset.
     if case .relaying = exchanges[exchange].machine.phase { return endRelay(exchange) }
-    if exchanges[exchange].machine.hasAnswered {
-      return attemptFailed(exchange, .truncatedResponse)
-    }
+    if hasResponded(exchange) { return attemptFailed(exchange, .truncatedResponse) }
+    if wantsHTTP1 && (isUnprocessed || code == .http11Required) { return requireHTTP1(exchange) }
     // A refusal for lack of streams, and a shutdown, say nothing about the health of the backend.
+    // Nor does a request for calm, which may be about what one client sends.
     attemptFailed(
-      exchange, .resetBeforeResponse, blamesBackend: !isUnprocessed, isUnprocessed: isUnprocessed)
+      exchange, .resetBeforeResponse, blamesBackend: !isUnprocessed && code != .enhanceYourCalm,
+      isUnprocessed: isUnprocessed, isOfStream: !isUnprocessed)
+  }
+
+  /// Whether the head of the response has come.
+  mutating func hasResponded(_ exchange: Handle) -> Bool {
+    exchanges[exchange].machine.hasAnswered || exchanges[exchange].response.keptHead != .none
   }
 
   // MARK: Responses
 
   mutating func driveHTTP2Response(_ exchange: Handle) {
+    if exchanges[exchange].response.keptHead != .none {
+      guard takeKeptHead(exchange) else { return }
+    }
     guard exchanges[exchange].machine.hasAnswered, let backend = backend(of: exchange) else {
       return
     }
@@ -354,14 +396,14 @@ extension Worker where IO: ~Copyable {
     frames.removeAll()
     while let event = http2Sessions[codec].connection.expire(at: now, into: &frames) {
       writeFrames(to: handle)
-      if case .broken(let error) = event {
-        countHTTP2(ofBackend: error)
-        return endBackend(handle, codec, .resetBeforeResponse, reason: error.name)
-      }
+      if case .broken(let error) = event { return backendBroken(handle, codec, error) }
       handleBackendEvent(event, handle, codec)
       frames.removeAll()
     }
     writeFrames(to: handle)
+    if !http2Sessions[codec].connection.isDraining && connections[handle].backend.retiresAt <= now {
+      retire(handle, .upstreamRetiredByAge)
+    }
     let idleEnd = http2Sessions[codec].idleSince + connections[handle].backend.keepAlive.idleTime
     if http2Sessions[codec].connection.streamCount == 0 && idleEnd <= now { retire(handle) }
     if connections.contains(handle) { settleHTTP2Backend(handle, codec) }
@@ -374,92 +416,19 @@ extension Worker where IO: ~Copyable {
       deadline = min(
         deadline, http2Sessions[codec].idleSince + connections[handle].backend.keepAlive.idleTime)
     }
+    if !http2Sessions[codec].connection.isDraining {
+      deadline = min(deadline, connections[handle].backend.retiresAt)
+    }
     setDeadline(handle, deadline)
   }
 
   /// The next deadline, or the end of a connection that takes no more streams and has none left.
-  private mutating func settleHTTP2Backend(_ handle: Handle, _ codec: Handle) {
+  mutating func settleHTTP2Backend(_ handle: Handle, _ codec: Handle) {
     let isFinished =
       http2Sessions[codec].hasEnded
       ? http2Sessions[codec].connection.streamCount == 0
       : http2Sessions[codec].connection.isFinished
     if isFinished { return close(handle) }
     setHTTP2BackendDeadline(handle, codec)
-  }
-
-  // MARK: Ending
-
-  /// The connection takes no more requests, and ends with its last stream. It is not closed here,
-  /// but when it is driven: the caller may be in the middle of its streams.
-  mutating func retire(_ handle: Handle) {
-    guard case .http2Backend(let codec) = connections[handle].wire else { return }
-    stock.unshare(handle, of: connections[handle].backend.id)
-    frames.removeAll()
-    http2Sessions[codec].connection.beginDrain(at: now, into: &frames)
-    writeFrames(to: handle)
-    queueToDrive(handle)
-  }
-
-  /// The attempt is over: the stream is reset unless it is closed.
-  mutating func endBackendStream(_ exchange: Handle, _ stream: StreamID, _ codec: Handle) {
-    let isComplete = exchanges[exchange].response.arrived.hasEnded
-    exchanges[exchange].response.trailers = nil
-    exchanges[exchange].response.arrived.clear(&buffers)
-    exchanges[exchange].body.isBlocked = false
-    if stream.stream != 0 {
-      releaseHTTP2Stream(stream, codec)
-    } else {
-      stock.removeWaiter(exchange, of: stream.connection)
-    }
-    let isSilent =
-      !isComplete && http2Sessions[codec].connection.lastReceived + Self.silence <= now
-    if lifecycle != .serving || isOutdated(exchange) || isSilent
-      || isSuperfluous(stream.connection, codec)
-    {
-      retire(stream.connection)
-    }
-    if http2Sessions[codec].hasEnded { queueToDrive(stream.connection) }
-  }
-
-  /// Whether the connection has become idle, and there are as many to its backend as are kept. A
-  /// backend may accept few streams on each, or none.
-  private mutating func isSuperfluous(_ handle: Handle, _ codec: Handle) -> Bool {
-    guard http2Sessions[codec].connection.streamCount == 0 else { return false }
-    let backend = connections[handle].backend
-    return stock.shared(by: backend.id).count > backend.keepAlive.idleMax
-  }
-
-  /// The connection has failed, with all its streams but those whose response is here completely:
-  /// it is kept for them, until their clients have taken it.
-  private mutating func endBackend(
-    _ handle: Handle, _ codec: Handle, _ cause: FailureCause, reason: StaticString? = nil
-  ) {
-    http2Sessions[codec].hasEnded = true
-    failBackendStreams(handle, codec, cause, reason: reason, sparesComplete: true)
-    settleHTTP2Backend(handle, codec)
-  }
-
-  /// Fails all attempts on the connection, which takes no more.
-  mutating func failBackendStreams(
-    _ handle: Handle, _ codec: Handle, _ cause: FailureCause, reason: StaticString? = nil,
-    sparesComplete: Bool = false
-  ) {
-    stock.unshare(handle, of: connections[handle].backend.id)
-    for exchange in releaseWaiters(handle) where exchanges.contains(exchange) {
-      attemptFailed(exchange, cause)
-    }
-    var slot: UInt16 = 0
-    while slot < http2Sessions[codec].connection.slotCount {
-      defer { slot += 1 }
-      guard let stream = http2Sessions[codec].connection.stream(at: slot) else { continue }
-      guard let exchange = http2Sessions[codec].exchange(of: stream) else {
-        releaseHTTP2Stream(StreamID(connection: handle, stream: stream), codec)
-        continue
-      }
-      if sparesComplete && exchanges[exchange].response.arrived.hasEnded { continue }
-      if let reason { exchanges[exchange].malformation = reason }
-      attemptFailed(
-        exchange, exchanges[exchange].machine.hasAnswered ? .truncatedResponse : cause)
-    }
   }
 }

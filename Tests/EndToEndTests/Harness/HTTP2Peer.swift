@@ -39,8 +39,11 @@ final class HTTP2Peer {
   /// Whether the server's PINGs and SETTINGS are answered.
   var answersControl = true
 
-  init(_ martlet: MartletProcess, listener: Int = 0, _ limits: HTTP2Limits = HTTP2Limits()) throws {
-    wire = try martlet.wire(listener)
+  init(
+    _ martlet: MartletProcess, listener: Int = 0, _ limits: HTTP2Limits = HTTP2Limits(),
+    receiveBuffer: Int32? = nil
+  ) throws {
+    wire = try martlet.wire(listener, receiveBuffer: receiveBuffer)
     connection = HTTP2Connection(role: .client, limits: limits, at: now)
     connection.start(at: now, into: &output)
     try flush()

@@ -162,8 +162,8 @@ final class MartletProcess: Sendable {
     return lines
   }
 
-  func wire(_ index: Int = 0) throws -> Wire {
-    let wire = try Wire(port: ports[index])
+  func wire(_ index: Int = 0, receiveBuffer: Int32? = nil) throws -> Wire {
+    let wire = try Wire(port: ports[index], receiveBuffer: receiveBuffer)
     wire.owner = self
     return wire
   }

@@ -10,7 +10,7 @@
 import Foundation
 import Testing
 
-final class PythonBackend: ConfiguredBackend {
+final class HTTP2Server: ConfiguredBackend {
   let port: Int
   private let process: ChildProcess
 
