@@ -120,7 +120,8 @@ import Testing
 
   @Test func `the status counts as a failure of the backend only where it is listed`() throws {
     let ejection = #", "ejection": { "failures": 2 }"#
-    let listed = try start([try HTTP2Server(fails: 14), try HTTP2Server()], Self.unavailable + ejection)
+    let listed = try start(
+      [try HTTP2Server(fails: 14), try HTTP2Server()], Self.unavailable + ejection)
     let other = try start([try HTTP2Server(fails: 14), try HTTP2Server()], ejection)
     for martlet in [listed, other] {
       let peer = try HTTP2Peer(martlet)
