@@ -15,6 +15,7 @@ public import Primitives
 @safe public struct EpollIO: InputOutput, ~Copyable {
   public private(set) var now: Instant
   public var exactNow: Instant { SystemClock.monotonic() }
+  public var wallTime: UInt64 { SystemClock.wall() }
 
   private let epoll: Int32
   private let wakeUp: WakeUp

@@ -76,6 +76,8 @@ public enum SendResult: Equatable, Sendable {
 extension InputOutput where Self: ~Copyable {
   /// For implementations in which time only changes between turns.
   public var exactNow: Instant { now }
+  /// A date that depends on `now` only.
+  public var wallTime: UInt64 { 1_767_225_600_000_000_000 + UInt64(max(0, now.nanoseconds)) }
 }
 
 /// What a worker needs of the outside world.
@@ -85,6 +87,8 @@ public protocol InputOutput: ~Copyable {
   /// The current time, which costs up to one system call. It is for durations that begin and end
   /// within one turn.
   var exactNow: Instant { get }
+  /// The wall clock in nanoseconds since 1970, for dates in messages.
+  var wallTime: UInt64 { get }
 
   /// Blocks until a socket is ready, the deadline has passed or another thread wakes the worker,
   /// and returns the number of events. A deadline in the past polls.

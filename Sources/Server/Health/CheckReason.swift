@@ -41,7 +41,6 @@ extension FailureCause {
   var reason: String {
     switch self {
     case .status(let status): "status \(status)"
-    case .grpcStatus(let code): "grpc-status \(code)"
     case .tlsAlert(let number): "tls-alert \(number)\(Self.alertName(number))"
     case .grpcStatus(let number): "grpc-status \(number)\(Self.grpcName(number))"
     default: "\(name)"

@@ -36,7 +36,7 @@ extension Worker where IO: ~Copyable {
   mutating func exportSpans(
     of handle: Handle, _ trace: TraceContext, status: UInt16, failure: StaticString?
   ) {
-    let end = SystemClock.wall()
+    let end = io.wallTime
     let client = exchanges[handle].client.connection
     spans.removeAll()
     spans.append(

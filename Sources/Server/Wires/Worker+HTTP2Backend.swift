@@ -127,7 +127,7 @@ extension Worker where IO: ~Copyable {
   }
 
   /// Ends the leases of those that wait for the connection, and returns who they are.
-  private mutating func releaseWaiters(_ connection: Handle) -> [Handle] {
+  mutating func releaseWaiters(_ connection: Handle) -> [Handle] {
     var released: [Handle] = []
     for handle in stock.takeWaiters(connection)
     where exchanges.contains(handle) && backend(of: handle) == connection {

@@ -52,7 +52,7 @@ extension Worker where IO: ~Copyable {
   private mutating func refuseStalled(_ exchange: Handle) {
     metrics.add(.slowResponses)
     _ = exchanges[exchange].machine.handle(
-      .head(status: responseHead.status, retries: false), at: now)
+      .head(status: responseHead.status, retry: nil), at: now)
     perform(exchanges[exchange].machine.handle(.refused(.clientStalled), at: now), exchange)
   }
 
