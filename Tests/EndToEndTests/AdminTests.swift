@@ -284,7 +284,7 @@ import Testing
     let text = try command(martlet, "status").output
     #expect(
       text.contains(#/requests  4 in total, [0-9.]+/s in the last second, [0-9.]+/s in ten;/#))
-    #expect(text.contains("round-robin  1 of 2 up"), "\(text)")
+    #expect(text.contains("round-robin  http/1.1  1 of 2 up"), "\(text)")
     #expect(text.contains(#/nowhere.invalid:80 +unresolved /#), "\(text)")
     #expect(!text.contains("dropped"))
     let state = try state(martlet)
