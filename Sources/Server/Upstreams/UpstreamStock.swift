@@ -10,6 +10,8 @@ struct UpstreamStock {
   private var shared: [[Handle]] = []
   /// Exchanges that wait for a connection which another one dials.
   private var waiters: [Handle: [Handle]] = [:]
+  /// How many streams each HTTP/2 backend accepts on a connection, as far as it has said so.
+  private var streamMaxima: [Int: Int] = [:]
   /// Backends that have chosen HTTP/1 by ALPN.
   private var http1: Set<Int> = []
   /// Idle connections in all, and those reserved for one client each.
@@ -80,6 +82,10 @@ struct UpstreamStock {
   mutating func takeWaiters(_ connection: Handle) -> [Handle] {
     waiters.removeValue(forKey: connection) ?? []
   }
+
+  func streamMax(of backend: Int) -> Int? { streamMaxima[backend] }
+
+  mutating func noteStreamMax(_ count: Int?, of backend: Int) { streamMaxima[backend] = count }
 
   /// Whether the backend has chosen HTTP/1, so that nobody waits for a connection of another.
   func speaksHTTP1(_ backend: Int) -> Bool { http1.contains(backend) }

@@ -98,6 +98,7 @@ extension Worker where IO: ~Copyable {
     for record in records {
       for connection in stock.connections(to: record.id) { close(connection) }
       for connection in stock.shared(by: record.id) { retire(connection) }
+      stock.noteStreamMax(nil, of: record.id)
     }
     var tried: Set<Int> = []
     for slot in 0..<exchanges.slotCount {

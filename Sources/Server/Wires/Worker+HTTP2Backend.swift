@@ -36,7 +36,8 @@ extension Worker where IO: ~Copyable {
           backend: backend, isReused: true, isFailOpen: isFailOpen)
         perform(exchanges[handle].machine.handle(start, at: now), handle)
         return true
-      case .opening(.dialling) where stock.waiterCount(connection) < Self.waiterMax:
+      case .opening(.dialling)
+      where stock.waiterCount(connection) + 1 < streamMax(of: backend):
         stock.wait(handle, for: connection)
         lease(connection, for: handle)
         let start = Exchange.Event.attemptStarted(
@@ -48,6 +49,12 @@ extension Worker where IO: ~Copyable {
       }
     }
     return false
+  }
+
+  /// How many requests may share a connection that is being dialled: as many as the backend
+  /// accepted on the last one. It would refuse the others.
+  private func streamMax(of backend: Int) -> Int {
+    min(stock.streamMax(of: backend) ?? Self.waiterMax, Self.waiterMax)
   }
 
   /// Whether the connection seems to be open. A request that can't be sent twice must not meet an
@@ -248,8 +255,10 @@ extension Worker where IO: ~Copyable {
     case .goAway:
       // It isn't an error: the backend may be restarting, or has served enough requests.
       stock.unshare(handle, of: connections[handle].backend.id)
-    case .needsInput, .progress, .request, .excessive, .rejected, .settingsChanged,
-      .pingAcknowledged, .broken:
+    case .settingsChanged:
+      stock.noteStreamMax(
+        http2Sessions[codec].connection.openStreamMax, of: connections[handle].backend.id)
+    case .needsInput, .progress, .request, .excessive, .rejected, .pingAcknowledged, .broken:
       break
     }
   }
