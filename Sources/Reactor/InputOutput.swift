@@ -76,6 +76,7 @@ public enum SendResult: Equatable, Sendable {
 extension InputOutput where Self: ~Copyable {
   /// For implementations in which time only changes between turns.
   public var exactNow: Instant { now }
+  public var wall: UInt64 { SystemClock.wall() }
 }
 
 /// What a worker needs of the outside world.
@@ -85,6 +86,8 @@ public protocol InputOutput: ~Copyable {
   /// The current time, which costs up to one system call. It is for durations that begin and end
   /// within one turn.
   var exactNow: Instant { get }
+  /// Nanoseconds since 1970.
+  var wall: UInt64 { get }
 
   /// Blocks until a socket is ready, the deadline has passed or another thread wakes the worker,
   /// and returns the number of events. A deadline in the past polls.

@@ -102,7 +102,7 @@ extension Worker where IO: ~Copyable {
   /// A server that generates or forwards a response without a date adds one (RFC 9110 6.6.1).
   private mutating func date() {
     if responseHead.fields.contains(.date) { return }
-    responseHead.fields.append(.date, dates.date(at: SystemClock.wall()).span)
+    responseHead.fields.append(.date, dates.date(at: io.wall).span)
   }
 
   /// Returns the id of the request to the client, if that is configured.
