@@ -1,9 +1,10 @@
 """Checks that a client is served in time during floods, with one worker.
 
-A client (the bystander) requests a small page again and again, alternately with and without TLS.
-Meanwhile two processes send a flood of flooders.py. All requests of the client must be answered,
-and 99 of 100 within 20 ms. A busy machine can be slower for a moment, so a flood that fails is
-repeated, and counts as a failure only if it fails each time.
+A client (the bystander) requests a small page again and again, with TLS, without, and with HTTP/2.
+Meanwhile two processes send a flood of flooders.py or http2_flooders.py. All requests of the client
+must be answered, and 99 of 100 within 20 ms. Martlet's memory must stay within a limit. A busy
+machine can be slower for a moment, so a flood that fails is repeated, and counts as a failure only
+if it fails each time.
 """
 
 import argparse
@@ -22,9 +23,12 @@ FOLDER = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, FOLDER)
 from chaos import free_port, make_certificates  # noqa: E402
 from flooders import FLOODS, die_with_parent, shout  # noqa: E402
+from http2_flooders import HTTP2_FLOODS  # noqa: E402
+from http2_frames import Client  # noqa: E402
 from proxies import Failure, find, is_alive, until  # noqa: E402
 
-P99_MAX, TRIES, FLOODERS, SECONDS_MAX = 0.020, 3, 2, 60
+P99_MAX, RESIDENT_MAX, TRIES, FLOODERS, SECONDS_MAX = 0.020, 256, 3, 2, 60
+FLOODS = FLOODS | HTTP2_FLOODS
 WARM_UP = 0.3
 FORK = multiprocessing.get_context("fork")
 
@@ -44,6 +48,7 @@ def configuration(places, certificate, key):
             {"listen": ports["plain"]},
             {"listen": ports["tolerant"], "desync": "defensive"},
             {"listen": ports["tls"], "tls": tls},
+            {"listen": ports["h2"], "protocols": ["h2"]},
         ],
         "pools": [{"name": name, "backends": [ports[name]]} for name in pools],
         "routes": routes,
@@ -84,7 +89,7 @@ def accepts(port):
 
 
 class Bystander:
-    """One client with two connections that stay open."""
+    """One client with three connections that stay open."""
 
     REQUEST = b"GET /calm HTTP/1.1\r\nHost: a.example.com\r\n\r\n"
 
@@ -100,6 +105,23 @@ class Bystander:
         if name == "tls":
             connection = self.context.wrap_socket(connection, server_hostname="localhost")
         return connection
+
+    def ask_http2(self):
+        try:
+            if "h2" not in self.connections:
+                self.connections["h2"] = Client(self.places["h2"])
+            client = self.connections["h2"]
+            begin = time.monotonic()
+            _, body = client.get(b"/calm")
+            self.times.append(time.monotonic() - begin)
+            if body != b"calm":
+                raise ConnectionError(f"{body[:40]}")
+            # After limits.requests-per-connection.
+            if client.isLast:
+                self.connections.pop("h2").close()
+        except OSError as error:
+            self.failures.append(f"h2: {error}")
+            self.connections.pop("h2", None)
 
     def ask(self, name):
         try:
@@ -128,6 +150,7 @@ class Bystander:
         while time.monotonic() < end:
             for name in ("tls", "plain"):
                 self.ask(name)
+            self.ask_http2()
             time.sleep(0.002)
 
     def quantile(self, share):
@@ -174,13 +197,21 @@ def resident(pid):
     return int(line.split()[1]) // 1024
 
 
+def processor_time(pid):
+    with open(f"/proc/{pid}/stat") as stat:
+        fields = stat.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def measure(name, places, bystander, martlet, seconds):
     """Prints one row of the table; returns the failures."""
     for _ in range(TRIES):
         flooders = [spawn(FLOODS[name], places) for _ in range(FLOODERS)] if name in FLOODS else []
         try:
             time.sleep(WARM_UP)
+            before = processor_time(martlet.pid)
             bystander.watch(seconds)
+            share = (processor_time(martlet.pid) - before) / seconds
         finally:
             end(flooders)
         if martlet.poll() is not None:
@@ -189,10 +220,12 @@ def measure(name, places, bystander, martlet, seconds):
         against = bystander.failures[:3]
         if p99 > P99_MAX:
             against.append(f"{name}: {p99 * 1000:.0f} ms for 99 of 100 requests")
+        if resident(martlet.pid) > RESIDENT_MAX:
+            against.append(f"{name}: {resident(martlet.pid)} MiB")
         print(
             f"{name:42} {len(bystander.times):8,} {bystander.quantile(0.5) * 1000:8.1f} "
             f"{p99 * 1000:8.1f} {bystander.quantile(1) * 1000:8.1f} "
-            f"{len(bystander.failures):8,} {resident(martlet.pid):8,}",
+            f"{len(bystander.failures):8,} {resident(martlet.pid):8,} {share * 100:8.0f}",
             flush=True,
         )
         if not against:
@@ -202,7 +235,7 @@ def measure(name, places, bystander, martlet, seconds):
 
 def flood(options, folder):
     chain, key, authority = make_certificates(folder)
-    names = ("plain", "tolerant", "tls", "admin", "calm", "continue", "hints", "sink")
+    names = ("plain", "tolerant", "tls", "h2", "admin", "calm", "continue", "hints", "sink")
     places = {name: free_port() for name in names}
     with open(os.path.join(folder, "config.json"), "w") as file:
         json.dump(configuration(places, chain, key), file)
@@ -225,7 +258,7 @@ def flood(options, folder):
         for place in names:
             until(f"{place} listens", lambda place=place: accepts(places[place]), 10)
         bystander = Bystander(places, authority)
-        columns = ("answers", "p50 ms", "p99 ms", "max ms", "failures", "RSS MiB")
+        columns = ("answers", "p50 ms", "p99 ms", "max ms", "failures", "RSS MiB", "CPU %")
         print(f"{'flood':42} " + " ".join(f"{column:>8}" for column in columns))
         for name in ["none", *FLOODS]:
             if not options.only or name == "none" or options.only in name:

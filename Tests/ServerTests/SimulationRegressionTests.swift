@@ -4,6 +4,8 @@
 import Primitives
 import Testing
 
+@testable import Server
+
 struct SimulationRegressionTests {
   /// One client that is slow in everything, and one request.
   private func slowWorld(
@@ -158,6 +160,33 @@ struct SimulationRegressionTests {
       }
       #expect(faults == [], "seed \(seed)")
     }
+  }
+
+  /// The last byte of a body ends the stream to the backend. The request must be complete then, or
+  /// the client's connection can't be used again.
+  @Test func aRequestToAnHTTP2BackendIsCompleteWithItsLastByte() throws {
+    var wasKept = false
+    for seed: UInt64 in 1...10 {
+      var plan = SimulationPlan(seed: seed, role: .proxy, level: .calm)
+      plan.conditions = .smooth
+      plan.workerCount = 1
+      plan.policy = PolicyPlan()
+      plan.policy.protocols = [.http2, .http2]
+      plan.backends = [BackendPlan(index: 0, seed: seed, isReliable: true)]
+      plan.requests = [RequestPlan(id: 0), RequestPlan(id: 1)]
+      plan.requests[0].method = .PUT
+      plan.requests[0].framing = .length
+      plan.requests[0].size = 200_000
+      plan.clients = [ClientPlan(ids: [0, 1], seed: seed, isSmall: false)]
+      plan.configurations = [ConfigurationPlan(backendCount: 1)]
+      plan.events = []
+      plan.crowds = []
+      let run = SimulationRun(plan)
+      var server = try SimulatedWorkers(of: run)
+      #expect(run.run(&server) == [], "seed \(seed)")
+      if run.ledger.records[0].endpoint === run.ledger.records[1].endpoint { wasKept = true }
+    }
+    #expect(wasKept)
   }
 
   @Test func messagesForAWorkerThatHasEndedAreIgnored() {

@@ -43,13 +43,16 @@ struct SimulationTests {
   @Test func equalSeedsGiveEqualRuns() throws {
     for seed: UInt64 in 1...24 {
       var traces: [UInt64] = []
+      var logs: [[String]] = []
       for _ in 0..<2 {
-        let run = SimulationRun(seed: seed, role: .proxy)
+        let run = SimulationRun(seed: seed, role: .proxy, isLogging: true)
         var server = try SimulatedWorkers(of: run)
         _ = run.run(&server)
         traces.append(run.network.trace)
+        logs.append(run.network.log ?? [])
       }
-      #expect(traces[0] == traces[1], "seed \(seed)")
+      let difference = zip(logs[0], logs[1]).first { $0 != $1 }
+      #expect(traces[0] == traces[1], "seed \(seed): \(String(describing: difference))")
     }
   }
 }

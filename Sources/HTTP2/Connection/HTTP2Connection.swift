@@ -103,8 +103,11 @@ public struct HTTP2Connection: ~Copyable {
     guard role == .client, peerGoAway == nil, drain == .none, !isBroken,
       nextStream <= Self.streamIDMax
     else { return 0 }
-    return max(0, min(limits.streamCount, peer.maxConcurrentStreams ?? 100) - streams.count)
+    return max(0, openStreamMax - streams.count)
   }
+
+  /// As a client: how many streams may be open at once.
+  public var openStreamMax: Int { min(limits.streamCount, peer.maxConcurrentStreams ?? 100) }
 
   /// As a client: no more streams can be opened, even after others end.
   public var takesNoMoreStreams: Bool {

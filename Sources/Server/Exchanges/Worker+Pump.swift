@@ -55,16 +55,10 @@ extension Worker where IO: ~Copyable {
     var pieceCount = 0
     while true {
       let (room, isEnough) = room(handle, direction)
-      if !isEnough {
-        if direction == .request {
-          awaitRequestRoom(handle)
-          return .paused
-        }
-        // In HTTP/2, the end needs no room.
-        if exchanges[handle].client.stream == 0 || !hasOnlyEnd(handle, source) {
-          awaitRoom(handle)
-          return .paused
-        }
+      // In HTTP/2, the end needs no room, and there is none behind it.
+      if !isEnough && !(isToStream(handle, direction) && hasOnlyEnd(handle, direction, source)) {
+        if direction == .request { awaitRequestRoom(handle) } else { awaitRoom(handle) }
+        return .paused
       }
       let step: BodyStep
       do throws(HTTP1Error) {
@@ -130,6 +124,12 @@ extension Worker where IO: ~Copyable {
         return .ended
       }
     }
+  }
+
+  /// Whether the receiving side speaks HTTP/2.
+  private mutating func isToStream(_ handle: Handle, _ direction: Direction) -> Bool {
+    direction == .request
+      ? exchanges[handle].attempt.stream != 0 : exchanges[handle].client.stream != 0
   }
 
   /// How many bytes the receiving side can take, and whether that is enough for a step.

@@ -53,9 +53,10 @@ extension Worker where IO: ~Copyable {
       let bytes = lend(handle, .request, from: client)
       if exchanges[handle].isOpen, let backend = backend(of: handle) {
         writeRequest(handle, bytes, range, to: backend)
-        // A request that may not be sent twice needs no replay once the socket took some of it.
+        // A request that may not be sent twice needs no replay once the socket took some of it. In
+        // HTTP/2 the backend may still say that it has not processed it (RFC 9113 8.7).
         if !exchanges[handle].machine.isIdempotent && takenByteCount(handle) > 0
-          && !keepsCall(handle)
+          && exchanges[handle].attempt.stream == 0 && !keepsCall(handle)
         {
           dropKept(handle)
         }

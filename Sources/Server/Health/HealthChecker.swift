@@ -93,7 +93,8 @@ extension Worker where IO: ~Copyable {
         checker.targets.append(target)
       }
     }
-    for probe in probes.values { closeProbe(probe) }
+    // In order, so that a simulated run can be repeated.
+    for target in probes.keys.sorted() { if let probe = probes[target] { closeProbe(probe) } }
     scheduleChecks()
   }
 

@@ -235,7 +235,9 @@ extension Settings {
       upgradeTokens: configuration.upgrades.map { Array($0.utf8) })
     log = LogSettings(configuration.log)
     setsRequestID = configuration.requestID != .off
-    if configuration.requestID == .return { stages = StagePlan([.date, .requestID], forwards: false) }
+    if configuration.requestID == .return {
+      stages = StagePlan([.date, .requestID], forwards: false)
+    }
     bodyByteCountMax = limits.bodySize.map { UInt64($0) } ?? .max
     collectedByteCountMax = UInt64(limits.collectSize)
     collectTime = limits.collectWait

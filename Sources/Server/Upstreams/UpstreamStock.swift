@@ -13,6 +13,8 @@ struct UpstreamStock {
   private var waiters: [Handle: [Handle]] = [:]
   /// What backends said about HTTP/2, by id; few have said anything.
   private var manners: [Int: Manners] = [:]
+  /// How many streams each HTTP/2 backend accepts on a connection, as far as it has said so.
+  private var streamMaxima: [Int: Int] = [:]
   /// Idle connections in all, and those reserved for one client each.
   private(set) var count = 0
 
@@ -84,6 +86,13 @@ struct UpstreamStock {
     waiters.removeValue(forKey: connection) ?? []
   }
 
+  /// How many streams the backend accepts on a connection; nil if it has not said so.
+  func acceptedStreamMax(of backend: Int) -> Int? { streamMaxima[backend] }
+
+  mutating func noteAcceptedStreamMax(_ count: Int?, of backend: Int) {
+    streamMaxima[backend] = count
+  }
+
   // MARK: What backends want
 
   /// Of one backend.
@@ -138,7 +147,10 @@ struct UpstreamStock {
   }
 
   /// Another backend may get this id.
-  mutating func forget(_ backend: Int) { manners[backend] = nil }
+  mutating func forget(_ backend: Int) {
+    manners[backend] = nil
+    streamMaxima[backend] = nil
+  }
 
   /// A connection is kept for one client, outside the lists; or is no longer.
   mutating func reserve() { count += 1 }

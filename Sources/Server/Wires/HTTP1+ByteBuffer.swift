@@ -44,4 +44,15 @@ extension BodyDecoder {
   ) throws(HTTP1Error) -> BodyStep {
     try next(inbound.bytes, limit: limit, trailers: &trailers)
   }
+
+  /// Whether the next is the end, without another byte of data, and is there.
+  func hasOnlyEnd(in inbound: borrowing ByteBuffer) -> Bool {
+    if isComplete { return true }
+    var probe = self
+    var trailers = FieldBlock()
+    guard let step = try? probe.next(in: inbound, limit: .max, trailers: &trailers) else {
+      return false
+    }
+    if case .end = step { return true } else { return false }
+  }
 }

@@ -58,15 +58,7 @@ struct HTTP1Backend: ~Copyable {
   }
 
   /// Whether the next of the body is its end, without another byte of data, and is there.
-  func hasOnlyEnd(in inbound: borrowing ByteBuffer) -> Bool {
-    if decoder.isComplete { return true }
-    var probe = decoder
-    var trailers = FieldBlock()
-    guard let step = try? probe.next(in: inbound, limit: .max, trailers: &trailers) else {
-      return false
-    }
-    if case .end = step { return true } else { return false }
-  }
+  func hasOnlyEnd(in inbound: borrowing ByteBuffer) -> Bool { decoder.hasOnlyEnd(in: inbound) }
 
   /// The backend has finished sending; throws if that truncates the body.
   mutating func finishBody() throws(HTTP1Error) { try decoder.finish() }

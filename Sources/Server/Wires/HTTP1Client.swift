@@ -49,6 +49,9 @@ struct HTTP1Client: ~Copyable {
     try decoder.next(in: inbound, limit: limit, trailers: &trailers)
   }
 
+  /// Whether the next of the body is its end, without another byte of data, and is there.
+  func hasOnlyEnd(in inbound: borrowing ByteBuffer) -> Bool { decoder.hasOnlyEnd(in: inbound) }
+
   /// The head of a response was written, or none is being written; its body is delimited like this.
   mutating func beginBody(_ framing: BodyFraming) { outgoing = framing }
 }

@@ -2,9 +2,9 @@
 // exchange.
 //
 // A lease is a stream here, with number 0 while the connection is being dialled. A connection is
-// shared while it takes more streams, and ends with its last one after that:
-// Worker+HTTP2BackendEnding. If the backend closes behind complete responses, the connection is kept
-// until the clients have them.
+// shared while it takes more streams, and ends with its last one after that (see
+// Worker+HTTP2BackendEnding). If the backend closes behind complete responses, the connection is
+// kept until the clients have them.
 
 import Balancing
 import HTTP
@@ -44,7 +44,8 @@ extension Worker where IO: ~Copyable {
         perform(exchanges[handle].machine.handle(start, at: now), handle)
         return true
       case .opening(.dialling)
-      where stock.waiterCount(connection) < Self.waiterMax && !(tunnels && isAuto):
+      where stock.waiterCount(connection) + 1 < waiterMax(of: backend)
+        && !(tunnels && isAuto):
         awaitConnection(handle, connection, backend, isFailOpen: isFailOpen)
         return true
       default:
@@ -90,6 +91,12 @@ extension Worker where IO: ~Copyable {
   private mutating func takesStream(_ connection: Handle, of backend: Int) -> Bool {
     guard case .http2Backend(let codec) = connections[connection].wire else { return true }
     return hasFreeStream(codec, of: backend)
+  }
+
+  /// How many requests may share a connection that is being dialled: as many as the backend
+  /// accepted on the last one. It would refuse the others.
+  private mutating func waiterMax(of backend: Int) -> Int {
+    min(stock.acceptedStreamMax(of: backend) ?? Self.waiterMax, Self.waiterMax)
   }
 
   /// Whether the connection seems to be open. A request that can't be sent twice must not meet an
@@ -303,6 +310,8 @@ extension Worker where IO: ~Copyable {
     case .goAway(_, let code):
       backendLeaves(handle, codec, code)
     case .settingsChanged:
+      stock.noteAcceptedStreamMax(
+        http2Sessions[codec].connection.openStreamMax, of: connections[handle].backend.id)
       for exchange in stock.takeWaiters(handle) { noteConnected(exchange, handle, codec) }
     case .needsInput, .progress, .request, .excessive, .rejected, .pingAcknowledged, .broken:
       break

@@ -149,9 +149,11 @@ extension Worker where IO: ~Copyable {
     }
   }
 
-  /// Whether the end of a body is the next that comes from this backend, and is there.
-  mutating func hasOnlyEnd(_ handle: Handle, _ source: Handle) -> Bool {
-    let transform = transform(handle, .response)
+  /// Whether the end of a body is the next that comes from this source, and is there.
+  mutating func hasOnlyEnd(
+    _ handle: Handle, _ direction: Direction, _ source: Handle
+  ) -> Bool {
+    let transform = transform(handle, direction)
     if transform != .none {
       return transforms[transform].hasEnded && transforms[transform].output.isEmpty
     }
@@ -161,7 +163,11 @@ extension Worker where IO: ~Copyable {
     case .http2Backend:
       exchanges[handle].response.arrived.hasEnded
         && exchanges[handle].response.arrived.bytes.isEmpty
-    case .http1Client, .http2Client, .raw, .opening, .ending: false
+    case .http1Client(let codec, _):
+      http1Clients[codec].hasOnlyEnd(in: connections[source].transport.inbound)
+    case .http2Client:
+      exchanges[handle].body.arrived.hasEnded && exchanges[handle].body.arrived.bytes.isEmpty
+    case .raw, .opening, .ending: false
     }
   }
 

@@ -26,6 +26,8 @@ struct AnswerPlan {
     case switchProtocols
     /// Additional bytes in the same segment as the end.
     case excess
+    /// What only HTTP/2 has.
+    case http2(HTTP2Misconduct)
   }
 
   enum Afterwards {

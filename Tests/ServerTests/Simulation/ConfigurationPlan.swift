@@ -132,7 +132,7 @@ struct ConfigurationPlan {
     let pool = Pool(
       registry.pool(name), strategy: strategies[policy.strategy % strategies.count],
       members: pools[index].map { backend in
-        let address = addresses[backend]
+        let address = policy.address(addresses[backend], ofPool: index)
         let record = registry.backend(pool: name, address: "\(address)", health: policy.health)
         return Member(record: record, address: address, maxConnections: maxConnections)
       }, health: policy.health, queueMax: queueMax, slowStart: policy.slowStart)
@@ -143,8 +143,9 @@ struct ConfigurationPlan {
       limits: ExchangeLimits(
         queue: .seconds(10), connect: Self.connectLimit, response: responseLimit, total: totalLimit,
         clientIdle: .seconds(30), idle: Self.backendIdleLimit, relayIdle: .seconds(600)),
-      check: policy.check, replayByteCount: policy.replayByteCount,
-      keepAlive: KeepAlive(idleTime: policy.upstreamIdleTime, idleMax: KeepAlive().idleMax))
+      check: policy.check(ofPool: index), replayByteCount: policy.replayByteCount,
+      keepAlive: KeepAlive(idleTime: policy.upstreamIdleTime, idleMax: KeepAlive().idleMax),
+      protocol: policy.protocols[index])
   }
 }
 
@@ -159,6 +160,8 @@ struct PolicyPlan {
   var slowStart: TimeSpan?
   /// After which idle connections to backends are closed.
   var upstreamIdleTime = TimeSpan.seconds(4)
+  /// What the backends of each pool get.
+  var protocols: [BackendProtocol] = [.http1, .http1]
 
   init() {}
 
@@ -178,13 +181,27 @@ struct PolicyPlan {
     return health
   }
 
+  /// Whether several requests may wait for one connection.
+  var hasSharedConnections: Bool {
+    protocols.contains { spoken in
+      if case .http1 = spoken { false } else { true }
+    }
+  }
+
+  /// A backend expects HTTP/2 at another port.
+  func address(_ address: SocketAddress, ofPool pool: Int) -> SocketAddress {
+    protocols[pool] == .http2 ? address.forHTTP2 : address
+  }
+
   static let healthPath = "/health"
 
-  var check: ActiveCheck? {
+  func check(ofPool pool: Int) -> ActiveCheck? {
     let kind: ActiveCheck.Kind
     switch checks {
     case .none: return nil
     case .dials: kind = .tcp
+    // Checks are HTTP/1.
+    case .requests where protocols[pool] == .http2: kind = .tcp
     case .requests: kind = .http(path: Self.healthPath, host: nil, expected: [200...299])
     }
     return ActiveCheck(

@@ -71,7 +71,14 @@ struct Disturbance {
     case deafness(TimeSpan)
     /// It asks for no more responses.
     case goAway
+    /// Another SETTINGS_MAX_CONCURRENT_STREAMS, of a backend.
+    case streamCount(Int)
     case violation(ProtocolViolation)
+
+    /// It ends what an earlier one began.
+    var isRestoration: Bool {
+      if case .windowRestored = self { true } else { false }
+    }
   }
 
   let time: Instant

@@ -36,7 +36,7 @@ struct Delivery {
   /// The bytes were lost, although the worker's send had accepted them.
   let isLost: Bool
   /// Whether the backend may take long pauses.
-  let mayStall: Bool
+  var mayStall: Bool
   /// When the backend had produced the whole response.
   var answeredAt: Instant?
   /// Where in the stream to the worker the interim responses begin, or the final one without any.
@@ -49,6 +49,8 @@ struct Delivery {
   var answerStart: Int?
   var answerEnd: Int?
   var answer: AnswerPlan?
+  /// Only in HTTP/2.
+  var http2: HTTP2Delivery?
 }
 
 enum Outcome: Equatable {
@@ -96,6 +98,13 @@ struct RequestRecord {
   init(plan: RequestPlan) { self.plan = plan }
 }
 
+/// What a backend does to unknown requests on one connection: until it ends, or only at one time.
+struct Refusal {
+  let backend: Int
+  let since: Instant
+  let endpoint: SimulatedEndpoint?
+}
+
 final class Ledger {
   let network: SimulatedNetwork
   let level: SimulationLevel
@@ -107,12 +116,19 @@ final class Ledger {
   var history = History()
   /// Failed connects, by backend.
   var failedDials: [(time: Instant, backend: Int, trouble: SimulatedBackend.Trouble)] = []
+  /// Streams that backends refused, because there were too many or after GOAWAY. Which requests
+  /// they had is not known.
+  var refusals: [Refusal] = []
+  /// Connections on which a request may wait for long before it is read.
+  var stalls: [Refusal] = []
   /// Requests of which too few bytes were sent to identify them: when they began, and what the
   /// backend had sent unasked.
   var lostBeginnings: [(time: Instant, unasked: SimulatedEndpoint.Unasked?)] = []
 
   /// A new connection after a stale one doesn't count as an attempt, so twice the attempts.
   private static let deliveryMax = 6
+  /// In HTTP/2 the worker may learn several times that a request was not processed.
+  private static let http2DeliveryMax = 12
 
   init(network: SimulatedNetwork, level: SimulationLevel, role: SimulatedRole) {
     self.network = network
@@ -134,22 +150,28 @@ final class Ledger {
   /// A backend received the request `id`; returns the number of the delivery.
   func deliver(
     _ id: Int, to backend: Int, _ endpoint: SimulatedEndpoint, at start: Int, isLost: Bool,
-    mayStall: Bool
+    mayStall: Bool, http2: HTTP2Delivery? = nil
   ) -> Int {
     let record = records[id]
     network.note("request \(id): delivered to backend \(backend)\(isLost ? ", but lost" : "")")
     if record.plan.isMalformed { fault(id, "malformed, and delivered") }
     if record.outcome == .refused { fault(id, "delivered, though it was refused") }
     if record.outcome == .unsent { fault(id, "delivered before it was sent") }
-    if !record.plan.isIdempotent && !record.deliveries.isEmpty {
+    let isProcessed = http2?.declinedAt == nil
+    if !record.plan.isIdempotent && isProcessed && record.deliveries.contains(where: mayBeProcessed)
+    {
       fault(id, "\(record.plan.method) delivered twice")
     }
-    if record.deliveries.count >= Self.deliveryMax { fault(id, "delivered too often") }
+    let limit = http2 == nil ? Self.deliveryMax : Self.http2DeliveryMax
+    if record.deliveries.count >= limit { fault(id, "delivered too often") }
     // Bytes of an abandoned attempt may still arrive, since they can't be recalled.
     let isAbandoned = network.peer(of: endpoint).phase == .closed
     if !isLost && !isAbandoned {
-      if case .answered = record.outcome { fault(id, "delivered after it was answered") }
-      for earlier in record.deliveries where !earlier.isLost {
+      // In HTTP/2 the end of the attempt may be behind its head.
+      if case .answered = record.outcome, http2 == nil {
+        fault(id, "delivered after it was answered")
+      }
+      for earlier in record.deliveries where !earlier.isLost && earlier.http2 == nil {
         let taken = network.peer(of: earlier.endpoint).takenTotal
         let isRefused = isRefused(earlier, record.plan)
         if let answerStart = earlier.answerStart, taken > answerStart, !isRefused {
@@ -161,7 +183,8 @@ final class Ledger {
       Delivery(
         backend: backend, endpoint: endpoint, start: start,
         begunAt: start == 0 ? endpoint.dialledAt : endpoint.sendingTime(of: start),
-        isLost: isLost, mayStall: mayStall, unasked: network.peer(of: endpoint).unasked))
+        isLost: isLost, mayStall: mayStall, unasked: network.peer(of: endpoint).unasked,
+        http2: http2))
     return record.deliveries.count
   }
 
@@ -174,12 +197,22 @@ final class Ledger {
     }
   }
 
+  /// False if the backend has said that it has not processed the request, and the worker knows.
+  private func mayBeProcessed(_ delivery: Delivery) -> Bool {
+    guard let position = delivery.http2?.declinedAt else { return true }
+    return network.peer(of: delivery.endpoint).takenTotal < position
+  }
+
   /// Whether a complete head with a retried status was returned.
   func isRefused(_ delivery: Delivery, _ plan: RequestPlan) -> Bool {
     guard let status = delivery.answer?.status, let start = delivery.answerStart else {
       return false
     }
     if case .garbage = delivery.answer?.conduct { return false }
+    if delivery.http2 != nil {
+      return retryStatuses.contains(status) && plan.isIdempotent
+        && network.peer(of: delivery.endpoint).takenTotal > start
+    }
     let length = delivery.answer?.head(for: plan).utf8.count ?? 0
     return retryStatuses.contains(status) && plan.isIdempotent
       && network.peer(of: delivery.endpoint).takenTotal >= start + length

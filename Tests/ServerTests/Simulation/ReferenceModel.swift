@@ -50,6 +50,8 @@ enum DeliveryFate {
   case broken
   /// The server discarded a complete response because of its status.
   case refused
+  /// The backend said that it has not processed the request (RFC 9113 8.7).
+  case unprocessed
   /// Bytes that nobody asked for were on their way when it was sent, and taken for the response.
   case misled
   /// The backend did nothing wrong, but the server didn't wait for the rest.
@@ -58,9 +60,9 @@ enum DeliveryFate {
 
 struct ReferenceModel {
   let run: SimulationRun
-  private var ledger: Ledger { run.ledger }
+  var ledger: Ledger { run.ledger }
   private var history: History { run.ledger.history }
-  private var network: SimulatedNetwork { run.network }
+  var network: SimulatedNetwork { run.network }
 
   init(_ run: SimulationRun) { self.run = run }
 
@@ -129,7 +131,7 @@ struct ReferenceModel {
   // MARK: Where it may be sent
 
   /// The configurations under which the exchange may have begun.
-  private func configurations(_ record: RequestRecord) -> [ConfigurationPlan] {
+  func configurations(_ record: RequestRecord) -> [ConfigurationPlan] {
     let known = record.deliveries.map(\.begunAt).min() ?? record.endedAt
     return history.configurations(from: record.begunAt, to: known)
   }
@@ -154,10 +156,21 @@ struct ReferenceModel {
       }
       if isSpent { ledger.fault(id, "delivered again to backend \(delivery.backend)") }
       // The start time of a lost delivery isn't known exactly.
-      if !isRedial && !delivery.isLost && history.isDown(delivery.backend, at: delivery.begunAt) {
+      if !isRedial && !delivery.isLost && wasSelectedWhileDown(delivery, record) {
         ledger.fault(id, "delivered to backend \(delivery.backend), which is down")
       }
+      if index < record.deliveries.count - 1 { judgeRetry(after: delivery, record) }
     }
+  }
+
+  private func wasSelectedWhileDown(
+    _ delivery: Delivery, _ record: RequestRecord
+  ) -> Bool {
+    // It may have waited for a connection that others dialled, or behind other streams.
+    if run.plan.policy.hasSharedConnections {
+      return history.isDown(delivery.backend, throughout: record.begunAt, to: delivery.begunAt)
+    }
+    return history.isDown(delivery.backend, at: delivery.begunAt)
   }
 
   /// Whether this delivery certainly ended by a timeout, or by a retried status.
@@ -166,8 +179,8 @@ struct ReferenceModel {
     case .refused: true
     case .silent, .stalled:
       // The backend may have left before the timeout.
-      !delivery.isLost && !delivery.endpoint.hasSentReset && !delivery.endpoint.hasSentFinish
-    case .answered, .dead, .broken, .unfinished, .misled: false
+      !delivery.isLost && !delivery.hasLeft
+    case .answered, .dead, .broken, .unfinished, .misled, .unprocessed: false
     }
   }
 
@@ -316,19 +329,25 @@ struct ReferenceModel {
     let hasJump = history.hasJump(from: record.begunAt, to: record.endedAt)
     if isUnavailable { allowed.statuses.insert(503) }
     allowed.add(byLostBeginning(record))
-    if mustSucceed(record, fates, faults.count, isUnavailable || hasJump) { return allowed }
+    let refusalCount = count(ledger.refusals, during: record, possible)
+    if record.deliveries.isEmpty, count(ledger.stalls, during: record, possible) > 0 {
+      allowed.statuses.formUnion([502, 504])
+      return allowed
+    }
+    if mustSucceed(record, fates, faults.count, refusalCount, isUnavailable || hasJump) {
+      return allowed
+    }
+    if refusalCount > 0 { allowed.statuses.insert(502) }
     if hasJump { allowed.statuses.insert(504) }
     for fault in faults { allowed.statuses.insert(fault == .swallows ? 504 : 502) }
     for (fate, delivery) in zip(fates, record.deliveries) {
       switch fate {
       case .answered: break
-      case .dead: allowed.statuses.insert(502)
+      case .dead, .unprocessed: allowed.statuses.insert(502)
       case .silent, .stalled:
         allowed.statuses.insert(504)
         // It may have left in the end.
-        if delivery.endpoint.hasSentReset || delivery.endpoint.hasSentFinish {
-          allowed.statuses.insert(502)
-        }
+        if delivery.hasLeft { allowed.statuses.insert(502) }
       case .refused: allowed.statuses.formUnion([502, 504, delivery.answer?.status ?? 0])
       case .broken:
         allowed.statuses.insert(502)
@@ -350,12 +369,20 @@ struct ReferenceModel {
 
   /// Whether, with all faults, another attempt must have succeeded.
   private func mustSucceed(
-    _ record: RequestRecord, _ fates: [DeliveryFate], _ faultCount: Int, _ isExcused: Bool
+    _ record: RequestRecord, _ fates: [DeliveryFate], _ faultCount: Int, _ refusalCount: Int,
+    _ isExcused: Bool
   ) -> Bool {
     if isExcused || lostItsBeginning(record) { return false }
-    let failures = fates.filter { $0 != .answered && $0 != .unfinished }
+    // A request that wasn't processed is sent again, as long as its body is kept.
+    let unprocessedCount = fates.count { $0 == .unprocessed }
+    let isUnprocessed = unprocessedCount + refusalCount > 0
+    if unprocessedCount > 5 || (isUnprocessed && record.plan.size >= 4_000) { return false }
+    let failures = fates.filter {
+      $0 != .answered && $0 != .unfinished && $0 != .unprocessed
+    }
     if record.deliveries.contains(where: { $0.mayStall }) { return false }
-    if failures.count + faultCount >= ConfigurationPlan.attemptMax { return false }
+    let failureCount = failures.count + faultCount + (isUnprocessed ? 1 : 0)
+    if failureCount >= ConfigurationPlan.attemptMax { return false }
     if failures.isEmpty { return true }
     guard mayBeRepeated(record) else { return false }
     // The budget allows at least three retries; two timeouts use up the total timeout.
@@ -414,6 +441,7 @@ struct ReferenceModel {
   }
 
   func fate(_ delivery: Delivery, _ record: RequestRecord) -> DeliveryFate {
+    if let http2 = delivery.http2 { return fate(delivery, http2, record) }
     let workers = network.peer(of: delivery.endpoint)
     if let unasked = delivery.unasked, workers.takenTotal > unasked.start { return .misled }
     let patience = workers.closedAt - delivery.begunAt
@@ -464,8 +492,9 @@ struct ReferenceModel {
   }
 
   /// Whether a status that may be retried was passed on.
-  private func isForwarded(_ delivery: Delivery, _ record: RequestRecord) -> Bool {
+  func isForwarded(_ delivery: Delivery, _ record: RequestRecord) -> Bool {
     if delivery.endpoint !== record.deliveries.last?.endpoint { return false }
+    if delivery.http2 !== record.deliveries.last?.http2 { return false }
     switch record.outcome {
     case .answered(let status, let backend):
       return backend == delivery.backend && status == delivery.answer?.status
@@ -479,10 +508,14 @@ struct ReferenceModel {
     _ record: RequestRecord, _ possible: [ConfigurationPlan]
   ) -> [SimulatedBackend.Trouble] {
     let members = Set(possible.flatMap { $0.members(for: record.plan.prefix) ?? [] })
-    let dials = ledger.failedDials.filter { dial in
-      dial.time >= record.begunAt && dial.time <= record.endedAt && members.contains(dial.backend)
+    // In HTTP/2 it may wait for a connection that another request dials.
+    let wait =
+      run.plan.policy.hasSharedConnections ? ConfigurationPlan.connectLimit : TimeSpan.zero
+    func isMeant(_ time: Instant) -> Bool {
+      time + wait >= record.begunAt && time <= record.endedAt
     }
-    let shortages = network.failedDials.filter { $0 >= record.begunAt && $0 <= record.endedAt }
+    let dials = ledger.failedDials.filter { isMeant($0.time) && members.contains($0.backend) }
+    let shortages = network.failedDials.filter(isMeant)
     return dials.map(\.trouble) + shortages.map { _ in .refuses }
   }
 
@@ -526,7 +559,7 @@ struct ReferenceModel {
   /// A backend that pauses within its response gets its full timeout.
   private func judgePatience(_ record: RequestRecord) {
     let mayBeTooLarge = configurations(record).contains { record.plan.size > $0.bodyMax }
-    guard let last = record.deliveries.last, !mayBeTooLarge,
+    guard let last = record.deliveries.last, last.http2 == nil, !mayBeTooLarge,
       fate(last, record) == .unfinished, !record.clientMayStall, !record.mayBeCut,
       record.plan.departure == nil, !isResetLater(record),
       !history.hasJump(from: record.begunAt, to: record.endedAt),
@@ -560,7 +593,7 @@ struct ReferenceModel {
     // A timeout before its time: the server waited for less than the configured time.
     if status == 504, let last = record.deliveries.last, fate(last, record) == .silent,
       let limit = possible.map({ min($0.responseLimit, $0.totalLimit) }).min(),
-      record.endedAt < last.begunAt + limit,
+      record.endedAt < (last.http2?.since ?? last.begunAt) + limit,
       dialFaults(record, possible).isEmpty, record.deliveries.count == 1
     {
       ledger.fault(record.plan.id, "given up \(record.endedAt - last.begunAt) after it was sent")

@@ -36,6 +36,7 @@ struct Shrinking {
       removeEach(\.clients)
       removeEach(\.events)
       removeEach(\.crowds)
+      removeEach(\.floods)
       for index in plan.clients.indices { removeEach(\.clients[index].ids) }
       simplify { $0.workerCount = 1 }
       simplify { $0.policy = PolicyPlan() }
@@ -50,7 +51,7 @@ struct Shrinking {
   /// The number of parts.
   private var weight: Int {
     plan.clients.reduce(0) { $0 + $1.ids.count } + plan.clients.count + plan.events.count
-      + plan.crowds.count + plan.requests.reduce(0) { $0 + $1.size.bitWidth }
+      + plan.crowds.count + plan.floods.count + plan.requests.reduce(0) { $0 + $1.size.bitWidth }
   }
 
   /// Whether `candidate` still fails; if so, it becomes the plan.

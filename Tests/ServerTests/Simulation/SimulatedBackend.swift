@@ -13,6 +13,8 @@ final class SimulatedBackend: SimulatedService {
 
   let index: Int
   let address: SocketAddress
+  /// Where it expects HTTP/2.
+  let http2Address: SocketAddress
   let ledger: Ledger
   let seed: UInt64
   let sizeMax: Int
@@ -32,11 +34,14 @@ final class SimulatedBackend: SimulatedService {
     hasTroubles = !isReliable
     self.sizeMax = sizeMax
     self.isSmall = isSmall
-    address = .ip(IPAddress(v4: 0x0A01_0001 + UInt32(index)), port: 8080)
+    let host = IPAddress(v4: 0x0A01_0001 + UInt32(index))
+    address = .ip(host, port: 8080)
+    http2Address = address.forHTTP2
     random = RandomGenerator(seed: mix(seed &+ UInt64(index) &* 0x1_0000_0001))
     super.init()
     if !isReliable { drawTroubles() }
     ledger.network.services[address] = self
+    ledger.network.services[http2Address] = self
   }
 
   private func drawTroubles() {
@@ -73,10 +78,24 @@ final class SimulatedBackend: SimulatedService {
   }
 
   private func accept(_ endpoint: SimulatedEndpoint, isDoomed: Bool) -> DialOutcome {
+    let generator = RandomGenerator(seed: random.next())
+    if ledger.network.peer(of: endpoint).peerAddress == http2Address {
+      let connection = SimulatedHTTP2Backend(
+        backend: self, endpoint: endpoint, random: generator, isDoomed: isDoomed)
+      connections.append(connection)
+      return .accepted(connection)
+    }
     let connection = SimulatedHTTP1Backend(
-      backend: self, endpoint: endpoint, random: RandomGenerator(seed: random.next()),
-      isDoomed: isDoomed)
+      backend: self, endpoint: endpoint, random: generator, isDoomed: isDoomed)
     connections.append(connection)
     return .accepted(connection)
+  }
+}
+
+extension SocketAddress {
+  /// The address at which the same backend expects HTTP/2.
+  var forHTTP2: SocketAddress {
+    guard case .ip(let host, let port) = self else { return self }
+    return .ip(host, port: port + 1)
   }
 }

@@ -44,6 +44,7 @@ extension SimulatedHTTP2Client {
       if span > Disturbance.longPause { becomeSlow() }
       deafUntil = max(deafUntil, network.now + span)
     case .goAway: codec.beginDrain(at: network.now, into: &output)
+    case .streamCount: break
     case .violation(let kind):
       kind.write(next: codec.nextStream, into: &output)
       violation = (kind, network.now)

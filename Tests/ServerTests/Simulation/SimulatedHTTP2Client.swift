@@ -434,7 +434,7 @@ final class SimulatedHTTP2Client: SimulatedActor, SimulatedClient {
 
 extension FieldBlock {
   /// As an actor sees them.
-  fileprivate var list: [(name: String, value: String)] {
+  var list: [(name: String, value: String)] {
     var list: [(name: String, value: String)] = []
     for index in 0..<count where !self[index].isRemoved {
       let name = String(decoding: bytes(of: self[index].name))

@@ -285,6 +285,7 @@ extension SimulatedNetwork: InputOutput {
     if count > 1 && random.chance(conditions.partialCounts, in: 256) {
       // As if the rest had arrived after this call: so it is reported again.
       count = 1 + random.skewed(upTo: count - 2)
+      endpoint.isSpoiled = false
       changed(endpoint, .readable)
     }
     copy(count, from: endpoint.bytes, to: &output)

@@ -15,6 +15,8 @@ import Reactor
 
 final class SimulatedNetwork {
   @exclusivity(unchecked) var now: Instant
+  /// So that equal runs have equal dates.
+  var wallTime: UInt64 { now.nanoseconds }
   @exclusivity(unchecked) var random: RandomGenerator
   let conditions: NetworkConditions
   @exclusivity(unchecked) var agenda = EventQueue()

@@ -61,8 +61,9 @@ final class SimulatedOperator: SimulatedActor {
   }
 
   private func record(_ pool: Int, _ backend: Int) -> BackendRecord {
-    registry.backend(
-      pool: "pool \(pool)", address: "\(addresses[backend])", health: plan.policy.health)
+    let address = plan.policy.address(addresses[backend], ofPool: pool)
+    return registry.backend(
+      pool: "pool \(pool)", address: "\(address)", health: plan.policy.health)
   }
 
   private func wakeForNext() {
@@ -214,6 +215,12 @@ struct History {
 
   private func wasDown(_ backend: Int, before time: Instant) -> Bool {
     changes[backend]?.last { $0.time < time }?.isUp == false
+  }
+
+  /// Whether it was unusable during all of the span.
+  func isDown(_ backend: Int, throughout begin: Instant, to end: Instant) -> Bool {
+    isDown(backend, at: begin)
+      && changes[backend]?.contains { $0.time >= begin && $0.time <= end && $0.isUp } == false
   }
 
   /// Whether it was unusable at some time of the span.

@@ -26,6 +26,8 @@ struct SimulationPlan {
   var events: [WorldEvent] = []
   /// Connections without a request, many at a time.
   var crowds: [CrowdPlan] = []
+  /// Clients that flood the server with frames.
+  var floods: [FloodPlan] = []
 
   init(seed: UInt64, role: SimulatedRole, level chosen: SimulationLevel? = nil) {
     self.seed = seed
@@ -52,6 +54,7 @@ struct SimulationPlan {
     drawShortages()
     drawRests()
     drawWires()
+    drawFloods()
   }
 
   private mutating func drawBackends(_ random: inout RandomGenerator) {
@@ -145,6 +148,20 @@ extension SimulationPlan {
         requests[id].speakHTTP2(clients[index].http2, level: level, random: &random)
       }
     }
+    if random.chance(1, in: 2) {
+      for pool in policy.protocols.indices {
+        policy.protocols[pool] = random.pick([.http2, .http2, .http2, .http1, .auto])
+      }
+    }
+  }
+
+  /// Not through the smallest sockets, where a flood is none.
+  private mutating func drawFloods() {
+    var random = RandomGenerator(seed: mix(seed ^ 0x666C_6F6F_64))
+    guard level == .storm, conditions.capacityBits.lowerBound >= 8, random.chance(1, in: 6) else {
+      return
+    }
+    for _ in 0..<1 + random.next(below: 2) { floods.append(FloodPlan(drawnFrom: &random)) }
   }
 
   /// Connections that are idle for long, on both sides.

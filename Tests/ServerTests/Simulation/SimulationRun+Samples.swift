@@ -37,7 +37,9 @@ extension SimulationRun {
         ledger.fault(request.id, "\(request.takenCount - sent) bytes of its body are held")
       }
     }
-    if let delivery, let start = delivery.answerStart, !isMostlyOverhead(delivery.answer?.framing)
+    // In HTTP/2 the bytes between may be of other streams; the windows limit them.
+    if let delivery, delivery.http2 == nil, let start = delivery.answerStart,
+      !isMostlyOverhead(delivery.answer?.framing)
     {
       let workers = network.peer(of: delivery.endpoint)
       let taken = min(workers.takenTotal, delivery.answerEnd ?? .max) - start

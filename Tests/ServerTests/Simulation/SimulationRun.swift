@@ -28,6 +28,7 @@ final class SimulationRun {
   private(set) var clients: [any SimulatedClient] = []
   private(set) var backends: [SimulatedBackend] = []
   private var crowds: [SimulatedCrowd] = []
+  private var flooders: [SimulatedFlooder] = []
   /// By request.
   var waits: [RequestWait]
 
@@ -61,6 +62,11 @@ final class SimulationRun {
     let ledger = ledger
     clients = plan.clients.map { $0.wire.client(ledger: ledger, plan: $0) }
     crowds = plan.crowds.map { SimulatedCrowd(network: network, plan: $0) }
+    // A server that takes few requests on a connection, or few connections, has its own reasons.
+    let isExcused = plan.configurations.contains {
+      $0.requestsPerConnection < 10_000 || $0.connectionMax < 10_000
+    }
+    flooders = plan.floods.map { SimulatedFlooder(ledger: ledger, plan: $0, isExcused: isExcused) }
     network.note(
       "seed \(plan.seed), \(plan.level): \(clients.count) clients, \(plan.workerCount) workers, "
         + "\(plan.policy), \(plan.conditions)")
@@ -85,7 +91,9 @@ final class SimulationRun {
     var turns = 0
     var isDraining = false
     while !network.isStuck {
-      if clients.allSatisfy(\.isDone) && crowds.allSatisfy(\.isDone) {
+      if clients.allSatisfy(\.isDone) && crowds.allSatisfy(\.isDone)
+        && flooders.allSatisfy(\.isDone)
+      {
         if !isDraining {
           isDraining = true
           network.note("the clients are done")
