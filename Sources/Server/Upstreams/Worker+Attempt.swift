@@ -102,7 +102,6 @@ extension Worker where IO: ~Copyable {
       stock.forget(record.id)
       for connection in stock.connections(to: record.id) { close(connection) }
       for connection in stock.shared(by: record.id) { retire(connection) }
-      stock.noteStreamMax(nil, of: record.id)
     }
     var tried: Set<Int> = []
     for slot in 0..<exchanges.slotCount {
