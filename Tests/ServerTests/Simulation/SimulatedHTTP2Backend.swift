@@ -197,7 +197,7 @@ final class SimulatedHTTP2Backend: SimulatedActor, SimulatedBackendConnection {
       forget(stream)
     case .goAway(_, let code):
       // It may have been too slow to acknowledge SETTINGS.
-      let mayAccuse = if case .lingering = phase { true } else { bytesAreLost }
+      let mayAccuse = if case .lingering = phase { true } else { bytesAreLost || closing.isDue }
       if code != .noError && code != .settingsTimeout && !mayAccuse {
         network.fault("backend \(backend.index) is accused of \(code.name)")
       }
