@@ -138,11 +138,14 @@ if Context.environment["MARTLET_FUZZ"] != nil {
     fuzz("HTTP2Connection", ["HTTP", "HTTP2"]),
     fuzz("ConfigurationFile", ["Configuration"]),
     fuzz("ClientHello", ["TLS"]),
-    fuzz(
-      "Connection",
-      [
-        "Server", "Proxy", "HTTP1", "Balancing", "Reactor", "Metrics",
+    .target(
+      name: "FuzzWorld",
+      dependencies: [
+        "FuzzSupport", "Server", "Proxy", "Balancing", "Reactor", "Metrics", "Primitives",
         .product(name: "Logging", package: "swift-log"),
-      ]),
+      ],
+      path: "Fuzz/World", swiftSettings: testing),
+    fuzz("Connection", ["FuzzWorld"]),
+    fuzz("HTTP2Worker", ["FuzzWorld", "Server", "HTTP2"]),
   ]
 }

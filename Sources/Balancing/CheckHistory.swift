@@ -44,7 +44,7 @@ public struct CheckHistory: ~Copyable, Sendable {
       result |= UInt64(place + 1) << 16
       switch failure {
       case .status(let status): result |= UInt64(status) & ~Self.alertBit
-      case .tlsAlert(let number): result |= UInt64(number)
+      case .tlsAlert(let number), .grpcStatus(let number): result |= UInt64(number)
       default: break
       }
       if isTLSAlert { result |= Self.alertBit }

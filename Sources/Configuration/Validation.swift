@@ -275,9 +275,21 @@ extension Configuration {
 
   private func checkStages(of route: Route, _ path: String, _ decoder: inout Decoder) {
     if let fault = route.fault, fault.delay == nil && fault.abort == nil,
-      !decoder.hasGap(in: "\(path).fault")
+      !decoder.has("\(path).fault.delay"), !decoder.has("\(path).fault.abort")
     {
       decoder.report(key: "\(path).fault", "set delay or abort")
+    }
+    if let fault = route.fault, let status = fault.abort {
+      decoder.report(
+        key: "\(path).fault",
+        "\(fault.abortPercent) % of the requests get status \(status) on purpose",
+        severity: .warning)
+    }
+    if let fault = route.fault, let delay = fault.delay {
+      decoder.report(
+        key: "\(path).fault",
+        "\(fault.delayPercent) % of the requests are delayed by \(durationText(delay)) on purpose",
+        severity: .warning)
     }
     guard route.translatesGRPCWeb else { return }
     guard case .forward(let name) = route.action else {

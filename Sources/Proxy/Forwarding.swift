@@ -93,7 +93,11 @@ extension FieldBlock {
   }
 
   fileprivate mutating func addVia(_ version: HTTPVersion) {
-    append(.via, version == .http10 ? "1.0 martlet" : "1.1 martlet")
+    switch version {
+    case .http10: append(.via, "1.0 martlet")
+    case .http11: append(.via, "1.1 martlet")
+    case .http2: append(.via, "2 martlet")
+    }
   }
 }
 

@@ -116,7 +116,7 @@ struct Explanation {
     json.member("strategy", configured.strategy.rawValue)
     json.member("protocol", configured.protocol.rawValue)
     json.array("candidates") { json in
-      for candidate in pool.candidates(at: now) {
+      for candidate in pool.candidates(settings.check, at: now) {
         json.object { json in
           json.member("backend", candidate.member.record.identity.address)
           json.member("protocol", candidate.member.record.spoken.map { "\($0.name)" })
@@ -172,7 +172,9 @@ private struct Target {
 
 extension Pool {
   /// All members, those first that the next exchange may get, each with why.
-  fileprivate func candidates(at now: Instant) -> [(member: Member, verdict: String)] {
+  fileprivate func candidates(
+    _ check: ActiveCheck?, at now: Instant
+  ) -> [(member: Member, verdict: String)] {
     let judged = membership.members.map { member -> (rank: Int, Member, String) in
       let record = member.record
       let condition = BackendCondition(record, at: now)
@@ -183,7 +185,9 @@ extension Pool {
       case .up: return (0, member, "available")
       case .trial:
         return (0, member, "on trial: gets one request; if it succeeds, the backend is up")
-      case .down: return (3, member, "down: its checks fail")
+      case .down:
+        let reason = record.failedCheck(check).map { ": \($0)" } ?? ""
+        return (3, member, "down: its checks fail\(reason)")
       case .ejected: return (3, member, "ejected: requests to it failed")
       case .draining, .disabled, .unresolved:
         return (4, member, "\(condition.rawValue) by an operator")

@@ -89,7 +89,7 @@ struct StatusText {
       rows.append([
         "  \(record.identity.address)", condition, record.spoken.map { "\($0.name)" } ?? "", weight,
         "\(record.activeCount)", second, ten, "\(reading[.attempts])", "\(reading.failureCount)",
-        failure ?? "",
+        record.failedCheck(settings.check).map { "check: \($0)" } ?? failure ?? "",
       ])
     }
     for unresolved in unresolved {

@@ -54,6 +54,7 @@ struct Transport: ~Copyable {
   /// What broke it for sending. What the peer said before may still be received: an early answer
   /// often comes with a closed door.
   private(set) var sendFailure: TransportFailure?
+  private var isSilenced = false
 
   private(set) var receivedByteCount: UInt64 = 0
   /// As far as the metrics know of both.
@@ -337,7 +338,7 @@ struct Transport: ~Copyable {
   mutating func write<IO: InputOutput & ~Copyable>(
     _ bytes: Span<UInt8>, _ io: inout IO, _ buffers: inout BufferPool
   ) {
-    if failure != nil || sendFailure != nil || bytes.isEmpty { return }
+    if failure != nil || sendFailure != nil || isSilenced || bytes.isEmpty { return }
     if isEncrypted {
       writeTLS(bytes, &buffers)
       // Kept to the end of the turn, the block would be out of the cache by then.
@@ -349,6 +350,14 @@ struct Transport: ~Copyable {
     }
     let taken = sendOnce(followedBy: bytes, &io)
     if taken < bytes.count { Self.append(bytes.extracting(taken...), to: &outbound, &buffers) }
+    buffers.settle(&outbound)
+  }
+
+  /// Drops what waits, and sends nothing more.
+  mutating func silence(_ buffers: inout BufferPool) {
+    isSilenced = true
+    staged.removeAll()
+    outbound.removeAll()
     buffers.settle(&outbound)
   }
 

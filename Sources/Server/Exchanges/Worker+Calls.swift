@@ -117,6 +117,13 @@ extension Worker where IO: ~Copyable {
     return true
   }
 
+  /// Whether it is a call that has ended with an error, which HTTP doesn't show.
+  @inline(__always)
+  mutating func hasFailedCall(_ handle: Handle) -> Bool {
+    exchanges[handle].request.isGRPC
+      && exchanges[handle].response.grpcStatus ?? GRPCStatus.ok != GRPCStatus.ok
+  }
+
   // MARK: Metrics
 
   /// Counts a call that has ended by its method and its status.

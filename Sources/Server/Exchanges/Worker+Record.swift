@@ -36,7 +36,7 @@ extension Worker where IO: ~Copyable {
     let weight =
       log.isOn
       ? log.weight(
-        status: status, failed: failure != nil, attempts: attemptCount, duration: duration) : 0
+        status: status, failed: failure != nil || hasFailedCall(handle), attempts: attemptCount, duration: duration) : 0
     guard weight > 0 || isReported else { return }
     let facts = accessLogFacts(
       handle, status: status, duration: duration, sample: max(1, weight))

@@ -73,7 +73,7 @@ extension Worker where IO: ~Copyable {
 
   /// A client may have caused a fault in fields. So the backend is blamed only if all its responses
   /// have had such a fault for some time.
-  private mutating func isFaultLasting(_ handle: Handle) -> Bool {
+  mutating func isFaultLasting(_ handle: Handle) -> Bool {
     exchanges[handle].attempt.pick?.record.isFaultLasting(at: now) ?? false
   }
 

@@ -36,6 +36,14 @@ extension ActiveCheck {
   }
 }
 
+extension BackendRecord {
+  /// Why the last check failed, if it did.
+  func failedCheck(_ check: ActiveCheck?) -> String? {
+    guard let check, let result = checks.last, let failure = result.failure else { return nil }
+    return check.reason(failure, isTLSAlert: result.isTLSAlert)
+  }
+}
+
 extension FailureCause {
   /// Its word, with the status or the alert if there is one.
   var reason: String {

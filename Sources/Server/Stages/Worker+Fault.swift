@@ -34,6 +34,8 @@ extension Worker where IO: ~Copyable {
       isDrawn(fault.abortPercent)
     else { return .next }
     metrics.add(.faultAborts)
+    // A call of gRPC-Web gets the status of one.
+    if exchanges[handle].stages.request.contains(.grpcWeb) { _ = translateGRPCWebRequest(handle) }
     return .answer(LocalAnswer(error: status), .faultInjected)
   }
 

@@ -345,9 +345,12 @@ extension Worker where IO: ~Copyable {
     if hasResponded(exchange) { return attemptFailed(exchange, .truncatedResponse) }
     if wantsHTTP1 && (isUnprocessed || code == .http11Required) { return requireHTTP1(exchange) }
     // A refusal for lack of streams, and a shutdown, say nothing about the health of the backend.
-    // Nor does a request for calm, which may be about what one client sends.
+    // Nor does a request for calm, which may be about what one client sends. Another reset may be
+    // its client's fault as well: servers of gRPC reset all other requests.
+    if !isUnprocessed { exchanges[exchange].malformation = code.name }
     attemptFailed(
-      exchange, .resetBeforeResponse, blamesBackend: !isUnprocessed && code != .enhanceYourCalm,
+      exchange, .resetBeforeResponse,
+      blamesBackend: !isUnprocessed && code != .enhanceYourCalm && isFaultLasting(exchange),
       isUnprocessed: isUnprocessed, isOfStream: !isUnprocessed)
   }
 

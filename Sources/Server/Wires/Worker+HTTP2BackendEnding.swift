@@ -68,12 +68,25 @@ extension Worker where IO: ~Copyable {
     settleHTTP2Backend(handle, codec)
   }
 
+  /// Whether a request waits of which the socket has taken nothing.
+  private mutating func hasUnsentRequest(_ codec: Handle) -> Bool {
+    for slot in 0..<http2Sessions[codec].connection.slotCount {
+      guard let stream = http2Sessions[codec].connection.stream(at: slot),
+        let exchange = http2Sessions[codec].exchange(of: stream)
+      else { continue }
+      if takenByteCount(exchange) == 0 { return true }
+    }
+    return false
+  }
+
   /// Fails all attempts on the connection, which takes no more.
   mutating func failBackendStreams(
     _ handle: Handle, _ codec: Handle, _ cause: FailureCause, reason: StaticString? = nil,
     sparesComplete: Bool = false
   ) {
     stock.unshare(handle, of: connections[handle].backend.id)
+    // It may be sent again elsewhere, and must not be sent here after that.
+    if hasUnsentRequest(codec) { connections[handle].transport.silence(&buffers) }
     for exchange in releaseWaiters(handle) where exchanges.contains(exchange) {
       attemptFailed(exchange, cause)
     }

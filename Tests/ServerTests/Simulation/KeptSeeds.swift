@@ -33,5 +33,8 @@ struct KeptSeed {
     KeptSeed(seed: 960_015_136, found: "a drain refused a request that arrived byte by byte"),
     KeptSeed(seed: 970_027_184, found: "the GOAWAYs of a drain met a slow client at once"),
     KeptSeed(seed: 1_000_004_211, found: "unasked bytes behind a short read, which are not seen"),
+    KeptSeed(seed: 2_000_031_981, found: "the end of a connection sent what was tried elsewhere"),
+    KeptSeed(seed: 2_000_001_258, found: "the end of a body found no room behind END_STREAM"),
+    KeptSeed(seed: 2_000_000_621, found: "a refused PATCH was not kept for another attempt"),
   ]
 }

@@ -334,6 +334,10 @@ struct ReferenceModel {
       allowed.statuses.formUnion([502, 504])
       return allowed
     }
+    // Simulated backends with HTTP/2 offer no extended CONNECT.
+    if record.plan.relaySize != nil && run.plan.policy.hasSharedConnections {
+      allowed.statuses.insert(502)
+    }
     if mustSucceed(record, fates, faults.count, refusalCount, isUnavailable || hasJump) {
       return allowed
     }

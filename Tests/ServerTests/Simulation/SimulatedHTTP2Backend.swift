@@ -88,12 +88,14 @@ final class SimulatedHTTP2Backend: SimulatedActor, SimulatedBackendConnection {
       requestMax: ledger.records.map(\.plan.size).max() ?? 0,
       trip: 2 * conditions.latency.upperBound + 2 * conditions.turnCost + 500
         + Int(pace.pauseMax.nanoseconds / 1_000))
-    limits = conduct.limits
+    var limits = conduct.limits
+    limits.offersExtendedConnect = false
+    self.limits = limits
     creditDelay = conduct.creditDelay
     disturbances = conduct.disturbances
     self.random = random
     self.isDoomed = isDoomed
-    codec = HTTP2Connection(role: .server, limits: conduct.limits, at: ledger.network.now)
+    codec = HTTP2Connection(role: .server, limits: limits, at: ledger.network.now)
     super.init(network: backend.ledger.network)
     if mayStall { noteStall() }
     codec.start(at: network.now, into: &output)
@@ -197,7 +199,7 @@ final class SimulatedHTTP2Backend: SimulatedActor, SimulatedBackendConnection {
       forget(stream)
     case .goAway(_, let code):
       // It may have been too slow to acknowledge SETTINGS.
-      let mayAccuse = if case .lingering = phase { true } else { bytesAreLost }
+      let mayAccuse = if case .lingering = phase { true } else { bytesAreLost || closing.isDue }
       if code != .noError && code != .settingsTimeout && !mayAccuse {
         network.fault("backend \(backend.index) is accused of \(code.name)")
       }

@@ -1,8 +1,10 @@
 // `InputOutput` over memory, for one client with given bytes and a backend that responds by a
-// script. Everything happens in a fixed order, and time advances only when nothing else can happen.
+// script, or with given bytes too. Everything happens in a fixed order, and time advances only when
+// nothing else can happen.
 //
 // The client sends its next piece when the worker is idle, and finishes after the last piece, when
-// all responses have arrived.
+// all responses have arrived. Each connection to a backend with given bytes gets them from the
+// beginning.
 
 import FuzzSupport
 import Primitives
@@ -17,13 +19,19 @@ final class ScriptedIO: InputOutput {
   private var peers: [ScriptedPeer]
   private var pieces: [[UInt8]]
   private let answers: AnswerScript
+  /// What a backend sends, if it doesn't respond by a script.
+  private let backendPieces: [[UInt8]]?
   /// The maximum number of bytes that one `send` accepts.
   private let sendMax: Int
   private var listenerToken: UInt64?
   private var isAccepted = false
   private var batch: [ReadinessEvent] = []
 
-  init(pieces: [[UInt8]], answers: AnswerScript, sendMax: Int) {
+  init(
+    pieces: [[UInt8]], answers: AnswerScript = .measured, backendPieces: [[UInt8]]? = nil,
+    sendMax: Int
+  ) {
+    self.backendPieces = backendPieces?.reversed()
     self.pieces = pieces.reversed()
     self.answers = answers
     self.sendMax = sendMax
@@ -44,7 +52,7 @@ final class ScriptedIO: InputOutput {
   func wait(until deadline: Instant?) -> Int {
     collect()
     if batch.isEmpty && deadline.map({ $0 > now }) ?? true {
-      if !clientMoves() {
+      if !clientSends() && !backendMoves() && !clientFinishes() {
         require(deadline != nil && deadline != .never, "nothing will happen any more")
         now = deadline ?? now
       }
@@ -67,16 +75,33 @@ final class ScriptedIO: InputOutput {
     }
   }
 
-  private func clientMoves() -> Bool {
-    guard isAccepted, !peers[0].isClosed, !peers[0].isFinished else { return false }
-    if let piece = pieces.popLast() {
-      peers[0].inbound += piece
-      peers[0].news.insert(.readable)
-    } else {
-      peers[0].isFinished = true
-      peers[0].news.formUnion([.readable, .peerFinished])
-    }
+  private func clientSends() -> Bool {
+    guard isAccepted, !peers[0].isClosed, let piece = pieces.popLast() else { return false }
+    peers[0].inbound += piece
+    peers[0].news.insert(.readable)
     return true
+  }
+
+  private func clientFinishes() -> Bool {
+    guard isAccepted, !peers[0].isClosed, !peers[0].isFinished else { return false }
+    peers[0].finish()
+    return true
+  }
+
+  /// A backend with given bytes sends some of them, or closes the connection after the last.
+  private func backendMoves() -> Bool {
+    if backendPieces == nil { return false }
+    for index in peers.indices.dropFirst()
+    where !peers[index].isClosed && !peers[index].isFinished {
+      if let piece = peers[index].pieces.popLast() {
+        peers[index].inbound += piece
+        peers[index].news.insert(.readable)
+      } else {
+        peers[index].finish()
+      }
+      return true
+    }
+    return false
   }
 
   // MARK: Connections
@@ -95,7 +120,8 @@ final class ScriptedIO: InputOutput {
   func reregister(_ socket: Socket, token: UInt64) { peers[index(socket)].token = token }
 
   func connect(to address: SocketAddress, token: UInt64) -> ConnectResult {
-    var peer = ScriptedPeer(answers: answers)
+    var peer = ScriptedPeer(answers: backendPieces == nil ? answers : nil)
+    peer.pieces = backendPieces ?? []
     peer.token = token
     peer.news = .writable
     peers.append(peer)
@@ -165,6 +191,8 @@ struct ScriptedPeer {
   var token: UInt64?
   /// Readiness that was not reported to the worker yet.
   var news: Readiness = []
+  /// What it will send, the last piece first.
+  var pieces: [[UInt8]] = []
   /// Bytes for the worker.
   var inbound: [UInt8] = []
   /// The peer has finished sending, after `inbound`.
@@ -181,6 +209,11 @@ struct ScriptedPeer {
   private let answers: AnswerScript?
 
   init(answers: AnswerScript?) { self.answers = answers }
+
+  mutating func finish() {
+    isFinished = true
+    news.formUnion([.readable, .peerFinished])
+  }
 
   mutating func take(_ bytes: [UInt8]) {
     outbound += bytes
