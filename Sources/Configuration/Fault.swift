@@ -20,7 +20,7 @@ extension Configuration.Fault: Section {
   static let title = "fault"
   static let about = """
     Faults on purpose: a part of the route's requests is delayed, or gets an error instead of a \
-    response. Use it to test clients, time-outs and alarms. The log names the error \
+    response. Use it to test clients, timeouts and alarms. The log names the error \
     `fault-injected`. Each worker delays at most 100 requests at the same time, and doesn't delay \
     the others.
     """

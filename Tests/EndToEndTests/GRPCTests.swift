@@ -62,7 +62,12 @@ import Testing
       try wire.send("0\r\n\r\n")
       return false
     }
-    let martlet = try start(stub, rest: #""limits": { "collect-wait": "60s" }"#)
+    let inner = try MartletProcess(
+      backends: [stub], listener: #""protocols": ["h2"]"#,
+      rest: #""limits": { "collect-size": "0B" }"#)
+    let martlet = try MartletProcess(
+      backends: ["127.0.0.1:\(inner.port)"], pool: #""protocol": "h2""#,
+      listener: #""protocols": ["h2"]"#, rest: #""limits": { "collect-wait": "60s" }"#)
     let peer = try HTTP2Peer(martlet)
     let stream = try peer.open("POST", "/", Self.grpc, body: .streamed)
     try peer.send(Array("one".utf8), on: stream)

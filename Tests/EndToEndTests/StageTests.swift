@@ -156,6 +156,50 @@ import Testing
     #expect(lines.last?["reason"] as? String == "bad-base64")
   }
 
+  @Test func `a body that arrives while a stage waits is transformed too`() throws {
+    let (stub, inner) = try backend()
+    let martlet = try MartletProcess(
+      backends: ["127.0.0.1:\(inner.ports[0])"], pool: #""protocol": "h2""#,
+      rest: """
+        "routes": [{ "forward": "default", "grpc-web": true, "fault": { "delay": "300ms" } }]
+        """)
+    let client = try martlet.wire()
+    try client.send(
+      "POST /a.B/C HTTP/1.1\r\nHost: a\r\nContent-Type: application/grpc-web-text\r\n"
+        + "Transfer-Encoding: chunked\r\n\r\n6\r\naGVsbG\r\n")
+    // The second half of a group of base64 comes when the request waits already.
+    eventually("it is delayed") { martlet.hasDelayed }
+    try client.send("2\r\n8=\r\n0\r\n\r\n")
+    #expect(try client.takeResponse().status == 200)
+    #expect(stub.lastRequest?.body == Array("hello".utf8))
+  }
+
+  @Test func `a response of a stated length keeps its status`() throws {
+    let backend = try HTTP2Stub { _ in
+      .respond(
+        [("content-type", "application/grpc"), ("content-length", "3")], body: Array("one".utf8),
+        trailers: [("grpc-status", "7")])
+    }
+    let martlet = try MartletProcess(
+      backends: [backend], pool: #""protocol": "h2""#,
+      rest: #""routes": [{ "forward": "default", "grpc-web": true }]"#)
+    let answer = try martlet.answer(call("application/grpc-web", "m"))
+    let status = "grpc-status: 7\r\n"
+    #expect(
+      answer.body == Array("one".utf8) + [0x80, 0, 0, 0, UInt8(status.utf8.count)]
+        + Array(status.utf8))
+    #expect(try martlet.accessLines(atLeast: 1).first?["grpc_status"] as? Int == 7)
+  }
+
+  @Test func `an error on purpose is a status of gRPC-Web`() throws {
+    let martlet = try MartletProcess(
+      backends: [try HTTP2Stub { _ in .nothing }], pool: #""protocol": "h2""#,
+      rest: #""routes": [{ "forward": "default", "grpc-web": true, "fault": { "abort": 503 } }]"#)
+    let answer = try martlet.answer(call("application/grpc-web", "m"))
+    #expect(answer.status == 200 && answer["grpc-status"] == "14")
+    #expect(try martlet.answer(call("text/plain", "m")).status == 503)
+  }
+
   @Test func `other requests of the route go on as they are`() throws {
     let (stub, inner) = try backend()
     let martlet = try translating(inner)
@@ -175,5 +219,13 @@ import Testing
       #expect(answer.status == 200 && answer["grpc-status"] == "14" && answer.body.isEmpty)
       #expect(answer["content-type"] == "application/grpc-web+proto")
     }
+  }
+}
+
+extension MartletProcess {
+  /// Whether a fault has delayed a request.
+  fileprivate var hasDelayed: Bool {
+    let curl = ["curl", "-sS", "--unix-socket", folder.path("admin.sock"), "http://a/metrics"]
+    return (try? run(curl).output)?.contains("martlet_faults_total{kind=\"delay\"} 1") ?? false
   }
 }

@@ -253,6 +253,12 @@ struct ActiveExchange: ~Copyable {
     var keptHead = Handle.none
     /// Those that came with the end in HTTP/2.
     var trailers: FieldBlock?
+    var hasNoTrailers: Bool {
+      switch trailers {
+      case .some: false
+      case .none: true
+      }
+    }
     /// 0 before its head.
     var status: UInt16 = 0
     /// The result of a gRPC call.

@@ -67,6 +67,8 @@ extension Worker where IO: ~Copyable {
     guard exchanges[handle].request.isGRPC, exchanges[handle].target != nil,
       exchanges[handle].pool.protocol != .http1
     else { return false }
+    // A backend of an `auto` pool may have chosen HTTP/1.
+    if exchanges[handle].isOpen && exchanges[handle].attempt.stream == 0 { return false }
     return exchanges[handle].machine.hasAnswered || !exchanges[handle].machine.isRequestComplete
   }
 

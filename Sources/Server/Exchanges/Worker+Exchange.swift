@@ -202,9 +202,10 @@ extension Worker where IO: ~Copyable {
   /// (Continue) would wait for us, and one that uses gRPC may wait for a response between messages.
   private mutating func collectsBody(_ handle: Handle) -> Bool {
     let body = exchanges[handle].body.length
-    if body.isEmpty || exchanges[handle].request.isGRPC { return false }
-    if heads[exchanges[handle].head].expectsContinue { return false }
+    if body.isEmpty || heads[exchanges[handle].head].expectsContinue { return false }
     let pool = exchanges[handle].pool
+    // There is no gRPC over HTTP/1, whatever a client says.
+    if exchanges[handle].request.isGRPC && pool.protocol != .http1 { return false }
     guard case .known(let count) = body else {
       return Self.chunkedCollectMax(settings, pool) > 0
     }

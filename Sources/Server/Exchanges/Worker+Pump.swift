@@ -148,8 +148,8 @@ extension Worker where IO: ~Copyable {
         return room(
           StreamID(connection: backend, stream: exchanges[handle].attempt.stream))
       }
-      // A stage waits, of a route without a pool.
-      if exchanges[handle].target == nil { return (0, false) }
+      // While a stage waits, so does the body: a later stage may transform it.
+      if case .staging = exchanges[handle].machine.phase { return (0, false) }
       guard exchanges[handle].body.keepsAll else { return (0, false) }
       let room = exchanges[handle].pool.replayByteCount - exchanges[handle].body.kept.count
       return (room, room >= 1)

@@ -101,7 +101,7 @@ extension Worker where IO: ~Copyable {
   }
 
   /// The body can't be sent again from now on.
-  private mutating func dropKept(_ handle: Handle) {
+  mutating func dropKept(_ handle: Handle) {
     exchanges[handle].body.keepsAll = false
     // The attempt still needs what it has not been given yet.
     if exchanges[handle].body.givenByteCount < exchanges[handle].body.byteCount { return }

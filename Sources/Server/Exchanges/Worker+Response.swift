@@ -174,6 +174,8 @@ extension Worker where IO: ~Copyable {
   /// The response is in `responseHead`.
   mutating func forwardHead(_ handle: Handle) {
     noteLogin(handle)
+    // There is no other attempt from now on.
+    if exchanges[handle].body.kept.hasStorage { dropKept(handle) }
     exchanges[handle].response.status = responseHead.status
     countResponse(status: responseHead.status)
     edit(exchanges[handle].stages.final, of: handle)

@@ -18,15 +18,17 @@ extension Worker where IO: ~Copyable {
     return form == .text ? .transform(.base64(Base64Decoder())) : .next
   }
 
-  /// Other responses, such as the error page of a server in between, go on as they are.
+  /// Other responses, such as the error page of a server in between, go on as they are. So do those
+  /// of HTTP/1 backends, which have no place for a status.
   mutating func translateGRPCWebResponse(_ handle: Handle) {
-    guard let form = exchanges[handle].request.grpcWeb, responseHead.becomeGRPCWeb(form) else {
-      return
-    }
-    // Without a body, the status is in the head, where clients of gRPC-Web find it too. HTTP/1
-    // backends have no place for a status.
-    if exchanges[handle].response.length == .streamed && exchanges[handle].attempt.stream != 0 {
-      transformResponse(handle, .grpcWeb(form))
-    }
+    guard let form = exchanges[handle].request.grpcWeb, exchanges[handle].attempt.stream != 0,
+      responseHead.becomeGRPCWeb(form)
+    else { return }
+    // Without a body and trailers, the status is in the head, where clients of gRPC-Web find it.
+    let isWhole =
+      exchanges[handle].response.arrived.hasEnded
+      && exchanges[handle].response.arrived.bytes.isEmpty
+      && exchanges[handle].response.hasNoTrailers
+    if !isWhole { transformResponse(handle, .grpcWeb(form)) }
   }
 }

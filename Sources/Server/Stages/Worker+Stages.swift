@@ -69,6 +69,10 @@ extension Worker where IO: ~Copyable {
   mutating func stageEnded(_ handle: Handle) {
     delayed.remove(handle)
     perform(exchanges[handle].machine.handle(.staged, at: now), handle)
+    // The body has waited too.
+    if exchanges.contains(handle) && !exchanges[handle].machine.isRequestComplete {
+      queueSource(handle, .request)
+    }
   }
 
   /// Turns the client's head into the one that backends get.

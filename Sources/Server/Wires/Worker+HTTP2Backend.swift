@@ -34,6 +34,7 @@ extension Worker where IO: ~Copyable {
         guard hasFreeStream(codec, of: backend), mayBegin(handle, on: connection, codec)
         else { continue }
         if tunnels && !http2Sessions[codec].connection.knowsPeer {
+          if stock.waiterCount(connection) >= Self.waiterMax { continue }
           awaitConnection(handle, connection, backend, isFailOpen: isFailOpen)
           return true
         }
@@ -72,14 +73,20 @@ extension Worker where IO: ~Copyable {
   }
 
   /// While a backend asks for calm and its connections have no stream free, another backend is
-  /// better, if there is one.
+  /// better, if there is one. It keeps one connection, and clients that stick to it. A backup is no
+  /// substitute.
   mutating func calmer(_ handle: Handle, than pick: consuming Pick) -> Pick {
     let backend = pick.record.id
     guard stock.isCalm(backend, at: now), exchanges[handle].attempt.login == .none,
+      exchanges[handle].selection.stickyToken == 0, !stock.shared(by: backend).isEmpty,
       !stock.shared(by: backend).contains(where: { takesStream($0, of: backend) })
     else { return pick }
     do throws(Unavailability) {
       let other = try select(handle)
+      if other.member.isBackup && !pick.member.isBackup {
+        other.release()
+        return pick
+      }
       pick.release()
       passTurn(in: exchanges[handle].pool.pool.record)
       return other

@@ -31,6 +31,7 @@ extension Worker where IO: ~Copyable {
     let isComplete = exchanges[exchange].response.arrived.hasEnded
     exchanges[exchange].response.trailers = nil
     exchanges[exchange].response.arrived.clear(&buffers)
+    exchanges[exchange].response.isQueued = false
     exchanges[exchange].body.isBlocked = false
     dropKeptHead(exchange)
     if stream.stream != 0 {

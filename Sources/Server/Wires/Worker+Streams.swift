@@ -121,6 +121,7 @@ extension Worker where IO: ~Copyable {
   ) throws(HTTP1Error) -> BodyStep {
     switch connections[source].wire {
     case .http1Client(let codec, _):
+      if trailers.count > 0 { trailers.reset() }
       return try http1Clients[codec].nextPiece(
         in: connections[source].transport.inbound, limit: limit, trailers: &trailers)
     case .http2Client:
@@ -131,6 +132,8 @@ extension Worker where IO: ~Copyable {
       if case .end = step { takeTrailers(handle) }
       return step
     case .http1Backend(let codec, _):
+      // Only the end of a chunked body writes them.
+      if trailers.count > 0 { trailers.reset() }
       return try http1Backends[codec].nextPiece(
         in: connections[source].transport.inbound, limit: limit, trailers: &trailers)
     case .raw:

@@ -23,7 +23,7 @@ enum HTTP2Misconduct {
   case wrongLength(Int)
 
   init(drawnFrom random: inout RandomGenerator, size: Int, isBodiless: Bool) {
-    let codes: [ErrorCode] = [.cancel, .internalError, .noError, .enhanceYourCalm, .http11Required]
+    let codes: [ErrorCode] = [.cancel, .internalError, .noError, .enhanceYourCalm, .protocolError]
     switch random.next(below: 12) {
     case 0, 1, 2: self = .refuses
     case 3: self = .resets(random.pick(codes))

@@ -35,6 +35,10 @@ struct KeptSeed {
     KeptSeed(seed: 1_000_004_211, found: "unasked bytes behind a short read, which are not seen"),
     KeptSeed(seed: 2_000_031_981, found: "the end of a connection sent what was tried elsewhere"),
     KeptSeed(seed: 2_000_001_258, found: "the end of a body found no room behind END_STREAM"),
+    KeptSeed(seed: 3_100_000_437, found: "a clock jump between an answer and its reading"),
+    KeptSeed(seed: 3_100_003_896, found: "a clock jump within a frame of a backend"),
+    KeptSeed(seed: 3_100_007_352, found: "a clock jump within a flood"),
+    KeptSeed(seed: 3_000_001_401, found: "a slow answer that nobody waited for"),
     KeptSeed(seed: 2_000_000_621, found: "a refused PATCH was not kept for another attempt"),
   ]
 }

@@ -31,8 +31,11 @@ extension ReferenceModel {
     if delivery.hasLeft { return isLate ? .silent : .dead }
     switch plan.conduct {
     case .silence, .deafness: return .silent
-    default: return isLate ? .silent : .unfinished
+    default: break
     }
+    // The worker's reset may still be on its way to the backend.
+    if plan.delay.nanoseconds > limit - History.slack.nanoseconds { return .silent }
+    return isLate ? .silent : .unfinished
   }
 
   /// How many of these a request may have met.
@@ -52,7 +55,9 @@ extension ReferenceModel {
   func judgeRetry(after delivery: Delivery, _ record: RequestRecord) {
     guard let http2 = delivery.http2, !delivery.isLost, http2.givenUpAt == .never,
       let start = delivery.answerStart, network.peer(of: delivery.endpoint).takenTotal > start,
-      !ledger.isRefused(delivery, record.plan)
+      !ledger.isRefused(delivery, record.plan),
+      // Then its time may have been over when the byte was read.
+      !history.hasJump(from: record.begunAt, to: record.endedAt)
     else { return }
     ledger.fault(
       record.plan.id, "retried after a byte of the answer of backend \(delivery.backend)")

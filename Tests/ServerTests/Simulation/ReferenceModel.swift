@@ -61,7 +61,7 @@ enum DeliveryFate {
 struct ReferenceModel {
   let run: SimulationRun
   var ledger: Ledger { run.ledger }
-  private var history: History { run.ledger.history }
+  var history: History { run.ledger.history }
   var network: SimulatedNetwork { run.network }
 
   init(_ run: SimulationRun) { self.run = run }

@@ -199,7 +199,9 @@ final class SimulatedHTTP2Backend: SimulatedActor, SimulatedBackendConnection {
       forget(stream)
     case .goAway(_, let code):
       // It may have been too slow to acknowledge SETTINGS.
-      let mayAccuse = if case .lingering = phase { true } else { bytesAreLost || closing.isDue }
+      let isLingering = if case .lingering = phase { true } else { false }
+      let mayAccuse =
+        isLingering || bytesAreLost || closing.isDue || !ledger.history.jumps.isEmpty
       if code != .noError && code != .settingsTimeout && !mayAccuse {
         network.fault("backend \(backend.index) is accused of \(code.name)")
       }
