@@ -10,7 +10,9 @@ public import Primitives
 extension RequestHead {
   /// Whether this is a call of gRPC: its messages are a stream, and its result is in the trailers.
   public var isGRPC: Bool {
-    guard version == .http2, method == .post, let type = fields.first(.contentType) else { return false }
+    guard version == .http2, method == .post, let type = fields.first(.contentType) else {
+      return false
+    }
     let name = ("application/grpc" as StaticString).bytes
     let value = bytes(of: type)
     // Also application/grpc+proto and the like, but not application/grpc-web (PROTOCOL-WEB.md).

@@ -8,7 +8,8 @@ import Testing
 
 @Suite struct ExchangeTotalityTests {
   private enum Name: CaseIterable {
-    case routing, staging, collecting, selecting, queued, connecting, awaiting, forwarding, relaying, ended
+    case routing, staging, collecting, selecting, queued, connecting, awaiting
+    case forwarding, relaying, ended
 
     /// The events that lead there.
     var path: [Exchange.Event] {
@@ -45,8 +46,9 @@ import Testing
     (
       .refused(.bodyTooLarge),
       [
-        .routing: .answer(status: 413), .staging: .answer(status: 413), .collecting: .answer(status: 413),
-        .selecting: .answer(status: 413), .queued: .answer(status: 413),
+        .routing: .answer(status: 413), .staging: .answer(status: 413),
+        .collecting: .answer(status: 413), .selecting: .answer(status: 413),
+        .queued: .answer(status: 413),
         .connecting: .answer(status: 413), .awaiting: .answer(status: 413), .forwarding: .cut,
         .relaying: .cut,
       ]
@@ -54,8 +56,8 @@ import Testing
     (
       .clientGone,
       [
-        .routing: .cut, .staging: .cut, .collecting: .cut, .selecting: .cut, .queued: .cut, .connecting: .cut,
-        .awaiting: .cut, .forwarding: .cut, .relaying: .cut,
+        .routing: .cut, .staging: .cut, .collecting: .cut, .selecting: .cut, .queued: .cut,
+        .connecting: .cut, .awaiting: .cut, .forwarding: .cut, .relaying: .cut,
       ]
     ),
     (.queued, [.selecting: .wait]),

@@ -33,10 +33,11 @@ extension Worker where IO: ~Copyable {
         || failure != nil && failure != .clientAborted)
     let isReported =
       reports.wants(isNotable: isNotable) && (!isNotable || reportAllowance.take(at: now))
+    let hasFailed = failure != nil || hasFailedCall(handle)
     let weight =
       log.isOn
       ? log.weight(
-        status: status, failed: failure != nil || hasFailedCall(handle), attempts: attemptCount, duration: duration) : 0
+        status: status, failed: hasFailed, attempts: attemptCount, duration: duration) : 0
     guard weight > 0 || isReported else { return }
     let facts = accessLogFacts(
       handle, status: status, duration: duration, sample: max(1, weight))

@@ -73,12 +73,11 @@ extension Worker where IO: ~Copyable {
   }
 
   /// While a backend asks for calm and its connections have no stream free, another backend is
-  /// better, if there is one. It keeps one connection, and clients that stick to it. A backup is no
-  /// substitute.
+  /// better, if there is one. Clients that stick to it stay. A backup is no substitute.
   mutating func calmer(_ handle: Handle, than pick: consuming Pick) -> Pick {
     let backend = pick.record.id
     guard stock.isCalm(backend, at: now), exchanges[handle].attempt.login == .none,
-      exchanges[handle].selection.stickyToken == 0, !stock.shared(by: backend).isEmpty,
+      exchanges[handle].selection.stickyToken == 0,
       !stock.shared(by: backend).contains(where: { takesStream($0, of: backend) })
     else { return pick }
     do throws(Unavailability) {
