@@ -200,17 +200,17 @@ extension AnswerPlan {
     var head = ResponseHead()
     head.version = .http2
     head.status = UInt16(status)
-    func add(_ name: String, _ value: String) {
+    var fields = [
+      ("x-id", "\(id)"), ("x-backend", "\(backend)"), ("x-delivery", "\(delivery)"),
+      ("x-size", "\(hasNoBody(request) ? 0 : size)"),
+    ]
+    if hasNoBody(request) && framing == .length && status != 204 {
+      fields.append(("content-length", "\(size)"))
+    }
+    if hasTrailer { fields.append(("trailer", "x-trailer")) }
+    for (name, value) in fields {
       head.fields.append(name: Array(name.utf8).span, value: Array(value.utf8).span)
     }
-    add("x-id", "\(id)")
-    add("x-backend", "\(backend)")
-    add("x-delivery", "\(delivery)")
-    add("x-size", "\(hasNoBody(request) ? 0 : size)")
-    if hasNoBody(request) && framing == .length && status != 204 {
-      add("content-length", "\(size)")
-    }
-    if hasTrailer { add("trailer", "x-trailer") }
     return head
   }
 }
