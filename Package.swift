@@ -138,6 +138,7 @@ if Context.environment["MARTLET_FUZZ"] != nil {
     fuzz("HTTP2Connection", ["HTTP", "HTTP2"]),
     fuzz("ConfigurationFile", ["Configuration"]),
     fuzz("ClientHello", ["TLS"]),
+    fuzz("HelloScan", ["TLS"]),
     .target(
       name: "FuzzWorld",
       dependencies: [

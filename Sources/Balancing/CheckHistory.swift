@@ -22,7 +22,7 @@ public struct CheckResult: Equatable, Sendable {
 /// The checks of one backend since the start.
 public struct CheckHistory: ~Copyable, Sendable {
   private let passed = Atomic<UInt64>(0)
-  private let failed = InlineArray<24, Atomic<UInt64>> { _ in Atomic(0) }
+  private let failed = InlineArray<32, Atomic<UInt64>> { _ in Atomic(0) }
   private let microseconds = Atomic<UInt64>(0)
   /// The instant in milliseconds (40 bits), the word's place plus one or 0 for passed (8 bits), and
   /// the response's status or the number of the alert with which the backend refused TLS (16 bits,

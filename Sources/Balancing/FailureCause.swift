@@ -43,6 +43,8 @@ public enum FailureCause: Equatable, Sendable {
   case truncatedResponse
   /// The response body stopped arriving for too long.
   case responseStalled
+  /// The backend reset a TCP connection on which it had sent something.
+  case relayReset
   /// A health check of gRPC was answered, but not with SERVING.
   case grpcNotServing
   /// A gRPC call that failed at once with a status that the retry policy lists, or a health check
@@ -74,6 +76,7 @@ public enum FailureCause: Equatable, Sendable {
     case .badResponse: .badResponse
     case .truncatedResponse: .truncatedResponse
     case .responseStalled: .responseStalled
+    case .relayReset: .relayReset
     case .grpcNotServing: .grpcNotServing
     case .grpcStatus: .grpcStatus
     case .status: .status
@@ -106,6 +109,7 @@ public enum FailureCause: Equatable, Sendable {
     case .badResponse: self = .badResponse
     case .truncatedResponse: self = .truncatedResponse
     case .responseStalled: self = .responseStalled
+    case .relayReset: self = .relayReset
     case .grpcNotServing: self = .grpcNotServing
     case .grpcStatus: self = .grpcStatus(UInt8(truncatingIfNeeded: number))
     case .status: self = .status(number)
@@ -121,7 +125,7 @@ public enum FailureCause: Equatable, Sendable {
     case .connectRefused, .connectFailed, .tlsUntrusted, .tlsExpired, .tlsWrongName,
       .tlsSelfSigned, .tlsPin, .tlsNotSpoken, .tlsAlert, .tlsFailed, .noHTTP2,
       .resetBeforeResponse, .closedBeforeResponse, .badResponse, .truncatedResponse,
-      .grpcNotServing:
+      .relayReset, .grpcNotServing:
       502
     // Clients know the status of the call, which is kept.
     case .grpcStatus: 503

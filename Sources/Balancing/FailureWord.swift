@@ -13,6 +13,7 @@ public enum FailureWord: UInt8, CaseIterable, Sendable {
   case tlsNotSpoken, tlsAlert, tlsTimeout, tlsFailed, noHTTP2
   case resetBeforeResponse, closedBeforeResponse, pingTimeout
   case responseTimeout, badResponse, truncatedResponse, responseStalled
+  case relayReset
   case grpcNotServing, grpcStatus, status
   // No backend could be used.
   case noMembers, allDown, allFull, queueFull, queueTimeout
@@ -21,7 +22,7 @@ public enum FailureWord: UInt8, CaseIterable, Sendable {
   case bodyTooLarge, malformedBody, malformedHead
   case noRoute, listenerRemoved, notImplemented
   // Failures in Martlet itself.
-  case overloaded, drainTimeout, stopped, faultInjected
+  case overloaded, drainTimeout, stopped, faultInjected, relayIdle
 
   /// The words for attempts.
   public static let ofAttempts = allCases.filter { $0.rawValue <= FailureWord.status.rawValue }
@@ -49,6 +50,7 @@ public enum FailureWord: UInt8, CaseIterable, Sendable {
     case .badResponse: "bad-response"
     case .truncatedResponse: "truncated-response"
     case .responseStalled: "response-stalled"
+    case .relayReset: "relay-reset"
     case .grpcNotServing: "grpc-not-serving"
     case .grpcStatus: "grpc-status"
     case .status: "status"
@@ -71,6 +73,7 @@ public enum FailureWord: UInt8, CaseIterable, Sendable {
     case .drainTimeout: "drain-timeout"
     case .stopped: "stopped"
     case .faultInjected: "fault-injected"
+    case .relayIdle: "relay-idle"
     }
   }
 }

@@ -117,7 +117,7 @@ public struct RetryPolicy: Equatable, Sendable {
     // A call that failed without a message was not carried out, as far as its client may know
     // (gRPC A6). The operator says for which statuses that is true.
     case .grpcStatus(let status): progress.hasOther && grpcStatuses.contains(status)
-    case .badResponse, .truncatedResponse, .responseStalled, .grpcNotServing: false
+    case .badResponse, .truncatedResponse, .responseStalled, .relayReset, .grpcNotServing: false
     }
   }
 
@@ -136,6 +136,8 @@ public struct RetryPolicy: Equatable, Sendable {
       .responseStalled, .grpcNotServing:
       true
     case .resetBeforeResponse, .closedBeforeResponse: !failure.wasReused
+    // Many programs reset a connection to end it.
+    case .relayReset: false
     }
   }
 }

@@ -21,6 +21,9 @@ extension Configuration {
     public var path = "/"
     /// The service of a gRPC check; empty for the whole server.
     public var service = ""
+    /// What a TCP check sends, and how the reply begins; nil for none.
+    public var send: String?
+    public var reply: String?
     /// The Host of the check; nil for the backend's address as written.
     public var host: String?
     /// The port of the checks; nil for the backend's own port.
@@ -65,7 +68,8 @@ extension Configuration.Health: Section {
   static let keys: [Key<Self>] = [
     Key(
       "check", \.check, .choice,
-      "Type of the check. `tcp`: the backend must accept a connection. `http`: a GET of `path` "
+      "Type of the check. `tcp`: the backend must accept a connection, agree on TLS if the pool "
+        + "has `tls`, and send `reply` if that is set. `http`: a GET of `path` "
         + "must return an expected status, over the version of HTTP in `protocol` of the pool. "
         + "`grpc`: the call `grpc.health.v1.Health/Check` must return SERVING; `protocol` must be "
         + "`h2` or `auto`. Default: `tcp`, because it works with every backend; the others detect "
@@ -74,6 +78,14 @@ extension Configuration.Health: Section {
     Key(
       "service", \.service, .text(maxByteCount: 256, example: "package.Service"),
       "Name of the service that a gRPC check asks for. Empty: the server as a whole."),
+    Key(
+      "send", optional: \.send, .bytes,
+      "What a TCP check sends, such as `PING\\r\\n`. Each character is a byte (`\\u0000` to "
+        + "`\\u00ff`). It needs `reply`."),
+    Key(
+      "reply", optional: \.reply, .bytes,
+      "The first bytes that a TCP check must receive, such as `+PONG`. Without `send`, what the "
+        + "backend says first."),
     Key(
       "host", optional: \.host, .hostName,
       "Host field of an HTTP or gRPC check. Default: the backend's address as written, with the "

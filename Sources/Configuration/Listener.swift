@@ -1,4 +1,4 @@
-// Listeners: addresses for clients, and the protocol there.
+// Listeners: addresses for clients, and what is spoken there.
 
 public import Primitives
 
@@ -8,7 +8,15 @@ extension Configuration {
     /// Unique. By default the text of its first address.
     public var name: String
     public var listen: [ListenAddress]
-    /// Nil for plain HTTP.
+    public var `protocol` = ListenerProtocol.http
+    /// Of a TCP listener: the pool of connections without a route; nil to close them.
+    public var pool: String?
+    public var routes: [TCPRoute] = []
+    /// Protocols that clients of a TCP listener with TLS may agree on, best first.
+    public var alpn: [String] = []
+    public var maxConnections: Int?
+    public var maxConnectionsPerClient: Int?
+    /// Nil for plain HTTP or TCP.
     public var tls: TLS?
     /// The HTTPS port to which this plain listener redirects; nil if it doesn't. `routes(on:)`
     /// contains the redirect.
@@ -58,6 +66,13 @@ extension Configuration {
     }
 
     static let standard = ListenAddress(standardPort: 8443)
+  }
+
+  /// What clients speak on a listener.
+  public enum ListenerProtocol: String, Choice {
+    case http, tcp
+    static var noun: String { "the protocol of a listener" }
+    static var meant: [String: ListenerProtocol] { ["https": .http, "tls": .tcp] }
   }
 
   /// A version of HTTP, by its name in ALPN.
@@ -111,7 +126,8 @@ extension Configuration.Listener: Section {
 
   static let title = "listener"
   static let about = """
-    An address on which clients connect. With `tls` it serves HTTPS, without it plain HTTP.
+    An address on which clients connect. With `tls` it serves HTTPS, without it plain HTTP. With \
+    `"protocol": "tcp"` it forwards connections of any protocol.
     """
   static let keys: [Key<Self>] = [
     Key(
@@ -125,6 +141,34 @@ extension Configuration.Listener: Section {
       "Address and port. `localhost` means 127.0.0.1 and ::1. `*` means all IPv4 and IPv6 "
         + "addresses. An IPv6 address such as `[::]:443` means IPv6 only. With port 0 the kernel "
         + "chooses a port."),
+    Key(
+      "protocol", \.protocol, .choice,
+      "`http`: requests, which the `routes` of the file distribute. `tcp`: connections of any "
+        + "protocol, such as a database's. Each goes to a backend of `pool`, and bytes are "
+        + "forwarded in both directions. With `tls`, Martlet ends TLS; without, TLS of the "
+        + "clients is passed through. docs/operators/tcp.md explains it."),
+    Key(
+      "pool", optional: \.pool, .name,
+      "Of a TCP listener: the pool of connections that match none of its `routes`. Without it, "
+        + "they are closed. With exactly one pool and no `routes` you can omit it."),
+    Key(
+      "routes", \.routes, .list(of: .section),
+      "Of a TCP listener: routes by what the client asks for in its TLS handshake. Without `tls`, "
+        + "Martlet reads the first message of the handshake, waits up to `limits.handshake` for "
+        + "it, and passes it on; clients that don't begin with TLS are closed then."),
+    Key(
+      "alpn", \.alpn, .list(of: .alpn),
+      "Of a TCP listener with `tls`: the protocols that clients may agree on (ALPN), best first. "
+        + "A client that offers only others is refused. Default: ALPN is not answered."),
+    Key(
+      "max-connections", optional: \.maxConnections, .integer(1...10_000_000),
+      "Of a TCP listener: maximum number of open connections. Further ones are reset. The limits "
+        + "in `limits` apply too. Default: only those."),
+    Key(
+      "max-connections-per-client", optional: \.maxConnectionsPerClient,
+      .integer(1...10_000_000),
+      "Of a TCP listener: the same for each client address; an IPv6 /64 counts as one address, "
+        + "and `trusted-proxies` are not counted."),
     Key("tls", optional: \.tls, .section, "Serve TLS with these certificates."),
     Key(
       "protocols", optional: \.protocols, .list(of: .choice, minimum: 1),

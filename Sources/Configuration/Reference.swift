@@ -8,6 +8,7 @@ public enum Reference {
   static let sections: [SectionDescription] = [
     SectionDescription(Configuration.self),
     SectionDescription(Configuration.Listener.self),
+    SectionDescription(Configuration.TCPRoute.self),
     SectionDescription(Configuration.TLS.self),
     SectionDescription(Configuration.CertificateFiles.self),
     SectionDescription(Configuration.Tickets.self),

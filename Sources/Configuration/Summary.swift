@@ -9,9 +9,11 @@ extension Configuration {
       let name = listener.name == listener.listen.first?.text ? "" : " (\(listener.name))"
       lines.append("listen   \(listen)\(name)  \(Self.protocolText(listener))")
       lines += Self.shortened(routes(on: listener).map { "           \(Self.text($0))" })
+      lines += Self.shortened(places(on: listener).map { "           \($0) -> pool \($0.pool)" })
+      if let pool = listener.pool { lines.append("           * -> pool \(pool)") }
     }
     for pool in pools {
-      lines.append("pool     \(pool.name)  \(pool.strategy.rawValue)  \(pool.protocol.rawValue)")
+      lines.append("pool     \(pool.name)  \(pool.strategy.rawValue)  \(spoken(by: pool))")
       let backends = pool.backends.map { backend in
         var text = "           \(backend.address)"
         if pool.strategy.usesWeights && backend.weight != 1 { text += "  weight \(backend.weight)" }
@@ -42,11 +44,15 @@ extension Configuration {
   }
 
   private static func protocolText(_ listener: Listener) -> String {
-    guard let tls = listener.tls else { return "http" }
+    guard let tls = listener.tls else {
+      if listener.protocol == .http { return "http" }
+      return listener.routes.isEmpty ? "tcp" : "tcp  TLS passed through"
+    }
     let certificates = tls.certificates.map(\.chain).joined(separator: ", ")
     let version = tls.policy == .modern ? "1.3" : tls.minimumVersion.rawValue
     let hsts = listener.hsts == nil ? "" : ", HSTS"
-    return "https  TLS \(version)\(version == "1.3" ? "" : " and later"), \(certificates)\(hsts)"
+    return (listener.protocol == .tcp ? "tcp" : "https")
+      + "  TLS \(version)\(version == "1.3" ? "" : " and later"), \(certificates)\(hsts)"
   }
 
   private static func text(_ route: Route) -> String {

@@ -12,14 +12,19 @@ extension Configuration {
     /// For all attempts together: from the request's head to the response's head. The time in which
     /// Martlet waits for the client's body doesn't count.
     public var request = TimeSpan.seconds(60)
-    /// Without a byte in either direction, while a body is sent.
-    public var idle = TimeSpan.seconds(60)
+    /// Without a byte in either direction, while a body is sent, or after one side of a TCP
+    /// connection has finished; nil for the default, see `idleTime`.
+    public var idle: TimeSpan?
     /// For a whole call of gRPC, whatever its client asks for; nil for no maximum.
     public var grpcMax: TimeSpan?
-    /// Without a byte in either direction on a relay.
-    public var relayIdle = TimeSpan.seconds(3600)
+    /// Without a byte in either direction on a relay; nil for the default, see `relayIdleTime`.
+    public var relayIdle: TimeSpan?
 
     public init() {}
+
+    /// `isTCP`: of the pool of a TCP listener.
+    public func idleTime(isTCP: Bool) -> TimeSpan { idle ?? .seconds(isTCP ? 30 : 60) }
+    public func relayIdleTime(isTCP: Bool) -> TimeSpan { relayIdle ?? .seconds(isTCP ? 300 : 3600) }
   }
 
   /// Idle connections to backends.
@@ -52,18 +57,21 @@ extension Configuration.Timeouts: Section {
       "Timeout for a request with all its attempts, until the response begins. Then the client "
         + "gets 504. Time in which Martlet waits for the client's body does not count."),
     Key(
-      "idle", \.idle, .duration(.milliseconds(10) ... .seconds(86_400)),
-      "Maximum time without data while a request body or a response body is sent. For gRPC, also "
-        + "the maximum pause of a stream: raise it for streams that are quiet for long."),
+      "idle", optional: \.idle, .duration(.milliseconds(10) ... .seconds(86_400)),
+      "Maximum time without data while a request body or a response body is sent. Default: 60s. For gRPC, also "
+        + "the maximum pause of a stream: raise it for streams that are quiet for long. In the "
+        + "pool of a TCP listener, the maximum time without data after one side has finished "
+        + "sending, by default 30s."),
     Key(
       "grpc-max", \.grpcMax, .off(or: .duration(.milliseconds(10) ... .seconds(7 * 86_400))),
       "Maximum duration of a gRPC call, streams included. It is the deadline of calls without "
         + "`grpc-timeout`, or with a later one. Then the client gets the status 4 "
         + "(DEADLINE_EXCEEDED)."),
     Key(
-      "relay-idle", \.relayIdle, .duration(.seconds(1) ... .seconds(7 * 86_400)),
-      "Maximum time without data on an upgraded connection. Default: 1h, because a WebSocket may "
-        + "be idle for long and still be in use."),
+      "relay-idle", optional: \.relayIdle, .duration(.seconds(1) ... .seconds(7 * 86_400)),
+      "Maximum time without data on an upgraded connection, and on a connection of a TCP listener. "
+        + "Default: 1h, because a WebSocket may be idle for long and still be in use; 5m in the "
+        + "pool of a TCP listener, where both sides get a reset."),
   ]
 }
 

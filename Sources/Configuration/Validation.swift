@@ -12,11 +12,13 @@ extension Configuration {
     // If items are missing, the indices differ from those in the text, and the missing item may
     // only be misspelt.
     if !decoder.hasGap(in: "listeners") { checkListeners(&decoder) }
+    if !decoder.hasGap(in: "listeners") { completeTCP(&decoder) }
     completeBackendTLS(&decoder)
     if !decoder.hasGap(in: "pools") { checkPools(&decoder) }
     if !decoder.hasGap(in: "routes") {
       if !decoder.hasGap(in: "pools") { completeActions(&decoder) }
       checkRoutes(&decoder)
+      if !decoder.hasGap(in: "listeners") { checkTCP(&decoder) }
       if !decoder.hasErrors { checkPoolsAreUsed(&decoder) }
     }
     checkAdmin(&decoder)
@@ -203,13 +205,15 @@ extension Configuration {
 
   /// Lets routes without an action, and a file without routes, forward to the only pool.
   private mutating func completeActions(_ decoder: inout Decoder) {
-    let only = pools.count == 1 ? pools.first : nil
-    if routes.isEmpty && !pools.isEmpty {
+    let tcp = tcpPools
+    let served = pools.filter { !tcp.contains($0.name) }
+    let only = served.count == 1 ? served.first : nil
+    if routes.isEmpty && listeners.contains(where: { $0.protocol == .http }) {
       if let only {
         routes = [Route(.forward(pool: only.name))]
-      } else {
+      } else if !served.isEmpty {
         decoder.report(
-          key: "pools", "with \(pools.count) pools, routes must select the pool of a request")
+          key: "pools", "with \(served.count) pools, routes must select the pool of a request")
       }
     }
     for index in routes.indices {
@@ -326,7 +330,7 @@ extension Configuration {
   }
 
   private func checkPoolsAreUsed(_ decoder: inout Decoder) {
-    let used = Set(
+    let used = tcpPools.union(
       routes.compactMap { if case .forward(let name) = $0.action { name } else { nil } })
     for (index, pool) in pools.enumerated() where !used.contains(pool.name) {
       decoder.report(
@@ -346,7 +350,7 @@ extension Configuration {
     }
   }
 
-  private func report(
+  func report(
     unknown name: String, _ what: String, among known: [String], key: String,
     _ decoder: inout Decoder
   ) {

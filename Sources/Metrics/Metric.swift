@@ -13,6 +13,9 @@ public enum Metric: Int, CaseIterable, Sendable {
   /// Above limits.connections, limits.connections-per-address.
   case connectionsRefusedInAll
   case connectionsRefusedByAddress
+  /// Above a TCP listener's max-connections, max-connections-per-client.
+  case connectionsRefusedByListener
+  case connectionsRefusedByListenerAndAddress
   /// Closed under overload after their response.
   case connectionsEndedByOverload
   case overloadEndingConnections
@@ -55,6 +58,9 @@ public enum Metric: Int, CaseIterable, Sendable {
   case responses5xx
   /// The client disconnected before the response.
   case exchangesAborted
+  /// Connections of TCP listeners that have ended.
+  case tcpCompleted
+  case tcpFailed
   /// Gauge.
   case exchangesActive
   case exchangesCut
@@ -144,6 +150,10 @@ extension Metric {
       .counter(Self.turnedAway, "limit=\"connections\"", Self.turnedAwayHelp)
     case .connectionsRefusedByAddress:
       .counter(Self.turnedAway, "limit=\"connections-per-address\"", Self.turnedAwayHelp)
+    case .connectionsRefusedByListener:
+      .counter(Self.turnedAway, "limit=\"max-connections\"", Self.turnedAwayHelp)
+    case .connectionsRefusedByListenerAndAddress:
+      .counter(Self.turnedAway, "limit=\"max-connections-per-client\"", Self.turnedAwayHelp)
     case .connectionsEndedByOverload:
       .counter(
         "martlet_downstream_connections_overload_total",
@@ -222,8 +232,12 @@ extension Metric {
     case .responses5xx: .counter(Self.responses, "class=\"5xx\"", Self.responsesHelp)
     case .exchangesAborted:
       .counter("martlet_aborted_total", "Exchanges whose client disconnected before the response.")
+    case .tcpCompleted: .counter(Self.tcp, "result=\"ok\"", Self.tcpHelp)
+    case .tcpFailed: .counter(Self.tcp, "result=\"failed\"", Self.tcpHelp)
     case .exchangesActive:
-      .gauge("martlet_exchanges_active", "Active exchanges (requests in progress).")
+      .gauge(
+        "martlet_exchanges_active",
+        "Active exchanges: requests in progress, and connections of TCP listeners.")
     case .exchangesCut:
       .counter(
         "martlet_exchanges_cut_total",
@@ -318,6 +332,10 @@ extension Metric {
   }
   private static var responses: StaticString { "martlet_responses_total" }
   private static var responsesHelp: StaticString { "Responses sent to clients, by status class." }
+  private static var tcp: StaticString { "martlet_tcp_connections_total" }
+  private static var tcpHelp: StaticString {
+    "Connections of TCP listeners that have ended, by result."
+  }
   private static var sticky: StaticString { "martlet_sticky_answers_total" }
   private static var stickyHelp: StaticString {
     "Responses of pools with stickiness. new: no valid cookie; kept, moved: same, other backend."

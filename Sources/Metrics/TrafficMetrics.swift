@@ -17,11 +17,18 @@ public enum TrafficCounter: Int, CaseIterable, Sendable {
   /// For a listener: connections from clients. For a backend: connections to it.
   case connectionsOpened, connectionsClosed
   case attempts
+  /// Connections of a TCP listener that have ended.
+  case tcpCompleted, tcpFailed
 
   /// The counters of a family, with their label values.
   public static let responses: [(TrafficCounter, StaticString)] = [
     (.responses1xx, "1xx"), (.responses2xx, "2xx"), (.responses3xx, "3xx"),
     (.responses4xx, "4xx"), (.responses5xx, "5xx"),
+  ]
+
+  /// Connections of TCP listeners, likewise.
+  public static let tcp: [(TrafficCounter, StaticString)] = [
+    (.tcpCompleted, "ok"), (.tcpFailed, "failed"),
   ]
 
   /// By the class of a status. 499 and statuses outside 100-599 are no responses.
@@ -43,7 +50,7 @@ public enum TrafficCounter: Int, CaseIterable, Sendable {
 public final class TrafficMetrics: Sendable {
   @usableFromInline let counters = InlineArray<24, Atomic<UInt64>> { _ in Atomic(0) }
   /// Failed attempts, by the index of the cause in its vocabulary.
-  private let failures = InlineArray<24, Atomic<UInt64>> { _ in Atomic(0) }
+  private let failures = InlineArray<32, Atomic<UInt64>> { _ in Atomic(0) }
   /// The last failure: its time in milliseconds above its index plus one; 0 if there was none.
   private let failure = Atomic<UInt64>(0)
   /// For a route and a backend: the duration of exchanges.
@@ -89,7 +96,7 @@ public final class TrafficMetrics: Sendable {
   }
 
   /// The maximum number of causes of failed attempts.
-  public static let failureMax = 24
+  public static let failureMax = 32
 
   func failureCount(_ place: Int) -> UInt64 { failures[place].load(ordering: .relaxed) }
   func value(_ counter: TrafficCounter) -> UInt64 {

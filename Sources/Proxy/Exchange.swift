@@ -1,4 +1,5 @@
-// One request on its way through the proxy: its state, and what to do next.
+// One request on its way through the proxy, or one connection of a TCP listener: its state, and what
+// to do next.
 //
 // Pure: events and the time are inputs, an action is the output, and the caller performs it. The
 // machine is total: `apply` has a case for every event in every phase, and returns nil for one that
@@ -11,7 +12,8 @@
 //      └► ended                   └────────────┴────────────┴── failed: retry, or ended
 //
 // The body of the request may end in any phase but `relaying` and `ended`. `clientGone` and
-// `refused` end any phase. RetryPolicy decides about retries.
+// `refused` end any phase. RetryPolicy decides about retries. A TCP connection goes from connecting
+// to relaying, and nobody can be answered there.
 
 public import Balancing
 public import Primitives
@@ -39,6 +41,10 @@ public struct Exchange: ~Copyable, Sendable {
     case answer(status: UInt16)
     /// Reset the client's connection, so that the client can't take the response for complete.
     case cut
+    /// Both sides of a TCP connection have finished: log it, and close both.
+    case closeRelay
+    /// A TCP connection has failed: log it, and reset both sides.
+    case resetRelay
   }
 
   public enum Event: Equatable, Sendable {
@@ -74,6 +80,10 @@ public struct Exchange: ~Copyable, Sendable {
     /// A 101 was accepted and forwarded.
     case relayStarted
     case responseEnded
+    /// The attempt of a TCP connection has its connection to the backend.
+    case relayOpened
+    /// Both sides of a TCP connection have finished sending.
+    case relayEnded
   }
 
   public enum Phase: Equatable, Sendable {
@@ -91,7 +101,7 @@ public struct Exchange: ~Copyable, Sendable {
     /// The attempt has its connection; a final response has not begun.
     case awaiting(since: Instant)
     case forwarding
-    /// After a 101: bytes are relayed both ways, and there is no response any more.
+    /// After a 101, or of a TCP connection: bytes are relayed both ways.
     case relaying
     /// Nil when the client got the backend's response.
     case ended(ExchangeFailure?)
@@ -100,6 +110,10 @@ public struct Exchange: ~Copyable, Sendable {
   public let startedAt: Instant
   /// Whether the request may be sent twice (RFC 9110 9.2.2).
   public let isIdempotent: Bool
+  /// Whether it is a TCP connection and no request: there are only bytes.
+  public let isConnection: Bool
+  /// Whether one side of a TCP connection has finished sending.
+  public var isHalfClosed = false
   public private(set) var phase = Phase.routing
   public private(set) var attempts = AttemptList()
 
@@ -112,9 +126,12 @@ public struct Exchange: ~Copyable, Sendable {
   private var hasContinued = false
 
   /// - Parameter isComplete: the request has no body.
-  public init(startedAt: Instant, isIdempotent: Bool, isComplete: Bool = false) {
+  public init(
+    startedAt: Instant, isIdempotent: Bool, isComplete: Bool = false, isConnection: Bool = false
+  ) {
     self.startedAt = startedAt
     self.isIdempotent = isIdempotent
+    self.isConnection = isConnection
     lastProgress = startedAt
     if isComplete { requestCompletedAt = startedAt }
   }
@@ -178,6 +195,8 @@ public struct Exchange: ~Copyable, Sendable {
     case .head(let status, let retry): return head(status, retry, at: now)
     case .relayStarted: return relayStarted(at: now)
     case .responseEnded: return responseEnded(at: now)
+    case .relayOpened: return relayOpened(at: now)
+    case .relayEnded: return relayEnded(at: now)
     }
   }
 
@@ -409,15 +428,30 @@ public struct Exchange: ~Copyable, Sendable {
     }
   }
 
+  private mutating func relayOpened(at now: Instant) -> Action? {
+    guard isConnection, case .connecting = phase else { return nil }
+    attempts.noteConnected(at: now)
+    phase = .relaying
+    lastProgress = now
+    return .wait
+  }
+
+  private mutating func relayEnded(at now: Instant) -> Action? {
+    guard isConnection, case .relaying = phase else { return nil }
+    attempts.endLast(.succeeded, at: now)
+    phase = .ended(nil)
+    return .closeRelay
+  }
+
   private mutating func giveUp(_ reason: ExchangeFailure) -> Action {
-    if hasAnswered { return cut(reason) }
+    if hasAnswered || isConnection { return cut(reason) }
     phase = .ended(reason)
     return .answer(status: reason.status)
   }
 
   private mutating func cut(_ reason: ExchangeFailure) -> Action {
     phase = .ended(reason)
-    return .cut
+    return isConnection ? .resetRelay : .cut
   }
 
   /// Whether the request may be sent again after `failure`. Call it before `attemptFailed`, so that

@@ -22,7 +22,7 @@ extension Exchange {
     case attempt(FailureCause)
     /// The client is too slow: `refused`.
     case client(ExchangeFailure)
-    /// No byte was relayed: `responseEnded`.
+    /// No byte was relayed: `responseEnded`, or `refused` for a TCP connection.
     case relay
   }
 
@@ -77,7 +77,7 @@ extension Exchange {
     case (.forwarding, .backend):
       return (lastProgress + limits.idle, .attempt(.responseStalled))
     case (.relaying, _):
-      return (lastProgress + limits.relayIdle, .relay)
+      return (lastProgress + (isHalfClosed ? limits.idle : limits.relayIdle), .relay)
     }
   }
 }

@@ -31,6 +31,8 @@ public enum ExchangeFailure: Error, Equatable, Sendable {
   case stopped
   /// The route's `fault` answered it with an error.
   case faultInjected
+  /// Nothing moved on a TCP connection for too long.
+  case relayIdle
 
   /// The status that the client gets, unless the response has begun. 499 (from nginx) only appears
   /// in the log.
@@ -47,6 +49,8 @@ public enum ExchangeFailure: Error, Equatable, Sendable {
     case .listenerRemoved: 421
     case .notImplemented: 501
     case .overloaded, .drainTimeout, .stopped, .faultInjected: 503
+    // Nobody gets it: a TCP connection is reset.
+    case .relayIdle: 504
     }
   }
 
@@ -69,6 +73,7 @@ public enum ExchangeFailure: Error, Equatable, Sendable {
     case .drainTimeout: .drainTimeout
     case .stopped: .stopped
     case .faultInjected: .faultInjected
+    case .relayIdle: .relayIdle
     }
   }
 

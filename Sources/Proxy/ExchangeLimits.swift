@@ -14,7 +14,8 @@ public struct ExchangeLimits: Sendable {
   public var total: TimeSpan
   /// Between two pieces of a body that the client sends or receives.
   public var clientIdle: TimeSpan
-  /// Between two pieces of a body that the backend sends or receives.
+  /// Between two pieces of a body that the backend sends or receives, and on a TCP connection of
+  /// which one side has finished.
   public var idle: TimeSpan
   /// Without a byte in either direction on a relay.
   public var relayIdle: TimeSpan

@@ -57,6 +57,7 @@ public final class Server {
     public let listener: String
     public let address: String
     public let isTLS: Bool
+    public let isTCP: Bool
     /// The first name that its certificate is for, if that is no pattern.
     public let certifiedName: String?
     /// The file of its certificate, if that is self-signed.
@@ -239,6 +240,7 @@ public final class Server {
         listening.address(address, of: listener).map {
           ListeningAddress(
             listener: listener.name, address: "\($0)", isTLS: listener.tls != nil,
+            isTCP: listener.protocol == .tcp,
             certifiedName: certificate?.names.first { !$0.hasPrefix("*") },
             selfSigned: certificate.flatMap { $0.isSelfSigned ? $0.path : nil })
         }

@@ -103,6 +103,7 @@ extension Worker where IO: ~Copyable {
       let former = snapshot.listeners[configured]
       listeners[index].configured = fresh.listeners.firstIndex {
         $0.name == former.name && $0.contexts.isEmpty == former.contexts.isEmpty
+          && ($0.tcp == nil) == (former.tcp == nil)
       }
       if listeners[index].configured == nil { endIdleClients { $0 == index } }
     }
@@ -114,6 +115,9 @@ extension Worker where IO: ~Copyable {
       if let kept = assignments.first(where: { $0.socket == listeners[index].socket }) {
         listeners[index].configured = kept.listener
         listeners[index].traffic = block(snapshot.listeners[kept.listener].traffic)
+        if listeners[index].admission == nil {
+          listeners[index].admission = snapshot.listeners[kept.listener].tcp?.admission
+        }
       }
     }
     guard lifecycle == .serving else { return }

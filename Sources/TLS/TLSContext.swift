@@ -17,7 +17,7 @@ import COpenSSL
   private let ticketKeys: TicketKeys
   private let listenerName: [UInt8]
   /// For ALPN, best first.
-  private let protocols: [StaticString]
+  private let protocols: [[UInt8]]
   /// Unix seconds, for the age of sessions.
   private let clock: @Sendable () -> Int64
 
@@ -27,7 +27,7 @@ import COpenSSL
   /// certificate. `clock` returns Unix seconds, by default the system's.
   public init(
     certificates: [Certificate], policy: TLSPolicy, ticketKeys: TicketKeys, listenerName: String,
-    protocols: [StaticString] = ["http/1.1", "http/1.0"], clients: ClientAuthority? = nil,
+    protocols: [String] = ["http/1.1", "http/1.0"], clients: ClientAuthority? = nil,
     clock: (@Sendable () -> Int64)? = nil
   ) throws(TLSFailure) {
     precondition(!certificates.isEmpty, "a TLS listener without a certificate")
@@ -44,7 +44,7 @@ import COpenSSL
     self.contexts = contexts
     self.ticketKeys = ticketKeys
     self.listenerName = Array(listenerName.utf8)
-    self.protocols = protocols
+    self.protocols = protocols.map { Array($0.utf8) }
     self.clock = clock ?? { Int64(time(nil)) }
     for context in contexts { unsafe install(in: context.context) }
   }
@@ -142,33 +142,33 @@ private func helloServerName(_ ssl: OpaquePointer) -> [UInt8] {
 
 /// Selects the best of `protocols` that is in the client's list (RFC 7301 3.2). A client that
 /// offers none of them gets the alert no_application_protocol, and not a protocol that it can't
-/// read.
+/// read. Without any, ALPN is not answered.
 private func selectProtocol(
-  of protocols: [StaticString],
+  of protocols: [[UInt8]],
   _ offer: UnsafeBufferPointer<UInt8>, _ chosen: UnsafeMutablePointer<UnsafePointer<UInt8>?>?,
   _ chosenCount: UnsafeMutablePointer<UInt8>?
 ) -> Int32 {
   for spoken in protocols {
     guard let start = unsafe find(spoken, in: offer) else { continue }
     unsafe chosen?.pointee = start
-    unsafe chosenCount?.pointee = UInt8(spoken.utf8CodeUnitCount)
+    unsafe chosenCount?.pointee = UInt8(truncatingIfNeeded: spoken.count)
     return SSL_TLSEXT_ERR_OK
   }
-  return SSL_TLSEXT_ERR_ALERT_FATAL
+  return protocols.isEmpty ? SSL_TLSEXT_ERR_NOACK : SSL_TLSEXT_ERR_ALERT_FATAL
 }
 
 /// The position of a name in a list in which each name follows its length.
 private func find(
-  _ name: StaticString, in offer: UnsafeBufferPointer<UInt8>
+  _ name: [UInt8], in offer: UnsafeBufferPointer<UInt8>
 ) -> UnsafePointer<UInt8>? {
   var index = 0
   while index < offer.count {
     let count = unsafe Int(offer[index])
     let next = index + 1 + count
     if next > offer.count { break }
-    if count == name.utf8CodeUnitCount,
+    if count == name.count,
       let start = unsafe offer.baseAddress.map({ unsafe $0 + index + 1 }),
-      unsafe memcmp(start, name.utf8Start, count) == 0
+      unsafe memcmp(start, name, count) == 0
     {
       return unsafe start
     }

@@ -331,6 +331,16 @@ extension TLSSession {
     return unsafe memcmp(start, name.utf8Start, Int(count)) == 0
   }
 
+  /// The same for a name that is not known in advance.
+  public func speaks(_ name: Span<UInt8>) -> Bool {
+    var start: UnsafePointer<UInt8>? = nil
+    var count: UInt32 = 0
+    unsafe SSL_get0_alpn_selected(ssl, &start, &count)
+    guard let start = unsafe start, Int(count) == name.count else { return false }
+    for index in name.indices where unsafe start[index] != name[index] { return false }
+    return true
+  }
+
   /// Whether the session was resumed by a ticket, without a full handshake.
   public var isResumed: Bool { unsafe SSL_session_reused(ssl) == 1 }
 

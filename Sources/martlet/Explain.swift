@@ -13,20 +13,24 @@ struct Explain: ParsableCommand {
 
       EXAMPLES
         martlet explain GET https://www.example.com/api/users
+        martlet explain tcp 127.0.0.1:5432           a connection to a TCP listener
+        martlet explain tls db.example.com:5432      with this server name (SNI)
       """)
 
   @OptionGroup var admin: AdminOptions
 
-  @Argument(help: "The method, such as GET.")
+  @Argument(help: "The method, such as GET; tcp or tls for a connection.")
   var method: String
 
-  @Argument(help: "The whole URL, with https:// or http://.")
+  @Argument(
+    help: "The whole URL, with https:// or http://; HOST:PORT for a connection, or HOST:PORT/PROTOCOL.")
   var url: String
 
   @Flag(help: "Print JSON.")
   var json = false
 
   func run() throws {
+    let url = ["tcp", "tls"].contains(method) ? "\(method)://\(url)" : url
     let body = try admin.ask(
       "GET", "/v1/explain?method=\(method.pathSegment)&url=\(url.pathSegment)")
     let readable = json ? nil : AdminReply(body).map(Self.readable)

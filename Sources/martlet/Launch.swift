@@ -35,7 +35,8 @@ private func announce(
   _ addresses: [Server.ListeningAddress], _ configuration: Configuration, to log: ProcessLog
 ) {
   for address in addresses {
-    let scheme = address.isTLS ? "https" : "http"
+    let scheme =
+      if address.isTCP { address.isTLS ? "tls" : "tcp" } else { address.isTLS ? "https" : "http" }
     log.write(
       .notice, "listening",
       [("url", "\(scheme)://\(address.address)/"), ("listener", address.listener)])
@@ -46,15 +47,22 @@ private func announce(
       .notice, "pool",
       [
         ("name", pool.name), ("strategy", pool.strategy.rawValue),
-        ("protocol", pool.protocol.rawValue), ("backends", backends),
+        ("protocol", configuration.spoken(by: pool)), ("backends", backends),
       ])
   }
   for backend in configuration.demoBackends {
     log.write(
       .notice, "demo backend", [("name", backend.name), ("url", "http://\(backend.address)/")])
   }
-  if let address = addresses.first {
+  if let address = addresses.first(where: { !$0.isTCP }) {
     log.write(.notice, "try: curl \(arguments(for: address, configuration))")
+  } else if let address = addresses.first {
+    let colon = address.address.lastIndex(of: ":") ?? address.address.endIndex
+    let command =
+      address.isTLS
+      ? "openssl s_client -connect \(address.address)"
+      : "nc \(address.address[..<colon]) \(address.address[colon...].dropFirst())"
+    log.write(.notice, "try: \(command)")
   }
 }
 

@@ -14,6 +14,10 @@ import Testing
     "certificate": """
       { "listeners": [{ "listen": "127.0.0.1:0", "tls": { "certificates": [{ KEYS }] } }], POOLS }
       """,
+    "tcp route": """
+      { "listeners": [{ "listen": "127.0.0.1:0", "protocol": "tcp", "routes": [{ KEYS }] }],
+        "pools": [{ "name": "app", "backends": ["a:1"] }, { "name": "b", "backends": ["b:1"] }] }
+      """,
     "tickets": tls(#""tickets": { KEYS }"#),
     "hsts": """
       { "listeners": [{ "listen": "127.0.0.1:0", "hsts": { KEYS } }], POOLS,
@@ -68,6 +72,7 @@ import Testing
   /// The other keys that a section needs.
   private static let beside: [String: [(String, String)]] = [
     "listener": [("name", #""web""#), ("listen", #""127.0.0.1:0""#)],
+    "tcp route": [("pool", #""app""#), ("alpn", #""x""#)],
     "tls": [("certificates", #"[{ "chain": "/c", "key": "/k" }]"#)],
     "certificate": [("chain", #""/c""#), ("key", #""/k""#)],
     "pool": [("name", #""app""#), ("backends", #"["127.0.0.1:1"]"#)],

@@ -84,7 +84,12 @@ struct ConfigurationTests {
           "hsts": { "max-age": "30d", "include-subdomains": true }, "desync": "monitor",
           "tcp-keep-alive": { "idle": "2m", "interval": "10s", "count": 9 },
           "half-close": "answer", "protocols": ["http/1.1"]
-        }, { "listen": "*:80", "redirect-to-https": 8443 }],
+        }, { "listen": "*:80", "redirect-to-https": 8443 }, {
+          "name": "db", "listen": "*:5432", "protocol": "tcp", "pool": "t", "alpn": ["x", "y"],
+          "tls": { "certificates": [{ "chain": "d.crt", "key": "d.key" }] },
+          "max-connections": 5, "max-connections-per-client": 2,
+          "routes": [{ "sni": ["a.b", "*.c"], "alpn": "x", "pool": "t" }]
+        }],
         "pools": [{
           "name": "p", "strategy": "least-connections",
           "backends": [
@@ -126,6 +131,9 @@ struct ConfigurationTests {
           "name": "q", "backends": ["https://q"], "protocol": "h2",
           "health": { "check": "grpc", "service": "a.B" },
           "tls": { "verify": "off", "pins": ["AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="] }
+        }, {
+          "name": "t", "backends": ["t:1"],
+          "health": { "send": "PING\\r\\n", "reply": "+PONG\\u00ff" }
         }],
         "routes": [{
           "host": ["a.b", "*.c.d"], "path": "/x", "match": "exact", "listeners": ["web"],
@@ -192,6 +200,12 @@ struct ConfigurationTests {
     #expect(secure.minimumVersion == .tls13 && secure.verification == .on)
     #expect(read.pools[1].tls?.pins.count == 1 && read.pools[1].tls?.verification == .off)
     #expect(read.listeners[1].name == "*:80")
+    let places = read.places(on: read.listeners[2])
+    #expect(places.map(\.description) == ["a.b (x)", "*.c (x)"])
+    #expect(read.tcpPools == ["t"] && read.spoken(by: read.pools[2]) == "tcp")
+    #expect(read.listeners[2].maxConnections == 5)
+    #expect(read.listeners[2].maxConnectionsPerClient == 2)
+    #expect(read.pools[2].health?.reply == "+PONG\u{FF}")
     #expect(read.log.target == .file("d/access.log"))
     #expect(read.pools[0].health?.expect == [200...200, 300...302])
     #expect(read.limits.bodySize == nil)

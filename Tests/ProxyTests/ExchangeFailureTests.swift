@@ -12,6 +12,7 @@ import Testing
     (.tlsFailed, 502), (.noHTTP2, 502), (.pingTimeout, 504), (.grpcNotServing, 502),
     (.resetBeforeResponse, 502), (.closedBeforeResponse, 502), (.responseTimeout, 504),
     (.badResponse, 502), (.truncatedResponse, 502), (.responseStalled, 504),
+    (.relayReset, 502),
     (.grpcStatus(14), 503), (.status(503), 503),
   ]
   static let failures: [(ExchangeFailure, UInt16)] =
@@ -22,6 +23,7 @@ import Testing
       (.malformedBody, 400), (.noRoute, 404),
       (.listenerRemoved, 421), (.notImplemented, 501), (.malformedHead, 400),
       (.overloaded, 503), (.drainTimeout, 503), (.stopped, 503), (.faultInjected, 503),
+      (.relayIdle, 504),
     ]
 
   @Test(arguments: failures) func eachHasItsStatus(failure: ExchangeFailure, status: UInt16) {
@@ -46,10 +48,11 @@ import Testing
       switch failure {
       case .upstream, .unavailable, .clientAborted, .clientStalled, .requestTimeout,
         .deadlineExceeded, .bodyTooLarge, .malformedBody, .noRoute, .listenerRemoved,
-        .notImplemented, .malformedHead, .overloaded, .drainTimeout, .stopped, .faultInjected:
+        .notImplemented, .malformedHead, .overloaded, .drainTimeout, .stopped, .faultInjected,
+        .relayIdle:
         break
       }
     }
-    #expect(Self.failures.count == 40)
+    #expect(Self.failures.count == 42)
   }
 }

@@ -78,7 +78,73 @@ import Testing
     (.head(status: 200, retry: nil), [.awaiting: .forward]),
     (.relayStarted, [.awaiting: .wait]),
     (.responseEnded, [.forwarding: .finish, .relaying: .finish]),
+    (.relayOpened, [:]),
+    (.relayEnded, [:]),
   ]
+
+  /// The same for a TCP connection, which has fewer phases, and no answers.
+  private static let connectionTable: [(event: Exchange.Event, actions: [Name: Exchange.Action])] = [
+    (.routed(collectsUntil: nil), [.routing: .attempt]),
+    (
+      .refused(.relayIdle),
+      [
+        .routing: .resetRelay, .selecting: .resetRelay, .queued: .resetRelay,
+        .connecting: .resetRelay, .relaying: .resetRelay,
+      ]
+    ),
+    (
+      .clientGone,
+      [
+        .routing: .resetRelay, .selecting: .resetRelay, .queued: .resetRelay,
+        .connecting: .resetRelay, .relaying: .resetRelay,
+      ]
+    ),
+    (.queued, [.selecting: .wait]),
+    (.unavailable(.allDown), [.selecting: .resetRelay, .queued: .resetRelay]),
+    (
+      .attemptStarted(backend: 2, isReused: false, isFailOpen: false),
+      [.selecting: .wait, .queued: .wait]
+    ),
+    (
+      .attemptFailed(.connectRefused, .retryElsewhere),
+      [.connecting: .attempt, .relaying: .resetRelay]
+    ),
+    (.attemptFailed(.connectRefused, .giveUp), [.connecting: .resetRelay, .relaying: .resetRelay]),
+    (.relayOpened, [.connecting: .wait]),
+    (.relayEnded, [.relaying: .closeRelay]),
+    (.requestEnded, [:]),
+  ]
+
+  @Test func everyEventInEveryPhaseOfAConnection() {
+    for phase in [Name.routing, .selecting, .queued, .connecting, .relaying, .ended] {
+      for (event, actions) in Self.connectionTable {
+        var exchange = Exchange(
+          startedAt: .origin, isIdempotent: false, isComplete: true, isConnection: true)
+        let path: [Exchange.Event] =
+          switch phase {
+          case .relaying: Name.connecting.path + [.relayOpened]
+          case .ended: Name.connecting.path + [.relayOpened, .relayEnded]
+          default: phase.path
+          }
+        for step in path { _ = exchange.handle(step, at: .origin) }
+        let action = exchange.apply(event, at: .origin)
+        #expect(action == actions[phase], "\(event) in \(phase)")
+      }
+    }
+  }
+
+  @Test func aHalfClosedConnectionWaitsForTheOtherTimeout() {
+    let limits = ExchangeLimits(
+      connect: .seconds(1), response: .seconds(2), total: .seconds(3), clientIdle: .seconds(4),
+      idle: .seconds(5), relayIdle: .seconds(6))
+    var exchange = Exchange(
+      startedAt: .origin, isIdempotent: false, isComplete: true, isConnection: true)
+    for step in Name.connecting.path + [.relayOpened] { _ = exchange.handle(step, at: .origin) }
+    #expect(exchange.deadline(limits, awaiting: .backend) == .origin + .seconds(6))
+    exchange.isHalfClosed = true
+    #expect(exchange.deadline(limits, awaiting: .client) == .origin + .seconds(5))
+    #expect(exchange.expiry(limits, awaiting: .client, at: .origin + .seconds(5)) == .relay)
+  }
 
   @Test func everyEventInEveryPhase() {
     for phase in Name.allCases {

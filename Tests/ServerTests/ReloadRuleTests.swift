@@ -31,7 +31,16 @@ private enum ReloadRule {
   /// A file for each section; `KEYS` is replaced by the keys of the rule.
   private static let templates = [
     "configuration": "{ LISTENERS, POOLS, KEYS }",
-    "listener": #"{ "listeners": [{ KEYS }], POOLS }"#,
+    "listener": #"""
+      { "listeners": [{ KEYS }], "pools": [{ "name": "app", "backends": ["127.0.0.1:9001"] },
+        { "name": "b", "backends": ["127.0.0.1:9002"] },
+        { "name": "c", "backends": ["127.0.0.1:9003"] }], "routes": [{ "forward": "app" }] }
+      """#,
+    "tcp route": #"""
+      { "listeners": [{ "listen": "127.0.0.1:0", "protocol": "tcp", "routes": [{ KEYS }] }],
+        "pools": [{ "name": "app", "backends": ["127.0.0.1:9001"] },
+          { "name": "b", "backends": ["127.0.0.1:9002"] }] }
+      """#,
     "pool": #"{ LISTENERS, "pools": [{ KEYS }] }"#,
     "backend": #"{ LISTENERS, "pools": [{ "name": "app", "backends": [{ KEYS }] }] }"#,
     "health": pool("health", beside: #""protocol": "h2", "#), "ejection": pool("ejection"),
@@ -67,6 +76,7 @@ private enum ReloadRule {
   private static let rules: [String: [String: ReloadRule]] = [
     "configuration": configurationRules,
     "listener": listenerRules,
+    "tcp route": tcpRouteRules,
     "tls": tlsRules,
     "certificate": certificateRules,
     "tickets": ticketsRules,
@@ -122,6 +132,19 @@ private enum ReloadRule {
     "tcp-keep-alive": .shown(
       by: "connections on both sides are probed, unless a reload turns that off"),
     "backlog": .shown(by: "a new backlog counts for a socket that is open already"),
+    "protocol": .snapshot(#""http""#, #""tcp""#, beside: #""listen": "127.0.0.1:0", "pool": "b""#),
+    "pool": .snapshot(#""b""#, #""c""#, beside: #""listen": "127.0.0.1:0", "protocol": "tcp""#), "routes": .parts,
+    "alpn": .shown(by: "TLS ends here, and ALPN selects the pool"),
+    "max-connections": .snapshot("5", "6", beside: tcp),
+    "max-connections-per-client": .snapshot("5", "6", beside: tcp),
+  ]
+
+  private static let tcp = #""listen": "127.0.0.1:0", "protocol": "tcp", "pool": "b""#
+
+  private static let tcpRouteRules: [String: ReloadRule] = [
+    "sni": .snapshot(#""a.example""#, #""b.example""#, beside: #""pool": "app""#),
+    "alpn": .snapshot(#""a""#, #""b""#, beside: #""pool": "app""#),
+    "pool": .snapshot(#""app""#, #""b""#, beside: #""alpn": "a""#),
   ]
 
   private static let tlsRules: [String: ReloadRule] = [
@@ -186,6 +209,8 @@ private enum ReloadRule {
     "fast-interval": .snapshot(#""1s""#, #""2s""#), "timeout": .snapshot(#""1s""#, #""2s""#),
     "rise": .snapshot("3", "4"), "fall": .snapshot("4", "5"),
     "initially": .snapshot(#""up""#, #""down""#),
+    "send": .snapshot(#""a""#, #""b""#, beside: #""reply": "c""#),
+    "reply": .snapshot(#""a""#, #""b""#),
   ]
 
   private static let ejectionRules: [String: ReloadRule] = [
@@ -398,7 +423,7 @@ private enum ReloadRule {
     for listener in snapshot.listeners {
       lines.append(
         "\(listener.name) \(listener.protocols) \(listener.desync) \(listener.answersHalfClosed) "
-          + "\(listener.rules.table)")
+          + "\(listener.rules.table) \(listener.tcp.map(members) ?? "")")
       for route in listener.rules.routes { lines.append(members(of: route)) }
     }
     for settings in snapshot.pools {

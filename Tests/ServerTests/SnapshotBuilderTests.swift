@@ -205,6 +205,7 @@ import Testing
     guard let check = snapshot.pools[0].check else { return "none" }
     switch check.kind {
     case .tcp: return "tcp"
+    case .talk(let send, let reply): return "talk \(send) \(reply)"
     case .http(let path, let host, let expected):
       let statuses = expected.map { "\($0.lowerBound)-\($0.upperBound)" }
       return "\(path) \(host ?? "-") \(statuses.joined(separator: " "))"

@@ -57,7 +57,7 @@ import Testing
       .connectRefused, .connectTimeout, .connectFailed, .tlsUntrusted, .tlsExpired,
       .tlsWrongName, .tlsSelfSigned, .tlsPin, .tlsNotSpoken, .tlsAlert(48), .tlsTimeout,
       .tlsFailed, .noHTTP2, .resetBeforeResponse, .closedBeforeResponse, .pingTimeout,
-      .responseTimeout, .badResponse, .truncatedResponse, .responseStalled, .grpcNotServing,
+      .responseTimeout, .badResponse, .truncatedResponse, .responseStalled, .relayReset, .grpcNotServing,
       .grpcStatus(14), .status(503),
     ]
     #expect(Set(causes.map(\.word)) == Set(FailureWord.ofAttempts))

@@ -41,10 +41,10 @@ extension AccessLog {
     case .clientPort: if let port = facts.clientPort { line.append(decimal: UInt64(port)) }
     case .route: if let route = facts.route { line.appendEscaped(route.bytes.span) }
     case .pool: if let pool = facts.pool { line.appendEscaped(pool.bytes.span) }
-    case .sni: if facts.tls != nil { line.appendEscaped(of: serverName) }
+    case .sni: line.appendEscaped(of: serverName)
     case .method, .host, .target, .version, .request, .userAgent, .referer, .requestID, .traceID:
       if facts.hasRequest { append(field, of: request) }
-    case .status: line.append(decimal: UInt64(facts.status))
+    case .status: if !facts.isConnection { line.append(decimal: UInt64(facts.status)) }
     case .failure: if let failure = facts.failure { line.append(failure) }
     case .reason: if let reason = facts.reason { line.append(reason) }
     case .received: line.append(decimal: facts.receivedByteCount)

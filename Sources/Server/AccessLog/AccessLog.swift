@@ -18,6 +18,8 @@ import TLS
 struct AccessLogFacts {
   /// Whether there is a request: a head that couldn't be read has none.
   var hasRequest = true
+  /// Whether it is a connection of a TCP listener, which has no status.
+  var isConnection = false
   var client: IPAddress?
   /// The port of the connection; nil if the client is not its peer.
   var clientPort: UInt16?
@@ -168,8 +170,12 @@ struct AccessLog: ~Copyable {
         appendString(",\"trace_id\":", request.bytes(of: id))
       }
     }
-    line.append(",\"status\":")
-    line.append(decimal: UInt64(facts.status))
+    if facts.isConnection {
+      line.append(",\"kind\":\"tcp\"")
+    } else {
+      line.append(",\"status\":")
+      line.append(decimal: UInt64(facts.status))
+    }
     if let status = facts.grpcStatus {
       line.append(",\"grpc_status\":")
       line.append(decimal: UInt64(status))
@@ -216,10 +222,10 @@ struct AccessLog: ~Copyable {
       line.append("\",\"cipher\":\"")
       line.append(tls.suite.name)
       line.append(tls.isResumed ? "\",\"resumed\":true" : "\",\"resumed\":false")
-      if !serverName.isEmpty {
-        line.append(",\"sni\":")
-        line.appendJSONString(of: serverName)
-      }
+    }
+    if !serverName.isEmpty {
+      line.append(",\"sni\":")
+      line.appendJSONString(of: serverName)
     }
     if facts.hasRequest {
       if let agent = request.fields.first(.userAgent), !agent.isEmpty {
@@ -299,11 +305,15 @@ struct AccessLog: ~Copyable {
       line.appendJSONString(request.bytes(of: request.authority))
       line.append(0x20)
       appendAddress(request.bytes(of: request.target), as: .json)
+    } else if facts.isConnection {
+      line.append("TCP ")
+      line.appendJSONString(of: serverName)
+      line.append(" -")
     } else {
       line.append("- - -")
     }
     line.append(0x20)
-    line.append(decimal: UInt64(facts.status))
+    if facts.isConnection { line.append("-") } else { line.append(decimal: UInt64(facts.status)) }
     line.append(0x20)
     line.append(decimal: facts.sentByteCount)
     line.append(0x20)

@@ -12,6 +12,9 @@ struct Explanation {
   let now: Instant
 
   func explain(_ query: [String: String]) -> AdminDocument {
+    if let url = query["url"], let connection = ConnectionTarget(url) {
+      return explain(connection, named: query["listener"])
+    }
     guard let url = query["url"], let target = Target(url) else {
       return .error(400, Self.incomplete(query["url"] ?? ""))
     }
@@ -65,13 +68,17 @@ struct Explanation {
     let listeners = view.configuration.listeners
     let scheme = target.isTLS ? "https" : "http"
     let fitting = listeners.indices.filter { index in
-      (listeners[index].tls != nil) == target.isTLS
+      listeners[index].protocol == .http && (listeners[index].tls != nil) == target.isTLS
         && (name == nil || name == listeners[index].name)
     }
     let port = target.effectivePort
     if let index = fitting.first(where: { listens($0, on: target) }) { return .found(index) }
     if target.port == nil || name != nil, let index = fitting.first { return .found(index) }
     if let other = listeners.indices.first(where: { listens($0, on: target) }) {
+      if listeners[other].protocol == .tcp {
+        return .none(
+          "the listener \(listeners[other].name) on port \(port) forwards TCP; ask for tcp://\(target.host):\(port)")
+      }
       let spoken = listeners[other].tls == nil ? "http" : "https"
       return .none("the listener \(listeners[other].name) on port \(port) speaks \(spoken)")
     }
@@ -109,12 +116,12 @@ struct Explanation {
     if case .forward(let name) = route.action { explainPool(name, to: &json) }
   }
 
-  private func explainPool(_ name: String, to json: inout JSONWriter) {
+  func explainPool(_ name: String, to json: inout JSONWriter) {
     guard let (settings, configured) = view.pool(named: name) else { return }
     let pool = settings.pool
     json.member("pool", name)
     json.member("strategy", configured.strategy.rawValue)
-    json.member("protocol", configured.protocol.rawValue)
+    json.member("protocol", view.configuration.spoken(by: configured))
     json.array("candidates") { json in
       for candidate in pool.candidates(settings.check, at: now) {
         json.object { json in

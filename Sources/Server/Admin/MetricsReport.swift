@@ -43,11 +43,17 @@ struct MetricsReport {
     output.counter(
       "martlet_listener_aborted_total",
       "Exchanges whose client disconnected early, by listener.", .aborted, of: listeners)
+    output.counters(
+      "martlet_listener_tcp_connections_total",
+      "Connections of TCP listeners that have ended, by listener and result.", by: "result",
+      TrafficCounter.tcp, of: listeners)
     output.counter(
-      "martlet_listener_received_bytes_total", "Bytes of request bodies, by listener.",
+      "martlet_listener_received_bytes_total",
+      "Bytes of request bodies, and of TCP connections from clients, by listener.",
       .receivedBytes, of: listeners)
     output.counter(
-      "martlet_listener_sent_bytes_total", "Bytes of response bodies, by listener.", .sentBytes,
+      "martlet_listener_sent_bytes_total",
+      "Bytes of response bodies, and of TCP connections to clients, by listener.", .sentBytes,
       of: listeners)
     output.counter(
       "martlet_listener_connections_accepted_total", "Client connections, by listener.",
@@ -194,6 +200,10 @@ struct MetricsReport {
     output.counters(
       "martlet_backend_responses_total", "Answers of the backend, by status class.", by: "class",
       TrafficCounter.responses, of: backends)
+    output.counters(
+      "martlet_backend_tcp_connections_total",
+      "Connections of TCP listeners that were forwarded to the backend and have ended, by result.",
+      by: "result", TrafficCounter.tcp, of: backends)
     output.failures(
       "martlet_backend_failures_total", "Failed attempts on the backend, by cause.",
       by: CounterWord.ofAttempts, of: backends)

@@ -114,6 +114,7 @@ struct StateReport {
           json.string(address.address)
         }
       }
+      json.member("protocol", listener.protocol.rawValue)
       json.member("tls", listener.tls != nil)
       writeResponses(view.process.reading(.listener(listener.name)), to: &json)
       json.array("routes") { json in
@@ -126,6 +127,27 @@ struct StateReport {
           }
         }
       }
+      if listener.protocol == .tcp { writeTCP(listener, to: &json) }
+    }
+  }
+
+  private func writeTCP(_ listener: Configuration.Listener, to json: inout JSONWriter) {
+    let reading = view.process.reading(.listener(listener.name))
+    json.object("tcp") { json in
+      json.member("active", reading.connectionCount)
+      json.member("ok", reading[.tcpCompleted])
+      json.member("failed", reading[.tcpFailed])
+      json.member("received", reading[.receivedBytes])
+      json.member("sent", reading[.sentBytes])
+      json.array("routes") { json in
+        for place in view.configuration.places(on: listener) {
+          json.object { json in
+            json.member("match", "\(place)")
+            json.member("pool", place.pool)
+          }
+        }
+      }
+      json.member("pool", listener.pool)
     }
   }
 
@@ -146,7 +168,7 @@ struct StateReport {
     json.object { json in
       json.member("name", pool.name)
       json.member("strategy", configured.strategy.rawValue)
-      json.member("protocol", configured.protocol.rawValue)
+      json.member("protocol", view.configuration.spoken(by: configured))
       json.member("up", pool.upCount(at: now))
       // Available by health and by drain state. Without any, `when_all_down` says what happens to
       // requests.

@@ -61,7 +61,8 @@ struct StatusText {
     let past = history.pools[pool.name]
     let unresolved = view.names.unresolved(in: configured)
     let count = pool.membership.members.count + unresolved.count
-    var head = "pool \(pool.name)  \(configured.strategy.rawValue)  \(configured.protocol.rawValue)"
+    let spoken = view.configuration.spoken(by: configured)
+    var head = "pool \(pool.name)  \(configured.strategy.rawValue)  \(spoken)"
     if let tls = settings.tls { head += tls.isVerified ? "  TLS" : "  TLS, NOT VERIFIED" }
     head += "  \(pool.upCount(at: now)) of \(count) up"
     if let quantiles = past?.quantiles, let p50 = quantiles.p50 {

@@ -6,6 +6,7 @@
 
 import HTTP
 import Primitives
+import TLS
 
 /// Identifies one stream: a request with its response on one connection.
 struct StreamID: Equatable {
@@ -69,7 +70,7 @@ struct Connection: ~Copyable {
     case http1Backend(codec: Handle, Use)
     /// HTTP/2 with a backend. The codec knows the exchange of each stream.
     case http2Backend(codec: Handle)
-    /// Bytes without messages, both ways, for one exchange: after a 101.
+    /// Bytes without messages, both ways, for one exchange: after a 101, or of a TCP connection.
     case raw(exchange: Handle)
     case ending(Ending)
   }
@@ -87,6 +88,8 @@ struct Connection: ~Copyable {
   enum Opening {
     /// The TLS handshake with a client.
     case accepting(since: Instant)
+    /// A client of a TCP listener: its pool is not known yet.
+    case unrouted(HelloScan)
     /// The connect to a backend, and then the TLS handshake if there is one, for one exchange.
     case dialling(exchange: Handle)
   }
@@ -98,6 +101,8 @@ struct Connection: ~Copyable {
     /// Sending is shut down. What the client still sends is discarded, so that it can read its
     /// response before it sees a reset (RFC 9112 9.6).
     case lingering(Lingering)
+    /// Resets the connection once the client's kernel has everything, or at this time.
+    case resetting(until: Instant)
   }
 
   struct Lingering {
@@ -136,7 +141,9 @@ struct Connection: ~Copyable {
         .http1Backend(_, .leased(let exchange)):
         exchange
       case .http1Client(_, let exchange): exchange
-      case .opening(.accepting), .http2Client, .http1Backend, .http2Backend, .ending: nil
+      case .opening(.accepting), .opening(.unrouted), .http2Client, .http1Backend, .http2Backend,
+        .ending:
+        nil
       }
     }
   }
@@ -163,7 +170,9 @@ struct Connection: ~Copyable {
       switch wire {
       case .opening(.accepting): true
       case .opening(.dialling): transport.isOpening
-      case .http1Client, .http2Client, .http1Backend, .http2Backend, .raw, .ending: false
+      case .opening(.unrouted), .http1Client, .http2Client, .http1Backend, .http2Backend, .raw,
+        .ending:
+        false
       }
     }
   }

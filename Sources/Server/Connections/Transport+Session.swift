@@ -87,6 +87,14 @@ extension Transport {
     }
   }
 
+  /// Whether the peers have agreed on this protocol by ALPN.
+  func speaks(_ name: Span<UInt8>) -> Bool {
+    switch session {
+    case .some(let session): session.speaks(name)
+    case .none: false
+    }
+  }
+
   /// Appends the server name from the client's handshake; nothing if there was none.
   func appendServerName(to text: inout ByteBuffer) {
     switch session {

@@ -35,7 +35,7 @@ extension Worker where IO: ~Copyable {
   private mutating func open(_ socket: Socket, peer: SocketAddress, listener: Int) {
     metrics.add(.downstreamConnectionsAccepted)
     let block = countedBlock(of: peer)
-    guard admit(block) else {
+    guard admit(block, to: listener) else {
       io.close(socket, reset: true)
       return
     }
@@ -49,11 +49,15 @@ extension Worker where IO: ~Copyable {
       limitHandshakes()
       guard let session = try? TLSSession(accepting: context) else {
         admission.leave(block)
+        if protocols.tcp { listeners[listener].admission?.leave(block) }
         io.close(socket, reset: true)
         return
       }
       transport = Transport(socket, accepting: session)
       wire = .opening(.accepting(since: now))
+    } else if protocols.tcp {
+      transport = Transport(socket)
+      wire = .opening(.unrouted(HelloScan()))
     } else {
       transport = Transport(socket)
       let codec = http1Clients.insert(
@@ -71,7 +75,9 @@ extension Worker where IO: ~Copyable {
       handshakes.began(handle)
       metrics.add(.handshakesActive)
     }
-    setDeadline(handle, now + (context == nil ? settings.headTimeout : handshakeTime))
+    if protocols.tcp && context == nil { queueToDrive(handle) }
+    let isHandshake = context != nil || protocols.tcp
+    setDeadline(handle, now + (isHandshake ? handshakeTime : settings.headTimeout))
   }
 
   // MARK: Limits
@@ -85,15 +91,38 @@ extension Worker where IO: ~Copyable {
     return address.clientBlock
   }
 
-  private mutating func admit(_ block: IPAddress?) -> Bool {
+  private mutating func admit(_ block: IPAddress?, to listener: Int) -> Bool {
     let verdict = admission.enter(
       block, max: settings.connectionMax, maxPerAddress: settings.connectionsPerAddressMax)
     switch verdict {
-    case .admitted: return true
+    case .admitted:
+      if admitTCP(block, to: listener) { return true }
+      admission.leave(block)
     case .full: metrics.add(.connectionsRefusedInAll)
     case .addressFull: metrics.add(.connectionsRefusedByAddress)
     }
     return false
+  }
+
+  /// The limits of a TCP listener itself.
+  private mutating func admitTCP(_ block: IPAddress?, to listener: Int) -> Bool {
+    guard let configured = listeners[listener].configured,
+      let rules = snapshot.listeners[configured].tcp
+    else { return true }
+    let verdict = listeners[listener].admission?.enter(
+      block, max: rules.connectionMax, maxPerAddress: rules.connectionsPerClientMax)
+    switch verdict {
+    case .admitted, nil: return true
+    case .full: metrics.add(.connectionsRefusedByListener)
+    case .addressFull: metrics.add(.connectionsRefusedByListenerAndAddress)
+    }
+    return false
+  }
+
+  /// A client's connection of a TCP listener ends.
+  mutating func leaveListener(_ handle: Handle) {
+    let client = connections[handle].client
+    listeners[client.listener].admission?.leave(client.block)
   }
 
   /// Makes room for one more handshake. Closes up to two, so that the number falls soon after the
@@ -141,11 +170,12 @@ extension Worker where IO: ~Copyable {
   // MARK: Listeners
 
   mutating func add(listener socket: Socket, configured: Int) {
-    listeners.append(
-      WorkerListener(
-        socket: socket, configured: configured,
-        name: LogName(snapshot.listeners[configured].name),
-        traffic: block(snapshot.listeners[configured].traffic)))
+    var listener = WorkerListener(
+      socket: socket, configured: configured,
+      name: LogName(snapshot.listeners[configured].name),
+      traffic: block(snapshot.listeners[configured].traffic))
+    listener.admission = snapshot.listeners[configured].tcp?.admission
+    listeners.append(listener)
     io.watch(listener: socket, token: WorkerListener.token(listeners.count - 1))
   }
 
@@ -182,6 +212,9 @@ struct WorkerListener {
   let name: LogName
   /// Where its traffic is counted.
   var traffic: TrafficMetrics?
+  /// Who is connected, if it is a TCP listener. The same for all configurations, so that each
+  /// connection leaves where it entered.
+  var admission: Admission?
   var isOpen = true
 
   init(socket: Socket, configured: Int, name: LogName, traffic: TrafficMetrics?) {

@@ -11,13 +11,14 @@ extension Worker where IO: ~Copyable {
   mutating func drive(_ handle: Handle) {
     switch connections[handle].wire {
     case .opening(.accepting): acceptHandshake(handle)
+    case .opening(.unrouted(let scan)): routeConnection(handle, scan)
     case .opening(.dialling(let exchange)): finishDialling(handle, exchange)
     case .http1Client: driveHTTP1Client(handle)
     case .http2Client(let codec): driveHTTP2Client(handle, codec)
     case .http1Backend: driveHTTP1Backend(handle)
     case .http2Backend(let codec): driveHTTP2Backend(handle, codec)
     case .raw(let exchange): driveRelay(exchange, from: handle)
-    case .ending(.flushing): break
+    case .ending(.flushing), .ending(.resetting): break
     case .ending(.lingering(let lingering)): linger(handle, lingering)
     }
     guard connections.contains(handle) else { return }
@@ -64,14 +65,16 @@ extension Worker where IO: ~Copyable {
     if hasSent { clientTookBytes(handle) }
     watchTaking(handle)
     guard connections[handle].transport.isFlushed else { return }
-    if let exchange = exchange(on: handle) { return resumeResponse(exchange) }
     switch connections[handle].wire {
+    case .http1Client(_, .some(let exchange)): resumeResponse(exchange)
+    case .raw(let exchange): relayFlushed(exchange, to: handle)
     case .http1Client:
       // A pipelined request may have waited for room, here or still in the socket.
       if connections[handle].transport.mayHoldMore { queueToDrive(handle) }
     case .ending(.flushing(let thenLinger)):
       thenLinger ? beginLingering(handle) : close(handle)
-    case .ending(.lingering), .opening, .http2Client, .http1Backend, .http2Backend, .raw:
+    case .ending(.resetting(let until)): resetWhenTaken(handle, until)
+    case .ending(.lingering), .opening, .http2Client, .http1Backend, .http2Backend:
       break
     }
   }
@@ -96,6 +99,7 @@ extension Worker where IO: ~Copyable {
     case .raw:
       if exchanges[exchange].body.clientHasFinished && isFlushed {
         io.shutdownSending(connections[handle].transport.socket)
+        endRelayIfFinished(exchange)
       } else {
         queueSource(exchange, .request)
       }
@@ -166,6 +170,8 @@ extension Worker where IO: ~Copyable {
     case .opening(.accepting):
       metrics.add(.handshakesTimedOut)
       close(handle)
+    case .opening(.unrouted):
+      helloExpired(handle)
     case .http1Client(let codec, exchange: nil):
       headExpired(handle, hasBegun: http1Clients[codec].headBeganAt != nil)
     case .http1Client(_, .some(let exchange)):
@@ -181,6 +187,8 @@ extension Worker where IO: ~Copyable {
       close(handle, reset: true)
     case .ending(.lingering(let lingering)):
       lingeringExpired(handle, lingering)
+    case .ending(.resetting(let until)):
+      resetWhenTaken(handle, until)
     case .opening(.dialling), .http1Backend, .raw:
       // The exchange has its own deadline.
       break
@@ -194,7 +202,7 @@ extension Worker where IO: ~Copyable {
     if connections[handle].isClient {
       closeClient(handle, reset: reset)
     } else {
-      closeBackend(handle)
+      closeBackend(handle, reset: reset)
     }
   }
 
@@ -211,6 +219,7 @@ extension Worker where IO: ~Copyable {
     if connections[handle].isAccepting { handshakeEnded() }
     countClosed(client: handle)
     let block = connections[handle].client.block
+    if connections[handle].client.protocols.tcp { leaveListener(handle) }
     dropCodec(of: handle)
     connections[handle].transport.release(to: &buffers)
     let socket = connections[handle].transport.socket
@@ -227,7 +236,7 @@ extension Worker where IO: ~Copyable {
     clientCountChanged()
   }
 
-  private mutating func closeBackend(_ handle: Handle) {
+  private mutating func closeBackend(_ handle: Handle, reset: Bool) {
     switch connections[handle].wire {
     case .http2Backend(let codec):
       failBackendStreams(handle, codec, .closedBeforeResponse)
@@ -255,7 +264,7 @@ extension Worker where IO: ~Copyable {
     connections[handle].transport.release(to: &buffers)
     let socket = connections[handle].transport.socket
     connections.drop(handle)
-    io.close(socket, reset: false)
+    io.close(socket, reset: reset)
     metrics.add(.upstreamConnectionsClosed)
     backends.countClosed(backend)
     if owner != .none { loginEnded(handle, of: owner) }

@@ -18,6 +18,7 @@ extension Worker where IO: ~Copyable {
     if connections[handle].transport.isEstablished {
       countHandshake(of: handle)
       handshakeEnded()
+      if connections[handle].client.protocols.tcp { return beginTCP(handle) }
       beginHTTP(handle)
       switch arrival {
       case .bytes: drive(handle)

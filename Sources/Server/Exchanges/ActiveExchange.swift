@@ -16,7 +16,8 @@ struct ActiveExchange: ~Copyable {
   let generation: Int
   /// The head of the request, in the worker's pool. A codec filled it, it is edited before the
   /// first attempt, and each attempt encodes it for its wire. If no head could be read, it has a
-  /// method only.
+  /// method only. Of a TCP connection it has at most the name that the client's TLS asks for, and
+  /// is `.none` without one.
   let head: Handle
   var request: RequestFacts
   /// Nil if no route was selected.
@@ -287,6 +288,8 @@ struct ActiveExchange: ~Copyable {
     var backendPersists = false
     /// The last call stopped because the client's stream had no room.
     var isBlocked = false
+    /// On a TCP connection: whether the backend has finished sending.
+    var backendHasFinished = false
     /// In HTTP/2: how much of the body had been sent when the client's pace was checked last.
     var checkedByteCount: UInt64?
 

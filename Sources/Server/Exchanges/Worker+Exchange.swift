@@ -233,6 +233,8 @@ extension Worker where IO: ~Copyable {
     case .finish: finish(handle)
     case .answer(let status): answerInstead(handle, status)
     case .cut: cut(handle)
+    case .closeRelay: closeRelay(handle)
+    case .resetRelay: resetRelay(handle)
     }
   }
 
@@ -268,11 +270,9 @@ extension Worker where IO: ~Copyable {
   }
 
   private mutating func removeExchange(_ handle: Handle) {
-    precondition(exchanges[handle].attempt.backend == nil, "its lease has not ended")
-    leaveLine(handle)
+    leaveOthers(handle)
     if !delayed.isEmpty { delayed.remove(handle) }
     if !transforms.isEmpty { dropTransforms(handle) }
-    if Int(handle.index) < exchangeDeadlines.count { setDeadline(exchange: handle, .never) }
     logExchange(handle)
     if exchanges[handle].body.kept.hasStorage {
       var kept = ByteBuffer()
@@ -286,6 +286,19 @@ extension Worker where IO: ~Copyable {
       exchanges[handle].response.arrived.clear(&buffers)
     }
     giveHead(exchanges[handle].head)
+    dropExchange(handle)
+  }
+
+  /// The exchange waits for nothing any more.
+  @inline(__always)
+  mutating func leaveOthers(_ handle: Handle) {
+    precondition(exchanges[handle].attempt.backend == nil, "its lease has not ended")
+    leaveLine(handle)
+    if Int(handle.index) < exchangeDeadlines.count { setDeadline(exchange: handle, .never) }
+  }
+
+  @inline(__always)
+  mutating func dropExchange(_ handle: Handle) {
     let generation = exchanges[handle].generation
     exchanges.drop(handle)
     metrics.subtract(.exchangesActive)
@@ -347,6 +360,8 @@ extension Worker where IO: ~Copyable {
     case .client(let reason):
       metrics.add(reason == .clientStalled ? .slowResponses : .slowBodies)
       perform(exchanges[handle].machine.handle(.refused(reason), at: now), handle)
+    case .relay where exchanges[handle].machine.isConnection:
+      perform(exchanges[handle].machine.handle(.refused(.relayIdle), at: now), handle)
     case .relay: endRelay(handle)
     }
     if connections.contains(client) { queueToFlush(client) }

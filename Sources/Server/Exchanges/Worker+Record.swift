@@ -53,7 +53,7 @@ extension Worker where IO: ~Copyable {
       attempts: exchanges[handle].machine.attempts, names: backends.names)
   }
 
-  private mutating func listenerName(of handle: Handle) -> LogName {
+  mutating func listenerName(of handle: Handle) -> LogName {
     listeners[connections[exchanges[handle].client.connection].client.listener].name
   }
 

@@ -8,6 +8,8 @@ struct ActiveCheck: Sendable {
   enum Kind: Equatable, Sendable {
     /// Is a connection accepted, and does TLS agree if the pool has it?
     case tcp
+    /// Does what the backend sends begin with this, after it got those bytes?
+    case talk(send: [UInt8], reply: [UInt8])
     /// Is this request answered with one of these statuses?
     /// A nil `host` stands for the member's own.
     case http(path: String, host: String?, expected: [ClosedRange<UInt16>])
@@ -40,7 +42,7 @@ struct ActiveCheck: Sendable {
   /// Whether a check with a request passes with this status.
   func expects(_ status: UInt16) -> Bool {
     switch kind {
-    case .tcp: false
+    case .tcp, .talk: false
     case .http(_, _, let expected): expected.contains { $0.contains(status) }
     case .grpc: status == 200
     }

@@ -10,6 +10,7 @@ extension ActiveCheck {
   /// as an alert of TLS.
   func reason(_ failure: FailureCause, isTLSAlert: Bool = false) -> String {
     switch failure {
+    case .badResponse where talks: "bad-response: not the expected reply"
     case .badResponse where isTLSAlert: "bad-response: a TLS alert; this port expects HTTPS"
     case .connectTimeout, .responseTimeout: "timeout after \(durationText(timeout))"
     case .tlsTimeout: "tls-timeout after \(durationText(timeout))"
@@ -19,12 +20,14 @@ extension ActiveCheck {
     }
   }
 
+  private var talks: Bool { if case .talk = kind { true } else { false } }
+
   private var format: String {
     if case .grpc = kind { return "gRPC" }
     return switch spoken {
     case .http1: "HTTP/1.1"
     case .http2: "HTTP/2"
-    case .auto: "HTTP"
+    case .auto, .tcp: "HTTP"
     }
   }
 

@@ -49,7 +49,7 @@ struct HTTP2Check: ~Copyable {
     head.authority = head.fields.store(Array(host.utf8).span)
     head.fields.append(.userAgent, "martlet-health")
     switch check.kind {
-    case .tcp: break
+    case .tcp, .talk: break
     case .http(let path, let host, _):
       if let host { head.authority = head.fields.store(Array(host.utf8).span) }
       head.path = head.fields.store(Array(path.utf8).span)

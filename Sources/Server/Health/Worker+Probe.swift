@@ -101,6 +101,9 @@ extension Worker where IO: ~Copyable {
     case .tcp:
       conclude(handle, failure: nil)
       return false
+    case .talk(let send, _):
+      checker.probes[handle].transport.write(send.span, &io, &buffers)
+      return true
     case .http(let path, let host, _) where !isHTTP2:
       scratch.removeAll()
       scratch.append(string: "GET \(path) HTTP/1.1\r\nHost: ")
@@ -132,6 +135,10 @@ extension Worker where IO: ~Copyable {
       case .finished: return conclude(handle, failure: .closedBeforeResponse)
       case .failed(.tls(let failure)): return conclude(handle, failure: FailureCause(failure))
       case .failed: return conclude(handle, failure: .resetBeforeResponse)
+      }
+      if case .talk(_, let reply) = checker.probes[handle].check.kind {
+        guard let isReply = checker.probes[handle].begins(with: reply) else { continue }
+        return conclude(handle, failure: isReply ? nil : .badResponse)
       }
       if checker.probes[handle].beginsWithTLSAlert {
         return conclude(handle, failure: .badResponse, isTLSAlert: true)
@@ -215,6 +222,14 @@ extension Worker where IO: ~Copyable {
 
 extension HealthChecker.Probe {
   /// A server that expects TLS may answer plain HTTP with an alert (RFC 8446 5.1: type 21).
+  /// Nil while less has come, all of it right.
+  func begins(with reply: [UInt8]) -> Bool? {
+    let bytes = transport.inbound.bytes
+    let count = min(bytes.count, reply.count)
+    for index in 0..<count where bytes[index] != reply[index] { return false }
+    return bytes.count < reply.count ? nil : true
+  }
+
   var beginsWithTLSAlert: Bool {
     transport.inbound.count > 0 && transport.inbound.bytes[0] == 0x15 && !hasReceived
   }

@@ -41,13 +41,18 @@ extension HTTP2Limits {
 
 extension ListenerProtocols {
   init(_ listener: Configuration.Listener) {
+    if listener.protocol == .tcp {
+      (tcp, http1, http2) = (true, false, false)
+      return
+    }
     http1 = listener.spokenProtocols.contains(.http1)
     http2 = listener.spokenProtocols.contains(.http2)
   }
 
   /// For ALPN. Old clients offer only http/1.0.
-  static func names(of listener: Configuration.Listener) -> [StaticString] {
-    listener.spokenProtocols.flatMap { spoken -> [StaticString] in
+  static func names(of listener: Configuration.Listener) -> [String] {
+    if listener.protocol == .tcp { return listener.alpn }
+    return listener.spokenProtocols.flatMap { spoken -> [String] in
       switch spoken {
       case .http2: ["h2"]
       case .http1: ["http/1.1", "http/1.0"]

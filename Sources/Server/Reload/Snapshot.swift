@@ -57,6 +57,8 @@ struct ListenerSettings: Sendable {
   var desync = DesyncMode.strict
   /// Does a client that has finished sending get the answer to a whole request?
   var answersHalfClosed = false
+  /// Where connections go, if it is a TCP listener; it has no routes of HTTP then.
+  var tcp: TCPRules?
   /// Where workers count, each in its own; empty where nobody does.
   var traffic: [TrafficMetrics] = []
 
@@ -67,6 +69,8 @@ struct ListenerSettings: Sendable {
 
 /// Which versions of HTTP clients may speak on a listener.
 struct ListenerProtocols: Sendable, Equatable {
+  /// None: it is a TCP listener.
+  var tcp = false
   var http1 = true
   /// With TLS by ALPN, without TLS by prior knowledge.
   var http2 = false
@@ -192,6 +196,8 @@ final class PoolSettings: Sendable {
 /// The version of HTTP that the backends of a pool get.
 enum BackendProtocol: Sendable {
   case http1, http2
+  /// No HTTP: the bytes of a TCP listener's clients.
+  case tcp
   /// By ALPN.
   case auto
 
@@ -201,6 +207,7 @@ enum BackendProtocol: Sendable {
     case .http1: ["http/1.1"]
     case .http2: ["h2"]
     case .auto: ["h2", "http/1.1"]
+    case .tcp: []
     }
   }
 }

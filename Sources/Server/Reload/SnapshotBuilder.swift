@@ -20,6 +20,7 @@ struct SnapshotBuilder: Sendable {
   let traffic: MetricsRegistry
   let ticketRings = TicketRings()
   let upstreamContexts = UpstreamContexts()
+  let tcpAdmissions = TCPAdmissions()
   let workerCount: Int
   /// For cookies of pools that have no key of their own: drawn once, and handed on in an upgrade.
   var cookieKey = [randomSeed(), randomSeed()].flatMap { seed in
@@ -50,12 +51,16 @@ struct SnapshotBuilder: Sendable {
     let errorPages = ErrorPages(configuration.errorPages, from: pages)
     var poolIndices: [String: Int] = [:]
     var pools: [PoolSettings] = []
+    let tcpPools = configuration.tcpPools
     for pool in configuration.pools {
       poolIndices[pool.name] = pools.count
-      let tls = try upstreamTLS(of: pool, upstreams[pool.name] ?? UpstreamFiles())
-      pools.append(settings(of: pool, configuration.limits, names, tls))
+      let spoken =
+        tcpPools.contains(pool.name) ? BackendProtocol.tcp : BackendProtocol(pool.protocol)
+      let tls = try upstreamTLS(of: pool, upstreams[pool.name] ?? UpstreamFiles(), spoken)
+      pools.append(settings(of: pool, configuration.limits, names, tls, spoken))
     }
     upstreamContexts.keep(Set(configuration.pools.map(\.name)))
+    tcpAdmissions.keep(Set(configuration.listeners.map(\.name)))
     var listeners: [ListenerSettings] = []
     for listener in configuration.listeners {
       listeners.append(
@@ -108,20 +113,35 @@ struct SnapshotBuilder: Sendable {
       tlsRules: configuration.distinguishesTLS(on: listener) ? rules(byTLS: true) : nil,
       protocols: ListenerProtocols(listener), desync: DesyncMode(listener.desync),
       answersHalfClosed: listener.halfClose == .answer,
+      tcp: listener.protocol == .tcp ? tcpRules(of: listener, configuration, pools) : nil,
       traffic: traffic.blocks(for: .listener(listener.name)))
+  }
+
+  private func tcpRules(
+    of listener: Configuration.Listener, _ configuration: Configuration, _ pools: [String: Int]
+  ) -> TCPRules {
+    TCPRules(
+      // The configuration has checked that the pools exist.
+      standardPool: listener.pool.flatMap { pools[$0] },
+      routes: configuration.places(on: listener).map {
+        TCPRules.Route(host: .init($0.name), alpn: $0.alpn, pool: pools[$0.pool] ?? 0)
+      },
+      admission: tcpAdmissions.admission(of: listener.name),
+      connectionMax: listener.maxConnections ?? .max,
+      connectionsPerClientMax: listener.maxConnectionsPerClient)
   }
 
   // MARK: Pools
 
   private func upstreamTLS(
-    of pool: Configuration.Pool, _ files: UpstreamFiles
+    of pool: Configuration.Pool, _ files: UpstreamFiles, _ spoken: BackendProtocol
   ) throws(ServerFailure) -> UpstreamTLS? {
     guard let tls = pool.tls else { return nil }
     do throws(TLSFailure) {
       var files = files
       if tls.verification == .on && files.trust == nil { files.trust = try TrustStore() }
       return try upstreamContexts.contexts(
-        of: pool.name, tls, files, BackendProtocol(pool.protocol), workerCount: workerCount)
+        of: pool.name, tls, files, spoken, workerCount: workerCount)
     } catch {
       throw ServerFailure("pool \(pool.name): \(error)")
     }
@@ -129,7 +149,7 @@ struct SnapshotBuilder: Sendable {
 
   private func settings(
     of pool: Configuration.Pool, _ limits: Configuration.Limits, _ names: NameTable,
-    _ tls: UpstreamTLS?
+    _ tls: UpstreamTLS?, _ spoken: BackendProtocol
   ) -> PoolSettings {
     let health = HealthPolicy(pool)
     var budget = RetryBudget()
@@ -149,8 +169,9 @@ struct SnapshotBuilder: Sendable {
       pool: balanced, retry: retry,
       limits: ExchangeLimits(
         queue: pool.queue?.timeout ?? .zero, connect: times.connect, response: times.response,
-        total: times.request, clientIdle: limits.bodyIdle, idle: times.idle,
-        relayIdle: times.relayIdle, clientRate: MinimumRate(limits)),
+        total: times.request, clientIdle: limits.bodyIdle,
+        idle: times.idleTime(isTCP: spoken == .tcp),
+        relayIdle: times.relayIdleTime(isTCP: spoken == .tcp), clientRate: MinimumRate(limits)),
       callTimeMax: times.grpcMax,
       check: pool.health.map { ActiveCheck($0, of: pool, tlsID: tls?.id ?? 0) },
       replayByteCount: pool.retry.replaySize,
@@ -158,7 +179,7 @@ struct SnapshotBuilder: Sendable {
         idleTime: pool.keepAlive.idle, idleMax: pool.keepAlive.maxIdle,
         ageMax: pool.keepAlive.maxAge),
       tcpKeepAlive: pool.tcpKeepAlive.map(TCPKeepAlive.init),
-      protocol: BackendProtocol(pool.protocol),
+      protocol: spoken,
       responses: ResponseReading(pool, limits), tls: tls,
       authority: Array((pool.backends.first?.endpoint.authority ?? "localhost").utf8),
       stickiness: pool.stickiness.map(Stickiness.init),
@@ -386,12 +407,23 @@ extension Stickiness {
   }
 }
 
+extension [UInt8] {
+  /// Each character is a byte; the configuration allows no others.
+  fileprivate init(latin1 text: String) {
+    self = text.unicodeScalars.map { UInt8(truncatingIfNeeded: $0.value) }
+  }
+}
+
 extension ActiveCheck {
   fileprivate init(_ health: Configuration.Health, of pool: Configuration.Pool, tlsID: Int) {
     self.tlsID = tlsID
     spoken = BackendProtocol(pool.protocol)
     switch health.check {
-    case .tcp: kind = .tcp
+    case .tcp:
+      kind = .tcp
+      if let reply = health.reply {
+        kind = .talk(send: [UInt8](latin1: health.send ?? ""), reply: [UInt8](latin1: reply))
+      }
     case .http:
       kind = .http(
         path: health.path, host: health.host,
@@ -409,13 +441,20 @@ extension ActiveCheck {
 
 extension RouteMatch {
   fileprivate init(_ route: Configuration.Route) {
-    let host: Host =
-      switch route.hosts.first {
+    self.init(
+      host: Host(route.hosts.first),
+      path: route.match == .exact ? .exact(route.path) : .prefix(route.path))
+  }
+}
+
+extension RouteMatch.Host {
+  fileprivate init(_ pattern: Configuration.HostPattern?) {
+    self =
+      switch pattern {
       case .exact(let name): .exact(name)
       case .below(let suffix): .below(suffix)
       case nil: .any
       }
-    self.init(host: host, path: route.match == .exact ? .exact(route.path) : .prefix(route.path))
   }
 }
 

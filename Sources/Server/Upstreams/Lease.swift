@@ -12,6 +12,8 @@ struct Lease: ~Copyable {
     case reusable
     /// The connection failed, or is in the middle of a message.
     case broken
+    /// The same, and the backend must see that it is no regular end.
+    case reset
   }
 
   private(set) var stream: StreamID

@@ -62,7 +62,6 @@ extension Worker where IO: ~Copyable {
     let isFailOpen = exchanges[handle].attempt.pick?.isFailOpen ?? false
     if exchanges[handle].attempt.login != .none { return continueWithLogin(handle, backend) }
     if mayReuse && exchanges[handle].pool.protocol != .http1
-      && !stock.requiresHTTP1(backend, at: now)
       && shareConnection(handle, backend, isFailOpen: isFailOpen)
     {
       return
@@ -255,7 +254,7 @@ extension Worker where IO: ~Copyable {
     }
     guard ending == .reusable, !isOutdated(handle),
       case .http1Backend(let codec, _) = connections[connection].wire
-    else { return close(connection) }
+    else { return close(connection, reset: ending == .reset) }
     switch http1Backends[codec].login {
     case .none: makeIdle(connection, codec)
     case .attempted: close(connection)

@@ -42,7 +42,8 @@ extension Worker where IO: ~Copyable {
       precondition(inserted == connection)
       metrics.add(.upstreamConnectionsOpened)
       backends.countOpened(member.record.id)
-      if exchanges[handle].pool.protocol != .http1 && !stock.speaksHTTP1(member.record.id)
+      let spoken = exchanges[handle].pool.protocol
+      if spoken != .http1 && spoken != .tcp && !stock.speaksHTTP1(member.record.id)
         && !isOutdated(handle) && !onlyHTTP1
       {
         stock.share(connection, with: member.record.id)
@@ -109,6 +110,7 @@ extension Worker where IO: ~Copyable {
   private mutating func beginHTTP(_ handle: Handle, _ exchange: Handle) {
     let spoken = exchanges[exchange].pool.protocol
     if spoken != .http1 {
+      if spoken == .tcp { return openRelay(handle, exchange) }
       let isHTTP2 =
         connections[handle].transport.isEncrypted
         ? connections[handle].transport.isHTTP2 : spoken == .http2

@@ -24,6 +24,11 @@ extension Worker where IO: ~Copyable {
   /// Begins the attempt on a connection that others use or dial too. False if there is none, and
   /// the exchange has to dial.
   mutating func shareConnection(_ handle: Handle, _ backend: Int, isFailOpen: Bool) -> Bool {
+    if exchanges[handle].pool.protocol == .tcp {
+      dialTCP(handle, backend, isFailOpen: isFailOpen)
+      return true
+    }
+    if stock.requiresHTTP1(backend, at: now) { return false }
     let tunnels = asksForTunnel(handle)
     let isAuto = exchanges[handle].pool.protocol == .auto
     for connection in stock.shared(by: backend) {

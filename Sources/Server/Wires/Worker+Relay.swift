@@ -35,7 +35,9 @@ extension Worker where IO: ~Copyable {
   }
 
   mutating func driveRelay(_ handle: Handle, from source: Handle) {
-    if connections[source].isClient {
+    if exchanges[handle].machine.isConnection {
+      driveTCP(handle, from: source)
+    } else if connections[source].isClient {
       relayRequest(handle, from: source)
     } else {
       relayResponse(handle, from: source)

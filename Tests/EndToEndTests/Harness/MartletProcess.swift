@@ -70,7 +70,10 @@ final class MartletProcess: Sendable {
     process = try Self.start(
       ["run"] + flags, in: folder, binary: binary, wrapper: wrapper, environment: environment)
     let process = process
-    let listens = poll { process.errorText.contains("try: curl") || !process.isRunning }
+    let listens = poll {
+      process.errorText.contains("try: curl") || process.errorText.contains(" try: ")
+        || !process.isRunning
+    }
     ports = Self.ports(in: process.errorText)
     guard listens, process.isRunning, !ports.isEmpty else {
       throw HarnessError("martlet doesn't listen: \(process.errorText)")
@@ -119,7 +122,7 @@ final class MartletProcess: Sendable {
 
   private static func ports(in text: String) -> [Int] {
     // In both formats of the process log.
-    text.matches(of: /(?:Z notice listening url=|"listening","url":")https?:\/\/\S*?:(\d+)\//)
+    text.matches(of: /(?:Z notice listening url=|"listening","url":")(?:https?|tcp|tls):\/\/\S*?:(\d+)\//)
       .compactMap { Int($0.1) }
   }
 

@@ -1,0 +1,115 @@
+// TCP listeners: which keys go together, and which pools they use.
+
+extension Configuration {
+  /// Keys of a listener that are about HTTP.
+  private static let httpKeys = ["protocols", "redirect-to-https", "hsts", "desync", "half-close"]
+  /// Keys that only TCP listeners have.
+  private static let tcpKeys = [
+    "pool", "routes", "alpn", "max-connections", "max-connections-per-client",
+  ]
+
+  /// Lets a TCP listener without a pool forward to the only one.
+  mutating func completeTCP(_ decoder: inout Decoder) {
+    for index in listeners.indices where listeners[index].protocol == .tcp {
+      let path = "listeners[\(index)]"
+      if listeners[index].pool == nil && !decoder.has("\(path).routes")
+        && !decoder.has("\(path).pool")
+      {
+        if pools.count == 1 {
+          listeners[index].pool = pools[0].name
+        } else {
+          decoder.report(
+            key: path, "a TCP listener needs a pool, or routes that select one",
+            suggestion: "\"pool\": ...")
+        }
+      }
+    }
+  }
+
+  func checkTCP(_ decoder: inout Decoder) {
+    for (index, listener) in listeners.enumerated() {
+      let path = "listeners[\(index)]"
+      let (foreign, reason) =
+        listener.protocol == .tcp
+        ? (Self.httpKeys, "it has no effect, because a TCP listener has no HTTP")
+        : (Self.tcpKeys, "it has no effect, because this is no TCP listener")
+      for key in foreign where decoder.has("\(path).\(key)") {
+        decoder.report(
+          key: "\(path).\(key)", reason,
+          suggestion: listener.protocol == .tcp ? nil : "\"protocol\": \"tcp\" beside it",
+          severity: .warning)
+      }
+      guard listener.protocol == .tcp else { continue }
+      if listener.tls == nil && !listener.alpn.isEmpty {
+        decoder.report(
+          key: "\(path).alpn",
+          "without tls, the client agrees on a protocol with the backend, not with Martlet")
+      }
+      checkRoutes(of: listener, path, &decoder)
+    }
+    if !decoder.hasGap(in: "pools") { checkTCPPools(&decoder) }
+  }
+
+  private func checkRoutes(of listener: Listener, _ path: String, _ decoder: inout Decoder) {
+    var seen: Set<String> = []
+    for (index, route) in listener.routes.enumerated()
+    where !decoder.hasGap(below: "\(path).routes") {
+      let place = "\(path).routes[\(index)]"
+      if route.names.isEmpty && route.alpn.isEmpty {
+        decoder.report(
+          key: place, "the route matches every connection; use the pool of the listener for that")
+      }
+      for name in route.alpn where listener.tls != nil && !listener.alpn.contains(name) {
+        decoder.report(
+          key: "\(place).alpn",
+          "clients can't agree on \(JSON.quoted(name)), because it is not in the alpn of the"
+            + " listener")
+      }
+      var single = listener
+      single.routes = [route]
+      for entry in places(on: single) where !seen.insert("\(entry)").inserted {
+        decoder.report(key: place, "another route of this listener has the same match: \(entry)")
+      }
+    }
+  }
+
+  private func checkTCPPools(_ decoder: inout Decoder) {
+    let known = pools.map(\.name)
+    for (index, listener) in listeners.enumerated() where listener.protocol == .tcp {
+      var uses = [("listeners[\(index)].pool", listener.pool ?? "")]
+      for (place, route) in listener.routes.enumerated() {
+        uses.append(("listeners[\(index)].routes[\(place)].pool", route.pool))
+      }
+      for (key, name) in uses where !name.isEmpty && !known.contains(name) && decoder.has(key) {
+        report(unknown: name, "pool", among: known, key: key, &decoder)
+      }
+    }
+    let tcp = tcpPools
+    for (index, route) in routes.enumerated() {
+      if case .forward(let name) = route.action, tcp.contains(name) {
+        decoder.report(
+          key: "routes[\(index)].forward",
+          "the pool \(JSON.quoted(name)) belongs to a TCP listener; add another pool with the same"
+            + " backends for requests")
+      }
+      let names = Set(listeners.filter { $0.protocol == .tcp }.map(\.name))
+      for (position, name) in route.listeners.enumerated() where names.contains(name) {
+        decoder.report(
+          key: "routes[\(index)].listeners[\(position)]",
+          "\(JSON.quoted(name)) is a TCP listener; it has routes of its own")
+      }
+    }
+    for (index, pool) in pools.enumerated() where tcp.contains(pool.name) {
+      let path = "pools[\(index)]"
+      for key in ["protocol", "stickiness"] where decoder.has("\(path).\(key)") {
+        decoder.report(
+          key: "\(path).\(key)", "the pool gets connections of a TCP listener, and no requests")
+      }
+      if pool.health?.check == .grpc {
+        decoder.report(
+          key: "\(path).health.check", "a pool of a TCP listener has no gRPC",
+          suggestion: "\"check\": \"tcp\"")
+      }
+    }
+  }
+}
