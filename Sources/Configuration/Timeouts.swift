@@ -58,7 +58,8 @@ extension Configuration.Timeouts: Section {
         + "gets 504. Time in which Martlet waits for the client's body does not count."),
     Key(
       "idle", optional: \.idle, .duration(.milliseconds(10) ... .seconds(86_400)),
-      "Maximum time without data while a request body or a response body is sent. Default: 60s. For gRPC, also "
+      "Maximum time without data while a request body or a response body is sent. Default: 60s. "
+        + "For gRPC, also "
         + "the maximum pause of a stream: raise it for streams that are quiet for long. In the "
         + "pool of a TCP listener, the maximum time without data after one side has finished "
         + "sending, by default 30s."),

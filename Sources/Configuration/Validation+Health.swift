@@ -20,7 +20,10 @@ extension Configuration {
     case .grpc: (ignored, kind) = (["path", "expect", "send", "reply"], "gRPC")
     }
     if health.send != nil && health.reply == nil {
-      decoder.report(key: "\(path).health.send", "without reply, nothing shows that it was read")
+      decoder.report(
+        key: "\(path).health.send",
+        "it is not sent without reply, since nothing would show that it was read",
+        severity: .warning)
     }
     for name in ignored where decoder.has("\(path).health.\(name)") {
       decoder.report(

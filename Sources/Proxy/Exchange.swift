@@ -1,9 +1,8 @@
-// One request on its way through the proxy, or one connection of a TCP listener: its state, and what
-// to do next.
+// One request on its way through the proxy, or one connection of a TCP listener: its state, and
+// what to do next.
 //
-// Pure: events and the time are inputs, an action is the output, and the caller performs it. The
-// machine is total: `apply` has a case for every event in every phase, and returns nil for one that
-// can't happen there. `handle` traps then.
+// Pure: events and the time go in, and an action comes out. The machine is total: `apply` has a case
+// for every event in every phase, and returns nil for one that can't happen there; `handle` traps.
 //
 //   [staging]                  [queued]
 //      ▲▼                         ▲▼
@@ -11,9 +10,8 @@
 //      │                          ▲            │            │      └► relaying ───► ended
 //      └► ended                   └────────────┴────────────┴── failed: retry, or ended
 //
-// The body of the request may end in any phase but `relaying` and `ended`. `clientGone` and
-// `refused` end any phase. RetryPolicy decides about retries. A TCP connection goes from connecting
-// to relaying, and nobody can be answered there.
+// The body may end in any phase but `relaying` and `ended`; `clientGone` and `refused` end any phase.
+// A TCP connection goes from connecting to relaying, and gets no answer. Retries: RetryPolicy.
 
 public import Balancing
 public import Primitives

@@ -23,7 +23,7 @@ struct Explain: ParsableCommand {
   var method: String
 
   @Argument(
-    help: "The whole URL, with https:// or http://; HOST:PORT for a connection, or HOST:PORT/PROTOCOL.")
+    help: "The whole URL, with https:// or http://; for a connection HOST:PORT or HOST:PORT/ALPN.")
   var url: String
 
   @Flag(help: "Print JSON.")

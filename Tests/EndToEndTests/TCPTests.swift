@@ -1,5 +1,5 @@
-// TCP listeners between real peers: Redis and PostgreSQL, with and without TLS, and nginx behind TLS
-// that is passed through.
+// TCP listeners between real peers: Redis and PostgreSQL, with and without TLS, and nginx behind
+// TLS that is passed through.
 
 import Foundation
 import Testing
@@ -102,6 +102,32 @@ import Testing
     #expect(last["failure"] as? String == "connect-refused")
   }
 
+  @Test func `a check sends and expects bytes`() throws {
+    let redis = try Redis()
+    func martlet(_ reply: String) throws -> MartletProcess {
+      try MartletProcess(
+        """
+        { "listeners": [{ "listen": "127.0.0.1:0", "protocol": "tcp" }],
+          "pools": [{ "backends": ["\(redis.address)"],
+            "health": { "send": "PING\\r\\n", "reply": "\(reply)", "initially": "down",
+              "interval": "100ms", "rise": 1 } }] }
+        """, keeping: [redis])
+    }
+    let right = try martlet("+PONG")
+    eventually("it is up") {
+      (try? run(Redis.client(right.port) + ["ping"]).output) == "PONG\n"
+    }
+    let wrong = try martlet("-ERR")
+    eventually("it is down, and why is told") {
+      let status = try? run([
+        Installation.binary, "explain", "tcp", "127.0.0.1:\(wrong.port)", "--socket",
+        wrong.folder.path("admin.sock"),
+      ]).output
+      return status?.contains("not the expected reply") == true
+    }
+    #expect(try run(Redis.client(wrong.port) + ["ping"]).output != "PONG\n")
+  }
+
   // MARK: Names
 
   @Test func `TLS is passed through by its name, and clients see the backend's certificate`()
@@ -182,20 +208,21 @@ import Testing
   @Test func `a reload and an upgrade keep open connections`() throws {
     let redis = try Redis()
     let installed = try Installed()
-    func configuration(_ name: String) -> String {
+    func configuration(_ attempts: Int) -> String {
       """
-      { "listeners": [{ "listen": "127.0.0.1:0", "protocol": "tcp", "name": "\(name)" }],
-        "pools": [{ "backends": ["\(redis.address)"] }], "log": { "target": "access.log" } }
+      { "listeners": [{ "listen": "127.0.0.1:0", "protocol": "tcp" }],
+        "pools": [{ "backends": ["\(redis.address)"], "retry": { "max-attempts": \(attempts) } }],
+        "log": { "target": "access.log" }, "process": { "pid-file": "pid" } }
       """
     }
-    let martlet = try installed.start(configuration("a"), keeping: [redis])
+    let martlet = try installed.start(configuration(2), keeping: [redis])
     let wire = try martlet.wire()
     func ping() throws {
       try wire.send("PING\r\n")
-      #expect(try wire.take(until: "\n") == "+PONG\r\n")
+      #expect(try wire.take(until: "\r\n") == "+PONG")
     }
     try ping()
-    try martlet.reload(configuration("b"))
+    try martlet.reload(configuration(3))
     try ping()
     #expect(try installed.upgrade().status == 0, "\(martlet.log)")
     try ping()

@@ -83,7 +83,7 @@ import Testing
   ]
 
   /// The same for a TCP connection, which has fewer phases, and no answers.
-  private static let connectionTable: [(event: Exchange.Event, actions: [Name: Exchange.Action])] = [
+  private static let connectionTable: [(Exchange.Event, [Name: Exchange.Action])] = [
     (.routed(collectsUntil: nil), [.routing: .attempt]),
     (
       .refused(.relayIdle),

@@ -1,5 +1,5 @@
-// A worker with one TCP listener on simulated sockets: a test plays the client and the backends step
-// by step.
+// A worker with one TCP listener on simulated sockets: a test plays the client and the backends
+// step by step.
 
 import Balancing
 import Metrics

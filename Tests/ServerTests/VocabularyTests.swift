@@ -57,8 +57,8 @@ import Testing
       .connectRefused, .connectTimeout, .connectFailed, .tlsUntrusted, .tlsExpired,
       .tlsWrongName, .tlsSelfSigned, .tlsPin, .tlsNotSpoken, .tlsAlert(48), .tlsTimeout,
       .tlsFailed, .noHTTP2, .resetBeforeResponse, .closedBeforeResponse, .pingTimeout,
-      .responseTimeout, .badResponse, .truncatedResponse, .responseStalled, .relayReset, .grpcNotServing,
-      .grpcStatus(14), .status(503),
+      .responseTimeout, .badResponse, .truncatedResponse, .responseStalled, .relayReset,
+      .grpcNotServing, .grpcStatus(14), .status(503),
     ]
     #expect(Set(causes.map(\.word)) == Set(FailureWord.ofAttempts))
     #expect(FailureWord.ofAttempts.allSatisfy { Int($0.rawValue) < TrafficMetrics.failureMax })

@@ -77,7 +77,8 @@ struct Explanation {
     if let other = listeners.indices.first(where: { listens($0, on: target) }) {
       if listeners[other].protocol == .tcp {
         return .none(
-          "the listener \(listeners[other].name) on port \(port) forwards TCP; ask for tcp://\(target.host):\(port)")
+          "the listener \(listeners[other].name) on port \(port) forwards TCP; ask for"
+            + " tcp://\(target.host):\(port)")
       }
       let spoken = listeners[other].tls == nil ? "http" : "https"
       return .none("the listener \(listeners[other].name) on port \(port) speaks \(spoken)")

@@ -1,8 +1,9 @@
 // The beginning of a client's connection on a TCP listener: which pool it goes to, and the dial.
 //
-// The connection is one exchange, without a head and without stages. If TLS ends here, the handshake
-// comes first (Worker+Opening). If the listener has routes and no TLS of its own, the client's first
-// message is read, and goes on unchanged (TLS pass-through). The bytes are moved in Worker+TCPRelay.
+// The connection is one exchange, without a head and without stages. If TLS ends here, the
+// handshake comes first (Worker+Opening). If the listener has routes and no TLS of its own, the
+// client's first message is read, and goes on unchanged (TLS pass-through). The bytes are moved in
+// Worker+TCPRelay.
 
 import Balancing
 import HTTP
@@ -86,6 +87,7 @@ extension Worker where IO: ~Copyable {
     swap(&name, &scratch)
     // New tickets of the handshake may wait.
     queueToFlush(handle)
+    connections[handle].transport.settle(&buffers)
     beginTCP(handle, pool: pool)
   }
 

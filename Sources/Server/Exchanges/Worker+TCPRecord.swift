@@ -1,5 +1,5 @@
-// The record of a TCP connection at its end: its counters, its line in the access log, and its report
-// to the admin interface.
+// The record of a TCP connection at its end: its counters, its line in the access log, and its
+// report to the admin interface.
 
 import HTTP
 import Metrics

@@ -117,20 +117,6 @@ struct SnapshotBuilder: Sendable {
       traffic: traffic.blocks(for: .listener(listener.name)))
   }
 
-  private func tcpRules(
-    of listener: Configuration.Listener, _ configuration: Configuration, _ pools: [String: Int]
-  ) -> TCPRules {
-    TCPRules(
-      // The configuration has checked that the pools exist.
-      standardPool: listener.pool.flatMap { pools[$0] },
-      routes: configuration.places(on: listener).map {
-        TCPRules.Route(host: .init($0.name), alpn: $0.alpn, pool: pools[$0.pool] ?? 0)
-      },
-      admission: tcpAdmissions.admission(of: listener.name),
-      connectionMax: listener.maxConnections ?? .max,
-      connectionsPerClientMax: listener.maxConnectionsPerClient)
-  }
-
   // MARK: Pools
 
   private func upstreamTLS(
@@ -407,54 +393,11 @@ extension Stickiness {
   }
 }
 
-extension [UInt8] {
-  /// Each character is a byte; the configuration allows no others.
-  fileprivate init(latin1 text: String) {
-    self = text.unicodeScalars.map { UInt8(truncatingIfNeeded: $0.value) }
-  }
-}
-
-extension ActiveCheck {
-  fileprivate init(_ health: Configuration.Health, of pool: Configuration.Pool, tlsID: Int) {
-    self.tlsID = tlsID
-    spoken = BackendProtocol(pool.protocol)
-    switch health.check {
-    case .tcp:
-      kind = .tcp
-      if let reply = health.reply {
-        kind = .talk(send: [UInt8](latin1: health.send ?? ""), reply: [UInt8](latin1: reply))
-      }
-    case .http:
-      kind = .http(
-        path: health.path, host: health.host,
-        expected: health.expect.map {
-          UInt16(clamping: $0.lowerBound)...UInt16(clamping: $0.upperBound)
-        })
-    case .grpc: kind = .grpc(service: health.service, host: health.host)
-    }
-    interval = health.interval
-    fastInterval = min(health.fastInterval, health.interval)
-    timeout = health.timeout
-    port = health.port
-  }
-}
-
 extension RouteMatch {
   fileprivate init(_ route: Configuration.Route) {
     self.init(
       host: Host(route.hosts.first),
       path: route.match == .exact ? .exact(route.path) : .prefix(route.path))
-  }
-}
-
-extension RouteMatch.Host {
-  fileprivate init(_ pattern: Configuration.HostPattern?) {
-    self =
-      switch pattern {
-      case .exact(let name): .exact(name)
-      case .below(let suffix): .below(suffix)
-      case nil: .any
-      }
   }
 }
 

@@ -1,6 +1,7 @@
-// Where the connections of a TCP listener go: the pool, by the name and the protocol that the client
-// asks for in its TLS handshake, and the listener's own limits.
+// Where the connections of a TCP listener go: the pool, by the name and the protocol that the
+// client asks for in its TLS handshake, and the listener's own limits.
 
+import Configuration
 import HTTP
 import Primitives
 import Proxy
@@ -75,5 +76,32 @@ final class TCPAdmissions: Sendable {
   /// Forgets those of other listeners.
   func keep(_ listeners: Set<String>) {
     admissions.withLock { $0 = $0.filter { listeners.contains($0.key) } }
+  }
+}
+
+extension SnapshotBuilder {
+  func tcpRules(
+    of listener: Configuration.Listener, _ configuration: Configuration, _ pools: [String: Int]
+  ) -> TCPRules {
+    TCPRules(
+      // The configuration has checked that the pools exist.
+      standardPool: listener.pool.flatMap { pools[$0] },
+      routes: configuration.places(on: listener).map {
+        TCPRules.Route(host: .init($0.name), alpn: $0.alpn, pool: pools[$0.pool] ?? 0)
+      },
+      admission: tcpAdmissions.admission(of: listener.name),
+      connectionMax: listener.maxConnections ?? .max,
+      connectionsPerClientMax: listener.maxConnectionsPerClient)
+  }
+}
+
+extension RouteMatch.Host {
+  init(_ pattern: Configuration.HostPattern?) {
+    self =
+      switch pattern {
+      case .exact(let name): .exact(name)
+      case .below(let suffix): .below(suffix)
+      case nil: .any
+      }
   }
 }

@@ -1,8 +1,8 @@
 // The bytes of a TCP listener's connection, both ways, and how it ends.
 //
 // Each side ends by itself: a FIN goes on behind the last byte, and the other direction continues.
-// When both have finished, both connections are closed. A reset is passed on as a reset, behind what
-// can still be sent. A connection on which nothing moves is reset on both sides.
+// When both have finished, both connections are closed. A reset is passed on as a reset, behind
+// what can still be sent. A connection on which nothing moves is reset on both sides.
 
 import Balancing
 import Metrics

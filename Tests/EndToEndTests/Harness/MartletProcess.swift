@@ -122,8 +122,8 @@ final class MartletProcess: Sendable {
 
   private static func ports(in text: String) -> [Int] {
     // In both formats of the process log.
-    text.matches(of: /(?:Z notice listening url=|"listening","url":")(?:https?|tcp|tls):\/\/\S*?:(\d+)\//)
-      .compactMap { Int($0.1) }
+    let line = /(?:Z notice listening url=|"listening","url":")(?:https?|t..):\/\/\S*?:(\d+)\//
+    return text.matches(of: line).compactMap { Int($0.1) }
   }
 
   /// The process log.

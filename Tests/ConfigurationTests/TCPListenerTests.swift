@@ -1,0 +1,121 @@
+// TCP listeners: the order of their routes, and keys that don't go together.
+
+import Testing
+
+@testable import Configuration
+
+@Suite struct TCPListenerTests {
+  private static let pools = """
+    "pools": [{ "name": "a", "backends": ["a:1"] }, { "name": "b", "backends": ["b:1"] },
+      { "name": "web", "backends": ["w:1"] }], "routes": [{ "forward": "web" }]
+    """
+
+  private func file(_ keys: String, more: String = "") -> String {
+    """
+    { "listeners": [{ "listen": "*:1", "protocol": "tcp", \(keys) }\(more)], \(Self.pools) }
+    """
+  }
+
+  private func errors(_ text: String) -> [String] {
+    Configuration.read(Array(text.utf8)).diagnostics.filter { $0.severity == .error }
+      .map { "\($0)" }
+  }
+
+  private func warnings(_ text: String) -> [String] {
+    Configuration.read(Array(text.utf8)).diagnostics.filter { $0.severity == .warning }
+      .map { "\($0)" }
+  }
+
+  @Test func aListenerWithOnePoolNeedsNoMore() throws {
+    let read = try #require(
+      configuration(
+        #"{ "listeners": [{ "listen": "*:1", "protocol": "tcp" }], \#(somePools) }"#))
+    #expect(read.listeners[0].pool == "default" && read.routes.isEmpty)
+    #expect(read.tcpPools == ["default"])
+    #expect(read.pools[0].timeouts.relayIdleTime(isTCP: true) == .seconds(300))
+    #expect(read.pools[0].timeouts.relayIdleTime(isTCP: false) == .seconds(3600))
+    #expect(read.pools[0].timeouts.idleTime(isTCP: true) == .seconds(30))
+    #expect(read.pools[0].timeouts.idleTime(isTCP: false) == .seconds(60))
+  }
+
+  @Test func theMostSpecificRouteComesFirst() throws {
+    let read = try #require(
+      configuration(
+        file(
+          """
+          "pool": "a", "routes": [
+            { "sni": "*.example.com", "pool": "a" }, { "alpn": "x", "pool": "b" },
+            { "sni": "*.long.example.com", "pool": "b" },
+            { "sni": ["db.example.com", "e.f"], "pool": "a" },
+            { "sni": "*.example.com", "alpn": ["h2", "x"], "pool": "b" }]
+          """)))
+    #expect(
+      read.places(on: read.listeners[0]).map { "\($0) \($0.pool)" } == [
+        "db.example.com a", "e.f a", "*.long.example.com b", "*.example.com (h2) b",
+        "*.example.com (x) b", "*.example.com a", "* (x) b",
+      ])
+    #expect(read.routes(on: read.listeners[0]).isEmpty)
+  }
+
+  @Test(arguments: [
+    (#""name": "x""#, "needs a pool, or routes"),
+    (#""pool": "c""#, "there is no pool \"c\""),
+    (#""routes": [{ "sni": "x.y", "pool": "c" }]"#, "there is no pool \"c\""),
+    (#""pool": "web""#, "belongs to a TCP listener"),
+    (#""routes": [{ "pool": "a" }]"#, "matches every connection"),
+    (
+      #""routes": [{ "sni": "x.y", "pool": "a" }, { "sni": ["z.y", "X.y"], "pool": "b" }]"#,
+      "same match: x.y"
+    ),
+    (#""pool": "a", "alpn": ["x"]"#, "without tls"),
+    (#""pool": "a", "routes": [{ "alpn": "a b", "pool": "a" }]"#, "not the name of a protocol"),
+    (
+      #""tls": { "certificates": [{ "chain": "c", "key": "k" }] }, "alpn": ["x"],"#
+        + #" "routes": [{ "alpn": "y", "pool": "a" }]"#,
+      "can't agree on \"y\""
+    ),
+  ])
+  func aMistakeIsReported(keys: String, message: String) {
+    let found = errors(file(keys))
+    #expect(found.contains { $0.contains(message) }, "\(found)")
+  }
+
+  @Test func keysOfTheOtherProtocolHaveNoEffect() {
+    let tcp = warnings(file(#""pool": "a", "desync": "monitor""#))
+    #expect(tcp.contains { $0.contains("listeners[0].desync: it has no effect") }, "\(tcp)")
+    let http = warnings(
+      #"{ "listeners": [{ "listen": "*:1", "max-connections": 3 }], \#(somePools) }"#)
+    #expect(http.contains { $0.contains("max-connections: it has no effect") }, "\(http)")
+  }
+
+  @Test func aPoolIsForConnectionsOrForRequests() {
+    let listener =
+      #"{ "listeners": [{ "name": "t", "listen": "*:1", "protocol": "tcp", "pool": "a" }"#
+    for (keys, message) in [
+      (#""protocol": "h2""#, "no requests"), (#""stickiness": "c""#, "no requests"),
+      (#""health": { "check": "grpc" }"#, "has no gRPC"),
+    ] {
+      let found = errors(
+        #"\#(listener)], "pools": [{ "name": "a", "backends": ["a:1"], \#(keys) }] }"#)
+      #expect(found.contains { $0.contains(message) }, "\(found)")
+    }
+    let routed = errors(
+      #"\#(listener), { "listen": "*:2" }], "pools": [{ "name": "a", "backends": ["a:1"] },"#
+        + #" { "name": "b", "backends": ["b:1"] }],"#
+        + #" "routes": [{ "forward": "b", "listeners": ["t"] }] }"#)
+    #expect(routed.contains { $0.contains("\"t\" is a TCP listener") }, "\(routed)")
+  }
+
+  @Test func aCheckMaySendBytesAndExpectThem() throws {
+    let file = { (keys: String) in
+      #"{ "pools": [{ "backends": ["a:1"], "health": { \#(keys) } }] }"#
+    }
+    let read = try #require(configuration(file(#""send": "\u0000\u00ff", "reply": "N""#)))
+    #expect(read.pools[0].health?.send == "\u{0}\u{FF}")
+    #expect(warnings(file(#""send": "x""#)).contains { $0.contains("without reply") })
+    let foreign = errors(file(#""reply": "\u0100""#))
+    #expect(foreign.contains { $0.contains("each character is a byte") })
+    #expect(
+      warnings(file(#""check": "http", "reply": "x""#)).contains { $0.contains("ignores it") })
+  }
+}
