@@ -13,13 +13,20 @@ extension RequestHead {
     guard version == .http2, method == .post, let type = fields.first(.contentType) else {
       return false
     }
-    let name = ("application/grpc" as StaticString).bytes
-    let value = bytes(of: type)
     // Also application/grpc+proto and the like, but not application/grpc-web (PROTOCOL-WEB.md).
-    guard value.count >= name.count, value.extracting(first: name.count).equals(name) else {
+    return bytes(of: type).isMediaType("application/grpc")
+  }
+}
+
+extension Span<UInt8> {
+  /// Whether a Content-Type has this name, in any case (RFC 9110 8.3.1), with or without a suffix
+  /// or parameters.
+  func isMediaType(_ name: StaticString) -> Bool {
+    let wanted = name.bytes
+    guard count >= wanted.count, extracting(first: wanted.count).equalsIgnoringCase(wanted) else {
       return false
     }
-    return value.count == name.count || value[name.count] == 0x2B || value[name.count] == 0x3B
+    return count == wanted.count || [0x2B, 0x3B, 0x20, 0x09].contains(self[wanted.count])
   }
 }
 
@@ -105,6 +112,40 @@ extension ResponseHead {
     fields.append(.contentType, "application/grpc")
     if let web { _ = becomeGRPCWeb(web) }
     fields.appendGRPCStatus(code, http: status)
+  }
+}
+
+// MARK: - Messages
+
+/// Follows a body of gRPC from message to message: each has a flag, four bytes of length, and its
+/// bytes.
+public struct GRPCMessages: Equatable, Sendable {
+  private static let prefixByteCount = 5
+  /// How much of the prefix of a message has come; the whole one while its bytes come.
+  private var prefixCount = 0
+  private var length: UInt32 = 0
+  /// Bytes of the message that are still to come.
+  private var rest = 0
+
+  public init() {}
+
+  public var isBetweenMessages: Bool { prefixCount == 0 }
+
+  public mutating func take(_ bytes: Span<UInt8>) {
+    var place = 0
+    while place < bytes.count {
+      if prefixCount < Self.prefixByteCount {
+        if prefixCount > 0 { length = length << 8 | UInt32(bytes[place]) }
+        prefixCount += 1
+        place += 1
+        if prefixCount == Self.prefixByteCount { rest = Int(length) }
+      } else {
+        let count = min(rest, bytes.count - place)
+        rest -= count
+        place += count
+      }
+      if prefixCount == Self.prefixByteCount && rest == 0 { self = GRPCMessages() }
+    }
   }
 }
 

@@ -15,6 +15,35 @@ import Testing
     return GRPCTimeout(fields)
   }
 
+  /// Names of media types have no case (RFC 9110 8.3.1).
+  @Test(arguments: [
+    ("application/grpc", true), ("application/grpc+proto", true), ("Application/gRPC", true),
+    ("APPLICATION/GRPC+json", true), ("application/grpc;a=b", true), ("application/grpc ; a", true),
+    ("application/grpc-web", false), ("application/grp", false), ("text/plain", false),
+  ])
+  func aCallHasItsMediaType(_ type: String, _ isCall: Bool) {
+    var head = request([("Content-Type", type)], version: .http2)
+    head.method = Method(Array("POST".utf8).span)
+    #expect(head.isGRPC == isCall)
+  }
+
+  @Test(arguments: 1...12)
+  func messagesAreFollowedInPiecesOfAnySize(_ size: Int) {
+    let bytes: [UInt8] = [0, 0, 0, 0, 3, 1, 2, 3] + [0, 0, 0, 0, 0] + [1, 0, 0, 1, 1] + [
+      UInt8
+    ](repeating: 9, count: 257)
+    let ends: Set = [0, 8, 13, bytes.count]
+    var messages = GRPCMessages()
+    var place = 0
+    #expect(messages.isBetweenMessages)
+    while place < bytes.count {
+      let end = min(place + size, bytes.count)
+      messages.take(bytes.span.extracting(place..<end))
+      place = end
+      #expect(messages.isBetweenMessages == ends.contains(place), "\(place)")
+    }
+  }
+
   @Test(arguments: [
     ("1H", TimeSpan.seconds(3600)), ("2M", .seconds(120)), ("30S", .seconds(30)),
     ("250m", .milliseconds(250)), ("7u", .microseconds(7)), ("99999999n", .nanoseconds(99_999_999)),

@@ -238,6 +238,12 @@ struct ActiveExchange: ~Copyable {
       case .none: true
       }
     }
+    /// Whether the attempt's request ends with what it was given. In HTTP/2, trailers may follow a
+    /// body of a stated length, so only the end of the client's stream says so.
+    func hasGivenAll(byStream: Bool) -> Bool {
+      guard length == .known(givenByteCount) else { return false }
+      return !byStream || arrived.hasEnded && hasNoTrailers
+    }
     /// Whether the client has finished sending, and waits for the response or the rest of a relay.
     var clientHasFinished = false
   }
@@ -270,12 +276,7 @@ struct ActiveExchange: ~Copyable {
     /// stated length, so only the end of the stream says so.
     func hasAll(byStream: Bool) -> Bool {
       guard length == .known(byteCount) else { return false }
-      guard byStream else { return true }
-      guard arrived.hasEnded else { return false }
-      switch trailers {
-      case .some: return false
-      case .none: return true
-      }
+      return !byStream || arrived.hasEnded && hasNoTrailers
     }
     /// Whether the client's connection will be used again.
     var persists: Bool

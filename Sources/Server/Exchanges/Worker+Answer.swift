@@ -2,6 +2,7 @@
 
 import HTTP
 import HTTP1
+import HTTP2
 import Metrics
 import Primitives
 import Proxy
@@ -68,7 +69,7 @@ extension Worker where IO: ~Copyable {
       responseHead.fields.endField()
     }
     exchanges[handle].response.length = sendsBody ? .known(UInt64(body.count)) : .none
-    _ = writeHead(handle)
+    writeAnswerHead(handle)
     if sendsBody { writeWhole(body, to: exchanges[handle].client) }
     countResponse(status: answer.status)
     return sendsBody ? UInt64(body.count) : 0
@@ -81,9 +82,18 @@ extension Worker where IO: ~Copyable {
     exchanges[handle].response.grpcStatus = code
     // In HTTP/1, gRPC-Web has a body of length 0.
     exchanges[handle].response.length = exchanges[handle].client.stream == 0 ? .known(0) : .none
-    _ = writeHead(handle)
+    writeAnswerHead(handle)
     countResponse(status: status)
     return 0
+  }
+
+  /// Writes the head. A client that doesn't take it gets a reset of its stream at once.
+  private mutating func writeAnswerHead(_ handle: Handle) {
+    guard let reason = writeHead(handle) else { return }
+    if exchanges[handle].malformation == nil { exchanges[handle].malformation = reason }
+    let client = exchanges[handle].client
+    guard case .http2Client(let codec) = connections[client.connection].wire else { return }
+    resetHTTP2Stream(client, codec, .internalError)
   }
 
   /// The body of an error response, in the form that the client accepts.

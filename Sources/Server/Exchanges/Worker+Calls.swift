@@ -22,13 +22,7 @@ extension Worker where IO: ~Copyable {
 
   /// Notes the deadline of a call that will be forwarded. False when it was answered instead.
   mutating func beginCall(_ handle: Handle) -> Bool {
-    let startedAt = exchanges[handle].machine.startedAt
-    var deadline = Instant.never
-    if let limit = exchanges[handle].pool.callTimeMax { deadline = startedAt + limit }
-    switch GRPCTimeout(heads[exchanges[handle].head].fields) {
-    case .none: break
-    case .after(let time): deadline = min(deadline, startedAt + time)
-    case .malformed:
+    guard let deadline = statedDeadline(handle) else {
       answer(
         handle, LocalAnswer(error: 400), failure: .malformedHead, reason: "bad-grpc-timeout")
       return false
@@ -37,6 +31,30 @@ extension Worker where IO: ~Copyable {
     if deadline > now { return true }
     answer(handle, LocalAnswer(error: 504), failure: .deadlineExceeded)
     return false
+  }
+
+  /// The deadline that the client and the pool set, from the head of the request on; nil if the
+  /// client's is malformed.
+  private mutating func statedDeadline(_ handle: Handle) -> Instant? {
+    let startedAt = exchanges[handle].machine.startedAt
+    var deadline = Instant.never
+    if let limit = exchanges[handle].pool.callTimeMax { deadline = startedAt + limit }
+    switch GRPCTimeout(heads[exchanges[handle].head].fields) {
+    case .none: return deadline
+    case .after(let time): return min(deadline, startedAt + time)
+    case .malformed: return nil
+    }
+  }
+
+  /// Until when a stage may let the request wait: for a call until its deadline, also if it isn't
+  /// translated yet. What follows the stages ends the call then.
+  mutating func stageWaitEnd(_ handle: Handle) -> Instant {
+    guard exchanges[handle].target != nil else { return .never }
+    let isCall =
+      exchanges[handle].request.isGRPC
+      || exchanges[handle].stages.request.contains(.grpcWeb)
+        && heads[exchanges[handle].head].grpcWeb != nil
+    return isCall ? statedDeadline(handle) ?? .never : .never
   }
 
   /// When the call must have ended; `.never` for other requests.
@@ -103,20 +121,52 @@ extension Worker where IO: ~Copyable {
   /// The response has begun and can't be completed: the client gets the status of the call in
   /// trailers. False if that isn't possible.
   mutating func endCall(_ handle: Handle) -> Bool {
+    guard let failure = exchanges[handle].machine.failure,
+      exchanges[handle].response.length == .streamed
+    else { return false }
+    if exchanges[handle].request.grpcWeb != nil { return endWebCall(handle, failure) }
     let client = exchanges[handle].client
-    guard exchanges[handle].request.grpcWeb == nil, let failure = exchanges[handle].machine.failure,
-      exchanges[handle].response.length == .streamed,
-      case .http2Client(let codec) = connections[client.connection].wire,
+    guard case .http2Client(let codec) = connections[client.connection].wire,
       http2Sessions[codec].connection.awaitsBody(on: client.stream)
     else { return false }
     endAttempt(handle, .broken)
+    writeStatus(of: failure, handle)
+    writeHTTP2End(to: client, codec)
+    finish(handle)
+    return true
+  }
+
+  /// The same for gRPC-Web, where the trailers are a frame at the end of the body. Within a
+  /// message, the client would take the frame for a part of it.
+  private mutating func endWebCall(_ handle: Handle, _ failure: ExchangeFailure) -> Bool {
+    let transform = transform(handle, .response)
+    guard transform != .none, transforms[transform].mayEndWithStatus else { return false }
+    endAttempt(handle, .broken)
+    writeStatus(of: failure, handle)
+    _ = transforms[transform].end(trailers, &buffers)
+    var rest = ByteBuffer()
+    swap(&rest, &transforms[transform].output)
+    let client = exchanges[handle].client
+    if case .http2Client(let codec) = connections[client.connection].wire {
+      // The window may be closed.
+      scratch.removeAll()
+      scratch.append(rest.bytes)
+      writeHTTP2Whole(0..<scratch.count, to: client, codec)
+    } else {
+      write(rest, 0..<rest.count, to: client)
+      writeEnd(to: client)
+    }
+    buffers.give(rest)
+    finish(handle)
+    return true
+  }
+
+  /// The trailers of a call that has failed, in `trailers`.
+  private mutating func writeStatus(of failure: ExchangeFailure, _ handle: Handle) {
     let status = GRPCStatus.code(of: failure, http: failure.status)
     exchanges[handle].response.grpcStatus = status
     trailers.reset()
     trailers.appendGRPCStatus(status, http: failure.status)
-    writeHTTP2End(to: client, codec)
-    finish(handle)
-    return true
   }
 
   /// Whether it is a call that has ended with an error, which HTTP doesn't show.

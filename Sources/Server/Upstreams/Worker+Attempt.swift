@@ -157,12 +157,11 @@ extension Worker where IO: ~Copyable {
   // MARK: Ending
 
   /// The attempt failed: ends its connection, and finds out what follows. The backend is not blamed
-  /// for our own lack of resources. `isUnprocessed`: it said that it has not begun the request.
-  /// `isOfStream`: its connection lives on.
+  /// for our own lack of resources. `isOfStream`: its connection lives on.
   mutating func attemptFailed(
-    _ handle: Handle, _ cause: FailureCause, blamesBackend: Bool = true,
-    isUnprocessed: Bool = false, isOfStream: Bool = false
+    _ handle: Handle, _ cause: FailureCause, blamesBackend: Bool = true, isOfStream: Bool = false
   ) {
+    let isUnprocessed = cause == .notProcessed
     let sent = isUnprocessed ? 0 : takenByteCount(handle)
     endLease(handle, .broken)
     let policy = exchanges[handle].pool.retry
