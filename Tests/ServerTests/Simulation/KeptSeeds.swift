@@ -43,6 +43,7 @@ struct KeptSeed {
     KeptSeed(seed: 4_000_005_639, found: "the time was over when the last attempt was answered"),
     KeptSeed(seed: 4_000_020_831, found: "a request waited for a dial that was already old"),
     KeptSeed(seed: 4_100_029_569, found: "a reset destroyed a refusal: 502 for a POST, rightly"),
+    KeptSeed(seed: 5_000_007_241, found: "the last client's end closed what was being closed"),
     KeptSeed(seed: 4_100_043_789, found: "a client rested before it read a GOAWAY"),
     KeptSeed(seed: 2_000_000_621, found: "a refused PATCH was not kept for another attempt"),
   ]
