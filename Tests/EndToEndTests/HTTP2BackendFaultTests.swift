@@ -130,7 +130,8 @@ import Testing
       $0.hasPrefix("martlet_backend_failures_total{") && !$0.hasSuffix(" 0")
     }
     #expect(failures.isEmpty, "\(failures)")
-    #expect(try run(curl + ["http://a/v1/state"]).output.contains(#""failures":{}"#))
+    let state = try run(curl + ["http://a/v1/state"]).output
+    #expect(state.contains(#""failures":{}"#) && !state.contains("last_failure"))
   }
 
   @Test func `requests don't follow one that a silent connection has not answered`() throws {
@@ -209,9 +210,8 @@ import Testing
     let streams = try (0..<100).map { _ in try peer.open() }
     eventually("the backend has responded to all") { stub.requests.count == 100 }
     #expect(try HTTP2Peer(martlet, limits).get().trailers.first?.value == details)
-    for stream in streams {
-      #expect(try peer.answer(stream).trailers.first?.value == details)
-    }
+    let answers = try streams.map { try peer.answer($0).trailers.first?.value }
+    #expect(answers.allSatisfy { $0 == details })
   }
 
   /// With tunnels, the heads are those that accept them.
@@ -226,7 +226,7 @@ import Testing
     let answers = try streams.map { try peer.answer($0) }
     let complete = answers.count { $0.status == 200 && $0.text == "ok" }
     let reset = answers.count { $0.reset == .cancel && $0.status == 0 }
-    #expect(complete > 10 && reset > 10, "\(complete) \(reset)")
+    #expect(complete > 10 && reset > 0, "\(complete) \(reset)")
     #expect(complete + reset == streams.count)
     #expect(try peer.get().text == "ok")
     #expect(try martlet.terminate() == 0)

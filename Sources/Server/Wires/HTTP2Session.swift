@@ -31,8 +31,8 @@ enum HTTP2Preface {
 ///
 /// Each RST_STREAM to the backend counts, since servers don't know who caused it: a client that
 /// left, a deadline of Martlet's or of a gRPC call, a response that its client doesn't take, a
-/// fault of the backend. A stream that ends without RST_STREAM doesn't: a tunnel that the backend refuses
-/// or finishes is ended with END_STREAM, however many there are.
+/// fault of the backend. A stream that ends without RST_STREAM doesn't: a tunnel that the backend
+/// refuses or finishes is ended with END_STREAM, however many there are.
 struct CancelBudget {
   private static let burst = 50
   private static let perSecond: Int64 = 1
