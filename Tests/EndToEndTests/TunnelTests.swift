@@ -129,6 +129,23 @@ import Testing
     #expect(line["reason"] as? String == "head-too-large-for-peer")
   }
 
+  @Test func `the same with a backend that speaks HTTP 1`() throws {
+    let large = String(repeating: "x", count: 3000)
+    let stub = try StubBackend { _, wire in
+      try wire.send(
+        "HTTP/1.1 101 X\r\nConnection: upgrade\r\nUpgrade: websocket\r\nA: \(large)\r\n\r\n")
+      return true
+    }
+    let martlet = try start(stub.address, #""protocol": "http/1.1""#)
+    var limits = HTTP2Limits()
+    limits.fieldListByteCount = 1000
+    let peer = try HTTP2Peer(martlet, limits)
+    let stream = try peer.open("CONNECT", "/", body: .streamed, protocol: "websocket")
+    #expect(try peer.answer(stream).status == 502)
+    let line = try #require(try martlet.accessLines(atLeast: 1).first)
+    #expect(line["reason"] as? String == "head-too-large-for-peer")
+  }
+
   @Test func `a client that leaves resets the stream, and one whose backend does is cut`() throws {
     let backend = try HTTP2Server(tunnels: true)
     let martlet = try start(backend.address, #""protocol": "h2""#)
