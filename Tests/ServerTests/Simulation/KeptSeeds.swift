@@ -47,6 +47,8 @@ struct KeptSeed {
     KeptSeed(seed: 5_100_015_047, found: "a lost delivery seemed to be older than its request"),
     KeptSeed(seed: 5_100_034_377, found: "a backend that rests within a head is accused, rightly"),
     KeptSeed(seed: 5_100_049_587, found: "a connection that waits for a body's rest isn't idle"),
+    KeptSeed(seed: 5_000_017_956, found: "a warning waited behind a response that took long"),
+    KeptSeed(seed: 5_000_048_110, found: "a body behind an early 413 was discarded, not held"),
     KeptSeed(seed: 4_100_043_789, found: "a client rested before it read a GOAWAY"),
     KeptSeed(seed: 2_000_000_621, found: "a refused PATCH was not kept for another attempt"),
   ]

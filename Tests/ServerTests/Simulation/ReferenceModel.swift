@@ -114,7 +114,7 @@ struct ReferenceModel {
     let isExcused =
       history.hasEnd(before: record.endedAt, since: History.warningTime)
       || mayHaveBeenIdle(record) || history.stoppedAt != nil || record.clientMayStall
-      || record.mayBeCut
+      || record.mayBeCut || tookLong(on: record.endpoint)
     if !isExcused { ledger.fault(id, "refused, for no reason") }
     // A drain warns first, and then takes what was on its way.
     // After a jump of the clock, the server may find that the connection was idle for long.
@@ -122,6 +122,13 @@ struct ReferenceModel {
       && history.stoppedAt == nil && history.jumps.isEmpty
     {
       ledger.fault(id, "excluded without a warning")
+    }
+  }
+
+  /// Whether a response on the connection took so long that a warning behind it may have come late.
+  private func tookLong(on endpoint: SimulatedEndpoint?) -> Bool {
+    ledger.records.contains {
+      $0.endpoint === endpoint && $0.endedAt >= $0.begunAt + History.warningTime
     }
   }
 
