@@ -103,6 +103,11 @@ struct Refusal {
   let backend: Int
   let since: Instant
   let endpoint: SimulatedEndpoint?
+  /// Of one stream: the worker's end, and the byte with which it learns of it.
+  var notice: (end: SimulatedEndpoint, position: Int)?
+
+  /// A reset may have destroyed the notice.
+  var isLost: Bool { notice.map { $0.end.takenTotal <= $0.position } ?? false }
 }
 
 final class Ledger {
