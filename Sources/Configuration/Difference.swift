@@ -13,7 +13,7 @@ extension Configuration {
     public let kind: Kind
     /// Such as `pools[app].backends[10.0.0.1:8080].weight`.
     public let what: String
-    /// As JSON; nil if there was none, or a default that isn't a single value.
+    /// As JSON, with the default of a key that is left out; nil if it has none.
     public let old: String?
     public let new: String?
     /// A reload doesn't apply it; an upgrade or a restart does.
@@ -90,7 +90,7 @@ extension Configuration.Change: CustomStringConvertible {
     switch kind {
     case .added: return "+ \(what)\(new.map { ": \($0)" } ?? "")\(tail)"
     case .removed: return "- \(what)\(old.map { ": \($0)" } ?? "")\(tail)"
-    case .changed: return "~ \(what): \(old ?? "default") -> \(new ?? "default")\(tail)"
+    case .changed: return "~ \(what): \(old ?? "not set") -> \(new ?? "not set")\(tail)"
     }
   }
 }
@@ -117,8 +117,7 @@ private struct Comparison {
       }
       return
     }
-    let standard = place?.standard.flatMap { members($0)?.isEmpty ?? false ? nil : $0 }
-    note(.changed, path, old ?? standard, new ?? standard)
+    note(.changed, path, old ?? place?.standard, new ?? place?.standard)
   }
 
   private mutating func compare(

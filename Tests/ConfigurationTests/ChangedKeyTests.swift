@@ -162,7 +162,7 @@ import Testing
     let old = #"{ "listeners": [{ "listen": "*:80" }], \#(somePools), \#(proxies) }"#
     #expect(
       try difference(old, old.replacing(#""*:80""#, with: #""*:80", "hsts": {}"#))
-        == ["~ listeners[*:80].hsts: default -> {}"])
+        == ["~ listeners[*:80].hsts: not set -> {}"])
     #expect(
       try difference(old, old.replacing(proxies, with: #"\#(proxies), "upgrades": []"#))
         == [#"~ upgrades: ["websocket"] -> []"#])
