@@ -44,6 +44,9 @@ struct KeptSeed {
     KeptSeed(seed: 4_000_020_831, found: "a request waited for a dial that was already old"),
     KeptSeed(seed: 4_100_029_569, found: "a reset destroyed a refusal: 502 for a POST, rightly"),
     KeptSeed(seed: 5_000_007_241, found: "the last client's end closed what was being closed"),
+    KeptSeed(seed: 5_100_015_047, found: "a lost delivery seemed to be older than its request"),
+    KeptSeed(seed: 5_100_034_377, found: "a backend that rests within a head is accused, rightly"),
+    KeptSeed(seed: 5_100_049_587, found: "a connection that waits for a body's rest isn't idle"),
     KeptSeed(seed: 4_100_043_789, found: "a client rested before it read a GOAWAY"),
     KeptSeed(seed: 2_000_000_621, found: "a refused PATCH was not kept for another attempt"),
   ]

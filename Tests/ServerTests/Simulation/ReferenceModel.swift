@@ -135,7 +135,8 @@ struct ReferenceModel {
   /// The configurations under which the exchange may have begun.
   func configurations(_ record: RequestRecord) -> [ConfigurationPlan] {
     let known = record.deliveries.map(\.begunAt).min() ?? record.endedAt
-    return history.configurations(from: record.begunAt, to: known)
+    // When a lost delivery began isn't known exactly.
+    return history.configurations(from: record.begunAt, to: max(known, record.begunAt))
   }
 
   private func judgeDeliveries(_ record: RequestRecord) {
@@ -147,7 +148,9 @@ struct ReferenceModel {
     }
     if !isConsistent && !record.deliveries.isEmpty {
       ledger.fault(
-        id, "delivered to \(record.deliveries.map(\.backend)), which no configuration allows")
+        id,
+        "delivered to \(record.deliveries.map(\.backend)), which no configuration allows: "
+          + "\(possible.map { $0.members(for: record.plan.prefix) ?? [] })")
     }
     for (index, delivery) in record.deliveries.enumerated() {
       // A stale connection is replaced by one to the same backend, under the same pick.

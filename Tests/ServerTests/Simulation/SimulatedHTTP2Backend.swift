@@ -204,6 +204,8 @@ final class SimulatedHTTP2Backend: SimulatedActor, SimulatedBackendConnection {
       let isLingering = if case .lingering = phase { true } else { false }
       let mayAccuse =
         isLingering || bytesAreLost || closing.isDue || !ledger.history.jumps.isEmpty
+        // A head whose rest doesn't come is a slow block.
+        || (mayStall && code == .enhanceYourCalm)
       if code != .noError && code != .settingsTimeout && !mayAccuse {
         network.fault("backend \(backend.index) is accused of \(code.name)")
       }
