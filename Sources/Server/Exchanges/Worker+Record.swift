@@ -16,7 +16,11 @@ extension Worker where IO: ~Copyable {
     if let failure { countFailure(failure) }
     var status = exchanges[handle].response.status
     // 499 is known from nginx: the client left before it got a response.
-    if let failure, status == 0 { status = failure.status }
+    if status == 0, let failure,
+      failure == .clientAborted || failure == .clientStalled || failure == .deadlineExceeded
+    {
+      status = failure.status
+    }
     var duration = now - exchanges[handle].machine.startedAt
     // It began in this turn, so its duration is measured exactly.
     if duration == .zero { duration = io.exactNow - now }
