@@ -39,7 +39,7 @@ struct KeptSeed {
     KeptSeed(seed: 3_100_003_896, found: "a clock jump within a frame of a backend"),
     KeptSeed(seed: 3_100_007_352, found: "a clock jump within a flood"),
     KeptSeed(seed: 3_000_001_401, found: "a slow answer that nobody waited for"),
-    KeptSeed(seed: 4_100_035_652, found: "a stream broke behind its body, and a whole response too"),
+    KeptSeed(seed: 4_100_035_652, found: "a whole response was cut when its stream broke"),
     KeptSeed(seed: 4_000_005_639, found: "the time was over when the last attempt was answered"),
     KeptSeed(seed: 4_000_020_831, found: "a request waited for a dial that was already old"),
     KeptSeed(seed: 4_100_029_569, found: "a reset destroyed a refusal: 502 for a POST, rightly"),

@@ -342,8 +342,8 @@ struct ReferenceModel {
     if isUnavailable { allowed.statuses.insert(503) }
     allowed.add(byLostBeginning(record))
     let refusalCount = count(ledger.refusals, during: record, possible)
-    let mayHaveLostOne =
-      !mayBeRepeated(record) && count(ledger.refusals.filter(\.isLost), during: record, possible) > 0
+    let lostCount = count(ledger.refusals.filter(\.isLost), during: record, possible)
+    let isLost = lostCount > 0 && !mayBeRepeated(record)
     if record.deliveries.isEmpty, count(ledger.stalls, during: record, possible) > 0 {
       allowed.statuses.formUnion([502, 504])
       return allowed
@@ -352,7 +352,7 @@ struct ReferenceModel {
     if record.plan.relaySize != nil && run.plan.policy.hasSharedConnections {
       allowed.statuses.insert(502)
     }
-    if mustSucceed(record, fates, faults.count, refusalCount, isUnavailable || hasJump || mayHaveLostOne) {
+    if mustSucceed(record, fates, faults.count, refusalCount, isUnavailable || hasJump || isLost) {
       return allowed
     }
     if refusalCount > 0 { allowed.statuses.insert(502) }
