@@ -42,7 +42,7 @@ public enum GRPCStatus {
   ]
   public static let ok: UInt8 = 0
   public static let cancelled: UInt8 = 1
-  static let deadlineExceeded: UInt8 = 4
+  public static let deadlineExceeded: UInt8 = 4
 
   /// What stands for an HTTP status that no server of gRPC has sent. It is the mapping that clients
   /// use themselves (grpc/doc/http-grpc-status-mapping.md), except that Martlet's own timeouts are
@@ -90,15 +90,14 @@ extension FieldBlock {
     return bytes(of: value).decimalValue == 0
   }
 
-  /// Appends the status of a call that has failed because of an HTTP status.
-  public mutating func appendGRPCStatus(_ code: UInt8, http status: UInt16) {
-    var text = ByteBuffer(capacity: 8)
+  /// Appends the status of a call that has failed here.
+  public mutating func appendGRPCStatus(_ code: UInt8, _ message: GRPCMessage) {
+    var text = ByteBuffer(capacity: 256)
     text.append(decimal: UInt64(code))
     _ = append(name: ("grpc-status" as StaticString).bytes, value: text.bytes)
-    // None of these has a character that must be encoded with percent signs.
-    let message: StaticString =
-      code == GRPCStatus.deadlineExceeded ? "Deadline Exceeded" : reasonPhrase(status)
-    _ = append(name: ("grpc-message" as StaticString).bytes, value: message.bytes)
+    text.removeAll()
+    message.write(to: &text)
+    _ = append(name: ("grpc-message" as StaticString).bytes, value: text.bytes)
   }
 }
 
@@ -106,12 +105,12 @@ extension ResponseHead {
   /// Turns an error into a response without a body that has the status of gRPC (Trailers-Only).
   ///
   /// - Parameter web: the form of gRPC-Web that the client uses; nil for gRPC itself.
-  public mutating func becomeGRPCError(_ code: UInt8, http status: UInt16, _ web: GRPCWeb?) {
+  public mutating func becomeGRPCError(_ code: UInt8, _ message: GRPCMessage, _ web: GRPCWeb?) {
     self.status = 200
     fields.removeAll(of: .contentType)
     fields.append(.contentType, "application/grpc")
     if let web { _ = becomeGRPCWeb(web) }
-    fields.appendGRPCStatus(code, http: status)
+    fields.appendGRPCStatus(code, message)
   }
 }
 

@@ -1,5 +1,6 @@
 // gRPC as far as a proxy reads it: deadlines, statuses, pushback, methods.
 
+import Balancing
 import HTTP
 import Primitives
 import Testing
@@ -105,6 +106,38 @@ import Testing
         + String(decoding: bytes[method.method], as: UTF8.self)
     }
     #expect(found == parts)
+  }
+
+  private static func message(
+    _ failure: FailureWord?, reason: StaticString? = nil, http status: UInt16 = 502, id: String = ""
+  ) -> String {
+    var fields = FieldBlock()
+    fields.appendGRPCStatus(
+      14,
+      GRPCMessage(failure, reason: reason, http: status, requestID: Array(id.utf8)))
+    guard let value = fields.first(named: Array("grpc-message".utf8).span) else { return "" }
+    return String(decoding: fields.array(value), as: UTF8.self)
+  }
+
+  @Test(arguments: FailureWord.allCases)
+  func theMessageOfEachFailureIsShortAndNeedsNoEncoding(_ word: FailureWord) {
+    let message = Self.message(word)
+    #expect(message.hasPrefix("\(word.name): ") && message.utf8.count <= 100)
+    for byte in message.utf8 {
+      #expect((0x20...0x7E).contains(byte) && byte != UInt8(ascii: "%"), "\(message)")
+    }
+  }
+
+  @Test func theMessageHasTheReasonAndTheRequestEncodedAndBounded() {
+    #expect(
+      Self.message(.deadlineExceeded, reason: "grpc-timeout", id: "a%b")
+        == "deadline-exceeded (grpc-timeout): the call did not end before its deadline;"
+        + " request a%25b")
+    #expect(Self.message(nil, http: 404) == "404: Not Found")
+    for id in ["a b", "ä", String(repeating: "%", count: 129)] {
+      #expect(!Self.message(.allDown, id: id).contains("request"))
+    }
+    #expect(Self.message(.allDown, id: String(repeating: "%", count: 128)).utf8.count < 512)
   }
 
   @Test(arguments: [

@@ -7,6 +7,22 @@ import HTTP1
 import Primitives
 import Proxy
 
+/// Why a retry was not made that the rules for the failure allow.
+enum MissedRetry {
+  /// The retry budget of the pool was used up.
+  case budgetSpent
+  /// The body was too long to be kept for it (`retry.replay-size`).
+  case bodyNotKept
+
+  /// As the access log spells it.
+  var name: StaticString {
+    switch self {
+    case .budgetSpent: "budget-spent"
+    case .bodyNotKept: "body-not-kept"
+    }
+  }
+}
+
 struct ActiveExchange: ~Copyable {
   /// Decides what happens next.
   var machine: Exchange
@@ -31,7 +47,7 @@ struct ActiveExchange: ~Copyable {
   var queue = QueueProgress()
   var body = RequestBody()
   var response: ResponseProgress
-  /// What was wrong with a message, if that ended the exchange.
+  /// What was wrong with a message, or which limit of time was over, if that ended the exchange.
   var malformation: StaticString?
 
   @inline(__always)
@@ -134,8 +150,8 @@ struct ActiveExchange: ~Copyable {
     var owesBudget = false
     /// How often a backend said that it has not begun the request (RFC 9113 8.7).
     var unprocessedCount = 0
-    /// Whether a retry was not made because the budget was spent.
-    var wasBudgetSpent = false
+    /// Why a retry was not made; nil if none was missed.
+    var missedRetry: MissedRetry?
 
     /// The attempt must have no lease yet.
     mutating func begin(_ lease: consuming Lease) {

@@ -9,6 +9,24 @@ import Primitives
 import Proxy
 import Reactor
 
+/// When a call must have ended, and who says so.
+struct CallDeadline {
+  static let never = CallDeadline(at: .never, isOfClient: false, reason: "grpc-max")
+
+  let at: Instant
+  /// Whether the client has set it (grpc-timeout), and not the pool (`timeouts.grpc-max`).
+  let isOfClient: Bool
+  let reason: StaticString
+
+  /// Whether the deadline was why the call ended at `now`. The clocks of the client and the backend
+  /// run out at almost the same time, and some clients round the time up by a few percent.
+  func isDue(at now: Instant, since start: Instant) -> Bool {
+    if at == .never { return false }
+    let leeway: TimeSpan = max(.milliseconds(5), .nanoseconds((at - start).nanoseconds / 20))
+    return at - now <= leeway
+  }
+}
+
 extension Worker where IO: ~Copyable {
   // MARK: Deadline
 
@@ -28,20 +46,25 @@ extension Worker where IO: ~Copyable {
       return false
     }
     callDeadlines[Int(handle.index)] = deadline
-    if deadline > now { return true }
-    answer(handle, LocalAnswer(error: 504), failure: .deadlineExceeded)
+    if deadline.at > now { return true }
+    answer(
+      handle, LocalAnswer(error: 504), failure: .deadlineExceeded, reason: deadline.reason)
     return false
   }
 
   /// The deadline that the client and the pool set, from the head of the request on; nil if the
   /// client's is malformed.
-  private mutating func statedDeadline(_ handle: Handle) -> Instant? {
+  private mutating func statedDeadline(_ handle: Handle) -> CallDeadline? {
     let startedAt = exchanges[handle].machine.startedAt
-    var deadline = Instant.never
-    if let limit = exchanges[handle].pool.callTimeMax { deadline = startedAt + limit }
+    var deadline = CallDeadline.never
+    if let limit = exchanges[handle].pool.callTimeMax {
+      deadline = CallDeadline(at: startedAt + limit, isOfClient: false, reason: "grpc-max")
+    }
     switch GRPCTimeout(heads[exchanges[handle].head].fields) {
     case .none: return deadline
-    case .after(let time): return min(deadline, startedAt + time)
+    case .after(let time):
+      if startedAt + time > deadline.at { return deadline }
+      return CallDeadline(at: startedAt + time, isOfClient: true, reason: "grpc-timeout")
     case .malformed: return nil
     }
   }
@@ -54,19 +77,19 @@ extension Worker where IO: ~Copyable {
       exchanges[handle].request.isGRPC
       || exchanges[handle].stages.request.contains(.grpcWeb)
         && heads[exchanges[handle].head].grpcWeb != nil
-    return isCall ? statedDeadline(handle) ?? .never : .never
+    return isCall ? statedDeadline(handle)?.at ?? .never : .never
   }
 
   /// When the call must have ended; `.never` for other requests.
   @inline(__always)
   mutating func callDeadline(_ handle: Handle) -> Instant {
     let isCall = exchanges[handle].request.isGRPC
-    return isCall ? callDeadlines[Int(handle.index)] : .never
+    return isCall ? callDeadlines[Int(handle.index)].at : .never
   }
 
   /// Before each attempt: tells the backend how much time is left.
   mutating func restateCallDeadline(_ handle: Handle) {
-    let deadline = callDeadlines[Int(handle.index)]
+    let deadline = callDeadlines[Int(handle.index)].at
     if deadline == .never { return }
     GRPCTimeout.set(
       deadline - now, in: &heads[exchanges[handle].head].fields, scratch: &scratch)
@@ -75,7 +98,29 @@ extension Worker where IO: ~Copyable {
   /// The deadline has passed. The client may have chosen it, so the backend isn't blamed.
   mutating func callExpired(_ handle: Handle) {
     leaveLine(handle)
+    exchanges[handle].malformation = callDeadlines[Int(handle.index)].reason
     perform(exchanges[handle].machine.handle(.refused(.deadlineExceeded), at: now), handle)
+  }
+
+  /// The failure that the record of a call has. At its deadline, Martlet, the client and the
+  /// backend all end it, and the record is the same whoever was first. Also notes the status of a
+  /// call that its client has cancelled.
+  mutating func recordedFailure(_ handle: Handle, _ failure: ExchangeFailure?) -> ExchangeFailure? {
+    let status = exchanges[handle].response.grpcStatus
+    let deadline = callDeadlines[Int(handle.index)]
+    let isDue = deadline.isDue(at: now, since: exchanges[handle].machine.startedAt)
+    switch failure {
+    case nil where status == GRPCStatus.deadlineExceeded && isDue: break
+    // The client knows its own deadline only.
+    case .clientAborted? where isDue && deadline.isOfClient: break
+    case .clientAborted?:
+      exchanges[handle].response.grpcStatus = status ?? GRPCStatus.cancelled
+      return failure
+    default: return failure
+    }
+    exchanges[handle].malformation = deadline.reason
+    exchanges[handle].response.grpcStatus = GRPCStatus.deadlineExceeded
+    return .deadlineExceeded
   }
 
   /// Whether the exchange is a stream in which both sides may be quiet for long. Only the pool's
@@ -166,7 +211,16 @@ extension Worker where IO: ~Copyable {
     let status = GRPCStatus.code(of: failure, http: failure.status)
     exchanges[handle].response.grpcStatus = status
     trailers.reset()
-    trailers.appendGRPCStatus(status, http: failure.status)
+    trailers.appendGRPCStatus(status, callMessage(handle, failure, http: failure.status))
+  }
+
+  /// What the client of a call is told when it fails here.
+  mutating func callMessage(
+    _ handle: Handle, _ failure: ExchangeFailure?, http status: UInt16
+  ) -> GRPCMessage {
+    GRPCMessage(
+      failure?.word, reason: exchanges[handle].malformation, http: status,
+      requestID: requestID(of: handle))
   }
 
   /// Whether it is a call that has ended with an error, which HTTP doesn't show.
@@ -181,8 +235,7 @@ extension Worker where IO: ~Copyable {
   /// Counts a call that has ended by its method and its status.
   mutating func countCall(_ handle: Handle, failure: ExchangeFailure?) {
     if calls == nil { calls = CallTable(traffic.calls) }
-    var status = exchanges[handle].response.grpcStatus
-    if status == nil && failure == .clientAborted { status = GRPCStatus.cancelled }
+    let status = exchanges[handle].response.grpcStatus
     // Otherwise, whoever asks for names that don't exist could take the places of those that do.
     let isKnown = failure == nil && status == GRPCStatus.ok
     calls?.count(heads[exchanges[handle].head], isKnown: isKnown, status)

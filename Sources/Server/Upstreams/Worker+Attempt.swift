@@ -207,8 +207,15 @@ extension Worker where IO: ~Copyable {
         than: backend, in: &generations[generation].pools[exchanges[handle].poolIndex], at: now)
     }
     let verdict = exchanges[handle].machine.verdict(
-      after: failure, canReplay: exchanges[handle].body.keepsAll, hasOther: hasOther,
+      after: failure, canReplay: true, hasOther: hasOther,
       policy: exchanges[handle].pool.retry, limits: exchanges[handle].pool.limits, at: now)
+    if verdict != .giveUp && !exchanges[handle].body.keepsAll {
+      // The log says that only this was missing.
+      if exchanges[handle].attempt.login == .none {
+        exchanges[handle].attempt.missedRetry = .bodyNotKept
+      }
+      return .giveUp
+    }
     if verdict == .retryElsewhere, failure.cause.spendsBackend,
       let backend = exchanges[handle].attempt.pick?.record.id
     {
@@ -227,7 +234,7 @@ extension Worker where IO: ~Copyable {
       metrics.add(.retriesCharged)
       return true
     case .refused:
-      exchanges[handle].attempt.wasBudgetSpent = true
+      exchanges[handle].attempt.missedRetry = .budgetSpent
       metrics.add(.retriesRefused)
       return false
     }

@@ -126,7 +126,7 @@ struct HTTP2Session: ~Copyable {
   }
 
   /// The exchange of a stream; nil if the stream is gone, or never had one.
-  func exchange(of stream: UInt32) -> Handle? {
+  mutating func exchange(of stream: UInt32) -> Handle? {
     guard let owner = connection.owner(of: stream), owner != 0 else { return nil }
     return Handle(packed: owner)
   }

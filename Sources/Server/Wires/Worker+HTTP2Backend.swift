@@ -164,7 +164,6 @@ extension Worker where IO: ~Copyable {
   mutating func beginHTTP2Backend(_ handle: Handle, _ dialler: Handle) {
     let backend = connections[handle].backend.id
     stock.noteProtocol(backend, isHTTP2: true)
-    backends.noteSpoken(.http2, by: backend)
     // A dial that took long, or whose protocol was unknown, was not shared.
     stock.unshare(handle, of: backend)
     if !isOutdated(dialler) { stock.share(handle, with: backend) }
@@ -317,6 +316,8 @@ extension Worker where IO: ~Copyable {
     case .goAway(_, let code):
       backendLeaves(handle, codec, code)
     case .settingsChanged:
+      // Without TLS, nothing has shown before that the backend speaks HTTP/2.
+      backends.noteSpoken(.http2, by: connections[handle].backend.id)
       stock.noteAcceptedStreamMax(
         http2Sessions[codec].connection.openStreamMax, of: connections[handle].backend.id)
       for exchange in stock.takeWaiters(handle) { noteConnected(exchange, handle, codec) }
