@@ -123,7 +123,9 @@ extension HTTP2Connection {
     return .sent
   }
 
-  private mutating func statedLength(_ head: borrowing ResponseHead, _ body: BodyLength) -> UInt64? {
+  private mutating func statedLength(
+    _ head: borrowing ResponseHead, _ body: BodyLength
+  ) -> UInt64? {
     switch body {
     case .known(let count): return head.status < 200 || head.status == 204 ? nil : count
     case .streamed: return nil
@@ -278,7 +280,9 @@ extension HTTP2Connection {
     @inline(__always) mutating get { min(limits.frameByteCount, peer.maxFrameSize) }
   }
 
-  private mutating func sendable(_ stream: UInt32) -> UInt16? { isBroken ? nil : streams.find(stream) }
+  private mutating func sendable(_ stream: UInt32) -> UInt16? {
+    isBroken ? nil : streams.find(stream)
+  }
 
   private mutating func endSending(_ slot: UInt16) {
     streams[slot].state.sentEnd()
