@@ -1,15 +1,17 @@
 // A summary of a configuration on one screen, for `martlet check`.
 
 extension Configuration {
-  /// Lines of text; each ends with a line feed.
-  public var summary: String {
+  /// Lines of text; each ends with a line feed. With `all`, no list is shortened.
+  public func summary(all: Bool = false) -> String {
     var lines: [String] = []
     for listener in listeners {
       let listen = listener.listen.map(\.text).joined(separator: ", ")
       let name = listener.name == listener.listen.first?.text ? "" : " (\(listener.name))"
       lines.append("listen   \(listen)\(name)  \(Self.protocolText(listener))")
-      lines += Self.shortened(routes(on: listener).map { "           \(Self.text($0))" })
-      lines += Self.shortened(places(on: listener).map { "           \($0) -> pool \($0.pool)" })
+      let routes =
+        routes(on: listener).map { "           \(Self.text($0))" }
+        + places(on: listener).map { "           \($0) -> pool \($0.pool)" }
+      lines += all ? routes : Self.shortened(routes)
       if let pool = listener.pool { lines.append("           * -> pool \(pool)") }
     }
     for pool in pools {
@@ -21,7 +23,7 @@ extension Configuration {
         if backend.isBackup { text += "  backup" }
         return text
       }
-      lines += Self.shortened(backends)
+      lines += all ? backends : Self.shortened(backends)
       if let tls = pool.tls { lines.append("           \(Self.text(tls))") }
       lines.append("           \(Self.healthText(pool))")
       lines.append("           \(Self.timeText(pool))")
@@ -40,19 +42,24 @@ extension Configuration {
   private static func shortened(_ lines: [String]) -> [String] {
     let shown = 12
     if lines.count <= shown + 1 { return lines }
-    return lines.prefix(shown) + ["           ... and \(lines.count - shown) more"]
+    return lines.prefix(shown)
+      + ["           ... and \(lines.count - shown) more, which --all shows"]
   }
 
   private static func protocolText(_ listener: Listener) -> String {
-    guard let tls = listener.tls else {
-      if listener.protocol == .http { return "http" }
-      return listener.routes.isEmpty ? "tcp" : "tcp  TLS passed through"
+    var spoken = "tcp"
+    if listener.protocol == .http {
+      let versions = listener.spokenProtocols.map(\.rawValue).joined(separator: ", ")
+      spoken = "\(listener.tls == nil ? "http" : "https")  \(versions)"
+    } else if listener.tls == nil && !listener.routes.isEmpty {
+      spoken += "  TLS passed through"
     }
+    guard let tls = listener.tls else { return spoken }
     let certificates = tls.certificates.map(\.chain).joined(separator: ", ")
     let version = tls.policy == .modern ? "1.3" : tls.minimumVersion.rawValue
     let hsts = listener.hsts == nil ? "" : ", HSTS"
-    return (listener.protocol == .tcp ? "tcp" : "https")
-      + "  TLS \(version)\(version == "1.3" ? "" : " and later"), \(certificates)\(hsts)"
+    return "\(spoken)  TLS \(version)\(version == "1.3" ? "" : " and later"), "
+      + "\(certificates)\(hsts)"
   }
 
   private static func text(_ route: Route) -> String {
@@ -63,7 +70,7 @@ extension Configuration {
         "redirect \(redirect.status) to " + text(redirect)
       case .respond(let response): "respond \(response.status)"
       }
-    return "\(route) -> \(action)"
+    return "\(route) -> \(action)\(route.translatesGRPCWeb ? ", grpc-web" : "")"
   }
 
   private static func text(_ redirect: Redirect) -> String {
@@ -111,8 +118,11 @@ extension Configuration {
 
   private static func timeText(_ pool: Pool) -> String {
     let times = pool.timeouts
+    let calls = times.grpcMax.map { ", grpc-max \(durationText($0))" } ?? ""
+    let statuses = pool.retry.grpcStatuses.map(\.rawValue).joined(separator: ", ")
     return "timeouts: request \(durationText(times.request)), response"
-      + " \(durationText(times.response)), connect \(durationText(times.connect));"
+      + " \(durationText(times.response)), connect \(durationText(times.connect))\(calls);"
       + " max-attempts \(pool.retry.maxAttempts)"
+      + (statuses.isEmpty ? "" : ", also after grpc-statuses \(statuses)")
   }
 }

@@ -13,7 +13,7 @@ import Testing
     (.resetBeforeResponse, 502), (.closedBeforeResponse, 502), (.responseTimeout, 504),
     (.badResponse, 502), (.truncatedResponse, 502), (.responseStalled, 504),
     (.relayReset, 502),
-    (.grpcStatus(14), 503), (.status(503), 503),
+    (.grpcStatus(14), 503), (.status(503), 503), (.notProcessed, 502), (.noExtendedConnect, 502),
   ]
   static let failures: [(ExchangeFailure, UInt16)] =
     causes.map { (.upstream($0.0), $0.1) } + [
@@ -53,6 +53,6 @@ import Testing
         break
       }
     }
-    #expect(Self.failures.count == 42)
+    #expect(Self.failures.count == 44)
   }
 }

@@ -247,6 +247,11 @@ extension Worker where IO: ~Copyable {
     let isGone = failure == .clientAborted || failure == .clientStalled
     if !isGone && exchanges[handle].request.isGRPC && endCall(handle) { return }
     endAttempt(handle, .broken)
+    // In HTTP/1 the client has the whole response with the last byte of a stated length, and may
+    // send its next request (RFC 9112 6.3). A backend's stream ends later than that, or breaks.
+    if !isGone && client.stream == 0 && exchanges[handle].response.hasAll(byStream: false) {
+      return finish(handle)
+    }
     removeExchange(handle)
     cutStream(client, isGone: isGone)
   }
@@ -351,12 +356,12 @@ extension Worker where IO: ~Copyable {
       // The backend has answered. How slowly the client may take the rest is checked elsewhere.
       setDeadline(exchange: handle, min(now + Self.headPause, callDeadline(handle)))
     case .attempt(.responseTimeout) where hasPartialHead(handle):
-      attemptFailed(handle, .responseStalled)
+      attemptExpired(handle, .responseStalled)
     case .attempt(.connectTimeout):
       let cause: FailureCause = isShakingHands(handle) ? .tlsTimeout : .connectTimeout
       leaveSlowDial(handle)
       attemptFailed(handle, cause)
-    case .attempt(let cause): attemptFailed(handle, cause, blamesBackend: !mayBeQuiet(handle))
+    case .attempt(let cause): attemptExpired(handle, cause)
     case .client(let reason):
       metrics.add(reason == .clientStalled ? .slowResponses : .slowBodies)
       perform(exchanges[handle].machine.handle(.refused(reason), at: now), handle)
@@ -365,6 +370,23 @@ extension Worker where IO: ~Copyable {
     case .relay: endRelay(handle)
     }
     if connections.contains(client) { queueToFlush(client) }
+  }
+
+  /// The backend took too long. The record names the timeout, if this ends the exchange.
+  private mutating func attemptExpired(_ handle: Handle, _ cause: FailureCause) {
+    if !exchanges[handle].machine.isRequestComplete || exchanges[handle].machine.hasAnswered {
+      noteTimeout(handle, reason: "idle")
+    } else if exchanges[handle].machine.hasUsedTotal(exchanges[handle].limits, at: now) {
+      noteTimeout(handle, reason: "request")
+    } else {
+      noteTimeout(handle, reason: "response")
+    }
+    attemptFailed(handle, cause, blamesBackend: !mayBeQuiet(handle))
+    if exchanges.contains(handle) { exchanges[handle].malformation = nil }
+  }
+
+  private mutating func noteTimeout(_ handle: Handle, reason: StaticString) {
+    exchanges[handle].malformation = reason
   }
 
   private static var headPause: TimeSpan { .seconds(1) }
