@@ -1,7 +1,7 @@
 // One request on its way through the proxy, or one connection of a TCP listener: its state, and
 // what to do next.
 //
-// Pure: events and the time go in, and an action comes out. The machine is total: `apply` has a case
+// Pure: events and the time go in, an action comes out. The machine is total: `apply` has a case
 // for every event in every phase, and returns nil for one that can't happen there; `handle` traps.
 //
 //   [staging]                  [queued]
@@ -10,7 +10,7 @@
 //      │                          ▲            │            │      └► relaying ───► ended
 //      └► ended                   └────────────┴────────────┴── failed: retry, or ended
 //
-// The body may end in any phase but `relaying` and `ended`; `clientGone` and `refused` end any phase.
+// The body may end in any phase but `relaying` and `ended`; `clientGone` and `refused` end any.
 // A TCP connection goes from connecting to relaying, and gets no answer. Retries: RetryPolicy.
 
 public import Balancing

@@ -205,7 +205,8 @@ struct DiagnosticTests {
         """
         c.json:2:37: error: listeners[0].tsl: there is no such key; the keys here are name, \
         listen, protocol, pool, routes, alpn, max-connections, max-connections-per-client, tls, \
-        protocols, redirect-to-https, hsts, desync, half-close, backlog, tcp-keep-alive (did you mean "tls"?)
+        protocols, redirect-to-https, hsts, desync, half-close, backlog, \
+        tcp-keep-alive (did you mean "tls"?)
         """,
         """
         c.json:5:19: error: pools[0].strategy: "round-robbin" is not a strategy; one of \

@@ -215,14 +215,8 @@ import Testing
 
   static let health: [Row] = [
     Row("check", "/ - 200-399", { $0.pools[0].health?.check = .http }) { check($0) },
-    Row(
-      "send", "talk [0, 255] [78]",
-      {
-        $0.pools[0].health?.send = "\u{0}\u{FF}"
-        $0.pools[0].health?.reply = "N"
-      }
-    ) { check($0) },
-    Row("reply", "talk [] [43]", { $0.pools[0].health?.reply = "+" }) { check($0) },
+    Row("send", "talk [255] [78]", { $0.pools[0].health = .talk("\u{FF}", "N") }) { check($0) },
+    Row("reply", "talk [] [43]", { $0.pools[0].health = .talk(nil, "+") }) { check($0) },
     Row(
       "path", "/up - 200-399",
       {

@@ -146,6 +146,8 @@ struct Explanation {
     json.member("order", configured.strategy.orderInWords)
     if pool.isAnyHealthy { return }
     switch pool.allDown {
+    case .refuse where settings.protocol == .tcp:
+      json.member("answer", "a reset, no backend is available (all-down)")
     case .refuse: json.member("answer", "503, no backend is available (all-down)")
     case .failOpen:
       json.member(

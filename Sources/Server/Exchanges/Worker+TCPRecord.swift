@@ -84,7 +84,7 @@ extension Worker where IO: ~Copyable {
       sentByteCount: exchanges[handle].response.byteCount, duration: duration,
       connectTime: exchanges[handle].machine.attempts.last?.connectDuration ?? .zero,
       queueTime: exchanges[handle].queue.time,
-      wasBudgetSpent: exchanges[handle].attempt.wasBudgetSpent,
+      missedRetry: exchanges[handle].attempt.missedRetry,
       tls: connections[connection].transport.tlsFacts, sample: sample)
   }
 }

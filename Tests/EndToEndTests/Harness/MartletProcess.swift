@@ -71,7 +71,7 @@ final class MartletProcess: Sendable {
       ["run"] + flags, in: folder, binary: binary, wrapper: wrapper, environment: environment)
     let process = process
     let listens = poll {
-      process.errorText.contains("try: curl") || process.errorText.contains(" try: ")
+      process.errorText.contains(" try: ") || process.errorText.contains("try: curl")
         || !process.isRunning
     }
     ports = Self.ports(in: process.errorText)

@@ -152,7 +152,7 @@ final class Rehearsal {
     lasting.append(child)
     if command.hasPrefix("martlet run") { serving = child }
     if command.contains(#/^martlet (run|backend)\b/#) {
-      let listens = poll { child.errorText.contains("try: curl") || !child.isRunning }
+      let listens = poll { child.errorText.contains("try: ") || !child.isRunning }
       #expect(listens && child.isRunning, "\(command)\nsays \(child.errorText)")
     }
     return child
