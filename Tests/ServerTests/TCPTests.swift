@@ -131,6 +131,21 @@ import Testing
     #expect(backend.closedByReset == true && stage.isEmpty)
   }
 
+  /// Many clients close the socket without waiting for the last alert of TLS.
+  @Test func aResetAfterBothEndsIsNoFailure() throws {
+    let stage = try TCPStage()
+    let client = stage.connect("x")
+    let backend = stage.backend
+    stage.finish(client)
+    client.room = 0
+    backend.pending = [1]
+    stage.finish(backend)
+    #expect(client.isOpen)
+    stage.reset(client)
+    #expect(backend.closedByReset == false && stage.isEmpty)
+    #expect(stage.failures(.clientAborted) == 0)
+  }
+
   /// What the backend said before is not cut off: the client's kernel must have it first.
   @Test func aResetOfTheBackendFollowsItsBytes() throws {
     let stage = try TCPStage()

@@ -258,6 +258,10 @@ extension Worker where IO: ~Copyable {
 
   /// The client has disconnected.
   mutating func clientGone(_ handle: Handle) {
+    // On a TCP connection, both may have finished: many clients don't wait for close_notify.
+    if exchanges[handle].response.backendHasFinished && exchanges[handle].body.clientHasFinished {
+      return perform(exchanges[handle].machine.handle(.relayEnded, at: now), handle)
+    }
     perform(exchanges[handle].machine.handle(.clientGone, at: now), handle)
   }
 

@@ -135,7 +135,10 @@ extension Worker where IO: ~Copyable {
   private mutating func watchFinished(
     _ handle: Handle, _ source: Handle, _ direction: Direction
   ) {
-    if case .failed = receive(source) { sideFailed(handle, direction) }
+    let arrival = receive(source)
+    if case .failed = arrival { return sideFailed(handle, direction) }
+    // It takes no more either, so the other side can't go on.
+    if connections[source].transport.isBroken { sideFailed(handle, direction) }
   }
 
   // MARK: Actions
