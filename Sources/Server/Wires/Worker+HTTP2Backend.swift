@@ -131,12 +131,14 @@ extension Worker where IO: ~Copyable {
     stock.unshare(connection, of: connections[connection].backend.id)
   }
 
-  /// Connecting has failed, for all that waited for it.
+  /// Connecting has failed, for all that waited for it. It is one failure of the backend.
   mutating func dialFailed(_ connection: Handle, _ dialler: Handle, _ cause: FailureCause) {
     let waiting = releaseWaiters(connection)
     stock.unshare(connection, of: connections[connection].backend.id)
     attemptFailed(dialler, cause)
-    for handle in waiting where exchanges.contains(handle) { attemptFailed(handle, cause) }
+    for handle in waiting where exchanges.contains(handle) {
+      attemptFailed(handle, cause, blamesBackend: false)
+    }
   }
 
   /// Ends the leases of those that wait for the connection, and returns who they are.

@@ -166,7 +166,9 @@ struct ReferenceModel {
       let isSpent = record.deliveries[..<index].contains {
         $0.backend == delivery.backend && hasSpent($0, record)
       }
-      if isSpent { ledger.fault(id, "delivered again to backend \(delivery.backend)") }
+      // A jump of the clock ends an attempt that was not slow.
+      let hasJump = history.hasJump(from: record.begunAt, to: record.endedAt)
+      if isSpent && !hasJump { ledger.fault(id, "delivered again to backend \(delivery.backend)") }
       // The start time of a lost delivery isn't known exactly.
       if !isRedial && !delivery.isLost && wasSelectedWhileDown(delivery, record) {
         ledger.fault(id, "delivered to backend \(delivery.backend), which is down")
@@ -347,6 +349,10 @@ struct ReferenceModel {
     if record.deliveries.isEmpty, count(ledger.stalls, during: record, possible) > 0 {
       allowed.statuses.formUnion([502, 504])
       return allowed
+    }
+    // A slow link may not carry a large head in time, which is no delivery then.
+    if record.deliveries.isEmpty, (record.plan.http2?.paddingCount ?? 0) > 4_000 {
+      allowed.statuses.insert(504)
     }
     // Simulated backends with HTTP/2 offer no extended CONNECT.
     if record.plan.relaySize != nil && run.plan.policy.hasSharedConnections {
