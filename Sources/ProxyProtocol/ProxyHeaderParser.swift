@@ -4,7 +4,7 @@
 // It never guesses: bytes that begin no header are an error. It takes exactly one header, and what
 // follows it is the connection's.
 
-import Primitives
+public import Primitives
 
 /// The state between two arrivals.
 public struct ProxyHeaderParser: Equatable, Sendable {
@@ -36,6 +36,8 @@ public struct ProxyHeaderParser: Equatable, Sendable {
       return .failed(error)
     }
   }
+
+  public mutating func parse(_ buffer: borrowing ByteBuffer) -> Verdict { parse(buffer.bytes) }
 
   /// Continues to compare the beginning; true when it is complete.
   private mutating func checkSignature(

@@ -166,6 +166,18 @@ struct Transport: ~Copyable {
     }
   }
 
+  /// The client begins a TLS session behind what was consumed.
+  mutating func accept(_ tls: consuming TLSSession) {
+    session = consume tls
+    security = .accepting
+    swap(&inbound, &ciphertext)
+  }
+
+  /// Writes what stands before the TLS session with a backend. It is sent with what follows.
+  mutating func writePreamble(_ source: borrowing ByteBuffer, _ buffers: inout BufferPool) {
+    Self.append(source.bytes, to: &outbound, &buffers)
+  }
+
   // MARK: Receiving
 
   enum Arrival: Equatable {

@@ -12,6 +12,7 @@ struct EventLog: Sendable {
   let logger: Logger
   /// Shared by all workers.
   var exhaustion = Occurrence()
+  var proxyHeaders = Occurrence()
 
   /// `reason`: why the last check or request failed, if a failure caused the change.
   func flipped(_ backend: BackendRecord, _ flip: Flip, reason: String?) {
@@ -55,6 +56,20 @@ struct EventLog: Sendable {
     if !exhaustion.isFirst(at: now) { return }
     logger.error(
       "no file descriptors or memory left: new connections wait until some are free")
+  }
+
+  /// At most one line in ten seconds: anybody who can connect may cause it.
+  func proxyHeaderRefused(
+    _ reason: @autoclosure () -> String, from peer: SocketAddress, listener: LogName,
+    at now: Instant
+  ) {
+    if !proxyHeaders.isFirst(at: now) { return }
+    let name = String(decoding: listener.bytes, as: UTF8.self)
+    logger.warning(
+      "a connection was closed for want of a valid PROXY header",
+      metadata: [
+        "listener": .string(name), "peer": .string("\(peer)"), "reason": .string(reason()),
+      ])
   }
 }
 
