@@ -67,7 +67,9 @@ extension SimulationRun {
     // A body that exceeds the replay buffer waits for a connected backend.
     let isWaiting =
       ledger.records[id].deliveries.isEmpty && ledger.records[id].plan.size >= 4_000
-    if isDelayed || isWaiting || request.answerCount > 0 { return }
+    // The end of an HTTP/2 connection may wait for its client to read.
+    let isUnread = ledger.records[id].plan.http2 != nil && ledger.records[id].clientMayStall
+    if isDelayed || isWaiting || isUnread || request.answerCount > 0 { return }
     let begun = ledger.records[id].begunAt
     let limits = ledger.history.configurations(from: begun, to: network.now).map(\.totalLimit)
     // A jump of the clock gives the server no time.
