@@ -45,8 +45,7 @@ struct Transport: ~Copyable {
   private(set) var hasAlert = false
   /// Whether the last receive stopped to let other connections run, with more to receive.
   private var gaveWay = false
-  /// Whether the last receive returned bytes but stopped early. Then the next one lets other
-  /// connections run first.
+  /// The last receive returned bytes but stopped early: the next one lets others run first.
   private var owesTurn = false
   private var controlRecords = ControlRecordRate()
   /// What broke the connection for receiving, and so for sending too.
