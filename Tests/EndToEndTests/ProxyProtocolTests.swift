@@ -157,6 +157,9 @@ import Testing
     let header = "PROXY TCP4 192.0.2.1 198.51.100.1 1 2\r\n"
     let waiting = try martlet.wire()
     try waiting.send(String(header.prefix(9)))
+    try eventually("it is accepted") {
+      try metric(martlet, "martlet_downstream_connections_active") == 1
+    }
     try martlet.reload(configuration(port, ""))
     #expect(try martlet.get().text == "stub")
     try waiting.send(String(header.dropFirst(9)))

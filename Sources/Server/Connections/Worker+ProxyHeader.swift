@@ -113,6 +113,7 @@ extension Worker where IO: ~Copyable {
       return close(handle, reset: true)
     }
     connections[handle].transport.accept(session)
+    connections[handle].transport.settle(&buffers)
     change(handle, to: .opening(.accepting(since: now)))
     handshakes.began(handle)
     metrics.add(.handshakesActive)
@@ -130,7 +131,6 @@ extension Worker where IO: ~Copyable {
 
   private mutating func note(_ refusal: ProxyRefusal, _ peer: SocketAddress, listener: Int) {
     metrics.add(.proxyHeaderFailures, at: UInt8(refusal.word.place))
-    events.proxyHeaderRefused(
-      "\(refusal.name)", from: peer, listener: listeners[listener].name, at: now)
+    events.proxyHeaderRefused(refusal, from: peer, listener: listeners[listener].name, at: now)
   }
 }
