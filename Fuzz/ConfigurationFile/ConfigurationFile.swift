@@ -22,7 +22,7 @@ public func fuzzConfigurationFile(_ start: UnsafePointer<UInt8>?, _ count: Int) 
     require((1...bytes.count + 1).contains(column), "column \(column)")
   }
   guard let configuration = reading.configuration else { return 0 }
-  require(!configuration.summary.isEmpty, "an empty summary")
+  require(!configuration.summary().isEmpty, "an empty summary")
   let text = configuration.json.compact
   let again = Configuration.read(Array(text.utf8))
   require(again.configuration == configuration, "\(text) reads as \(again)")

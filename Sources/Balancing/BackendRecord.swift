@@ -203,7 +203,8 @@ public final class BackendRecord: Sendable {
 
   // MARK: Protocol
 
-  /// What was spoken on the newest connection to it; nil before the first one.
+  /// What was spoken on the newest connection to it; nil while nothing shows it. In HTTP/2 the
+  /// SETTINGS of the backend show it: a connection without TLS alone doesn't.
   public var spoken: BackendVersion? {
     BackendVersion(rawValue: version.load(ordering: .relaxed))
   }

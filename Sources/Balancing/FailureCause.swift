@@ -50,6 +50,13 @@ public enum FailureCause: Equatable, Sendable {
   case grpcStatus(UInt8)
   /// A response with a status that the retry policy lists.
   case status(UInt16)
+  /// The backend has not begun the request, and said so (RFC 9113 8.7): it is not a failure.
+  case notProcessed
+  /// The backend speaks HTTP/2, but not the extension that an upgrade needs (RFC 8441).
+  case noExtendedConnect
+
+  /// Whether it counts as a failed attempt at its backend.
+  public var isOfBackend: Bool { self != .notProcessed && self != .noExtendedConnect }
 
   /// Its word in logs and metrics.
   public var word: FailureWord {
@@ -77,6 +84,8 @@ public enum FailureCause: Equatable, Sendable {
     case .grpcNotServing: .grpcNotServing
     case .grpcStatus: .grpcStatus
     case .status: .status
+    case .notProcessed: .notProcessed
+    case .noExtendedConnect: .noExtendedConnect
     }
   }
 
@@ -109,6 +118,8 @@ public enum FailureCause: Equatable, Sendable {
     case .grpcNotServing: self = .grpcNotServing
     case .grpcStatus: self = .grpcStatus(UInt8(truncatingIfNeeded: number))
     case .status: self = .status(number)
+    case .notProcessed: self = .notProcessed
+    case .noExtendedConnect: self = .noExtendedConnect
     default: return nil
     }
   }
@@ -121,7 +132,7 @@ public enum FailureCause: Equatable, Sendable {
     case .connectRefused, .connectFailed, .tlsUntrusted, .tlsExpired, .tlsWrongName,
       .tlsSelfSigned, .tlsPin, .tlsNotSpoken, .tlsAlert, .tlsFailed, .noHTTP2,
       .resetBeforeResponse, .closedBeforeResponse, .badResponse, .truncatedResponse,
-      .grpcNotServing:
+      .grpcNotServing, .notProcessed, .noExtendedConnect:
       502
     // Clients know the status of the call, which is kept.
     case .grpcStatus: 503
@@ -129,8 +140,10 @@ public enum FailureCause: Equatable, Sendable {
     }
   }
 
-  /// The connection ended before the first byte of the response.
-  var isDeath: Bool { self == .resetBeforeResponse || self == .closedBeforeResponse }
+  /// The connection ended before the first byte of the response, or takes no more requests.
+  var isDeath: Bool {
+    self == .resetBeforeResponse || self == .closedBeforeResponse || self == .notProcessed
+  }
 
   /// The same backend would fail again in the same way, so only another one is worth an attempt.
   public var spendsBackend: Bool { isCharged }

@@ -14,6 +14,9 @@ public enum FailureWord: UInt8, CaseIterable, Sendable {
   case resetBeforeResponse, closedBeforeResponse, pingTimeout
   case responseTimeout, badResponse, truncatedResponse, responseStalled
   case grpcNotServing, grpcStatus, status
+  // Ends of an attempt for which the backend is not to blame: it has not begun the request, or
+  // doesn't offer what the client wants.
+  case notProcessed, noExtendedConnect
   // No backend could be used.
   case noMembers, allDown, allFull, queueFull, queueTimeout
   // Failures of the client, or in its request.
@@ -23,7 +26,7 @@ public enum FailureWord: UInt8, CaseIterable, Sendable {
   // Failures in Martlet itself.
   case overloaded, drainTimeout, stopped, faultInjected
 
-  /// The words for attempts.
+  /// The words for failures of a backend.
   public static let ofAttempts = allCases.filter { $0.rawValue <= FailureWord.status.rawValue }
 
   /// The word, in kebab case.
@@ -52,6 +55,8 @@ public enum FailureWord: UInt8, CaseIterable, Sendable {
     case .grpcNotServing: "grpc-not-serving"
     case .grpcStatus: "grpc-status"
     case .status: "status"
+    case .notProcessed: "not-processed"
+    case .noExtendedConnect: "no-extended-connect"
     case .noMembers: "no-members"
     case .allDown: "all-down"
     case .allFull: "all-full"

@@ -1,7 +1,7 @@
 // What may be retried, and where: a pure function of the facts.
-//
 //   failure                                     request taken by send   retried for
 //   dial or TLS handshake failed, no HTTP/2     nothing                 any method, elsewhere
+//   not processed, as the backend says          nothing                 any method
 //   fresh connection died before the response   nothing                 any method, elsewhere
 //   reused connection died before the response  nothing                 any method, same, fresh
 //                                               something               idempotent, same, fresh
@@ -10,8 +10,8 @@
 //   gRPC status that is listed                  something               any, if another
 //   bad response                                something               never: it was carried out
 //
-// Not after a byte of a final response went to the client, without the whole body in memory, or
-// past the attempts or total deadline (RFC 9110 9.2.2). RetryBudget decides afterwards.
+// Not after a byte of a final response, without the whole body in memory, or past the attempts or
+// total deadline (RFC 9110 9.2.2). RetryBudget decides afterwards.
 
 public import Primitives
 
@@ -106,6 +106,7 @@ public struct RetryPolicy: Equatable, Sendable {
       true
     // A server of HTTP/1 takes nothing that follows the preface for a request (RFC 9113 3.4).
     case .noHTTP2: true
+    case .notProcessed: true
     // A backend may refuse our certificate after the handshake (RFC 8446 4.4.2).
     case .resetBeforeResponse, .closedBeforeResponse, .pingTimeout, .tlsAlert:
       failure.sentByteCount == 0 || progress.isIdempotent
@@ -117,7 +118,8 @@ public struct RetryPolicy: Equatable, Sendable {
     // A call that failed without a message was not carried out, as far as its client may know
     // (gRPC A6). The operator says for which statuses that is true.
     case .grpcStatus(let status): progress.hasOther && grpcStatuses.contains(status)
-    case .badResponse, .truncatedResponse, .responseStalled, .grpcNotServing: false
+    case .badResponse, .truncatedResponse, .responseStalled, .grpcNotServing, .noExtendedConnect:
+      false
     }
   }
 
@@ -136,6 +138,7 @@ public struct RetryPolicy: Equatable, Sendable {
       .responseStalled, .grpcNotServing:
       true
     case .resetBeforeResponse, .closedBeforeResponse: !failure.wasReused
+    case .notProcessed, .noExtendedConnect: false
     }
   }
 }

@@ -10,6 +10,8 @@ struct Decoder {
   let isPartial: Bool
   private(set) var diagnostics: [Diagnostic] = []
   private(set) var path = ""
+  /// Whether the value at the current path may also be "off".
+  private var mayBeOff = false
   /// The paths of lists with an item that could not be read. The items that were read do not
   /// represent the whole list, and their indices differ from those in the text.
   private var gaps: Set<String> = []
@@ -67,8 +69,22 @@ struct Decoder {
   /// Reports that a value doesn't have the form.
   mutating func mismatch(_ json: JSON, _ form: FormDescription, suggestion: String? = nil) {
     if case .unreadable = json.value { return }
-    report("\(json.brief) is not \(form.noun); \(form.allowed)", at: json.origin,
+    let off = mayBeOff ? "; or \"off\"" : ""
+    report("\(json.brief) is not \(form.noun); \(form.allowed)\(off)", at: json.origin,
       suggestion: suggestion)
+  }
+
+  /// Reports that a number is outside of its bounds.
+  mutating func isOutOfRange(_ json: JSON, _ bounds: String) {
+    let allowed = mayBeOff ? "\(bounds) or \"off\"" : bounds
+    report("\(json.brief) is out of range; \(allowed) is allowed", at: json.origin)
+  }
+
+  /// Reads a value in place of which "off" is allowed, as messages about it say.
+  mutating func orOff<Value>(_ read: (inout Decoder) -> Value?) -> Value? {
+    mayBeOff = true
+    defer { mayBeOff = false }
+    return read(&self)
   }
 
   /// Stores that the value at the current path names something outside of the document.
@@ -93,10 +109,11 @@ struct Decoder {
   mutating func within<Result>(
     _ component: String, _ json: JSON, _ body: (inout Decoder) -> Result
   ) -> Result {
-    let outer = path
+    let (outer, outerMayBeOff) = (path, mayBeOff)
     path = component.hasPrefix("[") || outer.isEmpty ? outer + component : "\(outer).\(component)"
+    mayBeOff = false
     origins[path] = json.origin
-    defer { path = outer }
+    defer { (path, mayBeOff) = (outer, outerMayBeOff) }
     return body(&self)
   }
 

@@ -13,7 +13,7 @@ extension Configuration {
     public let kind: Kind
     /// Such as `pools[app].backends[10.0.0.1:8080].weight`.
     public let what: String
-    /// As JSON; nil if there was none, or the default.
+    /// As JSON, with the default of a key that is left out; nil if it has none.
     public let old: String?
     public let new: String?
     /// A reload doesn't apply it; an upgrade or a restart does.
@@ -29,8 +29,20 @@ extension Configuration {
   /// The differences of `other`, sorted by path.
   public func changes(to other: Configuration) -> [Change] {
     var comparison = Comparison()
-    comparison.compare(comparedJSON, other.comparedJSON, at: "")
+    let (old, new) = (spelledOut(beside: other), other.spelledOut(beside: self))
+    let place = FormDescription.Member(form: .section(Configuration.self), standard: nil)
+    comparison.compare(old.comparedJSON, new.comparedJSON, at: "", place)
     return comparison.changes.sorted { ($0.what, $0.kind.rawValue) < ($1.what, $1.kind.rawValue) }
+  }
+
+  /// With the default protocols of listeners where `other` has written its own.
+  private func spelledOut(beside other: Configuration) -> Configuration {
+    let written = Set(other.listeners.filter { $0.protocols != nil }.map(\.name))
+    var result = self
+    for index in listeners.indices where written.contains(listeners[index].name) {
+      result.listeners[index].protocols = listeners[index].spokenProtocols
+    }
+    return result
   }
 
   /// With the default listener, which is replaced when listeners are configured.
@@ -78,7 +90,7 @@ extension Configuration.Change: CustomStringConvertible {
     switch kind {
     case .added: return "+ \(what)\(new.map { ": \($0)" } ?? "")\(tail)"
     case .removed: return "- \(what)\(old.map { ": \($0)" } ?? "")\(tail)"
-    case .changed: return "~ \(what): \(old ?? "default") -> \(new ?? "default")\(tail)"
+    case .changed: return "~ \(what): \(old ?? "not set") -> \(new ?? "not set")\(tail)"
     }
   }
 }
@@ -89,27 +101,33 @@ private struct Comparison {
   /// Never shown.
   private static let secret = "stickiness.key"
 
-  mutating func compare(_ old: JSON?, _ new: JSON?, at path: String) {
+  /// - Parameter place: what the key is, with the default that stands for a missing side.
+  mutating func compare(
+    _ old: JSON?, _ new: JSON?, at path: String, _ place: FormDescription.Member?
+  ) {
     if old?.compact == new?.compact { return }
     if let items = items(old, new) {
-      return compare(items.old, items.new, at: path)
+      return compare(items.old, items.new, at: path, place)
     }
     if let members = members(old, new), !members.names.isEmpty {
       for name in members.names {
         compare(
-          members.old[name], members.new[name], at: path.isEmpty ? name : "\(path).\(name)")
+          members.old[name], members.new[name], at: path.isEmpty ? name : "\(path).\(name)",
+          place?.form.member(name))
       }
       return
     }
-    note(.changed, path, old, new)
+    note(.changed, path, old ?? place?.standard, new ?? place?.standard)
   }
 
-  private mutating func compare(_ old: [JSON], _ new: [JSON], at path: String) {
+  private mutating func compare(
+    _ old: [JSON], _ new: [JSON], at path: String, _ place: FormDescription.Member?
+  ) {
     let (before, after) = (named(old, at: path), named(new, at: path))
     for (name, item) in before where after[name] == nil { note(.removed, path, name, item) }
     for (name, item) in after {
       if let earlier = before[name] {
-        compare(earlier, item, at: "\(path)[\(name)]")
+        compare(earlier, item, at: "\(path)[\(name)]", place)
       } else {
         note(.added, path, name, item)
       }

@@ -36,7 +36,7 @@ extension Form where Value == Int {
     return Form(description) { json, decoder in
       if let number = json.integer {
         if range.contains(number) { return number }
-        decoder.report("\(json.brief) is out of range; \(bounds) is allowed", at: json.origin)
+        decoder.isOutOfRange(json, bounds)
         return nil
       }
       // A number in quotes.
@@ -59,7 +59,7 @@ extension Form where Value == Int {
     return Form(description) { json, decoder in
       if let size = json.text.flatMap({ parseQuantity($0, units: sizeUnits) }) {
         if range.contains(size) { return size }
-        decoder.report("\(json.brief) is out of range; \(bounds) is allowed", at: json.origin)
+        decoder.isOutOfRange(json, bounds)
         return nil
       }
       decoder.mismatch(json, description, suggestion: nearestSize(json, in: range))
@@ -94,7 +94,7 @@ extension Form where Value == TimeSpan {
     return Form(description) { json, decoder in
       if let span = json.text.flatMap(parseDuration) {
         if range.contains(span) { return span }
-        decoder.report("\(json.brief) is out of range; \(bounds) is allowed", at: json.origin)
+        decoder.isOutOfRange(json, bounds)
         return nil
       }
       decoder.mismatch(json, description, suggestion: nearestDuration(json, in: range))
@@ -199,7 +199,7 @@ extension Form where Value: Choice {
       // `"minimum-version": 1.3` lacks its quotes, and false means "off".
       let unquoted = json.scalarText == "false" ? "off" : json.scalarText
       let nearest =
-        json.text.flatMap { Value.meant[$0.lowercased()]?.rawValue }
+        (json.text ?? json.scalarText).flatMap { Value.meant[$0.lowercased()]?.rawValue }
         ?? json.text.flatMap { nearestName(to: $0, among: names) }
         ?? unquoted.flatMap { names.contains($0) ? $0 : nil }
       decoder.mismatch(json, description, suggestion: nearest.map { JSON.quoted($0) })

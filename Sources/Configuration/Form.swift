@@ -11,13 +11,27 @@ struct FormDescription: Sendable {
   /// One or two words for the table in the reference.
   let kind: String
   let schema: JSON
+  /// The keys of the object that may be written here, or in the items of the list, by name.
+  var member: @Sendable (String) -> Member? = { _ in nil }
+
+  /// A key of a section.
+  struct Member: Sendable {
+    let form: FormDescription
+    /// As in the file; nil if the key is required, or has no default that can be written.
+    let standard: JSON?
+  }
 
   static func section<S: Section>(_: S.Type) -> FormDescription {
     let keys = S.keys.map(\.name).filter { $0 != "$schema" }
     return FormDescription(
       noun: "an object", allowed: "write { } with the keys " + keys.joined(separator: ", "),
       kind: "[\(S.title)](#\(S.title.anchor))",
-      schema: ["$ref": .string("#/$defs/\(S.title.anchor)")])
+      schema: ["$ref": .string("#/$defs/\(S.title.anchor)")]
+    ) { name in
+      S.keys.first { $0.name == name }.map { key in
+        Member(form: key.form, standard: key.isRequired ? nil : key.write(S()))
+      }
+    }
   }
 }
 
@@ -77,7 +91,8 @@ struct Form<Value: Sendable>: Sendable {
     if minimum > 0 { schema["minItems"] = .integer(minimum) }
     let description = FormDescription(
       noun: "a list", allowed: "write [ ... ], where each item is \(element.description.noun)",
-      kind: "list of \(element.description.kind)", schema: schema)
+      kind: "list of \(element.description.kind)", schema: schema,
+      member: element.description.member)
     return Form(description) { json, decoder in
       guard let items = json.items else {
         decoder.mismatch(json, description, suggestion: asOnlyItem(json))
@@ -108,7 +123,8 @@ struct Form<Value: Sendable>: Sendable {
         noun: element.description.noun,
         allowed: element.description.allowed + "; or a list of them",
         kind: "\(element.description.kind), or a list",
-        schema: ["anyOf": [element.description.schema, list.description.schema]])
+        schema: ["anyOf": [element.description.schema, list.description.schema]],
+        member: element.description.member)
     ) { json, decoder in
       if json.items != nil { return list.read(json, &decoder) }
       return element.read(json, &decoder).map { [$0] }
@@ -123,14 +139,17 @@ struct Form<Value: Sendable>: Sendable {
       FormDescription(
         noun: form.description.noun, allowed: form.description.allowed + "; or \"off\"",
         kind: form.description.kind + " or `\"off\"`",
-        schema: ["anyOf": [form.description.schema, ["const": "off"]]])
+        schema: ["anyOf": [form.description.schema, ["const": "off"]]],
+        member: form.description.member)
     ) { json, decoder in
       if json.text == "off" { return .some(.none) }
-      if let off = json.offForFalse {
-        decoder.mismatch(json, form.description, suggestion: off)
-        return nil
+      return decoder.orOff { decoder in
+        if let off = json.offForFalse {
+          decoder.mismatch(json, form.description, suggestion: off)
+          return nil
+        }
+        return form.read(json, &decoder).map { .some($0) }
       }
-      return form.read(json, &decoder).map { .some($0) }
     } write: {
       $0.map(form.write) ?? "off"
     }
@@ -159,7 +178,8 @@ extension Form where Value: Section {
         allowed: short.description.allowed + "; or write an object to set more keys of a "
           + Value.title,
         kind: short.description.kind + " or " + section.kind,
-        schema: ["anyOf": [short.description.schema, section.schema]])
+        schema: ["anyOf": [short.description.schema, section.schema]],
+        member: section.member)
     ) { json, decoder in
       if case .object = json.value { return decoder.section(json, as: Value.self) }
       return short.read(json, &decoder).map(expand)

@@ -85,8 +85,8 @@ extension Configuration.Limits: Section {
         + "a failure of the backend (`ejection`) only after ten seconds without a valid response "
         + "from this backend. "
         + "The default is also the maximum, because a head must fit into one memory block. For "
-        + "comparison: HAProxy has 16KiB, nginx 4KiB or 8KiB. The trailers of a response are "
-        + "limited to 8KiB and 32 fields."),
+        + "comparison: HAProxy has 16KiB, nginx 4KiB or 8KiB. With HTTP/2, the limit is also "
+        + "for the trailers of a response. With HTTP/1.1, they may have 8KiB and 32 fields."),
     Key(
       "response-field-count", \.responseFieldCount, .integer(16...10_000),
       "Maximum number of fields in a response head from a backend. 502 if exceeded, as for "

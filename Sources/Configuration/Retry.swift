@@ -34,7 +34,11 @@ extension Configuration {
     case unimplemented, `internal`, unavailable
     case dataLoss = "data-loss"
     case unauthenticated
-    static var noun: String { "a gRPC status" }
+    static var noun: String { "the name of a gRPC status" }
+    /// Their codes.
+    static var meant: [String: GRPCStatus] {
+      Dictionary(uniqueKeysWithValues: allCases.map { ("\($0.code)", $0) })
+    }
 
     public var code: UInt8 { UInt8((Self.allCases.firstIndex(of: self) ?? 0) + 1) }
   }

@@ -1,8 +1,8 @@
 // A summary of a configuration on one screen, for `martlet check`.
 
 extension Configuration {
-  /// Lines of text; each ends with a line feed.
-  public var summary: String {
+  /// Lines of text; each ends with a line feed. With `all`, no list is shortened.
+  public func summary(all: Bool = false) -> String {
     var lines: [String] = []
     for listener in listeners {
       let listen = listener.listen.map(\.text).joined(separator: ", ")
@@ -12,7 +12,8 @@ extension Configuration {
         let from = senders.from.map { "\($0)" }.joined(separator: ", ")
         lines.append("           PROXY protocol, from \(from) only")
       }
-      lines += Self.shortened(routes(on: listener).map { "           \(Self.text($0))" })
+      let routes = routes(on: listener).map { "           \(Self.text($0))" }
+      lines += all ? routes : Self.shortened(routes)
     }
     for pool in pools {
       lines.append("pool     \(pool.name)  \(pool.strategy.rawValue)  \(pool.protocol.rawValue)")
@@ -23,7 +24,7 @@ extension Configuration {
         if backend.isBackup { text += "  backup" }
         return text
       }
-      lines += Self.shortened(backends)
+      lines += all ? backends : Self.shortened(backends)
       if let tls = pool.tls { lines.append("           \(Self.text(tls))") }
       if let header = pool.proxyProtocol {
         lines.append("           PROXY protocol \(header.text), a connection for each client's")
@@ -45,15 +46,18 @@ extension Configuration {
   private static func shortened(_ lines: [String]) -> [String] {
     let shown = 12
     if lines.count <= shown + 1 { return lines }
-    return lines.prefix(shown) + ["           ... and \(lines.count - shown) more"]
+    return lines.prefix(shown)
+      + ["           ... and \(lines.count - shown) more, which --all shows"]
   }
 
   private static func protocolText(_ listener: Listener) -> String {
-    guard let tls = listener.tls else { return "http" }
+    let versions = listener.spokenProtocols.map(\.rawValue).joined(separator: ", ")
+    guard let tls = listener.tls else { return "http  \(versions)" }
     let certificates = tls.certificates.map(\.chain).joined(separator: ", ")
     let version = tls.policy == .modern ? "1.3" : tls.minimumVersion.rawValue
     let hsts = listener.hsts == nil ? "" : ", HSTS"
-    return "https  TLS \(version)\(version == "1.3" ? "" : " and later"), \(certificates)\(hsts)"
+    return "https  \(versions)  TLS \(version)\(version == "1.3" ? "" : " and later"), "
+      + "\(certificates)\(hsts)"
   }
 
   private static func text(_ route: Route) -> String {
@@ -64,7 +68,7 @@ extension Configuration {
         "redirect \(redirect.status) to " + text(redirect)
       case .respond(let response): "respond \(response.status)"
       }
-    return "\(route) -> \(action)"
+    return "\(route) -> \(action)\(route.translatesGRPCWeb ? ", grpc-web" : "")"
   }
 
   private static func text(_ redirect: Redirect) -> String {
@@ -112,8 +116,11 @@ extension Configuration {
 
   private static func timeText(_ pool: Pool) -> String {
     let times = pool.timeouts
+    let calls = times.grpcMax.map { ", grpc-max \(durationText($0))" } ?? ""
+    let statuses = pool.retry.grpcStatuses.map(\.rawValue).joined(separator: ", ")
     return "timeouts: request \(durationText(times.request)), response"
-      + " \(durationText(times.response)), connect \(durationText(times.connect));"
+      + " \(durationText(times.response)), connect \(durationText(times.connect))\(calls);"
       + " max-attempts \(pool.retry.maxAttempts)"
+      + (statuses.isEmpty ? "" : ", also after grpc-statuses \(statuses)")
   }
 }

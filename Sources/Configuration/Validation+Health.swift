@@ -1,6 +1,23 @@
-// Whether the keys of a pool's health checks fit the type of the check, and the type the protocol.
+// Whether the keys of a pool's health checks fit the type of the check, and the keys for gRPC the
+// protocol of the pool.
 
 extension Configuration {
+  /// A check for gRPC can't pass without HTTP/2, so it is an error. The other keys only have no
+  /// effect on a service that speaks HTTP/1.1.
+  func checkGRPC(of pool: Pool, _ path: String, _ decoder: inout Decoder) {
+    guard pool.protocol == .http1 else { return }
+    let unused = [
+      ("timeouts.grpc-max", pool.timeouts.grpcMax != nil),
+      ("retry.grpc-statuses", !pool.retry.grpcStatuses.isEmpty),
+    ]
+    for (key, isSet) in unused where isSet {
+      decoder.report(
+        key: "\(path).\(key)",
+        "gRPC needs HTTP/2, and this pool has \"protocol\": \"http/1.1\"",
+        suggestion: "\"protocol\": \"h2\"", severity: .warning)
+    }
+  }
+
   func checkHealth(of pool: Pool, _ path: String, _ decoder: inout Decoder) {
     guard let health = pool.health else { return }
     let ignored: [String]

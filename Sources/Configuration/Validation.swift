@@ -143,6 +143,7 @@ extension Configuration {
         key: "\(path).backends", "all backends are backups; at least one must not be a backup")
     }
     checkHealth(of: pool, path, &decoder)
+    checkGRPC(of: pool, path, &decoder)
     if pool.health?.port != nil
       && pool.backends.allSatisfy({ if case .address(.unix) = $0.endpoint { true } else { false } })
     {

@@ -89,6 +89,8 @@ public enum Metric: Int, CaseIterable, Sendable {
   case upstreamRetiredByCalm
   case upstreamRetiredByAge
   case upstreamRetiredByCancels
+  /// Requests that HTTP/2 backends have not begun.
+  case upstreamNotProcessed
   case upstreamHandshakesFull
   case upstreamHandshakesResumed
   case upstreamHandshakesFailed
@@ -279,6 +281,10 @@ extension Metric {
     case .upstreamRetiredByAge: .counter(Self.retired, "reason=\"max-age\"", Self.retiredHelp)
     case .upstreamRetiredByCancels:
       .counter(Self.retired, "reason=\"cancels\"", Self.retiredHelp)
+    case .upstreamNotProcessed:
+      .counter(
+        "martlet_upstream_http2_not_processed_total",
+        "Requests that a backend with HTTP/2 has not begun, and said so.")
     case .upstreamHandshakesFull:
       .counter(Self.upstreamHandshakes, "result=\"full\"", Self.upstreamHandshakesHelp)
     case .upstreamHandshakesResumed:

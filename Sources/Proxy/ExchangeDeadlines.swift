@@ -39,6 +39,11 @@ extension Exchange {
     return patience.expiry
   }
 
+  /// Whether the time for all attempts together is over.
+  public func hasUsedTotal(_ limits: ExchangeLimits, at now: Instant) -> Bool {
+    total(limits) <= now
+  }
+
   /// The deadline of the next event, and what it means if the event doesn't come.
   private func patience(
     _ limits: ExchangeLimits, _ side: Side

@@ -13,13 +13,20 @@ extension RequestHead {
     guard version == .http2, method == .post, let type = fields.first(.contentType) else {
       return false
     }
-    let name = ("application/grpc" as StaticString).bytes
-    let value = bytes(of: type)
     // Also application/grpc+proto and the like, but not application/grpc-web (PROTOCOL-WEB.md).
-    guard value.count >= name.count, value.extracting(first: name.count).equals(name) else {
+    return bytes(of: type).isMediaType("application/grpc")
+  }
+}
+
+extension Span<UInt8> {
+  /// Whether a Content-Type has this name, in any case (RFC 9110 8.3.1), with or without a suffix
+  /// or parameters.
+  func isMediaType(_ name: StaticString) -> Bool {
+    let wanted = name.bytes
+    guard count >= wanted.count, extracting(first: wanted.count).equalsIgnoringCase(wanted) else {
       return false
     }
-    return value.count == name.count || value[name.count] == 0x2B || value[name.count] == 0x3B
+    return count == wanted.count || [0x2B, 0x3B, 0x20, 0x09].contains(self[wanted.count])
   }
 }
 
@@ -35,7 +42,7 @@ public enum GRPCStatus {
   ]
   public static let ok: UInt8 = 0
   public static let cancelled: UInt8 = 1
-  static let deadlineExceeded: UInt8 = 4
+  public static let deadlineExceeded: UInt8 = 4
 
   /// What stands for an HTTP status that no server of gRPC has sent. It is the mapping that clients
   /// use themselves (grpc/doc/http-grpc-status-mapping.md), except that Martlet's own timeouts are
@@ -83,15 +90,14 @@ extension FieldBlock {
     return bytes(of: value).decimalValue == 0
   }
 
-  /// Appends the status of a call that has failed because of an HTTP status.
-  public mutating func appendGRPCStatus(_ code: UInt8, http status: UInt16) {
-    var text = ByteBuffer(capacity: 8)
+  /// Appends the status of a call that has failed here.
+  public mutating func appendGRPCStatus(_ code: UInt8, _ message: GRPCMessage) {
+    var text = ByteBuffer(capacity: 256)
     text.append(decimal: UInt64(code))
     _ = append(name: ("grpc-status" as StaticString).bytes, value: text.bytes)
-    // None of these has a character that must be encoded with percent signs.
-    let message: StaticString =
-      code == GRPCStatus.deadlineExceeded ? "Deadline Exceeded" : reasonPhrase(status)
-    _ = append(name: ("grpc-message" as StaticString).bytes, value: message.bytes)
+    text.removeAll()
+    message.write(to: &text)
+    _ = append(name: ("grpc-message" as StaticString).bytes, value: text.bytes)
   }
 }
 
@@ -99,12 +105,46 @@ extension ResponseHead {
   /// Turns an error into a response without a body that has the status of gRPC (Trailers-Only).
   ///
   /// - Parameter web: the form of gRPC-Web that the client uses; nil for gRPC itself.
-  public mutating func becomeGRPCError(_ code: UInt8, http status: UInt16, _ web: GRPCWeb?) {
+  public mutating func becomeGRPCError(_ code: UInt8, _ message: GRPCMessage, _ web: GRPCWeb?) {
     self.status = 200
     fields.removeAll(of: .contentType)
     fields.append(.contentType, "application/grpc")
     if let web { _ = becomeGRPCWeb(web) }
-    fields.appendGRPCStatus(code, http: status)
+    fields.appendGRPCStatus(code, message)
+  }
+}
+
+// MARK: - Messages
+
+/// Follows a body of gRPC from message to message: each has a flag, four bytes of length, and its
+/// bytes.
+public struct GRPCMessages: Equatable, Sendable {
+  private static let prefixByteCount = 5
+  /// How much of the prefix of a message has come; the whole one while its bytes come.
+  private var prefixCount = 0
+  private var length: UInt32 = 0
+  /// Bytes of the message that are still to come.
+  private var rest = 0
+
+  public init() {}
+
+  public var isBetweenMessages: Bool { prefixCount == 0 }
+
+  public mutating func take(_ bytes: Span<UInt8>) {
+    var place = 0
+    while place < bytes.count {
+      if prefixCount < Self.prefixByteCount {
+        if prefixCount > 0 { length = length << 8 | UInt32(bytes[place]) }
+        prefixCount += 1
+        place += 1
+        if prefixCount == Self.prefixByteCount { rest = Int(length) }
+      } else {
+        let count = min(rest, bytes.count - place)
+        rest -= count
+        place += count
+      }
+      if prefixCount == Self.prefixByteCount && rest == 0 { self = GRPCMessages() }
+    }
   }
 }
 

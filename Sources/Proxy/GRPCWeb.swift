@@ -79,18 +79,6 @@ extension FieldBlock {
   }
 }
 
-extension Span<UInt8> {
-  /// Whether a Content-Type has this name, with or without a suffix or parameters.
-  fileprivate func isMediaType(_ name: StaticString) -> Bool {
-    let wanted = name.bytes
-    guard count >= wanted.count, extracting(first: wanted.count).equalsIgnoringCase(wanted) else {
-      return false
-    }
-    return count == wanted.count || self[wanted.count] == 0x2B || self[wanted.count] == 0x3B
-      || self[wanted.count] == 0x20
-  }
-}
-
 // MARK: - Base64
 
 /// Decodes base64 (RFC 4648 4) in pieces. Padding may end each of several parts that follow each

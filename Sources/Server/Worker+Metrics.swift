@@ -80,7 +80,8 @@ extension Worker where IO: ~Copyable {
 
   /// An attempt has failed at the backend that the exchange has picked.
   mutating func countFailure(_ cause: FailureCause, of handle: Handle) {
-    guard let backend = exchanges[handle].attempt.pick?.record.id else { return }
+    if cause == .notProcessed { metrics.add(.upstreamNotProcessed) }
+    guard cause.isOfBackend, let backend = exchanges[handle].attempt.pick?.record.id else { return }
     backends.traffic[backend]?.add(failure: cause.word.rawValue, at: now)
   }
 
@@ -196,7 +197,7 @@ extension FailureCause {
     // The alert no_application_protocol (RFC 7301 3.2), if nothing else was offered.
     case .failed(.tls(.peerAlert(120))) where spoken == .http2: self = .noHTTP2
     case .failed(.tls(let failure)): self.init(failure)
-    case .finished, .failed(.system): self = .tlsFailed
+    case .finished, .failed(.system), .failed(.silenced): self = .tlsFailed
     }
   }
 

@@ -74,7 +74,7 @@ struct Worker<IO: InputOutput & ~Copyable>: ~Copyable {
   /// exchange moves it, so that the timer wheel isn't changed for each.
   var exchangeDeadlines: [Deadline] = []
   /// When calls of gRPC must have ended, likewise. Empty before the first one.
-  var callDeadlines: [Instant] = []
+  var callDeadlines: [CallDeadline] = []
   /// Nil before the first call of gRPC.
   var calls: CallTable?
   /// The configurations that exchanges still run under, the one in force last.

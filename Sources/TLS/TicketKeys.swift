@@ -151,29 +151,6 @@ struct TicketKey: Sendable {
   }
 }
 
-func sha256(_ message: [UInt8]) -> InlineArray<32, UInt8> {
-  var digest = InlineArray<32, UInt8>(repeating: 0)
-  var output = digest.mutableSpan
-  unsafe output.withUnsafeMutableBufferPointer { output in
-    _ = unsafe message.withUnsafeBufferPointer { input in
-      unsafe SHA256(input.baseAddress, input.count, output.baseAddress)
-    }
-  }
-  return digest
-}
-
-/// SHA-1, which WebSocket uses without any need for its security (RFC 6455 4.2.2).
-public func sha1(_ message: [UInt8]) -> InlineArray<20, UInt8> {
-  var digest = InlineArray<20, UInt8>(repeating: 0)
-  var output = digest.mutableSpan
-  unsafe output.withUnsafeMutableBufferPointer { output in
-    _ = unsafe message.withUnsafeBufferPointer { input in
-      unsafe SHA1(input.baseAddress, input.count, output.baseAddress)
-    }
-  }
-  return digest
-}
-
 /// OpenSSL's ticket callback: encrypt a ticket (`isSealing`) or decrypt one. Returns 1 for success,
 /// 2 for success with a new ticket, 0 for an unknown key (a full handshake follows), -1 for
 /// failure. With TLS 1.3, a client uses each ticket only once (RFC 8446 C.4), so every resumption

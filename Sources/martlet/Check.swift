@@ -48,13 +48,16 @@ struct Check: ParsableCommand {
     help: "Report an expired or not yet valid certificate as a warning, as `martlet run` does.")
   var asRun = false
 
+  @Flag(help: "Print all routes and backends, not only the first of many.")
+  var all = false
+
   func run() throws {
     let file = option ?? named
     let found = try ConfigurationFile.find(file, isAny: true)
     let reading = Configuration.read(found?.bytes, file: file)
     let configuration = try accept(
       reading.adding(Self.become(reading, file)).checkingReferences(asRun: asRun))
-    writeOutput("\(file): ok\n\(configuration.summary)")
+    writeOutput("\(file): ok\n\(configuration.summary(all: all))")
     if let socket = socket ?? AdminSocket.path(in: configuration) {
       writeOutput(Self.changes(found?.bytes ?? [], socket: socket))
     }

@@ -41,7 +41,10 @@ struct Explain: ParsableCommand {
     let facts = names.compactMap { name in answer[name].map { [name, $0.text] } }
     let columns = ["backend", "protocol", "weight", "active", "verdict"]
     let candidates = (answer["candidates"]?.items ?? []).map { candidate in
-      columns.map { candidate[$0]?.text ?? "" }
+      columns.map { column in
+        let text = candidate[column]?.text ?? ""
+        return text.isEmpty ? "-" : text
+      }
     }
     var lines = TextTable.lines(facts)
     if !candidates.isEmpty {

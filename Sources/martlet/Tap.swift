@@ -8,9 +8,10 @@ struct Tap: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Show each request when it ends, until Ctrl-C.",
     discussion: """
-      Prints one line per request (exchange): time, client, request, status, result, bytes sent, \
-      duration, and each attempt. With --json it prints the line of a JSON access log. If there \
-      are too many requests to show, some are skipped.
+      Prints one line per request (exchange): time, client, request, version of HTTP, status, \
+      status of gRPC for calls, result, bytes sent, duration, and each attempt. With --json it \
+      prints the line of a JSON access log. If there are too many requests to show, some are \
+      skipped.
 
       EXAMPLES
         martlet tap --status 500
@@ -47,7 +48,8 @@ struct Tap: ParsableCommand {
     }
   }
 
-  /// `time client METHOD host target status result sent ms [backend result ms, ...]`
+  /// `time client METHOD host target HTTP/2 status grpc-status 14 result sent ms [backend result
+  /// ms, ...]`; only calls of gRPC have a status of gRPC.
   private static func readable(_ exchange: AdminReply) -> String {
     func part(_ name: String) -> String {
       let text = exchange[name]?.text ?? ""
@@ -56,9 +58,12 @@ struct Tap: ParsableCommand {
     let attempts = (exchange["attempts"]?.items ?? []).map { attempt in
       ["backend", "result", "ms"].compactMap { attempt[$0]?.text }.joined(separator: " ") + "ms"
     }
+    let version = (exchange["version"]?.text).map { "HTTP/\($0)" } ?? "-"
+    let call = (exchange["grpc_status"]?.text).map { " grpc-status \($0)" } ?? ""
     let result = [exchange["failure"]?.text ?? "ok", exchange["reason"]?.text]
     return [
-      part("time"), part("client"), part("method"), part("host"), part("target"), part("status"),
+      part("time"), part("client"), part("method"), part("host"), part("target"), version,
+      part("status") + call,
       result.compactMap(\.self).joined(separator: ":"), part("sent"), part("ms") + "ms",
       "[\(attempts.joined(separator: ", "))]",
     ].joined(separator: " ")

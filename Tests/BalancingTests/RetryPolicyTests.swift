@@ -68,6 +68,13 @@ import Testing
     Row(
       cause: .closedBeforeResponse, reused: true, sent: 1, idempotent: .retrySameFresh,
       other: .giveUp, blames: false),
+    // Not begun: the same backend if the connection was used before.
+    Row(
+      cause: .notProcessed, idempotent: .retryElsewhere, other: .retryElsewhere, blames: false),
+    Row(
+      cause: .notProcessed, reused: true, idempotent: .retrySameFresh, other: .retrySameFresh,
+      blames: false),
+    Row(cause: .noExtendedConnect, idempotent: .giveUp, other: .giveUp, blames: false),
     // A new connection that died, a timeout, a status: idempotent methods only.
     Row(cause: .resetBeforeResponse, sent: 1, idempotent: .retryElsewhere, other: .giveUp),
     Row(cause: .closedBeforeResponse, sent: 1, idempotent: .retryElsewhere, other: .giveUp),

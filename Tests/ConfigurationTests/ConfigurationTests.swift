@@ -264,8 +264,11 @@ struct ConfigurationTests {
   func longSummary() throws {
     let backends = (1...100).map { "\"10.0.0.\($0):80\"" }.joined(separator: ", ")
     let read = try #require(configuration("{ \"pools\": [{ \"backends\": [\(backends)] }] }"))
-    #expect(read.summary.contains("10.0.0.12:80\n           ... and 88 more\n"))
-    #expect(read.summary.split(separator: "\n").count < 24)
+    #expect(
+      read.summary().contains("10.0.0.12:80\n           ... and 88 more, which --all shows\n"))
+    #expect(read.summary().split(separator: "\n").count < 24)
+    let all = read.summary(all: true)
+    #expect(all.contains("           10.0.0.100:80\n") && !all.contains("more"))
   }
 
   @Test("the summary names listeners, routes, backends and times")
@@ -279,10 +282,10 @@ struct ConfigurationTests {
           "routes": [{}, { "host": "a.b", "path": "/ping", "match": "exact", "respond": {} }] }
         """))
     #expect(
-      read.summary == """
-        listen   *:80  http
+      read.summary() == """
+        listen   *:80  http  http/1.1
                    */ -> redirect 308 to https://(host):443(path)
-        listen   *:81  http
+        listen   *:81  http  http/1.1
                    a.b/ping$ -> respond 200
                    */ -> pool default
         pool     default  random  http/1.1
@@ -295,5 +298,24 @@ struct ConfigurationTests {
         workers  one per processor
 
         """)
+  }
+
+  @Test("the summary has protocols, and what is set for gRPC")
+  func summaryOfGRPC() throws {
+    let read = try #require(
+      configuration(
+        """
+        { "listeners": [{ "listen": "*:80", "protocols": ["h2"] }],
+          "pools": [{ "backends": ["a:1"], "protocol": "h2", "timeouts": { "grpc-max": "5m" },
+                      "health": { "check": "grpc", "service": "a.B" },
+                      "retry": { "grpc-statuses": ["unavailable", "aborted"] } }],
+          "routes": [{ "grpc-web": true }] }
+        """))
+    for part in [
+      "*:80  http  h2\n", "*/ -> pool default, grpc-web\n", "  grpc check of a.B every 5s",
+      "connect 3s, grpc-max 5m; max-attempts 3, also after grpc-statuses unavailable, aborted\n",
+    ] {
+      #expect(read.summary().contains(part), "\(read.summary())")
+    }
   }
 }

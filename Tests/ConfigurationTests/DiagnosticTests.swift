@@ -234,7 +234,7 @@ struct DiagnosticTests {
         """,
         """
         c.json:11:28: error: limits.body-size: "1GB" is not a size; write one such as "64KiB" or \
-        "10MiB", from 0B to 1024TiB (did you mean "1GiB"?)
+        "10MiB", from 0B to 1024TiB; or "off" (did you mean "1GiB"?)
         """,
         """
         c.json:11:35: error: limits.max-body: there is no such key; the keys here are head-size, \
@@ -304,6 +304,27 @@ struct DiagnosticTests {
     let messages = diagnose("{\(keys), \(somePools)}")
     #expect(messages.count == 1)
     #expect(messages.first?.hasSuffix("(did you mean \(suggestion)?)") == true, "\(messages)")
+  }
+
+  @Test(
+    "\"off\" is named among what is allowed, and only there",
+    arguments: [
+      (#""keep-alive": {"max-age": 5}"#,
+        #"5 is not a duration; write one such as "5s" or "2m", from 1s to 7d; or "off""#
+          + #" (did you mean "5s"?)"#),
+      (#""timeouts": {"grpc-max": "1ms"}"#,
+        #""1ms" is out of range; 10ms to 7d or "off" is allowed"#),
+      (#""timeouts": {"idle": "1ms"}"#, #""1ms" is out of range; 10ms to 1d is allowed"#),
+      (#""health": {"interval": true}"#,
+        #"true is not a duration; write one such as "250ms", "5s" or "2m", from 100ms to 1h"#),
+      (#""retry": {"grpc-statuses": [14]}"#, #"(did you mean "unavailable"?)"#),
+      (#""retry": {"grpc-statuses": ["14"]}"#, #"(did you mean "unavailable"?)"#),
+      (#""retry": {"grpc-statuses": ["DEADLINE_EXCEEDED"]}"#,
+        #"(did you mean "deadline-exceeded"?)"#),
+    ])
+  func off(_ keys: String, _ ending: String) {
+    let messages = diagnose(#"{"pools": [{"backends": ["a:1"], \#(keys)}]}"#)
+    #expect(messages.count == 1 && messages.first?.hasSuffix(ending) == true, "\(messages)")
   }
 
   @Test("a version of TLS without its quotes, or a bare port of a backend, gets them")

@@ -59,14 +59,14 @@ import Testing
       """#
     #expect(
       try difference(old, new) == [
-        #"~ limits.drain: default -> "5s""#,
+        #"~ limits.drain: "30s" -> "5s""#,
         #"~ listeners[*:443].tls.certificates[/a.crt].key: "/a.key" -> "/b.key""#,
         #"+ listeners[*:443].tls.certificates[/c.crt]: { "chain": "/c.crt", "key": "/c.key" }"#,
         "~ listeners[web].redirect-to-https: 443 -> 8443",
-        "~ pools[app].backends[a:1].weight: 3 -> default",
-        "~ pools[app].backends[b:1].max-connections: default -> 9",
+        "~ pools[app].backends[a:1].weight: 3 -> 1",
+        "~ pools[app].backends[b:1].max-connections: not set -> 9",
         #"+ pools[app].backends[d:1]: { "address": "d:1", "weight": 2 }"#,
-        #"~ pools[app].health: default -> "off""#,
+        #"~ pools[app].health: {} -> "off""#,
         #"- pools[old]: { "name": "old", "backends": ["c:1"] }"#,
         #"- routes[*/old]: { "path": "/old", "forward": "old" }"#,
         "~ workers: 2 -> 3  (takes effect after an upgrade or a restart)",
@@ -83,7 +83,33 @@ import Testing
     }
     let changes = try difference(
       routes(""), routes(#", "request": { "remove": ["X"] }"#))
-    #expect(changes == [#"~ routes[*/ on b].request.remove: default -> ["X"]"#])
+    #expect(changes == [#"~ routes[*/ on b].request.remove: [] -> ["X"]"#])
+  }
+
+  @Test func `what is left out shows with its default, and so do protocols of listeners`() throws {
+    let file = { (protocols: String, tls: String, pool: String) in
+      #"""
+      { "listeners": [{ "listen": "*:1"\#(protocols)\#(tls) }],
+        "pools": [{ "name": "p", "backends": ["a:1"]\#(pool) }] }
+      """#
+    }
+    let tls = #", "tls": { "certificates": [{ "chain": "/a", "key": "/b" }] }"#
+    let both = #", "protocols": ["h2", "http/1.1"]"#
+    #expect(try difference(file("", tls, ""), file(both, tls, "")) == [])
+    #expect(
+      try difference(file("", "", ""), file(both, "", ""))
+        == ["+ listeners[*:1].protocols[h2]"])
+    let pool = #"""
+      , "protocol": "h2", "timeouts": { "grpc-max": "1m" }, "keep-alive": { "max-age": "1h" },
+      "retry": { "grpc-statuses": ["unavailable"] }
+      """#
+    #expect(
+      try difference(file("", "", ""), file("", "", pool)) == [
+        #"~ pools[p].keep-alive.max-age: "off" -> "1h""#,
+        #"~ pools[p].protocol: "http/1.1" -> "h2""#,
+        #"~ pools[p].retry.grpc-statuses: [] -> ["unavailable"]"#,
+        #"~ pools[p].timeouts.grpc-max: "off" -> "1m""#,
+      ])
   }
 
   @Test func `the order of routes is no difference, not even of those for one path`() throws {

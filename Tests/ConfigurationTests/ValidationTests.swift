@@ -114,6 +114,20 @@ private let mistakesTable: [(String, String)] = [
     """
   ),
   (
+    pool(#""timeouts": {"grpc-max": "1m"}"#),
+    """
+    1:82: warning: pools[0].timeouts.grpc-max: gRPC needs HTTP/2, and this pool has "protocol": \
+    "http/1.1" (did you mean "protocol": "h2"?)
+    """
+  ),
+  (
+    pool(#""retry": {"grpc-statuses": ["unavailable"]}"#),
+    """
+    1:84: warning: pools[0].retry.grpc-statuses: gRPC needs HTTP/2, and this pool has \
+    "protocol": "http/1.1" (did you mean "protocol": "h2"?)
+    """
+  ),
+  (
     pool(#""ejection": {"base": "10m"}"#),
     """
     1:78: error: pools[0].ejection.base: 10m is longer than max, which is 5m

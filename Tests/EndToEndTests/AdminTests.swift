@@ -327,7 +327,7 @@ import Testing
     }
     #expect(tap.outputText.contains(#""target":"/bad""#))
     let line = try #require(readable.outputText.split(separator: "\n").first)
-    #expect(line.contains(" GET ") && line.contains(" /bad 500 ok 0 "), "\(line)")
+    #expect(line.contains(" GET ") && line.contains(" /bad HTTP/1.1 500 ok 0 "), "\(line)")
     #expect(line.contains("[\(stub.address) ok "), "\(line)")
     for tap in [tap, readable] {
       #expect(!tap.outputText.contains("/good"))

@@ -32,7 +32,7 @@ import Testing
         """
         a reload of the running Martlet would change:
           + pools[default].backends[127.0.0.1:9]: { "address": "127.0.0.1:9" }
-          ~ pools[default].when-all-down: default -> "fail-open"
+          ~ pools[default].when-all-down: "refuse" -> "fail-open"
 
         """), "\(result.output)")
 

@@ -68,7 +68,7 @@ import Testing
     #expect(
       result.output == """
         - pools[default].backends[b:1]: { "address": "b:1" }
-        ~ workers: default -> 3  (takes effect after an upgrade or a restart)
+        ~ workers: not set -> 3  (takes effect after an upgrade or a restart)
 
         """)
     let json = try martlet("diff", "--json", "old.json", new).output

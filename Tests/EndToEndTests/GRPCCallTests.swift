@@ -47,7 +47,8 @@ import Testing
     let answer = try call(peer, "Silent", timeout: "200m")
     #expect(answer.status == 200 && answer.body.isEmpty && answer.trailers.isEmpty)
     #expect(answer["grpc-status"] == "4" && answer["content-type"] == "application/grpc")
-    #expect(answer["grpc-message"] == "Deadline Exceeded")
+    let message = answer["grpc-message"] ?? ""
+    #expect(message.hasPrefix("deadline-exceeded (grpc-timeout): "), "\(message)")
     // 8 is CANCEL.
     eventually("the backend is told") { backend.events("reset").map { $0["code"] as? Int } == [8] }
     // The backend got the time that was left, in microseconds.
@@ -56,7 +57,7 @@ import Testing
     #expect(told.last == "u" && left > 100_000 && left <= 200_000, "\(told)")
     let line = try #require(try martlet.accessLines(atLeast: 1).first)
     #expect(line["failure"] as? String == "deadline-exceeded" && line["status"] as? Int == 504)
-    #expect(line["grpc_status"] as? Int == 4)
+    #expect(line["grpc_status"] as? Int == 4 && line["reason"] as? String == "grpc-timeout")
     #expect(!martlet.log.contains("ejected"))
   }
 
@@ -74,10 +75,43 @@ import Testing
     for timeout in [nil, "1H"] {
       #expect(status(try call(peer, "Silent", timeout: timeout)) == "4")
     }
+    let lines = try martlet.accessLines(atLeast: 2)
+    #expect(lines.allSatisfy { $0["reason"] as? String == "grpc-max" })
     for request in backend.requests {
       let left = try #require(Int(request["grpc-timeout"]?.dropLast() ?? ""))
       #expect(request["grpc-timeout"]?.last == "u" && left <= 200_000)
     }
+  }
+
+  @Test func `the log has the same words if the client ends a call at its deadline`() throws {
+    let martlet = try start([try HTTP2Server()])
+    let peer = try HTTP2Peer(martlet)
+    // Within the leeway, a twentieth of the time, or long before.
+    for (timeout, pause, status, failure) in [
+      ("1S", 960, 4, "deadline-exceeded"), ("1H", 0, 1, "client-aborted"),
+    ] {
+      let stream = try begin(peer, "Silent", timeout: timeout)
+      Thread.sleep(forTimeInterval: Double(pause) / 1000)
+      try peer.reset(stream)
+      let lines = try martlet.accessLines(atLeast: status == 4 ? 1 : 2)
+      let line = try #require(lines.last)
+      #expect(line["failure"] as? String == failure && line["grpc_status"] as? Int == status)
+      #expect(line["reason"] as? String == (status == 4 ? "grpc-timeout" : nil))
+      #expect(line["status"] as? Int == (status == 4 ? 504 : 499))
+    }
+  }
+
+  @Test(arguments: ["response", "request"])
+  func `a timeout of the pool is named as well`(_ key: String) throws {
+    let martlet = try start(
+      [try HTTP2Server(), try HTTP2Server()],
+      #", "timeouts": { "\#(key)": "200ms" }, "retry": { "max-attempts": 1 }"#)
+    let answer = try call(try HTTP2Peer(martlet), "Silent")
+    #expect(answer["grpc-status"] == "4")
+    #expect(answer["grpc-message"]?.hasPrefix("response-timeout (\(key)): ") == true)
+    let line = try #require(try martlet.accessLines(atLeast: 1).first)
+    #expect(line["failure"] as? String == "response-timeout" && line["reason"] as? String == key)
+    #expect(line["grpc_status"] as? Int == 4)
   }
 
   @Test func `an invalid deadline is refused, and one of zero is over`() throws {
@@ -160,6 +194,8 @@ import Testing
     #expect(late.text == "message" && status(late) == "14")
     #expect(status(try call(peer, "Echo", String(repeating: "x", count: 5000))) == "14")
     #expect(backends.map(\.requests.count).reduce(0, +) == 2)
+    let lines = try martlet.accessLines(atLeast: 2)
+    #expect(lines.map { $0["retry"] as? String } == [nil, "body-not-kept"])
   }
 
   // MARK: Quiet streams
@@ -174,6 +210,7 @@ import Testing
     // Before the head, it is Trailers-Only.
     let early = try peer.answer(begin(peer, "Silent", ends: false))
     #expect(early["grpc-status"] == "4" && early.body.isEmpty)
+    #expect(early["grpc-message"]?.hasPrefix("response-timeout (idle): ") == true)
     eventually("the backend is told") { backend.events("reset").count == 2 }
     #expect(!martlet.log.contains("ejected"))
   }

@@ -24,12 +24,35 @@ import Testing
     #expect(answer.status == 200 && answer.body.isEmpty)
     #expect(answer["content-type"] == "application/grpc")
     // 502: unavailable.
-    #expect(answer["grpc-status"] == "14" && answer["grpc-message"] == "Bad Gateway")
+    #expect(answer["grpc-status"] == "14")
+    let message = answer["grpc-message"] ?? ""
+    #expect(message.hasPrefix("connect-refused: the server can't be reached; request "))
     // Another client gets an error of HTTP.
     #expect(try peer.get().status == 502)
     let lines = try martlet.accessLines(atLeast: 2)
+    #expect(message.hasSuffix(lines.first?["request_id"] as? String ?? "none"))
     #expect(lines.first?["status"] as? Int == 502 && lines.first?["grpc_status"] as? Int == 14)
     #expect(lines.last?["grpc_status"] == nil)
+  }
+
+  @Test func `tap shows the version and the status of a call`() throws {
+    let stub = try HTTP2Stub { _ in
+      .respond([("content-type", "application/grpc"), ("grpc-status", "5")])
+    }
+    let martlet = try MartletProcess(
+      backends: [stub], pool: #""protocol": "h2", "health": "off""#,
+      listener: #""protocols": ["h2"]"#)
+    let tap = try ChildProcess(
+      [Installation.binary, "tap", "--socket", martlet.folder.path("admin.sock")])
+    let peer = try HTTP2Peer(martlet)
+    // It doesn't show when tapping has started.
+    try eventually("a line is shown") {
+      _ = try peer.answer(peer.open("POST", "/a.B/C", Self.grpc))
+      return tap.outputText.contains("\n")
+    }
+    tap.signal(SIGTERM)
+    _ = try tap.waitForExit()
+    #expect(tap.outputText.contains(" /a.B/C HTTP/2 200 grpc-status 5 ok 0 "), "\(tap.outputText)")
   }
 
   @Test func `the status of a call is logged, from trailers and from a head`() throws {

@@ -171,6 +171,36 @@ import Testing
     #expect(stub.mostResets <= 150, "\(stub.mostResets)")
   }
 
+  @Test func `tunnels that the backend refuses or finishes are not reset`() throws {
+    let stub = try HTTP2Stub { request in
+      request.path == "/refused"
+        ? .respond(status: 403, body: Array("no".utf8)) : .respond(body: Array("bye".utf8))
+    }
+    let martlet = try start([stub])
+    let peer = try HTTP2Peer(martlet)
+    for index in 0..<70 {
+      let isRefused = index < 35
+      let path = isRefused ? "/refused" : "/chat"
+      let stream = try peer.open("CONNECT", path, body: .streamed, protocol: "websocket")
+      let answer = try peer.answer(stream)
+      #expect(answer.status == (isRefused ? 403 : 200) && answer.text == (isRefused ? "no" : "bye"))
+    }
+    #expect(try metric(martlet, #"martlet_upstream_http2_retired_total{reason="cancels"}"#) == 0)
+    #expect(stub.mostResets == 0 && stub.connectionCount == 1)
+  }
+
+  /// Servers count them as well, and don't know whose deadline it was.
+  @Test func `streams that Martlet's deadlines end count too`() throws {
+    let stub = try HTTP2Stub { _ in .nothing }
+    let martlet = try start([stub], #", "timeouts": { "grpc-max": "200ms" }"#)
+    let peer = try HTTP2Peer(martlet)
+    let streams = try (0..<70).map { _ in
+      try peer.open("POST", "/a.B/C", [("content-type", "application/grpc")])
+    }
+    for stream in streams { #expect(try peer.answer(stream)["grpc-status"] == "4") }
+    #expect(try metric(martlet, #"martlet_upstream_http2_retired_total{reason="cancels"}"#) == 1)
+  }
+
   // MARK: Age
 
   @Test(arguments: ["h2", "http/1.1"])

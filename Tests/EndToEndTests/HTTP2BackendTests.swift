@@ -2,6 +2,7 @@
 // connections, and when they refuse.
 
 import Foundation
+import HTTP2
 import Testing
 
 @Suite(.serialized) struct HTTP2BackendTests {
@@ -116,6 +117,49 @@ import Testing
     try wire.send("GET /trailed HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n")
     #expect(try wire.takeResponse().text == "body")
     #expect(try wire.takeResponse().status == 200)
+  }
+
+  /// The first body is collected before a backend is selected, the last one is not kept.
+  @Test(arguments: [5, 50_000, 300_000])
+  func `trailers of a request may follow a body whose length was stated`(_ count: Int) throws {
+    let stub = try HTTP2Stub { _ in .respond(body: Array("ok".utf8)) }
+    let martlet = try start(stub.address, #""protocol": "h2""#)
+    let peer = try HTTP2Peer(martlet)
+    let body = [UInt8](repeating: 0x61, count: count)
+    for isLate in [false, true] {
+      let stream = try peer.open("PUT", "/", body: .known(UInt64(count)))
+      try peer.send(body, on: stream)
+      // The backend has the whole body by then, or not.
+      if isLate { #expect(try peer.get().text == "ok") }
+      try peer.send(trailers: [("x-sum", "42")], on: stream)
+      #expect(try peer.answer(stream).text == "ok")
+      // Without trailers, the end may come alone, too.
+      let plain = try peer.open("PUT", "/", body: .known(UInt64(count)))
+      try peer.send(body, on: plain)
+      if isLate { #expect(try peer.get().text == "ok") }
+      try peer.send([], on: plain, ends: true)
+      #expect(try peer.answer(plain).text == "ok")
+    }
+    let puts = stub.requests.filter { $0.method == "PUT" }
+    #expect(puts.map { $0.trailers["x-sum"] } == ["42", nil, "42", nil])
+    #expect(puts.allSatisfy { $0.body == body && $0.fields["content-length"] == "\(count)" })
+  }
+
+  @Test func `trailers of a response may be as large as its head`() throws {
+    let details = String(repeating: "x", count: 60_000)
+    let stub = try HTTP2Stub { _ in
+      .respond(body: Array("body".utf8), trailers: [("details", details)])
+    }
+    let martlet = try start(stub.address, #""protocol": "h2""#)
+    var limits = HTTP2Limits()
+    limits.fieldListByteCount = 128 * 1024
+    limits.trailerByteCount = 128 * 1024
+    let peer = try HTTP2Peer(martlet, limits)
+    let answer = try peer.get()
+    #expect(answer.text == "body" && answer.trailers.first?.value == details)
+    let chunked = try martlet.answer(
+      "GET / HTTP/1.1\r\nHost: a\r\nTE: trailers\r\nConnection: TE\r\n\r\n")
+    #expect(chunked.text == "body" && chunked.trailers.first?.value == details)
   }
 
   @Test func `requests that a GOAWAY sends back are sent again, and none fails`() throws {

@@ -38,6 +38,27 @@ import Testing
     #expect(check.fields["user-agent"] == "martlet-health")
   }
 
+  @Test func `status shows HTTP 2 only after the backend has spoken it`() throws {
+    let stub = try HTTP2Stub { _ in .respond(status: 200) }
+    let silent = try StubBackend { _, wire in
+      try wire.send("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+      return false
+    }
+    let martlet = try MartletProcess(
+      backends: [stub, silent], pool: #""protocol": "h2", "health": "off", "ejection": "off""#)
+    func spoken(_ backend: String) throws -> String? {
+      let status = try run(
+        [Installation.binary, "status", "--socket", martlet.folder.path("admin.sock")]
+      ).output
+      let row = try #require(status.split(separator: "\n").first { $0.contains(backend) })
+      return row.split(separator: " ", omittingEmptySubsequences: true).dropFirst(2).first
+        .map(String.init)
+    }
+    #expect(try spoken(stub.address) == "-" && spoken(silent.address) == "-")
+    for _ in 0..<2 { #expect(try martlet.get().status == 200) }
+    #expect(try spoken(stub.address) == "h2" && spoken(silent.address) == "-")
+  }
+
   @Test func `a check fails by the status of its response`() throws {
     let stub = try HTTP2Stub { _ in .respond(status: 503) }
     let martlet = try start(stub, #""check": "http""#)

@@ -200,6 +200,83 @@ import Testing
     #expect(try martlet.answer(call("text/plain", "m")).status == 503)
   }
 
+  /// A call of which the backend sends the message, and then nothing.
+  private func begun(_ type: String, _ message: [UInt8], over http2: Bool) throws -> (
+    type: String?, body: [UInt8]?, line: [String: Any]?
+  ) {
+    let martlet = try MartletProcess(
+      backends: [try HTTP2Server()], pool: #""protocol": "h2""#,
+      listener: #""protocols": ["h2", "http/1.1"]"#,
+      rest: #""routes": [{ "forward": "default", "grpc-web": true }]"#)
+    let isText = type.contains("text")
+    let body = isText ? Array(Data(message).base64EncodedString().utf8) : message
+    let fields = [("content-type", type), ("grpc-timeout", "400m")]
+    if http2 {
+      let peer = try HTTP2Peer(martlet)
+      let stream = try peer.open("POST", "/a.B/Begin", fields, body: .streamed)
+      try peer.send(body, on: stream, ends: true)
+      let answer = try peer.answer(stream)
+      let line = try martlet.accessLines(atLeast: 1).first
+      return (answer["content-type"], answer.reset == .internalError ? nil : answer.body, line)
+    }
+    let wire = try martlet.wire()
+    let head = fields.map { "\($0.0): \($0.1)\r\n" }.joined()
+    try wire.send("POST /a.B/Begin HTTP/1.1\r\nHost: a\r\n\(head)Content-Length: ")
+    try wire.send(Array("\(body.count)\r\n\r\n".utf8) + body)
+    var answer = try wire.takeHead()
+    let isWhole = (try? wire.takeBody(of: &answer, isResponse: true)) != nil
+    let line = try martlet.accessLines(atLeast: 1).first
+    return (answer["Content-Type"], isWhole ? answer.body : nil, line)
+  }
+
+  @Test(arguments: [false, true], [false, true])
+  func `a call that fails within its response has a status`(_ http2: Bool, _ isText: Bool) throws {
+    let message: [UInt8] = [0, 0, 0, 0, 3] + Array("one".utf8)
+    let type = isText ? "application/grpc-web-text" : "application/grpc-web"
+    let answer = try begun(type, message, over: http2)
+    #expect(answer.type == "\(type)+proto")
+    var body = answer.body
+    if isText, let text = answer.body {
+      let first = Data(message).base64EncodedString().utf8.count
+      body = [text.prefix(first), text.dropFirst(first)].flatMap {
+        Array(Data(base64Encoded: String(decoding: $0, as: UTF8.self)) ?? Data())
+      }
+    }
+    let frame = try #require(body).dropFirst(message.count)
+    #expect(body?.starts(with: message) == true)
+    #expect(frame.prefix(5) == [0x80, 0, 0, 0, UInt8(max(5, frame.count) - 5)])
+    let text = String(decoding: frame.dropFirst(5), as: UTF8.self)
+    let status = "grpc-status: 4\r\ngrpc-message: deadline-exceeded (grpc-timeout): "
+    #expect(text.hasPrefix(status), "\(text)")
+    #expect(answer.line?["grpc_status"] as? Int == 4)
+    #expect(answer.line?["failure"] as? String == "deadline-exceeded")
+  }
+
+  @Test(arguments: [false, true])
+  func `a call that fails within a message is cut`(_ http2: Bool) throws {
+    // Four bytes of the message don't come.
+    let message: [UInt8] = [0, 0, 0, 0, 7] + Array("one".utf8)
+    #expect(try begun("application/grpc-web", message, over: http2).body == nil)
+  }
+
+  @Test(arguments: ["application/grpc", "application/grpc-web"])
+  func `the deadline of a call limits its delay`(_ type: String) throws {
+    let backend = try HTTP2Stub { _ in .respond() }
+    let martlet = try MartletProcess(
+      backends: [backend], pool: #""protocol": "h2", "timeouts": { "grpc-max": "30m" }"#,
+      listener: #""protocols": ["h2"]"#,
+      rest: #"""
+        "routes": [{ "forward": "default", "grpc-web": true, "fault": { "delay": "1m" } }]
+        """#)
+    let peer = try HTTP2Peer(martlet)
+    let fields = [("content-type", type), ("grpc-timeout", "300m")]
+    let answer = try peer.answer(peer.open("POST", "/a.B/C", fields))
+    #expect(answer.status == 200 && answer["grpc-status"] == "4")
+    #expect(answer["content-type"]?.hasPrefix(type) == true && backend.requests.isEmpty)
+    let line = try #require(try martlet.accessLines(atLeast: 1).first)
+    #expect(line["failure"] as? String == "deadline-exceeded")
+  }
+
   @Test func `other requests of the route go on as they are`() throws {
     let (stub, inner) = try backend()
     let martlet = try translating(inner)

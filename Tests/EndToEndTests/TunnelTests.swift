@@ -110,6 +110,42 @@ import Testing
     #expect(try martlet.answer(request).status == 403)
   }
 
+  /// With the smaller limit the client doesn't even take the 502.
+  @Test(arguments: [1000, 60])
+  func `a tunnel whose head its client doesn't take ends at once`(_ limit: Int) throws {
+    let stub = try HTTP2Stub { _ in .respond([("a", String(repeating: "x", count: 3000))]) }
+    let martlet = try start(stub.address, #""protocol": "h2""#)
+    var limits = HTTP2Limits()
+    limits.fieldListByteCount = limit
+    let peer = try HTTP2Peer(martlet, limits)
+    let begin = ContinuousClock.now
+    let stream = try peer.open("CONNECT", "/", body: .streamed, protocol: "websocket")
+    let answer = try peer.answer(stream)
+    #expect(answer.status == (limit == 60 ? 0 : 502), "\(answer)")
+    if limit == 60 { #expect(answer.reset == .internalError) }
+    let line = try #require(try martlet.accessLines(atLeast: 1).first)
+    #expect(ContinuousClock.now - begin < .seconds(10))
+    #expect(line["failure"] as? String == "bad-response" && line["status"] as? Int == 502)
+    #expect(line["reason"] as? String == "head-too-large-for-peer")
+  }
+
+  @Test func `the same with a backend that speaks HTTP 1`() throws {
+    let large = String(repeating: "x", count: 3000)
+    let stub = try StubBackend { _, wire in
+      try wire.send(
+        "HTTP/1.1 101 X\r\nConnection: upgrade\r\nUpgrade: websocket\r\nA: \(large)\r\n\r\n")
+      return true
+    }
+    let martlet = try start(stub.address, #""protocol": "http/1.1""#)
+    var limits = HTTP2Limits()
+    limits.fieldListByteCount = 1000
+    let peer = try HTTP2Peer(martlet, limits)
+    let stream = try peer.open("CONNECT", "/", body: .streamed, protocol: "websocket")
+    #expect(try peer.answer(stream).status == 502)
+    let line = try #require(try martlet.accessLines(atLeast: 1).first)
+    #expect(line["reason"] as? String == "head-too-large-for-peer")
+  }
+
   @Test func `a client that leaves resets the stream, and one whose backend does is cut`() throws {
     let backend = try HTTP2Server(tunnels: true)
     let martlet = try start(backend.address, #""protocol": "h2""#)
@@ -133,7 +169,11 @@ import Testing
     #expect(try peer.answer(stream).status == 502)
     #expect(try martlet.answer(Self.upgrade).status == 502)
     let lines = try martlet.accessLines(atLeast: 2)
-    #expect(lines.allSatisfy { $0["reason"] as? String == "no-extended-connect" })
+    #expect(lines.allSatisfy { $0["failure"] as? String == "no-extended-connect" })
+    let state = try run([
+      "curl", "-sS", "--unix-socket", martlet.folder.path("admin.sock"), "http://a/v1/state",
+    ]).output
+    #expect(state.contains(#""failures":{}"#) && !state.contains("last_failure"))
     #expect(try martlet.get("/").text == "plain")
     #expect(!martlet.log.contains("ejected"))
   }

@@ -12,7 +12,7 @@ import Testing
     (.tlsFailed, 502), (.noHTTP2, 502), (.pingTimeout, 504), (.grpcNotServing, 502),
     (.resetBeforeResponse, 502), (.closedBeforeResponse, 502), (.responseTimeout, 504),
     (.badResponse, 502), (.truncatedResponse, 502), (.responseStalled, 504),
-    (.grpcStatus(14), 503), (.status(503), 503),
+    (.grpcStatus(14), 503), (.status(503), 503), (.notProcessed, 502), (.noExtendedConnect, 502),
   ]
   static let failures: [(ExchangeFailure, UInt16)] =
     causes.map { (.upstream($0.0), $0.1) } + [
@@ -50,6 +50,6 @@ import Testing
         break
       }
     }
-    #expect(Self.failures.count == 40)
+    #expect(Self.failures.count == 42)
   }
 }

@@ -1,5 +1,6 @@
 // gRPC as far as a proxy reads it: deadlines, statuses, pushback, methods.
 
+import Balancing
 import HTTP
 import Primitives
 import Testing
@@ -13,6 +14,35 @@ import Testing
       _ = fields.append(name: Array("Grpc-Timeout".utf8).span, value: Array(value.utf8).span)
     }
     return GRPCTimeout(fields)
+  }
+
+  /// Names of media types have no case (RFC 9110 8.3.1).
+  @Test(arguments: [
+    ("application/grpc", true), ("application/grpc+proto", true), ("Application/gRPC", true),
+    ("APPLICATION/GRPC+json", true), ("application/grpc;a=b", true), ("application/grpc ; a", true),
+    ("application/grpc-web", false), ("application/grp", false), ("text/plain", false),
+  ])
+  func aCallHasItsMediaType(_ type: String, _ isCall: Bool) {
+    var head = request([("Content-Type", type)], version: .http2)
+    head.method = Method(Array("POST".utf8).span)
+    #expect(head.isGRPC == isCall)
+  }
+
+  @Test(arguments: 1...12)
+  func messagesAreFollowedInPiecesOfAnySize(_ size: Int) {
+    let bytes: [UInt8] = [0, 0, 0, 0, 3, 1, 2, 3] + [0, 0, 0, 0, 0] + [1, 0, 0, 1, 1] + [
+      UInt8
+    ](repeating: 9, count: 257)
+    let ends: Set = [0, 8, 13, bytes.count]
+    var messages = GRPCMessages()
+    var place = 0
+    #expect(messages.isBetweenMessages)
+    while place < bytes.count {
+      let end = min(place + size, bytes.count)
+      messages.take(bytes.span.extracting(place..<end))
+      place = end
+      #expect(messages.isBetweenMessages == ends.contains(place), "\(place)")
+    }
   }
 
   @Test(arguments: [
@@ -76,6 +106,38 @@ import Testing
         + String(decoding: bytes[method.method], as: UTF8.self)
     }
     #expect(found == parts)
+  }
+
+  private static func message(
+    _ failure: FailureWord?, reason: StaticString? = nil, http status: UInt16 = 502, id: String = ""
+  ) -> String {
+    var fields = FieldBlock()
+    fields.appendGRPCStatus(
+      14,
+      GRPCMessage(failure, reason: reason, http: status, requestID: Array(id.utf8)))
+    guard let value = fields.first(named: Array("grpc-message".utf8).span) else { return "" }
+    return String(decoding: fields.array(value), as: UTF8.self)
+  }
+
+  @Test(arguments: FailureWord.allCases)
+  func theMessageOfEachFailureIsShortAndNeedsNoEncoding(_ word: FailureWord) {
+    let message = Self.message(word)
+    #expect(message.hasPrefix("\(word.name): ") && message.utf8.count <= 100)
+    for byte in message.utf8 {
+      #expect((0x20...0x7E).contains(byte) && byte != UInt8(ascii: "%"), "\(message)")
+    }
+  }
+
+  @Test func theMessageHasTheReasonAndTheRequestEncodedAndBounded() {
+    #expect(
+      Self.message(.deadlineExceeded, reason: "grpc-timeout", id: "a%b")
+        == "deadline-exceeded (grpc-timeout): the call did not end before its deadline;"
+        + " request a%25b")
+    #expect(Self.message(nil, http: 404) == "404: Not Found")
+    for id in ["a b", "ä", String(repeating: "%", count: 129)] {
+      #expect(!Self.message(.allDown, id: id).contains("request"))
+    }
+    #expect(Self.message(.allDown, id: String(repeating: "%", count: 128)).utf8.count < 512)
   }
 
   @Test(arguments: [

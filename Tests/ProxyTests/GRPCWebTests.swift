@@ -33,7 +33,7 @@ import Testing
     var page = response([("Content-Type", "text/html")])
     let isTranslated = page.becomeGRPCWeb(.binary)
     #expect(!isTranslated)
-    var answer = response([("Content-Type", "application/grpc")])
+    var answer = response([("Content-Type", "Application/gRPC")])
     _ = answer.becomeGRPCWeb(.text)
     #expect(lines(answer.fields) == ["Content-Type: application/grpc-web-text+proto"])
   }

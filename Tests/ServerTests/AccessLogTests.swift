@@ -101,7 +101,7 @@ import Testing
   @Test func unusualEventsAreInTheLine() throws {
     var entry = Entry()
     entry.facts.queueTime = .microseconds(12_345)
-    entry.facts.wasBudgetSpent = true
+    entry.facts.missedRetry = .bodyNotKept
     var exchange = Exchange(startedAt: .origin, isIdempotent: true)
     _ = exchange.handle(.routed(collectsUntil: nil), at: .origin)
     _ = exchange.handle(
@@ -110,11 +110,11 @@ import Testing
     entry.names = ["10.0.0.1:80"]
     let object = try object(try #require(try written([entry], .json).first))
     #expect(object["queued_ms"] as? Double == 12.345)
-    #expect(object["retry"] as? String == "budget-spent")
+    #expect(object["retry"] as? String == "body-not-kept")
     let attempts = try #require(object["attempts"] as? [[String: Any]])
     #expect(attempts[0]["fail_open"] as? Bool == true)
     let text = try #require(try written([entry], .text).first)
-    #expect(text.hasSuffix("[10.0.0.1:80 pending 0.000ms fail-open] queued 12.345ms budget-spent"))
+    #expect(text.hasSuffix("[10.0.0.1:80 pending 0.000ms fail-open] queued 12.345ms body-not-kept"))
   }
 
   @Test func aJSONLineHasEveryField() throws {

@@ -61,6 +61,8 @@ import Testing
       .grpcStatus(14), .status(503),
     ]
     #expect(Set(causes.map(\.word)) == Set(FailureWord.ofAttempts))
+    #expect(causes.allSatisfy { $0.isOfBackend })
+    #expect(!FailureCause.notProcessed.isOfBackend && !FailureCause.noExtendedConnect.isOfBackend)
     #expect(FailureWord.ofAttempts.allSatisfy { Int($0.rawValue) < TrafficMetrics.failureMax })
   }
 

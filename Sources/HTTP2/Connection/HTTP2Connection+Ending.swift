@@ -108,13 +108,15 @@ extension HTTP2Connection {
 
   /// When to send a PING because nothing comes although streams are open; `.never` if none is due.
   private var pingsAt: Instant {
-    guard let interval = limits.pingInterval, busySince != .never else { return .never }
-    if let quietPing { return quietPing + limits.pingPause }
-    return max(lastReceived, busySince) + interval
+    mutating get {
+      guard let interval = limits.pingInterval, busySince != .never else { return .never }
+      if let quietPing { return quietPing + limits.pingPause }
+      return max(lastReceived, busySince) + interval
+    }
   }
 
   /// A server that sends other frames before its answer is alive, too.
-  private func pingDeadline(_ deadline: Instant) -> Instant {
+  private mutating func pingDeadline(_ deadline: Instant) -> Instant {
     role == .client ? max(deadline, lastReceived + limits.pingTimeout) : deadline
   }
 

@@ -87,7 +87,7 @@ extension HTTP2Connection {
   }
 
   /// Checks a frame before its payload has arrived.
-  private func check(_ header: FrameHeader) throws(HTTP2Error) {
+  private mutating func check(_ header: FrameHeader) throws(HTTP2Error) {
     if header.length > FrameHeader.payloadByteCountMax { throw .frameTooLarge }
     switch phase {
     case .settings:
@@ -126,7 +126,7 @@ extension HTTP2Connection {
   }
 
   /// Whether a stream has not been used yet, so that most frames on it are an error (RFC 9113 5.1).
-  func isIdle(_ stream: UInt32) -> Bool {
+  mutating func isIdle(_ stream: UInt32) -> Bool {
     switch role {
     case .server: stream & 1 == 0 || stream > peerLastStream
     case .client: stream & 1 == 0 || stream >= nextStream

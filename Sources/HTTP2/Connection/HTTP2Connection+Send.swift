@@ -123,7 +123,9 @@ extension HTTP2Connection {
     return .sent
   }
 
-  private func statedLength(_ head: borrowing ResponseHead, _ body: BodyLength) -> UInt64? {
+  private mutating func statedLength(
+    _ head: borrowing ResponseHead, _ body: BodyLength
+  ) -> UInt64? {
     switch body {
     case .known(let count): return head.status < 200 || head.status == 204 ? nil : count
     case .streamed: return nil
@@ -135,7 +137,7 @@ extension HTTP2Connection {
   }
 
   /// RFC 9113 6.5.2: the peer's limit is advisory, but the peer would refuse a larger head.
-  private func fitsPeer(
+  private mutating func fitsPeer(
     _ fields: borrowing FieldBlock, pseudoFields: Int, extra: Int
   ) -> Bool {
     guard let limit = peer.maxHeaderListSize else { return true }
@@ -174,18 +176,18 @@ extension HTTP2Connection {
   // MARK: Bodies
 
   /// How many body bytes this stream may send: what its window and the connection's window allow.
-  public func room(on stream: UInt32) -> Int {
+  public mutating func room(on stream: UInt32) -> Int {
     guard let slot = sendable(stream), streams[slot].state.maySendBody else { return 0 }
     return max(0, min(streams[slot].sendWindow, sendWindow))
   }
 
   /// Whether the stream's body has begun, and its end was not sent.
-  public func awaitsBody(on stream: UInt32) -> Bool {
+  public mutating func awaitsBody(on stream: UInt32) -> Bool {
     sendable(stream).map { streams[$0].state.maySendBody } ?? false
   }
 
   /// How many bytes of this stream's body were sent within the peer's windows.
-  public func sentByteCount(of stream: UInt32) -> UInt64 {
+  public mutating func sentByteCount(of stream: UInt32) -> UInt64 {
     streams.find(stream).map { streams[$0].sentByteCount } ?? 0
   }
 
@@ -193,7 +195,9 @@ extension HTTP2Connection {
   public var waitingStreamCount: Int { wantingCount }
 
   /// Whether any stream could send body bytes now.
-  public var hasTurn: Bool { !queue.isEmpty && sendWindow > 0 && !isBroken }
+  public var hasTurn: Bool {
+    @inline(__always) mutating get { !queue.isEmpty && sendWindow > 0 && !isBroken }
+  }
 
   /// Sets whether the stream has body bytes to send.
   public mutating func setWantsToSend(_ wants: Bool, on stream: UInt32) {
@@ -211,7 +215,7 @@ extension HTTP2Connection {
 
   /// The stream that may send next, by priority (RFC 9218 10). The owner sends on it, or says with
   /// `setWantsToSend` that it has nothing to send.
-  public func nextTurn() -> SendTurn? {
+  public mutating func nextTurn() -> SendTurn? {
     guard hasTurn, let slot = queue.first() else { return nil }
     let count = min(streams[slot].sendWindow, sendWindow, frameMax)
     return SendTurn(stream: streams[slot].id, byteCount: count)
@@ -272,9 +276,13 @@ extension HTTP2Connection {
     endSending(slot)
   }
 
-  private var frameMax: Int { min(limits.frameByteCount, peer.maxFrameSize) }
+  private var frameMax: Int {
+    @inline(__always) mutating get { min(limits.frameByteCount, peer.maxFrameSize) }
+  }
 
-  private func sendable(_ stream: UInt32) -> UInt16? { isBroken ? nil : streams.find(stream) }
+  private mutating func sendable(_ stream: UInt32) -> UInt16? {
+    isBroken ? nil : streams.find(stream)
+  }
 
   private mutating func endSending(_ slot: UInt16) {
     streams[slot].state.sentEnd()

@@ -4,7 +4,8 @@
 // (`expire`), and the one output queue to which it appends frames; it reports what happened as
 // events. All of framing, windows, settings and GOAWAY is in here. It doesn't buffer bodies: pieces
 // are borrowed, and the streams' windows limit how much the owner must hold. Extensions contain
-// receiving, sending, settings, draining and deadlines.
+// receiving, sending, settings, draining and deadlines. Methods are mutating even where they only
+// read, since the compiler copies the whole struct to call others (decision 2).
 
 import HTTP
 public import Primitives
@@ -94,16 +95,18 @@ public struct HTTP2Connection: ~Copyable {
   public var slotCount: UInt16 { streams.slotCount }
 
   /// The stream in this slot that the owner has not released; nil for none.
-  public func stream(at slot: UInt16) -> UInt32? {
+  public mutating func stream(at slot: UInt16) -> UInt32? {
     streams.count > 0 && streams.isTaken(slot) ? streams[slot].id : nil
   }
 
   /// As a client: how many more streams can be opened now.
   public var freeStreamCount: Int {
-    guard role == .client, peerGoAway == nil, drain == .none, !isBroken,
-      nextStream <= Self.streamIDMax
-    else { return 0 }
-    return max(0, openStreamMax - streams.count)
+    mutating get {
+      guard role == .client, peerGoAway == nil, drain == .none, !isBroken,
+        nextStream <= Self.streamIDMax
+      else { return 0 }
+      return max(0, openStreamMax - streams.count)
+    }
   }
 
   /// As a client: how many streams may be open at once.
@@ -111,7 +114,9 @@ public struct HTTP2Connection: ~Copyable {
 
   /// As a client: no more streams can be opened, even after others end.
   public var takesNoMoreStreams: Bool {
-    peerGoAway != nil || drain != .none || isBroken || nextStream > Self.streamIDMax
+    mutating get {
+      peerGoAway != nil || drain != .none || isBroken || nextStream > Self.streamIDMax
+    }
   }
 
   /// As a client: whether the server's first SETTINGS have arrived.
@@ -123,9 +128,11 @@ public struct HTTP2Connection: ~Copyable {
   /// Whether the connection can be closed once the output has been sent: it failed, or it is
   /// drained and has no streams left.
   public var isFinished: Bool {
-    if isBroken { return true }
-    guard streams.count == 0 else { return false }
-    return drain.hasEnded || (role == .client && peerGoAway != nil)
+    mutating get {
+      if isBroken { return true }
+      guard streams.count == 0 else { return false }
+      return drain.hasEnded || (role == .client && peerGoAway != nil)
+    }
   }
 
   /// Whether the shutdown of the connection has begun.
@@ -151,7 +158,7 @@ public struct HTTP2Connection: ~Copyable {
   // MARK: Streams
 
   /// The owner's number for a stream. `stream` must not have been released.
-  public func owner(of stream: UInt32) -> UInt64? {
+  public mutating func owner(of stream: UInt32) -> UInt64? {
     streams.find(stream).map { streams[$0].owner }
   }
 
@@ -160,17 +167,17 @@ public struct HTTP2Connection: ~Copyable {
   }
 
   /// Whether more of the peer's message on this stream may come.
-  public func isReceiving(_ stream: UInt32) -> Bool {
+  public mutating func isReceiving(_ stream: UInt32) -> Bool {
     streams.find(stream).map { streams[$0].state.dataMeaning == .piece } ?? false
   }
 
   /// Whether neither side has ended or reset the whole stream.
-  public func isOpen(_ stream: UInt32) -> Bool {
+  public mutating func isOpen(_ stream: UInt32) -> Bool {
     streams.find(stream).map { !streams[$0].state.isClosed } ?? false
   }
 
   /// Bytes of this stream's pieces that the owner has not said to have `consumed`.
-  public func unconsumedByteCount(of stream: UInt32) -> Int {
+  public mutating func unconsumedByteCount(of stream: UInt32) -> Int {
     streams.find(stream).map { streams[$0].unconsumedCount } ?? 0
   }
 
@@ -238,7 +245,7 @@ public struct HTTP2Connection: ~Copyable {
 
   /// As a client: a stream that we released so long ago that we don't know how it ended. Many may
   /// be reset at once, and the server has sent responses before it knows that.
-  func isForgotten(_ stream: UInt32) -> Bool {
+  mutating func isForgotten(_ stream: UInt32) -> Bool {
     role == .client && streams.find(stream) == nil && closed.find(stream) == nil
   }
 

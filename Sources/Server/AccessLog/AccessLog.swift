@@ -46,8 +46,8 @@ struct AccessLogFacts {
   var firstByteTime: TimeSpan?
   /// The time in the queue of a full pool.
   var queueTime = TimeSpan.zero
-  /// Whether a retry was not made because the retry budget was spent.
-  var wasBudgetSpent = false
+  /// Why a retry was not made that the rules allow.
+  var missedRetry: MissedRetry?
   var tls: TLSFacts?
   /// The number of exchanges that the line represents.
   var sample = 1
@@ -216,7 +216,11 @@ struct AccessLog: ~Copyable {
       line.append(",\"sample\":")
       line.append(decimal: UInt64(facts.sample))
     }
-    if facts.wasBudgetSpent { line.append(",\"retry\":\"budget-spent\"") }
+    if let missed = facts.missedRetry {
+      line.append(",\"retry\":\"")
+      line.append(missed.name)
+      line.append("\"")
+    }
     if let tls = facts.tls {
       line.append(",\"tls\":\"")
       line.append(tls.version)
@@ -351,7 +355,10 @@ struct AccessLog: ~Copyable {
       appendMilliseconds(facts.queueTime)
       line.append("ms")
     }
-    if facts.wasBudgetSpent { line.append(" budget-spent") }
+    if let missed = facts.missedRetry {
+      line.append(" ")
+      line.append(missed.name)
+    }
   }
 
   // MARK: Pieces

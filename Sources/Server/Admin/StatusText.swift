@@ -88,8 +88,9 @@ struct StatusText {
       }
       let (second, ten) = Self.rates(past?.backends[record.identity.address])
       rows.append([
-        "  \(record.identity.address)", condition, record.spoken.map { "\($0.name)" } ?? "", weight,
-        "\(record.activeCount)", second, ten, "\(reading[.attempts])", "\(reading.failureCount)",
+        "  \(record.identity.address)", condition, record.spoken.map { "\($0.name)" } ?? "-",
+        weight, "\(record.activeCount)", second, ten, "\(reading[.attempts])",
+        "\(reading.failureCount)",
         record.failedCheck(settings.check).map { "check: \($0)" } ?? failure ?? "",
       ])
     }
@@ -97,7 +98,7 @@ struct StatusText {
       let backend = unresolved.backend
       rows.append([
         "  \(backend.endpoint)",
-        BackendCondition.unresolved.rawValue + (backend.isBackup ? " (backup)" : ""), "",
+        BackendCondition.unresolved.rawValue + (backend.isBackup ? " (backup)" : ""), "-",
         "\(backend.weight)", "0", "", "", "0", "0", unresolved.reason,
       ])
     }

@@ -50,10 +50,9 @@ struct Transport: ~Copyable {
   private var controlRecords = ControlRecordRate()
   /// What broke the connection for receiving, and so for sending too.
   private(set) var failure: TransportFailure?
-  /// What broke it for sending. What the peer said before may still be received: an early answer
-  /// often comes with a closed door.
+  /// What broke it for sending, or why nothing more is sent. What the peer said before may still be
+  /// received: an early answer often comes with a closed door.
   private(set) var sendFailure: TransportFailure?
-  private var isSilenced = false
 
   private(set) var receivedByteCount: UInt64 = 0
   /// As far as the metrics know of both.
@@ -349,7 +348,7 @@ struct Transport: ~Copyable {
   mutating func write<IO: InputOutput & ~Copyable>(
     _ bytes: Span<UInt8>, _ io: inout IO, _ buffers: inout BufferPool
   ) {
-    if failure != nil || sendFailure != nil || isSilenced || bytes.isEmpty { return }
+    if failure != nil || sendFailure != nil || bytes.isEmpty { return }
     if isEncrypted {
       writeTLS(bytes, &buffers)
       // Kept to the end of the turn, the block would be out of the cache by then.
@@ -366,7 +365,7 @@ struct Transport: ~Copyable {
 
   /// Drops what waits, and sends nothing more.
   mutating func silence(_ buffers: inout BufferPool) {
-    isSilenced = true
+    sendFailure = .silenced
     staged.removeAll()
     outbound.removeAll()
     buffers.settle(&outbound)

@@ -7,4 +7,6 @@ import TLS
 enum TransportFailure: Error, Equatable {
   case system(SystemError)
   case tls(TLSFailure)
+  /// Only for sending: what waited was withdrawn, and the peer must not get a part of it.
+  case silenced
 }

@@ -7,6 +7,22 @@ import HTTP1
 import Primitives
 import Proxy
 
+/// Why a retry was not made that the rules for the failure allow.
+enum MissedRetry {
+  /// The retry budget of the pool was used up.
+  case budgetSpent
+  /// The body was too long to be kept for it (`retry.replay-size`).
+  case bodyNotKept
+
+  /// As the access log spells it.
+  var name: StaticString {
+    switch self {
+    case .budgetSpent: "budget-spent"
+    case .bodyNotKept: "body-not-kept"
+    }
+  }
+}
+
 struct ActiveExchange: ~Copyable {
   /// Decides what happens next.
   var machine: Exchange
@@ -31,7 +47,7 @@ struct ActiveExchange: ~Copyable {
   var queue = QueueProgress()
   var body = RequestBody()
   var response: ResponseProgress
-  /// What was wrong with a message, if that ended the exchange.
+  /// What was wrong with a message, or which limit of time was over, if that ended the exchange.
   var malformation: StaticString?
 
   @inline(__always)
@@ -134,8 +150,8 @@ struct ActiveExchange: ~Copyable {
     var owesBudget = false
     /// How often a backend said that it has not begun the request (RFC 9113 8.7).
     var unprocessedCount = 0
-    /// Whether a retry was not made because the budget was spent.
-    var wasBudgetSpent = false
+    /// Why a retry was not made; nil if none was missed.
+    var missedRetry: MissedRetry?
 
     /// The attempt must have no lease yet.
     mutating func begin(_ lease: consuming Lease) {
@@ -238,6 +254,12 @@ struct ActiveExchange: ~Copyable {
       case .none: true
       }
     }
+    /// Whether the attempt's request ends with what it was given. In HTTP/2, trailers may follow a
+    /// body of a stated length, so only the end of the client's stream says so.
+    func hasGivenAll(byStream: Bool) -> Bool {
+      guard length == .known(givenByteCount) else { return false }
+      return !byStream || arrived.hasEnded && hasNoTrailers
+    }
     /// Whether the client has finished sending, and waits for the response or the rest of a relay.
     var clientHasFinished = false
   }
@@ -270,12 +292,7 @@ struct ActiveExchange: ~Copyable {
     /// stated length, so only the end of the stream says so.
     func hasAll(byStream: Bool) -> Bool {
       guard length == .known(byteCount) else { return false }
-      guard byStream else { return true }
-      guard arrived.hasEnded else { return false }
-      switch trailers {
-      case .some: return false
-      case .none: return true
-      }
+      return !byStream || arrived.hasEnded && hasNoTrailers
     }
     /// Whether the client's connection will be used again.
     var persists: Bool

@@ -2,6 +2,7 @@
 
 import HTTP
 import HTTP1
+import HTTP2
 import Metrics
 import Primitives
 import Proxy
@@ -15,7 +16,7 @@ extension Worker where IO: ~Copyable {
   ) {
     exchanges[handle].malformation = reason
     identifyClient(handle)
-    send(answer, handle)
+    send(answer, handle, failure)
     perform(exchanges[handle].machine.handle(.answered(failure), at: now), handle)
   }
 
@@ -33,20 +34,22 @@ extension Worker where IO: ~Copyable {
   /// No backend will respond: Martlet does.
   mutating func answerInstead(_ handle: Handle, _ status: UInt16) {
     endAttempt(handle, .broken)
-    send(LocalAnswer(error: status), handle)
+    send(LocalAnswer(error: status), handle, exchanges[handle].machine.failure)
     finish(handle)
   }
 
-  private mutating func send(_ answer: LocalAnswer, _ handle: Handle) {
+  private mutating func send(_ answer: LocalAnswer, _ handle: Handle, _ failure: ExchangeFailure?) {
     // The connection ends if the client is logged in at the backend, so that it logs in again.
     if exchanges[handle].attempt.login != .none { exchanges[handle].response.persists = false }
     exchanges[handle].response.status = answer.status
-    exchanges[handle].response.byteCount = write(answer, handle)
+    exchanges[handle].response.byteCount = write(answer, handle, failure)
   }
 
   /// Writes a whole answer, which is small: the configuration refuses long bodies. Returns the
   /// length of the body in bytes.
-  private mutating func write(_ answer: LocalAnswer, _ handle: Handle) -> UInt64 {
+  private mutating func write(
+    _ answer: LocalAnswer, _ handle: Handle, _ failure: ExchangeFailure?
+  ) -> UInt64 {
     answer.write(to: &responseHead)
     // The body comes first, since the head contains its length.
     scratch.removeAll()
@@ -58,7 +61,7 @@ extension Worker where IO: ~Copyable {
     let body = 0..<scratch.count
     edit(exchanges[handle].stages.local, of: handle)
     if exchanges[handle].request.isGRPC, case .explanation = answer.content {
-      return writeGRPCError(answer.status, handle)
+      return writeGRPCError(answer.status, handle, failure)
     }
     let hasBody = answer.status >= 200 && answer.status != 204 && answer.status != 304
     let sendsBody = hasBody && heads[exchanges[handle].head].method != .head
@@ -68,22 +71,40 @@ extension Worker where IO: ~Copyable {
       responseHead.fields.endField()
     }
     exchanges[handle].response.length = sendsBody ? .known(UInt64(body.count)) : .none
-    _ = writeHead(handle)
+    writeAnswerHead(handle)
     if sendsBody { writeWhole(body, to: exchanges[handle].client) }
     countResponse(status: answer.status)
     return sendsBody ? UInt64(body.count) : 0
   }
 
   /// An error for a client that uses gRPC. The log and the metrics have the status of HTTP.
-  private mutating func writeGRPCError(_ status: UInt16, _ handle: Handle) -> UInt64 {
-    let code = GRPCStatus.code(of: exchanges[handle].machine.failure, http: status)
-    responseHead.becomeGRPCError(code, http: status, exchanges[handle].request.grpcWeb)
+  private mutating func writeGRPCError(
+    _ status: UInt16, _ handle: Handle, _ failure: ExchangeFailure?
+  ) -> UInt64 {
+    let code = GRPCStatus.code(of: failure, http: status)
+    responseHead.becomeGRPCError(
+      code, callMessage(handle, failure, http: status), exchanges[handle].request.grpcWeb)
     exchanges[handle].response.grpcStatus = code
     // In HTTP/1, gRPC-Web has a body of length 0.
     exchanges[handle].response.length = exchanges[handle].client.stream == 0 ? .known(0) : .none
-    _ = writeHead(handle)
+    writeAnswerHead(handle)
     countResponse(status: status)
     return 0
+  }
+
+  /// Writes the head. A client that doesn't take it gets a reset of its stream at once.
+  private mutating func writeAnswerHead(_ handle: Handle) {
+    guard let reason = writeHead(handle) else { return }
+    if exchanges[handle].malformation == nil { exchanges[handle].malformation = reason }
+    let client = exchanges[handle].client
+    guard case .http2Client(let codec) = connections[client.connection].wire else { return }
+    resetHTTP2Stream(client, codec, .internalError)
+  }
+
+  /// Empty if there is none.
+  mutating func requestID(of handle: Handle) -> [UInt8] {
+    guard let id = heads[exchanges[handle].head].fields.first(.xRequestID) else { return [] }
+    return heads[exchanges[handle].head].fields.array(id)
   }
 
   /// The body of an error response, in the form that the client accepts.
@@ -93,12 +114,9 @@ extension Worker where IO: ~Copyable {
     guard exchanges[handle].request.hasHead else {
       return ErrorExplanation(of: status, in: .text, pages: snapshot.errorPages, requestID: [])
     }
-    var requestID: [UInt8] = []
-    if let id = heads[exchanges[handle].head].fields.first(.xRequestID) {
-      requestID = heads[exchanges[handle].head].fields.array(id)
-    }
     return ErrorExplanation(
       of: status, in: ErrorForm(accepting: heads[exchanges[handle].head].fields),
-      pages: exchanges[handle].route?.errorPages ?? snapshot.errorPages, requestID: requestID)
+      pages: exchanges[handle].route?.errorPages ?? snapshot.errorPages,
+      requestID: requestID(of: handle))
   }
 }

@@ -9,6 +9,24 @@ import Primitives
 import Proxy
 import Reactor
 
+/// When a call must have ended, and who says so.
+struct CallDeadline {
+  static let never = CallDeadline(at: .never, isOfClient: false, reason: "grpc-max")
+
+  let at: Instant
+  /// Whether the client has set it (grpc-timeout), and not the pool (`timeouts.grpc-max`).
+  let isOfClient: Bool
+  let reason: StaticString
+
+  /// Whether the deadline was why the call ended at `now`. The clocks of the client and the backend
+  /// run out at almost the same time, and some clients round the time up by a few percent.
+  func isDue(at now: Instant, since start: Instant) -> Bool {
+    if at == .never { return false }
+    let leeway: TimeSpan = max(.milliseconds(5), .nanoseconds((at - start).nanoseconds / 20))
+    return at - now <= leeway
+  }
+}
+
 extension Worker where IO: ~Copyable {
   // MARK: Deadline
 
@@ -22,33 +40,56 @@ extension Worker where IO: ~Copyable {
 
   /// Notes the deadline of a call that will be forwarded. False when it was answered instead.
   mutating func beginCall(_ handle: Handle) -> Bool {
-    let startedAt = exchanges[handle].machine.startedAt
-    var deadline = Instant.never
-    if let limit = exchanges[handle].pool.callTimeMax { deadline = startedAt + limit }
-    switch GRPCTimeout(heads[exchanges[handle].head].fields) {
-    case .none: break
-    case .after(let time): deadline = min(deadline, startedAt + time)
-    case .malformed:
+    guard let deadline = statedDeadline(handle) else {
       answer(
         handle, LocalAnswer(error: 400), failure: .malformedHead, reason: "bad-grpc-timeout")
       return false
     }
     callDeadlines[Int(handle.index)] = deadline
-    if deadline > now { return true }
-    answer(handle, LocalAnswer(error: 504), failure: .deadlineExceeded)
+    if deadline.at > now { return true }
+    answer(
+      handle, LocalAnswer(error: 504), failure: .deadlineExceeded, reason: deadline.reason)
     return false
+  }
+
+  /// The deadline that the client and the pool set, from the head of the request on; nil if the
+  /// client's is malformed.
+  private mutating func statedDeadline(_ handle: Handle) -> CallDeadline? {
+    let startedAt = exchanges[handle].machine.startedAt
+    var deadline = CallDeadline.never
+    if let limit = exchanges[handle].pool.callTimeMax {
+      deadline = CallDeadline(at: startedAt + limit, isOfClient: false, reason: "grpc-max")
+    }
+    switch GRPCTimeout(heads[exchanges[handle].head].fields) {
+    case .none: return deadline
+    case .after(let time):
+      if startedAt + time > deadline.at { return deadline }
+      return CallDeadline(at: startedAt + time, isOfClient: true, reason: "grpc-timeout")
+    case .malformed: return nil
+    }
+  }
+
+  /// Until when a stage may let the request wait: for a call until its deadline, also if it isn't
+  /// translated yet. What follows the stages ends the call then.
+  mutating func stageWaitEnd(_ handle: Handle) -> Instant {
+    guard exchanges[handle].target != nil else { return .never }
+    let isCall =
+      exchanges[handle].request.isGRPC
+      || exchanges[handle].stages.request.contains(.grpcWeb)
+        && heads[exchanges[handle].head].grpcWeb != nil
+    return isCall ? statedDeadline(handle)?.at ?? .never : .never
   }
 
   /// When the call must have ended; `.never` for other requests.
   @inline(__always)
   mutating func callDeadline(_ handle: Handle) -> Instant {
     let isCall = exchanges[handle].request.isGRPC
-    return isCall ? callDeadlines[Int(handle.index)] : .never
+    return isCall ? callDeadlines[Int(handle.index)].at : .never
   }
 
   /// Before each attempt: tells the backend how much time is left.
   mutating func restateCallDeadline(_ handle: Handle) {
-    let deadline = callDeadlines[Int(handle.index)]
+    let deadline = callDeadlines[Int(handle.index)].at
     if deadline == .never { return }
     GRPCTimeout.set(
       deadline - now, in: &heads[exchanges[handle].head].fields, scratch: &scratch)
@@ -57,7 +98,29 @@ extension Worker where IO: ~Copyable {
   /// The deadline has passed. The client may have chosen it, so the backend isn't blamed.
   mutating func callExpired(_ handle: Handle) {
     leaveLine(handle)
+    exchanges[handle].malformation = callDeadlines[Int(handle.index)].reason
     perform(exchanges[handle].machine.handle(.refused(.deadlineExceeded), at: now), handle)
+  }
+
+  /// The failure that the record of a call has. At its deadline, Martlet, the client and the
+  /// backend all end it, and the record is the same whoever was first. Also notes the status of a
+  /// call that its client has cancelled.
+  mutating func recordedFailure(_ handle: Handle, _ failure: ExchangeFailure?) -> ExchangeFailure? {
+    let status = exchanges[handle].response.grpcStatus
+    let deadline = callDeadlines[Int(handle.index)]
+    let isDue = deadline.isDue(at: now, since: exchanges[handle].machine.startedAt)
+    switch failure {
+    case nil where status == GRPCStatus.deadlineExceeded && isDue: break
+    // The client knows its own deadline only.
+    case .clientAborted? where isDue && deadline.isOfClient: break
+    case .clientAborted?:
+      exchanges[handle].response.grpcStatus = status ?? GRPCStatus.cancelled
+      return failure
+    default: return failure
+    }
+    exchanges[handle].malformation = deadline.reason
+    exchanges[handle].response.grpcStatus = GRPCStatus.deadlineExceeded
+    return .deadlineExceeded
   }
 
   /// Whether the exchange is a stream in which both sides may be quiet for long. Only the pool's
@@ -103,20 +166,61 @@ extension Worker where IO: ~Copyable {
   /// The response has begun and can't be completed: the client gets the status of the call in
   /// trailers. False if that isn't possible.
   mutating func endCall(_ handle: Handle) -> Bool {
+    guard let failure = exchanges[handle].machine.failure,
+      exchanges[handle].response.length == .streamed
+    else { return false }
+    if exchanges[handle].request.grpcWeb != nil { return endWebCall(handle, failure) }
     let client = exchanges[handle].client
-    guard exchanges[handle].request.grpcWeb == nil, let failure = exchanges[handle].machine.failure,
-      exchanges[handle].response.length == .streamed,
-      case .http2Client(let codec) = connections[client.connection].wire,
+    guard case .http2Client(let codec) = connections[client.connection].wire,
       http2Sessions[codec].connection.awaitsBody(on: client.stream)
     else { return false }
     endAttempt(handle, .broken)
-    let status = GRPCStatus.code(of: failure, http: failure.status)
-    exchanges[handle].response.grpcStatus = status
-    trailers.reset()
-    trailers.appendGRPCStatus(status, http: failure.status)
+    writeStatus(of: failure, handle)
     writeHTTP2End(to: client, codec)
     finish(handle)
     return true
+  }
+
+  /// The same for gRPC-Web, where the trailers are a frame at the end of the body. Within a
+  /// message, the client would take the frame for a part of it.
+  private mutating func endWebCall(_ handle: Handle, _ failure: ExchangeFailure) -> Bool {
+    let transform = transform(handle, .response)
+    guard transform != .none, transforms[transform].mayEndWithStatus else { return false }
+    endAttempt(handle, .broken)
+    writeStatus(of: failure, handle)
+    _ = transforms[transform].end(trailers, &buffers)
+    var rest = ByteBuffer()
+    swap(&rest, &transforms[transform].output)
+    let client = exchanges[handle].client
+    if case .http2Client(let codec) = connections[client.connection].wire {
+      // The window may be closed.
+      scratch.removeAll()
+      scratch.append(rest.bytes)
+      writeHTTP2Whole(0..<scratch.count, to: client, codec)
+    } else {
+      write(rest, 0..<rest.count, to: client)
+      writeEnd(to: client)
+    }
+    buffers.give(rest)
+    finish(handle)
+    return true
+  }
+
+  /// The trailers of a call that has failed, in `trailers`.
+  private mutating func writeStatus(of failure: ExchangeFailure, _ handle: Handle) {
+    let status = GRPCStatus.code(of: failure, http: failure.status)
+    exchanges[handle].response.grpcStatus = status
+    trailers.reset()
+    trailers.appendGRPCStatus(status, callMessage(handle, failure, http: failure.status))
+  }
+
+  /// What the client of a call is told when it fails here.
+  mutating func callMessage(
+    _ handle: Handle, _ failure: ExchangeFailure?, http status: UInt16
+  ) -> GRPCMessage {
+    GRPCMessage(
+      failure?.word, reason: exchanges[handle].malformation, http: status,
+      requestID: requestID(of: handle))
   }
 
   /// Whether it is a call that has ended with an error, which HTTP doesn't show.
@@ -131,8 +235,7 @@ extension Worker where IO: ~Copyable {
   /// Counts a call that has ended by its method and its status.
   mutating func countCall(_ handle: Handle, failure: ExchangeFailure?) {
     if calls == nil { calls = CallTable(traffic.calls) }
-    var status = exchanges[handle].response.grpcStatus
-    if status == nil && failure == .clientAborted { status = GRPCStatus.cancelled }
+    let status = exchanges[handle].response.grpcStatus
     // Otherwise, whoever asks for names that don't exist could take the places of those that do.
     let isKnown = failure == nil && status == GRPCStatus.ok
     calls?.count(heads[exchanges[handle].head], isKnown: isKnown, status)

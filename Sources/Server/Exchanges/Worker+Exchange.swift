@@ -343,18 +343,35 @@ extension Worker where IO: ~Copyable {
       // The backend has answered. How slowly the client may take the rest is checked elsewhere.
       setDeadline(exchange: handle, min(now + Self.headPause, callDeadline(handle)))
     case .attempt(.responseTimeout) where hasPartialHead(handle):
-      attemptFailed(handle, .responseStalled)
+      attemptExpired(handle, .responseStalled)
     case .attempt(.connectTimeout):
       let cause: FailureCause = isShakingHands(handle) ? .tlsTimeout : .connectTimeout
       leaveSlowDial(handle)
       attemptFailed(handle, cause)
-    case .attempt(let cause): attemptFailed(handle, cause, blamesBackend: !mayBeQuiet(handle))
+    case .attempt(let cause): attemptExpired(handle, cause)
     case .client(let reason):
       metrics.add(reason == .clientStalled ? .slowResponses : .slowBodies)
       perform(exchanges[handle].machine.handle(.refused(reason), at: now), handle)
     case .relay: endRelay(handle)
     }
     if connections.contains(client) { queueToFlush(client) }
+  }
+
+  /// The backend took too long. The record names the timeout, if this ends the exchange.
+  private mutating func attemptExpired(_ handle: Handle, _ cause: FailureCause) {
+    if !exchanges[handle].machine.isRequestComplete || exchanges[handle].machine.hasAnswered {
+      noteTimeout(handle, reason: "idle")
+    } else if exchanges[handle].machine.hasUsedTotal(exchanges[handle].limits, at: now) {
+      noteTimeout(handle, reason: "request")
+    } else {
+      noteTimeout(handle, reason: "response")
+    }
+    attemptFailed(handle, cause, blamesBackend: !mayBeQuiet(handle))
+    if exchanges.contains(handle) { exchanges[handle].malformation = nil }
+  }
+
+  private mutating func noteTimeout(_ handle: Handle, reason: StaticString) {
+    exchanges[handle].malformation = reason
   }
 
   private static var headPause: TimeSpan { .seconds(1) }

@@ -55,10 +55,13 @@ extension Worker where IO: ~Copyable {
     var pieceCount = 0
     while true {
       let (room, isEnough) = room(handle, direction)
-      // In HTTP/2, the end needs no room, and there is none behind it.
-      if !isEnough && !(isToStream(handle, direction) && hasOnlyEnd(handle, direction, source)) {
-        if direction == .request { awaitRequestRoom(handle) } else { awaitRoom(handle) }
-        return .paused
+      // In HTTP/2, the end needs no window, and no room unless it has trailers.
+      if !isEnough {
+        guard isToStream(handle, direction) && hasOnlyEnd(handle, direction, source) else {
+          if direction == .request { awaitRequestRoom(handle) } else { awaitRoom(handle) }
+          return .paused
+        }
+        if direction == .response && awaitsRoomForTrailers(handle) { return .paused }
       }
       let step: BodyStep
       do throws(HTTP1Error) {

@@ -96,7 +96,7 @@ extension Worker where IO: ~Copyable {
     }
   }
 
-  private func waiter(_ handle: Handle) -> Waiter {
+  private mutating func waiter(_ handle: Handle) -> Waiter {
     Waiter(worker: index, exchange: handle.packed)
   }
 

@@ -11,11 +11,16 @@ import TLS
 
 extension Worker where IO: ~Copyable {
   mutating func logExchange(_ handle: Handle) {
-    let failure = exchanges[handle].machine.failure
+    var failure = exchanges[handle].machine.failure
+    if exchanges[handle].request.isGRPC { failure = recordedFailure(handle, failure) }
     if let failure { countFailure(failure) }
     var status = exchanges[handle].response.status
     // 499 is known from nginx: the client left before it got a response.
-    if failure == .clientAborted || failure == .clientStalled, status == 0 { status = 499 }
+    if status == 0, let failure,
+      failure == .clientAborted || failure == .clientStalled || failure == .deadlineExceeded
+    {
+      status = failure.status
+    }
     var duration = now - exchanges[handle].machine.startedAt
     // It began in this turn, so its duration is measured exactly.
     if duration == .zero { duration = io.exactNow - now }
@@ -40,7 +45,7 @@ extension Worker where IO: ~Copyable {
         status: status, failed: hasFailed, attempts: attemptCount, duration: duration) : 0
     guard weight > 0 || isReported else { return }
     let facts = accessLogFacts(
-      handle, status: status, duration: duration, sample: max(1, weight))
+      handle, status: status, failure, duration: duration, sample: max(1, weight))
     if isReported {
       let line = log.json(
         facts, listener: listenerName(of: handle), request: heads[exchanges[handle].head],
@@ -58,7 +63,7 @@ extension Worker where IO: ~Copyable {
   }
 
   private mutating func accessLogFacts(
-    _ handle: Handle, status: UInt16, duration: TimeSpan, sample: Int
+    _ handle: Handle, status: UInt16, _ failure: ExchangeFailure?, duration: TimeSpan, sample: Int
   ) -> AccessLogFacts {
     let connection = exchanges[handle].client.connection
     let client = exchanges[handle].request.client
@@ -73,7 +78,7 @@ extension Worker where IO: ~Copyable {
       proxy: peer.isProxied ? proxiedClients[connection]?.proxy.ip : nil,
       route: exchanges[handle].route?.name, pool: exchanges[handle].target?.pool.name,
       status: status, grpcStatus: exchanges[handle].response.grpcStatus,
-      failure: exchanges[handle].machine.failure?.name,
+      failure: failure?.name,
       reason: exchanges[handle].malformation,
       tolerated: peer.desync == .monitor
         ? exchanges[handle].request.tolerated : ToleratedReasons(),
@@ -83,7 +88,7 @@ extension Worker where IO: ~Copyable {
       connectTime: last?.connectDuration ?? .zero,
       firstByteTime: last?.respondedAt.map { $0 - startedAt },
       queueTime: exchanges[handle].queue.time,
-      wasBudgetSpent: exchanges[handle].attempt.wasBudgetSpent,
+      missedRetry: exchanges[handle].attempt.missedRetry,
       tls: connections[connection].transport.tlsFacts, sample: sample)
   }
 }

@@ -130,7 +130,7 @@ extension Worker where IO: ~Copyable {
     _ handle: Handle, _ bytes: borrowing ByteBuffer, _ range: Range<Int>, to backend: Handle
   ) {
     exchanges[handle].body.givenByteCount += UInt64(range.count)
-    let ends = exchanges[handle].body.length == .known(exchanges[handle].body.givenByteCount)
+    let ends = exchanges[handle].body.hasGivenAll(byStream: exchanges[handle].client.stream != 0)
     let stream = StreamID(connection: backend, stream: exchanges[handle].attempt.stream)
     write(bytes, range, to: stream, ends: ends)
   }
@@ -152,13 +152,21 @@ extension Worker where IO: ~Copyable {
     perform(action, handle)
   }
 
-  /// Keeps the trailers for all attempts. Hardly any request has some.
+  /// Keeps the trailers for all attempts. Hardly any request has some. Behind a body of a stated
+  /// length, HTTP/1 has no place for them.
   mutating func keepTrailers(_ handle: Handle) {
-    guard exchanges[handle].body.length == .streamed, trailers.count > 0,
-      exchanges[handle].request.keepsTrailers
+    guard trailers.count > 0, exchanges[handle].request.keepsTrailers,
+      exchanges[handle].body.length == .streamed
+        || exchanges[handle].target?.pool.protocol != .http1
     else { return }
     editRequestTrailers(of: handle)
     keepTrailersAgain(handle)
+  }
+
+  /// Whether trailers may follow a body of a stated length: if neither side has HTTP/1.
+  private mutating func mayHaveTrailers(_ handle: Handle) -> Bool {
+    !exchanges[handle].body.length.isEmpty && exchanges[handle].attempt.stream != 0
+      && exchanges[handle].client.stream != 0
   }
 
   private mutating func keepTrailersAgain(_ handle: Handle) {
@@ -177,8 +185,8 @@ extension Worker where IO: ~Copyable {
       let backend = backend(of: handle)
     else { return }
     exchanges[handle].body.isEndGiven = true
-    guard exchanges[handle].body.length == .streamed else { return }
     let stream = StreamID(connection: backend, stream: exchanges[handle].attempt.stream)
+    if exchanges[handle].body.length != .streamed && !mayHaveTrailers(handle) { return }
     if let kept = exchanges[handle].body.trailers.take() {
       trailers = kept
       writeEndWithTrailers(to: stream)

@@ -204,10 +204,7 @@ extension Worker where IO: ~Copyable {
       return false
     }
     edit(exchanges[handle].stages.switching, of: handle)
-    let status = writeSwitch(to: exchanges[handle].client, protocol: asked.span)
-    exchanges[handle].response.status = status
-    countResponse(status: status)
-    startRelay(handle)
+    switchClient(handle, to: asked.span)
     return false
   }
 

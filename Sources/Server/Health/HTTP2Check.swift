@@ -87,6 +87,9 @@ struct HTTP2Check: ~Copyable {
     }
   }
 
+  /// Whether the backend has sent its SETTINGS, so that it speaks HTTP/2.
+  var knowsPeer: Bool { connection.knowsPeer }
+
   /// Writes the last frame. Must be the last call.
   mutating func end(workspace: inout HTTP2Workspace, into output: inout ByteBuffer) {
     connection.endDrain(into: &output)

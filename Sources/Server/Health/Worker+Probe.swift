@@ -130,7 +130,6 @@ extension Worker where IO: ~Copyable {
       checker.probes[handle].http2 = consume request
       checker.probes[handle].transport.write(frames, &io, &buffers)
     }
-    if check.port == nil { member.record.noteSpoken(isHTTP2 ? .http2 : .http1) }
     return true
   }
 
@@ -154,6 +153,7 @@ extension Worker where IO: ~Copyable {
       let progress = checker.probes[handle].receiveHTTP2(
         at: now, workspace: &http2, into: &frames)
       checker.probes[handle].transport.write(frames, &io, &buffers)
+      if progress != nil { noteSpoken(handle, .http2) }
       switch progress {
       case .waits: continue
       case .over(let failure): return conclude(handle, failure: failure)
@@ -164,12 +164,20 @@ extension Worker where IO: ~Copyable {
         guard let status = try checker.probes[handle].parseStatus(into: &responseHead) else {
           continue
         }
+        noteSpoken(handle, .http1)
         let isExpected = checker.probes[handle].check.expects(status)
         return conclude(handle, failure: isExpected ? nil : .status(status))
       } catch {
         return conclude(handle, failure: .badResponse)
       }
     }
+  }
+
+  /// The backend has answered in this version. Another port may have another server.
+  private mutating func noteSpoken(_ handle: Handle, _ version: BackendVersion) {
+    if version == .http2 && !checker.probes[handle].speaksHTTP2 { return }
+    if checker.probes[handle].check.port != nil { return }
+    checker.targets[checker.probes[handle].target].member.record.noteSpoken(version)
   }
 
   /// Makes the check again, over HTTP/1.
@@ -231,6 +239,14 @@ extension HealthChecker.Probe {
   /// A server that expects TLS may answer plain HTTP with an alert (RFC 8446 5.1: type 21).
   var beginsWithTLSAlert: Bool {
     transport.inbound.count > 0 && transport.inbound.bytes[0] == 0x15 && !hasReceived
+  }
+
+  /// Whether the backend has shown that it does.
+  var speaksHTTP2: Bool {
+    switch http2 {
+    case .some(let check): check.knowsPeer
+    case .none: false
+    }
   }
 
   /// What was received says so by HTTP/2; nil if the check is one of HTTP/1.

@@ -21,6 +21,9 @@ extension HTTP2Limits {
     self.init()
     fieldListByteCount = limits.responseHeadSize
     fieldCount = limits.responseFieldCount
+    // What is announced to the backend is for each field section, trailers included (RFC 9113
+    // 6.5.2). In gRPC the details of an error are in the trailers, or alone in the head.
+    trailerByteCount = limits.responseHeadSize
     stallTimeout = limits.bodyIdle
     pingInterval = .seconds(10)
     offersExtendedConnect = false

@@ -20,6 +20,8 @@ struct BodyTransform: ~Copyable {
   var output = ByteBuffer()
   /// Whether the input has ended. Then the output is the rest.
   private(set) var hasEnded = false
+  /// Of a response of gRPC: where its messages end.
+  private var messages = GRPCMessages()
 
   init(_ codec: Codec) { self.codec = codec }
 
@@ -37,10 +39,21 @@ struct BodyTransform: ~Copyable {
       let isValid = decoder.decode(bytes, into: &output)
       codec = .base64(decoder)
       return isValid
-    case .grpcWeb(.binary): output.append(bytes)
-    case .grpcWeb(.text): appendBase64(bytes, to: &output)
+    case .grpcWeb(let form):
+      messages.take(bytes)
+      switch form {
+      case .binary: output.append(bytes)
+      case .text: appendBase64(bytes, to: &output)
+      }
     }
     return true
+  }
+
+  /// Whether it is a response of gRPC-Web that has no status yet, and whose last message is
+  /// complete.
+  var mayEndWithStatus: Bool {
+    guard case .grpcWeb = codec else { return false }
+    return !hasEnded && messages.isBetweenMessages
   }
 
   /// The input has ended, with these trailers; false if it must not end here.

@@ -26,7 +26,7 @@ extension Worker where IO: ~Copyable {
     else { return .next }
     metrics.add(.faultDelays)
     delayed.insert(handle)
-    return .wait(until: now + delay)
+    return .wait(until: min(now + delay, stageWaitEnd(handle)))
   }
 
   mutating func injectAbort(_ handle: Handle) -> StageVerdict {

@@ -159,12 +159,11 @@ extension Worker where IO: ~Copyable {
   // MARK: Ending
 
   /// The attempt failed: ends its connection, and finds out what follows. The backend is not blamed
-  /// for our own lack of resources. `isUnprocessed`: it said that it has not begun the request.
-  /// `isOfStream`: its connection lives on.
+  /// for our own lack of resources. `isOfStream`: its connection lives on.
   mutating func attemptFailed(
-    _ handle: Handle, _ cause: FailureCause, blamesBackend: Bool = true,
-    isUnprocessed: Bool = false, isOfStream: Bool = false
+    _ handle: Handle, _ cause: FailureCause, blamesBackend: Bool = true, isOfStream: Bool = false
   ) {
+    let isUnprocessed = cause == .notProcessed
     let sent = isUnprocessed ? 0 : takenByteCount(handle)
     endLease(handle, .broken)
     let policy = exchanges[handle].pool.retry
@@ -210,8 +209,15 @@ extension Worker where IO: ~Copyable {
         than: backend, in: &generations[generation].pools[exchanges[handle].poolIndex], at: now)
     }
     let verdict = exchanges[handle].machine.verdict(
-      after: failure, canReplay: exchanges[handle].body.keepsAll, hasOther: hasOther,
+      after: failure, canReplay: true, hasOther: hasOther,
       policy: exchanges[handle].pool.retry, limits: exchanges[handle].pool.limits, at: now)
+    if verdict != .giveUp && !exchanges[handle].body.keepsAll {
+      // The log says that only this was missing.
+      if exchanges[handle].attempt.login == .none {
+        exchanges[handle].attempt.missedRetry = .bodyNotKept
+      }
+      return .giveUp
+    }
     if verdict == .retryElsewhere, failure.cause.spendsBackend,
       let backend = exchanges[handle].attempt.pick?.record.id
     {
@@ -230,7 +236,7 @@ extension Worker where IO: ~Copyable {
       metrics.add(.retriesCharged)
       return true
     case .refused:
-      exchanges[handle].attempt.wasBudgetSpent = true
+      exchanges[handle].attempt.missedRetry = .budgetSpent
       metrics.add(.retriesRefused)
       return false
     }

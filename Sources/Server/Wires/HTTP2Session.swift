@@ -24,19 +24,26 @@ enum HTTP2Preface {
   }
 }
 
-/// How many streams of a connection to a backend may be cancelled. The limits of servers differ:
-/// Netty allows 200 in 30 s, nghttp2 1000 and then 33 per second, hyper 20 at once. As many again
-/// as are open may follow when the connection takes no more.
+/// How many streams of a connection to a backend Martlet may reset. Servers end a connection on
+/// which too many are, with the streams of all other clients: this keeps below their limits. Netty
+/// allows 200 in 30 s, nghttp2 1000 and then 33 per second, hyper 20 at once. As many again as are
+/// open may follow when the connection takes no more.
+///
+/// Each RST_STREAM to the backend counts, since servers don't know who caused it: a client that
+/// left, a deadline of Martlet's or of a gRPC call, a response that its client doesn't take, a
+/// fault of the backend. A stream that ends without RST_STREAM doesn't: a tunnel that the backend
+/// refuses or finishes is ended with END_STREAM, however many there are.
 struct CancelBudget {
   private static let burst = 50
   private static let perSecond: Int64 = 1
-  /// The price of a stream that was cancelled as soon as it began.
+  /// The price of a stream that is reset in the turn in which it began. Only clients do that. The
+  /// backend gets both at the same time, which is what hyper counts.
   private static let immediatePrice = 4
 
   private var spent = 0
   private var refilledAt = Instant.origin
 
-  /// False when too many were cancelled.
+  /// False when too many were reset.
   mutating func take(isImmediate: Bool, at now: Instant) -> Bool {
     let refill = (now - refilledAt).milliseconds * Self.perSecond / 1000
     if refill > 0 {
@@ -58,7 +65,7 @@ struct HTTP2Session: ~Copyable {
   }
 
   var connection: HTTP2Connection
-  /// With a backend: the streams that were cancelled lately.
+  /// With a backend: the streams that were reset lately.
   var cancels = CancelBudget()
   /// The backend has ended the connection because it wants HTTP/1.
   var wantsHTTP1 = false
@@ -119,7 +126,7 @@ struct HTTP2Session: ~Copyable {
   }
 
   /// The exchange of a stream; nil if the stream is gone, or never had one.
-  func exchange(of stream: UInt32) -> Handle? {
+  mutating func exchange(of stream: UInt32) -> Handle? {
     guard let owner = connection.owner(of: stream), owner != 0 else { return nil }
     return Handle(packed: owner)
   }

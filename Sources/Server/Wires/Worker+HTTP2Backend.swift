@@ -164,7 +164,6 @@ extension Worker where IO: ~Copyable {
   mutating func beginHTTP2Backend(_ handle: Handle, _ dialler: Handle) {
     let backend = connections[handle].backend.id
     stock.noteProtocol(backend, isHTTP2: true)
-    backends.noteSpoken(.http2, by: backend)
     // A dial that took long, or whose protocol was unknown, was not shared.
     stock.unshare(handle, of: backend)
     if !isOutdated(dialler) { stock.share(handle, with: backend) }
@@ -198,7 +197,7 @@ extension Worker where IO: ~Copyable {
   mutating func openBackendStream(_ exchange: Handle, on handle: Handle, _ codec: Handle) -> Bool {
     let tunnel = asksForTunnel(exchange) ? exchanges[exchange].request.upgrade : .empty
     if !tunnel.isEmpty && !http2Sessions[codec].connection.offersExtendedConnect {
-      responseRefused(exchange, reason: "no-extended-connect", blamesBackend: false)
+      attemptFailed(exchange, .noExtendedConnect)
       return false
     }
     let before =
@@ -219,7 +218,7 @@ extension Worker where IO: ~Copyable {
       setHTTP2BackendDeadline(handle, codec)
       return true
     case .full:
-      attemptFailed(exchange, .closedBeforeResponse, blamesBackend: false, isUnprocessed: true)
+      attemptFailed(exchange, .notProcessed)
     case .refused(let error):
       responseRefused(exchange, reason: error.name, blamesBackend: false)
     }
@@ -308,6 +307,7 @@ extension Worker where IO: ~Copyable {
       backendReset(exchange, code, isUnprocessed: isUnprocessed, wantsHTTP1: wantsHTTP1)
     case .failed(let stream, let error):
       countHTTP2(ofBackend: error)
+      countReset(handle, codec)
       guard let exchange = http2Sessions[codec].exchange(of: stream) else {
         return releaseHTTP2Stream(StreamID(connection: handle, stream: stream), codec)
       }
@@ -316,6 +316,8 @@ extension Worker where IO: ~Copyable {
     case .goAway(_, let code):
       backendLeaves(handle, codec, code)
     case .settingsChanged:
+      // Without TLS, nothing has shown before that the backend speaks HTTP/2.
+      backends.noteSpoken(.http2, by: connections[handle].backend.id)
       stock.noteAcceptedStreamMax(
         http2Sessions[codec].connection.openStreamMax, of: connections[handle].backend.id)
       for exchange in stock.takeWaiters(handle) { noteConnected(exchange, handle, codec) }
@@ -332,7 +334,7 @@ extension Worker where IO: ~Copyable {
         exchange)
       return
     }
-    if responseHead.status < 300 && asksForTunnel(exchange) { return openTunnel(exchange) }
+    if isTunnelAccepted(exchange) { return openTunnel(exchange) }
     // Like a head of HTTP/1 it waits until its client has room, but here, since the connection must
     // be read on.
     let client = exchanges[exchange].client.connection
@@ -350,14 +352,14 @@ extension Worker where IO: ~Copyable {
     if case .relaying = exchanges[exchange].machine.phase { return endRelay(exchange) }
     if hasResponded(exchange) { return attemptFailed(exchange, .truncatedResponse) }
     if wantsHTTP1 && (isUnprocessed || code == .http11Required) { return requireHTTP1(exchange) }
-    // A refusal for lack of streams, and a shutdown, say nothing about the health of the backend.
-    // Nor does a request for calm, which may be about what one client sends. Another reset may be
-    // its client's fault as well: servers of gRPC reset all other requests.
-    if !isUnprocessed { exchanges[exchange].malformation = code.name }
+    // A refusal for lack of streams, or a shutdown, is no failure of the backend.
+    if isUnprocessed { return attemptFailed(exchange, .notProcessed) }
+    // A request for calm may be about what one client sends. Another reset may be its client's
+    // fault as well: servers of gRPC reset all other requests.
+    exchanges[exchange].malformation = code.name
     attemptFailed(
       exchange, .resetBeforeResponse,
-      blamesBackend: !isUnprocessed && code != .enhanceYourCalm && isFaultLasting(exchange),
-      isUnprocessed: isUnprocessed, isOfStream: !isUnprocessed)
+      blamesBackend: code != .enhanceYourCalm && isFaultLasting(exchange), isOfStream: true)
   }
 
   /// Whether the head of the response has come.

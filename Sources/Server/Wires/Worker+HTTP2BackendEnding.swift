@@ -1,5 +1,5 @@
 // How HTTP/2 connections to backends end, and when they take no more streams: by age, after too
-// many cancelled streams, when the backend says so, or when it is gone.
+// many resets, when the backend says so, or when it is gone.
 
 import Balancing
 import HTTP2
@@ -35,9 +35,17 @@ extension Worker where IO: ~Copyable {
     exchanges[exchange].body.isBlocked = false
     dropKeptHead(exchange)
     if stream.stream != 0 {
-      let isCancelled = http2Sessions[codec].connection.isOpen(stream.stream)
+      var isReset = http2Sessions[codec].connection.isOpen(stream.stream)
+      if isReset && isComplete && asksForTunnel(exchange) {
+        // The backend has refused the tunnel, or has finished: it gets an end, and no reset.
+        writeEnd(to: stream)
+        isReset = http2Sessions[codec].connection.isOpen(stream.stream)
+      }
       releaseHTTP2Stream(stream, codec)
-      if isCancelled { countCancel(exchange, stream.connection, codec) }
+      if isReset {
+        let isImmediate = exchanges[exchange].machine.attempts.last?.startedAt == now
+        countReset(stream.connection, codec, isImmediate: isImmediate)
+      }
     } else {
       stock.removeWaiter(exchange, of: stream.connection)
     }
@@ -141,14 +149,11 @@ extension Worker where IO: ~Copyable {
       return attemptFailed(exchange, .noHTTP2, blamesBackend: false)
     }
     stock.requireHTTP1(connections[handle].backend.id, at: now)
-    attemptFailed(exchange, .resetBeforeResponse, blamesBackend: false, isUnprocessed: true)
+    attemptFailed(exchange, .notProcessed)
   }
 
-  /// A stream was reset by us. Servers end a connection on which that happens too often, with the
-  /// streams of all other clients.
-  private mutating func countCancel(_ exchange: Handle, _ handle: Handle, _ codec: Handle) {
-    // If it began in this turn, the backend gets both at the same time, which some forgive less.
-    let isImmediate = exchanges[exchange].machine.attempts.last?.startedAt == now
+  /// Martlet has reset a stream (see CancelBudget).
+  mutating func countReset(_ handle: Handle, _ codec: Handle, isImmediate: Bool = false) {
     if !http2Sessions[codec].cancels.take(isImmediate: isImmediate, at: now) {
       retire(handle, .upstreamRetiredByCancels)
     }

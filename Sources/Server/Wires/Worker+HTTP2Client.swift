@@ -252,7 +252,7 @@ extension Worker where IO: ~Copyable {
   /// When a connection without streams ends. One that is drained ends after the answer to its PING,
   /// and not before: a request may be on its way. A request that has begun to arrive gets some time
   /// for the rest.
-  private func idleEnd(_ codec: Handle) -> Instant {
+  private mutating func idleEnd(_ codec: Handle) -> Instant {
     if http2Sessions[codec].connection.isDraining { return .never }
     let end = http2Sessions[codec].idleSince + idleTime
     return http2Sessions[codec].connection.isReceivingFrame

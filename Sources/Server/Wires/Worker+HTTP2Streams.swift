@@ -249,9 +249,8 @@ extension Worker where IO: ~Copyable {
     if mustDrainHTTP2(stream.connection, codec) { drainHTTP2(stream.connection, codec) }
   }
 
-  private mutating func resetHTTP2Stream(
-    _ stream: StreamID, _ codec: Handle, _ code: ErrorCode
-  ) {
+  /// Does nothing if the stream is closed.
+  mutating func resetHTTP2Stream(_ stream: StreamID, _ codec: Handle, _ code: ErrorCode) {
     frames.removeAll()
     http2Sessions[codec].connection.abortStream(stream.stream, code, into: &frames)
     if frames.isEmpty { return }

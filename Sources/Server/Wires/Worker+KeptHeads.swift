@@ -68,6 +68,10 @@ extension Worker where IO: ~Copyable {
     let body = keptHeads[exchanges[exchange].response.keptHead].body
     swap(&responseHead, &keptHeads[exchanges[exchange].response.keptHead].head)
     dropKeptHead(exchange)
+    if isTunnelAccepted(exchange) {
+      openTunnel(exchange)
+      return false
+    }
     return takeFinalHead(exchange, length: body, persists: true)
   }
 

@@ -259,21 +259,20 @@ extension Worker where IO: ~Copyable {
     queueToFlush(client.connection)
   }
 
-  /// Tells the client that the protocol is switched, with the head in `responseHead`. Returns the
-  /// status: HTTP/2 has no 101 (RFC 8441 5).
-  mutating func writeSwitch(to client: StreamID, protocol token: Span<UInt8>) -> UInt16 {
+  /// Writes the head in `responseHead`, which says that the protocol is switched. HTTP/2 has no 101
+  /// (RFC 8441 5). Returns a reason if the client's wire can't carry it.
+  mutating func writeSwitch(to client: StreamID, protocol token: Span<UInt8>) -> StaticString? {
     if case .http2Client(let codec) = connections[client.connection].wire {
       responseHead.status = 200
       responseHead.fields.removeAll(named: ("Sec-WebSocket-Accept" as StaticString).bytes)
-      _ = writeHTTP2Head(to: client, codec, body: .streamed)
-      return 200
+      return writeHTTP2Head(to: client, codec, body: .streamed)
     }
     scratch.removeAll()
     responseHead.fields.append(.upgrade, token)
     responseHead.encode(for: .http11, body: .none, connection: .upgrade, into: &scratch)
     connections[client.connection].transport.write(scratch, &io, &buffers)
     queueToFlush(client.connection)
-    return 101
+    return nil
   }
 
   // MARK: Sending bodies
@@ -339,6 +338,20 @@ extension Worker where IO: ~Copyable {
     if case .http2Client(let codec) = connections[client].wire {
       http2Sessions[codec].waitingHeads.append(handle)
     }
+  }
+
+  /// Whether trailers that came by HTTP/2 must wait. They may be as large as a head.
+  mutating func awaitsRoomForTrailers(_ handle: Handle) -> Bool {
+    let client = exchanges[handle].client.connection
+    if exchanges[handle].response.hasNoTrailers
+      || connections[client].transport.room >= Self.headRoom
+    {
+      return false
+    }
+    // Room will do, and no window: it is not a turn that they wait for.
+    awaitNoRoom(handle)
+    awaitRoomForHead(handle)
+    return true
   }
 
   /// The backend has no more bytes now, so the response doesn't wait for its client.

@@ -20,9 +20,17 @@ extension Worker where IO: ~Copyable {
     return method == .connect || method == .get && exchanges[handle].body.length.isEmpty
   }
 
-  /// The backend has accepted: its head is in `responseHead`.
+  /// Whether the backend has accepted what the client asked for; its head is in `responseHead`.
+  mutating func isTunnelAccepted(_ handle: Handle) -> Bool {
+    responseHead.status < 300 && asksForTunnel(handle)
+  }
+
+  /// The backend has accepted. Like the head of any response, this one waits for room.
   mutating func openTunnel(_ handle: Handle) {
     let client = exchanges[handle].client
+    if connections[client.connection].transport.room < Self.headRoom {
+      return keepHead(handle, .streamed)
+    }
     let asked = heads[exchanges[handle].head].fields.array(exchanges[handle].request.upgrade)
     edit(exchanges[handle].stages.switching, of: handle)
     responseHead.fields.removeAll(of: .contentLength)
@@ -30,9 +38,17 @@ extension Worker where IO: ~Copyable {
       responseHead.status = 101
       acceptWebSocket(handle)
     }
-    let status = writeSwitch(to: client, protocol: asked.span)
-    exchanges[handle].response.status = status
-    countResponse(status: status)
+    switchClient(handle, to: asked.span)
+  }
+
+  /// Tells the client that the protocol is switched, with the head in `responseHead`, and begins to
+  /// relay. A client that doesn't take the head would wait for ever: the exchange fails then.
+  mutating func switchClient(_ handle: Handle, to token: Span<UInt8>) {
+    if let reason = writeSwitch(to: exchanges[handle].client, protocol: token) {
+      return responseRefused(handle, reason: reason, blamesBackend: false)
+    }
+    exchanges[handle].response.status = responseHead.status
+    countResponse(status: responseHead.status)
     startRelay(handle)
   }
 
@@ -49,22 +65,7 @@ extension Worker where IO: ~Copyable {
 /// The digest that shows a client that the server knows WebSocket (RFC 6455 4.2.2).
 func webSocketAccept(forKey key: [UInt8]) -> [UInt8] {
   let digest = sha1(key + Array("258EAFA5-E914-47DA-95CA-C5AB0DC85B11".utf8))
-  return base64(digest.indices.map { digest[$0] })
-}
-
-/// RFC 4648 4.
-func base64(_ bytes: [UInt8]) -> [UInt8] {
-  let alphabet: StaticString = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
-  var text: [UInt8] = []
-  for start in stride(from: 0, to: bytes.count, by: 3) {
-    let group = bytes[start..<min(start + 3, bytes.count)]
-    var bits: UInt32 = 0
-    for byte in group { bits = bits << 8 | UInt32(byte) }
-    bits <<= UInt32(8 * (3 - group.count))
-    for place in 0..<4 {
-      let isPadding = place > group.count
-      text.append(isPadding ? 0x3D : alphabet.bytes[Int(bits >> UInt32(18 - 6 * place)) & 63])
-    }
-  }
-  return text
+  var text = ByteBuffer(capacity: 28)
+  appendBase64(digest.span, to: &text)
+  return text.array(0..<text.count)
 }

@@ -14,6 +14,9 @@ final class HTTP2Stub: ConfiguredBackend {
     var authority = ""
     var fields: [String: String] = [:]
     var body: [UInt8] = []
+    var trailers: [String: String] = [:]
+    /// Whether it is an extended CONNECT, to which the stub responds at once.
+    var isTunnel = false
     /// The number of its connection, from 1.
     var connection = 0
   }
@@ -144,13 +147,20 @@ final class HTTP2Stub: ConfiguredBackend {
       switch event {
       case .request(let stream, _, let ends):
         requests[stream] = readRequest()
-        if ends { reply(stream) }
+        if ends || requests[stream]?.isTunnel == true { reply(stream) }
       case .piece(let stream, let place, let ends):
         let range = (position + place.lowerBound)..<(position + place.upperBound)
         requests[stream]?.body += rest[range]
         connection.consumed(place.count, of: stream, workspace: &workspace, into: &output)
         if ends { reply(stream) }
-      case .end(let stream), .trailers(let stream): reply(stream)
+      case .end(let stream): end(stream)
+      case .trailers(let stream):
+        for index in 0..<workspace.trailers.count {
+          let field = workspace.trailers[index]
+          requests[stream]?.trailers[text(field.name, workspace.trailers)] =
+            text(field.value, workspace.trailers)
+        }
+        end(stream)
       case .reset(let stream, _, _):
         core.state.withLock { $0.resets[number, default: 0] += 1 }
         connection.release(stream, workspace: &workspace, into: &output)
@@ -160,11 +170,18 @@ final class HTTP2Stub: ConfiguredBackend {
       }
     }
 
+    /// The request has ended, perhaps behind its response.
+    private func end(_ stream: UInt32) {
+      if requests[stream] != nil { return reply(stream) }
+      connection.release(stream, workspace: &workspace, into: &output)
+    }
+
     private func readRequest() -> Request {
       var request = Request(connection: number)
       request.method = "\(workspace.request.method.name)"
       request.path = text(workspace.request.target)
       request.authority = text(workspace.request.authority)
+      request.isTunnel = !workspace.request.connectProtocol.isEmpty
       for index in 0..<workspace.request.fields.count {
         let field = workspace.request.fields[index]
         request.fields[text(field.name)] = text(field.value)
@@ -172,8 +189,10 @@ final class HTTP2Stub: ConfiguredBackend {
       return request
     }
 
-    private func text(_ slice: Slice) -> String {
-      String(decoding: workspace.request.fields.array(slice), as: UTF8.self)
+    private func text(_ slice: Slice) -> String { text(slice, workspace.request.fields) }
+
+    private func text(_ slice: Slice, _ fields: borrowing FieldBlock) -> String {
+      String(decoding: fields.array(slice), as: UTF8.self)
     }
 
     private func reply(_ stream: UInt32) {
@@ -195,10 +214,13 @@ final class HTTP2Stub: ConfiguredBackend {
         _ = connection.send(
           head, body: isEmpty ? .none : .streamed, on: stream, workspace: &workspace,
           into: &output)
-        if isEmpty { break }
+        if isEmpty && !request.isTunnel { break }
+        if isEmpty { return }
         if !body.isEmpty {
           _ = connection.send(body.span, ends: trailers == nil, on: stream, into: &output)
         }
+        // The client still ends its side.
+        if request.isTunnel { return }
         guard let trailers else { break }
         var block = FieldBlock()
         for (name, value) in trailers {

@@ -114,7 +114,7 @@ struct ReferenceModel {
     let isExcused =
       history.hasEnd(before: record.endedAt, since: History.warningTime)
       || mayHaveBeenIdle(record) || history.stoppedAt != nil || record.clientMayStall
-      || record.mayBeCut
+      || record.mayBeCut || tookLong(on: record.endpoint)
     if !isExcused { ledger.fault(id, "refused, for no reason") }
     // A drain warns first, and then takes what was on its way.
     // After a jump of the clock, the server may find that the connection was idle for long.
@@ -122,6 +122,13 @@ struct ReferenceModel {
       && history.stoppedAt == nil && history.jumps.isEmpty
     {
       ledger.fault(id, "excluded without a warning")
+    }
+  }
+
+  /// Whether a response on the connection took so long that a warning behind it may have come late.
+  private func tookLong(on endpoint: SimulatedEndpoint?) -> Bool {
+    ledger.records.contains {
+      $0.endpoint === endpoint && $0.endedAt >= $0.begunAt + History.warningTime
     }
   }
 
@@ -335,8 +342,8 @@ struct ReferenceModel {
     if isUnavailable { allowed.statuses.insert(503) }
     allowed.add(byLostBeginning(record))
     let refusalCount = count(ledger.refusals, during: record, possible)
-    let mayHaveLostOne =
-      !mayBeRepeated(record) && count(ledger.refusals.filter(\.isLost), during: record, possible) > 0
+    let lostCount = count(ledger.refusals.filter(\.isLost), during: record, possible)
+    let isLost = lostCount > 0 && !mayBeRepeated(record)
     if record.deliveries.isEmpty, count(ledger.stalls, during: record, possible) > 0 {
       allowed.statuses.formUnion([502, 504])
       return allowed
@@ -345,7 +352,7 @@ struct ReferenceModel {
     if record.plan.relaySize != nil && run.plan.policy.hasSharedConnections {
       allowed.statuses.insert(502)
     }
-    if mustSucceed(record, fates, faults.count, refusalCount, isUnavailable || hasJump || mayHaveLostOne) {
+    if mustSucceed(record, fates, faults.count, refusalCount, isUnavailable || hasJump || isLost) {
       return allowed
     }
     if refusalCount > 0 { allowed.statuses.insert(502) }

@@ -31,7 +31,9 @@ extension SimulationRun {
   /// The bytes that the server received from one side and hasn't sent to the other.
   private func sampleHeldBytes(_ request: RequestProgress) {
     let delivery = ledger.records[request.id].deliveries.last { !$0.isLost }
-    if request.answerCount == 0 && !isMostlyOverhead(ledger.records[request.id].plan.framing) {
+    // What comes behind an answer of the server itself is discarded.
+    let isOfInterest = request.answerCount == 0 && !request.isBegun
+    if isOfInterest && !isMostlyOverhead(ledger.records[request.id].plan.framing) {
       let sent = delivery.map { $0.endpoint.sentTotal - $0.start } ?? 0
       if request.takenCount - sent > request.heldMax {
         ledger.fault(request.id, "\(request.takenCount - sent) bytes of its body are held")
