@@ -32,6 +32,8 @@ extension Configuration {
     public var tcpKeepAlive: TCPKeepAlive? = TCPKeepAlive()
     public var whenAllDown = WhenAllDown.refuse
     public var desync = ResponseDesync.strict
+    /// What begins each connection to a backend; nil for nothing.
+    public var proxyProtocol: ProxyHeader?
     /// How often host names of backends are resolved again.
     public var resolveInterval = TimeSpan.seconds(30)
 
@@ -239,6 +241,14 @@ extension Configuration.Pool: Section {
         + "characters, a head in which every line ends with LF only. docs/SECURITY.md has the "
         + "exceptions. If it is not certain where the response ends, the client gets 502 in both "
         + "modes."),
+    Key(
+      "proxy-protocol", optional: \.proxyProtocol,
+      .section(
+        or: .choice, expand: { Configuration.ProxyHeader($0) },
+        shorten: { $0 == Configuration.ProxyHeader($0.version) ? $0.version : nil }),
+      "Begin each connection to a backend with a header of the PROXY protocol, which has the "
+        + "address of the client's connection. Not with HTTP/2. Default: none. A reload applies "
+        + "a change to new connections."),
     Key(
       "resolve-interval", \.resolveInterval, .duration(.seconds(1) ... .seconds(86_400)),
       "Time after which Martlet resolves the host names of backends again (DNS), in the "

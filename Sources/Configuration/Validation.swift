@@ -83,6 +83,7 @@ extension Configuration {
       if let protocols = listener.protocols, Set(protocols).count < protocols.count {
         decoder.report(key: "\(path).protocols", "a protocol is listed twice")
       }
+      check(listener.proxyProtocol, path, &decoder)
       if listener.tls != nil && listener.redirectToHTTPS != nil {
         decoder.report(
           key: "\(path).redirect-to-https",
@@ -152,6 +153,7 @@ extension Configuration {
     }
     checkResilience(of: pool, path, &decoder)
     check(pool.tls, of: pool, path, &decoder)
+    check(pool.proxyProtocol, of: pool, path, &decoder)
     if let ejection = pool.ejection, ejection.base > ejection.max {
       decoder.report(
         key: "\(path).ejection.base",

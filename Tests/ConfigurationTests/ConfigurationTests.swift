@@ -83,7 +83,8 @@ struct ConfigurationTests {
           },
           "hsts": { "max-age": "30d", "include-subdomains": true }, "desync": "monitor",
           "tcp-keep-alive": { "idle": "2m", "interval": "10s", "count": 9 },
-          "half-close": "answer", "protocols": ["http/1.1"]
+          "half-close": "answer", "protocols": ["http/1.1"],
+          "proxy-protocol": { "from": ["10.0.0.0/8", "2001:db8::1"] }
         }, { "listen": "*:80", "redirect-to-https": 8443 }],
         "pools": [{
           "name": "p", "strategy": "least-connections",
@@ -126,6 +127,9 @@ struct ConfigurationTests {
           "name": "q", "backends": ["https://q"], "protocol": "h2",
           "health": { "check": "grpc", "service": "a.B" },
           "tls": { "verify": "off", "pins": ["AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="] }
+        }, {
+          "name": "r", "backends": ["r:1"],
+          "proxy-protocol": { "version": "v2", "tlvs": ["unique-id", "crc32c"] }
         }],
         "routes": [{
           "host": ["a.b", "*.c.d"], "path": "/x", "match": "exact", "listeners": ["web"],
@@ -142,7 +146,7 @@ struct ConfigurationTests {
           "respond": {
             "status": 404, "draining-status": 503, "body": "b", "content-type": "t/s"
           }
-        }, { "path": "/q", "forward": "q" }],
+        }, { "path": "/q", "forward": "q" }, { "path": "/t", "forward": "r" }],
         "error-pages": { "5xx": "/e/sorry.JSON", "404": "none.txt" },
         "limits": {
           "head-size": "2KiB", "field-count": 20, "target-size": "1KiB", "body-size": "off",
@@ -182,6 +186,8 @@ struct ConfigurationTests {
     #expect(tls.certificates.map(\.chain) == ["d/a.crt", "/b.crt"])
     #expect(tls.certificates.map(\.key) == ["d/a.key", "/b.key"])
     #expect(tls.tickets?.keyFiles == ["d/t1", "d/t2"])
+    #expect(read.listeners[0].proxyProtocol?.from.map { "\($0)" } == ["10.0.0.0/8", "2001:db8::1"])
+    #expect(read.pools[2].proxyProtocol?.tlvs == [.uniqueID, .crc32c])
     let probes = try #require(read.listeners[0].tcpKeepAlive)
     #expect(probes.idle == .seconds(120) && probes.interval == .seconds(10) && probes.count == 9)
     #expect(read.listeners[1].tcpKeepAlive == Configuration.TCPKeepAlive())

@@ -32,8 +32,8 @@ private let kindsTable: [(String, String)] = [
     """
     1:13: error: pools[0].backend: there is no such key; the keys here are name, strategy, \
     backends, protocol, tls, health, ejection, queue, slow-start, stickiness, retry, timeouts, \
-    keep-alive, tcp-keep-alive, when-all-down, desync, resolve-interval (did you mean \
-    "backends"?)
+    keep-alive, tcp-keep-alive, when-all-down, desync, proxy-protocol, resolve-interval (did \
+    you mean "backends"?)
     """
   ),
   (
@@ -205,7 +205,7 @@ struct DiagnosticTests {
         """
         c.json:2:37: error: listeners[0].tsl: there is no such key; the keys here are name, \
         listen, tls, protocols, redirect-to-https, hsts, desync, half-close, backlog, \
-        tcp-keep-alive (did you mean "tls"?)
+        tcp-keep-alive, proxy-protocol (did you mean "tls"?)
         """,
         """
         c.json:5:19: error: pools[0].strategy: "round-robbin" is not a strategy; one of \

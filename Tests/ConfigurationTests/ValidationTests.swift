@@ -154,6 +154,32 @@ private let mistakesTable: [(String, String)] = [
     """
   ),
   (
+    pool(#""protocol": "h2", "proxy-protocol": "v2""#),
+    """
+    1:93: error: pools[0].proxy-protocol: with HTTP/2 clients share the connections to a \
+    backend, and a header is about one client (did you mean "protocol": "http/1.1"?)
+    """
+  ),
+  (
+    pool(#""proxy-protocol": {"version": "v1", "tlvs": ["alpn"]}"#),
+    """
+    1:101: error: pools[0].proxy-protocol.tlvs: v1 has no TLVs (did you mean "version": "v2"?)
+    """
+  ),
+  (
+    pool(#""proxy-protocol": {"version": "v2", "tlvs": ["alpn", "tls", "alpn"]}"#),
+    """
+    1:101: error: pools[0].proxy-protocol.tlvs: a TLV is listed twice
+    """
+  ),
+  (
+    #"{"listeners": [{"listen": "*:80", "proxy-protocol": {"from": ["::/0"]}}], \#(somePools)}"#,
+    """
+    1:63: warning: listeners[0].proxy-protocol.from[0]: everybody who can connect can claim any \
+    address; write the addresses of the proxies
+    """
+  ),
+  (
     #"{\#(somePools), "routes": [{"forward": "defualt"}]}"#,
     """
     1:72: error: routes[0].forward: there is no pool "defualt"; known: "default" (did you \

@@ -38,10 +38,14 @@ private enum ReloadRule {
     "queue": pool("queue"),
     "stickiness": pool("stickiness"), "retry": pool("retry"), "timeouts": pool("timeouts"),
     "keep-alive": pool("keep-alive"), "tcp-keep-alive": pool("tcp-keep-alive"),
+    "proxy-protocol": #"""
+    { "listeners": [{ "listen": "127.0.0.1:0", "proxy-protocol": { KEYS } }], POOLS }
+    """#,
+    "backend proxy-protocol": pool("proxy-protocol"),
     "backend tls": #"""
-      { LISTENERS, "pools": [{ "name": "app", "backends": ["https://app.internal"],
-        "tls": { KEYS } }] }
-      """#,
+    { LISTENERS, "pools": [{ "name": "app", "backends": ["https://app.internal"],
+      "tls": { KEYS } }] }
+    """#,
     "route": #"{ LISTENERS, POOLS, "routes": [{ KEYS }, { "forward": "app" }] }"#,
     "fault": route(#""forward": "app", "fault": { KEYS }"#),
     "redirect": route(#""redirect": { KEYS }"#),
@@ -71,6 +75,8 @@ private enum ReloadRule {
     "certificate": certificateRules,
     "tickets": ticketsRules,
     "hsts": hstsRules,
+    "proxy-protocol": ["from": .snapshot(#"["10.0.0.0/8"]"#, #"["10.0.0.0/9"]"#)],
+    "backend proxy-protocol": proxyHeaderRules,
     "pool": poolRules,
     "backend": backendRules,
     "backend tls": backendTLSRules,
@@ -121,6 +127,7 @@ private enum ReloadRule {
       #"["h2"]"#, #"["h2", "http/1.1"]"#, beside: #""listen": "127.0.0.1:0""#),
     "tcp-keep-alive": .shown(
       by: "connections on both sides are probed, unless a reload turns that off"),
+    "proxy-protocol": .parts,
     "backlog": .shown(by: "a new backlog counts for a socket that is open already"),
   ]
 
@@ -158,7 +165,13 @@ private enum ReloadRule {
     "desync": .snapshot(#""strict""#, #""tolerant""#, beside: backends),
     "protocol": .snapshot(#""http/1.1""#, #""h2""#, beside: backends),
     "when-all-down": .snapshot(#""refuse""#, #""fail-open""#, beside: backends),
+    "proxy-protocol": .snapshot(#""v1""#, #""v2""#, beside: backends),
     "resolve-interval": .read("pool.resolveInterval"),
+  ]
+
+  private static let proxyHeaderRules: [String: ReloadRule] = [
+    "version": .snapshot(#""v1""#, #""v2""#),
+    "tlvs": .snapshot("[]", #"["alpn"]"#, beside: #""version": "v2""#),
   ]
 
   private static let backendRules: [String: ReloadRule] = [
@@ -398,7 +411,7 @@ private enum ReloadRule {
     for listener in snapshot.listeners {
       lines.append(
         "\(listener.name) \(listener.protocols) \(listener.desync) \(listener.answersHalfClosed) "
-          + "\(listener.rules.table)")
+          + "\(listener.proxies as [AddressRange]?) \(listener.rules.table)")
       for route in listener.rules.routes { lines.append(members(of: route)) }
     }
     for settings in snapshot.pools {

@@ -25,6 +25,10 @@ struct Explanation {
       json.member("method", query["method"] ?? "GET")
       json.member("url", url)
       json.member("listener", listener.name)
+      if let senders = listener.proxyProtocol {
+        let from = senders.from.map { "\($0)" }.joined(separator: ", ")
+        json.member("accepts", "connections with a PROXY header, only from \(from)")
+      }
       if !listens(index, on: target) {
         json.member(
           "note",
@@ -115,6 +119,9 @@ struct Explanation {
     json.member("pool", name)
     json.member("strategy", configured.strategy.rawValue)
     json.member("protocol", configured.protocol.rawValue)
+    if let header = configured.proxyProtocol {
+      json.member("sends", "a PROXY header, \(header.text)")
+    }
     json.array("candidates") { json in
       for candidate in pool.candidates(settings.check, at: now) {
         json.object { json in

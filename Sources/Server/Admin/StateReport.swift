@@ -115,6 +115,7 @@ struct StateReport {
         }
       }
       json.member("tls", listener.tls != nil)
+      json.member("proxy_protocol", listener.proxyProtocol != nil)
       writeResponses(view.process.reading(.listener(listener.name)), to: &json)
       json.array("routes") { json in
         for route in view.configuration.routes(on: listener) {
@@ -147,6 +148,7 @@ struct StateReport {
       json.member("name", pool.name)
       json.member("strategy", configured.strategy.rawValue)
       json.member("protocol", configured.protocol.rawValue)
+      json.member("proxy_protocol", configured.proxyProtocol?.version.rawValue)
       json.member("up", pool.upCount(at: now))
       // Available by health and by drain state. Without any, `when_all_down` says what happens to
       // requests.

@@ -63,6 +63,7 @@ struct StatusText {
     let count = pool.membership.members.count + unresolved.count
     var head = "pool \(pool.name)  \(configured.strategy.rawValue)  \(configured.protocol.rawValue)"
     if let tls = settings.tls { head += tls.isVerified ? "  TLS" : "  TLS, NOT VERIFIED" }
+    if let header = configured.proxyProtocol { head += "  PROXY \(header.version.rawValue)" }
     head += "  \(pool.upCount(at: now)) of \(count) up"
     if let quantiles = past?.quantiles, let p50 = quantiles.p50 {
       head += "  p50 \(Self.milliseconds(p50))  p99 \(Self.milliseconds(quantiles.p99 ?? p50))"

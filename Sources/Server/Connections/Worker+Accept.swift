@@ -34,6 +34,11 @@ extension Worker where IO: ~Copyable {
 
   private mutating func open(_ socket: Socket, peer: SocketAddress, listener: Int) {
     metrics.add(.downstreamConnectionsAccepted)
+    if let configured = listeners[listener].configured,
+      let proxies = snapshot.listeners[configured].proxies
+    {
+      return open(socket, behind: proxies, peer: peer, listener: listener)
+    }
     let block = countedBlock(of: peer)
     guard admit(block) else {
       io.close(socket, reset: true)
@@ -78,14 +83,14 @@ extension Worker where IO: ~Copyable {
 
   /// What a peer is counted as by address. Nil for trusted proxies, since they have many clients,
   /// and for Unix sockets, which have no address.
-  private mutating func countedBlock(of peer: SocketAddress) -> IPAddress? {
+  mutating func countedBlock(of peer: SocketAddress) -> IPAddress? {
     guard let address = peer.ip,
       !settings.forwarding.trustedProxies.contains(where: { $0.contains(address) })
     else { return nil }
     return address.clientBlock
   }
 
-  private mutating func admit(_ block: IPAddress?) -> Bool {
+  mutating func admit(_ block: IPAddress?) -> Bool {
     let verdict = admission.enter(
       block, max: settings.connectionMax, maxPerAddress: settings.connectionsPerAddressMax)
     switch verdict {
@@ -98,7 +103,7 @@ extension Worker where IO: ~Copyable {
 
   /// Makes room for one more handshake. Closes up to two, so that the number falls soon after the
   /// limit was lowered.
-  private mutating func limitHandshakes() {
+  mutating func limitHandshakes() {
     for _ in 0..<2 {
       forgetEndedHandshakes()
       guard handshakes.count >= handshakeMax, let oldest = handshakes.oldest else { return }

@@ -107,7 +107,7 @@ struct SnapshotBuilder: Sendable {
       name: Array(listener.name.utf8), contexts: contexts, rules: rules(byTLS: false),
       tlsRules: configuration.distinguishesTLS(on: listener) ? rules(byTLS: true) : nil,
       protocols: ListenerProtocols(listener), desync: DesyncMode(listener.desync),
-      answersHalfClosed: listener.halfClose == .answer,
+      answersHalfClosed: listener.halfClose == .answer, proxies: listener.proxyProtocol?.from,
       traffic: traffic.blocks(for: .listener(listener.name)))
   }
 
@@ -160,6 +160,7 @@ struct SnapshotBuilder: Sendable {
       tcpKeepAlive: pool.tcpKeepAlive.map(TCPKeepAlive.init),
       protocol: BackendProtocol(pool.protocol),
       responses: ResponseReading(pool, limits), tls: tls,
+      proxyHeader: pool.proxyProtocol.map(ProxyHeaderPlan.init),
       authority: Array((pool.backends.first?.endpoint.authority ?? "localhost").utf8),
       stickiness: pool.stickiness.map(Stickiness.init),
       traffic: traffic.blocks(for: .pool(pool.name)))
@@ -389,6 +390,7 @@ extension Stickiness {
 extension ActiveCheck {
   fileprivate init(_ health: Configuration.Health, of pool: Configuration.Pool, tlsID: Int) {
     self.tlsID = tlsID
+    proxyHeader = pool.proxyProtocol.map(ProxyHeaderPlan.init)
     spoken = BackendProtocol(pool.protocol)
     switch health.check {
     case .tcp: kind = .tcp

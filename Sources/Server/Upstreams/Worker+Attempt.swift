@@ -67,7 +67,9 @@ extension Worker where IO: ~Copyable {
     {
       return
     }
-    if mayReuse, let connection = takeIdle(backend, for: handle) {
+    if mayReuse,
+      let connection = takeIdle(backend, for: handle) ?? takeOwn(backend, for: handle)
+    {
       metrics.add(.upstreamConnectionsReused)
       lease(connection, for: handle)
       let start = Exchange.Event.attemptStarted(
@@ -264,6 +266,7 @@ extension Worker where IO: ~Copyable {
     else { return close(connection) }
     switch http1Backends[codec].login {
     case .none: makeIdle(connection, codec)
+    case .proxied: keepOwn(connection, codec)
     case .attempted: close(connection)
     case .bound: keepLogin(connection, codec, for: handle)
     }
