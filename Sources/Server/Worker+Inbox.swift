@@ -164,7 +164,6 @@ extension Worker where IO: ~Copyable {
     endIdleClients { _ in true }
     closeIdleBackends()
     drainDeadline.set(now + limit, payload: WorkerTimer.endDrain.payload, in: &timers)
-    clientCountChanged()
   }
 
   /// Leaves connections without an exchange only a moment for one more request. HTTP/2 can tell
@@ -190,7 +189,9 @@ extension Worker where IO: ~Copyable {
   /// The drain limit is reached.
   mutating func drainExpired() { end(cutting: .drainTimeout) }
 
-  mutating func clientCountChanged() {
+  /// The drain is over with the last client. It is called between the steps of a turn: a step may
+  /// be in the middle of a connection that would end.
+  mutating func endIfDrained() {
     if lifecycle == .draining && clientCount == 0 { end(cutting: .drainTimeout) }
   }
 

@@ -176,6 +176,7 @@ struct Worker<IO: InputOutput & ~Copyable>: ~Copyable {
     }
     toDrive.append(contentsOf: toDriveNext)
     toDriveNext.removeAll(keepingCapacity: true)
+    endIfDrained()
   }
 
   /// Until when the next turn blocks if nothing becomes ready.

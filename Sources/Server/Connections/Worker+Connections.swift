@@ -224,7 +224,6 @@ extension Worker where IO: ~Copyable {
     }
     metrics.add(.downstreamConnectionsClosed)
     metrics.subtract(.downstreamConnectionsActive)
-    clientCountChanged()
   }
 
   private mutating func closeBackend(_ handle: Handle) {

@@ -245,6 +245,11 @@ extension Worker where IO: ~Copyable {
     let isGone = failure == .clientAborted || failure == .clientStalled
     if !isGone && exchanges[handle].request.isGRPC && endCall(handle) { return }
     endAttempt(handle, .broken)
+    // In HTTP/1 the client has the whole response with the last byte of a stated length, and may
+    // send its next request (RFC 9112 6.3). A backend's stream ends later than that, or breaks.
+    if !isGone && client.stream == 0 && exchanges[handle].response.hasAll(byStream: false) {
+      return finish(handle)
+    }
     removeExchange(handle)
     cutStream(client, isGone: isGone)
   }

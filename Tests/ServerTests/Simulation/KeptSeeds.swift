@@ -39,6 +39,17 @@ struct KeptSeed {
     KeptSeed(seed: 3_100_003_896, found: "a clock jump within a frame of a backend"),
     KeptSeed(seed: 3_100_007_352, found: "a clock jump within a flood"),
     KeptSeed(seed: 3_000_001_401, found: "a slow answer that nobody waited for"),
+    KeptSeed(seed: 4_100_035_652, found: "a stream broke behind its body, and a whole response too"),
+    KeptSeed(seed: 4_000_005_639, found: "the time was over when the last attempt was answered"),
+    KeptSeed(seed: 4_000_020_831, found: "a request waited for a dial that was already old"),
+    KeptSeed(seed: 4_100_029_569, found: "a reset destroyed a refusal: 502 for a POST, rightly"),
+    KeptSeed(seed: 5_000_007_241, found: "the last client's end closed what was being closed"),
+    KeptSeed(seed: 5_100_015_047, found: "a lost delivery seemed to be older than its request"),
+    KeptSeed(seed: 5_100_034_377, found: "a backend that rests within a head is accused, rightly"),
+    KeptSeed(seed: 5_100_049_587, found: "a connection that waits for a body's rest isn't idle"),
+    KeptSeed(seed: 5_000_017_956, found: "a warning waited behind a response that took long"),
+    KeptSeed(seed: 5_000_048_110, found: "a body behind an early 413 was discarded, not held"),
+    KeptSeed(seed: 4_100_043_789, found: "a client rested before it read a GOAWAY"),
     KeptSeed(seed: 2_000_000_621, found: "a refused PATCH was not kept for another attempt"),
   ]
 }

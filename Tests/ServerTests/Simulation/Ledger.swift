@@ -103,6 +103,11 @@ struct Refusal {
   let backend: Int
   let since: Instant
   let endpoint: SimulatedEndpoint?
+  /// Of one stream: the worker's end, and the byte with which it learns of it.
+  var notice: (end: SimulatedEndpoint, position: Int)?
+
+  /// A reset may have destroyed the notice.
+  var isLost: Bool { notice.map { $0.end.takenTotal <= $0.position } ?? false }
 }
 
 final class Ledger {
@@ -191,7 +196,9 @@ final class Ledger {
   /// The connection on which the request begins has been idle since then: the server should have
   /// closed it.
   func checkIdleTime(of id: Int, since: Instant) {
-    let limit = ConfigurationPlan.clientIdleLimit + .seconds(5)
+    // In HTTP/2 the server may have waited for the rest of a request that it had answered.
+    let linger = records[id].plan.http2 == nil ? TimeSpan.zero : .seconds(30)
+    let limit = ConfigurationPlan.clientIdleLimit + linger + .seconds(5)
     if network.now > since + limit && !history.hasJump(from: since, to: network.now) {
       fault(id, "the connection was idle for \(network.now - since), and still open")
     }

@@ -20,6 +20,7 @@ extension ReferenceModel {
     let isGivenUp = isLate && http2.givenUpAt != .never && !isForwarded(delivery, record)
     if isGivenUp && !delivery.isLost { return .silent }
     guard !delivery.isLost, let plan = delivery.answer else { return isLate ? .silent : .dead }
+    if isOverdue(delivery, record) && !isForwarded(delivery, record) { return .silent }
     if let start = delivery.answerStart, taken > start {
       if ledger.isRefused(delivery, record.plan) && !isForwarded(delivery, record) {
         return .refused
@@ -36,6 +37,16 @@ extension ReferenceModel {
     // The worker's reset may still be on its way to the backend.
     if plan.delay.nanoseconds > limit - History.slack.nanoseconds { return .silent }
     return isLate ? .silent : .unfinished
+  }
+
+  /// Whether the worker read the answer so late that it may have given up before. The reset may not
+  /// have reached the backend, or behind the end of its stream.
+  private func isOverdue(_ delivery: Delivery, _ record: RequestRecord) -> Bool {
+    guard let http2 = delivery.http2, let start = delivery.answerStart else { return false }
+    let limits = configurations(record).map { min($0.responseLimit, $0.totalLimit) }
+    guard let limit = limits.min() else { return false }
+    let read = network.peer(of: delivery.endpoint).takingTime(of: start)
+    return read != .never && read >= http2.since + limit
   }
 
   /// How many of these a request may have met.
@@ -55,7 +66,7 @@ extension ReferenceModel {
   func judgeRetry(after delivery: Delivery, _ record: RequestRecord) {
     guard let http2 = delivery.http2, !delivery.isLost, http2.givenUpAt == .never,
       let start = delivery.answerStart, network.peer(of: delivery.endpoint).takenTotal > start,
-      !ledger.isRefused(delivery, record.plan),
+      !ledger.isRefused(delivery, record.plan), !isOverdue(delivery, record),
       // Then its time may have been over when the byte was read.
       !history.hasJump(from: record.begunAt, to: record.endedAt)
     else { return }

@@ -98,9 +98,11 @@ struct ReferenceModel {
   }
 
   private func unexplained(_ record: RequestRecord, _ allowed: AllowedOutcomes) -> String {
-    allowed.statuses.isEmpty
-      ? "\(record.plan.method) should have been answered"
-      : "\(record.plan.method) may be answered with \(allowed.statuses.sorted())"
+    let fates = record.deliveries.map { "\(fate($0, record))" }.joined(separator: ", ")
+    let expected =
+      allowed.statuses.isEmpty
+      ? "should have been answered" : "may be answered with \(allowed.statuses.sorted())"
+    return "\(record.plan.method) (\(fates)) \(expected)"
   }
 
   /// The server says that it has not processed the request.
@@ -112,7 +114,7 @@ struct ReferenceModel {
     let isExcused =
       history.hasEnd(before: record.endedAt, since: History.warningTime)
       || mayHaveBeenIdle(record) || history.stoppedAt != nil || record.clientMayStall
-      || record.mayBeCut
+      || record.mayBeCut || tookLong(on: record.endpoint)
     if !isExcused { ledger.fault(id, "refused, for no reason") }
     // A drain warns first, and then takes what was on its way.
     // After a jump of the clock, the server may find that the connection was idle for long.
@@ -120,6 +122,13 @@ struct ReferenceModel {
       && history.stoppedAt == nil && history.jumps.isEmpty
     {
       ledger.fault(id, "excluded without a warning")
+    }
+  }
+
+  /// Whether a response on the connection took so long that a warning behind it may have come late.
+  private func tookLong(on endpoint: SimulatedEndpoint?) -> Bool {
+    ledger.records.contains {
+      $0.endpoint === endpoint && $0.endedAt >= $0.begunAt + History.warningTime
     }
   }
 
@@ -133,7 +142,8 @@ struct ReferenceModel {
   /// The configurations under which the exchange may have begun.
   func configurations(_ record: RequestRecord) -> [ConfigurationPlan] {
     let known = record.deliveries.map(\.begunAt).min() ?? record.endedAt
-    return history.configurations(from: record.begunAt, to: known)
+    // When a lost delivery began isn't known exactly.
+    return history.configurations(from: record.begunAt, to: max(known, record.begunAt))
   }
 
   private func judgeDeliveries(_ record: RequestRecord) {
@@ -145,7 +155,9 @@ struct ReferenceModel {
     }
     if !isConsistent && !record.deliveries.isEmpty {
       ledger.fault(
-        id, "delivered to \(record.deliveries.map(\.backend)), which no configuration allows")
+        id,
+        "delivered to \(record.deliveries.map(\.backend)), which no configuration allows: "
+          + "\(possible.map { $0.members(for: record.plan.prefix) ?? [] })")
     }
     for (index, delivery) in record.deliveries.enumerated() {
       // A stale connection is replaced by one to the same backend, under the same pick.
@@ -330,6 +342,8 @@ struct ReferenceModel {
     if isUnavailable { allowed.statuses.insert(503) }
     allowed.add(byLostBeginning(record))
     let refusalCount = count(ledger.refusals, during: record, possible)
+    let mayHaveLostOne =
+      !mayBeRepeated(record) && count(ledger.refusals.filter(\.isLost), during: record, possible) > 0
     if record.deliveries.isEmpty, count(ledger.stalls, during: record, possible) > 0 {
       allowed.statuses.formUnion([502, 504])
       return allowed
@@ -338,11 +352,13 @@ struct ReferenceModel {
     if record.plan.relaySize != nil && run.plan.policy.hasSharedConnections {
       allowed.statuses.insert(502)
     }
-    if mustSucceed(record, fates, faults.count, refusalCount, isUnavailable || hasJump) {
+    if mustSucceed(record, fates, faults.count, refusalCount, isUnavailable || hasJump || mayHaveLostOne) {
       return allowed
     }
     if refusalCount > 0 { allowed.statuses.insert(502) }
     if hasJump { allowed.statuses.insert(504) }
+    // It finds a PING that was not answered.
+    if hasJump && run.plan.policy.hasSharedConnections { allowed.statuses.insert(502) }
     for fault in faults { allowed.statuses.insert(fault == .swallows ? 504 : 502) }
     for (fate, delivery) in zip(fates, record.deliveries) {
       switch fate {
@@ -512,9 +528,10 @@ struct ReferenceModel {
     _ record: RequestRecord, _ possible: [ConfigurationPlan]
   ) -> [SimulatedBackend.Trouble] {
     let members = Set(possible.flatMap { $0.members(for: record.plan.prefix) ?? [] })
-    // In HTTP/2 it may wait for a connection that another request dials.
-    let wait =
-      run.plan.policy.hasSharedConnections ? ConfigurationPlan.connectLimit : TimeSpan.zero
+    // In HTTP/2 it may wait for a connection that another request dials, and that has waited for
+    // as long.
+    let limit = ConfigurationPlan.connectLimit
+    let wait = run.plan.policy.hasSharedConnections ? limit + limit : TimeSpan.zero
     func isMeant(_ time: Instant) -> Bool {
       time + wait >= record.begunAt && time <= record.endedAt
     }

@@ -57,6 +57,8 @@ final class SimulatedEndpoint {
   /// When it connected, and for a backend's end: when the worker sent each byte.
   var dialledAt = Instant.origin
   @exclusivity(unchecked) private var sendings: [(offset: Int, time: Instant)] = []
+  /// Of a worker's end: up to where it had read, and when.
+  @exclusivity(unchecked) private var takings: [(end: Int, time: Instant)] = []
 
   /// When its owner last read a byte, and when it closed it.
   @exclusivity(unchecked) var takenAt = Instant.origin
@@ -113,6 +115,14 @@ final class SimulatedEndpoint {
   /// When the byte at `offset` was sent.
   func sendingTime(of offset: Int) -> Instant {
     sendings.last { $0.offset <= offset }?.time ?? dialledAt
+  }
+
+  /// Records that the worker has read up to `takenTotal` now.
+  func noteTaking(at now: Instant) { takings.append((takenTotal, now)) }
+
+  /// When the worker read the byte at `offset`; never if it didn't.
+  func takingTime(of offset: Int) -> Instant {
+    takings.first { $0.end > offset }?.time ?? .never
   }
 
   func dispatch(_ parcel: Parcel, arriving time: Instant) {

@@ -189,7 +189,9 @@ final class SimulatedHTTP2Backend: SimulatedActor, SimulatedBackendConnection {
     case .rejected(_, .tooManyStreams):
       network.note("backend \(backend.index) refuses a stream")
       ledger.refusals.append(
-        Refusal(backend: backend.index, since: network.now, endpoint: nil))
+        Refusal(
+          backend: backend.index, since: network.now, endpoint: nil,
+          notice: (network.peer(of: endpoint), position - 1)))
     case .excessive(_, let error), .rejected(_, let error), .failed(_, let error):
       network.fault("backend \(backend.index): malformed request, \(error.name)")
     case .reset(let stream, let code, _):
@@ -202,6 +204,8 @@ final class SimulatedHTTP2Backend: SimulatedActor, SimulatedBackendConnection {
       let isLingering = if case .lingering = phase { true } else { false }
       let mayAccuse =
         isLingering || bytesAreLost || closing.isDue || !ledger.history.jumps.isEmpty
+        // A head whose rest doesn't come is a slow block.
+        || (mayStall && code == .enhanceYourCalm)
       if code != .noError && code != .settingsTimeout && !mayAccuse {
         network.fault("backend \(backend.index) is accused of \(code.name)")
       }

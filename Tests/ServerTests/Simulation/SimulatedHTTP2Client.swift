@@ -177,7 +177,9 @@ final class SimulatedHTTP2Client: SimulatedActor, SimulatedClient {
 
   private func leaveWhenDone(_ endpoint: SimulatedEndpoint) {
     if violation != nil && !output.isEmpty { violation?.time = network.now }
-    if let violation, network.now > violation.time + .seconds(100), pace.stalls == 0 {
+    if let violation, network.now > violation.time + .seconds(100), pace.stalls == 0,
+      !ledger.history.hasJump(from: violation.time, to: network.now)
+    {
       network.fault("client \(number): the connection goes on after \(violation.kind)")
       return hangUp(.reset, outcome: .abandoned)
     }

@@ -195,6 +195,7 @@ final class SimulatedNetwork {
     endpoint.arrivedCount -= count
     endpoint.takenTotal += count
     endpoint.takenAt = now
+    if endpoint.isWorkers { endpoint.noteTaking(at: now) }
     moves += 1
     if endpoint.senderIsStarved && endpoint.room >= max(1, endpoint.capacity / 3) {
       endpoint.senderIsStarved = false

@@ -31,7 +31,9 @@ extension SimulationRun {
   /// The bytes that the server received from one side and hasn't sent to the other.
   private func sampleHeldBytes(_ request: RequestProgress) {
     let delivery = ledger.records[request.id].deliveries.last { !$0.isLost }
-    if request.answerCount == 0 && !isMostlyOverhead(ledger.records[request.id].plan.framing) {
+    // What comes behind an answer of the server itself is discarded.
+    let isOfInterest = request.answerCount == 0 && !request.isBegun
+    if isOfInterest && !isMostlyOverhead(ledger.records[request.id].plan.framing) {
       let sent = delivery.map { $0.endpoint.sentTotal - $0.start } ?? 0
       if request.takenCount - sent > request.heldMax {
         ledger.fault(request.id, "\(request.takenCount - sent) bytes of its body are held")
@@ -67,7 +69,9 @@ extension SimulationRun {
     // A body that exceeds the replay buffer waits for a connected backend.
     let isWaiting =
       ledger.records[id].deliveries.isEmpty && ledger.records[id].plan.size >= 4_000
-    if isDelayed || isWaiting || request.answerCount > 0 { return }
+    // The end of an HTTP/2 connection may wait for its client to read.
+    let isUnread = ledger.records[id].plan.http2 != nil && ledger.records[id].clientMayStall
+    if isDelayed || isWaiting || isUnread || request.answerCount > 0 { return }
     let begun = ledger.records[id].begunAt
     let limits = ledger.history.configurations(from: begun, to: network.now).map(\.totalLimit)
     // A jump of the clock gives the server no time.
