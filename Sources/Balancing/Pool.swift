@@ -105,8 +105,8 @@ public final class Pool: Sendable {
   }
 
   /// The levels in their order, and whether health doesn't count at present.
-  public var levels: (states: [LevelState], isPanicking: Bool) {
-    let rotation = rotation(at: .origin)
+  public func levels(at now: Instant) -> (states: [LevelState], isPanicking: Bool) {
+    let rotation = rotation(at: now)
     let groups = rotation.membership.groups
     let firstUsed = rotation.levels.firstIndex { !$0.eligible.isEmpty }
     let states = zip(groups, rotation.levels).enumerated().map { place, pair in

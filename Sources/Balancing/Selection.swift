@@ -145,10 +145,10 @@ public enum Unavailability: Error, Equatable, Sendable {
 /// The inputs of one pick that are the same for all levels and each rank.
 private struct Draw {
   let strategy: Strategy
-  /// For strategies with affinity.
-  let affinity: UInt64?
-  let boundPercent: Int?
   let now: Instant
+  /// For strategies with affinity: the hash of the key, 0 for none, and the bound, 0 for none.
+  let affinity: UInt64
+  let boundPercent: Int
 
   @inline(__always)
   init(_ pool: Pool, key: UInt64, client: IPAddress?, now: Instant) {
@@ -156,10 +156,10 @@ private struct Draw {
     self.now = now
     if strategy.isSticky {
       affinity = strategy.affinity(of: key, client: client)
-      boundPercent = pool.boundPercent
+      boundPercent = pool.boundPercent ?? 0
     } else {
-      affinity = nil
-      boundPercent = nil
+      affinity = 0
+      boundPercent = 0
     }
   }
 
@@ -192,7 +192,7 @@ private struct Draw {
     for level in levels where now >= level.firstTrial && mayTryAny(in: level) {
       if let pick = trial(in: level, excluding: tried, &generator) { return pick }
     }
-    let number = affinity.map(LevelShares.number(for:)) ?? generator.next()
+    let number = affinity == 0 ? generator.next() : LevelShares.number(for: affinity)
     let start = shares.level(of: number)
     if let pick = next(in: levels[start], excluding: tried, &generator) { return pick }
     for level in levels.indices where level != start {
@@ -210,27 +210,48 @@ private struct Draw {
   private func next(
     in level: Level, excluding tried: TriedSet, _ generator: inout RandomGenerator
   ) -> Pick? {
-    let isSticky = strategy.isSticky
-    if now >= level.firstTrial && mayTryAny(in: level),
-      let pick = trial(in: level, excluding: tried, &generator)
-    {
+    if strategy.isSticky { return nextByKey(in: level, excluding: tried, &generator) }
+    if now >= level.firstTrial, let pick = trial(in: level, excluding: tried, &generator) {
       return pick
     }
-    if level.eligible.isEmpty { return nil }
-    let bound = boundPercent.map { level.bound(percent: $0, at: now) }
+    var step = 0
+    while let index = strategy.propose(
+      step: step, from: level, excluding: tried, affinity: 0, at: now, &generator)
+    {
+      if let pick = level.reserve(index, excluding: tried, at: now, trial: false) { return pick }
+      step += 1
+    }
+    return step == 0 ? nil : anyFree(in: level, excluding: tried, &generator)
+  }
+
+  /// For strategies with affinity, whose proposals may be trials.
+  @inline(never)
+  private func nextByKey(
+    in level: Level, excluding tried: TriedSet, _ generator: inout RandomGenerator
+  ) -> Pick? {
+    if level.eligible.isEmpty {
+      return now < level.firstTrial ? nil : trial(in: level, excluding: tried, &generator)
+    }
+    let bound = boundPercent == 0 ? nil : level.bound(percent: boundPercent, at: now)
     var step = 0
     while let index = strategy.propose(
       step: step, from: level, excluding: tried, affinity: affinity, at: now, &generator)
     {
       if bound?.isReached(by: level.members[index]) != true,
-        let pick = level.reserve(index, excluding: tried, at: now, trial: isSticky)
+        let pick = level.reserve(index, excluding: tried, at: now, trial: true)
       {
         return pick
       }
       step += 1
     }
-    if step == 0 { return nil }
-    // The strategy has no more proposals, but another member may have a free slot.
+    return anyFree(in: level, excluding: tried, &generator)
+  }
+
+  /// The strategy has no more proposals, but another member may have a free slot.
+  @inline(never)
+  private func anyFree(
+    in level: Level, excluding tried: TriedSet, _ generator: inout RandomGenerator
+  ) -> Pick? {
     let count = level.eligible.count
     if count == 0 { return nil }
     let start = generator.next(below: count)

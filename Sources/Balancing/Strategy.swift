@@ -45,9 +45,9 @@ public enum Strategy: Equatable, CaseIterable, Sendable {
 
   /// The index of the member to try next in `level`, or nil when there is no further proposal.
   /// `step` counts the proposals of this pick that were turned down. `affinity` is the hash of the
-  /// key for strategies with affinity; nil without a key.
+  /// key for strategies with affinity; 0 without a key.
   func propose(
-    step: Int, from level: Level, excluding tried: TriedSet, affinity: UInt64?, at now: Instant,
+    step: Int, from level: Level, excluding tried: TriedSet, affinity: UInt64, at now: Instant,
     _ generator: inout RandomGenerator
   ) -> Int? {
     switch self {
@@ -88,14 +88,13 @@ public enum Strategy: Equatable, CaseIterable, Sendable {
   public var isSticky: Bool { self == .ipHash || self == .maglev }
 
   /// The hash by which a strategy with affinity selects a member: that of the request's or the
-  /// connection's key, or else of the client's address; nil for other strategies, and without
-  /// either. ip-hash always uses the address.
-  @inline(__always)
-  func affinity(of key: UInt64, client: IPAddress?) -> UInt64? {
+  /// connection's key, or else of the client's address; 0 for other strategies, and without either.
+  /// ip-hash always uses the address.
+  func affinity(of key: UInt64, client: IPAddress?) -> UInt64 {
     switch self {
-    case .ipHash: client.map(IPHash.hash)
-    case .maglev: key != 0 ? key : client.map(AffinityKey.hash(ofSource:))
-    case .roundRobin, .weightedRoundRobin, .leastConnections, .random, .powerOfTwo, .leastTime: nil
+    case .ipHash: client.map(IPHash.hash) ?? 0
+    case .maglev: key != 0 ? key : client.map(AffinityKey.hash(ofSource:)) ?? 0
+    case .roundRobin, .weightedRoundRobin, .leastConnections, .random, .powerOfTwo, .leastTime: 0
     }
   }
 }

@@ -186,7 +186,7 @@ import Testing
     #expect(!pool.pool.isPanicking)
     pool.check("c", up: false)
     #expect(Set(try pool.places(clients(100))) == ["a", "b", "c", "d"])
-    #expect(pool.pool.isPanicking && pool.pool.levels.isPanicking)
+    #expect(pool.pool.isPanicking && pool.pool.levels(at: pool.now).isPanicking)
     var isFailOpen: [Character: Bool] = [:]
     for client in clients(60) {
       let pick = try pool.pick(client: client)
@@ -225,12 +225,12 @@ import Testing
     ]
     let pool = TestPool(.random, shapes, failover: policy(factor: 140, zone: "x"))
     pool.check("a", up: false)
-    let states = pool.pool.levels.states
+    let states = pool.pool.levels(at: pool.now).states
     #expect(states.map(\.tier) == [0, 0, 1])
     #expect(states.map(\.isNear) == [true, false, nil])
     #expect(states.map(\.healthyCount) == [1, 1, 1] && states.map(\.count) == [2, 1, 1])
     #expect(states.map(\.share) == [0.7, 0.3, 0])
     pool.check("b", up: false)
-    #expect(pool.pool.levels.states.map(\.share) == [0, 1, 0])
+    #expect(pool.pool.levels(at: pool.now).states.map(\.share) == [0, 1, 0])
   }
 }

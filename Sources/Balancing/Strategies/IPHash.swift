@@ -21,23 +21,24 @@ enum IPHash {
   }
 
   static func propose(
-    step: Int, from level: Level, affinity: UInt64?, _ generator: inout RandomGenerator
+    step: Int, from level: Level, affinity: UInt64, _ generator: inout RandomGenerator
   ) -> Int? {
     if level.table.isEmpty { return nil }
     if step < rehashMax {
-      guard let affinity else { return level.table[generator.next(below: level.table.count)] }
+      if affinity == 0 { return level.table[generator.next(below: level.table.count)] }
       return level.table[place(affinity, round: step, of: level.table.count)]
     }
     let count = level.configured.count
     let offset = step - rehashMax
     if offset >= count { return nil }
-    let first = affinity.map { place($0, round: rehashMax, of: count) } ?? 0
+    let first = place(affinity, round: rehashMax, of: count)
     return level.configured[(first + offset) % count]
   }
 
   /// IPv6 clients count by their /64: the host chooses the lower half itself, and changes it.
+  /// Never 0, which means no address.
   static func hash(_ client: IPAddress) -> UInt64 {
-    mix(client.isV4 ? UInt64(client.v4) : client.high)
+    max(1, mix(client.isV4 ? UInt64(client.v4) : client.high))
   }
 
   private static func place(_ affinity: UInt64, round: Int, of count: Int) -> Int {

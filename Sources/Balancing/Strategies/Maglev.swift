@@ -12,18 +12,16 @@ enum Maglev {
   private static let walkMax = 64
 
   static func propose(
-    step: Int, from level: Level, affinity: UInt64?, _ generator: inout RandomGenerator
+    step: Int, from level: Level, affinity: UInt64, _ generator: inout RandomGenerator
   ) -> Int? {
     guard let table = level.maglev, !table.isEmpty else { return nil }
     if step < walkMax {
-      guard let affinity else {
-        return level.configured[table.entry(of: generator.next(), step: 0)]
-      }
-      return level.configured[table.entry(of: affinity, step: step)]
+      let hash = affinity == 0 ? generator.next() : affinity
+      return level.configured[table.entry(of: hash, step: affinity == 0 ? 0 : step)]
     }
     let count = level.configured.count
     let offset = step - walkMax
     if offset >= count { return nil }
-    return level.configured[(Int((affinity ?? 0) % UInt64(count)) + offset) % count]
+    return level.configured[(Int(affinity % UInt64(count)) + offset) % count]
   }
 }

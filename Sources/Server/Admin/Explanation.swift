@@ -136,7 +136,7 @@ struct Explanation {
       }
     }
     json.member("order", configured.orderInWords)
-    pool.writeLevels(to: &json)
+    pool.writeLevels(at: now, to: &json)
     if pool.isAnyHealthy || pool.isPanicking { return }
     switch pool.allDown {
     case .refuse: json.member("answer", "503, no backend is available (all-down)")
@@ -176,7 +176,7 @@ extension Pool {
   fileprivate func candidates(
     _ check: ActiveCheck?, at now: Instant
   ) -> [(member: Member, verdict: String)] {
-    let (states, isPanicking) = levels
+    let (states, isPanicking) = levels(at: now)
     let shares = Dictionary(
       grouping: states, by: \.tier
     ).mapValues { $0.reduce(0) { $0 + $1.share } }

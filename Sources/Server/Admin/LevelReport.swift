@@ -5,8 +5,8 @@ import Balancing
 import Primitives
 
 extension Pool {
-  func writeLevels(to json: inout JSONWriter) {
-    let (states, isPanicking) = levels
+  func writeLevels(at now: Instant, to json: inout JSONWriter) {
+    let (states, isPanicking) = levels(at: now)
     json.member("panicking", isPanicking)
     json.array("levels") { json in
       for state in states {
@@ -22,8 +22,8 @@ extension Pool {
   }
 
   /// One line; nil if there is one level, and its health counts.
-  var levelText: String? {
-    let (states, isPanicking) = levels
+  func levelText(at now: Instant) -> String? {
+    let (states, isPanicking) = levels(at: now)
     var parts: [String] = []
     if states.count > 1 {
       parts = states.map { state in

@@ -139,7 +139,7 @@ struct MetricsReport {
 
   /// By tier; the zones of a tier together.
   private func writeLevels(_ pools: [Pool], to output: inout FamilyWriter) {
-    let levels = pools.map { ($0.name, $0.levels) }
+    let levels = pools.map { ($0.name, $0.levels(at: now)) }
     output.family(
       "martlet_pool_tier_share", .gauge, "Share of the requests that begin at the tier, 0 to 1.")
     for (name, levels) in levels {

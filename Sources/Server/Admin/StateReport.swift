@@ -156,7 +156,7 @@ struct StateReport {
       json.member("tls", settings.tls.map { $0.isVerified ? "verified" : "unverified" })
       json.member("waiting", pool.record.line.count)
       json.member("retries_charged", pool.record.retryCount)
-      pool.writeLevels(to: &json)
+      pool.writeLevels(at: now, to: &json)
       json.object("latency_ms") { json in
         json.member("p50", past?.quantiles.p50.map { $0 / 1000 })
         json.member("p90", past?.quantiles.p90.map { $0 / 1000 })

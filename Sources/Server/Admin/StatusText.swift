@@ -106,7 +106,7 @@ struct StatusText {
       guard let failure = known.failure, !known.addresses.isEmpty else { return nil }
       return "  \(name) can't be looked up, and its last addresses are kept: \(failure)"
     }
-    let levels = pool.levelText.map { [$0] } ?? []
+    let levels = pool.levelText(at: now).map { [$0] } ?? []
     return [head] + levels + Self.warning(pool, past) + TextTable.lines(rows) + stale
   }
 

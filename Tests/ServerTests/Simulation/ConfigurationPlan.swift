@@ -186,8 +186,10 @@ struct PolicyPlan {
 
   var failover: FailoverPolicy {
     var failover = FailoverPolicy()
-    if variant == 3 { failover.factor = 140 }
-    if variant >= 2 { failover.panicPercent = 50 }
+    if variant == 3 {
+      failover.factor = 140
+      failover.panicPercent = 50
+    }
     return failover
   }
 
