@@ -21,6 +21,7 @@ public enum Reference {
     SectionDescription(Configuration.Health.self),
     SectionDescription(Configuration.Ejection.self),
     SectionDescription(Configuration.Queue.self),
+    SectionDescription(Configuration.Failover.self),
     SectionDescription(Configuration.Stickiness.self),
     SectionDescription(Configuration.Retry.self),
     SectionDescription(Configuration.Timeouts.self),

@@ -22,6 +22,8 @@ extension Configuration {
         if pool.strategy.usesWeights && backend.weight != 1 { text += "  weight \(backend.weight)" }
         if let most = backend.maxConnections { text += "  max-connections \(most)" }
         if backend.isBackup { text += "  backup" }
+        if let tier = backend.tier { text += "  tier \(tier)" }
+        if let zone = backend.zone { text += "  zone \(zone)" }
         return text
       }
       lines += all ? backends : Self.shortened(backends)

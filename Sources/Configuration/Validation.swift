@@ -138,10 +138,7 @@ extension Configuration {
           suggestion: "\"strategy\": \"weighted-round-robin\"", severity: .warning)
       }
     }
-    if !pool.backends.isEmpty && pool.backends.allSatisfy(\.isBackup) {
-      decoder.report(
-        key: "\(path).backends", "all backends are backups; at least one must not be a backup")
-    }
+    checkBalancing(of: pool, path, &decoder)
     checkHealth(of: pool, path, &decoder)
     checkGRPC(of: pool, path, &decoder)
     if pool.health?.port != nil
@@ -170,10 +167,10 @@ extension Configuration {
         key: "\(path).queue", "it has no effect, because no backend has max-connections",
         severity: .warning)
     }
-    if pool.slowStart != nil && pool.strategy == .ipHash {
+    if pool.slowStart != nil && pool.strategy.hasAffinity {
       decoder.report(
         key: "\(path).slow-start",
-        "the strategy ip-hash ignores it, because clients stay on their backend",
+        "the strategy \(pool.strategy.rawValue) ignores it, because clients stay on their backend",
         severity: .warning)
     }
     guard let stickiness = pool.stickiness else { return }

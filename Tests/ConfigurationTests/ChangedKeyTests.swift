@@ -24,6 +24,7 @@ import Testing
     { LISTENERS, "pools": [{ "name": "app", "backends": [{ KEYS }, "127.0.0.2:1"] }] }
     """,
     "health": pool("health"), "ejection": pool("ejection"), "queue": pool("queue"),
+    "failover": pool("failover"),
     "stickiness": pool("stickiness"), "retry": pool("retry"), "timeouts": pool("timeouts"),
     "keep-alive": pool("keep-alive"), "tcp-keep-alive": pool("tcp-keep-alive"),
     "proxy-protocol": """
@@ -74,7 +75,9 @@ import Testing
     "listener": [("name", #""web""#), ("listen", #""127.0.0.1:0""#)],
     "tls": [("certificates", #"[{ "chain": "/c", "key": "/k" }]"#)],
     "certificate": [("chain", #""/c""#), ("key", #""/k""#)],
-    "pool": [("name", #""app""#), ("backends", #"["127.0.0.1:1"]"#)],
+    "pool": [
+      ("name", #""app""#), ("backends", #"["127.0.0.1:1"]"#), ("strategy", #""maglev""#),
+    ],
     "backend": [("address", #""127.0.0.1:9001""#)],
     "stickiness": [("cookie", #""x""#)],
     "proxy-protocol": [("from", #"["10.0.0.1"]"#)],
@@ -91,7 +94,9 @@ import Testing
 
   /// Values of all kinds; those that a key does not accept are skipped.
   private static let values = [
-    "true", "false", "0", "1", "2", "3", "50", "60", "301", "302", "404", "0.25", "0.5",
+    "true", "false", "0", "1", "2", "3", "50", "60", "301", "302", "404", "0.25", "0.5", "1.25",
+    "1.5",
+    #""source""#, #""cookie:a""#,
     #""off""#, #""1s""#, #""2s""#, #""3s""#, #""40s""#, #""50s""#, #""200s""#, #""20m""#,
     #""1KiB""#, #""2KiB""#, #""4KiB""#, #""8KiB""#, #""2MiB""#, #""3MiB""#,
     #""a""#, #""b""#, #""app""#, #""/a""#, #""/b""#, #""a.example""#, #""b.example""#,

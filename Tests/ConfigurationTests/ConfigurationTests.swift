@@ -90,8 +90,10 @@ struct ConfigurationTests {
           "name": "p", "strategy": "least-connections",
           "backends": [
             { "address": "10.0.0.1:80", "weight": 3, "max-connections": 9 },
-            { "address": "unix:/run/s", "backup": true }
+            { "address": "unix:/run/s", "backup": true },
+            { "address": "10.0.0.2:80", "tier": 2, "name": "two", "zone": "eu-1b" }
           ],
+          "failover": { "factor": 1.25, "panic-percent": 40 }, "zone": "eu-1a",
           "health": {
             "check": "http", "path": "/up?x", "host": "h", "expect": [200, "300-302"],
             "interval": "7s", "fast-interval": "2s", "timeout": "3s", "rise": 4, "fall": 5,
@@ -125,6 +127,7 @@ struct ConfigurationTests {
           "protocol": "auto"
         }, {
           "name": "q", "backends": ["https://q"], "protocol": "h2",
+          "strategy": "maglev", "hash-key": "header:X-User", "bounded-load": 1.5,
           "health": { "check": "grpc", "service": "a.B" },
           "tls": { "verify": "off", "pins": ["AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="] }
         }, {
@@ -168,7 +171,7 @@ struct ConfigurationTests {
         "tracing": { "endpoint": "http://c:1/x", "sample": 0.25, "service-name": "s" },
         "trusted-proxies": ["10.0.0.0/8"], "forwarding-field": "forwarded", "via": false,
         "via-to-backends": true, "request-id": "return",
-        "upgrades": ["X/1.0"], "workers": 3,
+        "upgrades": ["X/1.0"], "workers": 3, "zone": "eu-1b",
         "process": {
           "user": "u", "group": "g", "pid-file": "pid", "core-dumps": true,
           "exposed-keys": "refuse"
@@ -197,6 +200,11 @@ struct ConfigurationTests {
     #expect(secure.certificate == .init(chain: "d/m.crt", key: "/m.key"))
     #expect(secure.minimumVersion == .tls13 && secure.verification == .on)
     #expect(read.pools[1].tls?.pins.count == 1 && read.pools[1].tls?.verification == .off)
+    #expect(read.pools[0].failover?.factor == 125 && read.pools[0].failover?.panicPercent == 40)
+    #expect(read.pools[0].zone == "eu-1a" && read.zone == "eu-1b")
+    #expect(read.pools[0].backends.map(\.tierInForce) == [0, 1, 2])
+    #expect(read.pools[0].backends[2].name == "two")
+    #expect(read.pools[1].hashKey == .header("X-User") && read.pools[1].boundedLoad == 150)
     #expect(read.listeners[1].name == "*:80")
     #expect(read.log.target == .file("d/access.log"))
     #expect(read.pools[0].health?.expect == [200...200, 300...302])

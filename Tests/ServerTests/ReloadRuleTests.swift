@@ -35,7 +35,7 @@ private enum ReloadRule {
     "pool": #"{ LISTENERS, "pools": [{ KEYS }] }"#,
     "backend": #"{ LISTENERS, "pools": [{ "name": "app", "backends": [{ KEYS }] }] }"#,
     "health": pool("health", beside: #""protocol": "h2", "#), "ejection": pool("ejection"),
-    "queue": pool("queue"),
+    "queue": pool("queue"), "failover": pool("failover"),
     "stickiness": pool("stickiness"), "retry": pool("retry"), "timeouts": pool("timeouts"),
     "keep-alive": pool("keep-alive"), "tcp-keep-alive": pool("tcp-keep-alive"),
     "proxy-protocol": #"""
@@ -82,7 +82,7 @@ private enum ReloadRule {
     "backend tls": backendTLSRules,
     "health": healthRules,
     "ejection": ejectionRules,
-    "queue": queueRules,
+    "queue": queueRules, "failover": failoverRules,
     "stickiness": stickinessRules,
     "retry": retryRules,
     "timeouts": timeoutsRules,
@@ -112,6 +112,7 @@ private enum ReloadRule {
     "via-to-backends": .snapshot("true", "false"),
     "request-id": .snapshot(#""return""#, #""off""#),
     "upgrades": .snapshot("[]", #"["websocket"]"#), "workers": .start("2", "3"),
+    "zone": .snapshot(#""a""#, #""b""#),
     "process": .parts, "admin": .parts, "watch": .read("configuration.watch"),
   ]
 
@@ -155,6 +156,12 @@ private enum ReloadRule {
   private static let poolRules: [String: ReloadRule] = [
     "name": .snapshot(#""a""#, #""b""#, beside: backends),
     "strategy": .snapshot(#""random""#, #""ip-hash""#, beside: backends),
+    "hash-key": .snapshot(
+      #""source""#, #""cookie:a""#, beside: backends + #", "strategy": "maglev""#),
+    "bounded-load": .snapshot(
+      #""off""#, "1.5", beside: backends + #", "strategy": "maglev""#),
+    "failover": .snapshot(#""off""#, #"{ "factor": 2 }"#, beside: backends),
+    "zone": .snapshot(#""a""#, #""b""#, beside: backends),
     "backends": .parts, "tls": .parts, "health": .snapshot(#""off""#, "{}", beside: backends),
     "ejection": .snapshot(#""off""#, "{}", beside: backends),
     "queue": .snapshot(#""off""#, "{}", beside: backends),
@@ -179,6 +186,8 @@ private enum ReloadRule {
     "weight": .snapshot("2", "3", beside: address),
     "max-connections": .snapshot("2", "3", beside: address),
     "backup": .shown(by: "aChangedValueArrives"),
+    "tier": .shown(by: "aChangedValueArrives"), "zone": .shown(by: "aChangedValueArrives"),
+    "name": .snapshot(#""a""#, #""b""#, beside: address),
   ]
 
   private static let backendTLSRules: [String: ReloadRule] = [
@@ -206,6 +215,10 @@ private enum ReloadRule {
     "max": .snapshot(#""100s""#, #""200s""#), "failure-percent": .snapshot("50", "60"),
     "window": .snapshot(#""8s""#, #""9s""#), "minimum-requests": .snapshot("50", "60"),
     "max-ejected-percent": .snapshot("50", "60"),
+  ]
+
+  private static let failoverRules: [String: ReloadRule] = [
+    "factor": .snapshot("1.5", "2"), "panic-percent": .snapshot("30", "40"),
   ]
 
   private static let queueRules: [String: ReloadRule] = [
@@ -418,12 +431,13 @@ private enum ReloadRule {
       let pool = settings.pool
       lines.append(
         "\(pool.name) \(pool.strategy) \(pool.health) \(pool.allDown) \(pool.budget) "
+          + "\(pool.affinityKey) \(pool.boundPercent as Int?) \(pool.failover) "
           + "\(pool.queueMax) \(pool.slowStart as TimeSpan?) \(members(of: settings)) "
           + "\(settings.tls?.id ?? 0) \(settings.protocol)")
       for member in pool.membership.members {
         lines.append(
           "\(member.address) \(member.weight) \(member.maxConnections as Int?) "
-            + "\(member.stickyToken) \(member.serverName)")
+            + "\(member.stickyToken) \(member.serverName) \(member.affinityID)")
       }
     }
     return lines.joined(separator: "\n")

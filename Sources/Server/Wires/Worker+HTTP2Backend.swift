@@ -73,7 +73,7 @@ extension Worker where IO: ~Copyable {
   }
 
   /// While a backend asks for calm and its connections have no stream free, another backend is
-  /// better, if there is one. Clients that stick to it stay. A backup is no substitute.
+  /// better, if there is one. Clients that stick to it stay. A later tier is no substitute.
   mutating func calmer(_ handle: Handle, than pick: consuming Pick) -> Pick {
     let backend = pick.record.id
     guard stock.isCalm(backend, at: now), exchanges[handle].attempt.login == .none,
@@ -82,7 +82,7 @@ extension Worker where IO: ~Copyable {
     else { return pick }
     do throws(Unavailability) {
       let other = try select(handle)
-      if other.member.isBackup && !pick.member.isBackup {
+      if other.member.tier > pick.member.tier {
         other.release()
         return pick
       }

@@ -180,6 +180,8 @@ struct ReferenceModel {
   private func wasSelectedWhileDown(
     _ delivery: Delivery, _ record: RequestRecord
   ) -> Bool {
+    // In a panic, health doesn't count.
+    if run.plan.policy.failover.panicPercent != nil { return false }
     // It may have waited for a connection that others dialled, or behind other streams.
     if run.plan.policy.hasSharedConnections {
       return history.isDown(delivery.backend, throughout: record.begunAt, to: delivery.begunAt)
