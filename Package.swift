@@ -71,13 +71,15 @@ let package = Package(
     target(
       "Server",
       [
-        "Proxy", "HTTP", "HTTP1", "HTTP2", "Balancing", "TLS", "Reactor", "Metrics",
-        "Configuration", "Primitives", .product(name: "Logging", package: "swift-log"),
+        "Proxy", "HTTP", "HTTP1", "HTTP2", "ProxyProtocol", "Balancing", "TLS", "Reactor",
+        "Metrics", "Configuration", "Primitives",
+        .product(name: "Logging", package: "swift-log"),
       ], embedding: ["Admin/dashboard.html"]),
     target("Proxy", ["HTTP", "Balancing", "Primitives"]),
     target("HTTP", ["Primitives"]),
     target("HTTP1", ["HTTP", "Primitives"]),
     target("HTTP2", ["HTTP", "Primitives"]),
+    target("ProxyProtocol", ["Primitives"]),
     target("Balancing", ["Primitives"]),
     target("TLS", ["COpenSSL", "Primitives"]),
     target("Reactor", ["CLinux", "Primitives"]),
@@ -97,6 +99,7 @@ let package = Package(
     tests("HTTP", ["HTTP", "Primitives"]),
     tests("HTTP1", ["HTTP1", "HTTP", "Primitives"]),
     tests("HTTP2", ["HTTP2", "HTTP", "HTTP1", "Primitives"], exclude: ["Peers"]),
+    tests("ProxyProtocol", ["ProxyProtocol", "Primitives"]),
     tests("Balancing", ["Balancing", "Primitives"]),
     tests("Proxy", ["Proxy", "HTTP", "Balancing", "Primitives"]),
     tests("Metrics", ["Metrics", "Primitives"]),
@@ -104,8 +107,9 @@ let package = Package(
     tests(
       "Server",
       [
-        "Server", "Proxy", "HTTP", "HTTP1", "HTTP2", "Balancing", "TLS", "Reactor", "Metrics",
-        "Configuration", "Primitives", .product(name: "Logging", package: "swift-log"),
+        "Server", "Proxy", "HTTP", "HTTP1", "HTTP2", "ProxyProtocol", "Balancing", "TLS",
+        "Reactor", "Metrics", "Configuration", "Primitives",
+        .product(name: "Logging", package: "swift-log"),
       ], optimised: true),
     tests(
       "Differential", ["Proxy", "HTTP", "HTTP1", "Primitives"], exclude: ["Peers"],
@@ -139,6 +143,7 @@ if Context.environment["MARTLET_FUZZ"] != nil {
     fuzz("ConfigurationFile", ["Configuration"]),
     fuzz("ClientHello", ["TLS"]),
     fuzz("HelloScan", ["TLS"]),
+    fuzz("ProxyHeader", ["ProxyProtocol"]),
     .target(
       name: "FuzzWorld",
       dependencies: [

@@ -32,7 +32,8 @@ public enum AdminState: UInt8, CaseIterable, Sendable {
 
 /// The version of HTTP on a connection to a backend.
 public enum BackendVersion: UInt8, Sendable {
-  case http1 = 1, http2
+  case http1 = 1
+  case http2
 
   /// As `protocol` of a pool names it.
   public var name: StaticString {
@@ -56,7 +57,8 @@ public final class BackendRecord: Sendable {
   private let changed = Atomic<UInt64>(0)
   private let adminChanged = Atomic<UInt64>(0)
   private let returned = Atomic<UInt64>(0)
-  private let latency = Atomic<Int64>(0)
+  /// For strategies that use it.
+  let latency = Latency()
   private let version = Atomic<UInt8>(0)
   /// When responses began to be faulty, and the number of successes before; 0 if there was no
   /// fault.
@@ -239,10 +241,10 @@ public final class BackendRecord: Sendable {
 
   // MARK: Latency
 
-  /// The estimated time to a response's first byte, for strategies that use it; zero while unknown.
-  public var latencyEstimate: TimeSpan {
-    get { TimeSpan(nanoseconds: latency.load(ordering: .relaxed)) }
-    set { latency.store(newValue.nanoseconds, ordering: .relaxed) }
+  /// The estimated time from a request to the response's head; nil if it isn't measured, or before
+  /// the first response.
+  public func latency(at now: Instant) -> TimeSpan? {
+    latency.estimate.time(at: now).map { TimeSpan.nanoseconds(Int64($0) << 10) }
   }
 }
 

@@ -18,28 +18,37 @@ public final class Member: Sendable {
   public let serverName: String
   /// Its share relative to the other members, 1-256, default 1.
   public let weight: Int
-  /// Used only while no other member is available.
-  public let isBackup: Bool
+  /// The lower tiers are used first: 0 for the primary members.
+  public let tier: Int
+  /// Where it runs, for the preference of a pool's own zone; empty if unknown.
+  public let zone: String
+  /// What all nodes call it, for strategies with affinity: its name, or its canonical address.
+  public let affinityID: String
   /// The maximum of concurrent exchanges in the whole process; nil for no limit.
   public let maxConnections: Int?
-  /// The token in the cookies of clients that stick to this member; 0 if none do. A backup has
-  /// none: it replaces the others for a time and should not keep their clients.
+  /// The token in the cookies of clients that stick to this member; 0 if none do. A member of a
+  /// later tier has none: it replaces the others for a time and should not keep their clients.
   public let stickyToken: UInt64
 
   public init(
-    record: BackendRecord, address: BackendAddress, weight: Int = 1, isBackup: Bool = false,
-    maxConnections: Int? = nil, stickyToken: UInt64 = 0, checkHost: String? = nil,
-    serverName: String = ""
+    record: BackendRecord, address: BackendAddress, weight: Int = 1, tier: Int = 0,
+    zone: String = "", affinityID: String? = nil, maxConnections: Int? = nil,
+    stickyToken: UInt64 = 0, checkHost: String? = nil, serverName: String = ""
   ) {
     self.record = record
     self.address = address
     self.serverName = serverName
     self.checkHost = checkHost ?? record.identity.address
     self.weight = Self.weightRange.clamping(weight)
-    self.isBackup = isBackup
+    self.tier = tier
+    self.zone = zone
+    self.affinityID = affinityID ?? "\(address)"
     self.maxConnections = maxConnections
-    self.stickyToken = isBackup ? 0 : stickyToken
+    self.stickyToken = tier > 0 ? 0 : stickyToken
   }
+
+  /// Whether it serves only in place of others.
+  public var isBackup: Bool { tier > 0 }
 
   /// The weight in use: the operator's override, or the configured one.
   var currentWeight: Int { record.weightOverride ?? weight }
@@ -48,26 +57,15 @@ public final class Member: Sendable {
 /// One version of a pool's members.
 public final class Membership: Sendable {
   public let members: [Member]
-  /// The indices of the primary members, and of the backups.
-  let primaries: [Int]
-  let backups: [Int]
-  /// The lookup tables of ip-hash for primaries and backups; empty for other strategies.
-  let primaryTable: [Int]
-  let backupTable: [Int]
+  /// In the order in which they are used; at least one, which may be empty.
+  let groups: [MemberGroup]
   /// The members that clients may stick to, by token.
   private let tokens: [UInt64: Int]
 
-  init(_ members: [Member], strategy: Strategy) {
+  /// - Parameter zone: the pool's own; empty for no preference.
+  init(_ members: [Member], of pool: PoolRecord, strategy: Strategy, zone: String = "") {
     self.members = members
-    primaries = members.indices.filter { !members[$0].isBackup }
-    backups = members.indices.filter { members[$0].isBackup }
-    if strategy.isSticky {
-      primaryTable = IPHash.table(primaries, of: members)
-      backupTable = IPHash.table(backups, of: members)
-    } else {
-      primaryTable = []
-      backupTable = []
-    }
+    groups = MemberGroup.groups(members, of: pool, strategy: strategy, zone: zone)
     tokens = Dictionary(
       members.indices.lazy.map { (members[$0].stickyToken, $0) }.filter { $0.0 != 0 },
       uniquingKeysWith: { first, _ in first })

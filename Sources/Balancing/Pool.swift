@@ -12,6 +12,12 @@ import Synchronization
 public final class Pool: Sendable {
   public let record: PoolRecord
   public let strategy: Strategy
+  /// What strategies with affinity hash.
+  public let affinityKey: AffinityKey
+  /// In percent of its fair share: how much a member may have before a strategy with affinity goes
+  /// on to the next one; nil for no bound.
+  public let boundPercent: Int?
+  public let failover: FailoverPolicy
   public let health: HealthPolicy
   public let allDown: AllDownPolicy
   public let budget: RetryBudget
@@ -31,22 +37,28 @@ public final class Pool: Sendable {
 
   public init(
     _ record: PoolRecord, strategy: Strategy, members: [Member],
+    affinityKey: AffinityKey = .source, boundPercent: Int? = nil,
+    failover: FailoverPolicy = FailoverPolicy(),
     health: HealthPolicy = HealthPolicy(), allDown: AllDownPolicy = .refuse,
     budget: RetryBudget = RetryBudget(), queueMax: Int = 0, slowStart: TimeSpan? = nil
   ) {
     self.record = record
     self.strategy = strategy
+    self.affinityKey = affinityKey
+    self.boundPercent = boundPercent
+    self.failover = failover
     self.health = health
     self.allDown = allDown
     self.budget = budget
     self.queueMax = queueMax
     self.slowStart = slowStart
-    let membership = Membership(members, strategy: strategy)
+    let membership = Membership(members, of: record, strategy: strategy, zone: failover.zone)
     current = Mutex(
       Current(
         rotation: Rotation(
           membership, pool: record, strategy: strategy,
-          slowStart: slowStart.map { SlowStart(span: $0) }, version: record.version, at: .origin)))
+          slowStart: slowStart.map { SlowStart(span: $0) }, failover: failover,
+          version: record.version, at: .origin)))
   }
 
   public var name: String { record.name }
@@ -55,7 +67,7 @@ public final class Pool: Sendable {
 
   /// Replaces the members. Current exchanges keep theirs.
   public func publish(_ members: [Member]) {
-    let membership = Membership(members, strategy: strategy)
+    let membership = Membership(members, of: record, strategy: strategy, zone: failover.zone)
     current.withLock { current in
       record.announce()
       current = Current(rotation: rotation(of: membership, at: .origin))
@@ -77,8 +89,44 @@ public final class Pool: Sendable {
   private func rotation(of membership: Membership, at now: Instant) -> Rotation {
     Rotation(
       membership, pool: record, strategy: strategy,
-      slowStart: slowStart.map { SlowStart(span: $0) }, version: record.version, at: now)
+      slowStart: slowStart.map { SlowStart(span: $0) }, failover: failover,
+      version: record.version, at: now)
   }
+
+  /// A tier, or the members of a tier in the own or in other zones.
+  public struct LevelState: Equatable, Sendable {
+    public let tier: Int
+    /// Nil if the pool prefers no zone in this tier.
+    public let isNear: Bool?
+    public let healthyCount: Int
+    public let count: Int
+    /// The share of the exchanges that begin here, 0 to 1.
+    public let share: Double
+  }
+
+  /// The levels in their order, and whether health doesn't count at present.
+  public func levels(at now: Instant) -> (states: [LevelState], isPanicking: Bool) {
+    let rotation = rotation(at: now)
+    let groups = rotation.membership.groups
+    let firstUsed = rotation.levels.firstIndex { !$0.eligible.isEmpty }
+    let states = zip(groups, rotation.levels).enumerated().map { place, pair in
+      let (group, level) = pair
+      let share =
+        rotation.shares.map { Double($0.values[place]) / Double(LevelShares.unit) }
+        ?? (place == firstUsed ? 1 : 0)
+      let isSplit = groups.count { $0.tier == group.tier } > 1 || group.isNear
+      return LevelState(
+        tier: group.tier, isNear: isSplit ? group.isNear : nil,
+        healthyCount: group.indices.count {
+          let record = rotation.membership.members[$0].record
+          return record.isEnabled && record.health.state.isAvailable
+        }, count: level.configured.count, share: share)
+    }
+    return (states, rotation.isPanicking)
+  }
+
+  /// Whether so few members are healthy that health doesn't count.
+  public var isPanicking: Bool { failover.isPanic(membership.members) }
 
   /// Whether any member is healthy; if not, `allDown` decides what happens.
   public var isAnyHealthy: Bool {
@@ -109,6 +157,13 @@ public final class Pool: Sendable {
     let isAvailable = isAnyHealthy
     if record.noteAvailability(isAvailable) == isAvailable { return nil }
     return isAvailable ? .regained : .lost
+  }
+
+  /// Notes how long a backend took to respond, or to fail, if the strategy asks for it.
+  public func observeTime(
+    _ span: TimeSpan, of backend: BackendRecord, failed: Bool, at now: Instant
+  ) {
+    if strategy == .leastTime { backend.latency.observe(span, failed: failed, at: now) }
   }
 
   // MARK: Health

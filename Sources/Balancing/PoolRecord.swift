@@ -13,8 +13,8 @@ public final class PoolRecord: Sendable {
   public let name: String
 
   private let versionCell = Atomic<UInt64>(0)
-  private let primaryCursor = Atomic<UInt64>(0)
-  private let backupCursor = Atomic<UInt64>(0)
+  private let cursors = Mutex<[Cursor]>([])
+  private let tables = Mutex<[MaglevTable]>([])
   private let retries = Atomic<Int>(0)
   /// The last noted value: whether a backend is available.
   private let isAvailable = Atomic<Bool>(true)
@@ -29,13 +29,25 @@ public final class PoolRecord: Sendable {
   /// Makes every worker take a new rotation at its next pick.
   func announce() { versionCell.wrappingAdd(1, ordering: .acquiringAndReleasing) }
 
-  /// The next number of one sequence that all workers share. Backups have a separate sequence: a
-  /// pick that reaches them has already used turns of the primaries, often the same number each
-  /// time, and with a shared sequence some backups would be skipped each time.
-  func nextTicket(ofBackups: Bool) -> UInt64 {
-    ofBackups
-      ? backupCursor.wrappingAdd(1, ordering: .relaxed).oldValue
-      : primaryCursor.wrappingAdd(1, ordering: .relaxed).oldValue
+  /// The cursor of the level with this place in the order. Each level has its own: a pick that
+  /// reaches a later one has already used turns of the first, often the same number each time, and
+  /// with a shared cursor some members would be skipped each time.
+  func cursor(ofLevel place: Int) -> Cursor {
+    cursors.withLock { cursors in
+      while cursors.count <= place { cursors.append(Cursor()) }
+      return cursors[place]
+    }
+  }
+
+  /// The tables for these members, by level. One of the last call is used again if it has the same
+  /// members. Only the control thread calls this, and no worker waits for it.
+  func maglevTables(of levels: [[MaglevTable.Entry]]) -> [MaglevTable] {
+    tables.withLock { tables in
+      tables = levels.map { entries in
+        tables.first { $0.entries == entries } ?? MaglevTable(entries)
+      }
+      return tables
+    }
   }
 
   /// Returns the previous value; only one of several callers gets it.
@@ -52,6 +64,14 @@ public final class PoolRecord: Sendable {
     let count = retries.wrappingSubtract(1, ordering: .relaxed).newValue
     assert(count >= 0, "refunding a retry that was not charged")
   }
+}
+
+/// A sequence of numbers that all workers share.
+final class Cursor: Sendable {
+  private let ticket = Atomic<UInt64>(0)
+
+  /// No other caller gets the same one.
+  func next() -> UInt64 { ticket.wrappingAdd(1, ordering: .relaxed).oldValue }
 }
 
 extension Atomic where Value == Int {

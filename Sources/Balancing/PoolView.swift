@@ -50,7 +50,8 @@ public struct PoolView {
     if members.isEmpty { return .noMembers }
     let isAnyUp = members.contains { member in
       !spent.contains(member.record.id) && member.record.isEnabled
-        && (pool.allDown == .failOpen || member.record.health.state.isAvailable)
+        && (pool.allDown == .failOpen || rotation.isPanicking
+          || member.record.health.state.isAvailable)
     }
     return isAnyUp ? .allFull : .allDown
   }
@@ -59,7 +60,8 @@ public struct PoolView {
   /// trial, or any member if the pool fails open. A full member counts only if exchanges can queue.
   func hasMember(besides spent: TriedSet, at now: Instant) -> Bool {
     let members = rotation.membership.members
-    let failsOpen = pool.allDown == .failOpen && !rotation.isAnyEligible
+    let failsOpen =
+      rotation.isPanicking || pool.allDown == .failOpen && !rotation.isAnyEligible
     return members.contains { member in
       let record = member.record
       if spent.contains(record.id) || !record.isEnabled { return false }

@@ -4,12 +4,12 @@
 // healthy, not full and not yet tried, and reserves a slot on it in the same step. It goes through
 // these ranks in order, until one has a member:
 //
-//   1. the member in the client's sticky cookie, if it was not tried yet
+//   1. the member in the client's sticky cookie
 //   2. a member whose ejection is over, for its one trial (a sticky strategy proposes it itself)
-//   3. primaries not yet tried   4. backups not yet tried
-//   5. primaries, then backups, that were tried but are available and not spent (by a timeout or
-//      a retried status); not while an untried member is only full and exchanges can queue
-//   6. if no member is healthy and the pool fails open: any enabled member with a free slot
+//   3. members not yet tried, level by level, beginning where `LevelShares` says
+//   4. members that were tried but are available and not spent (by a timeout or a retried status);
+//      not while an untried member is only full and exchanges can queue
+//   5. if no member is healthy and the pool fails open: any enabled member with a free slot
 //
 // Nothing is allocated; the few members already tried are stored inline.
 
@@ -19,22 +19,28 @@ public import Primitives
 public struct Selection: Sendable {
   private var tried = TriedSet()
   /// The token of the member that the client sticks to (`Member.stickyToken`); 0 for none.
-  public let stickyToken: UInt64
+  public var stickyToken: UInt64
+  /// The hash of the key of this request or connection, for strategies with affinity
+  /// (`AffinityKey.hash`); 0 if it has none. Then the client's address is the key.
+  public var affinity: UInt64
 
-  public init(stickyToken: UInt64 = 0) { self.stickyToken = stickyToken }
+  public init(stickyToken: UInt64 = 0, affinity: UInt64 = 0) {
+    self.stickyToken = stickyToken
+    self.affinity = affinity
+  }
 
   /// The number of picks so far.
   public private(set) var pickCount = 0
 
   /// Picks the next member of `view`'s pool and reserves a slot on it, which the caller releases
-  /// with `Pick.release`. A sticky strategy uses `client`; without an address (clients on a Unix
-  /// socket have none) it picks at random.
+  /// with `Pick.release`. A strategy with affinity uses `affinity`, or else `client`; without an
+  /// address (clients on a Unix socket have none) it picks at random.
   public mutating func next(
     in view: inout PoolView, client: IPAddress?, at now: Instant,
     generator: inout RandomGenerator
   ) throws(Unavailability) -> Pick {
     view.refresh(at: now)
-    let draw = Draw(strategy: view.pool.strategy, client: client, now: now)
+    let draw = Draw(view.pool, key: affinity, client: client, now: now)
     let rotation = view.rotation
     var pick = stickyToken == 0 ? nil : draw.owner(stickyToken, in: rotation, excluding: tried)
     if pick == nil { pick = draw.next(in: rotation, excluding: tried, &generator) }
@@ -136,49 +142,122 @@ public enum Unavailability: Error, Equatable, Sendable {
   public var status: UInt16 { 503 }
 }
 
-/// The inputs of one pick that are the same for both tiers and each rank.
+/// The inputs of one pick that are the same for all levels and each rank.
 private struct Draw {
   let strategy: Strategy
-  let client: IPAddress?
   let now: Instant
+  /// For strategies with affinity: the hash of the key, 0 for none, and the bound, 0 for none.
+  let affinity: UInt64
+  let boundPercent: Int
+
+  @inline(__always)
+  init(_ pool: Pool, key: UInt64, client: IPAddress?, now: Instant) {
+    strategy = pool.strategy
+    self.now = now
+    if strategy.isSticky {
+      affinity = strategy.affinity(of: key, client: client)
+      boundPercent = pool.boundPercent ?? 0
+    } else {
+      affinity = 0
+      boundPercent = 0
+    }
+  }
 
   /// The member in a client's cookie. This may be its trial, since the client uses no other member.
   func owner(_ token: UInt64, in rotation: Rotation, excluding tried: TriedSet) -> Pick? {
     guard let index = rotation.membership.index(ofToken: token) else { return nil }
-    return rotation.primaries.reserve(index, excluding: tried, at: now, trial: true)
+    return rotation.first.reserve(index, excluding: tried, at: now, trial: true)
   }
 
   func next(
     in rotation: Rotation, excluding tried: TriedSet, _ generator: inout RandomGenerator
   ) -> Pick? {
-    next(in: rotation.primaries, excluding: tried, &generator)
-      ?? next(in: rotation.backups, excluding: tried, &generator)
+    if let shares = rotation.shares {
+      return next(in: rotation, by: shares, excluding: tried, &generator)
+    }
+    if let pick = next(in: rotation.first, excluding: tried, &generator) { return pick }
+    for level in rotation.others {
+      if let pick = next(in: level, excluding: tried, &generator) { return pick }
+    }
+    return nil
+  }
+
+  /// The key decides about the level as well, so that all nodes agree about it. While a level's
+  /// share falls, its keys leave it one after the other, and the others stay.
+  private func next(
+    in rotation: Rotation, by shares: LevelShares, excluding tried: TriedSet,
+    _ generator: inout RandomGenerator
+  ) -> Pick? {
+    let levels = rotation.levels
+    for level in levels where now >= level.firstTrial && mayTryAny(in: level) {
+      if let pick = trial(in: level, excluding: tried, &generator) { return pick }
+    }
+    let number = affinity == 0 ? generator.next() : LevelShares.number(for: affinity)
+    let start = shares.level(of: number)
+    if let pick = next(in: levels[start], excluding: tried, &generator) { return pick }
+    for level in levels.indices where level != start {
+      if let pick = next(in: levels[level], excluding: tried, &generator) { return pick }
+    }
+    return nil
+  }
+
+  /// Whether a trial waits for no proposal of the strategy: a strategy with affinity proposes the
+  /// member itself, unless the whole level is out of use.
+  private func mayTryAny(in level: Level) -> Bool {
+    !strategy.isSticky || level.eligible.isEmpty
   }
 
   private func next(
-    in tier: Tier, excluding tried: TriedSet, _ generator: inout RandomGenerator
+    in level: Level, excluding tried: TriedSet, _ generator: inout RandomGenerator
   ) -> Pick? {
-    let isSticky = strategy.isSticky
-    if now >= tier.firstTrial && !isSticky,
-      let pick = trial(in: tier, excluding: tried, &generator)
-    {
+    if strategy.isSticky { return nextByKey(in: level, excluding: tried, &generator) }
+    if now >= level.firstTrial, let pick = trial(in: level, excluding: tried, &generator) {
       return pick
     }
     var step = 0
     while let index = strategy.propose(
-      step: step, from: tier, excluding: tried, client: client, &generator)
+      step: step, from: level, excluding: tried, affinity: 0, at: now, &generator)
     {
-      if let pick = tier.reserve(index, excluding: tried, at: now, trial: isSticky) { return pick }
+      if let pick = level.reserve(index, excluding: tried, at: now, trial: false) { return pick }
       step += 1
     }
-    if step == 0 { return nil }
-    // The strategy has no more proposals, but another member may have a free slot.
-    let count = tier.eligible.count
+    return step == 0 ? nil : anyFree(in: level, excluding: tried, &generator)
+  }
+
+  /// For strategies with affinity, whose proposals may be trials.
+  @inline(never)
+  private func nextByKey(
+    in level: Level, excluding tried: TriedSet, _ generator: inout RandomGenerator
+  ) -> Pick? {
+    if level.eligible.isEmpty {
+      return now < level.firstTrial ? nil : trial(in: level, excluding: tried, &generator)
+    }
+    let bound = boundPercent == 0 ? nil : level.bound(percent: boundPercent, at: now)
+    var step = 0
+    while let index = strategy.propose(
+      step: step, from: level, excluding: tried, affinity: affinity, at: now, &generator)
+    {
+      if bound?.isReached(by: level.members[index]) != true,
+        let pick = level.reserve(index, excluding: tried, at: now, trial: true)
+      {
+        return pick
+      }
+      step += 1
+    }
+    return anyFree(in: level, excluding: tried, &generator)
+  }
+
+  /// The strategy has no more proposals, but another member may have a free slot.
+  @inline(never)
+  private func anyFree(
+    in level: Level, excluding tried: TriedSet, _ generator: inout RandomGenerator
+  ) -> Pick? {
+    let count = level.eligible.count
     if count == 0 { return nil }
     let start = generator.next(below: count)
     for offset in 0..<count {
-      let index = tier.eligible[(start + offset) % count].index
-      if let pick = tier.reserve(index, excluding: tried, at: now, trial: false) { return pick }
+      let index = level.eligible[(start + offset) % count].index
+      if let pick = level.reserve(index, excluding: tried, at: now, trial: false) { return pick }
     }
     return nil
   }
@@ -186,69 +265,35 @@ private struct Draw {
   /// Checks only some of many members, so that an outage of thousands doesn't cost every pick a
   /// check of each. Later picks find the others that are due.
   private func trial(
-    in tier: Tier, excluding tried: TriedSet, _ generator: inout RandomGenerator
+    in level: Level, excluding tried: TriedSet, _ generator: inout RandomGenerator
   ) -> Pick? {
-    let count = tier.ejected.count
+    let count = level.ejected.count
     let isWhole = count <= Strategy.proposalMax
     let start = isWhole ? 0 : generator.next(below: count)
     for offset in 0..<min(count, Strategy.proposalMax) {
-      let index = tier.ejected[(start + offset) % count]
-      if let pick = tier.reserve(index, excluding: tried, at: now, trial: true) { return pick }
+      let index = level.ejected[(start + offset) % count]
+      if let pick = level.reserve(index, excluding: tried, at: now, trial: true) { return pick }
     }
     return nil
   }
 
   /// Ignores health, for a pool that fails open.
   func anyone(in rotation: Rotation, excluding tried: TriedSet) -> Pick? {
-    anyone(in: rotation.primaries, tried) ?? anyone(in: rotation.backups, tried)
-  }
-
-  private func anyone(in tier: Tier, _ tried: TriedSet) -> Pick? {
-    let count = tier.configured.count
-    if count == 0 { return nil }
-    let start = tier.turn(of: count)
-    for offset in 0..<count {
-      let index = tier.configured[(start + offset) % count]
-      if let pick = tier.reserveUnhealthy(index, excluding: tried) { return pick }
+    if let pick = anyone(in: rotation.first, tried) { return pick }
+    for level in rotation.others {
+      if let pick = anyone(in: level, tried) { return pick }
     }
     return nil
   }
-}
 
-/// The ids of the backends that an exchange has tried: a few, in a pool of any size.
-struct TriedSet: Sendable {
-  /// The same as the maximum of `RetryPolicy.maxAttemptsRange`; a further one replaces the first.
-  static let capacity = 8
-
-  private var ids = InlineArray<8, Int>(repeating: -1)
-  private var count = 0
-  /// A bit for each position in `ids`: whether another attempt there would fail again.
-  private var spentPlaces: UInt8 = 0
-
-  var isEmpty: Bool { count == 0 }
-
-  func contains(_ id: Int) -> Bool {
-    for index in 0..<min(count, Self.capacity) where ids[index] == id { return true }
-    return false
-  }
-
-  mutating func insert(_ id: Int) {
-    if contains(id) { return }
-    ids[count % Self.capacity] = id
-    spentPlaces &= ~(1 << (count % Self.capacity))
-    count += 1
-  }
-
-  mutating func spend(_ id: Int) {
-    for index in 0..<min(count, Self.capacity) where ids[index] == id { spentPlaces |= 1 << index }
-  }
-
-  /// Only the spent ones.
-  var spent: TriedSet {
-    var result = TriedSet()
-    for index in 0..<min(count, Self.capacity) where spentPlaces & 1 << index != 0 {
-      result.insert(ids[index])
+  private func anyone(in level: Level, _ tried: TriedSet) -> Pick? {
+    let count = level.configured.count
+    if count == 0 { return nil }
+    let start = level.turn(of: count)
+    for offset in 0..<count {
+      let index = level.configured[(start + offset) % count]
+      if let pick = level.reserveUnhealthy(index, excluding: tried) { return pick }
     }
-    return result
+    return nil
   }
 }

@@ -31,6 +31,8 @@ public struct Configuration: Hashable, Sendable {
   public var requestID = RequestID.forward
   /// Protocols that a client may upgrade to, in lower case.
   public var upgrades = ["websocket"]
+  /// The zone in which this process runs, for pools whose backends have zones; nil for none.
+  public var zone: String?
   /// Number of threads; nil means one per processor that the process may use.
   public var workers: Int?
   public var process = Process()
@@ -118,6 +120,10 @@ extension Configuration: Section {
         + "responds with 101, Martlet relays bytes in both directions. If a protocol has a "
         + "version, it is part of the name, such as `SPDY/3.1` (kubectl). `docker exec` and "
         + "`docker attach` need `tcp`. An empty list disables upgrades."),
+    Key(
+      "zone", optional: \.zone, .zone,
+      "The zone in which this Martlet runs, such as a data centre. Backends with the same `zone` "
+        + "are preferred. Without it, zones of backends have no effect."),
     Key(
       "workers", optional: \.workers, .integer(1...1024),
       "Number of worker threads. Default: one per processor that the process may use (CPU "

@@ -429,7 +429,7 @@ private func isHostName(_ text: String) -> Bool {
   }
 }
 
-private func isToken(_ text: String) -> Bool {
+func isToken(_ text: String) -> Bool {
   let others = Array("!#$%&'*+-.^_`|~".utf8)
   return !text.isEmpty
     && text.utf8.allSatisfy { byte in

@@ -31,6 +31,8 @@ extension Configuration {
     public var backlog = 4096
     /// Probes on idle client connections; nil for none.
     public var tcpKeepAlive: TCPKeepAlive? = TCPKeepAlive()
+    /// Nil if connections begin without a header of the PROXY protocol.
+    public var proxyProtocol: ProxySenders?
 
     public init(name: String? = nil, listen: [ListenAddress], tls: TLS? = nil) {
       self.name = name ?? listen.first?.text ?? ""
@@ -215,6 +217,11 @@ extension Configuration.Listener: Section {
     Key(
       "tcp-keep-alive", \.tcpKeepAlive, .off(or: .section),
       "Probes on idle client connections. A reload applies a change to new connections only."),
+    Key(
+      "proxy-protocol", optional: \.proxyProtocol, .section,
+      "Connections come from proxies that write a header of the PROXY protocol. Its address is the "
+        + "client's for limits, logs, forwarding fields, `trusted-proxies` and `ip-hash`. "
+        + "Default: none is expected. A reload applies a change to new connections."),
   ]
 }
 

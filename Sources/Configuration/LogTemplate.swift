@@ -18,6 +18,8 @@ extension Configuration {
       case timeLocal = "time_local"
       case listener, client
       case clientPort = "client_port"
+      /// The proxy that has connected, if a header of the PROXY protocol named the client.
+      case proxy
       case route, pool, method, host, target, version
       /// Method, target and version, as in the request line.
       case request

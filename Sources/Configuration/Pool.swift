@@ -10,8 +10,17 @@ extension Configuration {
     /// Unique.
     public var name = Pool.defaultName
     public var strategy = Strategy.roundRobin
-    /// At least one that isn't a backup.
+    /// What the strategy `maglev` hashes.
+    public var hashKey = HashKey.source
+    /// In percent of a fair share: the most that a backend gets before the next one is used; nil
+    /// for no bound.
+    public var boundedLoad: Int?
+    /// At least one of tier 0.
     public var backends: [Backend]
+    /// How tiers share; nil: each serves only while no earlier one is available.
+    public var failover: Failover?
+    /// The own zone, if it is not that of the whole configuration.
+    public var zone: String?
     /// Active checks; nil for none.
     public var health: Health? = Health()
     /// Passive health: ejection after failed exchanges; nil for none.
@@ -32,6 +41,8 @@ extension Configuration {
     public var tcpKeepAlive: TCPKeepAlive? = TCPKeepAlive()
     public var whenAllDown = WhenAllDown.refuse
     public var desync = ResponseDesync.strict
+    /// What begins each connection to a backend; nil for nothing.
+    public var proxyProtocol: ProxyHeader?
     /// How often host names of backends are resolved again.
     public var resolveInterval = TimeSpan.seconds(30)
 
@@ -47,10 +58,15 @@ extension Configuration {
     case leastConnections = "least-connections"
     case random = "random"
     case ipHash = "ip-hash"
+    case maglev = "maglev"
+    case powerOfTwo = "power-of-two"
+    case leastTime = "least-time"
 
     static var noun: String { "a strategy" }
     /// Only plain round robin ignores them.
     public var usesWeights: Bool { self != .roundRobin }
+    /// Whether each client or key has its backend.
+    public var hasAffinity: Bool { self == .ipHash || self == .maglev }
   }
 
   /// The version of HTTP that backends get.
@@ -90,8 +106,17 @@ extension Configuration {
     public var weight = 1
     /// The most exchanges at a time, over all workers; nil for no limit.
     public var maxConnections: Int?
-    /// Serves only while no other member is available.
+    /// The same as tier 1.
     public var isBackup = false
+    /// Nil if it isn't given.
+    public var tier: Int?
+    /// What all nodes call it, whatever its address.
+    public var name: String?
+    /// Where it runs.
+    public var zone: String?
+
+    /// Lower tiers are used first.
+    public var tierInForce: Int { tier ?? (isBackup ? 1 : 0) }
 
     public init(_ endpoint: Endpoint, weight: Int = 1) {
       self.endpoint = endpoint
@@ -176,7 +201,26 @@ extension Configuration.Pool: Section {
         + "with the lowest number of active requests per weight. In a pool with more than 16 "
         + "backends, Martlet compares only five of them: the next one in turn, and four random "
         + "ones. `random`: at random, in proportion to the weights. `ip-hash`: by the client's "
-        + "address, so that a client stays on the same backend while this backend is up."),
+        + "address, so that a client stays on the same backend while this backend is up. "
+        + "`maglev`: by the hash of `hash-key`, with the same result on every node, and few keys "
+        + "move if backends are added or removed. `power-of-two`: of two random backends, the one "
+        + "with fewer active requests per weight. `least-time`: of two random backends, the one "
+        + "that is expected to respond sooner, by its last response times and active requests. "
+        + "docs/operators/choosing-a-strategy.md compares them."),
+    Key(
+      "hash-key", \.hashKey, .hashKey,
+      "What the strategy `maglev` hashes. `source`: the client's address; of an IPv6 address, its "
+        + "/64. `2-tuple`: source and destination address. `3-tuple`: and the protocol. "
+        + "`5-tuple`: and both ports. The tuples are for connections that are not HTTP; for a "
+        + "request they are the same as `source`. `header:NAME`, `cookie:NAME`, `query:NAME`: the "
+        + "field, cookie or query parameter of a request with this name, as it was sent. A "
+        + "request without it, or with an empty one, is hashed by `source`."),
+    Key(
+      "bounded-load", \.boundedLoad, .off(or: .factor(125...200)),
+      "With `maglev` or `ip-hash`: a backend that has this many times its fair share of the "
+        + "active requests gets no more; the next backend of the key is used. Protects against "
+        + "keys that are much busier than others. The nodes know only their own requests, so they "
+        + "no longer agree about every key. Not with `stickiness`."),
     Key(
       "backends", \.backends,
       .list(
@@ -208,8 +252,8 @@ extension Configuration.Pool: Section {
       "slow-start", \.slowStart, .off(or: .duration(.seconds(1) ... .seconds(3600))),
       "During this time a recovered backend gets only a part of its share. The part grows from "
         + "10 % to 100 % in ten steps. This protects backends whose caches are still empty. Not "
-        + "used when Martlet starts, or when all backends have just recovered. `ip-hash` ignores "
-        + "it."),
+        + "used when Martlet starts, or when all backends have just recovered. `ip-hash` and "
+        + "`maglev` ignore it."),
     Key(
       "stickiness", \.stickiness,
       .off(
@@ -230,6 +274,13 @@ extension Configuration.Pool: Section {
         + "`fail-open`: send requests to all backends as if they were healthy, because the "
         + "health checks themselves may be wrong."),
     Key(
+      "failover", \.failover, .off(or: .section),
+      "How tiers of backends share the requests. Without it, a tier is used only while no backend "
+        + "of an earlier tier is available."),
+    Key(
+      "zone", optional: \.zone, .zone,
+      "The zone of this Martlet, for this pool. Default: `zone` at the top level."),
+    Key(
       "desync", \.desync, .choice,
       "What to do with an invalid response that Martlet can repair. `strict`: respond with 502, "
         + "and log the reason in the access log. `tolerant`: repair and count it, log the reason "
@@ -239,6 +290,14 @@ extension Configuration.Pool: Section {
         + "characters, a head in which every line ends with LF only. docs/SECURITY.md has the "
         + "exceptions. If it is not certain where the response ends, the client gets 502 in both "
         + "modes."),
+    Key(
+      "proxy-protocol", optional: \.proxyProtocol,
+      .section(
+        or: .choice, expand: { Configuration.ProxyHeader($0) },
+        shorten: { $0 == Configuration.ProxyHeader($0.version) ? $0.version : nil }),
+      "Begin each connection to a backend with a header of the PROXY protocol, which has the "
+        + "address of the client's connection. Not with HTTP/2. Default: none. A reload applies "
+        + "a change to new connections."),
     Key(
       "resolve-interval", \.resolveInterval, .duration(.seconds(1) ... .seconds(86_400)),
       "Time after which Martlet resolves the host names of backends again (DNS), in the "
@@ -274,6 +333,22 @@ extension Configuration.Backend: Section {
         + "to other backends, or wait in the pool's `queue`. Default: no limit."),
     Key(
       "backup", \.isBackup, .flag,
-      "Use this backend only while all backends without `backup` are unavailable."),
+      "Use this backend only while all backends without `backup` are unavailable. The same as "
+        + "`tier` 1."),
+    Key(
+      "tier", optional: \.tier, .integer(0...7),
+      "Backends with a lower tier are used first. The next tier is used if no backend of the "
+        + "lower ones is available; with `failover` of the pool, also if too few are. At least "
+        + "one backend needs tier 0. Not together with `backup`. Default: 0."),
+    Key(
+      "name", optional: \.name, .name,
+      "What the strategies `maglev` and `ip-hash` hash in place of the address. Set it if the "
+        + "address differs between nodes, or changes. If the address is a host name with several "
+        + "addresses, each counts with its address. Default: the address."),
+    Key(
+      "zone", optional: \.zone, .zone,
+      "The zone in which the backend runs, such as a data centre. Backends in the zone of this "
+        + "Martlet (`zone` at the top level) are preferred within a tier, while enough of them "
+        + "are healthy."),
   ]
 }

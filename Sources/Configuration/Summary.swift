@@ -8,6 +8,10 @@ extension Configuration {
       let listen = listener.listen.map(\.text).joined(separator: ", ")
       let name = listener.name == listener.listen.first?.text ? "" : " (\(listener.name))"
       lines.append("listen   \(listen)\(name)  \(Self.protocolText(listener))")
+      if let senders = listener.proxyProtocol {
+        let from = senders.from.map { "\($0)" }.joined(separator: ", ")
+        lines.append("           PROXY protocol, from \(from) only")
+      }
       let routes =
         routes(on: listener).map { "           \(Self.text($0))" }
         + places(on: listener).map { "           \($0) -> pool \($0.pool)" }
@@ -21,10 +25,15 @@ extension Configuration {
         if pool.strategy.usesWeights && backend.weight != 1 { text += "  weight \(backend.weight)" }
         if let most = backend.maxConnections { text += "  max-connections \(most)" }
         if backend.isBackup { text += "  backup" }
+        if let tier = backend.tier { text += "  tier \(tier)" }
+        if let zone = backend.zone { text += "  zone \(zone)" }
         return text
       }
       lines += all ? backends : Self.shortened(backends)
       if let tls = pool.tls { lines.append("           \(Self.text(tls))") }
+      if let header = pool.proxyProtocol {
+        lines.append("           PROXY protocol \(header.text), a connection for each client's")
+      }
       lines.append("           \(Self.healthText(pool))")
       lines.append("           \(Self.timeText(pool))")
     }

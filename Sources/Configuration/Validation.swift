@@ -85,6 +85,7 @@ extension Configuration {
       if let protocols = listener.protocols, Set(protocols).count < protocols.count {
         decoder.report(key: "\(path).protocols", "a protocol is listed twice")
       }
+      check(listener.proxyProtocol, path, &decoder)
       if listener.tls != nil && listener.redirectToHTTPS != nil {
         decoder.report(
           key: "\(path).redirect-to-https",
@@ -139,10 +140,7 @@ extension Configuration {
           suggestion: "\"strategy\": \"weighted-round-robin\"", severity: .warning)
       }
     }
-    if !pool.backends.isEmpty && pool.backends.allSatisfy(\.isBackup) {
-      decoder.report(
-        key: "\(path).backends", "all backends are backups; at least one must not be a backup")
-    }
+    checkBalancing(of: pool, path, &decoder)
     checkHealth(of: pool, path, &decoder)
     checkGRPC(of: pool, path, &decoder)
     if pool.health?.port != nil
@@ -154,6 +152,7 @@ extension Configuration {
     }
     checkResilience(of: pool, path, &decoder)
     check(pool.tls, of: pool, path, &decoder)
+    check(pool.proxyProtocol, of: pool, path, &decoder)
     if let ejection = pool.ejection, ejection.base > ejection.max {
       decoder.report(
         key: "\(path).ejection.base",
@@ -170,10 +169,10 @@ extension Configuration {
         key: "\(path).queue", "it has no effect, because no backend has max-connections",
         severity: .warning)
     }
-    if pool.slowStart != nil && pool.strategy == .ipHash {
+    if pool.slowStart != nil && pool.strategy.hasAffinity {
       decoder.report(
         key: "\(path).slow-start",
-        "the strategy ip-hash ignores it, because clients stay on their backend",
+        "the strategy \(pool.strategy.rawValue) ignores it, because clients stay on their backend",
         severity: .warning)
     }
     guard let stickiness = pool.stickiness else { return }

@@ -26,6 +26,7 @@ public enum Metric: Int, CaseIterable, Sendable {
   /// Closed after limits.requests-per-connection.
   case connectionsUsedUp
   case acceptExhausted
+  case proxyHeaders
   case http2Connections
   case http2Drains
   /// Gauge.
@@ -179,6 +180,10 @@ extension Metric {
       .counter(
         "martlet_accept_exhausted_total",
         "How often accepting was paused because no file descriptors or memory were left.")
+    case .proxyHeaders:
+      .counter(
+        "martlet_proxy_headers_total",
+        "Client connections that began with a valid header of the PROXY protocol.")
     case .http2Connections:
       .counter("martlet_http2_connections_total", "Client connections that use HTTP/2.")
     case .http2Drains:

@@ -15,6 +15,8 @@ public enum SplitMetric: Int, CaseIterable, Sendable {
   case http2BackendErrors
   /// By ErrorCode of HTTP/2.
   case streamResetsReceived, streamResetsSent
+  /// By ProxyRefusal.
+  case proxyHeaderFailures
 
   /// The maximum number of words in a vocabulary.
   public static let placeCount = 96
@@ -67,6 +69,11 @@ public enum SplitMetric: Int, CaseIterable, Sendable {
       (
         "martlet_http2_resets_sent_total", "code",
         "HTTP/2 streams that Martlet reset, by error code."
+      )
+    case .proxyHeaderFailures:
+      (
+        "martlet_proxy_header_failures_total", "reason",
+        "Connections closed for want of a valid header of the PROXY protocol, by reason."
       )
     }
   }

@@ -13,7 +13,7 @@ public final class WorkerMetrics: Sendable {
   /// that the blocks of two workers never share a cache line.
   private let paddingBefore = InlineArray<16, UInt64>(repeating: 0)
   @usableFromInline let values = InlineArray<128, Atomic<UInt64>> { _ in Atomic(0) }
-  @usableFromInline let splits = InlineArray<960, Atomic<UInt64>> { _ in Atomic(0) }
+  @usableFromInline let splits = InlineArray<1056, Atomic<UInt64>> { _ in Atomic(0) }
   /// The duration of TLS handshakes that succeeded.
   public let handshakes = DurationCounts()
   private let paddingBehind = InlineArray<16, UInt64>(repeating: 0)

@@ -117,6 +117,11 @@ public struct Exchange: ~Copyable, Sendable {
 
   /// Nil while the request is still arriving.
   private(set) var requestCompletedAt: Instant?
+  /// Since when the backend could respond: the attempt has begun, the request is complete.
+  public var responseAwaitedSince: Instant? {
+    guard let requestCompletedAt, let attempt = attempts.last else { return nil }
+    return max(requestCompletedAt, attempt.startedAt)
+  }
   private(set) var lastProgress: Instant
   /// Whether the client sends its body fast enough.
   private(set) var pace = Pace()

@@ -184,6 +184,14 @@ public import Primitives
     return code == 0 ? nil : SystemError(code: code)
   }
 
+  public func localAddress(of socket: Socket) -> SocketAddress? {
+    var address = KernelAddress()
+    let result = unsafe address.withMutablePointer { address, length in
+      unsafe getsockname(socket.descriptor, address, length)
+    }
+    return result < 0 ? nil : address.socketAddress
+  }
+
   public mutating func shutdownSending(_ socket: Socket) {
     // It fails when the connection is already gone, which the next receive reports.
     if shutdown(socket.descriptor, Int32(SHUT_WR)) < 0 {

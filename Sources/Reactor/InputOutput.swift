@@ -76,6 +76,8 @@ public enum SendResult: Equatable, Sendable {
 extension InputOutput where Self: ~Copyable {
   /// For implementations in which time only changes between turns.
   public var exactNow: Instant { now }
+  /// For implementations whose sockets have no addresses.
+  public func localAddress(of socket: Socket) -> SocketAddress? { nil }
   /// A date that depends on `now` only.
   public var wallTime: UInt64 { 1_767_225_600_000_000_000 + UInt64(max(0, now.nanoseconds)) }
 }
@@ -113,6 +115,9 @@ public protocol InputOutput: ~Copyable {
   mutating func reregister(_ socket: Socket, token: UInt64)
   /// The result of a connect, after the first report: nil when it is connected.
   mutating func connectionResult(of socket: Socket) -> SystemError?
+
+  /// The address of our end of a connection; nil if it can't be told.
+  func localAddress(of socket: Socket) -> SocketAddress?
 
   /// Appends received bytes to `output`, as many as fit; `output` must have room.
   mutating func receive(from socket: Socket, into output: inout OutputSpan<UInt8>)

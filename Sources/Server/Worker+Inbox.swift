@@ -70,7 +70,7 @@ extension Worker where IO: ~Copyable {
 
   private mutating func install(_ snapshot: Snapshot, _ assignments: [ListenerAssignment]) {
     closeListeners(notIn: assignments, for: snapshot)
-    closeIdleBackends(ofPools: snapshot.poolsWithOtherTLS(than: self.snapshot))
+    closeIdleBackends(ofPools: snapshot.poolsWithOtherConnections(than: self.snapshot))
     generations.append(Generation(id: generations.last.map { $0.id + 1 } ?? 0, snapshot: snapshot))
     generations.removeAll { $0.exchangeCount == 0 && $0.snapshot !== snapshot }
     for index in generations.indices { generations[index].noteNewest(snapshot) }
@@ -152,9 +152,9 @@ extension Worker where IO: ~Copyable {
   /// Limits the active handshakes to the time that a new one has.
   private mutating func hurryHandshakes() {
     for slot in 0..<connections.slotCount {
-      guard let handle = connections.handle(at: slot), connections[handle].isAccepting else {
-        continue
-      }
+      guard let handle = connections.handle(at: slot),
+        connections[handle].isAccepting || connections[handle].awaitsProxyHeader
+      else { continue }
       setDeadline(handle, min(connections[handle].deadline.instant, now + handshakeTime))
     }
   }

@@ -63,6 +63,9 @@ struct Worker<IO: InputOutput & ~Copyable>: ~Copyable {
   var keptHeads = Slab<KeptHead>(capacity: 8)
   var stock = UpstreamStock()
   var logins = Logins()
+  var ownConnections = OwnConnections()
+  /// Clients whose connections began with a header of the PROXY protocol, by connection.
+  var proxiedClients: [Handle: ProxiedClient] = [:]
   var exchanges = Slab<ActiveExchange>()
   /// The exchanges that a fault delays, and the bodies that a stage transforms.
   var delayed: Set<Handle> = []

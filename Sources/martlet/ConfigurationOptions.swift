@@ -47,8 +47,8 @@ struct ConfigurationOptions: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
-      "The strategy of all pools: round-robin, weighted-round-robin, least-connections, random"
-        + " or ip-hash. Default: round-robin.",
+      "The strategy of all pools: round-robin, weighted-round-robin, least-connections, random,"
+        + " ip-hash, maglev, power-of-two or least-time. Default: round-robin.",
       valueName: "strategy"))
   var strategy: String?
 

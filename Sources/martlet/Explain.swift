@@ -39,8 +39,8 @@ struct Explain: ParsableCommand {
 
   private static func readable(_ answer: AdminReply) -> String {
     let names = [
-      "method", "url", "listener", "note", "path", "route", "action", "stages", "pool",
-      "strategy", "protocol", "order", "answer",
+      "method", "url", "listener", "accepts", "note", "path", "route", "action", "stages", "pool",
+      "strategy", "protocol", "sends", "order", "answer",
     ]
     let facts = names.compactMap { name in answer[name].map { [name, $0.text] } }
     let columns = ["backend", "protocol", "weight", "active", "verdict"]

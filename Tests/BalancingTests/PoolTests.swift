@@ -179,7 +179,7 @@ import Testing
     for view in views {
       pool.view = view
       #expect(try pool.picks(2) == "bb")
-      #expect(pool.view.rotation.primaries.eligible.count == 1)
+      #expect(pool.view.rotation.first.eligible.count == 1)
     }
   }
 

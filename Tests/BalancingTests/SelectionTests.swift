@@ -29,7 +29,7 @@ import Testing
   @Test(arguments: Strategy.allCases)
   func backupsServeOnlyWhileNoPrimaryIsAvailable(strategy: Strategy) throws {
     let pool = TestPool(
-      strategy, [.init(), .init(limit: 1), .init(isBackup: true), .init(isBackup: true)])
+      strategy, [.init(), .init(limit: 1), .init(tier: 1), .init(tier: 1)])
     func served() throws -> Set<Character> { Set(try pool.places(clients(40))) }
     #expect(try served() == ["a", "b"])
     pool.check("a", up: false)
@@ -41,7 +41,7 @@ import Testing
   }
 
   @Test func aRetryGoesToABackupBeforeAMemberThatWasTried() throws {
-    let pool = TestPool(.roundRobin, [.init(), .init(isBackup: true)])
+    let pool = TestPool(.roundRobin, [.init(), .init(tier: 1)])
     var selection = Selection()
     var letters = ""
     for _ in 0..<3 { letters.append(TestPool.letter(try pool.next(&selection))) }

@@ -13,7 +13,7 @@ import Testing
       pool.pool.membership.members.enumerated().map { index, member in
         Member(
           record: member.record, address: member.address, weight: member.weight,
-          isBackup: member.isBackup, maxConnections: member.maxConnections,
+          tier: member.tier, maxConnections: member.maxConnections,
           stickyToken: UInt64(index + 1))
       })
     return pool
@@ -116,7 +116,7 @@ import Testing
   }
 
   @Test func clientsDoNotStickToABackup() throws {
-    let pool = pool(.roundRobin, [.init(), .init(isBackup: true)])
+    let pool = pool(.roundRobin, [.init(), .init(tier: 1)])
     #expect(try picks(pool, 2, 3) == "aaa")
     pool.check("a", up: false)
     var selection = Selection(stickyToken: 1)

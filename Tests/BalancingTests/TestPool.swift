@@ -9,7 +9,9 @@ final class TestPool {
   /// The properties of a member that differ from the defaults.
   struct Shape {
     var weight = 1
-    var isBackup = false
+    var tier = 0
+    var zone = ""
+    var name: String?
     var limit: Int?
   }
 
@@ -23,12 +25,14 @@ final class TestPool {
     _ strategy: Strategy, _ shapes: [Shape], health: HealthPolicy = HealthPolicy(),
     allDown: AllDownPolicy = .refuse, budget: RetryBudget = RetryBudget(),
     registry: BackendRegistry = BackendRegistry(), queueMax: Int = 0,
-    slowStart: TimeSpan? = nil
+    slowStart: TimeSpan? = nil, boundPercent: Int? = nil,
+    failover: FailoverPolicy = FailoverPolicy()
   ) {
     self.registry = registry
     pool = Pool(
       registry.pool("app"), strategy: strategy,
-      members: Self.members(shapes, registry: registry, health: health), health: health,
+      members: Self.members(shapes, registry: registry, health: health),
+      boundPercent: boundPercent, failover: failover, health: health,
       allDown: allDown, budget: budget, queueMax: queueMax, slowStart: slowStart)
     view = PoolView(pool)
   }
@@ -47,8 +51,8 @@ final class TestPool {
       let port = UInt16(8_001 + index)
       return Member(
         record: registry.backend(pool: "app", address: "127.0.0.1:\(port)", health: health),
-        address: .ip(.loopbackV4, port: port), weight: shape.weight, isBackup: shape.isBackup,
-        maxConnections: shape.limit)
+        address: .ip(.loopbackV4, port: port), weight: shape.weight, tier: shape.tier,
+        zone: shape.zone, affinityID: shape.name, maxConnections: shape.limit)
     }
   }
 

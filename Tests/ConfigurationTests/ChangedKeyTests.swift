@@ -20,25 +20,30 @@ import Testing
       """,
     "tickets": tls(#""tickets": { KEYS }"#),
     "hsts": """
-      { "listeners": [{ "listen": "127.0.0.1:0", "hsts": { KEYS } }], POOLS,
-        "trusted-proxies": ["10.0.0.1"] }
-      """,
+    { "listeners": [{ "listen": "127.0.0.1:0", "hsts": { KEYS } }], POOLS,
+      "trusted-proxies": ["10.0.0.1"] }
+    """,
     "pool": #"{ LISTENERS, "pools": [{ KEYS }] }"#,
     "backend": """
-      { LISTENERS, "pools": [{ "name": "app", "backends": [{ KEYS }, "127.0.0.2:1"] }] }
-      """,
+    { LISTENERS, "pools": [{ "name": "app", "backends": [{ KEYS }, "127.0.0.2:1"] }] }
+    """,
     "health": pool("health"), "ejection": pool("ejection"), "queue": pool("queue"),
+    "failover": pool("failover"),
     "stickiness": pool("stickiness"), "retry": pool("retry"), "timeouts": pool("timeouts"),
     "keep-alive": pool("keep-alive"), "tcp-keep-alive": pool("tcp-keep-alive"),
+    "proxy-protocol": """
+    { "listeners": [{ "listen": "127.0.0.1:0", "proxy-protocol": { KEYS } }], POOLS }
+    """,
+    "backend proxy-protocol": pool("proxy-protocol"),
     "backend tls": """
-      { LISTENERS, "pools": [{ "name": "app", "backends": ["https://a"], "tls": { KEYS } }] }
-      """,
+    { LISTENERS, "pools": [{ "name": "app", "backends": ["https://a"], "tls": { KEYS } }] }
+    """,
     "route": """
-      { LISTENERS,
-        "pools": [{ "name": "app", "protocol": "h2", "backends": ["a:1"] },
-          { "name": "b", "backends": ["b:1"] }],
-        "routes": [{ KEYS }, { "path": "/y", "forward": "app" }] }
-      """,
+    { LISTENERS,
+      "pools": [{ "name": "app", "protocol": "h2", "backends": ["a:1"] },
+        { "name": "b", "backends": ["b:1"] }],
+      "routes": [{ KEYS }, { "path": "/y", "forward": "app" }] }
+    """,
     "fault": route(#""forward": "app", "fault": { KEYS }"#),
     "redirect": route(#""redirect": { KEYS }"#),
     "respond": route(#""respond": { KEYS }"#),
@@ -75,9 +80,13 @@ import Testing
     "tcp route": [("pool", #""app""#), ("alpn", #""x""#)],
     "tls": [("certificates", #"[{ "chain": "/c", "key": "/k" }]"#)],
     "certificate": [("chain", #""/c""#), ("key", #""/k""#)],
-    "pool": [("name", #""app""#), ("backends", #"["127.0.0.1:1"]"#)],
+    "pool": [
+      ("name", #""app""#), ("backends", #"["127.0.0.1:1"]"#), ("strategy", #""maglev""#),
+    ],
     "backend": [("address", #""127.0.0.1:9001""#)],
     "stickiness": [("cookie", #""x""#)],
+    "proxy-protocol": [("from", #"["10.0.0.1"]"#)],
+    "backend proxy-protocol": [("version", #""v2""#)],
     "route": [("forward", #""app""#)],
     "fault": [("delay", #""5s""#)],
     "redirect": [("host", #""x.example""#)],
@@ -90,7 +99,9 @@ import Testing
 
   /// Values of all kinds; those that a key does not accept are skipped.
   private static let values = [
-    "true", "false", "0", "1", "2", "3", "50", "60", "301", "302", "404", "0.25", "0.5",
+    "true", "false", "0", "1", "2", "3", "50", "60", "301", "302", "404", "0.25", "0.5", "1.25",
+    "1.5",
+    #""source""#, #""cookie:a""#,
     #""off""#, #""1s""#, #""2s""#, #""3s""#, #""40s""#, #""50s""#, #""200s""#, #""20m""#,
     #""1KiB""#, #""2KiB""#, #""4KiB""#, #""8KiB""#, #""2MiB""#, #""3MiB""#,
     #""a""#, #""b""#, #""app""#, #""/a""#, #""/b""#, #""a.example""#, #""b.example""#,
@@ -98,10 +109,12 @@ import Testing
     #""0123456789abcdef0123456789abcdef""#, #""0123456789abcdef0123456789abcdeg""#,
     #""$status""#, #""$client""#, #""syslog:/a""#, #""syslog:/b""#,
     "[]", "[200]", "[204]", #"["a"]"#, #"["b"]"#, #"["web"]"#,
-    #"["/a"]"#, #"["10.0.0.0/8"]"#, #"["h2"]"#, #"["http/1.1"]"#,
+    #"["/a"]"#, #"["10.0.0.0/8"]"#, #"["10.0.0.0/9"]"#, #"["alpn"]"#, #"["tls"]"#, #"["h2"]"#,
+    #"["http/1.1"]"#,
     #"["unavailable"]"#, #"["internal"]"#,
     "{}", #"{ "A": "1" }"#, #"{ "A": "2" }"#,
     #"{ "503": "a.html" }"#, #"{ "503": "b.html" }"#, #"{ "remove": ["A"] }"#,
+    #"{ "from": ["10.0.0.0/8"] }"#, #"{ "from": ["10.0.0.0/9"] }"#,
     #"{ "remove": ["B"] }"#, #"["AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="]"#,
   ]
 

@@ -83,7 +83,8 @@ struct ConfigurationTests {
           },
           "hsts": { "max-age": "30d", "include-subdomains": true }, "desync": "monitor",
           "tcp-keep-alive": { "idle": "2m", "interval": "10s", "count": 9 },
-          "half-close": "answer", "protocols": ["http/1.1"]
+          "half-close": "answer", "protocols": ["http/1.1"],
+          "proxy-protocol": { "from": ["10.0.0.0/8", "2001:db8::1"] }
         }, { "listen": "*:80", "redirect-to-https": 8443 }, {
           "name": "db", "listen": "*:5432", "protocol": "tcp", "pool": "t", "alpn": ["x", "y"],
           "tls": { "certificates": [{ "chain": "d.crt", "key": "d.key" }] },
@@ -94,8 +95,10 @@ struct ConfigurationTests {
           "name": "p", "strategy": "least-connections",
           "backends": [
             { "address": "10.0.0.1:80", "weight": 3, "max-connections": 9 },
-            { "address": "unix:/run/s", "backup": true }
+            { "address": "unix:/run/s", "backup": true },
+            { "address": "10.0.0.2:80", "tier": 2, "name": "two", "zone": "eu-1b" }
           ],
+          "failover": { "factor": 1.25, "panic-percent": 40 }, "zone": "eu-1a",
           "health": {
             "check": "http", "path": "/up?x", "host": "h", "expect": [200, "300-302"],
             "interval": "7s", "fast-interval": "2s", "timeout": "3s", "rise": 4, "fall": 5,
@@ -129,11 +132,15 @@ struct ConfigurationTests {
           "protocol": "auto"
         }, {
           "name": "q", "backends": ["https://q"], "protocol": "h2",
+          "strategy": "maglev", "hash-key": "header:X-User", "bounded-load": 1.5,
           "health": { "check": "grpc", "service": "a.B" },
           "tls": { "verify": "off", "pins": ["AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="] }
         }, {
           "name": "t", "backends": ["t:1"],
           "health": { "send": "PING\\r\\n", "reply": "+PONG\\u00ff" }
+        }, {
+          "name": "r", "backends": ["r:1"],
+          "proxy-protocol": { "version": "v2", "tlvs": ["unique-id", "crc32c"] }
         }],
         "routes": [{
           "host": ["a.b", "*.c.d"], "path": "/x", "match": "exact", "listeners": ["web"],
@@ -150,7 +157,7 @@ struct ConfigurationTests {
           "respond": {
             "status": 404, "draining-status": 503, "body": "b", "content-type": "t/s"
           }
-        }, { "path": "/q", "forward": "q" }],
+        }, { "path": "/q", "forward": "q" }, { "path": "/t", "forward": "r" }],
         "error-pages": { "5xx": "/e/sorry.JSON", "404": "none.txt" },
         "limits": {
           "head-size": "2KiB", "field-count": 20, "target-size": "1KiB", "body-size": "off",
@@ -172,7 +179,7 @@ struct ConfigurationTests {
         "tracing": { "endpoint": "http://c:1/x", "sample": 0.25, "service-name": "s" },
         "trusted-proxies": ["10.0.0.0/8"], "forwarding-field": "forwarded", "via": false,
         "via-to-backends": true, "request-id": "return",
-        "upgrades": ["X/1.0"], "workers": 3,
+        "upgrades": ["X/1.0"], "workers": 3, "zone": "eu-1b",
         "process": {
           "user": "u", "group": "g", "pid-file": "pid", "core-dumps": true,
           "exposed-keys": "refuse"
@@ -190,6 +197,8 @@ struct ConfigurationTests {
     #expect(tls.certificates.map(\.chain) == ["d/a.crt", "/b.crt"])
     #expect(tls.certificates.map(\.key) == ["d/a.key", "/b.key"])
     #expect(tls.tickets?.keyFiles == ["d/t1", "d/t2"])
+    #expect(read.listeners[0].proxyProtocol?.from.map { "\($0)" } == ["10.0.0.0/8", "2001:db8::1"])
+    #expect(read.pools[3].proxyProtocol?.tlvs == [.uniqueID, .crc32c])
     let probes = try #require(read.listeners[0].tcpKeepAlive)
     #expect(probes.idle == .seconds(120) && probes.interval == .seconds(10) && probes.count == 9)
     #expect(read.listeners[1].tcpKeepAlive == Configuration.TCPKeepAlive())
@@ -199,6 +208,11 @@ struct ConfigurationTests {
     #expect(secure.certificate == .init(chain: "d/m.crt", key: "/m.key"))
     #expect(secure.minimumVersion == .tls13 && secure.verification == .on)
     #expect(read.pools[1].tls?.pins.count == 1 && read.pools[1].tls?.verification == .off)
+    #expect(read.pools[0].failover?.factor == 125 && read.pools[0].failover?.panicPercent == 40)
+    #expect(read.pools[0].zone == "eu-1a" && read.zone == "eu-1b")
+    #expect(read.pools[0].backends.map(\.tierInForce) == [0, 1, 2])
+    #expect(read.pools[0].backends[2].name == "two")
+    #expect(read.pools[1].hashKey == .header("X-User") && read.pools[1].boundedLoad == 150)
     #expect(read.listeners[1].name == "*:80")
     let places = read.places(on: read.listeners[2])
     #expect(places.map(\.description) == ["a.b (x)", "*.c (x)"])

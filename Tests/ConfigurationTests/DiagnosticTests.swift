@@ -10,7 +10,7 @@ private let kindsTable: [(String, String)] = [
     """
     1:1: error: a list is not an object; write { } with the keys listeners, pools, \
     routes, error-pages, limits, paths, log, tracing, trusted-proxies, forwarding-field, via, \
-    via-to-backends, request-id, upgrades, workers, process, admin, watch
+    via-to-backends, request-id, upgrades, zone, workers, process, admin, watch
     """
   ),
   (
@@ -31,9 +31,9 @@ private let kindsTable: [(String, String)] = [
     #"{"pools": [{"backend": ["a:1"]}]}"#,
     """
     1:13: error: pools[0].backend: there is no such key; the keys here are name, strategy, \
-    backends, protocol, tls, health, ejection, queue, slow-start, stickiness, retry, timeouts, \
-    keep-alive, tcp-keep-alive, when-all-down, desync, resolve-interval (did you mean \
-    "backends"?)
+    hash-key, bounded-load, backends, protocol, tls, health, ejection, queue, slow-start, \
+    stickiness, retry, timeouts, keep-alive, tcp-keep-alive, when-all-down, failover, zone, \
+    desync, proxy-protocol, resolve-interval (did you mean "backends"?)
     """
   ),
   (
@@ -206,12 +206,12 @@ struct DiagnosticTests {
         c.json:2:37: error: listeners[0].tsl: there is no such key; the keys here are name, \
         listen, protocol, pool, routes, alpn, max-connections, max-connections-per-client, tls, \
         protocols, redirect-to-https, hsts, desync, half-close, backlog, \
-        tcp-keep-alive (did you mean "tls"?)
+        tcp-keep-alive, proxy-protocol (did you mean "tls"?)
         """,
         """
         c.json:5:19: error: pools[0].strategy: "round-robbin" is not a strategy; one of \
-        round-robin, weighted-round-robin, least-connections, random, ip-hash (did you mean \
-        "round-robin"?)
+        round-robin, weighted-round-robin, least-connections, random, ip-hash, maglev, \
+        power-of-two, least-time (did you mean "round-robin"?)
         """,
         """
         c.json:6:38: error: pools[0].backends[1]: the key "address" is missing: the address of a \
@@ -248,8 +248,8 @@ struct DiagnosticTests {
         """
         c.json:12:3: error: worker: there is no such key; the keys here are listeners, pools, \
         routes, error-pages, limits, paths, log, tracing, trusted-proxies, forwarding-field, via, \
-        via-to-backends, request-id, upgrades, workers, process, admin, watch (did you mean \
-        "workers"?)
+        via-to-backends, request-id, upgrades, zone, workers, process, admin, watch (did you \
+        mean "workers"?)
         """,
       ])
   }
@@ -269,7 +269,8 @@ struct DiagnosticTests {
           """,
           """
           c.json:2:52: error: pools[0].strategy: "rr" is not a strategy; one of round-robin, \
-          weighted-round-robin, least-connections, random, ip-hash
+          weighted-round-robin, least-connections, random, ip-hash, maglev, power-of-two, \
+          least-time
           """,
           """
           c.json:3:10: error: via: "yes" is not a boolean; write true or false (did you mean true?)

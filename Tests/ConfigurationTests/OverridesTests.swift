@@ -129,7 +129,8 @@ struct OverridesTests {
         """,
         """
         --strategy: error: "randm" is not a strategy; one of round-robin, \
-        weighted-round-robin, least-connections, random, ip-hash (did you mean "random"?)
+        weighted-round-robin, least-connections, random, ip-hash, maglev, power-of-two, \
+        least-time (did you mean "random"?)
         """,
         """
         --workers: error: "many" is not a whole number; 1 to 1024 is allowed

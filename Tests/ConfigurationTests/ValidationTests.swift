@@ -147,10 +147,119 @@ private let mistakesTable: [(String, String)] = [
     """
   ),
   (
+    pool(#""strategy": "random", "hash-key": "source""#),
+    """
+    1:91: error: pools[0].hash-key: only the strategy maglev uses it (did you mean \
+    "strategy": "maglev"?)
+    """
+  ),
+  (
+    pool(#""strategy": "maglev", "hash-key": "header""#),
+    """
+    1:91: error: pools[0].hash-key: "header" is not a hash key; write "source", "2-tuple", \
+    "3-tuple", "5-tuple", "header:NAME", "cookie:NAME" or "query:NAME"
+    """
+  ),
+  (
+    pool(#""strategy": "random", "bounded-load": 1.5"#),
+    """
+    1:95: error: pools[0].bounded-load: only the strategies maglev and ip-hash use it; the \
+    others balance the load anyway
+    """
+  ),
+  (
+    pool(#""strategy": "maglev", "bounded-load": 1.5, "stickiness": "c""#),
+    """
+    1:95: error: pools[0].bounded-load: not allowed together with stickiness: the cookie keeps a \
+    client on its backend, whatever the load
+    """
+  ),
+  (
+    pool(#""strategy": "maglev", "bounded-load": 1.2"#),
+    """
+    1:95: error: pools[0].bounded-load: 1.2 is out of range; 1.25 to 2 is allowed
+    """
+  ),
+  (
+    pool(#""failover": {"factor": "1.4"}"#),
+    """
+    1:80: error: pools[0].failover.factor: "1.4" is not a factor; 1 to 10 is allowed, with at \
+    most two decimals (did you mean 1.4?)
+    """
+  ),
+  (
+    pool(#""failover": {}"#),
+    """
+    1:69: warning: pools[0].failover: it has no effect, because all backends have the same tier
+    """
+  ),
+  (
+    #"{"pools": [{"backends": ["a:1", {"address": "b:1", "backup": true, "tier": 2}]}]}"#,
+    """
+    1:62: error: pools[0].backends[1].backup: not allowed together with tier; backup is the same \
+    as "tier": 1
+    """
+  ),
+  (
+    #"{"pools": [{"backends": [{"address": "b:1", "tier": 2}]}]}"#,
+    """
+    1:25: error: pools[0].backends: no backend has tier 0; at least one backend needs it
+    """
+  ),
+  (
+    #"{"pools": [{"backends": [{"address": "b:1", "name": "x"}, {"address": "c:1", "name": "x"}"#
+      + "]}]}",
+    """
+    1:86: error: pools[0].backends[1].name: backends[0] has the name "x" too; names must be \
+    unique in a pool
+    """
+  ),
+  (
+    #"{"pools": [{"backends": ["a:1", {"address": "b:1", "zone": "x"}]}]}"#,
+    """
+    1:60: warning: pools[0].backends[1].zone: it has no effect without zone at the top level, \
+    which says where this Martlet runs
+    """
+  ),
+  (
+    #"{"zone": "x", "pools": [{"strategy": "maglev", "backends": [{"address": "b:1", "zone":"#
+      + #" "x"}]}]}"#,
+    """
+    1:38: warning: pools[0].strategy: nodes in different zones prefer different backends, so they \
+    don't agree about the backend of a key
+    """
+  ),
+  (
     pool(#""stickiness": {"cookie": "c", "same-site": "none", "secure": "never"}"#),
     """
     1:100: error: pools[0].stickiness.same-site: browsers reject SameSite=None without Secure; \
     change same-site or secure
+    """
+  ),
+  (
+    pool(#""protocol": "h2", "proxy-protocol": "v2""#),
+    """
+    1:93: error: pools[0].proxy-protocol: with HTTP/2 clients share the connections to a \
+    backend, and a header is about one client (did you mean "protocol": "http/1.1"?)
+    """
+  ),
+  (
+    pool(#""proxy-protocol": {"version": "v1", "tlvs": ["alpn"]}"#),
+    """
+    1:101: error: pools[0].proxy-protocol.tlvs: v1 has no TLVs (did you mean "version": "v2"?)
+    """
+  ),
+  (
+    pool(#""proxy-protocol": {"version": "v2", "tlvs": ["alpn", "tls", "alpn"]}"#),
+    """
+    1:101: error: pools[0].proxy-protocol.tlvs: a TLV is listed twice
+    """
+  ),
+  (
+    #"{"listeners": [{"listen": "*:80", "proxy-protocol": {"from": ["::/0"]}}], \#(somePools)}"#,
+    """
+    1:63: warning: listeners[0].proxy-protocol.from[0]: everybody who can connect can claim any \
+    address; write the addresses of the proxies
     """
   ),
   (

@@ -146,7 +146,9 @@ import Testing
       server.start()
       server.wait_for_termination()
       """, to: "server.py")
-    let child = try ChildProcess(["python3", "server.py"], in: folder.path)
+    let child = try ChildProcess(
+      ["/usr/bin/python3", "server.py"], in: folder.path,
+      environment: ["PYTHONPATH": Installation.root + "/.build-tools"])
     defer { child.signal(SIGKILL) }
     let martlet = try start(
       "127.0.0.1:\(port)", #""check": "grpc", "service": "a.B", "initially": "down""#)

@@ -118,9 +118,9 @@ private struct PeersIO: QuietIO {
 
   private func address(_ port: UInt16) -> SocketAddress { .ip(.loopbackV4, port: port) }
 
-  private func member(_ port: UInt16, isBackup: Bool = false) -> Member {
+  private func member(_ port: UInt16, tier: Int = 0) -> Member {
     let record = registry.backend(pool: "app", address: "\(address(port))")
-    return Member(record: record, address: address(port), isBackup: isBackup)
+    return Member(record: record, address: address(port), tier: tier)
   }
 
   private func snapshot(_ members: [Member]) -> Snapshot {
@@ -219,7 +219,7 @@ private struct PeersIO: QuietIO {
   func aBackendThatWasTriedKeepsItsNameUntilTheExchangeEnds(by change: Change) throws {
     peers.refusing = [1]
     peers.silent = [2]
-    var worker = try worker([member(1), member(2, isBackup: true)])
+    var worker = try worker([member(1), member(2, tier: 1)])
     ask(&worker, as: 1)
     #expect(peers.served == [2])
     for port in UInt16(3)...3000 {

@@ -44,6 +44,32 @@ import Testing
     #expect(members.allSatisfy { !$0.isBackup })
   }
 
+  @Test func allNodesCallAMemberByItsNameOrItsCanonicalAddress() throws {
+    let names = NameTable()
+    names.restore("several", [IPAddress(v4: 1), IPAddress(v4: 2)])
+    names.restore("one", [IPAddress(v4: 3)])
+    var configuration = Self.standard
+    func backend(_ endpoint: Configuration.Endpoint, _ name: String?) -> Configuration.Backend {
+      var backend = Configuration.Backend(endpoint)
+      backend.name = name
+      return backend
+    }
+    let mapped = try #require(IPAddress("::ffff:10.0.0.1"))
+    let long = try #require(IPAddress("2001:0DB8:0:0:0:0:0:1"))
+    configuration.pools[0].backends = [
+      backend(.address(.ip(mapped, port: 80)), nil), backend(.address(.ip(long, port: 80)), nil),
+      backend(.address(.unix("/run/a")), nil), backend(.address(.ip(long, port: 81)), "blue"),
+      backend(.name("several", port: 80), "green"), backend(.name("one", port: 80), "red"),
+    ]
+    let pool = try SnapshotBuilder(workerCount: 1)
+      .build(configuration, certificates: [:], names: names).pools[0].pool
+    #expect(
+      pool.membership.members.map(\.affinityID) == [
+        "10.0.0.1:80", "[2001:db8::1]:80", "unix:/run/a", "blue", "green 0.0.0.1:80",
+        "green 0.0.0.2:80", "red",
+      ])
+  }
+
   @Test func whatChecksSaidIsForgottenWhereThereAreNoneOnlyOnceThatIsInForce() throws {
     let builder = SnapshotBuilder(workerCount: 1)
     var configuration = Self.standard

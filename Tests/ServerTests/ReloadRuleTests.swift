@@ -44,13 +44,17 @@ private enum ReloadRule {
     "pool": #"{ LISTENERS, "pools": [{ KEYS }] }"#,
     "backend": #"{ LISTENERS, "pools": [{ "name": "app", "backends": [{ KEYS }] }] }"#,
     "health": pool("health", beside: #""protocol": "h2", "#), "ejection": pool("ejection"),
-    "queue": pool("queue"),
+    "queue": pool("queue"), "failover": pool("failover"),
     "stickiness": pool("stickiness"), "retry": pool("retry"), "timeouts": pool("timeouts"),
     "keep-alive": pool("keep-alive"), "tcp-keep-alive": pool("tcp-keep-alive"),
+    "proxy-protocol": #"""
+    { "listeners": [{ "listen": "127.0.0.1:0", "proxy-protocol": { KEYS } }], POOLS }
+    """#,
+    "backend proxy-protocol": pool("proxy-protocol"),
     "backend tls": #"""
-      { LISTENERS, "pools": [{ "name": "app", "backends": ["https://app.internal"],
-        "tls": { KEYS } }] }
-      """#,
+    { LISTENERS, "pools": [{ "name": "app", "backends": ["https://app.internal"],
+      "tls": { KEYS } }] }
+    """#,
     "route": #"{ LISTENERS, POOLS, "routes": [{ KEYS }, { "forward": "app" }] }"#,
     "fault": route(#""forward": "app", "fault": { KEYS }"#),
     "redirect": route(#""redirect": { KEYS }"#),
@@ -81,12 +85,14 @@ private enum ReloadRule {
     "certificate": certificateRules,
     "tickets": ticketsRules,
     "hsts": hstsRules,
+    "proxy-protocol": ["from": .snapshot(#"["10.0.0.0/8"]"#, #"["10.0.0.0/9"]"#)],
+    "backend proxy-protocol": proxyHeaderRules,
     "pool": poolRules,
     "backend": backendRules,
     "backend tls": backendTLSRules,
     "health": healthRules,
     "ejection": ejectionRules,
-    "queue": queueRules,
+    "queue": queueRules, "failover": failoverRules,
     "stickiness": stickinessRules,
     "retry": retryRules,
     "timeouts": timeoutsRules,
@@ -116,6 +122,7 @@ private enum ReloadRule {
     "via-to-backends": .snapshot("true", "false"),
     "request-id": .snapshot(#""return""#, #""off""#),
     "upgrades": .snapshot("[]", #"["websocket"]"#), "workers": .start("2", "3"),
+    "zone": .snapshot(#""a""#, #""b""#),
     "process": .parts, "admin": .parts, "watch": .read("configuration.watch"),
   ]
 
@@ -131,6 +138,7 @@ private enum ReloadRule {
       #"["h2"]"#, #"["h2", "http/1.1"]"#, beside: #""listen": "127.0.0.1:0""#),
     "tcp-keep-alive": .shown(
       by: "connections on both sides are probed, unless a reload turns that off"),
+    "proxy-protocol": .parts,
     "backlog": .shown(by: "a new backlog counts for a socket that is open already"),
     "protocol": .snapshot(#""http""#, #""tcp""#, beside: #""listen": "127.0.0.1:0", "pool": "b""#),
     "pool": .snapshot(#""b""#, #""c""#, beside: #""listen": "127.0.0.1:0", "protocol": "tcp""#),
@@ -172,6 +180,12 @@ private enum ReloadRule {
   private static let poolRules: [String: ReloadRule] = [
     "name": .snapshot(#""a""#, #""b""#, beside: backends),
     "strategy": .snapshot(#""random""#, #""ip-hash""#, beside: backends),
+    "hash-key": .snapshot(
+      #""source""#, #""cookie:a""#, beside: backends + #", "strategy": "maglev""#),
+    "bounded-load": .snapshot(
+      #""off""#, "1.5", beside: backends + #", "strategy": "maglev""#),
+    "failover": .snapshot(#""off""#, #"{ "factor": 2 }"#, beside: backends),
+    "zone": .snapshot(#""a""#, #""b""#, beside: backends),
     "backends": .parts, "tls": .parts, "health": .snapshot(#""off""#, "{}", beside: backends),
     "ejection": .snapshot(#""off""#, "{}", beside: backends),
     "queue": .snapshot(#""off""#, "{}", beside: backends),
@@ -182,7 +196,13 @@ private enum ReloadRule {
     "desync": .snapshot(#""strict""#, #""tolerant""#, beside: backends),
     "protocol": .snapshot(#""http/1.1""#, #""h2""#, beside: backends),
     "when-all-down": .snapshot(#""refuse""#, #""fail-open""#, beside: backends),
+    "proxy-protocol": .snapshot(#""v1""#, #""v2""#, beside: backends),
     "resolve-interval": .read("pool.resolveInterval"),
+  ]
+
+  private static let proxyHeaderRules: [String: ReloadRule] = [
+    "version": .snapshot(#""v1""#, #""v2""#),
+    "tlvs": .snapshot("[]", #"["alpn"]"#, beside: #""version": "v2""#),
   ]
 
   private static let backendRules: [String: ReloadRule] = [
@@ -190,6 +210,8 @@ private enum ReloadRule {
     "weight": .snapshot("2", "3", beside: address),
     "max-connections": .snapshot("2", "3", beside: address),
     "backup": .shown(by: "aChangedValueArrives"),
+    "tier": .shown(by: "aChangedValueArrives"), "zone": .shown(by: "aChangedValueArrives"),
+    "name": .snapshot(#""a""#, #""b""#, beside: address),
   ]
 
   private static let backendTLSRules: [String: ReloadRule] = [
@@ -219,6 +241,10 @@ private enum ReloadRule {
     "max": .snapshot(#""100s""#, #""200s""#), "failure-percent": .snapshot("50", "60"),
     "window": .snapshot(#""8s""#, #""9s""#), "minimum-requests": .snapshot("50", "60"),
     "max-ejected-percent": .snapshot("50", "60"),
+  ]
+
+  private static let failoverRules: [String: ReloadRule] = [
+    "factor": .snapshot("1.5", "2"), "panic-percent": .snapshot("30", "40"),
   ]
 
   private static let queueRules: [String: ReloadRule] = [
@@ -424,19 +450,21 @@ private enum ReloadRule {
     for listener in snapshot.listeners {
       lines.append(
         "\(listener.name) \(listener.protocols) \(listener.desync) \(listener.answersHalfClosed) "
-          + "\(listener.rules.table) \(listener.tcp.map(members) ?? "")")
+          + "\(listener.proxies as [AddressRange]?) \(listener.rules.table) "
+          + "\(listener.tcp.map(members) ?? "")")
       for route in listener.rules.routes { lines.append(members(of: route)) }
     }
     for settings in snapshot.pools {
       let pool = settings.pool
       lines.append(
         "\(pool.name) \(pool.strategy) \(pool.health) \(pool.allDown) \(pool.budget) "
+          + "\(pool.affinityKey) \(pool.boundPercent as Int?) \(pool.failover) "
           + "\(pool.queueMax) \(pool.slowStart as TimeSpan?) \(members(of: settings)) "
           + "\(settings.tls?.id ?? 0) \(settings.protocol)")
       for member in pool.membership.members {
         lines.append(
           "\(member.address) \(member.weight) \(member.maxConnections as Int?) "
-            + "\(member.stickyToken) \(member.serverName)")
+            + "\(member.stickyToken) \(member.serverName) \(member.affinityID)")
       }
     }
     return lines.joined(separator: "\n")

@@ -1,4 +1,5 @@
-// SnapshotBuilder: configured values reach the settings that the request path reads.
+// SnapshotBuilder: configured values reach the settings that the request path reads. The file is
+// long because it has a row for each key.
 
 import Balancing
 import Configuration
@@ -345,8 +346,10 @@ import Testing
   ]
 
   @Test(
-    arguments: [limits, timeouts, keepAlive, retry, ejection, queue, health, paths, others]
-      .flatMap { $0 })
+    arguments: [
+      limits, timeouts, keepAlive, retry, ejection, queue, health, paths, others, balancing,
+    ]
+    .flatMap { $0 })
   func aChangedValueArrives(_ row: Row) throws {
     #expect(row.read(try snapshot(row.change)) == row.expected)
     #expect(row.read(try snapshot()) != row.expected, "the default is the same: this shows nothing")
@@ -373,7 +376,8 @@ import Testing
   @Test(arguments: [
     (Configuration.Strategy.roundRobin, "roundRobin"),
     (.weightedRoundRobin, "weightedRoundRobin"), (.leastConnections, "leastConnections"),
-    (.random, "random"), (.ipHash, "ipHash"),
+    (.random, "random"), (.ipHash, "ipHash"), (.maglev, "maglev"), (.powerOfTwo, "powerOfTwo"),
+    (.leastTime, "leastTime"),
   ])
   func everyStrategyIsItsOwn(configured: Configuration.Strategy, name: String) throws {
     let snapshot = try snapshot { $0.pools[0].strategy = configured }

@@ -166,7 +166,7 @@ import Testing
     let first = try snapshot(Self.https)
     let second = try snapshot(Self.https + #", "retry": { "max-attempts": 2 }"#)
     #expect(first.pools[0].tls === second.pools[0].tls && first.pools[0].tls != nil)
-    #expect(second.poolsWithOtherTLS(than: first).isEmpty)
+    #expect(second.poolsWithOtherConnections(than: first).isEmpty)
   }
 
   @Test(arguments: [
@@ -178,7 +178,7 @@ import Testing
     let former = try snapshot(Self.https)
     var generation = Generation(id: 0, snapshot: former)
     let fresh = try snapshot(pool)
-    #expect(fresh.poolsWithOtherTLS(than: former) == ["app"])
+    #expect(fresh.poolsWithOtherConnections(than: former) == ["app"])
     generation.noteNewest(fresh)
     #expect(generation.formerPools == [0])
     // The record is the same, so its health is known still.

@@ -13,6 +13,7 @@ private let allowedImports: [String: Set<String>] = [
   "HTTP": ["Primitives"],
   "HTTP1": ["HTTP", "Primitives"],
   "HTTP2": ["HTTP", "Primitives"],
+  "ProxyProtocol": ["Primitives"],
   "Balancing": ["Primitives", "Synchronization"],
   "Proxy": ["Balancing", "HTTP", "Primitives"],
   "Configuration": ["Primitives"],
@@ -22,7 +23,7 @@ private let allowedImports: [String: Set<String>] = [
   "TLS": ["COpenSSL", "Glibc", "Primitives", "Synchronization"],
   "Server": [
     "Balancing", "Configuration", "Glibc", "HTTP", "HTTP1", "HTTP2", "Logging", "Metrics",
-    "Primitives", "Proxy", "Reactor", "Synchronization", "TLS",
+    "Primitives", "Proxy", "ProxyProtocol", "Reactor", "Synchronization", "TLS",
   ],
   "martlet": [
     "ArgumentParser", "Configuration", "Glibc", "Logging", "Primitives", "Reactor", "Server",

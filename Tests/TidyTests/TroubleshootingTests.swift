@@ -33,7 +33,10 @@ import Testing
   }
 
   @Test func everyReasonHasItsLine() throws {
-    var names = try Self.names(in: ["Sources/HTTP1/HTTP1Error.swift"])
+    var names = try Self.names(in: [
+      "Sources/HTTP1/HTTP1Error.swift", "Sources/ProxyProtocol/ProxyProtocolError.swift",
+      "Sources/Server/Connections/ProxyRefusal.swift",
+    ])
     for file in SourceTree.sources where file.path.hasPrefix("Sources/Server/") {
       names.formUnion(file.text.matches(of: /reason: "([a-z0-9-]+)"/).map { String($0.1) })
     }

@@ -3,8 +3,9 @@
 //
 // The table ignores health. When the member at a position is unavailable, the address is hashed
 // again, to another position. So only that member's clients move, they spread over all others, and
-// they return when it comes back. A change of the members themselves moves many clients (a ring or
-// Maglev table would move few).
+// they return when it comes back. A change of the members themselves moves many clients (maglev
+// moves few). The table has the members in the order of their ids, so nodes with the same members
+// agree.
 
 import Primitives
 
@@ -20,24 +21,28 @@ enum IPHash {
   }
 
   static func propose(
-    step: Int, from tier: Tier, client: IPAddress?, _ generator: inout RandomGenerator
+    step: Int, from level: Level, affinity: UInt64, _ generator: inout RandomGenerator
   ) -> Int? {
-    if tier.table.isEmpty { return nil }
+    if level.table.isEmpty { return nil }
     if step < rehashMax {
-      guard let client else { return tier.table[generator.next(below: tier.table.count)] }
-      return tier.table[place(client, round: step, of: tier.table.count)]
+      if affinity == 0 { return level.table[generator.next(below: level.table.count)] }
+      return level.table[place(affinity, round: step, of: level.table.count)]
     }
-    let count = tier.configured.count
+    let count = level.configured.count
     let offset = step - rehashMax
     if offset >= count { return nil }
-    let first = client.map { place($0, round: rehashMax, of: count) } ?? 0
-    return tier.configured[(first + offset) % count]
+    let first = place(affinity, round: rehashMax, of: count)
+    return level.configured[(first + offset) % count]
   }
 
   /// IPv6 clients count by their /64: the host chooses the lower half itself, and changes it.
-  private static func place(_ client: IPAddress, round: Int, of count: Int) -> Int {
-    let key = client.isV4 ? UInt64(client.v4) : client.high
-    let hash = mix(mix(key) &+ UInt64(round) &* 0x9E37_79B9_7F4A_7C15)
+  /// Never 0, which means no address.
+  static func hash(_ client: IPAddress) -> UInt64 {
+    max(1, mix(client.isV4 ? UInt64(client.v4) : client.high))
+  }
+
+  private static func place(_ affinity: UInt64, round: Int, of count: Int) -> Int {
+    let hash = mix(affinity &+ UInt64(round) &* 0x9E37_79B9_7F4A_7C15)
     return Int(hash.multipliedFullWidth(by: UInt64(count)).high)
   }
 }

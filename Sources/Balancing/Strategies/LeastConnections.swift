@@ -18,25 +18,25 @@ enum LeastConnections {
   private static let scanMax = 4
 
   static func propose(
-    step: Int, from tier: Tier, excluding tried: TriedSet, _ generator: inout RandomGenerator
+    step: Int, from level: Level, excluding tried: TriedSet, _ generator: inout RandomGenerator
   ) -> Int? {
-    tier.eligible.count <= scannedMax
-      ? scan(step: step, tier, excluding: tried)
-      : draw(step: step, tier, excluding: tried, &generator)
+    level.eligible.count <= scannedMax
+      ? scan(step: step, level, excluding: tried)
+      : draw(step: step, level, excluding: tried, &generator)
   }
 
   /// The least busy of a few. If all of those are full or were tried, the next one by round robin;
   /// selection then turns it down.
   private static func draw(
-    step: Int, _ tier: Tier, excluding tried: TriedSet, _ generator: inout RandomGenerator
+    step: Int, _ level: Level, excluding tried: TriedSet, _ generator: inout RandomGenerator
   ) -> Int? {
     if step == Strategy.proposalMax { return nil }
-    let count = tier.sequence.count
-    var best = tier.sequence[tier.turn(of: count)]
-    var least = load(of: best, in: tier, excluding: tried)
+    let count = level.sequence.count
+    var best = level.sequence[level.turn(of: count)]
+    var least = load(of: best, in: level, excluding: tried)
     for _ in 0..<drawnCount {
-      let candidate = tier.sequence[generator.next(below: count)]
-      guard let load = load(of: candidate, in: tier, excluding: tried) else { continue }
+      let candidate = level.sequence[generator.next(below: count)]
+      guard let load = load(of: candidate, in: level, excluding: tried) else { continue }
       if least.map({ load < $0 }) ?? true {
         best = candidate
         least = load
@@ -45,13 +45,13 @@ enum LeastConnections {
     return best.index
   }
 
-  private static func scan(step: Int, _ tier: Tier, excluding tried: TriedSet) -> Int? {
+  private static func scan(step: Int, _ level: Level, excluding tried: TriedSet) -> Int? {
     if step == scanMax { return nil }
     var least: Load?
     var first = 0
     var equalWeights = 0
-    for candidate in tier.eligible {
-      guard let load = load(of: candidate, in: tier, excluding: tried) else { continue }
+    for candidate in level.eligible {
+      guard let load = load(of: candidate, in: level, excluding: tried) else { continue }
       if let least, load == least {
         equalWeights += candidate.weight
       } else if least.map({ load < $0 }) ?? true {
@@ -63,9 +63,9 @@ enum LeastConnections {
     guard let least else { return nil }
     if equalWeights == least.weight { return first }
 
-    var turn = tier.turn(of: equalWeights)
-    for candidate in tier.eligible
-    where load(of: candidate, in: tier, excluding: tried) == least {
+    var turn = level.turn(of: equalWeights)
+    for candidate in level.eligible
+    where load(of: candidate, in: level, excluding: tried) == least {
       if turn < candidate.weight { return candidate.index }
       turn -= candidate.weight
     }
@@ -75,11 +75,11 @@ enum LeastConnections {
   /// Nil when it is full or was tried. It accesses the record through the array each time: a local
   /// variable would cost a retain and a release for each of perhaps ten thousand members.
   private static func load(
-    of candidate: Candidate, in tier: Tier, excluding tried: TriedSet
+    of candidate: Candidate, in level: Level, excluding tried: TriedSet
   ) -> Load? {
-    if !tried.isEmpty && tried.contains(tier.members[candidate.index].record.id) { return nil }
-    let active = tier.members[candidate.index].record.activeCount
-    if let limit = tier.members[candidate.index].maxConnections, active >= limit { return nil }
+    if !tried.isEmpty && tried.contains(level.members[candidate.index].record.id) { return nil }
+    let active = level.members[candidate.index].record.activeCount
+    if let limit = level.members[candidate.index].maxConnections, active >= limit { return nil }
     return Load(active: active, weight: candidate.weight)
   }
 

@@ -1,14 +1,14 @@
-// Weighted random: a random position in the tier's sequence, which contains each member as often as
-// its weight.
+// Weighted random: a random position in the level's sequence, which contains each member as often
+// as its weight.
 
 import Primitives
 
 enum Random {
   static func propose(
-    step: Int, from tier: Tier, _ generator: inout RandomGenerator
+    step: Int, from level: Level, _ generator: inout RandomGenerator
   ) -> Int? {
-    let count = tier.sequence.count
+    let count = level.sequence.count
     if count == 0 || step == Strategy.proposalMax { return nil }
-    return tier.sequence[generator.next(below: count)].index
+    return level.sequence[generator.next(below: count)].index
   }
 }

@@ -1,4 +1,4 @@
-// Round robin, plain and weighted: one atomic cursor for the whole process runs over the tier's
+// Round robin, plain and weighted: one atomic cursor for the whole process runs over the level's
 // sequence, so the shares are exact over all workers.
 //
 // If a proposal is turned down (full, or already tried), the pick takes the next turn of the cursor
@@ -8,9 +8,9 @@
 import Primitives
 
 enum RoundRobin {
-  static func propose(step: Int, from tier: Tier) -> Int? {
-    let count = tier.sequence.count
+  static func propose(step: Int, from level: Level) -> Int? {
+    let count = level.sequence.count
     if count == 0 || step == Strategy.proposalMax { return nil }
-    return tier.sequence[tier.turn(of: count)].index
+    return level.sequence[level.turn(of: count)].index
   }
 }

@@ -39,6 +39,7 @@ extension AccessLog {
     case .listener: line.appendEscaped(listener.bytes.span)
     case .client: facts.client?.write(to: &line)
     case .clientPort: if let port = facts.clientPort { line.append(decimal: UInt64(port)) }
+    case .proxy: facts.proxy?.write(to: &line)
     case .route: if let route = facts.route { line.appendEscaped(route.bytes.span) }
     case .pool: if let pool = facts.pool { line.appendEscaped(pool.bytes.span) }
     case .sni: line.appendEscaped(of: serverName)

@@ -23,6 +23,8 @@ struct AccessLogFacts {
   var client: IPAddress?
   /// The port of the connection; nil if the client is not its peer.
   var clientPort: UInt16?
+  /// Who has connected, if a header of the PROXY protocol named the client.
+  var proxy: IPAddress?
   /// Empty if none was selected.
   var route: LogName?
   var pool: LogName?
@@ -140,6 +142,11 @@ struct AccessLog: ~Copyable {
     if let port = facts.clientPort {
       line.append(",\"client_port\":")
       line.append(decimal: UInt64(port))
+    }
+    if let proxy = facts.proxy {
+      line.append(",\"proxy\":\"")
+      proxy.write(to: &line)
+      line.append("\"")
     }
     if let route = facts.route {
       line.append(",\"route\":")

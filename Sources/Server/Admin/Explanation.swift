@@ -28,6 +28,10 @@ struct Explanation {
       json.member("method", query["method"] ?? "GET")
       json.member("url", url)
       json.member("listener", listener.name)
+      if let senders = listener.proxyProtocol {
+        let from = senders.from.map { "\($0)" }.joined(separator: ", ")
+        json.member("accepts", "connections with a PROXY header, only from \(from)")
+      }
       if !listens(index, on: target) {
         json.member(
           "note",
@@ -123,6 +127,9 @@ struct Explanation {
     json.member("pool", name)
     json.member("strategy", configured.strategy.rawValue)
     json.member("protocol", view.configuration.spoken(by: configured))
+    if let header = configured.proxyProtocol {
+      json.member("sends", "a PROXY header, \(header.text)")
+    }
     json.array("candidates") { json in
       for candidate in pool.candidates(settings.check, at: now) {
         json.object { json in
@@ -143,8 +150,9 @@ struct Explanation {
         }
       }
     }
-    json.member("order", configured.strategy.orderInWords)
-    if pool.isAnyHealthy { return }
+    json.member("order", configured.orderInWords)
+    pool.writeLevels(at: now, to: &json)
+    if pool.isAnyHealthy || pool.isPanicking { return }
     switch pool.allDown {
     case .refuse where settings.protocol == .tcp:
       json.member("answer", "a reset, no backend is available (all-down)")
@@ -185,16 +193,35 @@ extension Pool {
   fileprivate func candidates(
     _ check: ActiveCheck?, at now: Instant
   ) -> [(member: Member, verdict: String)] {
+    let (states, isPanicking) = levels(at: now)
+    let shares = Dictionary(
+      grouping: states, by: \.tier
+    ).mapValues { $0.reduce(0) { $0 + $1.share } }
     let judged = membership.members.map { member -> (rank: Int, Member, String) in
       let record = member.record
       let condition = BackendCondition(record, at: now)
       let isFull = member.maxConnections.map { record.activeCount >= $0 } ?? false
       switch condition {
       case .up where isFull: return (2, member, "full")
-      case .up where member.isBackup: return (1, member, "backup: while no other is available")
-      case .up: return (0, member, "available")
+      case .up:
+        let share = shares[member.tier] ?? 0
+        if share > 0.9999 { return (0, member, "available") }
+        if share > 0 {
+          let percent = Int((share * 100).rounded())
+          return (0, member, "available: tier \(member.tier) gets \(percent) % of the requests")
+        }
+        return (
+          1, member,
+          member.tier == 1
+            ? "backup: while no other is available"
+            : "tier \(member.tier): while no earlier one is available"
+        )
       case .trial:
         return (0, member, "on trial: gets one request; if it succeeds, the backend is up")
+      case .down where isPanicking:
+        return (0, member, "down, but used: too few backends are healthy (panic-percent)")
+      case .ejected where isPanicking:
+        return (0, member, "ejected, but used: too few backends are healthy (panic-percent)")
       case .down:
         let reason = record.failedCheck(check).map { ": \($0)" } ?? ""
         return (3, member, "down: its checks fail\(reason)")
@@ -210,14 +237,17 @@ extension Pool {
   }
 }
 
-extension Configuration.Strategy {
+extension Configuration.Pool {
   fileprivate var orderInWords: String {
-    switch self {
+    switch strategy {
     case .roundRobin: "in turn"
     case .weightedRoundRobin: "in turn, by weight"
     case .leastConnections: "the one with the fewest exchanges for its weight"
     case .random: "at random, by weight"
     case .ipHash: "by the client's address, always the same one"
+    case .maglev: "by the hash of \(hashKey), on every node the same one"
+    case .powerOfTwo: "of two at random, the one with the fewer exchanges for its weight"
+    case .leastTime: "of two at random, the one that is expected to respond sooner"
     }
   }
 }

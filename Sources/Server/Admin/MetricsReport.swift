@@ -139,7 +139,29 @@ struct MetricsReport {
           "\(counts[condition] ?? 0)")
       }
     }
+    writeLevels(pools, to: &output)
     writeNames(to: &output)
+  }
+
+  /// By tier; the zones of a tier together.
+  private func writeLevels(_ pools: [Pool], to output: inout FamilyWriter) {
+    let levels = pools.map { ($0.name, $0.levels(at: now)) }
+    output.family(
+      "martlet_pool_tier_share", .gauge, "Share of the requests that begin at the tier, 0 to 1.")
+    for (name, levels) in levels {
+      for tier in Set(levels.states.map(\.tier)).sorted() {
+        let share = levels.states.filter { $0.tier == tier }.reduce(0) { $0 + $1.share }
+        output.series(
+          "martlet_pool_tier_share", [("pool", name), ("tier", "\(tier)")], "\(share)")
+      }
+    }
+    output.family(
+      "martlet_pool_panicking", .gauge,
+      "1 while so few backends are healthy that health is ignored (panic-percent).")
+    for (name, levels) in levels {
+      output.series(
+        "martlet_pool_panicking", [("pool", name)], levels.isPanicking ? "1" : "0")
+    }
   }
 
   private func writeNames(to output: inout FamilyWriter) {
@@ -186,6 +208,7 @@ struct MetricsReport {
     gauge("martlet_backend_weight", "The weight in force.") {
       "\($0.record.weightOverride ?? $0.weight)"
     }
+    gauge("martlet_backend_tier", "The tier of the backend; 0 is used first.") { "\($0.tier)" }
     gauge("martlet_backend_exchanges_active", "Exchanges on the backend now.") {
       "\($0.record.activeCount)"
     }

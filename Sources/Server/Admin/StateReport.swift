@@ -116,6 +116,7 @@ struct StateReport {
       }
       json.member("protocol", listener.protocol.rawValue)
       json.member("tls", listener.tls != nil)
+      json.member("proxy_protocol", listener.proxyProtocol != nil)
       writeResponses(view.process.reading(.listener(listener.name)), to: &json)
       json.array("routes") { json in
         for route in view.configuration.routes(on: listener) {
@@ -169,6 +170,7 @@ struct StateReport {
       json.member("name", pool.name)
       json.member("strategy", configured.strategy.rawValue)
       json.member("protocol", view.configuration.spoken(by: configured))
+      json.member("proxy_protocol", configured.proxyProtocol?.version.rawValue)
       json.member("up", pool.upCount(at: now))
       // Available by health and by drain state. Without any, `when_all_down` says what happens to
       // requests.
@@ -178,6 +180,7 @@ struct StateReport {
       json.member("tls", settings.tls.map { $0.isVerified ? "verified" : "unverified" })
       json.member("waiting", pool.record.line.count)
       json.member("retries_charged", pool.record.retryCount)
+      pool.writeLevels(at: now, to: &json)
       json.object("latency_ms") { json in
         json.member("p50", past?.quantiles.p50.map { $0 / 1000 })
         json.member("p90", past?.quantiles.p90.map { $0 / 1000 })
@@ -231,7 +234,9 @@ struct StateReport {
       json.member("admin", "\(AdminState.enabled)")
       json.member("weight", backend.weight)
       json.member("configured_weight", backend.weight)
-      json.member("backup", backend.isBackup)
+      json.member("backup", backend.tierInForce > 0)
+      json.member("tier", backend.tierInForce)
+      json.member("zone", backend.zone)
       json.member("max_connections", backend.maxConnections)
       json.member("active", 0)
       json.member("connections", 0)
@@ -271,6 +276,12 @@ struct StateReport {
       json.member("weight", record.weightOverride ?? member.weight)
       json.member("configured_weight", member.weight)
       json.member("backup", member.isBackup)
+      json.member("tier", member.tier)
+      json.member("zone", member.zone.isEmpty ? nil : member.zone)
+      if pool.strategy.isSticky { json.member("affinity_id", member.affinityID) }
+      if let time = record.latency(at: now) {
+        json.member("estimated_ms", Double(time.microseconds) / 1000)
+      }
       json.member("max_connections", member.maxConnections)
       json.member("active", record.activeCount)
       json.member("connections", Int(clamping: reading.connectionCount))

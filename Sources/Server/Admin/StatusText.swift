@@ -64,6 +64,7 @@ struct StatusText {
     let spoken = view.configuration.spoken(by: configured)
     var head = "pool \(pool.name)  \(configured.strategy.rawValue)  \(spoken)"
     if let tls = settings.tls { head += tls.isVerified ? "  TLS" : "  TLS, NOT VERIFIED" }
+    if let header = configured.proxyProtocol { head += "  PROXY \(header.version.rawValue)" }
     head += "  \(pool.upCount(at: now)) of \(count) up"
     if let quantiles = past?.quantiles, let p50 = quantiles.p50 {
       head += "  p50 \(Self.milliseconds(p50))  p99 \(Self.milliseconds(quantiles.p99 ?? p50))"
@@ -78,8 +79,7 @@ struct StatusText {
     for member in pool.membership.members {
       let record = member.record
       let reading = view.process.reading(record.identity)
-      var condition = BackendCondition(record, at: now).rawValue
-      if member.isBackup { condition += " (backup)" }
+      let condition = BackendCondition(record, at: now).rawValue + member.placeText
       let override = record.weightOverride.map { "\($0) (configured: \(member.weight))" }
       let weight = override ?? "\(member.weight)"
       let failure = reading.lastFailure.map {
@@ -98,7 +98,8 @@ struct StatusText {
       let backend = unresolved.backend
       rows.append([
         "  \(backend.endpoint)",
-        BackendCondition.unresolved.rawValue + (backend.isBackup ? " (backup)" : ""), "-",
+        BackendCondition.unresolved.rawValue
+          + (backend.tierInForce > 0 ? " (tier \(backend.tierInForce))" : ""), "-",
         "\(backend.weight)", "0", "", "", "0", "0", unresolved.reason,
       ])
     }
@@ -108,7 +109,8 @@ struct StatusText {
       guard let failure = known.failure, !known.addresses.isEmpty else { return nil }
       return "  \(name) can't be looked up, and its last addresses are kept: \(failure)"
     }
-    return [head] + Self.warning(pool, past) + TextTable.lines(rows) + stale
+    let levels = pool.levelText(at: now).map { [$0] } ?? []
+    return [head] + levels + Self.warning(pool, past) + TextTable.lines(rows) + stale
   }
 
   /// A warning if no backend is available, or if almost all requests fail.

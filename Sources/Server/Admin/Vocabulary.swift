@@ -21,6 +21,7 @@ extension SplitMetric {
       [TLSFailure.Kind.recordFlood, .peerAlert, .badCertificate, .other].map(CounterWord.init)
     case .http2Errors, .http2BackendErrors: HTTP2Error.allCases.map(CounterWord.init)
     case .streamResetsReceived, .streamResetsSent: ErrorCode.allCases.map(CounterWord.init)
+    case .proxyHeaderFailures: ProxyRefusal.all.map(\.word)
     }
   }
 }

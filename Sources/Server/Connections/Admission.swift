@@ -46,16 +46,21 @@ final class Admission: Sendable {
   /// address.
   func enter(_ block: IPAddress?, max: Int, maxPerAddress: Int?) -> Verdict {
     guard takePlace(max) else { return .full }
-    guard let block else { return .admitted }
-    let isAdmitted = shard(of: block).counts.withLock { counts in
+    if count(block, maxPerAddress: maxPerAddress) { return .admitted }
+    total.subtract(1, ordering: .relaxed)
+    return .addressFull
+  }
+
+  /// Counts a connection by address that was counted in the total only, because its address wasn't
+  /// known; false if the limit of the address is reached.
+  func count(_ block: IPAddress?, maxPerAddress: Int?) -> Bool {
+    guard let block else { return true }
+    return shard(of: block).counts.withLock { counts in
       let count = counts[block, default: 0]
       if let maxPerAddress, count >= maxPerAddress { return false }
       counts[block] = count + 1
       return true
     }
-    if isAdmitted { return .admitted }
-    total.subtract(1, ordering: .relaxed)
-    return .addressFull
   }
 
   /// A connection has ended. `block` is what it was counted with.

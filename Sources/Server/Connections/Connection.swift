@@ -6,6 +6,7 @@
 
 import HTTP
 import Primitives
+import ProxyProtocol
 import TLS
 
 /// Identifies one stream: a request with its response on one connection.
@@ -17,7 +18,7 @@ struct StreamID: Equatable {
 
 struct Connection: ~Copyable {
   var transport: Transport
-  let peer: Peer
+  var peer: Peer
   var wire: Wire
   var deadline = Deadline()
   /// How much of what was sent the client's kernel had acknowledged at the last check; nil before
@@ -33,7 +34,8 @@ struct Connection: ~Copyable {
     self.wire = wire
   }
 
-  /// Who is at the other end. It doesn't change.
+  /// Who is at the other end. It changes once, if the connection begins with a header of the PROXY
+  /// protocol.
   enum Peer {
     case client(Client)
     case backend(Backend)
@@ -43,6 +45,9 @@ struct Connection: ~Copyable {
     /// Nil for a Unix socket.
     let address: IPAddress?
     let port: UInt16
+    /// Whether a header of the PROXY protocol has named the address. Then the worker's
+    /// `proxiedClients` has an entry.
+    var isProxied = false
     /// What it was admitted as; nil if its connections aren't counted by address.
     let block: IPAddress?
     /// The worker's listener that accepted it.
@@ -86,6 +91,8 @@ struct Connection: ~Copyable {
 
   /// Before the first byte of a message.
   enum Opening {
+    /// A client's, which begins with a header of the PROXY protocol. The peer is the proxy so far.
+    case proxyHeader(ProxyHeaderParser, since: Instant)
     /// The TLS handshake with a client.
     case accepting(since: Instant)
     /// A client of a TCP listener: its pool is not known yet.
@@ -141,8 +148,8 @@ struct Connection: ~Copyable {
         .http1Backend(_, .leased(let exchange)):
         exchange
       case .http1Client(_, let exchange): exchange
-      case .opening(.accepting), .opening(.unrouted), .http2Client, .http1Backend, .http2Backend,
-        .ending:
+      case .opening(.proxyHeader), .opening(.accepting), .opening(.unrouted), .http2Client,
+        .http1Backend, .http2Backend, .ending:
         nil
       }
     }
@@ -164,13 +171,18 @@ struct Connection: ~Copyable {
     @inline(__always) get { if case .opening(.accepting) = wire { true } else { false } }
   }
 
+  var awaitsProxyHeader: Bool {
+    if case .opening(.proxyHeader) = wire { true } else { false }
+  }
+
   /// Whether a step of it may be a step of a TLS handshake, with a client or with a backend.
   var isShakingHands: Bool {
     @inline(__always) get {
       switch wire {
       case .opening(.accepting): true
       case .opening(.dialling): transport.isOpening
-      case .opening(.unrouted), .http1Client, .http2Client, .http1Backend, .http2Backend, .raw,
+      case .opening(.proxyHeader), .opening(.unrouted), .http1Client, .http2Client, .http1Backend,
+        .http2Backend, .raw,
         .ending:
         false
       }

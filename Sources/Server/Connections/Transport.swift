@@ -45,8 +45,7 @@ struct Transport: ~Copyable {
   private(set) var hasAlert = false
   /// Whether the last receive stopped to let other connections run, with more to receive.
   private var gaveWay = false
-  /// Whether the last receive returned bytes but stopped early. Then the next one lets other
-  /// connections run first.
+  /// The last receive returned bytes but stopped early: the next one lets others run first.
   private var owesTurn = false
   private var controlRecords = ControlRecordRate()
   /// What broke the connection for receiving, and so for sending too.
@@ -163,6 +162,18 @@ struct Transport: ~Copyable {
       // Each record of up to 16 KiB grows by a header, a tag and padding; 128 is above all of them.
       return max(0, free - (free / 16_384 + 3) * 128 - staged.count)
     }
+  }
+
+  /// The client begins a TLS session behind what was consumed.
+  mutating func accept(_ tls: consuming TLSSession) {
+    session = consume tls
+    security = .accepting
+    swap(&inbound, &ciphertext)
+  }
+
+  /// Writes what stands before the TLS session with a backend. It is sent with what follows.
+  mutating func writePreamble(_ source: borrowing ByteBuffer, _ buffers: inout BufferPool) {
+    Self.append(source.bytes, to: &outbound, &buffers)
   }
 
   // MARK: Receiving

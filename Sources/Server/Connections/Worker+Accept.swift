@@ -34,10 +34,16 @@ extension Worker where IO: ~Copyable {
 
   private mutating func open(_ socket: Socket, peer: SocketAddress, listener: Int) {
     metrics.add(.downstreamConnectionsAccepted)
+    if let configured = listeners[listener].configured,
+      let proxies = snapshot.listeners[configured].proxies
+    {
+      return open(socket, behind: proxies, peer: peer, listener: listener)
+    }
     let block = countedBlock(of: peer)
-    guard admit(block, to: listener) else {
-      io.close(socket, reset: true)
-      return
+    guard admit(block) else { return io.close(socket, reset: true) }
+    guard admitTCP(block, to: listener) else {
+      admission.leave(block)
+      return io.close(socket, reset: true)
     }
     let configured = listeners[listener].configured
     let context = configured.flatMap { snapshot.listeners[$0].context(worker: index) }
@@ -84,20 +90,18 @@ extension Worker where IO: ~Copyable {
 
   /// What a peer is counted as by address. Nil for trusted proxies, since they have many clients,
   /// and for Unix sockets, which have no address.
-  private mutating func countedBlock(of peer: SocketAddress) -> IPAddress? {
+  mutating func countedBlock(of peer: SocketAddress) -> IPAddress? {
     guard let address = peer.ip,
       !settings.forwarding.trustedProxies.contains(where: { $0.contains(address) })
     else { return nil }
     return address.clientBlock
   }
 
-  private mutating func admit(_ block: IPAddress?, to listener: Int) -> Bool {
+  mutating func admit(_ block: IPAddress?) -> Bool {
     let verdict = admission.enter(
       block, max: settings.connectionMax, maxPerAddress: settings.connectionsPerAddressMax)
     switch verdict {
-    case .admitted:
-      if admitTCP(block, to: listener) { return true }
-      admission.leave(block)
+    case .admitted: return true
     case .full: metrics.add(.connectionsRefusedInAll)
     case .addressFull: metrics.add(.connectionsRefusedByAddress)
     }
@@ -105,7 +109,7 @@ extension Worker where IO: ~Copyable {
   }
 
   /// The limits of a TCP listener itself.
-  private mutating func admitTCP(_ block: IPAddress?, to listener: Int) -> Bool {
+  mutating func admitTCP(_ block: IPAddress?, to listener: Int) -> Bool {
     guard let configured = listeners[listener].configured,
       let rules = snapshot.listeners[configured].tcp
     else { return true }
@@ -127,7 +131,7 @@ extension Worker where IO: ~Copyable {
 
   /// Makes room for one more handshake. Closes up to two, so that the number falls soon after the
   /// limit was lowered.
-  private mutating func limitHandshakes() {
+  mutating func limitHandshakes() {
     for _ in 0..<2 {
       forgetEndedHandshakes()
       guard handshakes.count >= handshakeMax, let oldest = handshakes.oldest else { return }

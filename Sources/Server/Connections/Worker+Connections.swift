@@ -10,6 +10,8 @@ import Reactor
 extension Worker where IO: ~Copyable {
   mutating func drive(_ handle: Handle) {
     switch connections[handle].wire {
+    case .opening(.proxyHeader(let parser, let since)):
+      driveProxyHeader(handle, parser, since: since)
     case .opening(.accepting): acceptHandshake(handle)
     case .opening(.unrouted(let scan)): routeConnection(handle, scan)
     case .opening(.dialling(let exchange)): finishDialling(handle, exchange)
@@ -167,6 +169,8 @@ extension Worker where IO: ~Copyable {
 
   mutating func expired(_ handle: Handle) {
     switch connections[handle].wire {
+    case .opening(.proxyHeader):
+      refuse(handle, .timeout)
     case .opening(.accepting):
       metrics.add(.handshakesTimedOut)
       close(handle)
@@ -180,7 +184,7 @@ extension Worker where IO: ~Copyable {
       http2Expired(handle, codec)
     case .http2Backend(let codec):
       http2BackendExpired(handle, codec)
-    case .http1Backend(_, .idle):
+    case .http1Backend(_, .idle), .http1Backend(_, .reserved):
       close(handle)
     case .ending(.flushing):
       metrics.add(.slowResponses)
@@ -220,6 +224,7 @@ extension Worker where IO: ~Copyable {
     countClosed(client: handle)
     let block = connections[handle].client.block
     if connections[handle].client.protocols.tcp { leaveListener(handle) }
+    if connections[handle].client.isProxied { proxiedClients[handle] = nil }
     dropCodec(of: handle)
     connections[handle].transport.release(to: &buffers)
     let socket = connections[handle].transport.socket
@@ -230,6 +235,9 @@ extension Worker where IO: ~Copyable {
     // Only now, since the end of a login would end the client's connection.
     for login in logins.end(handle) where connections.contains(login.connection) {
       close(login.connection)
+    }
+    for connection in ownConnections.end(handle) where connections.contains(connection) {
+      close(connection)
     }
     metrics.add(.downstreamConnectionsClosed)
     metrics.subtract(.downstreamConnectionsActive)
@@ -249,6 +257,7 @@ extension Worker where IO: ~Copyable {
     var owner = Handle.none
     if case .http1Backend(let codec, let use) = connections[handle].wire {
       owner = http1Backends[codec].owner
+      ownConnections.remove(handle, of: http1Backends[codec].client)
       switch use {
       case .idle:
         stock.remove(handle, of: backend)

@@ -53,7 +53,7 @@ extension Worker where IO: ~Copyable {
     isHTTP2 ? beginHTTP2(handle) : beginHTTP1(handle)
   }
 
-  private mutating func beginHTTP1(_ handle: Handle) {
+  mutating func beginHTTP1(_ handle: Handle) {
     let codec = http1Clients.insert(
       HTTP1Client(limits: settings.headLimits, desync: connections[handle].client.desync))
     change(handle, to: .http1Client(codec: codec, exchange: nil))

@@ -32,6 +32,13 @@ extension Worker where IO: ~Copyable {
     }
     var scan = state
     while true {
+      // Behind a header of the PROXY protocol, bytes are here already.
+      switch connections[handle].transport.continueScan(&scan) {
+      case .more: break
+      case .notTLS: return refuseTCP(handle, .malformedHead, reason: "not-tls")
+      case .tooBig: return refuseTCP(handle, .malformedHead, reason: "hello-too-long")
+      case .whole: return routeHello(handle, rules)
+      }
       switch receive(handle) {
       case .bytes: break
       case .nothing:
@@ -39,12 +46,6 @@ extension Worker where IO: ~Copyable {
         connections[handle].wire = .opening(.unrouted(scan))
         return
       case .finished, .failed: return close(handle)
-      }
-      switch connections[handle].transport.continueScan(&scan) {
-      case .more: continue
-      case .notTLS: return refuseTCP(handle, .malformedHead, reason: "not-tls")
-      case .tooBig: return refuseTCP(handle, .malformedHead, reason: "hello-too-long")
-      case .whole: return routeHello(handle, rules)
       }
     }
   }

@@ -43,7 +43,7 @@ struct ActiveExchange: ~Copyable {
   /// Nil if no backend is asked.
   private(set) var target: Target?
   /// The members that were tried.
-  var selection = Selection(stickyToken: 0)
+  var selection = Selection()
   var attempt = AttemptProgress()
   var queue = QueueProgress()
   var body = RequestBody()

@@ -75,6 +75,7 @@ extension Worker where IO: ~Copyable {
     return AccessLogFacts(
       hasRequest: exchanges[handle].request.hasHead, client: client,
       clientPort: peer.address != nil && peer.address == client ? peer.port : nil,
+      proxy: peer.isProxied ? proxiedClients[connection]?.proxy.ip : nil,
       route: exchanges[handle].route?.name, pool: exchanges[handle].target?.pool.name,
       status: status, grpcStatus: exchanges[handle].response.grpcStatus,
       failure: failure?.name,

@@ -26,6 +26,8 @@ struct ActiveCheck: Sendable {
   var port: UInt16?
   /// Of the pool's TLS; 0 without TLS.
   var tlsID = 0
+  /// What begins the connections of the pool; nil for nothing.
+  var proxyHeader: ProxyHeaderPlan?
   /// What the pool speaks, and so its checks.
   var spoken = BackendProtocol.http1
 
@@ -54,7 +56,7 @@ struct ActiveCheck: Sendable {
     as other: ActiveCheck, for member: Member, _ otherMember: Member
   ) -> Bool {
     kind == other.kind && timeout == other.timeout && tlsID == other.tlsID
-      && spoken == other.spoken
+      && spoken == other.spoken && proxyHeader == other.proxyHeader
       && address(of: member) == other.address(of: otherMember)
       && member.checkHost == otherMember.checkHost && member.serverName == otherMember.serverName
   }

@@ -55,6 +55,7 @@ extension Worker where IO: ~Copyable {
         return conclude(handle, failure: FailureCause(connecting: error))
       }
       checker.probes[handle].isConnected = true
+      writeProxyHeader(ofProbe: handle)
       if checker.probes[handle].transport.isEncrypted {
         checker.probes[handle].transport.open(&buffers)
       }
@@ -70,6 +71,19 @@ extension Worker where IO: ~Copyable {
     // A socket may take the request in parts.
     checker.probes[handle].transport.flush(&io, &buffers)
     receiveAnswer(handle)
+  }
+
+  /// As the pool's connections begin. At another port a service of its own may listen, which knows
+  /// no such header.
+  private mutating func writeProxyHeader(ofProbe handle: Handle) {
+    let check = checker.probes[handle].check
+    guard let plan = check.proxyHeader, check.port == nil else { return }
+    let member = checker.targets[checker.probes[handle].target].member
+    frames.removeAll()
+    plan.writeOwn(
+      source: io.localAddress(of: checker.probes[handle].transport.socket),
+      destination: member.address, into: &frames)
+    checker.probes[handle].transport.writePreamble(frames, &buffers)
   }
 
   /// Continues the TLS handshake of a check; returns why it has failed.

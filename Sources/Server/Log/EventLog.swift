@@ -5,6 +5,7 @@
 
 import Balancing
 import Logging
+import Metrics
 import Primitives
 import Synchronization
 
@@ -12,6 +13,8 @@ struct EventLog: Sendable {
   let logger: Logger
   /// Shared by all workers.
   var exhaustion = Occurrence()
+  /// By the place of the reason.
+  var proxyHeaders = ProxyRefusal.all.map { _ in Occurrence() }
 
   /// `reason`: why the last check or request failed, if a failure caused the change.
   func flipped(_ backend: BackendRecord, _ flip: Flip, reason: String?) {
@@ -56,6 +59,20 @@ struct EventLog: Sendable {
     logger.error(
       "no file descriptors or memory left: new connections wait until some are free")
   }
+
+  /// At most one line in ten seconds for each reason: anybody who can connect may cause it.
+  func proxyHeaderRefused(
+    _ refusal: ProxyRefusal, from peer: SocketAddress, listener: LogName, at now: Instant
+  ) {
+    if !proxyHeaders[refusal.word.place].isDue(at: now) { return }
+    let name = String(decoding: listener.bytes, as: UTF8.self)
+    logger.warning(
+      "a connection was closed for want of a valid PROXY header",
+      metadata: [
+        "listener": .string(name), "peer": .string("\(peer)"),
+        "reason": .string("\(refusal.name)"),
+      ])
+  }
 }
 
 /// When an event last happened, so that it is logged once if several workers notice it.
@@ -67,5 +84,14 @@ final class Occurrence: Sendable {
   func isFirst(at now: Instant) -> Bool {
     let last = lastNanoseconds.exchange(now.nanoseconds, ordering: .relaxed)
     return last == 0 || now - Instant(nanoseconds: last) > Self.memory
+  }
+
+  /// Whether it is to be noted again: it has not been for some time.
+  func isDue(at now: Instant) -> Bool {
+    let last = lastNanoseconds.load(ordering: .relaxed)
+    if last != 0 && now - Instant(nanoseconds: last) <= Self.memory { return false }
+    return lastNanoseconds.compareExchange(
+      expected: last, desired: now.nanoseconds, ordering: .relaxed
+    ).exchanged
   }
 }

@@ -13,6 +13,7 @@ extension [UInt8] {
 extension ActiveCheck {
   init(_ health: Configuration.Health, of pool: Configuration.Pool, tlsID: Int) {
     self.tlsID = tlsID
+    proxyHeader = pool.proxyProtocol.map(ProxyHeaderPlan.init)
     spoken = BackendProtocol(pool.protocol)
     switch health.check {
     case .tcp:

@@ -29,12 +29,16 @@ final class Snapshot: Sendable {
     self.errorPages = errorPages
   }
 
-  /// The names of the pools that both have, but with other TLS, or with TLS in only one of them.
-  func poolsWithOtherTLS(than other: Snapshot) -> Set<String> {
-    var former: [String: Int] = [:]
-    for pool in other.pools { former[pool.pool.name] = pool.tls?.id ?? 0 }
+  /// The names of the pools that both have, but whose connections begin in another way: with other
+  /// TLS, with another header of the PROXY protocol, or with one of them in only one snapshot.
+  func poolsWithOtherConnections(than other: Snapshot) -> Set<String> {
+    var former: [String: PoolSettings] = [:]
+    for pool in other.pools { former[pool.pool.name] = pool }
     return Set(
-      pools.filter { former[$0.pool.name] ?? $0.tls?.id ?? 0 != $0.tls?.id ?? 0 }.map(\.pool.name))
+      pools.filter { pool in
+        guard let former = former[pool.pool.name] else { return false }
+        return former.tls?.id != pool.tls?.id || former.proxyHeader != pool.proxyHeader
+      }.map(\.pool.name))
   }
 
   /// If backends are not checked, earlier check results no longer count: without checks, no event
@@ -59,6 +63,8 @@ struct ListenerSettings: Sendable {
   var answersHalfClosed = false
   /// Where connections go, if it is a TCP listener; it has no routes of HTTP then.
   var tcp: TCPRules?
+  /// Who may connect, with a header of the PROXY protocol; nil if there is to be no header.
+  var proxies: [AddressRange]?
   /// Where workers count, each in its own; empty where nobody does.
   var traffic: [TrafficMetrics] = []
 
@@ -159,6 +165,8 @@ final class PoolSettings: Sendable {
   let responses: ResponseReading
   /// Nil if the backends speak plain HTTP.
   let tls: UpstreamTLS?
+  /// What begins each connection; nil for nothing.
+  let proxyHeader: ProxyHeaderPlan?
   /// Host of a request that names none, which only HTTP/1.0 may.
   let authority: [UInt8]
   /// The cookie by which clients stay with a backend; nil without one.
@@ -172,6 +180,7 @@ final class PoolSettings: Sendable {
     tcpKeepAlive: TCPKeepAlive? = nil,
     protocol spoken: BackendProtocol = .http1,
     responses: ResponseReading = ResponseReading(), tls: UpstreamTLS? = nil,
+    proxyHeader: ProxyHeaderPlan? = nil,
     authority: [UInt8] = Array("localhost".utf8),
     stickiness: Stickiness? = nil, traffic: [TrafficMetrics] = []
   ) {
@@ -186,6 +195,7 @@ final class PoolSettings: Sendable {
     self.tcpKeepAlive = tcpKeepAlive
     self.responses = responses
     self.tls = tls
+    self.proxyHeader = proxyHeader
     self.protocol = spoken
     self.authority = authority
     self.stickiness = stickiness
@@ -228,7 +238,7 @@ struct Generation {
   let snapshot: Snapshot
   var pools: [PoolView]
   var exchangeCount = 0
-  /// The indices of pools whose TLS is another one now.
+  /// The indices of pools whose connections begin in another way now.
   private(set) var formerPools: Set<Int> = []
 
   init(id: Int, snapshot: Snapshot) {
@@ -239,7 +249,7 @@ struct Generation {
 
   /// Another snapshot is in force from now on.
   mutating func noteNewest(_ newest: Snapshot) {
-    let names = newest.poolsWithOtherTLS(than: snapshot)
+    let names = newest.poolsWithOtherConnections(than: snapshot)
     formerPools = Set(
       snapshot.pools.indices.filter { names.contains(snapshot.pools[$0].pool.name) })
   }

@@ -57,7 +57,9 @@ struct SnapshotBuilder: Sendable {
       let spoken =
         tcpPools.contains(pool.name) ? BackendProtocol.tcp : BackendProtocol(pool.protocol)
       let tls = try upstreamTLS(of: pool, upstreams[pool.name] ?? UpstreamFiles(), spoken)
-      pools.append(settings(of: pool, configuration.limits, names, tls, spoken))
+      pools.append(
+        settings(
+          of: pool, configuration.limits, zone: configuration.zone ?? "", names, tls, spoken))
     }
     upstreamContexts.keep(Set(configuration.pools.map(\.name)))
     tcpAdmissions.keep(Set(configuration.listeners.map(\.name)))
@@ -114,6 +116,7 @@ struct SnapshotBuilder: Sendable {
       protocols: ListenerProtocols(listener), desync: DesyncMode(listener.desync),
       answersHalfClosed: listener.halfClose == .answer,
       tcp: listener.protocol == .tcp ? tcpRules(of: listener, configuration, pools) : nil,
+      proxies: listener.proxyProtocol?.from,
       traffic: traffic.blocks(for: .listener(listener.name)))
   }
 
@@ -134,8 +137,8 @@ struct SnapshotBuilder: Sendable {
   }
 
   private func settings(
-    of pool: Configuration.Pool, _ limits: Configuration.Limits, _ names: NameTable,
-    _ tls: UpstreamTLS?, _ spoken: BackendProtocol
+    of pool: Configuration.Pool, _ limits: Configuration.Limits, zone: String,
+    _ names: NameTable, _ tls: UpstreamTLS?, _ spoken: BackendProtocol
   ) -> PoolSettings {
     let health = HealthPolicy(pool)
     var budget = RetryBudget()
@@ -143,7 +146,8 @@ struct SnapshotBuilder: Sendable {
     budget.floor = pool.retry.budgetMinimum
     let balanced = Pool(
       registry.pool(pool.name), strategy: Strategy(pool.strategy),
-      members: members(of: pool, names), health: health,
+      members: members(of: pool, names), affinityKey: AffinityKey(pool.hashKey),
+      boundPercent: pool.boundedLoad, failover: FailoverPolicy(pool, zone: zone), health: health,
       allDown: pool.whenAllDown == .failOpen ? .failOpen : .refuse, budget: budget,
       queueMax: pool.queue?.size ?? 0, slowStart: pool.slowStart)
     var retry = RetryPolicy()
@@ -167,42 +171,10 @@ struct SnapshotBuilder: Sendable {
       tcpKeepAlive: pool.tcpKeepAlive.map(TCPKeepAlive.init),
       protocol: spoken,
       responses: ResponseReading(pool, limits), tls: tls,
+      proxyHeader: pool.proxyProtocol.map(ProxyHeaderPlan.init),
       authority: Array((pool.backends.first?.endpoint.authority ?? "localhost").utf8),
       stickiness: pool.stickiness.map(Stickiness.init),
       traffic: traffic.blocks(for: .pool(pool.name)))
-  }
-
-  /// The members of a pool: one per address of its backends. If names share an address, the first
-  /// one counts, but one that is not a backup has priority.
-  func members(of pool: Configuration.Pool, _ names: NameTable) -> [Member] {
-    let health = HealthPolicy(pool)
-    var members: [Member] = []
-    var indices: [SocketAddress: Int] = [:]
-    for backend in pool.backends {
-      let checkHost = backend.endpoint.host(port: pool.health?.port)
-      for address in names.addresses(of: backend.endpoint) {
-        let member = Member(
-          record: registry.backend(pool: pool.name, address: "\(address)", health: health),
-          address: address, weight: backend.weight, isBackup: backend.isBackup,
-          maxConnections: backend.maxConnections, stickyToken: stickyToken(of: address, in: pool),
-          checkHost: checkHost,
-          serverName: pool.tls?.serverName?.bracketless ?? backend.endpoint.serverName)
-        if let index = indices[address] {
-          if members[index].isBackup && !member.isBackup { members[index] = member }
-        } else {
-          indices[address] = members.count
-          members.append(member)
-        }
-      }
-    }
-    return members
-  }
-
-  /// What the cookie says in place of the address; 0 in pools without one.
-  private func stickyToken(of address: SocketAddress, in pool: Configuration.Pool) -> UInt64 {
-    guard let stickiness = pool.stickiness else { return 0 }
-    let key = stickiness.key.map { Array($0.utf8) } ?? cookieKey
-    return max(1, keyedDigest(Array("\(pool.name) \(address)".utf8), key: key))
   }
 }
 
@@ -284,13 +256,6 @@ extension Configuration.Endpoint {
   }
 }
 
-extension String {
-  /// An IPv6 address without its brackets.
-  fileprivate var bracketless: String {
-    hasPrefix("[") && hasSuffix("]") ? String(dropFirst().dropLast()) : self
-  }
-}
-
 extension TCPKeepAlive {
   init(_ keepAlive: Configuration.TCPKeepAlive) {
     self.init(idle: keepAlive.idle, interval: keepAlive.interval, count: keepAlive.count)
@@ -346,21 +311,8 @@ extension TLSPolicy {
   }
 }
 
-extension Strategy {
-  fileprivate init(_ strategy: Configuration.Strategy) {
-    self =
-      switch strategy {
-      case .roundRobin: .roundRobin
-      case .weightedRoundRobin: .weightedRoundRobin
-      case .leastConnections: .leastConnections
-      case .random: .random
-      case .ipHash: .ipHash
-      }
-  }
-}
-
 extension HealthPolicy {
-  fileprivate init(_ pool: Configuration.Pool) {
+  init(_ pool: Configuration.Pool) {
     self.init()
     if let checks = pool.health {
       rise = checks.rise
@@ -434,7 +386,11 @@ extension Configuration {
     if requestID == .return { stages.append(.requestID) }
     guard case .forward(let name) = route.action else { return stages }
     if route.translatesGRPCWeb { stages.append(.grpcWeb) }
-    if pools.first(where: { $0.name == name })?.stickiness != nil { stages.append(.stickiness) }
+    guard let pool = pools.first(where: { $0.name == name }) else { return stages }
+    if pool.stickiness != nil { stages.append(.stickiness) }
+    if pool.strategy == .maglev && AffinityKey(pool.hashKey).isOfRequest {
+      stages.append(.affinity)
+    }
     return stages
   }
 }

@@ -29,6 +29,8 @@ enum Stage: UInt8, CaseIterable, Sendable {
   case requestID
   /// The cookie that selects a backend.
   case stickiness
+  /// The key of a request that belongs to a backend by its hash.
+  case affinity
   /// The fields that the route sets and removes, in each direction.
   case requestEdits
   case responseEdits
@@ -43,6 +45,7 @@ enum Stage: UInt8, CaseIterable, Sendable {
     case .date: [.final, .local]
     case .requestID: [.final, .switching, .local]
     case .stickiness: [.forwarded, .final, .switching]
+    case .affinity: [.forwarded]
     case .requestEdits: [.forwarded]
     case .responseEdits: [.final, .interim, .switching, .local]
     }
@@ -59,6 +62,7 @@ enum Stage: UInt8, CaseIterable, Sendable {
     case .date: "date"
     case .requestID: "request-id"
     case .stickiness: "stickiness"
+    case .affinity: "affinity"
     case .requestEdits: "request-edits"
     case .responseEdits: "response-edits"
     }

@@ -39,6 +39,9 @@ extension Worker where IO: ~Copyable {
       case .stickiness:
         readStickiness(handle)
         continue
+      case .affinity:
+        readAffinity(handle)
+        continue
       case .requestEdits:
         if let edits = exchanges[handle].route?.requestEdits {
           heads[exchanges[handle].head].fields.apply(edits)
@@ -117,7 +120,7 @@ extension Worker where IO: ~Copyable {
       case .requestID: returnRequestID(of: handle)
       case .stickiness: stick(handle)
       case .responseEdits: applyEdits(handle)
-      case .delay, .abort, .host, .requestEdits: break
+      case .delay, .abort, .host, .affinity, .requestEdits: break
       }
     }
   }

@@ -1,5 +1,6 @@
-// Stickiness: the cookie with which clients of a pool stay with a backend. Proxy.Stickiness reads
-// and writes it; Balancing decides whether the backend can be used.
+// What in a request belongs to a backend: the cookie of stickiness, with which clients of a pool
+// stay with a backend (Proxy.Stickiness reads and writes it), and the key that a strategy hashes
+// (Proxy/Affinity). Balancing decides whether the backend can be used.
 
 import Balancing
 import HTTP
@@ -16,7 +17,13 @@ extension Worker where IO: ~Copyable {
     if tokens[0] == 0 { return }
     let index = exchanges[handle].poolIndex
     let living = generations[generationIndex(of: handle)].pools[index].living(of: tokens, at: now)
-    exchanges[handle].selection = Selection(stickyToken: living ?? tokens[0])
+    exchanges[handle].selection.stickyToken = living ?? tokens[0]
+  }
+
+  /// The hash of the key; without one, the client's address is the key.
+  mutating func readAffinity(_ handle: Handle) {
+    exchanges[handle].selection.affinity =
+      exchanges[handle].pool.pool.affinityKey.hash(in: heads[exchanges[handle].head])
   }
 
   /// Makes the client stick to the backend that responds, unless it does already.

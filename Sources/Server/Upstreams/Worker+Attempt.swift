@@ -66,7 +66,9 @@ extension Worker where IO: ~Copyable {
     {
       return
     }
-    if mayReuse, let connection = takeIdle(backend, for: handle) {
+    if mayReuse,
+      let connection = takeIdle(backend, for: handle) ?? takeOwn(backend, for: handle)
+    {
       metrics.add(.upstreamConnectionsReused)
       lease(connection, for: handle)
       let start = Exchange.Event.attemptStarted(
@@ -263,6 +265,7 @@ extension Worker where IO: ~Copyable {
     else { return close(connection, reset: ending == .reset) }
     switch http1Backends[codec].login {
     case .none: makeIdle(connection, codec)
+    case .proxied: keepOwn(connection, codec)
     case .attempted: close(connection)
     case .bound: keepLogin(connection, codec, for: handle)
     }
@@ -290,6 +293,20 @@ extension Worker where IO: ~Copyable {
     if let flip = pool.observeExchange(&pick, succeeded: failure == nil, at: now) {
       flipped(pick.record, flip, in: pool, reason: failure?.reason)
     }
+    if pool.strategy == .leastTime { observeTime(handle, pick.record, failure: failure) }
     exchanges[handle].attempt.pick = consume pick
+  }
+
+  /// Passes the time of the attempt to the strategy: from the end of the request, which is the
+  /// client's matter, to the head of the response. A response with status 500 and above counts as a
+  /// failure: a backend that is broken often responds fast.
+  private mutating func observeTime(
+    _ handle: Handle, _ record: BackendRecord, failure: FailureCause?
+  ) {
+    let failed = failure != nil || responseHead.status >= 500
+    let since = exchanges[handle].machine.responseAwaitedSince
+    if since == nil && !failed { return }
+    exchanges[handle].pool.pool.observeTime(
+      now - (since ?? now), of: record, failed: failed, at: now)
   }
 }

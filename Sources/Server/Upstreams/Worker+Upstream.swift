@@ -70,6 +70,7 @@ extension Worker where IO: ~Copyable {
     if let error = io.connectionResult(of: connections[handle].transport.socket) {
       return dialFailed(handle, exchange, FailureCause(connecting: error))
     }
+    writeProxyHeader(handle, for: exchange)
     guard connections[handle].transport.isEncrypted else { return beginHTTP(handle, exchange) }
     connections[handle].transport.open(&buffers)
     finishHandshake(handle, exchange)
@@ -121,6 +122,10 @@ extension Worker where IO: ~Copyable {
     }
     backends.noteSpoken(.http1, by: connections[handle].backend.id)
     let codec = http1Backends.insert(HTTP1Backend(exchanges[exchange].pool.responses))
+    if exchanges[exchange].pool.proxyHeader != nil {
+      http1Backends[codec].login = .proxied
+      http1Backends[codec].client = exchanges[exchange].client.connection
+    }
     change(handle, to: .http1Backend(codec: codec, .leased(exchange: exchange)))
     perform(exchanges[exchange].machine.handle(.connected, at: now), exchange)
   }

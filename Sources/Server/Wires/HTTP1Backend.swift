@@ -8,6 +8,9 @@ struct HTTP1Backend: ~Copyable {
   /// A login that a backend may bind to the connection. With one, it serves only that client.
   enum Login {
     case none
+    /// The connection began with the header of one client's connection (PROXY protocol), and
+    /// serves only that client anyway.
+    case proxied
     /// A client sent such credentials, or the backend asked for them, but not both. The connection
     /// is closed after the response: neither a field nor a challenge is enough to hold one.
     case attempted
@@ -19,6 +22,8 @@ struct HTTP1Backend: ~Copyable {
   var login = Login.none
   /// The connection of the client that owns it by a login; `.none` before the first response.
   var owner = Handle.none
+  /// The client's connection that the header named which began this one; `.none` without a header.
+  var client = Handle.none
   /// How the body of the current request is delimited.
   private(set) var outgoing = BodyFraming.none
   private var rules: ResponseReading

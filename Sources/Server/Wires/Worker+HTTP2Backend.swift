@@ -78,7 +78,7 @@ extension Worker where IO: ~Copyable {
   }
 
   /// While a backend asks for calm and its connections have no stream free, another backend is
-  /// better, if there is one. Clients that stick to it stay. A backup is no substitute.
+  /// better, if there is one. Clients that stick to it stay. A later tier is no substitute.
   mutating func calmer(_ handle: Handle, than pick: consuming Pick) -> Pick {
     let backend = pick.record.id
     guard stock.isCalm(backend, at: now), exchanges[handle].attempt.login == .none,
@@ -87,7 +87,7 @@ extension Worker where IO: ~Copyable {
     else { return pick }
     do throws(Unavailability) {
       let other = try select(handle)
-      if other.member.isBackup && !pick.member.isBackup {
+      if other.member.tier > pick.member.tier {
         other.release()
         return pick
       }
@@ -136,12 +136,14 @@ extension Worker where IO: ~Copyable {
     stock.unshare(connection, of: connections[connection].backend.id)
   }
 
-  /// Connecting has failed, for all that waited for it.
+  /// Connecting has failed, for all that waited for it. It is one failure of the backend.
   mutating func dialFailed(_ connection: Handle, _ dialler: Handle, _ cause: FailureCause) {
     let waiting = releaseWaiters(connection)
     stock.unshare(connection, of: connections[connection].backend.id)
     attemptFailed(dialler, cause)
-    for handle in waiting where exchanges.contains(handle) { attemptFailed(handle, cause) }
+    for handle in waiting where exchanges.contains(handle) {
+      attemptFailed(handle, cause, blamesBackend: false)
+    }
   }
 
   /// Ends the leases of those that wait for the connection, and returns who they are.

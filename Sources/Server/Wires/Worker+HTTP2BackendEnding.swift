@@ -96,8 +96,11 @@ extension Worker where IO: ~Copyable {
     stock.unshare(handle, of: connections[handle].backend.id)
     // It may be sent again elsewhere, and must not be sent here after that.
     if hasUnsentRequest(codec) { connections[handle].transport.silence(&buffers) }
+    // However many streams it had, its end is one failure of the backend.
+    var isFirst = true
     for exchange in releaseWaiters(handle) where exchanges.contains(exchange) {
-      attemptFailed(exchange, cause)
+      attemptFailed(exchange, cause, blamesBackend: isFirst)
+      isFirst = false
     }
     var slot: UInt16 = 0
     while slot < http2Sessions[codec].connection.slotCount {
@@ -109,7 +112,9 @@ extension Worker where IO: ~Copyable {
       }
       if sparesComplete && exchanges[exchange].response.arrived.hasEnded { continue }
       if let reason { exchanges[exchange].malformation = reason }
-      attemptFailed(exchange, hasResponded(exchange) ? .truncatedResponse : cause)
+      attemptFailed(
+        exchange, hasResponded(exchange) ? .truncatedResponse : cause, blamesBackend: isFirst)
+      isFirst = false
     }
   }
 

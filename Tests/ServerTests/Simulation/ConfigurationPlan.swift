@@ -131,11 +131,14 @@ struct ConfigurationPlan {
     let strategies = Strategy.allCases
     let pool = Pool(
       registry.pool(name), strategy: strategies[policy.strategy % strategies.count],
-      members: pools[index].map { backend in
+      members: pools[index].enumerated().map { place, backend in
         let address = policy.address(addresses[backend], ofPool: index)
         let record = registry.backend(pool: name, address: "\(address)", health: policy.health)
-        return Member(record: record, address: address, maxConnections: maxConnections)
-      }, health: policy.health, queueMax: queueMax, slowStart: policy.slowStart)
+        return Member(
+          record: record, address: address, tier: policy.tier(of: place),
+          maxConnections: maxConnections)
+      }, boundPercent: policy.boundPercent, failover: policy.failover, health: policy.health,
+      queueMax: queueMax, slowStart: policy.slowStart)
     var retry = RetryPolicy()
     retry.statuses = retryStatuses.map { UInt16($0) }
     return PoolSettings(
@@ -171,6 +174,23 @@ struct PolicyPlan {
     checks = random.pick([.none, .none, .dials, .requests])
     replayByteCount = random.chance(1, in: 3) ? 4 * 1024 : 64 * 1024
     if random.chance(1, in: 4) { slowStart = .seconds(5) }
+  }
+
+  /// These follow from the number of the strategy, so that the plans of old seeds stay the same.
+  private var variant: Int { strategy / Strategy.allCases.count % 4 }
+
+  /// Of the member at this place of its pool.
+  func tier(of place: Int) -> Int { variant % 2 == 1 && place > 0 ? 1 : 0 }
+
+  var boundPercent: Int? { variant == 2 ? 150 : nil }
+
+  var failover: FailoverPolicy {
+    var failover = FailoverPolicy()
+    if variant == 3 {
+      failover.factor = 140
+      failover.panicPercent = 50
+    }
+    return failover
   }
 
   var health: HealthPolicy {

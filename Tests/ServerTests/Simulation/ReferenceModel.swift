@@ -166,7 +166,9 @@ struct ReferenceModel {
       let isSpent = record.deliveries[..<index].contains {
         $0.backend == delivery.backend && hasSpent($0, record)
       }
-      if isSpent { ledger.fault(id, "delivered again to backend \(delivery.backend)") }
+      // A jump of the clock ends an attempt that was not slow.
+      let hasJump = history.hasJump(from: record.begunAt, to: record.endedAt)
+      if isSpent && !hasJump { ledger.fault(id, "delivered again to backend \(delivery.backend)") }
       // The start time of a lost delivery isn't known exactly.
       if !isRedial && !delivery.isLost && wasSelectedWhileDown(delivery, record) {
         ledger.fault(id, "delivered to backend \(delivery.backend), which is down")
@@ -178,6 +180,8 @@ struct ReferenceModel {
   private func wasSelectedWhileDown(
     _ delivery: Delivery, _ record: RequestRecord
   ) -> Bool {
+    // In a panic, health doesn't count.
+    if run.plan.policy.failover.panicPercent != nil { return false }
     // It may have waited for a connection that others dialled, or behind other streams.
     if run.plan.policy.hasSharedConnections {
       return history.isDown(delivery.backend, throughout: record.begunAt, to: delivery.begunAt)
@@ -347,6 +351,10 @@ struct ReferenceModel {
     if record.deliveries.isEmpty, count(ledger.stalls, during: record, possible) > 0 {
       allowed.statuses.formUnion([502, 504])
       return allowed
+    }
+    // A slow link may not carry a large head in time, which is no delivery then.
+    if record.deliveries.isEmpty, (record.plan.http2?.paddingCount ?? 0) > 4_000 {
+      allowed.statuses.insert(504)
     }
     // Simulated backends with HTTP/2 offer no extended CONNECT.
     if record.plan.relaySize != nil && run.plan.policy.hasSharedConnections {
