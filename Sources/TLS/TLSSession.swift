@@ -341,6 +341,15 @@ extension TLSSession {
     return true
   }
 
+  /// The protocol agreed on by ALPN; empty for none.
+  public var protocolName: [UInt8] {
+    var start: UnsafePointer<UInt8>? = nil
+    var count: UInt32 = 0
+    unsafe SSL_get0_alpn_selected(ssl, &start, &count)
+    guard let start = unsafe start else { return [] }
+    return unsafe Array(UnsafeBufferPointer(start: start, count: Int(count)))
+  }
+
   /// Whether the session was resumed by a ticket, without a full handshake.
   public var isResumed: Bool { unsafe SSL_session_reused(ssl) == 1 }
 

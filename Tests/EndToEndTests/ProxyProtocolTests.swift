@@ -259,6 +259,76 @@ import Testing
     #expect(answer.contains("\(Self.client) ") && answer.contains("<localhost>"), "\(answer)")
   }
 
+  // MARK: TCP listeners
+
+  @Test(arguments: [senders[0], senders[2], senders[3]], [true, false])
+  func `a TCP listener takes the client's address from the header`(
+    _ name: String, hasRoutes: Bool
+  ) throws {
+    let stub = try StubBackend()
+    let certificates = try Certificates()
+    let routes = #""routes": [{ "sni": "localhost", "pool": "app" }]"#
+    let backend = try Backend(with: certificates)
+    let address = hasRoutes ? backend.address : "127.0.0.1:\(stub.port)"
+    let martlet = try MartletProcess(
+      """
+      { "listeners": [{ "listen": "127.0.0.1:0", "protocol": "tcp", \(Self.behindProxies),
+          \(hasRoutes ? routes : #""pool": "app""#), "max-connections-per-client": 9 }],
+        "pools": [{ "name": "app", "backends": ["\(address)"],
+          "health": "off", "strategy": "ip-hash" }],
+        "log": { "target": "access.log" } }
+      """, keeping: [stub])
+    let proxy = try sender(name, to: martlet.port)
+    let url = "http\(hasRoutes ? "s" : "")://localhost:\(proxy.port)/"
+    let answer = try curl(url, "--ipv4", "--cacert", certificates.authority)
+    #expect(answer.hasPrefix(hasRoutes ? "secure" : "stub"), "\(answer) \(martlet.log)")
+    func ownLine() throws -> [String: Any]? {
+      try martlet.accessLines(atLeast: 1).first { $0["client"] as? String == Self.client }
+    }
+    // The wait for the port of the proxy is a connection too.
+    try eventually("it is logged") { try ownLine() != nil }
+    let line = try #require(try ownLine())
+    #expect(line["kind"] as? String == "tcp")
+    #expect(line["proxy"] as? String == "127.0.0.1" && line["failure"] == nil, "\(line)")
+    #expect(try martlet.terminate() == 0)
+  }
+
+  /// A server of nginx whose certificate the client sees.
+  private struct Backend {
+    let proxy: PeerProxy
+    var address: String { "127.0.0.1:\(proxy.port)" }
+    init(with certificates: Certificates) throws {
+      proxy = try .nginx(
+        """
+        http { TEMPORARY server {
+          listen 127.0.0.1:PORT ssl;
+          ssl_certificate \(certificates.folder.path("server.crt"));
+          ssl_certificate_key \(certificates.folder.path("server.key"));
+          location / { return 200 secure; }
+        } }
+        """)
+    }
+  }
+
+  @Test(arguments: versions, receivers)
+  func `a backend of a TCP listener gets the client's address`(
+    _ version: String, _ name: String
+  ) throws {
+    let backend = try receiver(name)
+    let martlet = try MartletProcess(
+      """
+      { "listeners": [{ "listen": "127.0.0.1:0", "protocol": "tcp", "pool": "app" }],
+        "pools": [{ "name": "app", "backends": ["127.0.0.1:\(backend.port)"],
+          "proxy-protocol": \(version) }] }
+      """)
+    let answer = try curl("http://127.0.0.1:\(martlet.port)/", "-w", "%{local_port}")
+    let words = answer.split(whereSeparator: \.isWhitespace).map(String.init)
+    #expect(words.prefix(1) == [Self.client], "\(answer) \(martlet.log)")
+    #expect(words.count > 4 && words[1] == words.last, "\(answer)")
+    #expect(words.dropFirst(2).prefix(2) == ["127.0.0.1", "\(martlet.port)"], "\(answer)")
+    #expect(try martlet.terminate() == 0)
+  }
+
   /// Both clients are on one worker, which would share its connections.
   @Test func `a connection to a backend belongs to one client's connection`() throws {
     let backend = try receiver("nginx")

@@ -95,6 +95,14 @@ extension Transport {
     }
   }
 
+  /// The protocol agreed on by ALPN; empty for none.
+  var protocolName: [UInt8] {
+    switch session {
+    case .some(let session): session.protocolName
+    case .none: []
+    }
+  }
+
   /// Appends the server name from the client's handshake; nothing if there was none.
   func appendServerName(to text: inout ByteBuffer) {
     switch session {

@@ -159,6 +159,8 @@ extension Worker where IO: ~Copyable {
     perform(exchanges[handle].machine.handle(.relayOpened, at: now), handle)
     queueSource(handle, .request)
     queueSource(handle, .response)
+    // A header of the PROXY protocol; some protocols begin with the server's bytes.
+    if !connections[backend].transport.isFlushed { queueToFlush(backend) }
     if exchanges[handle].body.clientHasFinished { passEnd(handle, .request) }
   }
 }

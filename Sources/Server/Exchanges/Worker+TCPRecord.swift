@@ -78,6 +78,7 @@ extension Worker where IO: ~Copyable {
     return AccessLogFacts(
       hasRequest: false, isConnection: true, client: client,
       clientPort: peer.address != nil && peer.address == client ? peer.port : nil,
+      proxy: peer.isProxied ? proxiedClients[connection]?.proxy.ip : nil,
       pool: exchanges[handle].target?.pool.name, status: 0,
       failure: exchanges[handle].machine.failure?.name, reason: exchanges[handle].malformation,
       receivedByteCount: exchanges[handle].body.byteCount,

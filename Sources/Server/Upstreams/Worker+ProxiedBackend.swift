@@ -23,23 +23,30 @@ extension Worker where IO: ~Copyable {
       proxiedClients[client]?.destination
       ?? io.localAddress(of: connections[client].transport.socket)
     scratch.removeAll()
-    let tlvs = tlvs(plan, of: client)
+    let tlvs = tlvs(plan, of: client, exchange)
     plan.write(source: source, destination: destination, tlvs, into: &scratch)
     connections[handle].transport.writePreamble(scratch, &buffers)
     // Of the request nothing is sent yet, which is what retries ask about.
     exchanges[exchange].attempt.noteHandshake(sent: UInt64(scratch.count))
   }
 
-  private mutating func tlvs(_ plan: ProxyHeaderPlan, of client: Handle) -> OutgoingTLVs {
+  private mutating func tlvs(
+    _ plan: ProxyHeaderPlan, of client: Handle, _ exchange: Handle
+  ) -> OutgoingTLVs {
     var tlvs = OutgoingTLVs()
     tlvs.hasChecksum = plan.hasChecksum
-    let isEncrypted = connections[client].transport.isEncrypted
-    if plan.saysALPN && isEncrypted {
-      tlvs.alpn = Array((connections[client].transport.isHTTP2 ? "h2" : "http/1.1").utf8)
+    let isTCP = connections[client].client.protocols.tcp
+    if plan.saysALPN && connections[client].transport.isEncrypted {
+      tlvs.alpn = connections[client].transport.protocolName
+      // What a client without ALPN speaks.
+      if tlvs.alpn.isEmpty && !isTCP { tlvs.alpn = Array("http/1.1".utf8) }
     }
     if plan.saysAuthority {
       var name = ByteBuffer()
       connections[client].transport.appendServerName(to: &name)
+      let head = exchanges[exchange].head
+      // TLS that is passed through.
+      if isTCP && name.isEmpty && head != .none { heads[head].appendName(to: &name) }
       tlvs.authority = name.array(0..<name.count)
     }
     if plan.saysTLS, let facts = connections[client].transport.tlsFacts {
