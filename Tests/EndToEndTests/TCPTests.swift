@@ -5,6 +5,28 @@ import Foundation
 import Testing
 
 @Suite(.serialized) struct TCPTests {
+  // MARK: Strategies
+
+  /// All connections of one client have the same source, and each has a port of its own.
+  @Test(arguments: [("source", 1), ("5-tuple", 2)])
+  func `a tuple selects the backend of a connection`(_ key: String, _ count: Int) throws {
+    let backends = try (0..<2).map { _ in try StubBackend() }
+    let list = backends.map { "\"127.0.0.1:\($0.port)\"" }.joined(separator: ", ")
+    let martlet = try MartletProcess(
+      """
+      { "listeners": [{ "listen": "127.0.0.1:0", "protocol": "tcp", "pool": "app" }],
+        "pools": [{ "name": "app", "backends": [\(list)], "health": "off",
+          "strategy": "maglev", "hash-key": "\(key)" }],
+        "log": { "target": "access.log" } }
+      """, keeping: backends)
+    for _ in 0..<20 { #expect(try martlet.get().status == 200) }
+    let lines = try martlet.accessLines(atLeast: 20)
+    let used = lines.compactMap { line in
+      (line["attempts"] as? [[String: Any]])?.first?["backend"] as? String
+    }
+    #expect(used.count >= 20 && Set(used).count == count, "\(used)")
+  }
+
   // MARK: Databases
 
   @Test func `redis is reached through TCP, and through TLS that ends here`() throws {

@@ -135,12 +135,32 @@ extension Worker where IO: ~Copyable {
       failure = .overloaded
     } else if let pool {
       exchanges[exchange].forward(to: snapshot.pools[pool], index: pool)
+      readFlow(exchange, of: handle)
       return perform(
         exchanges[exchange].machine.handle(.routed(collectsUntil: nil), at: now), exchange)
     } else {
       failure = .noRoute
     }
     perform(exchanges[exchange].machine.handle(.refused(failure), at: now), exchange)
+  }
+
+  /// The hash of a tuple, if that is the key of the strategy. Without it, the source is the key.
+  private mutating func readFlow(_ exchange: Handle, of client: Handle) {
+    let key = exchanges[exchange].pool.pool.affinityKey
+    switch key {
+    case .twoTuple, .threeTuple, .fiveTuple: break
+    case .source, .header, .cookie, .query: return
+    }
+    let destination =
+      proxiedClients[client]?.destination
+      ?? io.localAddress(of: connections[client].transport.socket)
+    guard let source = connections[client].client.address,
+      case .ip(let address, let port)? = destination
+    else { return }
+    exchanges[exchange].selection.affinity = key.hash(
+      of: Flow(
+        source: source, sourcePort: connections[client].client.port, destination: address,
+        destinationPort: port, protocolNumber: Flow.tcp))
   }
 
   // MARK: Attempts
