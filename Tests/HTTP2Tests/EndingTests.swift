@@ -136,6 +136,15 @@ import Testing
     #expect(bench.events == ["pong 12 ms"])
   }
 
+  /// It may take a response slowly, behind which the PING waits.
+  @Test func aClientMayAnswerThePINGOfADrainLate() {
+    let bench = Bench.server()
+    bench.feed(Self.get(1))
+    bench.connection.beginDrain(at: bench.now, into: &bench.output)
+    for _ in 0..<12 { bench.expire(after: .seconds(5)) }
+    #expect(bench.connection.isBroken == false && bench.connection.isDraining == true)
+  }
+
   /// A client with one stream, which asks after 5 s of silence, and gives up after 1 s.
   private func waitingClient() -> Bench {
     var limits = HTTP2Limits()

@@ -76,7 +76,7 @@ extension HTTP2Connection {
   // MARK: PING
 
   /// Checks with a PING whether the peer is alive. The answer is an event; without one the
-  /// connection fails after `pingTimeout`. Returns false if another PING is waiting for its answer.
+  /// connection of a client fails after `pingTimeout`. Returns false if another PING is waiting for its answer.
   @discardableResult
   public mutating func sendPing(at now: Instant, into output: inout ByteBuffer) -> Bool {
     guard ping == .none, !isBroken else { return false }
@@ -115,9 +115,10 @@ extension HTTP2Connection {
     }
   }
 
-  /// A server that sends other frames before its answer is alive, too.
+  /// A server that sends other frames before its answer is alive, too. The PING of a drain may wait
+  /// for long behind a response that the client takes slowly, and the drain has a limit of its own.
   private mutating func pingDeadline(_ deadline: Instant) -> Instant {
-    role == .client ? max(deadline, lastReceived + limits.pingTimeout) : deadline
+    role == .client ? max(deadline, lastReceived + limits.pingTimeout) : .never
   }
 
   // MARK: Deadlines

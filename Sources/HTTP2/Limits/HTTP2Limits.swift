@@ -61,7 +61,7 @@ public struct HTTP2Limits: Equatable, Sendable {
   public var settingsTimeout = TimeSpan.seconds(10)
   /// For a frame other than DATA, or for a field block in several frames, from its first byte on.
   public var frameTimeout = TimeSpan.seconds(10)
-  /// For the acknowledgement of a PING.
+  /// For the acknowledgement of a PING by a server.
   public var pingTimeout = TimeSpan.seconds(10)
   /// While streams are open, a PING is sent after this time without input; nil for never. nghttpx
   /// pings backends after 5 s.
