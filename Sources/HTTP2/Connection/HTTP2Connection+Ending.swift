@@ -76,7 +76,8 @@ extension HTTP2Connection {
   // MARK: PING
 
   /// Checks with a PING whether the peer is alive. The answer is an event; without one the
-  /// connection of a client fails after `pingTimeout`. Returns false if another PING is waiting for its answer.
+  /// connection of a client fails after `pingTimeout`. Returns false if another PING is waiting for
+  /// its answer.
   @discardableResult
   public mutating func sendPing(at now: Instant, into output: inout ByteBuffer) -> Bool {
     guard ping == .none, !isBroken else { return false }
