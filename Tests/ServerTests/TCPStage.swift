@@ -104,8 +104,9 @@ struct TCPIO: QuietIO {
   ) -> ReceiveResult {
     guard let peer = net.peers[socket] else { return .failed(.connectionReset) }
     if peer.pending.isEmpty {
-      if peer.hasReset { return .failed(.connectionReset) }
-      return peer.hasFinished ? .finished : .wouldBlock
+      // As in Linux: after a FIN, a reset isn't found here.
+      if peer.hasFinished { return .finished }
+      return peer.hasReset ? .failed(.connectionReset) : .wouldBlock
     }
     let count = min(peer.pending.count, output.freeCapacity)
     for byte in peer.pending[..<count] { output.append(byte) }

@@ -286,6 +286,35 @@ import Testing
     #expect(stage.backend.text == "b" && second.isOpen)
   }
 
+  @Test func aQueuedClientThatResetsBehindItsBytesLeavesTheQueue() throws {
+    let stage = try TCPStage(maxConnections: 1, queueMax: 1)
+    let first = stage.connect("a")
+    let second = stage.connect("b")
+    stage.reset(second)
+    #expect(second.closedByReset == true)
+    #expect(stage.connect("c").isOpen && first.isOpen)
+  }
+
+  @Test func aResetOfTheClientIsFoundWhileTheBackendTakesNothing() throws {
+    let stage = try TCPStage(pools: [[1]])
+    let client = stage.connect("q")
+    let backend = stage.backend
+    backend.room = 0
+    stage.send(String(repeating: "m", count: 1 << 20), from: client)
+    stage.reset(client)
+    #expect(client.closedByReset == true && backend.closedByReset == true && stage.isEmpty)
+  }
+
+  @Test func aResetAfterAFINIsFound() throws {
+    let stage = try TCPStage(pools: [[1]])
+    let client = stage.connect("q")
+    let backend = stage.backend
+    stage.finish(client)
+    #expect(client.isOpen && backend.gotEnd)
+    stage.reset(client)
+    #expect(client.closedByReset == true && backend.closedByReset == true && stage.isEmpty)
+  }
+
   @Test func aQueuedClientThatLeavesLeavesTheQueue() throws {
     let stage = try TCPStage(maxConnections: 1, queueMax: 1)
     let first = stage.connect("a")

@@ -33,14 +33,15 @@ struct Transport: ~Copyable {
   /// Bytes for the wire that the socket has not taken yet.
   private var outbound = ByteBuffer()
 
-  /// Whether there may be something to receive. Cleared by a short or empty receive
-  /// (edge-triggered).
+  /// There may be something to receive; cleared by a short or empty receive (edge-triggered).
   private(set) var isReadable = false
   private(set) var isWritable: Bool
   /// The peer finished sending, perhaps behind bytes that are still to be read.
   private(set) var peerFinished = false
-  /// A backend ended the TLS session with close_notify.
+  /// The peer ended the TLS session with close_notify.
   private(set) var peerClosedSession = false
+  /// The kernel has reported an error of the socket.
+  var mayBeReset = false
   /// Whether the session failed with an alert for the peer, sent or not.
   private(set) var hasAlert = false
   /// Whether the last receive stopped to let other connections run, with more to receive.
@@ -118,8 +119,7 @@ struct Transport: ~Copyable {
       isReadable = true
     }
     if readiness.contains(.failed) {
-      isReadable = true
-      isWritable = true
+      (isReadable, isWritable, mayBeReset) = (true, true, true)
     }
   }
 
@@ -209,7 +209,7 @@ struct Transport: ~Copyable {
   private mutating func receiveTLS<IO: InputOutput & ~Copyable>(
     _ io: inout IO, _ buffers: inout BufferPool
   ) -> Arrival {
-    if peerClosedSession { return .finished }
+    if peerClosedSession && security == .opened { return .finished }
     if owesTurn {
       owesTurn = false
       return giveWay()
@@ -258,7 +258,7 @@ struct Transport: ~Copyable {
         Self.failSession(&session, &outbound)
         throw .recordFlood
       }
-      if step == .closed && security == .opened { peerClosedSession = true }
+      if step == .closed { peerClosedSession = true }
       if inbound.count > before {
         owesTurn = step == .wantsTurn
         return .bytes

@@ -249,11 +249,19 @@ extension Worker where IO: ~Copyable {
     endAttempt(handle, .broken)
     // In HTTP/1 the client has the whole response with the last byte of a stated length, and may
     // send its next request (RFC 9112 6.3). A backend's stream ends later than that, or breaks.
-    if !isGone && client.stream == 0 && exchanges[handle].response.hasAll(byStream: false) {
+    if !isGone, case .http1Client = connections[client.connection].wire, isWhole(handle) {
       return finish(handle)
     }
     removeExchange(handle)
     cutStream(client, isGone: isGone)
+  }
+
+  /// Whether the client has all of the response, by what its head says.
+  private mutating func isWhole(_ handle: Handle) -> Bool {
+    let isWithoutBody = exchanges[handle].response.length == .none
+    return isWithoutBody
+      ? exchanges[handle].machine.hasAnswered
+      : exchanges[handle].response.hasAll(byStream: false)
   }
 
   /// The client has disconnected.

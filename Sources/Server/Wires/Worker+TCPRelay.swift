@@ -40,6 +40,10 @@ extension Worker where IO: ~Copyable {
     {
       observe(handle, failure: nil)
     }
+    // The backend may take nothing, so that nothing is received either.
+    if case .paused = stop, connections[client].transport.takeReset(&io) {
+      return sideFailed(handle, .request)
+    }
     follow(stop, handle, .request)
   }
 
@@ -118,7 +122,9 @@ extension Worker where IO: ~Copyable {
   /// Before the backend's connection is there, the client's bytes stay where they are. Only its end
   /// matters.
   private mutating func watchClient(_ handle: Handle, _ client: Handle) {
-    guard connections[client].isClient,
+    guard connections[client].isClient else { return }
+    if connections[client].transport.takeReset(&io) { return clientGone(handle) }
+    guard
       connections[client].transport.peerFinished || connections[client].transport.isBroken,
       connections[client].transport.inbound.isEmpty, !exchanges[handle].body.clientHasFinished
     else { return }
@@ -138,7 +144,9 @@ extension Worker where IO: ~Copyable {
     let arrival = receive(source)
     if case .failed = arrival { return sideFailed(handle, direction) }
     // It takes no more either, so the other side can't go on.
-    if connections[source].transport.isBroken { sideFailed(handle, direction) }
+    if connections[source].transport.isBroken || connections[source].transport.takeReset(&io) {
+      sideFailed(handle, direction)
+    }
   }
 
   // MARK: Actions
@@ -180,5 +188,15 @@ extension Worker where IO: ~Copyable {
     logTCP(handle)
     if exchanges[handle].head != .none { giveHead(exchanges[handle].head) }
     dropExchange(handle)
+  }
+}
+
+extension Transport {
+  /// Whether the peer has reset the connection. After a FIN, or while nothing is received for want
+  /// of room, receiving doesn't find it.
+  fileprivate mutating func takeReset<IO: InputOutput & ~Copyable>(_ io: inout IO) -> Bool {
+    guard mayBeReset else { return false }
+    mayBeReset = false
+    return io.connectionResult(of: socket) != nil
   }
 }
