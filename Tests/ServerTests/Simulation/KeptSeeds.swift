@@ -49,6 +49,7 @@ struct KeptSeed {
     KeptSeed(seed: 5_100_049_587, found: "a connection that waits for a body's rest isn't idle"),
     KeptSeed(seed: 5_000_017_956, found: "a warning waited behind a response that took long"),
     KeptSeed(seed: 5_000_048_110, found: "a body behind an early 413 was discarded, not held"),
+    KeptSeed(seed: 7_000_069_394, found: "a backend that asks for calm costs an attempt"),
     KeptSeed(seed: 1030, found: "the PING of a drain waited behind a response, and ended it"),
     KeptSeed(seed: 6_000_017_110, found: "a large head did not arrive before its time was over"),
     KeptSeed(seed: 6_000_047_221, found: "one connection with five streams ejected its backend"),

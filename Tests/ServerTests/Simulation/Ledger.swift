@@ -124,6 +124,8 @@ final class Ledger {
   /// Streams that backends refused, because there were too many or after GOAWAY. Which requests
   /// they had is not known.
   var refusals: [Refusal] = []
+  /// Whether a backend has asked for calm. Then another is tried for what it did not process.
+  var asksForCalm = false
   /// Connections on which a request may wait for long before it is read.
   var stalls: [Refusal] = []
   /// Requests of which too few bytes were sent to identify them: when they began, and what the

@@ -409,7 +409,8 @@ struct ReferenceModel {
       $0 != .answered && $0 != .unfinished && $0 != .unprocessed
     }
     if record.deliveries.contains(where: { $0.mayStall }) { return false }
-    let failureCount = failures.count + faultCount + (isUnprocessed ? 1 : 0)
+    let triedElsewhere = ledger.asksForCalm ? unprocessedCount : 0
+    let failureCount = failures.count + faultCount + (isUnprocessed ? max(1, triedElsewhere) : 0)
     if failureCount >= ConfigurationPlan.attemptMax { return false }
     if failures.isEmpty { return true }
     guard mayBeRepeated(record) else { return false }

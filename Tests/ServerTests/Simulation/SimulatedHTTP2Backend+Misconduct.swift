@@ -73,8 +73,9 @@ extension SimulatedHTTP2Backend {
     if last > call.stream || codec.drain.hasEnded { return refuse(call) }
     // Or those before it, too.
     let bound = call.stream < 3 || random.chance(1, in: 4) ? last : max(last, call.stream - 2)
-    FrameWriter.goAway(
-      last: bound, random.chance(3, in: 4) ? .noError : .enhanceYourCalm, into: &output)
+    let asksForCalm = !random.chance(3, in: 4)
+    if asksForCalm { ledger.asksForCalm = true }
+    FrameWriter.goAway(last: bound, asksForCalm ? .enhanceYourCalm : .noError, into: &output)
     excludedAbove = bound
     codec.drain = .final(last: bound)
     for other in calls where other.stream > bound { other.facts.declinedAt = position }
