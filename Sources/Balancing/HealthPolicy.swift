@@ -55,6 +55,8 @@ public struct HealthPolicy: Equatable, Sendable {
 public enum AllDownPolicy: Sendable {
   /// Answers 503 with Retry-After. The default.
   case refuse
+  /// The same for a pool of a TCP listener: resets connections.
+  case reset
   /// Uses every enabled member as if it were healthy, because checks can be wrong as well.
   case failOpen
 }

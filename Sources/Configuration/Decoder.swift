@@ -34,6 +34,11 @@ struct Decoder {
 
   var hasErrors: Bool { counts[.error] != nil }
 
+  /// Whether an error was reported about the value at `path`.
+  func hasError(at path: String) -> Bool {
+    diagnostics.contains { $0.key == path && $0.severity == .error }
+  }
+
   /// There are more errors than are reported; the rest of the document is not read.
   var isFull: Bool { counts[.error, default: 0] > Self.findingMax }
 

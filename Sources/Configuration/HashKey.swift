@@ -23,6 +23,14 @@ extension Configuration {
       }
     }
 
+    /// Whether it is a part of a request, which connections of TCP listeners don't have.
+    var needsRequest: Bool {
+      switch self {
+      case .source, .twoTuple, .threeTuple, .fiveTuple: false
+      case .header, .cookie, .query: true
+      }
+    }
+
     public var description: String {
       switch self {
       case .source: "source"

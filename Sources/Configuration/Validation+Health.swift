@@ -25,6 +25,12 @@ extension Configuration {
         "gRPC needs HTTP/2, and this pool has \"protocol\": \"http/1.1\"",
         suggestion: "\"protocol\": \"h2\"", severity: .warning)
     }
+    if pool.health?.check == .grpc {
+      decoder.report(
+        key: "\(path).health.check",
+        "gRPC needs HTTP/2, and this pool has \"protocol\": \"http/1.1\"",
+        suggestion: "\"protocol\": \"h2\"")
+    }
   }
 
   func checkHealth(of pool: Pool, _ path: String, _ decoder: inout Decoder) {
@@ -46,12 +52,6 @@ extension Configuration {
       decoder.report(
         key: "\(path).health.\(name)", "\(kind == "HTTP" ? "an" : "a") \(kind) check ignores it",
         suggestion: "\"check\": \"\(Self.check(with: name))\"", severity: .warning)
-    }
-    if health.check == .grpc && pool.protocol == .http1 {
-      decoder.report(
-        key: "\(path).health.check",
-        "gRPC needs HTTP/2, and this pool has \"protocol\": \"http/1.1\"",
-        suggestion: "\"protocol\": \"h2\"")
     }
   }
 }

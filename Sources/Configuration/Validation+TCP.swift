@@ -29,17 +29,15 @@ extension Configuration {
   func checkTCP(_ decoder: inout Decoder) {
     for (index, listener) in listeners.enumerated() {
       let path = "listeners[\(index)]"
-      let (foreign, reason) =
-        listener.protocol == .tcp
-        ? (Self.httpKeys, "it has no effect, because a TCP listener has no HTTP")
-        : (Self.tcpKeys, "it has no effect, because this is no TCP listener")
-      for key in foreign where decoder.has("\(path).\(key)") {
+      guard listener.protocol == .tcp else {
+        checkHTTP(listener, path, &decoder)
+        continue
+      }
+      for key in Self.httpKeys where decoder.has("\(path).\(key)") {
         decoder.report(
-          key: "\(path).\(key)", reason,
-          suggestion: listener.protocol == .tcp ? nil : "\"protocol\": \"tcp\" beside it",
+          key: "\(path).\(key)", "it has no effect, because a TCP listener has no HTTP",
           severity: .warning)
       }
-      guard listener.protocol == .tcp else { continue }
       if listener.tls == nil && !listener.alpn.isEmpty {
         decoder.report(
           key: "\(path).alpn",
@@ -50,11 +48,28 @@ extension Configuration {
     if !decoder.hasGap(in: "pools") { checkTCPPools(&decoder) }
   }
 
+  /// An error, because without these keys requests would go elsewhere, or have no limit.
+  private func checkHTTP(_ listener: Listener, _ path: String, _ decoder: inout Decoder) {
+    // It may be a misspelt "tcp".
+    if decoder.hasError(at: "\(path).protocol") { return }
+    for key in Self.tcpKeys where decoder.has("\(path).\(key)") {
+      decoder.report(
+        key: "\(path).\(key)", "only TCP listeners have it, and this is an HTTP listener",
+        suggestion: "\"protocol\": \"tcp\" beside it")
+    }
+  }
+
   private func checkRoutes(of listener: Listener, _ path: String, _ decoder: inout Decoder) {
     var seen: Set<String> = []
     for (index, route) in listener.routes.enumerated()
     where !decoder.hasGap(below: "\(path).routes") {
       let place = "\(path).routes[\(index)]"
+      // A name or protocol that could not be read is reported already.
+      if route.names.isEmpty && decoder.has("\(place).sni")
+        || route.alpn.isEmpty && decoder.has("\(place).alpn")
+      {
+        continue
+      }
       if route.names.isEmpty && route.alpn.isEmpty {
         decoder.report(
           key: place, "the route matches every connection; use the pool of the listener for that")
@@ -104,6 +119,19 @@ extension Configuration {
       for key in ["protocol", "stickiness"] where decoder.has("\(path).\(key)") {
         decoder.report(
           key: "\(path).\(key)", "the pool gets connections of a TCP listener, and no requests")
+      }
+      for key in ["timeouts.grpc-max", "retry.grpc-statuses", "retry.statuses"]
+      where decoder.has("\(path).\(key)") {
+        decoder.report(
+          key: "\(path).\(key)",
+          "it has no effect, because the pool gets connections of a TCP listener, and no requests",
+          severity: .warning)
+      }
+      if pool.hashKey.needsRequest {
+        decoder.report(
+          key: "\(path).hash-key",
+          "a pool of a TCP listener has no requests with \(pool.hashKey); write \"source\","
+            + " \"2-tuple\", \"3-tuple\" or \"5-tuple\"")
       }
       if pool.health?.check == .grpc {
         decoder.report(

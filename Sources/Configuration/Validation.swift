@@ -86,6 +86,8 @@ extension Configuration {
         decoder.report(key: "\(path).protocols", "a protocol is listed twice")
       }
       check(listener.proxyProtocol, path, &decoder)
+      // checkTCP says that these keys are about HTTP.
+      if listener.protocol == .tcp { continue }
       if listener.tls != nil && listener.redirectToHTTPS != nil {
         decoder.report(
           key: "\(path).redirect-to-https",
@@ -115,9 +117,11 @@ extension Configuration {
     } else if pools.isEmpty && routes.isEmpty {
       decoder.report(key: "pools", "the list is empty, and there are no routes")
     }
+    let tcp = tcpPools
     for (index, pool) in pools.enumerated()
     where !decoder.hasGap(in: "pools[\(index)].backends") {
       check(pool, "pools[\(index)]", &decoder)
+      if !tcp.contains(pool.name) { checkGRPC(of: pool, "pools[\(index)]", &decoder) }
     }
     checkCookies(&decoder)
   }
@@ -142,7 +146,6 @@ extension Configuration {
     }
     checkBalancing(of: pool, path, &decoder)
     checkHealth(of: pool, path, &decoder)
-    checkGRPC(of: pool, path, &decoder)
     if pool.health?.port != nil
       && pool.backends.allSatisfy({ if case .address(.unix) = $0.endpoint { true } else { false } })
     {

@@ -77,6 +77,16 @@ import Testing
   /// The other keys that a section needs.
   private static let beside: [String: [(String, String)]] = [
     "listener": [("name", #""web""#), ("listen", #""127.0.0.1:0""#)],
+    "listener.pool": [
+      ("listen", #""127.0.0.1:0""#), ("protocol", #""tcp""#),
+      ("routes", #"[{ "sni": "x.example", "pool": "app" }]"#),
+    ],
+    "listener.alpn": [
+      ("listen", #""127.0.0.1:0""#), ("protocol", #""tcp""#),
+      ("tls", #"{ "certificates": [{ "chain": "/c", "key": "/k" }] }"#),
+    ],
+    "listener.max-connections": tcpListener,
+    "listener.max-connections-per-client": tcpListener,
     "tcp route": [("pool", #""app""#), ("alpn", #""x""#)],
     "tls": [("certificates", #"[{ "chain": "/c", "key": "/k" }]"#)],
     "certificate": [("chain", #""/c""#), ("key", #""/k""#)],
@@ -95,6 +105,10 @@ import Testing
     "admin": [
       ("listen", #""127.0.0.1:0""#), ("certificate", #"{ "chain": "/c", "key": "/k" }"#),
     ],
+  ]
+
+  private static let tcpListener = [
+    ("listen", #""127.0.0.1:0""#), ("protocol", #""tcp""#),
   ]
 
   /// Values of all kinds; those that a key does not accept are skipped.
@@ -130,7 +144,8 @@ import Testing
   }
 
   private func read(_ section: String, _ key: String, _ value: String?) -> Configuration? {
-    var keys = Self.beside[section, default: []].filter { $0.0 != key }
+    let beside = Self.beside["\(section).\(key)"] ?? Self.beside[section, default: []]
+    var keys = beside.filter { $0.0 != key }
     if let value { keys.append((key, value)) }
     let text = (Self.templates[section] ?? "")
       .replacing("LISTENERS", with: #""listeners": [{ "name": "web", "listen": "127.0.0.1:0" }]"#)

@@ -83,9 +83,33 @@ import Testing
   @Test func keysOfTheOtherProtocolHaveNoEffect() {
     let tcp = warnings(file(#""pool": "a", "desync": "monitor""#))
     #expect(tcp.contains { $0.contains("listeners[0].desync: it has no effect") }, "\(tcp)")
-    let http = warnings(
-      #"{ "listeners": [{ "listen": "*:1", "max-connections": 3 }], \#(somePools) }"#)
-    #expect(http.contains { $0.contains("max-connections: it has no effect") }, "\(http)")
+    let tls = #""tls": { "certificates": [{ "chain": "c", "key": "k" }] }"#
+    for keys in [#""hsts": {}"#, #""redirect-to-https": 443, \#(tls)"#] {
+      let text = file(#""pool": "a", \#(keys)"#)
+      #expect(errors(text).isEmpty)
+      #expect(warnings(text).contains { $0.contains("a TCP listener has no HTTP") })
+    }
+    for (key, value) in [
+      ("pool", #""default""#), ("routes", #"[{ "sni": "x.y", "pool": "default" }]"#),
+      ("alpn", #"["x"]"#), ("max-connections", "3"), ("max-connections-per-client", "3"),
+    ] {
+      let http = errors(
+        #"{ "listeners": [{ "listen": "*:1", "\#(key)": \#(value) }], \#(somePools) }"#)
+      #expect(http.count == 1 && http[0].contains("\(key): only TCP listeners have it"), "\(http)")
+      #expect(http[0].contains(#"did you mean "protocol": "tcp" beside it?"#), "\(http)")
+    }
+  }
+
+  @Test(arguments: [
+    // A misspelt protocol, and names that can't be read.
+    #""protocol": "tpc", "pool": "a""#,
+    #""protocol": "tcp", "pool": "a", "routes": [{ "sni": "*.*.test", "pool": "a" }]"#,
+    #""protocol": "tcp", "pool": "a", "routes": [{ "sni": "a.test:443", "pool": "a" }]"#,
+    #""protocol": "tcp", "pool": "a", "routes": [{ "alpn": "a b", "pool": "a" }]"#,
+  ])
+  func aMistakeIsReportedOnce(keys: String) {
+    let found = errors(#"{ "listeners": [{ "listen": "*:1", \#(keys) }], \#(Self.pools) }"#)
+    #expect(found.count == 1, "\(found)")
   }
 
   @Test func aPoolIsForConnectionsOrForRequests() {
@@ -94,10 +118,22 @@ import Testing
     for (keys, message) in [
       (#""protocol": "h2""#, "no requests"), (#""stickiness": "c""#, "no requests"),
       (#""health": { "check": "grpc" }"#, "has no gRPC"),
+      (#""strategy": "maglev", "hash-key": "header:X""#, "no requests with header:X"),
+      (#""strategy": "maglev", "hash-key": "cookie:x""#, "no requests with cookie:x"),
+      (#""strategy": "maglev", "hash-key": "query:x""#, "no requests with query:x"),
     ] {
       let found = errors(
         #"\#(listener)], "pools": [{ "name": "a", "backends": ["a:1"], \#(keys) }] }"#)
-      #expect(found.contains { $0.contains(message) }, "\(found)")
+      #expect(found.count == 1 && found[0].contains(message), "\(found)")
+    }
+    for keys in [
+      #""timeouts": { "grpc-max": "1s" }"#, #""retry": { "grpc-statuses": ["unavailable"] }"#,
+      #""retry": { "statuses": [503] }"#,
+    ] {
+      let text = #"\#(listener)], "pools": [{ "name": "a", "backends": ["a:1"], \#(keys) }] }"#
+      #expect(errors(text).isEmpty)
+      let found = warnings(text)
+      #expect(found.count == 1 && found[0].contains("no requests"), "\(found)")
     }
     let routed = errors(
       #"\#(listener), { "listen": "*:2" }], "pools": [{ "name": "a", "backends": ["a:1"] },"#

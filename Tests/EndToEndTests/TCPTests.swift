@@ -148,6 +148,13 @@ import Testing
       return status?.contains("not the expected reply") == true
     }
     #expect(try run(Redis.client(wrong.port) + ["ping"]).output != "PONG\n")
+    eventually("the process log has what clients get") {
+      wrong.log.contains("no backend is available: connections are reset")
+    }
+    let status = try run([
+      Installation.binary, "status", "--socket", wrong.folder.path("admin.sock"),
+    ]).output
+    #expect(status.contains("\n  NO BACKEND IS AVAILABLE: connections are reset\n"), "\(status)")
   }
 
   // MARK: Names

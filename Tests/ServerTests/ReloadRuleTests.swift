@@ -140,7 +140,9 @@ private enum ReloadRule {
       by: "connections on both sides are probed, unless a reload turns that off"),
     "proxy-protocol": .parts,
     "backlog": .shown(by: "a new backlog counts for a socket that is open already"),
-    "protocol": .snapshot(#""http""#, #""tcp""#, beside: #""listen": "127.0.0.1:0", "pool": "b""#),
+    // Only a TCP listener may have a pool, and with several pools it must.
+    "protocol": .snapshot(
+      #""http""#, #""tcp", "pool": "b""#, beside: #""listen": "127.0.0.1:0""#),
     "pool": .snapshot(#""b""#, #""c""#, beside: #""listen": "127.0.0.1:0", "protocol": "tcp""#),
     "routes": .parts,
     "alpn": .shown(by: "TLS ends here, and ALPN selects the pool"),

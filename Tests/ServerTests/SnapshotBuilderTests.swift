@@ -303,6 +303,13 @@ import Testing
     Row("when all down", "failOpen", { $0.pools[0].whenAllDown = .failOpen }) {
       "\($0.pools[0].pool.allDown)"
     },
+    Row(
+      "when all down, TCP", "reset",
+      {
+        $0.listeners[0].protocol = .tcp
+        $0.listeners[0].pool = $0.pools[0].name
+      }
+    ) { "\($0.pools[0].pool.allDown)" },
     Row("desync", "tolerant", { $0.pools[0].desync = .tolerant }) {
       "\($0.pools[0].responses.desync)"
     },

@@ -154,9 +154,8 @@ struct Explanation {
     pool.writeLevels(at: now, to: &json)
     if pool.isAnyHealthy || pool.isPanicking { return }
     switch pool.allDown {
-    case .refuse where settings.protocol == .tcp:
-      json.member("answer", "a reset, no backend is available (all-down)")
     case .refuse: json.member("answer", "503, no backend is available (all-down)")
+    case .reset: json.member("answer", "a reset, no backend is available (all-down)")
     case .failOpen:
       json.member(
         "answer", "from any backend, healthy or not, because none is available (fail-open)")

@@ -299,6 +299,7 @@ extension AdminDocument {
     let consequence =
       switch pool.allDown {
       case .refuse: "clients would get 503"
+      case .reset: "clients would get a reset"
       case .failOpen: "requests would go to all backends (fail-open)"
       }
     return AdminDocument(status: 409) { json in

@@ -121,6 +121,7 @@ struct StatusText {
     }
     return switch pool.allDown {
     case .refuse: ["  NO BACKEND IS AVAILABLE: requests are refused with 503"]
+    case .reset: ["  NO BACKEND IS AVAILABLE: connections are reset"]
     case .failOpen: ["  NO BACKEND IS AVAILABLE: requests go to all of them (fail-open)"]
     }
   }

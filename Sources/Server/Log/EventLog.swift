@@ -44,6 +44,8 @@ struct EventLog: Sendable {
     switch (change, pool.allDown) {
     case (.lost, .refuse):
       logger.error("no backend is available: requests are refused with 503", metadata: name)
+    case (.lost, .reset):
+      logger.error("no backend is available: connections are reset", metadata: name)
     case (.lost, .failOpen):
       logger.error(
         "no backend is available: requests go to all backends (when-all-down: fail-open)",

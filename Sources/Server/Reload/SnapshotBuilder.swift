@@ -148,7 +148,7 @@ struct SnapshotBuilder: Sendable {
       registry.pool(pool.name), strategy: Strategy(pool.strategy),
       members: members(of: pool, names), affinityKey: AffinityKey(pool.hashKey),
       boundPercent: pool.boundedLoad, failover: FailoverPolicy(pool, zone: zone), health: health,
-      allDown: pool.whenAllDown == .failOpen ? .failOpen : .refuse, budget: budget,
+      allDown: AllDownPolicy(pool.whenAllDown, spoken), budget: budget,
       queueMax: pool.queue?.size ?? 0, slowStart: pool.slowStart)
     var retry = RetryPolicy()
     retry.maxAttempts = pool.retry.maxAttempts
@@ -288,6 +288,16 @@ extension MinimumRate {
   fileprivate init?(_ limits: Configuration.Limits) {
     guard let rate = limits.minimumRate else { return nil }
     self.init(bytesPerSecond: rate, grace: limits.rateGrace)
+  }
+}
+
+extension AllDownPolicy {
+  fileprivate init(_ policy: Configuration.WhenAllDown, _ spoken: BackendProtocol) {
+    self =
+      switch policy {
+      case .refuse: spoken == .tcp ? .reset : .refuse
+      case .failOpen: .failOpen
+      }
   }
 }
 
