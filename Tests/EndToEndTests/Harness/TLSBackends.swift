@@ -84,6 +84,7 @@ final class TLSStub: ConfiguredBackend, @unchecked Sendable {
   var json: String { "\"https://127.0.0.1:\(port)\"" }
   private let listening: Listening
   private let accepted = Atomic<Int>(0)
+  private let answered = Atomic<Int>(0)
   private let context: OpaquePointer
 
   init(_ certificates: Certificates, answer: @escaping Answer) throws {
@@ -109,6 +110,9 @@ final class TLSStub: ConfiguredBackend, @unchecked Sendable {
   /// Connections so far.
   var connectionCount: Int { accepted.load(ordering: .relaxed) }
 
+  /// Requests after which it has sent everything that it is to send.
+  var answeredCount: Int { answered.load(ordering: .relaxed) }
+
   private func serve(_ wire: Wire, _ answer: Answer) {
     let ssl: OpaquePointer = SSL_new(context)
     defer {
@@ -126,7 +130,9 @@ final class TLSStub: ConfiguredBackend, @unchecked Sendable {
       while let end = text.range(of: "\r\n\r\n") {
         text.removeSubrange(..<end.upperBound)
         requestCount += 1
-        if !answer(requestCount, Session(ssl: ssl)) { return }
+        let continues = answer(requestCount, Session(ssl: ssl))
+        answered.add(1, ordering: .relaxed)
+        if !continues { return }
       }
     }
   }
