@@ -28,9 +28,10 @@ import Testing
     return try UpstreamContext(policy)
   }
 
-  /// A self-signed certificate for a.test.
+  /// A self-signed certificate for a.test, in files of its own: tests run side by side.
   private func selfSigned() -> (chain: String, key: String) {
-    let files = (chain: authority.path("self.crt"), key: authority.path("self.key"))
+    let name = authority.path("self-\(UInt64.random(in: 0 ... .max))")
+    let files = (chain: name + ".crt", key: name + ".key")
     TestAuthority.openssl(
       "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
       "-keyout", files.key, "-out", files.chain, "-subj", "/CN=a.test", "-days", "30",
