@@ -41,12 +41,6 @@ import Testing
   /// More than one read of a socket: closing the connection with this unread would cause a reset.
   private let more = [UInt8](repeating: 23, count: 300_000)
 
-  private func metrics(_ martlet: MartletProcess) throws -> String {
-    try run(
-      ["curl", "-sS", "--unix-socket", martlet.folder.path("admin.sock"), "http://a/metrics"]
-    ).output
-  }
-
   private func hello(_ martlet: MartletProcess) throws -> String {
     let result = try run(
       ["curl", "-sS", "--max-time", "20", "--cacert", certificates.authority]
@@ -73,7 +67,7 @@ import Testing
     }
     #expect(try hello(martlet) == "hello")
     try eventually("they are counted") {
-      try metrics(martlet).contains(
+      try martlet.metrics().contains(
         "martlet_tls_session_failures_total{reason=\"other\"} \(3 * Fault.allCases.count)\n")
     }
   }
@@ -130,7 +124,7 @@ import Testing
     }
     #expect(try hello(martlet) == "hello")
     try eventually("they are counted") {
-      try metrics(martlet).contains(
+      try martlet.metrics().contains(
         "martlet_handshake_failures_total{reason=\"hello-too-long\"} 3\n")
     }
   }
@@ -182,7 +176,7 @@ import Testing
       #expect(throws: HarnessError.self) { try flooding.read() }
     }
     try eventually("they are counted") {
-      try metrics(martlet).contains(
+      try martlet.metrics().contains(
         "martlet_tls_session_failures_total{reason=\"record-flood\"} 3\n")
     }
     #expect(try hello(martlet) == "hello")

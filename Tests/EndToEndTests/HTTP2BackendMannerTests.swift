@@ -14,15 +14,6 @@ import Testing
       listener: #""protocols": ["h2", "http/1.1"]"#, flags: ["--workers", "1"])
   }
 
-  /// The value of a series; 0 if it is not there.
-  private func metric(_ martlet: MartletProcess, _ series: String) throws -> Int {
-    let page = try run([
-      "curl", "-sS", "--unix-socket", martlet.folder.path("admin.sock"), "http://a/metrics",
-    ]).output
-    let line = page.split(separator: "\n").first { $0.hasPrefix(series) }
-    return line?.split(separator: " ").last.flatMap { Int($0) } ?? 0
-  }
-
   private func attempts(_ line: [String: Any]) -> [[String: Any]] {
     line["attempts"] as? [[String: Any]] ?? []
   }
@@ -46,11 +37,11 @@ import Testing
     #expect(failed?["result"] as? String == "no-http2")
     let ok = lines.flatMap(attempts).first { $0["backend"] as? String == new.address }
     #expect(ok?["protocol"] as? String == "h2")
-    #expect(try metric(martlet, #"martlet_upstream_http2_errors_total{reason="no-http2"}"#) > 0)
+    #expect(try martlet.metric(#"martlet_upstream_http2_errors_total{reason="no-http2"}"#) > 0)
     let alone = try start([old])
     #expect(try alone.get().status == 502)
     #expect(try alone.accessLines(atLeast: 1).first?["failure"] as? String == "no-http2")
-    #expect(try metric(alone, #"martlet_failures_total{cause="no-http2"}"#) == 1)
+    #expect(try alone.metric(#"martlet_failures_total{cause="no-http2"}"#) == 1)
   }
 
   /// A server with TLS that resets every stream of HTTP/2, and writes a line for each connection.
@@ -137,7 +128,7 @@ import Testing
     // Without another connection to it for some time.
     #expect(busy.connectionCount == 1)
     let series = #"martlet_upstream_http2_retired_total{reason="enhance-your-calm"}"#
-    #expect(try metric(martlet, series) == 1)
+    #expect(try martlet.metric(series) == 1)
   }
 
   @Test func `a stream that is reset for calm doesn't count against its backend`() throws {
@@ -165,7 +156,7 @@ import Testing
       #expect(try peer.get().text == "ok")
     }
     eventually("all were cancelled") {
-      (try? metric(martlet, #"martlet_upstream_http2_retired_total{reason="cancels"}"#)) ?? 0 >= 3
+      (try? martlet.metric(#"martlet_upstream_http2_retired_total{reason="cancels"}"#)) ?? 0 >= 3
     }
     #expect(stub.connectionCount > 3)
     #expect(stub.mostResets <= 150, "\(stub.mostResets)")
@@ -185,7 +176,7 @@ import Testing
       let answer = try peer.answer(stream)
       #expect(answer.status == (isRefused ? 403 : 200) && answer.text == (isRefused ? "no" : "bye"))
     }
-    #expect(try metric(martlet, #"martlet_upstream_http2_retired_total{reason="cancels"}"#) == 0)
+    #expect(try martlet.metric(#"martlet_upstream_http2_retired_total{reason="cancels"}"#) == 0)
     #expect(stub.mostResets == 0 && stub.connectionCount == 1)
   }
 
@@ -198,7 +189,7 @@ import Testing
       try peer.open("POST", "/a.B/C", [("content-type", "application/grpc")])
     }
     for stream in streams { #expect(try peer.answer(stream)["grpc-status"] == "4") }
-    #expect(try metric(martlet, #"martlet_upstream_http2_retired_total{reason="cancels"}"#) == 1)
+    #expect(try martlet.metric(#"martlet_upstream_http2_retired_total{reason="cancels"}"#) == 1)
   }
 
   // MARK: Age

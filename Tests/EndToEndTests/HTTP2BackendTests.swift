@@ -264,10 +264,7 @@ import Testing
       : try start("https://localhost:\(server.tls)", trusting(kind) + health)
     #expect(try martlet.get().status == 200)
     try eventually("checks pass") {
-      let page = try run([
-        "curl", "-sS", "--unix-socket", martlet.folder.path("admin.sock"), "http://a/metrics",
-      ])
-      let line = page.output.split(separator: "\n").first {
+      let line = try martlet.metrics().split(separator: "\n").first {
         $0.hasPrefix("martlet_backend_health_checks_total") && $0.contains(#"result="ok""#)
       }
       return (line?.split(separator: " ").last.flatMap { Int($0) } ?? 0) >= 3

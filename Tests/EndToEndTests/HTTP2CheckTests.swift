@@ -99,9 +99,7 @@ import Testing
     let martlet = try start(stub, #""check": "grpc""#)
     #expect(try reason(martlet) == expected)
     let word = expected.prefix { $0 != " " && $0 != ":" }
-    let page = try run([
-      "curl", "-sS", "--unix-socket", martlet.folder.path("admin.sock"), "http://a/metrics",
-    ]).output
+    let page = try martlet.metrics()
     #expect(page.contains("result=\"\(word)\""))
   }
 

@@ -17,14 +17,6 @@ import Testing
     return result.output + result.errors
   }
 
-  private func metric(_ martlet: MartletProcess, _ series: String) throws -> Int {
-    let page = try run([
-      "curl", "-sS", "--unix-socket", martlet.folder.path("admin.sock"), "http://a/metrics",
-    ]).output
-    let line = page.split(separator: "\n").first { $0.hasPrefix(series) }
-    return line?.split(separator: " ").last.flatMap { Int($0) } ?? 0
-  }
-
   // MARK: In front of Martlet
 
   private static let senders = [
@@ -67,7 +59,7 @@ import Testing
     let request = try #require(stub.lastRequest)
     #expect(request["X-Forwarded-For"] == Self.client)
     #expect(request["Forwarded"]?.contains("for=\(Self.client);") == true)
-    #expect(try metric(martlet, "martlet_proxy_headers_total") > 0)
+    #expect(try martlet.metric("martlet_proxy_headers_total") > 0)
     #expect(try martlet.terminate() == 0)
   }
 
@@ -118,7 +110,7 @@ import Testing
     try? second.send("PROXY TCP4 203.0.113.7 198.51.100.1 3 2\r\nGET / HTTP/1.1\r\n\r\n")
     #expect((try? second.takeRest())?.isEmpty ?? true)
     let series = #"martlet_downstream_connections_refused_total{limit="connections-per-address"}"#
-    #expect(try metric(martlet, series) == 1)
+    #expect(try martlet.metric(series) == 1)
     let lines = try martlet.accessLines(atLeast: 2)
     #expect(lines.map { $0["client"] as? String } == ["203.0.113.9", "203.0.113.7"])
   }
@@ -134,11 +126,11 @@ import Testing
       martlet.log.contains(#/valid PROXY header .*reason=no-header/#)
     }
     let series = "martlet_proxy_header_failures_total"
-    #expect(try metric(martlet, series + #"{reason="no-header"}"#) == 1)
+    #expect(try martlet.metric(series + #"{reason="no-header"}"#) == 1)
     // From an address that is not in the list, with a header.
     let url = "http://127.0.0.1:\(martlet.port)/"
     #expect(try curl(url, from: "127.0.0.9", "--haproxy-protocol").contains("curl: ("))
-    #expect(try metric(martlet, series + #"{reason="not-from-proxy"}"#) == 1)
+    #expect(try martlet.metric(series + #"{reason="not-from-proxy"}"#) == 1)
     #expect(stub.requests.isEmpty)
     #expect(try martlet.terminate() == 0)
   }
@@ -158,7 +150,7 @@ import Testing
     let waiting = try martlet.wire()
     try waiting.send(String(header.prefix(9)))
     try eventually("it is accepted") {
-      try metric(martlet, "martlet_downstream_connections_active") == 1
+      try martlet.metric("martlet_downstream_connections_active") == 1
     }
     try martlet.reload(configuration(port, ""))
     #expect(try martlet.get().text == "stub")
@@ -181,7 +173,7 @@ import Testing
     let waiting = try martlet.wire()
     try waiting.send(String(header.prefix(20)))
     try eventually("it is accepted") {
-      try metric(martlet, "martlet_downstream_connections_active") == 1
+      try martlet.metric("martlet_downstream_connections_active") == 1
     }
     let result = try installed.upgrade()
     #expect(result.status == 0, "\(result.errors)")
@@ -346,12 +338,12 @@ import Testing
       }
     }
     #expect(Set(ports).count == 2)
-    #expect(try metric(martlet, "martlet_upstream_connections_opened_total") == 2)
-    #expect(try metric(martlet, "martlet_upstream_connections_reused_total") == 4)
+    #expect(try martlet.metric("martlet_upstream_connections_opened_total") == 2)
+    #expect(try martlet.metric("martlet_upstream_connections_reused_total") == 4)
     // They end with their clients.
     clients.forEach { $0.end() }
     try eventually("both are closed") {
-      try metric(martlet, "martlet_upstream_connections_closed_total") == 2
+      try martlet.metric("martlet_upstream_connections_closed_total") == 2
     }
     #expect(try martlet.terminate() == 0)
   }
@@ -427,7 +419,7 @@ import Testing
     #expect(try client.get().text == "127.0.0.1\n")
     try martlet.reload(configuration(#", "proxy-protocol": "v1""#))
     #expect(try client.get().text == "127.0.0.1\n")
-    #expect(try metric(martlet, "martlet_upstream_connections_opened_total") == 2)
+    #expect(try martlet.metric("martlet_upstream_connections_opened_total") == 2)
     // Without a header this backend closes the connection.
     try martlet.reload(configuration(""))
     #expect(try client.get().status == 502)

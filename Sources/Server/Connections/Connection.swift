@@ -182,8 +182,7 @@ struct Connection: ~Copyable {
       case .opening(.accepting): true
       case .opening(.dialling): transport.isOpening
       case .opening(.proxyHeader), .opening(.unrouted), .http1Client, .http2Client, .http1Backend,
-        .http2Backend, .raw,
-        .ending:
+        .http2Backend, .raw, .ending:
         false
       }
     }

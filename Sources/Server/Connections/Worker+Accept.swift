@@ -34,9 +34,8 @@ extension Worker where IO: ~Copyable {
 
   private mutating func open(_ socket: Socket, peer: SocketAddress, listener: Int) {
     metrics.add(.downstreamConnectionsAccepted)
-    if let configured = listeners[listener].configured,
-      let proxies = snapshot.listeners[configured].proxies
-    {
+    let configured = listeners[listener].configured
+    if let configured, let proxies = snapshot.listeners[configured].proxies {
       return open(socket, behind: proxies, peer: peer, listener: listener)
     }
     let block = countedBlock(of: peer)
@@ -45,7 +44,6 @@ extension Worker where IO: ~Copyable {
       admission.leave(block)
       return io.close(socket, reset: true)
     }
-    let configured = listeners[listener].configured
     let context = configured.flatMap { snapshot.listeners[$0].context(worker: index) }
     let transport: Transport
     let wire: Connection.Wire

@@ -171,6 +171,19 @@ final class MartletProcess: Sendable {
     return wire
   }
 
+  /// The page of metrics, through the admin socket.
+  func metrics() throws -> String {
+    try run(
+      ["curl", "-sS", "--unix-socket", folder.path("admin.sock"), "http://a/metrics"]
+    ).output
+  }
+
+  /// The value of the first series that begins with this; 0 if there is none.
+  func metric(_ series: String) throws -> Int {
+    let line = try metrics().split(separator: "\n").first { $0.hasPrefix(series) }
+    return line?.split(separator: " ").last.flatMap { Int($0) } ?? 0
+  }
+
   /// One request on a separate connection.
   func get(_ target: String = "/", _ fields: String = "", listener: Int = 0) throws -> Message {
     try wire(listener).get(target, fields)
