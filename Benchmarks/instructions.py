@@ -67,10 +67,10 @@ LOADS = {
         "every other one retried": Load("retry", "/small", 1000, 27_100, 0.6),
         "redirect": Load("redirect", "/small", 1000, 14_200, 6, is_redirect=True),
         # Listeners with `"protocol": "tcp"`, which don't know that HTTP goes through them.
-        "TCP connection": Load("tcp", "/small", 1000, 50_000, connects=True),
-        "small exchange over TCP": Load("tcp", "/small", 3000, 10_000),
-        "64 KiB stream over TCP": Load("tcp", "/64k", 500, 30_000),
-        "64 KiB stream over TCP, TLS": Load("tcp-tls", "/64k", 500, 300_000, 15),
+        "TCP connection": Load("tcp", "/small", 1000, 31_400, connects=True),
+        "small exchange over TCP": Load("tcp", "/small", 3000, 7_300),
+        "64 KiB stream over TCP": Load("tcp", "/64k", 500, 7_900),
+        "64 KiB stream over TCP, TLS": Load("tcp-tls", "/64k", 500, 331_000, 19),
     },
     Shape(log=True): {"with the access log": Load("plain", "/small", 3000, 28_900)},
 }

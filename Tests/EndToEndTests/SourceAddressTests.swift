@@ -23,7 +23,7 @@ import Testing
     -> String
   {
     """
-    { "listeners": [{ "listen": "127.0.0.1:0"\(listener) }],
+    { "workers": 1, "listeners": [{ "listen": "127.0.0.1:0"\(listener) }],
       "pools": [{ "name": "app", "backends": [\(backend.json)], "health": "off"\(pool) }],
       "log": { "target": "access.log" } }
     """
