@@ -25,6 +25,7 @@ KEEPALIVED = """
 global_defs {{
     script_user root
     enable_script_security
+    vrrp_version 3
 }}
 vrrp_script ready {{
     script "{script}"
