@@ -31,8 +31,9 @@ ADDRESS, TCP_PORT, WEB_PORT = "10.90.0.1", 5000, 80
 BACKENDS = [f"10.81.0.{100 + number}" for number in range(1, 5)]
 NODES = (1, 2, 3)
 BUCKETS = 4096
-# A bucket of the router that was quiet for so long may move to another node.
-QUIET_SECONDS = 3
+# A bucket of the router that was quiet for so long may move to another node. A slow machine is quiet
+# for some seconds between two questions.
+QUIET_SECONDS, DRAIN_QUIET_SECONDS = 60, 3
 CLIENTS, TRIES, KEPT = 200, 6, 300
 
 
@@ -137,6 +138,7 @@ class Route:
     def __init__(self, router, nodes, kind):
         self.router, self.nodes, self.kind = router, nodes, kind
         self.weights = {}
+        self.quiet = QUIET_SECONDS
         self.ended = threading.Event()
         for node in nodes:
             device = f"to-node{node.number}"
@@ -156,7 +158,7 @@ class Route:
         group = "/".join(f"{number},{weight}" for number, weight in weights.items())
         kind = f"type {self.kind}"
         if self.kind == "resilient":
-            kind += f" buckets {BUCKETS} idle_timer {QUIET_SECONDS} unbalanced_timer 0"
+            kind += f" buckets {BUCKETS} idle_timer {self.quiet} unbalanced_timer 0"
         self.router.ip(f"nexthop replace id 10 group {group} {kind}")
         self.weights = weights
 
@@ -294,14 +296,15 @@ def kill(host, nodes, route, must_keep):
 def drain(host, nodes, route):
     """A node is told to stop: no connection breaks, and new ones go to the others."""
     leaving = nodes[2]
-    # Buckets of former connections are quiet by then.
-    time.sleep(QUIET_SECONDS + 0.5)
+    # The thread makes the group anew. Buckets of former connections are quiet by then.
+    route.quiet, route.weights = DRAIN_QUIET_SECONDS, {}
+    time.sleep(DRAIN_QUIET_SECONDS + 0.5)
     clients = open_many(host)[: KEPT // 3]
     theirs = [client for client in clients if client.node == leaving.inner]
     leaving.child.send_signal(signal.SIGTERM)
     until("the node leaves the route", lambda: route.weights.get(leaving.number) == 1)
     new = collections.Counter()
-    deadline = time.monotonic() + QUIET_SECONDS + 2
+    deadline = time.monotonic() + DRAIN_QUIET_SECONDS + 2
     while time.monotonic() < deadline:
         if lost := broken(clients):
             raise Failure(f"{len(lost)} connections broke while node 3 drained")
