@@ -85,8 +85,8 @@ import Testing
     let less = isRoot ? ["setpriv", "--bounding-set", "-net_raw,-net_admin"] : []
     let user = isRoot ? "root" : NSUserName()
     let missing =
-      "\"client\" needs the capability CAP_NET_RAW or CAP_NET_ADMIN, which \(user) doesn't have"
-      + " here: Operation not permitted (EPERM)"
+      "\"client\" needs the capability CAP_NET_RAW or CAP_NET_ADMIN, which the user \(user)"
+      + " does not have here: Operation not permitted (EPERM)"
     let check = try ChildProcess(
       less + [Installation.binary, "check", "--as-run", "config.json"], in: folder.path)
     #expect(try check.waitForExit() == 1)

@@ -204,8 +204,8 @@ extension Configuration {
     else { return nil }
     return (
       index,
-      "\"client\" needs the capability CAP_NET_RAW or CAP_NET_ADMIN, which"
-        + " \(Privileges.userName) doesn't have here: \(obstacle)"
+      "\"client\" needs the capability CAP_NET_RAW or CAP_NET_ADMIN, which the user"
+        + " \(Privileges.userName) does not have here: \(obstacle)"
     )
   }
 
