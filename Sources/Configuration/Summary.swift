@@ -34,6 +34,9 @@ extension Configuration {
       if let header = pool.proxyProtocol {
         lines.append("           PROXY protocol \(header.text), a connection for each client's")
       }
+      if pool.sourceAddress == .client {
+        lines.append("           from the client's address, a connection for each client's")
+      }
       lines.append("           \(Self.healthText(pool))")
       lines.append("           \(Self.timeText(pool))")
     }
