@@ -111,7 +111,7 @@ public struct Exchange: ~Copyable, Sendable {
   /// Whether it is a TCP connection and no request: there are only bytes.
   public let isConnection: Bool
   /// Whether one side of a TCP connection has finished sending.
-  public var isHalfClosed = false
+  public internal(set) var isHalfClosed = false
   public private(set) var phase = Phase.routing
   public private(set) var attempts = AttemptList()
 
