@@ -131,20 +131,18 @@ private enum ReloadRule {
     "listen": .shown(by: "a listener that is added serves, and one that is removed is closed"),
     "tls": .shown(by: "a listener's TLS is changed by a reload"),
     "redirect-to-https": .snapshot("443", "8443", beside: #""listen": "127.0.0.1:0""#),
-    "hsts": .parts,
     "desync": .snapshot(#""strict""#, #""monitor""#, beside: #""listen": "127.0.0.1:0""#),
     "half-close": .snapshot(#""abort""#, #""answer""#, beside: #""listen": "127.0.0.1:0""#),
     "protocols": .snapshot(
       #"["h2"]"#, #"["h2", "http/1.1"]"#, beside: #""listen": "127.0.0.1:0""#),
     "tcp-keep-alive": .shown(
       by: "connections on both sides are probed, unless a reload turns that off"),
-    "proxy-protocol": .parts,
+    "proxy-protocol": .parts, "routes": .parts, "hsts": .parts,
     "backlog": .shown(by: "a new backlog counts for a socket that is open already"),
     // Only a TCP listener may have a pool, and with several pools it must.
     "protocol": .snapshot(
       #""http""#, #""tcp", "pool": "b""#, beside: #""listen": "127.0.0.1:0""#),
     "pool": .snapshot(#""b""#, #""c""#, beside: #""listen": "127.0.0.1:0", "protocol": "tcp""#),
-    "routes": .parts,
     "alpn": .shown(by: "TLS ends here, and ALPN selects the pool"),
     "max-connections": .snapshot("5", "6", beside: tcp),
     "max-connections-per-client": .snapshot("5", "6", beside: tcp),
