@@ -77,7 +77,7 @@ import Testing
     client.request("GET", "/", (0..<5).map { ("x-\($0)", large) })
     let sent = bytes(of: client.output)
     let lines = client.frames()
-    #expect(lines == ["HEADERS 1 16384 bytes end", "CONTINUATION 1 13669 bytes"])
+    #expect(lines == ["HEADERS 1 16384 bytes end", "CONTINUATION 1 13672 bytes"])
     let server = Bench.server()
     server.feed(sent)
     #expect(server.events.first?.hasPrefix("request 1 GET example.org /") == true)

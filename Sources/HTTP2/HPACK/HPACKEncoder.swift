@@ -75,8 +75,8 @@ struct HPACKEncoder: ~Copyable {
   mutating func encode(
     nameIndex: Int, value: Span<UInt8>, _ rule: IndexingRule, into output: inout ByteBuffer
   ) {
-    let hash = Self.hash(seed: UInt64(nameIndex), value)
     if rule == .indexed {
+      let hash = Self.hash(seed: UInt64(nameIndex), value)
       let name = StaticTable.name(nameIndex).bytes
       if let place = find(hash, name, value) {
         return encode(staticIndex: place, into: &output)
@@ -84,7 +84,7 @@ struct HPACKEncoder: ~Copyable {
       table.insert(StaticTable.kind(nameIndex), name: name, value: value, hash: hash)
     }
     beginLiteral(nameIndex, rule, into: &output)
-    Self.encode(string: value, into: &output)
+    encode(string: value, into: &output)
   }
 
   /// Any other field. `name` is in lower case.
@@ -100,17 +100,19 @@ struct HPACKEncoder: ~Copyable {
       }
       return encode(nameIndex: index, value: value, rule, into: &output)
     }
-    let hash = Self.hash(seed: UInt64(Self.hash(seed: 0, name)), value)
-    if rule == .indexed, let place = find(hash, name, value) {
-      return encode(staticIndex: place, into: &output)
-    }
-    index = find(name: name) ?? 0
     if rule == .indexed {
+      let hash = Self.hash(seed: UInt64(Self.hash(seed: 0, name)), value)
+      if let place = find(hash, name, value) {
+        return encode(staticIndex: place, into: &output)
+      }
+      index = find(name: name) ?? 0
       table.insert(known.map { FieldKind($0) } ?? .other, name: name, value: value, hash: hash)
+    } else {
+      index = find(name: name) ?? 0
     }
     beginLiteral(index, rule, into: &output)
-    if index == 0 { Self.encode(string: name, into: &output) }
-    Self.encode(string: value, into: &output)
+    if index == 0 { encode(string: name, into: &output) }
+    encode(string: value, into: &output)
   }
 
   private static let acceptEncoding = 16
@@ -123,9 +125,10 @@ struct HPACKEncoder: ~Copyable {
     }
   }
 
-  /// Writes the shorter of the two forms.
-  private static func encode(string: Span<UInt8>, into output: inout ByteBuffer) {
-    let huffmanCount = HuffmanCode.encodedByteCount(string)
+  /// Writes the shorter of the two forms to clients. Towards backends, which are near, some bytes
+  /// cost less than the Huffman code of each request's own values.
+  private func encode(string: Span<UInt8>, into output: inout ByteBuffer) {
+    let huffmanCount = isShared ? string.count : HuffmanCode.encodedByteCount(string)
     if huffmanCount < string.count {
       PrefixInteger.encode(huffmanCount, prefixBits: 7, pattern: 0x80, into: &output)
       HuffmanCode.encode(string, byteCount: huffmanCount, into: &output)

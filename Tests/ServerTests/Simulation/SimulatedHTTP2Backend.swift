@@ -71,6 +71,8 @@ final class SimulatedHTTP2Backend: SimulatedActor, SimulatedBackendConnection {
   private var hasExcluded = false
   private var bytesAreLost = false
   private var isAudited = false
+  private var hasSeenRequest = false
+  private var leftAt: Instant?
 
   init(
     backend: SimulatedBackend, endpoint: SimulatedEndpoint, random: RandomGenerator, isDoomed: Bool
@@ -131,6 +133,7 @@ final class SimulatedHTTP2Backend: SimulatedActor, SimulatedBackendConnection {
 
   func leave(reset: Bool) {
     phase = .gone
+    leftAt = network.now
     network.note("backend \(backend.index) endpoint \(endpoint.number) leaves, reset: \(reset)")
     network.hangUp(endpoint, reset: reset)
     codec.end(workspace: &workspace)
@@ -218,6 +221,7 @@ final class SimulatedHTTP2Backend: SimulatedActor, SimulatedBackendConnection {
   }
 
   private func headArrived(_ stream: UInt32, at start: Int) {
+    hasSeenRequest = true
     let fields = workspace.request.fields.list
     let head = MessageHead(
       startLine: String(decoding: workspace.request.bytes(of: workspace.request.methodName)) + " "
@@ -460,10 +464,14 @@ final class SimulatedHTTP2Backend: SimulatedActor, SimulatedBackendConnection {
     if !codec.isBroken { takeInput() }
   }
 
-  /// Records that a part of a frame was sent. It may be the beginning of a request.
+  /// Records that a part of a frame was sent, which may be the beginning of a request, or that a
+  /// connection was left within its preface: the worker doesn't count where its request begins.
   func auditRest() {
     if isAudited { return }
     isAudited = true
+    if let leftAt, !hasSeenRequest, endpoint.sentTotal > 0 {
+      ledger.lostBeginnings.append((leftAt, nil))
+    }
     if input.isEmpty { return }
     let start = endpoint.sentTotal - input.count
     ledger.lostBeginnings.append((endpoint.sendingTime(of: start), nil))
