@@ -206,6 +206,19 @@ import Testing
     for stream in [streams[0], streams[2]] { #expect(try peer.answer(stream).status == 504) }
   }
 
+  @Test func `a backend that takes no streams is asked once for each attempt`() throws {
+    let listening = try Listening()
+    let martlet = try start("127.0.0.1:\(listening.port)", #""protocol": "h2""#)
+    let peer = try HTTP2Peer(martlet)
+    let stream = try peer.open("CONNECT", "/", body: .streamed, protocol: "websocket")
+    // SETTINGS_ENABLE_CONNECT_PROTOCOL of 1, SETTINGS_MAX_CONCURRENT_STREAMS of 0.
+    let settings: [UInt8] = [0, 8, 0, 0, 0, 1, 0, 3, 0, 0, 0, 0]
+    let backends = try (0..<3).map { _ in try RawHTTP2Backend(listening, settings: settings) }
+    #expect(try peer.answer(stream).status == 502)
+    let line = try #require(try martlet.accessLines(atLeast: 1).first)
+    #expect((line["attempts"] as? [Any])?.count == backends.count)
+  }
+
   @Test(arguments: [false, true])
   func `with auto, HTTP 1 is used unless an open connection offers it`(_ tunnels: Bool) throws {
     let certificates = try Certificates()
