@@ -19,6 +19,8 @@ public enum TrafficCounter: Int, CaseIterable, Sendable {
   case attempts
   /// Connections of a TCP listener that have ended.
   case tcpCompleted, tcpFailed
+  /// Connections that a limit of the process, or of their listener, has refused.
+  case refusedInAll, refusedByAddress, refusedByListener, refusedByListenerAndAddress
 
   /// The counters of a family, with their label values.
   public static let responses: [(TrafficCounter, StaticString)] = [
@@ -29,6 +31,13 @@ public enum TrafficCounter: Int, CaseIterable, Sendable {
   /// Connections of TCP listeners, likewise.
   public static let tcp: [(TrafficCounter, StaticString)] = [
     (.tcpCompleted, "ok"), (.tcpFailed, "failed"),
+  ]
+
+  /// Refused connections of a listener, by the key of the limit.
+  public static let refusals: [(TrafficCounter, StaticString)] = [
+    (.refusedInAll, "connections"), (.refusedByAddress, "connections-per-address"),
+    (.refusedByListener, "max-connections"),
+    (.refusedByListenerAndAddress, "max-connections-per-client"),
   ]
 
   /// By the class of a status. 499 and statuses outside 100-599 are no responses.
@@ -137,6 +146,14 @@ public struct TrafficReading: Sendable {
   }
 
   public subscript(counter: TrafficCounter) -> UInt64 { counters[counter.rawValue] }
+
+  /// Connections that a limit has refused.
+  public var refusedCount: UInt64 {
+    TrafficCounter.refusals.reduce(0) { $0 &+ self[$1.0] }
+  }
+
+  /// Connections of a TCP listener that have ended.
+  public var tcpEndedCount: UInt64 { TrafficCounter.tcp.reduce(0) { $0 &+ self[$1.0] } }
 
   /// Failed attempts with this cause.
   public func failureCount(_ word: CounterWord) -> UInt64 { failures[word.place] }

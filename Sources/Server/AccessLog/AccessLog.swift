@@ -20,6 +20,8 @@ struct AccessLogFacts {
   var hasRequest = true
   /// Whether it is a connection of a TCP listener, which has no status.
   var isConnection = false
+  /// What it is, if it is no request.
+  var kind: (name: StaticString, title: StaticString)? { isConnection ? ("tcp", "TCP") : nil }
   var client: IPAddress?
   /// The port of the connection; nil if the client is not its peer.
   var clientPort: UInt16?
@@ -108,7 +110,7 @@ struct AccessLog: ~Copyable {
     case .off: return
     case .template: writeTemplate(facts, listener, request, attempts, names)
     case .json: writeJSON(facts, listener, request, attempts, names)
-    case .text: writeText(facts, request, attempts, names)
+    case .text: writeText(facts, listener, request, attempts, names)
     }
     line.append(0x0A)
     if producer?.append(line.bytes) != true { metrics?.add(.accessLogLinesDropped) }
@@ -177,8 +179,10 @@ struct AccessLog: ~Copyable {
         appendString(",\"trace_id\":", request.bytes(of: id))
       }
     }
-    if facts.isConnection {
-      line.append(",\"kind\":\"tcp\"")
+    if let kind = facts.kind {
+      line.append(",\"kind\":\"")
+      line.append(kind.name)
+      line.append("\"")
     } else {
       line.append(",\"status\":")
       line.append(decimal: UInt64(facts.status))
@@ -299,11 +303,12 @@ struct AccessLog: ~Copyable {
 
   // MARK: Text
 
-  /// `time client "METHOD host target" status sent ms failure [backend result ms, ...]`, then what
-  /// is unusual
+  /// `time client METHOD "host" "target" status sent ms failure [backend result ms, ...]`, then
+  /// what is unusual. A connection has TCP as its method, the server name as its host, and its
+  /// listener and pool as its target.
   private mutating func writeText(
-    _ facts: AccessLogFacts, _ request: borrowing RequestHead, _ attempts: AttemptList,
-    _ names: [LogName]
+    _ facts: AccessLogFacts, _ listener: LogName, _ request: borrowing RequestHead,
+    _ attempts: AttemptList, _ names: [LogName]
   ) {
     clock.writeTime(SystemClock.wall(), to: &line)
     line.append(0x20)
@@ -316,10 +321,14 @@ struct AccessLog: ~Copyable {
       line.appendJSONString(request.bytes(of: request.authority))
       line.append(0x20)
       appendAddress(request.bytes(of: request.target), as: .json)
-    } else if facts.isConnection {
-      line.append("TCP ")
+    } else if let kind = facts.kind {
+      line.append(kind.title)
+      line.append(0x20)
       line.appendJSONString(of: serverName)
-      line.append(" -")
+      line.append(0x20)
+      line.append(listener.json.span)
+      line.append(">")
+      if let pool = facts.pool { line.append(pool.json.span) } else { line.append("-") }
     } else {
       line.append("- - -")
     }
@@ -356,6 +365,10 @@ struct AccessLog: ~Copyable {
       line.append(attempt.isFailOpen ? "ms fail-open" : "ms")
     }
     line.append(0x5D)
+    if facts.isConnection {
+      line.append(" received ")
+      line.append(decimal: facts.receivedByteCount)
+    }
     if let status = facts.grpcStatus {
       line.append(" grpc ")
       line.append(decimal: UInt64(status))
