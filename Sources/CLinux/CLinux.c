@@ -54,17 +54,19 @@ char **clinux_environment(void) { return environ; }
 
 int clinux_keep_capabilities(void) { return prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0); }
 
-int clinux_keep_only_bind_capability(void) {
+int clinux_keep_only_network_capabilities(int raw) {
   struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
   struct __user_cap_data_struct sets[2] = {{0, 0, 0}, {0, 0, 0}};
-  unsigned bind = 1U << CAP_NET_BIND_SERVICE;
-  sets[0].effective = sets[0].permitted = sets[0].inheritable = bind;
-  if (syscall(SYS_capset, &header, sets) < 0) {
-    if (errno != EPERM) return -1;
-    sets[0].effective = sets[0].permitted = sets[0].inheritable = 0;
-    return (int)syscall(SYS_capset, &header, sets);
+  if (syscall(SYS_capget, &header, sets) < 0) return -1;
+  unsigned kept = sets[0].permitted & (1U << CAP_NET_BIND_SERVICE | (raw ? 1U << CAP_NET_RAW : 0));
+  sets[0].effective = sets[0].permitted = sets[0].inheritable = kept;
+  sets[1].effective = sets[1].permitted = sets[1].inheritable = 0;
+  if (syscall(SYS_capset, &header, sets) < 0) return -1;
+  for (unsigned capability = 0; capability < 32; capability++) {
+    if ((kept >> capability & 1) == 0) continue;
+    if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability, 0, 0) < 0) return -1;
   }
-  return prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_NET_BIND_SERVICE, 0, 0);
+  return 0;
 }
 
 int clinux_no_new_privileges(void) { return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); }

@@ -11,6 +11,9 @@ extension Configuration {
     if let header = pool.proxyProtocol {
       lines.append("PROXY protocol \(header.text), a connection for each client's")
     }
+    if pool.sourceAddress == .client {
+      lines.append("from the client's address, a connection for each client's")
+    }
     lines.append(Self.healthText(pool))
     lines.append(tcpPools.contains(pool.name) ? Self.flowTimeText(pool) : Self.timeText(pool))
     return lines.enumerated().map { $0.offset == 0 ? $0.element : "           " + $0.element }

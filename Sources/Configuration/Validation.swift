@@ -157,6 +157,7 @@ extension Configuration {
     checkResilience(of: pool, path, &decoder)
     check(pool.tls, of: pool, path, &decoder)
     check(pool.proxyProtocol, of: pool, path, &decoder)
+    checkSourceAddress(of: pool, path, &decoder)
     if let ejection = pool.ejection, ejection.base > ejection.max {
       decoder.report(
         key: "\(path).ejection.base",

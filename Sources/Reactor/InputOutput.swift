@@ -78,6 +78,12 @@ extension InputOutput where Self: ~Copyable {
   public var exactNow: Instant { now }
   /// For implementations whose sockets have no addresses.
   public func localAddress(of socket: Socket) -> SocketAddress? { nil }
+  /// For implementations whose sockets have no addresses.
+  public mutating func connect(
+    to address: SocketAddress, from source: IPAddress?, token: UInt64
+  ) -> ConnectResult {
+    connect(to: address, token: token)
+  }
   /// A date that depends on `now` only.
   public var wallTime: UInt64 { 1_767_225_600_000_000_000 + UInt64(max(0, now.nanoseconds)) }
 }
@@ -109,6 +115,11 @@ public protocol InputOutput: ~Copyable {
   mutating func register(_ socket: Socket, token: UInt64)
   /// Connects, and registers the socket for every kind of readiness.
   mutating func connect(to address: SocketAddress, token: UInt64) -> ConnectResult
+  /// The same from an address of another machine, of the same family (TransparentSocket); nil for
+  /// an own address.
+  mutating func connect(
+    to address: SocketAddress, from source: IPAddress?, token: UInt64
+  ) -> ConnectResult
   /// Enables TCP keep-alive probes, so that the kernel detects a dead peer.
   mutating func keepAlive(_ socket: Socket, _ probes: TCPKeepAlive)
   /// Changes the token of a connection.

@@ -261,6 +261,7 @@ public final class Server {
     let (certificates, pages) = try configuration.loadFiles()
     for fault in certificates.faults { logger.warning("\(fault.message)") }
     let plans = try ticketPlans(of: configuration)
+    try configuration.checkSourceAddresses()
     let snapshot = try builder.build(
       configuration, certificates: certificates.byListener, upstreams: certificates.upstreams,
       names: names, pages: pages,

@@ -140,7 +140,8 @@ struct ConfigurationTests {
           "health": { "send": "PING\\r\\n", "reply": "+PONG\\u00ff" }
         }, {
           "name": "r", "backends": ["r:1"],
-          "proxy-protocol": { "version": "v2", "tlvs": ["unique-id", "crc32c"] }
+          "proxy-protocol": { "version": "v2", "tlvs": ["unique-id", "crc32c"] },
+          "source-address": "client"
         }],
         "routes": [{
           "host": ["a.b", "*.c.d"], "path": "/x", "match": "exact", "listeners": ["web"],
@@ -199,6 +200,7 @@ struct ConfigurationTests {
     #expect(tls.tickets?.keyFiles == ["d/t1", "d/t2"])
     #expect(read.listeners[0].proxyProtocol?.from.map { "\($0)" } == ["10.0.0.0/8", "2001:db8::1"])
     #expect(read.pools[3].proxyProtocol?.tlvs == [.uniqueID, .crc32c])
+    #expect(read.pools[3].sourceAddress == .client)
     let probes = try #require(read.listeners[0].tcpKeepAlive)
     #expect(probes.idle == .seconds(120) && probes.interval == .seconds(10) && probes.count == 9)
     #expect(read.listeners[1].tcpKeepAlive == Configuration.TCPKeepAlive())

@@ -33,7 +33,7 @@ private let kindsTable: [(String, String)] = [
     1:13: error: pools[0].backend: there is no such key; the keys here are name, strategy, \
     hash-key, bounded-load, backends, protocol, tls, health, ejection, queue, slow-start, \
     stickiness, retry, timeouts, keep-alive, tcp-keep-alive, when-all-down, failover, zone, \
-    desync, proxy-protocol, resolve-interval (did you mean "backends"?)
+    desync, proxy-protocol, source-address, resolve-interval (did you mean "backends"?)
     """
   ),
   (

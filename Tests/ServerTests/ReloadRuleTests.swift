@@ -199,6 +199,7 @@ private enum ReloadRule {
     "protocol": .snapshot(#""http/1.1""#, #""h2""#, beside: backends),
     "when-all-down": .snapshot(#""refuse""#, #""fail-open""#, beside: backends),
     "proxy-protocol": .snapshot(#""v1""#, #""v2""#, beside: backends),
+    "source-address": .snapshot(#""own""#, #""client""#, beside: backends),
     "resolve-interval": .read("pool.resolveInterval"),
   ]
 

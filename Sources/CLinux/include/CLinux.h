@@ -46,9 +46,9 @@ char **clinux_environment(void);
 /// PR_SET_KEEPCAPS: a change of user ids keeps the permitted capabilities.
 int clinux_keep_capabilities(void);
 
-/// Drops every capability of the calling thread except CAP_NET_BIND_SERVICE, which child programs
-/// inherit. Drops that one too if the thread doesn't have it.
-int clinux_keep_only_bind_capability(void);
+/// Drops every capability of the calling thread except CAP_NET_BIND_SERVICE and, with `raw`,
+/// CAP_NET_RAW, if the thread has them. Child programs inherit these.
+int clinux_keep_only_network_capabilities(int raw);
 
 /// PR_SET_NO_NEW_PRIVS
 int clinux_no_new_privileges(void);

@@ -172,6 +172,7 @@ struct SnapshotBuilder: Sendable {
       protocol: spoken,
       responses: ResponseReading(pool, limits), tls: tls,
       proxyHeader: pool.proxyProtocol.map(ProxyHeaderPlan.init),
+      usesClientAddress: pool.sourceAddress == .client,
       authority: Array((pool.backends.first?.endpoint.authority ?? "localhost").utf8),
       stickiness: pool.stickiness.map(Stickiness.init),
       traffic: traffic.blocks(for: .pool(pool.name)))
