@@ -9,13 +9,18 @@ extension Configuration {
     if let failover = failoverText(pool) { lines.append(failover) }
     if let tls = pool.tls { lines.append(Self.text(tls)) }
     if let header = pool.proxyProtocol {
-      lines.append("PROXY protocol \(header.text), a connection for each client's")
+      let place = spoken(by: pool) == "udp" ? "in each datagram" : "a connection for each client's"
+      lines.append("PROXY protocol \(header.text), \(place)")
     }
     if pool.sourceAddress == .client {
       lines.append("from the client's address, a connection for each client's")
     }
     lines.append(Self.healthText(pool))
-    lines.append(tcpPools.contains(pool.name) ? Self.flowTimeText(pool) : Self.timeText(pool))
+    switch spoken(by: pool) {
+    case "tcp": lines.append(Self.flowTimeText(pool))
+    case "udp": lines.append("max-attempts \(pool.retry.maxAttempts)")
+    default: lines.append(Self.timeText(pool))
+    }
     return lines.enumerated().map { $0.offset == 0 ? $0.element : "           " + $0.element }
   }
 
@@ -88,7 +93,7 @@ extension Configuration {
 
   private static func target(of health: Health) -> String {
     switch health.check {
-    case .tcp:
+    case .tcp, .udp:
       guard let reply = health.reply else { return "" }
       let sent = health.send.map { " of \(JSON.quoted($0))" } ?? ""
       return "\(sent) for the reply \(JSON.quoted(reply))"

@@ -39,8 +39,10 @@ extension Configuration {
   }
 
   private static func protocolText(_ listener: Listener) -> String {
-    var spoken = "tcp"
-    if listener.protocol == .http {
+    var spoken = listener.protocol.rawValue
+    if listener.protocol == .udp {
+      spoken += sessionText(listener.sessions)
+    } else if listener.protocol == .http {
       let versions = listener.spokenProtocols.map(\.rawValue).joined(separator: ", ")
       spoken = "\(listener.tls == nil ? "http" : "https")  \(versions)"
     } else if listener.tls == nil && !listener.routes.isEmpty {
@@ -61,6 +63,13 @@ extension Configuration {
       listener.maxConnectionsPerClient.map { "max-connections-per-client \($0)" },
     ].compactMap(\.self)
     return limits.isEmpty ? nil : limits.joined(separator: ", ")
+  }
+
+  private static func sessionText(_ sessions: Sessions) -> String {
+    var parts = ["  \(sessions.max) sessions", "idle \(durationText(sessions.idleTime))"]
+    if let count = sessions.responses { parts.append("responses \(count)") }
+    if sessions.perDatagram { parts.append("per datagram") }
+    return parts.joined(separator: ", ")
   }
 
   private static func text(_ route: Route) -> String {

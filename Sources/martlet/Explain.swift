@@ -18,11 +18,12 @@ struct Explain: ParsableCommand {
         martlet explain tcp 127.0.0.1:5432           a connection to a TCP listener
         martlet explain --client 192.0.2.7 tcp 127.0.0.1:5432
         martlet explain tls db.example.com:5432      with this server name (SNI)
+        martlet explain udp 127.0.0.1:53             a datagram to a UDP listener
       """)
 
   @OptionGroup var admin: AdminOptions
 
-  @Argument(help: "The method, such as GET; tcp or tls for a connection.")
+  @Argument(help: "The method, such as GET; tcp or tls for a connection, udp for a datagram.")
   var method: String
 
   @Argument(
@@ -44,7 +45,7 @@ struct Explain: ParsableCommand {
   var json = false
 
   func run() throws {
-    let isConnection = ["tcp", "tls"].contains(method)
+    let isConnection = ["tcp", "tls", "udp"].contains(method)
     let url = isConnection ? "\(method)://\(url)" : url
     var query = "method=\(method.pathSegment)&url=\(url.pathSegment)"
     if let client { query += "&client=\(client.pathSegment)" }
@@ -62,7 +63,7 @@ struct Explain: ParsableCommand {
     let facts = names.compactMap { name in answer[name].map { [name, $0.text] } }
     // Connections have no version of HTTP.
     let columns = ["backend", "protocol", "weight", "active", "verdict"].filter { column in
-      column != "protocol" || answer["protocol"]?.text != "tcp"
+      column != "protocol" || !["tcp", "udp"].contains(answer["protocol"]?.text ?? "")
     }
     let candidates = (answer["candidates"]?.items ?? []).map { candidate in
       columns.map { column in

@@ -222,7 +222,7 @@ import Testing
   @Test func aConnectionHasItsListenerPoolAndBytes() throws {
     var entry = Entry()
     entry.hasRequest = false
-    entry.facts.isConnection = true
+    entry.facts.kind = .tcp
     entry.facts.pool = "re dis"
     entry.facts.failure = "relay-idle"
     let line = try #require(try written([entry], .text).first)

@@ -43,14 +43,14 @@ extension AccessLog {
     case .route: if let route = facts.route { line.appendEscaped(route.bytes.span) }
     case .pool: if let pool = facts.pool { line.appendEscaped(pool.bytes.span) }
     case .sni: line.appendEscaped(of: serverName)
-    case .kind: if let kind = facts.kind { line.append(kind.name) }
+    case .kind: if facts.kind != .http { line.append(facts.kind.name) }
     case .method, .host, .target, .version, .request, .userAgent, .referer, .requestID, .traceID:
       if facts.hasRequest {
         append(field, of: request)
-      } else if let kind = facts.kind {
-        append(field, of: facts, kind.title, listener)
+      } else if facts.kind != .http {
+        append(field, of: facts, listener)
       }
-    case .status: if !facts.isConnection { line.append(decimal: UInt64(facts.status)) }
+    case .status: if facts.kind == .http { line.append(decimal: UInt64(facts.status)) }
     case .failure: if let failure = facts.failure { line.append(failure) }
     case .grpcStatus: if let status = facts.grpcStatus { line.append(decimal: UInt64(status)) }
     case .retry: if let missed = facts.missedRetry { line.append(missed.name) }
@@ -97,22 +97,21 @@ extension AccessLog {
     }
   }
 
-  /// The same of a connection, which has no request: what comes nearest.
+  /// The same of a connection or a session, which has no request: what comes nearest.
   private mutating func append(
-    _ field: Configuration.LogTemplate.Field, of facts: AccessLogFacts, _ title: StaticString,
-    _ listener: LogName
+    _ field: Configuration.LogTemplate.Field, of facts: AccessLogFacts, _ listener: LogName
   ) {
     switch field {
-    case .method: line.append(title)
+    case .method: line.append(facts.kind.title)
     case .host: line.appendEscaped(of: serverName)
     case .target:
       line.appendEscaped(listener.bytes.span)
       line.append(">")
       if let pool = facts.pool { line.appendEscaped(pool.bytes.span) } else { line.append("-") }
     case .request:
-      append(.method, of: facts, title, listener)
+      append(.method, of: facts, listener)
       line.append(0x20)
-      append(.target, of: facts, title, listener)
+      append(.target, of: facts, listener)
       line.append(0x20)
       line.append(facts.failure ?? "ok")
     default: break

@@ -4,11 +4,15 @@
 import Balancing
 
 extension BackendProtocol {
+  /// Whether a pool gets requests, which have responses and a version of HTTP.
+  var isHTTP: Bool { carried == "requests" }
+
   /// What a pool carries.
   var carried: String {
     switch self {
     case .http1, .http2, .auto: "requests"
     case .tcp: "connections"
+    case .udp: "sessions"
     }
   }
 }
@@ -19,6 +23,7 @@ extension AllDownPolicy {
     switch self {
     case .refuse: "requests are refused with 503"
     case .reset: "connections are reset"
+    case .drop: "datagrams are dropped"
     case .failOpen: "all backends are used, healthy or not (when-all-down: fail-open)"
     }
   }

@@ -133,6 +133,25 @@ struct StateReport {
         }
       }
       if listener.protocol == .tcp { writeTCP(listener, to: &json) }
+      if listener.protocol == .udp { writeUDP(listener, to: &json) }
+    }
+  }
+
+  private func writeUDP(_ listener: Configuration.Listener, to json: inout JSONWriter) {
+    let reading = view.process.reading(.listener(listener.name))
+    let rules = view.snapshot.listeners.first { $0.name == Array(listener.name.utf8) }?.udp
+    json.object("udp") { json in
+      json.member("active", rules?.admission.count ?? 0)
+      json.member("ok", reading[.udpCompleted])
+      json.member("failed", reading[.udpFailed])
+      json.member("received", reading[.receivedBytes])
+      json.member("sent", reading[.sentBytes])
+      json.member("received_datagrams", reading[.udpReceived])
+      json.member("sent_datagrams", reading[.udpSent])
+      json.object("dropped") { json in
+        for (counter, name) in TrafficCounter.udpDrops { json.member(name, reading[counter]) }
+      }
+      json.member("pool", listener.pool)
     }
   }
 
@@ -172,7 +191,7 @@ struct StateReport {
     let pool = settings.pool
     let past = history.pools[pool.name]
     let isFailing =
-      past?.backends.values.isFailing(countsResponses: settings.protocol != .tcp) ?? false
+      past?.backends.values.isFailing(countsResponses: settings.protocol.isHTTP) ?? false
     json.object { json in
       json.member("name", pool.name)
       json.member("strategy", configured.strategy.rawValue)
@@ -304,6 +323,14 @@ struct StateReport {
         json.object("tcp") { json in
           json.member("ok", reading[.tcpCompleted])
           json.member("failed", reading[.tcpFailed])
+          json.member("received", reading[.receivedBytes])
+          json.member("sent", reading[.sentBytes])
+        }
+      }
+      if settings.protocol == .udp {
+        json.object("udp") { json in
+          json.member("ok", reading[.udpCompleted])
+          json.member("failed", reading[.udpFailed])
           json.member("received", reading[.receivedBytes])
           json.member("sent", reading[.sentBytes])
         }

@@ -102,7 +102,7 @@ struct StatusText {
       ]
     ]
     // Connections have no version of HTTP.
-    let hasVersions = settings.protocol != .tcp
+    let hasVersions = settings.protocol.isHTTP
     for member in pool.membership.members {
       let record = member.record
       let reading = view.process.reading(record.identity)
@@ -148,7 +148,7 @@ struct StatusText {
     let pool = settings.pool
     if let effect = pool.effectOfOutage { return ["  NO BACKEND IS AVAILABLE: \(effect)"] }
     let isFailing =
-      past?.backends.values.isFailing(countsResponses: settings.protocol != .tcp) ?? false
+      past?.backends.values.isFailing(countsResponses: settings.protocol.isHTTP) ?? false
     return isFailing
       ? ["  ALMOST ALL \(settings.protocol.carried.uppercased()) FAIL: see LAST FAILURE"] : []
   }
