@@ -57,7 +57,7 @@ public enum TrafficCounter: Int, CaseIterable, Sendable {
 
 /// The counters of one worker for one subject. Any thread may read; only the worker writes.
 public final class TrafficMetrics: Sendable {
-  @usableFromInline let counters = InlineArray<24, Atomic<UInt64>> { _ in Atomic(0) }
+  @usableFromInline let counters = InlineArray<32, Atomic<UInt64>> { _ in Atomic(0) }
   /// Failed attempts, by the index of the cause in its vocabulary.
   private let failures = InlineArray<32, Atomic<UInt64>> { _ in Atomic(0) }
   /// The last failure: its time in milliseconds above its index plus one; 0 if there was none.
