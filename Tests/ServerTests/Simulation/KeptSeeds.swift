@@ -65,5 +65,9 @@ struct KeptSeed {
     KeptSeed(seed: 4_100_043_789, found: "a client rested before it read a GOAWAY"),
     KeptSeed(seed: 790_971_016, found: "a connection was reset within its preface"),
     KeptSeed(seed: 2_000_000_621, found: "a refused PATCH was not kept for another attempt"),
+    KeptSeed(seed: 5_027, found: "a FIN after a silence ended both sides at once"),
+    KeptSeed(seed: 5_012, found: "a backend that finished before it said who it is, rightly"),
+    KeptSeed(seed: 31_388, found: "a client's reset became the end of a part of its bytes"),
+    KeptSeed(seed: 32_084, found: "a reload took the listener of a connection, which got a FIN"),
   ]
 }
