@@ -45,11 +45,18 @@ def write(path, text):
     return path
 
 
-def nginx_frame(folder, name, http, workers=1):
+# Debian has it in a package of its own; other builds may contain it.
+STREAM_MODULE = "/usr/lib/nginx/modules/ngx_stream_module.so"
+
+
+def nginx_frame(folder, name, http="", workers=1, stream=""):
     """The configuration that every nginx needs to write only to its folder."""
     place = os.path.join(folder, name)
     os.makedirs(place, exist_ok=True)
     user = "user root;" if os.getuid() == 0 else ""
+    if stream:
+        module = f"load_module {STREAM_MODULE};" if os.path.exists(STREAM_MODULE) else ""
+        user, stream = module + user, f"stream {{ {stream} }}"
     return write(
         os.path.join(place, "nginx.conf"),
         f"""
@@ -74,6 +81,7 @@ def nginx_frame(folder, name, http, workers=1):
             keepalive_requests 1000000000;
             {http}
         }}
+        {stream}
         """,
     )
 

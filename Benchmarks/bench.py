@@ -1,9 +1,10 @@
 """Processor time per request of Martlet and its peers, in one interleaved run.
 
-Each peer has one worker on one core. The load generator (wrk, h2load) and the backend (nginx,
-nghttpd) share another core. Every round measures each row on each peer that can do it. The order of
-the peers changes from round to round, so that a disturbance affects all of them. README.md in this
-folder explains the table. A wrong response, or any error under load, fails the run.
+Each peer has one worker on one core. The load generator (wrk, h2load, dnsperf) and the backend
+(nginx, nghttpd, NSD) share another core. Every round measures each row on each peer that can do it.
+The order of the peers changes from round to round, so that a disturbance affects all of them.
+README.md in this folder explains the table. A wrong response, or any error under load, fails the
+run.
 """
 
 import argparse
@@ -39,6 +40,7 @@ from backends import (  # noqa: E402
 )
 from hold_idle import Holder  # noqa: E402
 import latency  # noqa: E402
+from names import NameServer  # noqa: E402
 from peers import PEERS, Martlet, Shape  # noqa: E402
 from processes import Failure, raise_descriptor_limit, run_pinned, two_cores  # noqa: E402
 from rows import EXTRAS, GRPC_FIELDS, ROWS  # noqa: E402
@@ -51,7 +53,7 @@ IDLE_ROWS = {"idle-memory": False, "idle-memory-h2": True}
 # The rows of a default run; the others are for a full comparison.
 USUAL_ROWS = (
     *("small-tls", "64k-tls", "1m-tls", "post-64k-tls", "small-plain", "handshake"),
-    *("h2-small", "grpc"),
+    *("h2-small", "grpc", "tcp-connections", "tcp-64k"),
 )
 
 
@@ -103,6 +105,8 @@ def make_backend(upstream, folder, core, certificates, host_count):
         return SecureBackend(folder, core, certificates["ecdsa"])
     if upstream in ("h2", "grpc"):
         return HTTP2Backend(folder, core, upstream)
+    if upstream == "udp":
+        return NameServer(folder, core)
     return Backend(folder, core, host_count)
 
 
@@ -169,7 +173,7 @@ def print_summary(samples, peers):
     print(f"\n{'martlet to the best peer':<26}{'ratio':<20}the best")
     for row, values in samples.items():
         others = [peer for peer in values if peer != "martlet"]
-        if not others:
+        if not others or "martlet" not in values:
             continue
         best = min(others, key=lambda peer: statistics.median(s["cost"] for s in values[peer]))
         ratio = spread(ratios(values["martlet"], values[best]))
@@ -289,6 +293,10 @@ def run(chosen):
         shapes = dict.fromkeys([Shape(), *(row.shape for row in loads)])
         backends = {}
         for upstream in dict.fromkeys(shape.upstream for shape in shapes):
+            # The default shape is the first, so this one is there.
+            if upstream == "tcp":
+                backends[upstream] = backends["http/1.1"]
+                continue
             backend = make_backend(upstream, folder, {load_core}, certificates, host_count)
             backends[upstream] = backend
             stack.callback(backend.stop)
@@ -311,7 +319,11 @@ def run(chosen):
                 stack.callback(peer.stop)
                 if shape.upstream == "grpc":
                     verify_call(peer)
-        agreed = {peer.name: verify(peer, certificates) for peer in peers[Shape()]}
+        agreed = {
+            (peer.name, shape.upstream): verify(peer, certificates)
+            for shape in (Shape(), Shape(upstream="tcp"))
+            for peer in peers.get(shape, ())
+        }
         if len(set(agreed.values())) != 1:
             raise Failure(f"the peers don't agree on TLS, so they can't be compared: {agreed}")
         print(f"  all use {next(iter(agreed.values()))}")

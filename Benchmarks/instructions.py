@@ -13,6 +13,7 @@ import argparse
 import glob
 import os
 import re
+import socket
 import subprocess
 import sys
 import tempfile
@@ -48,6 +49,8 @@ class Load:
     is_redirect: bool = False
     # Streams at a time on each connection; 0 for HTTP/1.1.
     streams: int = 0
+    # Each request has a TCP connection of its own, which the backend closes.
+    connects: bool = False
 
 
 # Sorted by shape, so that the loads of one shape share a process.
@@ -63,6 +66,11 @@ LOADS = {
         "small answer, TLS to the backend": Load("secure", "/small", 3000, 38_000, 4),
         "every other one retried": Load("retry", "/small", 1000, 27_100, 0.6),
         "redirect": Load("redirect", "/small", 1000, 14_200, 6, is_redirect=True),
+        # Listeners with `"protocol": "tcp"`, which don't know that HTTP goes through them.
+        "TCP connection": Load("tcp", "/small", 1000, 31_400, connects=True),
+        "small exchange over TCP": Load("tcp", "/small", 3000, 7_300),
+        "64 KiB stream over TCP": Load("tcp", "/64k", 500, 7_900),
+        "64 KiB stream over TCP, TLS": Load("tcp-tls", "/64k", 500, 331_000, 19),
     },
     Shape(log=True): {"with the access log": Load("plain", "/small", 3000, 28_900)},
 }
@@ -108,9 +116,10 @@ class CountedMartlet(Martlet):
 
     def configuration(self):
         config = super().configuration()
-        dead, *ports = free_ports(5)
+        dead, tcp, secure_tcp, *ports = free_ports(7)
         names = ("retry", "redirect", "secure", "http2")
         self.ports.update(zip(names, ports))
+        self.ports.update({"tcp": tcp, "tcp-tls": secure_tcp})
         # Half of the requests go to a backend that refuses them, and are retried on the other.
         config["pools"].append(
             {
@@ -139,8 +148,13 @@ class CountedMartlet(Martlet):
                 "backends": [self.secure.http2],
             }
         )
+        config["pools"].append({"name": "tcp", "health": "off", "backends": self.backends})
         for name in names:
             config["listeners"].append({"listen": f"127.0.0.1:{self.ports[name]}", "name": name})
+        for name, tls in (("tcp", {}), ("tcp-tls", {"tls": config["listeners"][0]["tls"]})):
+            address = f"127.0.0.1:{self.ports[name]}"
+            listener = {"listen": address, "name": name, "protocol": "tcp", "pool": "tcp"}
+            config["listeners"].append({**listener, **tls})
         config["routes"] = [
             {"listeners": ["retry"], "forward": "retry"},
             {"listeners": ["secure"], "forward": "secure"},
@@ -191,6 +205,19 @@ def load(port, core, requests, path="/small", tls=False, body=None, status="2xx"
         raise Failure(output)
 
 
+def connect(port, path, count):
+    """A request on each of `count` connections, one after another."""
+    request = f"GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode()
+    for _ in range(count):
+        with socket.create_connection(("127.0.0.1", port), 60) as client:
+            client.sendall(request)
+            answer = b""
+            while chunk := client.recv(65536):
+                answer += chunk
+        if not answer.startswith(b"HTTP/1.1 200 "):
+            raise Failure(f"a connection was answered with {answer[:100]}")
+
+
 def read(path):
     """All instructions in the file, and how often malloc was called."""
     names, callee, allocations, instructions = {}, None, 0, 0
@@ -210,8 +237,10 @@ def read(path):
 
 
 def run(peer, load_, core, requests, body):
+    if load_.connects:
+        return connect(peer.ports[load_.port], load_.path, requests)
     load(
-        peer.ports[load_.port], core, requests, load_.path, tls=load_.port == "tls",
+        peer.ports[load_.port], core, requests, load_.path, tls=load_.port.endswith("tls"),
         body=body if load_.post else None, status="3xx" if load_.is_redirect else "2xx",
         streams=load_.streams,
     )  # fmt: skip

@@ -2,7 +2,7 @@
 
 Each has one worker, no access log, keep-alive to the backend as its documentation recommends, and
 default values for everything else. The tuned variants change the defaults that cost nginx and
-HAProxy most with large bodies. The configuration of Martlet is only in the class `Martlet`.
+HAProxy most with large bodies. The configurations for TCP and UDP are in layer4.py.
 """
 
 import json
@@ -11,8 +11,10 @@ import shutil
 import tempfile
 from dataclasses import dataclass
 
+import layer4
 from backends import CIPHER_SUITE, CONNECTIONS_MAX, find, first_line, nginx_frame, write
-from processes import Failure, Process, free_ports
+from names import wait_for_answer
+from processes import Failure, Process, free_datagram_port, free_ports
 
 
 @dataclass(frozen=True)
@@ -23,11 +25,16 @@ class Shape:
     log: bool = False
     backends: int = 1
     # What backends speak: "http/1.1", "tls" (HTTP/1.1), "h2", "h2-tls", or "grpc" (over h2).
+    # With "tcp" and "udp" the peer forwards bytes or datagrams, and knows no HTTP.
     upstream: str = "http/1.1"
 
     @property
     def encrypts(self):
         return self.upstream.endswith("tls")
+
+    @property
+    def is_layer4(self):
+        return self.upstream in ("tcp", "udp")
 
     @property
     def multiplexes(self):
@@ -41,17 +48,27 @@ class Peer:
     start_seconds = 10
     # What it can speak with backends.
     upstreams = ("http/1.1", "tls", "h2", "h2-tls", "grpc")
+    # The certificate of each port.
+    kinds = {"tls": "ecdsa", "rsa": "rsa", "plain": None, "udp": None}
+    # What a tuned variant changes for TCP.
+    stream_tuning = ""
 
     def __init__(self, folder, cores, backend, certificates, shape=Shape()):
         self.folder = tempfile.mkdtemp(prefix=f"{self.name}-", dir=folder)
         self.certificates, self.shape = certificates, shape
         self.backends = backend.addresses[: shape.backends]
-        self.ports = dict(zip(("tls", "rsa", "plain"), free_ports(3)))
+        if shape.upstream == "udp":
+            self.ports = {"udp": free_datagram_port()}
+        else:
+            self.ports = dict(zip(("tls", "rsa", "plain"), free_ports(3)))
         self.log = os.path.join(self.folder, "access.log")
         self.process = Process(self.name, self.command(), cores, self.folder)
         try:
-            for port in self.ports.values():
-                self.process.wait_for_port(port, self.start_seconds)
+            for kind, port in self.ports.items():
+                if kind == "udp":
+                    wait_for_answer(self.process, port, self.start_seconds)
+                else:
+                    self.process.wait_for_port(port, self.start_seconds)
         except BaseException:
             self.process.stop()
             raise
@@ -63,7 +80,7 @@ class Peer:
 class Nginx(Peer):
     name = "nginx"
     # This version sends only gRPC over HTTP/2.
-    upstreams = ("http/1.1", "tls", "grpc")
+    upstreams = ("http/1.1", "tls", "grpc", "tcp", "udp")
     tuning = ""
     log_tuning = ""
 
@@ -72,6 +89,8 @@ class Nginx(Peer):
         return first_line(find("nginx"), "-v")
 
     def command(self):
+        if self.shape.is_layer4:
+            return layer4.nginx(self)
         servers = "".join(f"server {backend};" for backend in self.backends)
         log = f"access_log {self.log} combined{self.log_tuning};" if self.shape.log else ""
         places = "".join(
@@ -153,10 +172,12 @@ class TunedNginx(Nginx):
                 proxy_busy_buffers_size 128k;
     """
     log_tuning = " buffer=64k flush=1s"
+    stream_tuning = "proxy_buffer_size 64k;"
 
 
 class HAProxy(Peer):
     name = "haproxy"
+    upstreams = (*Peer.upstreams, "tcp")
     tuning = ""
 
     @staticmethod
@@ -164,6 +185,8 @@ class HAProxy(Peer):
         return first_line(find("haproxy"), "-v")
 
     def command(self):
+        if self.shape.is_layer4:
+            return layer4.haproxy(self)
         log = "log stdout format raw local0\n    option httplog" if self.shape.log else ""
         options = " proto h2" if self.shape.multiplexes and not self.shape.encrypts else ""
         if self.shape.encrypts:
@@ -211,10 +234,12 @@ backend pool
 class TunedHAProxy(HAProxy):
     name = "haproxy-tuned"
     tuning = "tune.bufsize 65536"
+    stream_tuning = "option splice-auto"
 
 
 class Martlet(Peer):
     name = "martlet"
+    upstreams = (*Peer.upstreams, "tcp")
     binary = None
 
     @classmethod
@@ -262,6 +287,8 @@ class Martlet(Peer):
         return config
 
     def command(self):
+        if self.shape.is_layer4:
+            return layer4.martlet(self)
         path = os.path.join(self.folder, "martlet.json")
         write(path, json.dumps(self.configuration()))
         return [self.binary, "run", "--config", path]
@@ -320,6 +347,7 @@ class Envoy(Peer):
     """Envoy, which creates request ids by default, as Martlet does."""
 
     name = "envoy"
+    upstreams = (*Peer.upstreams, "tcp", "udp")
     # scripts/set-up envoy installs it from PyPI.
     place = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../.build-tools/envoy/_bin")
 
@@ -334,7 +362,8 @@ class Envoy(Peer):
     def version(cls):
         return "envoy " + first_line(cls.program(), "--version").split("/")[-4]
 
-    def listener(self, port, certificate=None):
+    def listener(self, port):
+        certificate = self.kinds[port] and self.certificates[self.kinds[port]]
         types = "type.googleapis.com/envoy.extensions"
         manager = {
             "@type": f"{types}.filters.network.http_connection_manager.v3.HttpConnectionManager",
@@ -356,22 +385,26 @@ class Envoy(Peer):
                 }
             ],
         }
-        chain = {"filters": [{"name": "http", "typed_config": manager}]}
+        address = {"address": "127.0.0.1", "port_value": self.ports[port]}
+        listener = {
+            "name": port,
+            "address": {"socket_address": address},
+            "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}],
+        }
+        if self.shape.is_layer4:
+            listener = layer4.envoy_listener(self, port)
         if certificate:
             files = {"certificate_chain": f"{certificate}.crt", "private_key": f"{certificate}.key"}
             files = {key: {"filename": path} for key, path in files.items()}
-            context = {"alpn_protocols": ["h2", "http/1.1"], "tls_certificates": [files]}
+            context = {"tls_certificates": [files]}
+            if not self.shape.is_layer4:
+                context["alpn_protocols"] = ["h2", "http/1.1"]
             kind = f"{types}.transport_sockets.tls.v3.DownstreamTlsContext"
-            chain["transport_socket"] = {
+            listener["filter_chains"][0]["transport_socket"] = {
                 "name": "tls",
                 "typed_config": {"@type": kind, "common_tls_context": context},
             }
-        address = {"address": "127.0.0.1", "port_value": self.ports[port]}
-        return {
-            "name": port,
-            "address": {"socket_address": address},
-            "filter_chains": [chain],
-        }
+        return listener
 
     def cluster(self):
         types = "type.googleapis.com/envoy.extensions"
@@ -414,11 +447,7 @@ class Envoy(Peer):
         return cluster
 
     def command(self):
-        listeners = [
-            self.listener("tls", self.certificates["ecdsa"]),
-            self.listener("rsa", self.certificates["rsa"]),
-            self.listener("plain"),
-        ]
+        listeners = [self.listener(port) for port in self.ports]
         resources = {"listeners": listeners, "clusters": [self.cluster()]}
         path = os.path.join(self.folder, "envoy.json")
         write(path, json.dumps({"static_resources": resources}))

@@ -32,6 +32,13 @@ def free_ports(count):
         return [probe.getsockname()[1] for probe in probes]
 
 
+def free_datagram_port():
+    """A UDP port of 127.0.0.1 that is free now."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
 def raise_descriptor_limit(wanted=65536):
     """Raises the limit of open files to the maximum, and returns the new limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

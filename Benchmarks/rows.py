@@ -1,7 +1,8 @@
 """The kinds of load: the request, the number of connections, and the shape of the peer.
 
 A row takes samples, and bench.py evaluates them. wrk generates the load, or h2load for HTTP/2 and
-if every connection must be new. A wrong response, or any error under load, fails the run.
+if every connection must be new, and dnsperf for UDP. A wrong response, or any error under load,
+fails the run.
 """
 
 import json
@@ -9,6 +10,7 @@ import os
 import re
 import time
 
+import names
 from backends import (
     CIPHER_SUITE,
     CONNECTIONS_MAX,
@@ -17,6 +19,7 @@ from backends import (
     MIXED_PATHS,
     POST_PATH,
     find,
+    write,
 )
 from peers import Shape
 from processes import Failure, core_seconds, run_pinned
@@ -131,6 +134,42 @@ class HTTP2Row(Row):
         return succeeded, elapsed, None, errors
 
 
+class DatagramRow(Row):
+    """Clients with a socket each, and some queries at a time; each query is a datagram.
+
+    A query that gets no answer, or a wrong one, is an error.
+    """
+
+    COUNTS = re.compile(
+        r"Queries completed:\s+(\d+) .*Queries lost:\s+(\d+) .*Response codes:\s+NOERROR (\d+) "
+        r".*Run time \(s\):\s+([\d.]+)",
+        re.DOTALL,
+    )
+
+    def __init__(self, name, clients, outstanding, **shape):
+        super().__init__(name, "", clients, port="udp", upstream="udp", **shape)
+        self.outstanding = outstanding
+
+    def generate(self, peer, core, seconds):
+        queries = write(os.path.join(peer.folder, "queries"), f"{names.NAME} A\n")
+        output = run_pinned(
+            [
+                *(find("dnsperf"), "-s", "127.0.0.1", "-p", str(peer.ports["udp"])),
+                *("-d", queries, "-l", str(seconds), "-c", str(self.connections)),
+                *("-q", str(self.outstanding), "-T", "1", "-t", "2"),
+            ],
+            core,
+            seconds + 30,
+        )
+        found = self.COUNTS.search(output)
+        if found is None:
+            raise Failure(f"{self.name} on {peer.name}: dnsperf says\n{output}")
+        completed, lost, correct = (int(text) for text in found.groups()[:3])
+        errors = {"lost": lost, "wrong": completed - correct}
+        errors = {cause: count for cause, count in errors.items() if count}
+        return completed, float(found[4]), None, errors
+
+
 ROWS = {
     row.name: row
     for row in (
@@ -165,6 +204,15 @@ ROWS = {
         HTTP2Row("h2-to-h2", "/small", 8, 8, upstream="h2"),
         HTTP2Row("h2-to-h2-tls", "/small", 8, 8, upstream="h2-tls"),
         Row("tls-to-tls", "/small", 64, upstream="tls"),
+        # The peers forward connections and datagrams here, and don't read the requests.
+        Row("tcp-connections", "/small", 64, port="plain", arguments=("close",), upstream="tcp"),
+        Row("tcp-small", "/small", 64, port="plain", upstream="tcp"),
+        Row("tcp-64k", "/64k", 32, port="plain", upstream="tcp"),
+        Row("tcp-1m", "/1m", 8, port="plain", upstream="tcp"),
+        Row("tcp-tls-small", "/small", 64, upstream="tcp"),
+        Row("tcp-tls-64k", "/64k", 32, upstream="tcp"),
+        HandshakeRow("tcp-tls-connections", "/small", 64, upstream="tcp"),
+        DatagramRow("udp-small", 64, 64),
     )
 }
 # The extra cost of the first row compared with the second.

@@ -333,12 +333,6 @@ extension Configuration.ListenAddress {
   }
 }
 
-extension IPAddress {
-  static let loopbackV6 = IPAddress(high: 0, low: 1)
-
-  var isLoopback: Bool { isV4 ? v4 >> 24 == 127 : self == .loopbackV6 }
-}
-
 /// Whether a socket can have this path: sun_path has 108 bytes, including a zero at the end.
 func isSocketPath(_ path: some StringProtocol) -> Bool {
   (1...107).contains(path.utf8.count) && !path.utf8.contains(0)

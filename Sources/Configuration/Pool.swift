@@ -43,6 +43,7 @@ extension Configuration {
     public var desync = ResponseDesync.strict
     /// What begins each connection to a backend; nil for nothing.
     public var proxyProtocol: ProxyHeader?
+    public var sourceAddress = SourceAddress.own
     /// How often host names of backends are resolved again.
     public var resolveInterval = TimeSpan.seconds(30)
 
@@ -298,6 +299,14 @@ extension Configuration.Pool: Section {
       "Begin each connection to a backend with a header of the PROXY protocol, which has the "
         + "address of the client's connection. Not with HTTP/2. Default: none. A reload applies "
         + "a change to new connections."),
+    Key(
+      "source-address", \.sourceAddress, .choice,
+      "From which address backends are connected. `own`: an address of this machine. `client`: the "
+        + "address of the client's connection, so that backends see clients and not Martlet "
+        + "(transparent mode). It needs the capability CAP_NET_RAW or CAP_NET_ADMIN, and routes "
+        + "that bring the replies back: docs/operators/transparent.md. A connection belongs to "
+        + "one connection of a client, and is not shared. Not with HTTP/2. A reload applies a "
+        + "change to new connections."),
     Key(
       "resolve-interval", \.resolveInterval, .duration(.seconds(1) ... .seconds(86_400)),
       "Time after which Martlet resolves the host names of backends again (DNS), in the "

@@ -27,7 +27,13 @@ public struct IPAddress: Hashable, Sendable {
   /// The 32 bits of an IPv4 address, most significant byte first.
   public var v4: UInt32 { UInt32(truncatingIfNeeded: low) }
 
+  /// 127.0.0.0/8 and ::1.
+  public var isLoopback: Bool { isV4 ? v4 >> 24 == 127 : self == .loopbackV6 }
+  /// 169.254.0.0/16 and fe80::/10, which say nothing outside of their network.
+  public var isLinkLocal: Bool { isV4 ? v4 >> 16 == 0xA9FE : high >> 54 == 0xFE80 >> 6 }
+
   public static let loopbackV4 = IPAddress(v4: 0x7F00_0001)
+  public static let loopbackV6 = IPAddress(high: 0, low: 1)
   public static let anyV4 = IPAddress(v4: 0)
   public static let anyV6 = IPAddress(high: 0, low: 0)
 

@@ -21,6 +21,8 @@ public import Primitives
   private let wakeUp: WakeUp
   private let events: UnsafeMutablePointer<epoll_event>
   private var eventCount = 0
+  /// Whether the kernel splits an entry of several datagrams; false once it could not.
+  var splitsDatagrams = true
 
   /// `wakeUp` ends a `wait` from another thread. Throws EMFILE, ENFILE, ENOMEM or ENOSPC.
   public init(wakeUp: WakeUp) throws(SystemError) {
@@ -123,6 +125,13 @@ public import Primitives
     }
   }
 
+  /// Level-triggered, for datagrams that arrive and for errors.
+  func watchDatagrams(_ descriptor: Int32, _ token: UInt64) -> SystemError? {
+    control(epoll, EPOLL_CTL_ADD, descriptor, EPOLLIN.rawValue, token)
+  }
+
+  func forget(_ descriptor: Int32) { _ = control(epoll, EPOLL_CTL_DEL, descriptor, 0, 0) }
+
   // MARK: Connections
 
   public mutating func accept(from listener: Socket) -> AcceptResult {
@@ -149,12 +158,22 @@ public import Primitives
   /// On a Unix socket whose queue is full, connect fails with EAGAIN: the kernel offers nothing to
   /// wait for.
   public mutating func connect(to address: SocketAddress, token: UInt64) -> ConnectResult {
+    connect(to: address, from: nil, token: token)
+  }
+
+  public mutating func connect(
+    to address: SocketAddress, from source: IPAddress?, token: UInt64
+  ) -> ConnectResult {
     let target: KernelAddress
     do { target = try KernelAddress(address) } catch { return .failed(error) }
 
     let descriptor = openSocket(family: target.family)
     if descriptor < 0 { return .failed(.last) }
     if address.ip != nil { _ = setOption(descriptor, Int32(IPPROTO_TCP), TCP_NODELAY, 1) }
+    if let source, let error = TransparentSocket.bind(descriptor, to: source) {
+      _ = Glibc.close(descriptor)
+      return .failed(error)
+    }
     let result = unsafe target.withPointer { unsafe Glibc.connect(descriptor, $0, $1) }
     // An interrupted connect continues by itself, as every non-blocking one does.
     if result < 0, case let error = SystemError.last, error.code != EINPROGRESS, error.code != EINTR

@@ -2,8 +2,9 @@
 //
 // Everything else is opened after that, as the user that Martlet runs as. So missing permissions
 // are found at the start, and not at a reload weeks later. Low ports can still be bound, because
-// one capability is kept, CAP_NET_BIND_SERVICE, also over the exec of an upgrade (ambient). No
-// others are kept, and executed files can't add any (no_new_privs).
+// one capability is kept, CAP_NET_BIND_SERVICE, also over the exec of an upgrade (ambient). If a
+// pool uses the clients' addresses, CAP_NET_RAW is kept too (TransparentSocket). No others are
+// kept, and executed files can't add any (no_new_privs).
 //
 // Capabilities belong to a thread, and later threads inherit them, so call this before other
 // threads start. glibc changes user and group ids for the whole process.
@@ -46,12 +47,15 @@ public enum Privileges {
   }
 
   /// Becomes `identity` permanently. Throws EPERM unless called by root.
-  public static func drop(to identity: Identity) throws(SystemError) {
+  public static func drop(
+    to identity: Identity, keepsRaw: Bool
+  ) throws(SystemError) {
     if clinux_keep_capabilities() < 0 { throw .last }
     if unsafe initgroups(identity.name, identity.group) < 0 { throw .last }
     if setgid(identity.group) < 0 { throw .last }
     if setuid(identity.user) < 0 { throw .last }
-    if clinux_keep_only_bind_capability() < 0 || clinux_no_new_privileges() < 0 { throw .last }
+    if clinux_keep_only_network_capabilities(keepsRaw ? 1 : 0) < 0 { throw .last }
+    if clinux_no_new_privileges() < 0 { throw .last }
     // The privileges are only gone if they can't be regained.
     if identity.user != 0 && setuid(0) == 0 { throw SystemError(code: EPERM) }
   }

@@ -33,7 +33,7 @@ extension Server {
       throw ServerFailure("only root can become user \(user), which process.user asks for")
     }
     do throws(SystemError) {
-      try Privileges.drop(to: identity)
+      try Privileges.drop(to: identity, keepsRaw: configuration.usesClientAddresses)
     } catch {
       throw ServerFailure("can't become user \(user): \(error)")
     }

@@ -12,12 +12,12 @@ import Testing
     "listener": #"{ "listeners": [{ KEYS }], POOLS, "trusted-proxies": ["10.0.0.1"] }"#,
     "tls": #"{ "listeners": [{ "listen": "127.0.0.1:0", "tls": { KEYS } }], POOLS }"#,
     "certificate": """
-      { "listeners": [{ "listen": "127.0.0.1:0", "tls": { "certificates": [{ KEYS }] } }], POOLS }
-      """,
+    { "listeners": [{ "listen": "127.0.0.1:0", "tls": { "certificates": [{ KEYS }] } }], POOLS }
+    """,
     "tcp route": """
-      { "listeners": [{ "listen": "127.0.0.1:0", "protocol": "tcp", "routes": [{ KEYS }] }],
-        "pools": [{ "name": "app", "backends": ["a:1"] }, { "name": "b", "backends": ["b:1"] }] }
-      """,
+    { "listeners": [{ "listen": "127.0.0.1:0", "protocol": "tcp", "routes": [{ KEYS }] }],
+      "pools": [{ "name": "app", "backends": ["a:1"] }, { "name": "b", "backends": ["b:1"] }] }
+    """,
     "tickets": tls(#""tickets": { KEYS }"#),
     "hsts": """
     { "listeners": [{ "listen": "127.0.0.1:0", "hsts": { KEYS } }], POOLS,
@@ -87,6 +87,11 @@ import Testing
     ],
     "listener.max-connections": tcpListener,
     "listener.max-connections-per-client": tcpListener,
+    "listener.max-sessions": udpListener,
+    "listener.max-sessions-per-client": udpListener,
+    "listener.idle": udpListener,
+    "listener.responses": udpListener,
+    "listener.per-datagram": udpListener,
     "tcp route": [("pool", #""app""#), ("alpn", #""x""#)],
     "tls": [("certificates", #"[{ "chain": "/c", "key": "/k" }]"#)],
     "certificate": [("chain", #""/c""#), ("key", #""/k""#)],
@@ -107,6 +112,10 @@ import Testing
     ],
   ]
 
+  private static let udpListener = [
+    ("listen", #""127.0.0.1:0""#), ("protocol", #""udp""#),
+  ]
+
   private static let tcpListener = [
     ("listen", #""127.0.0.1:0""#), ("protocol", #""tcp""#),
   ]
@@ -115,7 +124,7 @@ import Testing
   private static let values = [
     "true", "false", "0", "1", "2", "3", "50", "60", "301", "302", "404", "0.25", "0.5", "1.25",
     "1.5",
-    #""source""#, #""cookie:a""#,
+    #""source""#, #""cookie:a""#, #""own""#, #""client""#,
     #""off""#, #""1s""#, #""2s""#, #""3s""#, #""40s""#, #""50s""#, #""200s""#, #""20m""#,
     #""1KiB""#, #""2KiB""#, #""4KiB""#, #""8KiB""#, #""2MiB""#, #""3MiB""#,
     #""a""#, #""b""#, #""app""#, #""/a""#, #""/b""#, #""a.example""#, #""b.example""#,

@@ -244,6 +244,20 @@ private let mistakesTable: [(String, String)] = [
     """
   ),
   (
+    pool(#""protocol": "h2", "source-address": "client""#),
+    """
+    1:93: error: pools[0].source-address: with HTTP/2 clients share the connections to a \
+    backend, and a connection has only one source address (did you mean "protocol": "http/1.1"?)
+    """
+  ),
+  (
+    #"{"pools": [{"backends": ["b:1", "unix:/s"], "source-address": "client"}]}"#,
+    """
+    1:33: error: pools[0].backends[1]: a Unix socket has no source address, which source-address \
+    "client" asks for
+    """
+  ),
+  (
     pool(#""proxy-protocol": {"version": "v1", "tlvs": ["alpn"]}"#),
     """
     1:101: error: pools[0].proxy-protocol.tlvs: v1 has no TLVs (did you mean "version": "v2"?)

@@ -68,6 +68,19 @@ import Testing
     #expect(try #require(IPAddress("10.1.2.3")).v4 == 0x0A01_0203)
   }
 
+  @Test func addressesThatCountOnlyHereAreKnown() throws {
+    for text in ["127.0.0.1", "127.255.0.9", "::1"] {
+      #expect(try #require(IPAddress(text)).isLoopback)
+    }
+    for text in ["169.254.0.1", "fe80::1", "febf::1"] {
+      #expect(try #require(IPAddress(text)).isLinkLocal)
+    }
+    for text in ["126.0.0.1", "128.0.0.1", "::2", "169.253.0.1", "fec0::1", "fe00::1", "::"] {
+      let address = try #require(IPAddress(text))
+      #expect(!address.isLoopback && !address.isLinkLocal, "\(text)")
+    }
+  }
+
   @Test func socketAddressesAreWrittenWithTheirPort() throws {
     let v6 = try #require(IPAddress("2001:db8::1"))
     #expect(SocketAddress.ip(v6, port: 443).description == "[2001:db8::1]:443")

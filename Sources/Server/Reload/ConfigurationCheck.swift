@@ -48,6 +48,7 @@ private struct ReferenceCheck {
     }
     lookAtTicketKeys(configuration)
     lookAtProcess(configuration)
+    lookAtSourceAddresses(configuration)
     lookAtAdmin(configuration.admin)
     if isComplete {
       lookAtNames(configuration)
@@ -118,6 +119,17 @@ private struct ReferenceCheck {
     }
   }
 
+  /// A warning if `run` may be started by another user, who has the capability.
+  private mutating func lookAtSourceAddresses(_ configuration: Configuration) {
+    guard let (index, message) = configuration.sourceAddressObstacle else { return }
+    let process = configuration.process
+    let user = process.user.flatMap { Identity(user: $0, group: process.group) }
+    let isSame = asRun || Privileges.isRoot || user?.isCurrent ?? false
+    findings.append(
+      places.diagnostic(
+        isSame ? .error : .warning, key: "pools[\(index)].source-address", message))
+  }
+
   private mutating func lookAtAdmin(_ admin: Configuration.Admin) {
     if let path = admin.tokenFile {
       do throws(ServerFailure) {
@@ -177,12 +189,32 @@ private struct ReferenceCheck {
 }
 
 extension Configuration {
+  /// Privileges are given up at the start, according to the configuration of that time.
+  func checkSourceAddresses() throws(ServerFailure) {
+    guard let (index, message) = sourceAddressObstacle else { return }
+    throw ServerFailure(
+      "source-address of the pool \(pools[index].name): \(message); privileges change only with a"
+        + " restart")
+  }
+
+  /// Why this process can't use the clients' addresses, with the first pool that wants to.
+  var sourceAddressObstacle: (pool: Int, message: String)? {
+    guard let index = pools.firstIndex(where: { $0.sourceAddress == .client }),
+      let obstacle = TransparentSocket.obstacle
+    else { return nil }
+    return (
+      index,
+      "\"client\" needs the capability CAP_NET_RAW or CAP_NET_ADMIN, which the user"
+        + " \(Privileges.userName) does not have here: \(obstacle)"
+    )
+  }
+
   /// Becomes the user that `run` would become, so that what this user may not read or write is
   /// found; throws why it can't, or why it wouldn't get far.
   public func becomeConfiguredUser() throws(SystemError) {
     guard Privileges.isRoot, let user = process.user,
       let identity = Identity(user: user, group: process.group), !identity.isCurrent
     else { return }
-    try Privileges.drop(to: identity)
+    try Privileges.drop(to: identity, keepsRaw: usesClientAddresses)
   }
 }

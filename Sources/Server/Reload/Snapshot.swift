@@ -30,7 +30,8 @@ final class Snapshot: Sendable {
   }
 
   /// The names of the pools that both have, but whose connections begin in another way: with other
-  /// TLS, with another header of the PROXY protocol, or with one of them in only one snapshot.
+  /// TLS, with another header of the PROXY protocol, from another source address, or with one of
+  /// them in only one snapshot.
   func poolsWithOtherConnections(than other: Snapshot) -> Set<String> {
     var former: [String: PoolSettings] = [:]
     for pool in other.pools { former[pool.pool.name] = pool }
@@ -38,6 +39,7 @@ final class Snapshot: Sendable {
       pools.filter { pool in
         guard let former = former[pool.pool.name] else { return false }
         return former.tls?.id != pool.tls?.id || former.proxyHeader != pool.proxyHeader
+          || former.usesClientAddress != pool.usesClientAddress
       }.map(\.pool.name))
   }
 
@@ -63,6 +65,8 @@ struct ListenerSettings: Sendable {
   var answersHalfClosed = false
   /// Where connections go, if it is a TCP listener; it has no routes of HTTP then.
   var tcp: TCPRules?
+  /// What happens to datagrams, if it is a UDP listener.
+  var udp: SessionRules?
   /// Who may connect, with a header of the PROXY protocol; nil if there is to be no header.
   var proxies: [AddressRange]?
   /// Where workers count, each in its own; empty where nobody does.
@@ -73,7 +77,7 @@ struct ListenerSettings: Sendable {
   }
 }
 
-/// Which versions of HTTP clients may speak on a listener.
+/// Which versions of HTTP clients may speak on a listener. A UDP listener has no connections.
 struct ListenerProtocols: Sendable, Equatable {
   /// None: it is a TCP listener.
   var tcp = false
@@ -167,6 +171,8 @@ final class PoolSettings: Sendable {
   let tls: UpstreamTLS?
   /// What begins each connection; nil for nothing.
   let proxyHeader: ProxyHeaderPlan?
+  /// Whether connections come from the client's address.
+  let usesClientAddress: Bool
   /// Host of a request that names none, which only HTTP/1.0 may.
   let authority: [UInt8]
   /// The cookie by which clients stay with a backend; nil without one.
@@ -180,7 +186,7 @@ final class PoolSettings: Sendable {
     tcpKeepAlive: TCPKeepAlive? = nil,
     protocol spoken: BackendProtocol = .http1,
     responses: ResponseReading = ResponseReading(), tls: UpstreamTLS? = nil,
-    proxyHeader: ProxyHeaderPlan? = nil,
+    proxyHeader: ProxyHeaderPlan? = nil, usesClientAddress: Bool = false,
     authority: [UInt8] = Array("localhost".utf8),
     stickiness: Stickiness? = nil, traffic: [TrafficMetrics] = []
   ) {
@@ -196,6 +202,7 @@ final class PoolSettings: Sendable {
     self.responses = responses
     self.tls = tls
     self.proxyHeader = proxyHeader
+    self.usesClientAddress = usesClientAddress
     self.protocol = spoken
     self.authority = authority
     self.stickiness = stickiness
@@ -203,11 +210,19 @@ final class PoolSettings: Sendable {
   }
 }
 
+extension PoolSettings {
+  /// Whether a connection to a backend belongs to one connection of a client: it begins with that
+  /// one's header, or has its address.
+  var hasOwnConnections: Bool { proxyHeader != nil || usesClientAddress }
+}
+
 /// The version of HTTP that the backends of a pool get.
 enum BackendProtocol: Sendable {
   case http1, http2
   /// No HTTP: the bytes of a TCP listener's clients.
   case tcp
+  /// The datagrams of a UDP listener's clients.
+  case udp
   /// By ALPN.
   case auto
 
@@ -217,7 +232,7 @@ enum BackendProtocol: Sendable {
     case .http1: ["http/1.1"]
     case .http2: ["h2"]
     case .auto: ["h2", "http/1.1"]
-    case .tcp: []
+    case .tcp, .udp: []
     }
   }
 }

@@ -1,5 +1,6 @@
-// The idle connections to backends that began with the header of one client's connection. Only
-// requests of that connection may take them, since backends take all requests for that client's.
+// The idle connections to backends that began with the header of one client's connection, or come
+// from its address. Only requests of that connection may take them, since backends take all
+// requests for that client's.
 
 import Primitives
 

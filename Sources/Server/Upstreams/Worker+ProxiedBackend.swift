@@ -1,5 +1,6 @@
-// Connections to backends that begin with a header of the PROXY protocol: the header, and how such
-// a connection is kept for the one client's connection that it names.
+// Connections to backends that begin with a header of the PROXY protocol, or come from the client's
+// address: the header, the address, and how such a connection is kept for the one client's
+// connection that it belongs to.
 //
 // A client's HTTP/2 connection may have several of them, one for each request at the same time.
 
@@ -66,12 +67,24 @@ extension Worker where IO: ~Copyable {
     return id
   }
 
+  // MARK: Source address
+
+  /// The client's address, for a pool that connects from it; nil for an own one. A client of the
+  /// other family can't have it, nor can a backend on another machine reach what is local here.
+  mutating func sourceAddress(of exchange: Handle, to target: SocketAddress) -> IPAddress? {
+    guard exchanges[exchange].pool.usesClientAddress, let target = target.ip,
+      let address = connections[exchanges[exchange].client.connection].client.address,
+      address.isV4 == target.isV4, address.isLoopback == target.isLoopback, !address.isLinkLocal
+    else { return nil }
+    return address
+  }
+
   // MARK: Idle connections
 
   /// The client's own idle connection to this backend, if there is one. The rules are those of
   /// `takeIdle`.
   mutating func takeOwn(_ backend: Int, for handle: Handle) -> Handle? {
-    guard exchanges[handle].pool.proxyHeader != nil else { return nil }
+    guard exchanges[handle].pool.hasOwnConnections else { return nil }
     let client = exchanges[handle].client.connection
     while let connection = ownConnections.pop(backend, of: client) {
       guard case .http1Backend(_, .reserved) = connections[connection].wire else { continue }

@@ -27,7 +27,9 @@ extension Worker where IO: ~Copyable {
         return attemptFailed(handle, FailureCause(error), blamesBackend: false)
       }
     }
-    switch io.connect(to: member.address, token: Token(.connection, connection).packed) {
+    let source = sourceAddress(of: handle, to: member.address)
+    let token = Token(.connection, connection).packed
+    switch io.connect(to: member.address, from: source, token: token) {
     case .started(let socket):
       if let probes = exchanges[handle].pool.tcpKeepAlive, member.address.ip != nil {
         io.keepAlive(socket, probes)
@@ -122,7 +124,7 @@ extension Worker where IO: ~Copyable {
     }
     backends.noteSpoken(.http1, by: connections[handle].backend.id)
     let codec = http1Backends.insert(HTTP1Backend(exchanges[exchange].pool.responses))
-    if exchanges[exchange].pool.proxyHeader != nil {
+    if exchanges[exchange].pool.hasOwnConnections {
       http1Backends[codec].login = .proxied
       http1Backends[codec].client = exchanges[exchange].client.connection
     }

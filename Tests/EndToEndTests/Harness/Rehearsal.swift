@@ -199,10 +199,14 @@ final class Rehearsal {
       let places = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map {
         "\($0)_temp_path \(folder.path("temporary"));"
       }
+      let module = "/usr/lib/nginx/modules/ngx_stream_module.so"
+      let isStream = text.hasPrefix("stream")
+      let loads = isStream && FileManager.default.fileExists(atPath: module)
       let whole = """
+        \(loads ? "load_module \(module);" : "")
         pid \(folder.path("nginx.pid"));
         events {}
-        http { access_log off; \(places.joined(separator: " ")) \(text) }
+        \(isStream ? text : "http { access_log off; \(places.joined(separator: " ")) \(text) }")
         """
       let path = try folder.write(whole, to: "nginx.conf")
       try accepted(["nginx", "-t", "-q", "-e", "stderr", "-c", path], step)

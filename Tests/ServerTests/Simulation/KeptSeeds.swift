@@ -64,6 +64,8 @@ struct KeptSeed {
     KeptSeed(seed: 6_000_054_703, found: "a clock jump ended an attempt that was not slow"),
     KeptSeed(seed: 4_100_043_789, found: "a client rested before it read a GOAWAY"),
     KeptSeed(seed: 790_971_016, found: "a connection was reset within its preface"),
+    KeptSeed(seed: 8_000_001_073, found: "a retry waited behind a connection that took nothing"),
+    KeptSeed(seed: 8_000_011_591, found: "a body was longer than announced, by a later frame"),
     KeptSeed(seed: 2_000_000_621, found: "a refused PATCH was not kept for another attempt"),
     KeptSeed(seed: 5_027, found: "a FIN after a silence ended both sides at once"),
     KeptSeed(seed: 5_012, found: "a backend that finished before it said who it is, rightly"),

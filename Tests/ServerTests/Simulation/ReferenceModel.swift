@@ -364,6 +364,8 @@ struct ReferenceModel {
       return allowed
     }
     if refusalCount > 0 { allowed.statuses.insert(502) }
+    // The last attempt may have waited behind what a backend did not take.
+    if count(ledger.stalls, during: record, possible) > 0 { allowed.statuses.insert(504) }
     if hasJump { allowed.statuses.insert(504) }
     // It finds a PING that was not answered.
     if hasJump && run.plan.policy.hasSharedConnections { allowed.statuses.insert(502) }
