@@ -398,7 +398,9 @@ extension Worker where IO: ~Copyable {
     } else {
       noteTimeout(handle, reason: "response")
     }
-    attemptFailed(handle, cause, blamesBackend: !mayBeQuiet(handle))
+    // A backend that has begun its response may have a reason not to take the rest of the request.
+    let awaitsWindow = exchanges[handle].machine.hasAnswered && exchanges[handle].body.isBlocked
+    attemptFailed(handle, cause, blamesBackend: !mayBeQuiet(handle) && !awaitsWindow)
     if exchanges.contains(handle) { exchanges[handle].malformation = nil }
   }
 
@@ -424,7 +426,7 @@ extension Worker where IO: ~Copyable {
   /// due in the same turn, nothing was flushed yet.
   private mutating func awaitedSide(_ handle: Handle) -> Exchange.Side {
     if exchanges[handle].machine.hasAnswered {
-      return awaitsClient(handle) ? .client : .backend
+      return awaitsClient(handle) && !mayBeQuiet(handle) ? .client : .backend
     }
     if mayBeQuiet(handle) { return .backend }
     guard let backend = backend(of: handle) else { return .client }
