@@ -371,6 +371,16 @@ import Testing
     #expect(stage.failures(.relayReset) == 1 && stage.isEmpty)
   }
 
+  @Test func aResetThatASendFindsIsNoEnd() throws {
+    let stage = try TCPStage(pools: [[1]])
+    let client = stage.connect("q")
+    stage.send("part", from: stage.backend)
+    stage.backend.hasReset = true
+    stage.send("more", from: client)
+    #expect(client.text == "part" && !client.gotEnd && client.closedByReset == true)
+    #expect(stage.failures(.relayReset) == 1 && stage.isEmpty)
+  }
+
   /// The client has connected to a listener of HTTP, which is one of TCP since a reload.
   @Test func aClientOfHTTPIsToldThatNobodySpeaksItAnyMore() throws {
     let stage = try TCPStage()
