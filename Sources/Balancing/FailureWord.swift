@@ -25,7 +25,7 @@ public enum FailureWord: UInt8, CaseIterable, Sendable {
   case bodyTooLarge, malformedBody, malformedHead
   case noRoute, listenerRemoved, notImplemented
   // Failures in Martlet itself.
-  case overloaded, drainTimeout, stopped, faultInjected, relayIdle
+  case overloaded, drainTimeout, stopped, faultInjected, relayIdle, sessionEvicted
 
   /// The words for failures of a backend.
   public static let ofAttempts = allCases.filter { $0.rawValue <= FailureWord.status.rawValue }
@@ -79,6 +79,7 @@ public enum FailureWord: UInt8, CaseIterable, Sendable {
     case .stopped: "stopped"
     case .faultInjected: "fault-injected"
     case .relayIdle: "relay-idle"
+    case .sessionEvicted: "session-evicted"
     }
   }
 }

@@ -57,6 +57,8 @@ public enum AllDownPolicy: Sendable {
   case refuse
   /// The same for a pool of a TCP listener: resets connections.
   case reset
+  /// The same for a pool of a UDP listener: drops datagrams.
+  case drop
   /// Uses every enabled member as if it were healthy, because checks can be wrong as well.
   case failOpen
 }

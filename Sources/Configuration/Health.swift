@@ -7,7 +7,7 @@ extension Configuration {
   /// Active checks.
   public struct Health: Hashable, Sendable {
     public enum Check: String, Choice {
-      case tcp, http, grpc
+      case tcp, http, grpc, udp
       static var noun: String { "a health check" }
     }
 
@@ -21,7 +21,7 @@ extension Configuration {
     public var path = "/"
     /// The service of a gRPC check; empty for the whole server.
     public var service = ""
-    /// What a TCP check sends, and how the reply begins; nil for none.
+    /// What a TCP or UDP check sends, and how the reply begins; nil for none.
     public var send: String?
     public var reply: String?
     /// The Host of the check; nil for the backend's address as written.
@@ -72,20 +72,22 @@ extension Configuration.Health: Section {
         + "has `tls`, and send `reply` if that is set. `http`: a GET of `path` "
         + "must return an expected status, over the version of HTTP in `protocol` of the pool. "
         + "`grpc`: the call `grpc.health.v1.Health/Check` must return SERVING; `protocol` must be "
-        + "`h2` or `auto`. Default: `tcp`, because it works with every backend; the others detect "
-        + "more failures."),
+        + "`h2` or `auto`. `udp`: the datagram `send` must be answered with one that begins with "
+        + "`reply`; without `reply`, the port must not be refused (ICMP). Default: `tcp`, because "
+        + "it works with every backend; the others detect more failures. In the pool of a UDP "
+        + "listener `udp`, and without the section `health` no check."),
     Key("path", \.path, .target, "Path (and query) that an HTTP check requests."),
     Key(
       "service", \.service, .text(maxByteCount: 256, example: "package.Service"),
       "Name of the service that a gRPC check asks for. Empty: the server as a whole."),
     Key(
       "send", optional: \.send, .bytes,
-      "What a TCP check sends, such as `PING\\r\\n`. Each character is a byte (`\\u0000` to "
-        + "`\\u00ff`). It needs `reply`."),
+      "What a TCP or UDP check sends, such as `PING\\r\\n`. Each character is a byte (`\\u0000` "
+        + "to `\\u00ff`). A UDP check needs it. In a TCP check, it needs `reply`."),
     Key(
       "reply", optional: \.reply, .bytes,
-      "The first bytes that a TCP check must receive, such as `+PONG`. Without `send`, what the "
-        + "backend says first."),
+      "The first bytes that a TCP or UDP check must receive, such as `+PONG`. In a TCP check "
+        + "without `send`, what the backend says first."),
     Key(
       "host", optional: \.host, .hostName,
       "Host field of an HTTP or gRPC check. Default: the backend's address as written, with the "

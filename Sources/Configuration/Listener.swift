@@ -9,13 +9,15 @@ extension Configuration {
     public var name: String
     public var listen: [ListenAddress]
     public var `protocol` = ListenerProtocol.http
-    /// Of a TCP listener: the pool of connections without a route; nil to close them.
+    /// The pool of a UDP listener, and of the connections of a TCP listener without a route; nil to
+    /// close them.
     public var pool: String?
     public var routes: [TCPRoute] = []
     /// Protocols that clients of a TCP listener with TLS may agree on, best first.
     public var alpn: [String] = []
     public var maxConnections: Int?
     public var maxConnectionsPerClient: Int?
+    public var sessions = Sessions()
     /// Nil for plain HTTP or TCP.
     public var tls: TLS?
     /// The HTTPS port to which this plain listener redirects; nil if it doesn't. `routes(on:)`
@@ -72,9 +74,24 @@ extension Configuration {
 
   /// What clients speak on a listener.
   public enum ListenerProtocol: String, Choice {
-    case http, tcp
+    case http, tcp, udp
     static var noun: String { "the protocol of a listener" }
-    static var meant: [String: ListenerProtocol] { ["https": .http, "tls": .tcp] }
+    static var meant: [String: ListenerProtocol] {
+      ["https": .http, "tls": .tcp, "dns": .udp, "quic": .udp]
+    }
+  }
+
+  /// What holds for the sessions of a UDP listener.
+  public struct Sessions: Hashable, Sendable {
+    public var max = 10_000
+    public var maxPerClient: Int? = 1000
+    /// Nil for the default, see `idleTime`.
+    public var idle: TimeSpan?
+    /// Replies to each datagram; nil if replies don't end a session.
+    public var responses: Int?
+    public var perDatagram = false
+
+    public var idleTime: TimeSpan { idle ?? .seconds(responses == nil ? 120 : 5) }
   }
 
   /// A version of HTTP, by its name in ALPN.
@@ -129,7 +146,7 @@ extension Configuration.Listener: Section {
   static let title = "listener"
   static let about = """
     An address on which clients connect. With `tls` it serves HTTPS, without it plain HTTP. With \
-    `"protocol": "tcp"` it forwards connections of any protocol.
+    `"protocol": "tcp"` it forwards connections of any protocol, with `"protocol": "udp"` datagrams.
     """
   static let keys: [Key<Self>] = [
     Key(
@@ -148,11 +165,14 @@ extension Configuration.Listener: Section {
       "`http`: requests, which the `routes` of the file distribute. `tcp`: connections of any "
         + "protocol, such as a database's. Each goes to a backend of `pool`, and bytes are "
         + "forwarded in both directions. With `tls`, Martlet ends TLS; without, TLS of the "
-        + "clients is passed through. docs/operators/tcp.md explains it."),
+        + "clients is passed through. docs/operators/tcp.md explains it. `udp`: datagrams, which "
+        + "go to a backend of `pool`, and replies back to the client. docs/operators/udp.md "
+        + "explains it."),
     Key(
       "pool", optional: \.pool, .name,
       "Of a TCP listener: the pool of connections that match none of its `routes`. Without it, "
-        + "they are closed. With exactly one pool and no `routes` you can omit it."),
+        + "they are closed. Of a UDP listener: the pool of its datagrams. With exactly one pool "
+        + "and no `routes` you can omit it."),
     Key(
       "routes", \.routes, .list(of: .section),
       "Of a TCP listener: routes by what the client asks for in its TLS handshake. Without `tls`, "
@@ -171,6 +191,27 @@ extension Configuration.Listener: Section {
       .integer(1...10_000_000),
       "Of a TCP listener: the same for each client address; an IPv6 /64 counts as one address, "
         + "and `trusted-proxies` are not counted."),
+    Key(
+      "max-sessions", \.sessions.max, .integer(1...10_000_000),
+      "Of a UDP listener: maximum number of sessions. For another one, the session that was not "
+        + "used for the longest time ends. A session is a client's address and port with its "
+        + "backend; each needs a file descriptor and a local port."),
+    Key(
+      "max-sessions-per-client", \.sessions.maxPerClient, .off(or: .integer(1...10_000_000)),
+      "Of a UDP listener: the same for each client address; an IPv6 /64 counts as one address, "
+        + "and `trusted-proxies` are not counted."),
+    Key(
+      "idle", optional: \.sessions.idle, .duration(.milliseconds(100) ... .seconds(86_400)),
+      "Of a UDP listener: a session ends after this time without a datagram in either direction. "
+        + "Default: 2m, the minimum that RFC 4787 requires of NATs; 5s with `responses`."),
+    Key(
+      "responses", optional: \.sessions.responses, .integer(1...1_000_000),
+      "Of a UDP listener: a session ends when as many replies have come for each datagram of the "
+        + "client. `1` for DNS. Default: replies don't end a session."),
+    Key(
+      "per-datagram", \.sessions.perDatagram, .flag,
+      "Of a UDP listener: select a backend for each datagram anew, for datagrams that don't depend "
+        + "on each other, such as syslog. Otherwise a session keeps its backend."),
     Key("tls", optional: \.tls, .section, "Serve TLS with these certificates."),
     Key(
       "protocols", optional: \.protocols, .list(of: .choice, minimum: 1),

@@ -17,7 +17,7 @@ extension Configuration {
   /// With `byTLS` the routes for clients that used TLS to reach Martlet or a trusted proxy, which
   /// are not redirected to HTTPS.
   public func routes(on listener: Listener, byTLS: Bool = false) -> [Route] {
-    if listener.protocol == .tcp { return [] }
+    if listener.protocol != .http { return [] }
     var result = routes.filter { $0.listeners.isEmpty || $0.listeners.contains(listener.name) }
     if let port = listener.redirectToHTTPS, !byTLS {
       let challenges = Self.challengePath + "/"

@@ -32,13 +32,18 @@ extension Configuration {
       lines += all ? backends : Self.shortened(backends)
       if let tls = pool.tls { lines.append("           \(Self.text(tls))") }
       if let header = pool.proxyProtocol {
-        lines.append("           PROXY protocol \(header.text), a connection for each client's")
+        let place =
+          spoken(by: pool) == "udp" ? "in each datagram" : "a connection for each client's"
+        lines.append("           PROXY protocol \(header.text), \(place)")
       }
       if pool.sourceAddress == .client {
         lines.append("           from the client's address, a connection for each client's")
       }
       lines.append("           \(Self.healthText(pool))")
-      lines.append("           \(Self.timeText(pool))")
+      lines.append(
+        spoken(by: pool) == "udp"
+          ? "           max-attempts \(pool.retry.maxAttempts)"
+          : "           \(Self.timeText(pool))")
     }
     let body = limits.bodySize.map(sizeText) ?? "any size"
     lines.append(
@@ -59,8 +64,10 @@ extension Configuration {
   }
 
   private static func protocolText(_ listener: Listener) -> String {
-    var spoken = "tcp"
-    if listener.protocol == .http {
+    var spoken = listener.protocol.rawValue
+    if listener.protocol == .udp {
+      spoken += sessionText(listener.sessions)
+    } else if listener.protocol == .http {
       let versions = listener.spokenProtocols.map(\.rawValue).joined(separator: ", ")
       spoken = "\(listener.tls == nil ? "http" : "https")  \(versions)"
     } else if listener.tls == nil && !listener.routes.isEmpty {
@@ -72,6 +79,13 @@ extension Configuration {
     let hsts = listener.hsts == nil ? "" : ", HSTS"
     return "\(spoken)  TLS \(version)\(version == "1.3" ? "" : " and later"), "
       + "\(certificates)\(hsts)"
+  }
+
+  private static func sessionText(_ sessions: Sessions) -> String {
+    var parts = ["  \(sessions.max) sessions", "idle \(durationText(sessions.idleTime))"]
+    if let count = sessions.responses { parts.append("responses \(count)") }
+    if sessions.perDatagram { parts.append("per datagram") }
+    return parts.joined(separator: ", ")
   }
 
   private static func text(_ route: Route) -> String {
@@ -109,7 +123,7 @@ extension Configuration {
     if let health = pool.health {
       let target =
         switch health.check {
-        case .tcp: ""
+        case .tcp, .udp: ""
         case .http: " GET \(health.path)"
         case .grpc: health.service.isEmpty ? "" : " of \(health.service)"
         }

@@ -38,9 +38,10 @@ extension Configuration {
     }.map(\.element)
   }
 
-  /// What the backends of a pool get: a version of HTTP, or `tcp`.
+  /// What the backends of a pool get: a version of HTTP, `tcp` or `udp`.
   public func spoken(by pool: Pool) -> String {
-    tcpPools.contains(pool.name) ? "tcp" : pool.protocol.rawValue
+    if tcpPools.contains(pool.name) { return "tcp" }
+    return udpPools.contains(pool.name) ? "udp" : pool.protocol.rawValue
   }
 
   /// The pools to which TCP listeners forward.
@@ -110,7 +111,8 @@ extension Form where Value == String {
   static var bytes: Form {
     Form(
       text: FormDescription(
-        noun: "bytes", allowed: "write text such as \"PING\\r\\n\", at most 1 KiB, in which each"
+        noun: "bytes",
+        allowed: "write text such as \"PING\\r\\n\", at most 1 KiB, in which each"
           + " character is a byte (\"\\u0000\" to \"\\u00ff\")", kind: "bytes",
         schema: ["type": "string", "minLength": 1, "maxLength": 1024])
     ) { text in

@@ -41,8 +41,15 @@ extension Configuration {
     case .tcp: (ignored, kind) = (["path", "host", "expect", "service"], "TCP")
     case .http: (ignored, kind) = (["service", "send", "reply"], "HTTP")
     case .grpc: (ignored, kind) = (["path", "expect", "send", "reply"], "gRPC")
+    case .udp: (ignored, kind) = (["path", "host", "expect", "service"], "UDP")
     }
-    if health.send != nil && health.reply == nil {
+    if health.check == .udp && health.send == nil && !decoder.has("\(path).health.send") {
+      decoder.report(
+        key: "\(path).health",
+        "a UDP check needs send: a datagram that the service expects; without checks, write"
+          + " \"health\": \"off\"")
+    }
+    if health.check != .udp && health.send != nil && health.reply == nil {
       decoder.report(
         key: "\(path).health.send",
         "it is not sent without reply, since nothing would show that it was read",

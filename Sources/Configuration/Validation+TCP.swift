@@ -1,16 +1,21 @@
-// TCP listeners: which keys go together, and which pools they use.
+// TCP listeners: which keys go together, and which pools they use. Pools of UDP listeners are found
+// here too.
 
 extension Configuration {
   /// Keys of a listener that are about HTTP.
-  private static let httpKeys = ["protocols", "redirect-to-https", "hsts", "desync", "half-close"]
+  static let httpKeys = ["protocols", "redirect-to-https", "hsts", "desync", "half-close"]
   /// Keys that only TCP listeners have.
   private static let tcpKeys = [
     "pool", "routes", "alpn", "max-connections", "max-connections-per-client",
   ]
+  /// Keys that only UDP listeners have.
+  static let udpKeys = [
+    "max-sessions", "max-sessions-per-client", "idle", "responses", "per-datagram",
+  ]
 
-  /// Lets a TCP listener without a pool forward to the only one.
+  /// Lets a TCP or UDP listener without a pool forward to the only one.
   mutating func completeTCP(_ decoder: inout Decoder) {
-    for index in listeners.indices where listeners[index].protocol == .tcp {
+    for index in listeners.indices where listeners[index].protocol != .http {
       let path = "listeners[\(index)]"
       if listeners[index].pool == nil && !decoder.has("\(path).routes")
         && !decoder.has("\(path).pool")
@@ -19,7 +24,10 @@ extension Configuration {
           listeners[index].pool = pools[0].name
         } else {
           decoder.report(
-            key: path, "a TCP listener needs a pool, or routes that select one",
+            key: path,
+            listeners[index].protocol == .udp
+              ? "a UDP listener needs a pool"
+              : "a TCP listener needs a pool, or routes that select one",
             suggestion: "\"pool\": ...")
         }
       }
@@ -30,9 +38,10 @@ extension Configuration {
     for (index, listener) in listeners.enumerated() {
       let path = "listeners[\(index)]"
       guard listener.protocol == .tcp else {
-        checkHTTP(listener, path, &decoder)
+        if listener.protocol == .http { checkHTTP(listener, path, &decoder) }
         continue
       }
+      checkSessionKeys(of: listener, path, &decoder)
       for key in Self.httpKeys where decoder.has("\(path).\(key)") {
         decoder.report(
           key: "\(path).\(key)", "it has no effect, because a TCP listener has no HTTP",
@@ -57,6 +66,7 @@ extension Configuration {
         key: "\(path).\(key)", "only TCP listeners have it, and this is an HTTP listener",
         suggestion: "\"protocol\": \"tcp\" beside it")
     }
+    checkSessionKeys(of: listener, path, &decoder)
   }
 
   private func checkRoutes(of listener: Listener, _ path: String, _ decoder: inout Decoder) {
@@ -90,7 +100,7 @@ extension Configuration {
 
   private func checkTCPPools(_ decoder: inout Decoder) {
     let known = pools.map(\.name)
-    for (index, listener) in listeners.enumerated() where listener.protocol == .tcp {
+    for (index, listener) in listeners.enumerated() where listener.protocol != .http {
       var uses = [("listeners[\(index)].pool", listener.pool ?? "")]
       for (place, route) in listener.routes.enumerated() {
         uses.append(("listeners[\(index)].routes[\(place)].pool", route.pool))
@@ -99,19 +109,23 @@ extension Configuration {
         report(unknown: name, "pool", among: known, key: key, &decoder)
       }
     }
-    let tcp = tcpPools
+    let (tcp, udp) = (tcpPools, udpPools)
+    let protocols = Dictionary(
+      listeners.map { ($0.name, $0.protocol) }, uniquingKeysWith: { first, _ in first })
     for (index, route) in routes.enumerated() {
-      if case .forward(let name) = route.action, tcp.contains(name) {
+      if case .forward(let name) = route.action, tcp.contains(name) || udp.contains(name) {
         decoder.report(
           key: "routes[\(index)].forward",
-          "the pool \(JSON.quoted(name)) belongs to a TCP listener; add another pool with the same"
-            + " backends for requests")
+          "the pool \(JSON.quoted(name)) belongs to a \(tcp.contains(name) ? "TCP" : "UDP")"
+            + " listener; add another pool with the same backends for requests")
       }
-      let names = Set(listeners.filter { $0.protocol == .tcp }.map(\.name))
-      for (position, name) in route.listeners.enumerated() where names.contains(name) {
+      for (position, name) in route.listeners.enumerated() {
+        guard let spoken = protocols[name], spoken != .http else { continue }
         decoder.report(
           key: "routes[\(index)].listeners[\(position)]",
-          "\(JSON.quoted(name)) is a TCP listener; it has routes of its own")
+          spoken == .tcp
+            ? "\(JSON.quoted(name)) is a TCP listener; it has routes of its own"
+            : "\(JSON.quoted(name)) is a UDP listener; it has no routes")
       }
     }
     for (index, pool) in pools.enumerated() where tcp.contains(pool.name) {

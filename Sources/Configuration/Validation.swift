@@ -13,12 +13,16 @@ extension Configuration {
     // only be misspelt.
     if !decoder.hasGap(in: "listeners") { checkListeners(&decoder) }
     if !decoder.hasGap(in: "listeners") { completeTCP(&decoder) }
+    completeUDP(&decoder)
     completeBackendTLS(&decoder)
     if !decoder.hasGap(in: "pools") { checkPools(&decoder) }
     if !decoder.hasGap(in: "routes") {
       if !decoder.hasGap(in: "pools") { completeActions(&decoder) }
       checkRoutes(&decoder)
-      if !decoder.hasGap(in: "listeners") { checkTCP(&decoder) }
+      if !decoder.hasGap(in: "listeners") {
+        checkTCP(&decoder)
+        checkUDP(&decoder)
+      }
       if !decoder.hasErrors { checkPoolsAreUsed(&decoder) }
     }
     checkAdmin(&decoder)
@@ -71,23 +75,32 @@ extension Configuration {
     reportDuplicates(
       listeners.enumerated().map { ($1.name, "listeners[\($0)].name") }, "listeners", &decoder)
     var bound = BoundAddresses()
+    // TCP and UDP have ports of their own.
+    var boundByUDP = BoundAddresses()
     for (index, listener) in listeners.enumerated() {
       let path = "listeners[\(index)]"
       for address in listener.addresses {
-        if let other = bound.owner(overlapping: address) {
+        let others = listener.protocol == .udp ? boundByUDP : bound
+        if let other = others.owner(overlapping: address) {
           decoder.report(
             key: "\(path).listen",
             "\(address) is already used by the listener \"\(other.listener)\" (\(other.address))")
           break
         }
       }
-      for address in listener.addresses { bound.insert(address, of: listener.name) }
+      for address in listener.addresses {
+        if listener.protocol == .udp {
+          boundByUDP.insert(address, of: listener.name)
+        } else {
+          bound.insert(address, of: listener.name)
+        }
+      }
       if let protocols = listener.protocols, Set(protocols).count < protocols.count {
         decoder.report(key: "\(path).protocols", "a protocol is listed twice")
       }
       check(listener.proxyProtocol, path, &decoder)
-      // checkTCP says that these keys are about HTTP.
-      if listener.protocol == .tcp { continue }
+      // checkTCP and checkUDP say that these keys are about HTTP.
+      if listener.protocol != .http { continue }
       if listener.tls != nil && listener.redirectToHTTPS != nil {
         decoder.report(
           key: "\(path).redirect-to-https",
@@ -117,11 +130,11 @@ extension Configuration {
     } else if pools.isEmpty && routes.isEmpty {
       decoder.report(key: "pools", "the list is empty, and there are no routes")
     }
-    let tcp = tcpPools
+    let others = tcpPools.union(udpPools)
     for (index, pool) in pools.enumerated()
     where !decoder.hasGap(in: "pools[\(index)].backends") {
       check(pool, "pools[\(index)]", &decoder)
-      if !tcp.contains(pool.name) { checkGRPC(of: pool, "pools[\(index)]", &decoder) }
+      if !others.contains(pool.name) { checkGRPC(of: pool, "pools[\(index)]", &decoder) }
     }
     checkCookies(&decoder)
   }
@@ -209,8 +222,8 @@ extension Configuration {
 
   /// Lets routes without an action, and a file without routes, forward to the only pool.
   private mutating func completeActions(_ decoder: inout Decoder) {
-    let tcp = tcpPools
-    let served = pools.filter { !tcp.contains($0.name) }
+    let others = tcpPools.union(udpPools)
+    let served = pools.filter { !others.contains($0.name) }
     let only = served.count == 1 ? served.first : nil
     if routes.isEmpty && listeners.contains(where: { $0.protocol == .http }) {
       if let only {
@@ -334,7 +347,7 @@ extension Configuration {
   }
 
   private func checkPoolsAreUsed(_ decoder: inout Decoder) {
-    let used = tcpPools.union(
+    let used = tcpPools.union(udpPools).union(
       routes.compactMap { if case .forward(let name) = $0.action { name } else { nil } })
     for (index, pool) in pools.enumerated() where !used.contains(pool.name) {
       decoder.report(

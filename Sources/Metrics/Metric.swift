@@ -62,6 +62,14 @@ public enum Metric: Int, CaseIterable, Sendable {
   /// Connections of TCP listeners that have ended.
   case tcpCompleted
   case tcpFailed
+  /// Sessions of UDP listeners that have ended.
+  case udpCompleted
+  case udpFailed
+  /// Gauge.
+  case udpSessionsActive
+  case udpDatagramsReceived
+  case udpDatagramsSent
+  case udpDatagramsDropped
   /// Gauge.
   case exchangesActive
   case exchangesCut
@@ -241,6 +249,19 @@ extension Metric {
       .counter("martlet_aborted_total", "Exchanges whose client disconnected before the response.")
     case .tcpCompleted: .counter(Self.tcp, "result=\"ok\"", Self.tcpHelp)
     case .tcpFailed: .counter(Self.tcp, "result=\"failed\"", Self.tcpHelp)
+    case .udpCompleted: .counter(Self.udp, "result=\"ok\"", Self.udpHelp)
+    case .udpFailed: .counter(Self.udp, "result=\"failed\"", Self.udpHelp)
+    case .udpSessionsActive:
+      .gauge("martlet_udp_sessions_active", "Sessions of UDP listeners.")
+    case .udpDatagramsReceived:
+      .counter(
+        "martlet_udp_datagrams_received_total", "Datagrams from clients of UDP listeners.")
+    case .udpDatagramsSent:
+      .counter("martlet_udp_datagrams_sent_total", "Datagrams to clients of UDP listeners.")
+    case .udpDatagramsDropped:
+      .counter(
+        "martlet_udp_datagrams_dropped_total",
+        "Datagrams of UDP listeners, in both directions, that were dropped.")
     case .exchangesActive:
       .gauge(
         "martlet_exchanges_active",
@@ -346,6 +367,10 @@ extension Metric {
   private static var tcp: StaticString { "martlet_tcp_connections_total" }
   private static var tcpHelp: StaticString {
     "Connections of TCP listeners that have ended, by result."
+  }
+  private static var udp: StaticString { "martlet_udp_sessions_total" }
+  private static var udpHelp: StaticString {
+    "Sessions of UDP listeners that have ended, by result."
   }
   private static var sticky: StaticString { "martlet_sticky_answers_total" }
   private static var stickyHelp: StaticString {

@@ -19,6 +19,11 @@ public enum TrafficCounter: Int, CaseIterable, Sendable {
   case attempts
   /// Connections of a TCP listener that have ended.
   case tcpCompleted, tcpFailed
+  /// Sessions of a UDP listener that have ended, and their datagrams.
+  case udpCompleted, udpFailed
+  case udpReceived, udpSent
+  case udpDroppedNoBackend, udpDroppedBackendFailed, udpDroppedSessionLimit
+  case udpDroppedNoNewSessions, udpDroppedProxyHeader, udpDroppedSendFailed
 
   /// The counters of a family, with their label values.
   public static let responses: [(TrafficCounter, StaticString)] = [
@@ -29,6 +34,18 @@ public enum TrafficCounter: Int, CaseIterable, Sendable {
   /// Connections of TCP listeners, likewise.
   public static let tcp: [(TrafficCounter, StaticString)] = [
     (.tcpCompleted, "ok"), (.tcpFailed, "failed"),
+  ]
+
+  /// Sessions of UDP listeners, likewise.
+  public static let udp: [(TrafficCounter, StaticString)] = [
+    (.udpCompleted, "ok"), (.udpFailed, "failed"),
+  ]
+
+  /// Datagrams that were dropped, by cause.
+  public static let udpDrops: [(TrafficCounter, StaticString)] = [
+    (.udpDroppedNoBackend, "no-backend"), (.udpDroppedBackendFailed, "backend-failed"),
+    (.udpDroppedSessionLimit, "session-limit"), (.udpDroppedNoNewSessions, "no-new-sessions"),
+    (.udpDroppedProxyHeader, "proxy-header"), (.udpDroppedSendFailed, "send-failed"),
   ]
 
   /// By the class of a status. 499 and statuses outside 100-599 are no responses.
@@ -48,7 +65,7 @@ public enum TrafficCounter: Int, CaseIterable, Sendable {
 
 /// The counters of one worker for one subject. Any thread may read; only the worker writes.
 public final class TrafficMetrics: Sendable {
-  @usableFromInline let counters = InlineArray<24, Atomic<UInt64>> { _ in Atomic(0) }
+  @usableFromInline let counters = InlineArray<32, Atomic<UInt64>> { _ in Atomic(0) }
   /// Failed attempts, by the index of the cause in its vocabulary.
   private let failures = InlineArray<32, Atomic<UInt64>> { _ in Atomic(0) }
   /// The last failure: its time in milliseconds above its index plus one; 0 if there was none.

@@ -72,14 +72,14 @@ public struct AttemptList: Sendable {
     return !last.isReused || earlier.contains { $0.backend == last.backend && !$0.isReused }
   }
 
-  mutating func append(_ attempt: Attempt) {
+  public mutating func append(_ attempt: Attempt) {
     if let last { earlier.append(last) }
     last = attempt
     countedCount += 1
   }
 
   /// Ends the current attempt; one that has already ended keeps its result.
-  mutating func endLast(_ result: Attempt.Result, at now: Instant) {
+  public mutating func endLast(_ result: Attempt.Result, at now: Instant) {
     guard let startedAt = last?.startedAt, last?.result == .pending else { return }
     last?.result = result
     last?.duration = now - startedAt

@@ -33,6 +33,8 @@ public enum ExchangeFailure: Error, Equatable, Sendable {
   case faultInjected
   /// Nothing moved on a TCP connection for too long.
   case relayIdle
+  /// A UDP session that was used the longest ago has ended for another one.
+  case sessionEvicted
 
   /// The status that the client gets, unless the response has begun. 499 (from nginx) only appears
   /// in the log.
@@ -49,8 +51,8 @@ public enum ExchangeFailure: Error, Equatable, Sendable {
     case .listenerRemoved: 421
     case .notImplemented: 501
     case .overloaded, .drainTimeout, .stopped, .faultInjected: 503
-    // Nobody gets it: a TCP connection is reset.
-    case .relayIdle: 504
+    // Nobody gets it: a TCP connection is reset, and a session just ends.
+    case .relayIdle, .sessionEvicted: 504
     }
   }
 
@@ -74,6 +76,7 @@ public enum ExchangeFailure: Error, Equatable, Sendable {
     case .stopped: .stopped
     case .faultInjected: .faultInjected
     case .relayIdle: .relayIdle
+    case .sessionEvicted: .sessionEvicted
     }
   }
 

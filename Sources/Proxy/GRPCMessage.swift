@@ -79,7 +79,8 @@ extension FailureWord {
     case .badResponse: "the response of the server was invalid"
     case .truncatedResponse: "the server broke its response off"
     case .relayReset: "the server reset the connection"
-    case .responseStalled, .relayIdle: "neither side sent anything for too long"
+    case .responseStalled, .relayIdle, .sessionEvicted:
+      "neither side sent anything for too long"
     case .grpcNotServing, .grpcStatus, .status: "the server failed the call"
     case .notProcessed: "the server has not begun the call"
     case .noExtendedConnect: "the server does not offer what the request needs"

@@ -64,12 +64,12 @@ public enum ProxyHeaderWriter {
   /// doesn't fit into the largest header is left out; the checksum always fits.
   public static func writeBlock(
     source: SocketAddress?, destination: SocketAddress?, _ tlvs: OutgoingTLVs,
-    into output: inout ByteBuffer
+    _ carrier: ProxyHeader.Carrier = .stream, into output: inout ByteBuffer
   ) {
     let start = output.count
     output.append(ProxyHeader.v2Signature.bytes)
     output.append(0x21)
-    writeAddresses(source, destination, to: &output)
+    writeAddresses(source, destination, carrier, to: &output)
     let checksumByteCount = tlvs.hasChecksum ? TLVType.headByteCount + 4 : 0
     let end = start + ProxyHeader.byteCountMax - checksumByteCount
     append(TLVType.alpn, tlvs.alpn, to: &output, end)
@@ -105,12 +105,18 @@ public enum ProxyHeaderWriter {
 
   /// Family, a length of zero to be set later, and addresses.
   private static func writeAddresses(
-    _ source: SocketAddress?, _ destination: SocketAddress?, to output: inout ByteBuffer
+    _ source: SocketAddress?, _ destination: SocketAddress?, _ carrier: ProxyHeader.Carrier,
+    to output: inout ByteBuffer
   ) {
     switch (source, destination) {
     case (.ip(let from, let fromPort), .ip(let to, let toPort)):
       let isV4 = from.isV4 && to.isV4
-      output.append((isV4 ? ProxyFamily.tcp4 : .tcp6).rawValue)
+      let family: ProxyFamily =
+        switch carrier {
+        case .stream: isV4 ? .tcp4 : .tcp6
+        case .datagram: isV4 ? .udp4 : .udp6
+        }
+      output.append(family.rawValue)
       append(0 as UInt16, to: &output)
       for address in [from, to] {
         if !isV4 {

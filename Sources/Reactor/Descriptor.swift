@@ -5,6 +5,7 @@
 
 import CLinux
 import Glibc
+public import Primitives
 
 /// A descriptor that is closed with its last reference, and that children don't inherit by
 /// accident.
@@ -79,6 +80,75 @@ public final class Descriptor: Sendable {
   }
 
   private static let chunkByteCount = 16 * 1024
+
+  // MARK: Sockets
+
+  /// The other end reads the end of what was written; this end can still read.
+  public func endWriting() throws(SystemError) {
+    if shutdown(number, Int32(SHUT_WR)) < 0 { throw .last }
+  }
+
+  /// The other end reads the end, and can't send any more, whoever else has this descriptor.
+  public func hangUp() { _ = shutdown(number, Int32(SHUT_RDWR)) }
+
+  /// The longest that one send or receive waits.
+  public func limitWaits(to span: TimeSpan) {
+    let microseconds = max(0, span.microseconds)
+    var time = timeval(
+      tv_sec: Int(microseconds / 1_000_000), tv_usec: Int(microseconds % 1_000_000))
+    for option in [SO_RCVTIMEO, SO_SNDTIMEO] {
+      _ = unsafe setsockopt(
+        number, SOL_SOCKET, option, &time, socklen_t(MemoryLayout<timeval>.size))
+    }
+  }
+
+  /// The most descriptors that one `send` passes.
+  public static let passedMax = Int(CLINUX_DESCRIPTOR_MAX)
+
+  /// Sends bytes, and with the first of them descriptors, which the receiver gets as its own.
+  public func send(_ bytes: [UInt8], passing descriptors: [Int32]) throws(SystemError) {
+    precondition(!bytes.isEmpty && descriptors.count <= Self.passedMax)
+    var sent = 0
+    var toPass = descriptors
+    while sent < bytes.count {
+      let count = unsafe bytes.withUnsafeBytes { buffer in
+        unsafe toPass.withUnsafeBufferPointer { passed in
+          unsafe clinux_send_descriptors(
+            number, buffer.baseAddress?.advanced(by: sent), UInt(buffer.count - sent),
+            passed.baseAddress, Int32(passed.count))
+        }
+      }
+      if count < 0 {
+        switch errno {
+        case EINTR: continue
+        // Too many are on their way: the receiver takes them.
+        case ETOOMANYREFS: usleep(1000)
+        default: throw .last
+        }
+        continue
+      }
+      toPass = []
+      sent += count
+    }
+  }
+
+  /// Receives some bytes, and the descriptors that were sent with them; no bytes at the end.
+  public func receive() throws(SystemError) -> (bytes: [UInt8], descriptors: [Int32]) {
+    var bytes = [UInt8](repeating: 0, count: Self.chunkByteCount)
+    var passed = [Int32](repeating: -1, count: Self.passedMax)
+    var passedCount = Int32(Self.passedMax)
+    while true {
+      let count = unsafe bytes.withUnsafeMutableBytes { buffer in
+        unsafe passed.withUnsafeMutableBufferPointer { passed in
+          unsafe clinux_receive_descriptors(
+            number, buffer.baseAddress, UInt(buffer.count), passed.baseAddress, &passedCount)
+        }
+      }
+      if count >= 0 { return (Array(bytes[..<count]), Array(passed[..<Int(passedCount)])) }
+      if errno != EINTR { throw .last }
+      passedCount = Int32(Self.passedMax)
+    }
+  }
 }
 
 extension Descriptor {

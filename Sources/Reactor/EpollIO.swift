@@ -21,6 +21,8 @@ public import Primitives
   private let wakeUp: WakeUp
   private let events: UnsafeMutablePointer<epoll_event>
   private var eventCount = 0
+  /// Whether the kernel splits an entry of several datagrams; false once it could not.
+  var splitsDatagrams = true
 
   /// `wakeUp` ends a `wait` from another thread. Throws EMFILE, ENFILE, ENOMEM or ENOSPC.
   public init(wakeUp: WakeUp) throws(SystemError) {
@@ -122,6 +124,13 @@ public import Primitives
       fatalError("a connection can't be registered anew: \(error)")
     }
   }
+
+  /// Level-triggered, for datagrams that arrive and for errors.
+  func watchDatagrams(_ descriptor: Int32, _ token: UInt64) -> SystemError? {
+    control(epoll, EPOLL_CTL_ADD, descriptor, EPOLLIN.rawValue, token)
+  }
+
+  func forget(_ descriptor: Int32) { _ = control(epoll, EPOLL_CTL_DEL, descriptor, 0, 0) }
 
   // MARK: Connections
 

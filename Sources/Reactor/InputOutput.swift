@@ -84,6 +84,21 @@ extension InputOutput where Self: ~Copyable {
   ) -> ConnectResult {
     connect(to: address, token: token)
   }
+  // For implementations without datagrams.
+  public mutating func connectDatagrams(
+    to address: SocketAddress, token: UInt64
+  ) -> ConnectResult { .failed(.familyNotSupported) }
+  public mutating func adopt(datagrams socket: Socket, token: UInt64) -> SystemError? {
+    .familyNotSupported
+  }
+  public mutating func release(datagrams socket: Socket) {}
+  public mutating func joinDatagrams(_ socket: Socket) {}
+  public mutating func receiveDatagrams(
+    from socket: Socket, into batch: inout DatagramBatch
+  ) -> ReceiveResult { .wouldBlock }
+  public mutating func sendDatagrams(
+    to socket: Socket, _ batch: borrowing DatagramBatch, _ range: Range<Int>
+  ) -> SendResult { .wouldBlock }
   /// A date that depends on `now` only.
   public var wallTime: UInt64 { 1_767_225_600_000_000_000 + UInt64(max(0, now.nanoseconds)) }
 }
@@ -141,6 +156,28 @@ public protocol InputOutput: ~Copyable {
   mutating func unacknowledgedByteCount(of socket: Socket) -> Int
   /// Ends the sending direction; earlier bytes are still delivered.
   mutating func shutdownSending(_ socket: Socket)
+  // Datagrams. Their sockets are reported as long as a datagram or an error waits. In the results,
+  // an entry of a batch counts as one.
+
+  /// A UDP socket for the datagrams of this address alone, which is reported when one arrives, or
+  /// when the address refuses (ICMP).
+  mutating func connectDatagrams(to address: SocketAddress, token: UInt64) -> ConnectResult
+  /// Reports such a socket, which another process has opened.
+  mutating func adopt(datagrams socket: Socket, token: UInt64) -> SystemError?
+  /// Ends the reports about such a socket or a listener, which stays open for another process.
+  mutating func release(datagrams socket: Socket)
+  /// Lets the kernel join datagrams of one sender into one entry, where it can.
+  mutating func joinDatagrams(_ socket: Socket)
+  /// Adds what has arrived to the batch, which must have room.
+  mutating func receiveDatagrams(
+    from socket: Socket, into batch: inout DatagramBatch
+  ) -> ReceiveResult
+  /// Sends these entries of the batch, in order, up to the first that can't be sent. An error says
+  /// why the first entry of the range was not sent; a refusal (ICMP) is about an earlier one.
+  mutating func sendDatagrams(
+    to socket: Socket, _ batch: borrowing DatagramBatch, _ range: Range<Int>
+  ) -> SendResult
+
   /// Closes the socket. With `reset`, the peer gets a reset and not a clean end.
   mutating func close(_ socket: Socket, reset: Bool)
 }

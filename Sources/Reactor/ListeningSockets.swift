@@ -14,10 +14,21 @@ import Glibc
 public import Primitives
 
 public struct ListeningSockets: Sendable {
+  public enum Carrier: Sendable {
+    case tcp, udp
+  }
+
   /// Non-blocking and listening. The owner closes them.
   public let sockets: [Socket]
   /// The address on which they listen, with the port that the kernel chose if 0 was configured.
   public let address: SocketAddress
+  public let carrier: Carrier
+
+  init(sockets: [Socket], address: SocketAddress, carrier: Carrier = .tcp) {
+    self.sockets = sockets
+    self.address = address
+    self.carrier = carrier
+  }
 
   /// Connections that may wait to be accepted, per socket; the kernel limits it to
   /// `net.core.somaxconn`, 4096 by default.
@@ -49,23 +60,25 @@ public struct ListeningSockets: Sendable {
   /// have the address, EACCES for a privileged port, EOPNOTSUPP for a Unix path; then no socket
   /// stays open.
   public static func bind(
-    on address: SocketAddress, count: Int, beside own: [ListeningSockets] = []
+    on address: SocketAddress, count: Int, _ carrier: Carrier = .tcp,
+    beside own: [ListeningSockets] = []
   ) throws(SystemError) -> ListeningSockets {
     precondition(count > 0)
     guard case .ip(let ip, let port) = address else { throw SystemError(code: EOPNOTSUPP) }
+    let own = own.filter { $0.carrier == carrier }
     if own.contains(where: { $0.address.overlaps(address) }) {
       // They would make the probe fail.
-      let others = PortTable.inodes(listeningOn: address)
+      let others = PortTable.inodes(listeningOn: address, carrier)
       if !others.subtracting(own.flatMap(\.inodes)).isEmpty { throw .addressInUse }
     } else if port != 0 {
-      _ = Glibc.close(try bind(to: address, sharing: false))
+      _ = Glibc.close(try open(on: address, carrier, sharing: false))
     }
 
     var sockets: [Socket] = []
     var bound = address
     do throws(SystemError) {
       for _ in 0..<count {
-        let descriptor = try bind(to: bound, sharing: true)
+        let descriptor = try open(on: bound, carrier, sharing: true)
         sockets.append(Socket(descriptor: descriptor))
         if sockets.count == 1, case .ip(_, let chosen) = try localAddress(of: descriptor) {
           bound = .ip(ip, port: chosen)
@@ -75,12 +88,13 @@ public struct ListeningSockets: Sendable {
       for socket in sockets { _ = Glibc.close(socket.descriptor) }
       throw error
     }
-    return ListeningSockets(sockets: sockets, address: bound)
+    return ListeningSockets(sockets: sockets, address: bound, carrier: carrier)
   }
 
   /// Listens. If a socket already listens, this only changes the length of its queue. Throws
   /// EADDRINUSE if another process listens there since the sockets were bound.
   public func listen(backlog: Int32) throws(SystemError) {
+    if carrier == .udp { return }
     for socket in sockets {
       if Glibc.listen(socket.descriptor, backlog) < 0 { throw .last }
     }
@@ -89,40 +103,51 @@ public struct ListeningSockets: Sendable {
   // MARK: Inherited
 
   /// Takes over sockets that another process opened and passed to this one, grouped by address.
-  /// Throws EBADF, ENOTSOCK, or EINVAL for a descriptor that isn't a listening TCP socket.
+  /// Throws EBADF, ENOTSOCK, or EINVAL for a descriptor that is no listening TCP socket and no UDP
+  /// socket.
   public static func adopt(_ descriptors: [Int32]) throws(SystemError) -> [ListeningSockets] {
     var groups: [ListeningSockets] = []
     for descriptor in descriptors {
-      guard try option(descriptor, SOL_SOCKET, SO_ACCEPTCONN) == 1,
-        try option(descriptor, SOL_SOCKET, SO_TYPE) == Int32(SOCK_STREAM.rawValue)
-      else { throw SystemError(code: EINVAL) }
+      let kind = try option(descriptor, SOL_SOCKET, SO_TYPE)
+      let isUDP = kind == Int32(SOCK_DGRAM.rawValue)
+      let listens = try option(descriptor, SOL_SOCKET, SO_ACCEPTCONN) == 1
+      guard isUDP || kind == Int32(SOCK_STREAM.rawValue) && listens else {
+        throw SystemError(code: EINVAL)
+      }
       let address = try localAddress(of: descriptor)
       guard case .ip = address else { throw SystemError(code: EINVAL) }
       if fcntl(descriptor, F_SETFD, FD_CLOEXEC) < 0 { throw .last }
       if fcntl(descriptor, F_SETFL, O_RDWR | O_NONBLOCK) < 0 { throw .last }
-      try set(descriptor, Int32(IPPROTO_TCP), TCP_NODELAY, 1)
-      let socket = Socket(descriptor: descriptor)
-      if let index = groups.firstIndex(where: { $0.address == address }) {
-        groups[index] = ListeningSockets(
-          sockets: groups[index].sockets + [socket], address: address)
+      if isUDP {
+        configureDatagrams(descriptor, on: address)
       } else {
-        groups.append(ListeningSockets(sockets: [socket], address: address))
+        try set(descriptor, Int32(IPPROTO_TCP), TCP_NODELAY, 1)
+      }
+      let socket = Socket(descriptor: descriptor)
+      let carrier = isUDP ? Carrier.udp : .tcp
+      if let index = groups.firstIndex(where: { $0.address == address && $0.carrier == carrier }) {
+        groups[index] = ListeningSockets(
+          sockets: groups[index].sockets + [socket], address: address, carrier: carrier)
+      } else {
+        groups.append(ListeningSockets(sockets: [socket], address: address, carrier: carrier))
       }
     }
     return groups
   }
 
   /// The same with at least `count` sockets. If this user owns the SO_REUSEPORT group, new sockets
-  /// join it; otherwise workers share a socket, and are sometimes woken without a connection.
+  /// join it; otherwise workers share a socket, and are sometimes woken without a connection. A
+  /// group of UDP never grows: the kernel would distribute the clients anew, and their sessions
+  /// would be elsewhere.
   public func extended(
     to count: Int, backlog: Int32 = defaultBacklog
   ) throws(SystemError) -> ListeningSockets {
-    guard sockets.count < count, let first = sockets.first else { return self }
+    guard carrier == .tcp, sockets.count < count, let first = sockets.first else { return self }
     var all = sockets
     do throws(SystemError) {
       let canJoin = try Self.option(first.descriptor, SOL_SOCKET, SO_REUSEPORT) == 1
       for index in sockets.count..<count {
-        if canJoin, let descriptor = try? Self.bind(to: address, sharing: true) {
+        if canJoin, let descriptor = try? Self.open(on: address, .tcp, sharing: true) {
           all.append(Socket(descriptor: descriptor))
           if Glibc.listen(descriptor, backlog) < 0 { throw .last }
         } else {
@@ -142,6 +167,7 @@ public struct ListeningSockets: Sendable {
   /// Enables TCP keep-alive for connections accepted from now on: they inherit it from the
   /// listening socket, which saves four system calls for each.
   public func setKeepAlive(_ probes: TCPKeepAlive?) {
+    if carrier == .udp { return }
     for socket in sockets { TCPKeepAlive.set(probes, on: socket.descriptor) }
   }
 
@@ -171,6 +197,15 @@ public struct ListeningSockets: Sendable {
 
   // MARK: System calls
 
+  private static func open(
+    on address: SocketAddress, _ carrier: Carrier, sharing: Bool
+  ) throws(SystemError) -> Int32 {
+    switch carrier {
+    case .tcp: try bind(to: address, sharing: sharing)
+    case .udp: try bindDatagrams(to: address, sharing: sharing)
+    }
+  }
+
   /// A bound socket, with the options that accepted connections inherit.
   private static func bind(
     to address: SocketAddress, sharing: Bool
@@ -197,7 +232,7 @@ public struct ListeningSockets: Sendable {
     return descriptor
   }
 
-  private static func set(
+  static func set(
     _ descriptor: Int32, _ level: Int32, _ option: Int32, _ value: Int32
   ) throws(SystemError) {
     if setOption(descriptor, level, option, value) < 0 { throw .last }

@@ -1,4 +1,4 @@
-// The sockets that listen on a port, from the kernel's table of TCP sockets in /proc.
+// The sockets that listen on a port, from the kernel's tables of TCP and UDP sockets in /proc.
 //
 // It has the sockets of all processes, also of those that share a port with this one by
 // SO_REUSEPORT. A socket on `::` that also accepts IPv4 is in the table of IPv6 only. Without /proc
@@ -12,10 +12,13 @@ enum PortTable {
   private static let byteCountMax = 4 << 20
 
   /// The inodes of the sockets that listen on an address that overlaps this one.
-  static func inodes(listeningOn address: SocketAddress) -> Set<UInt64> {
+  static func inodes(
+    listeningOn address: SocketAddress, _ carrier: ListeningSockets.Carrier = .tcp
+  ) -> Set<UInt64> {
     guard case .ip(let ip, _) = address else { return [] }
     var inodes: Set<UInt64> = []
-    for line in listeningLines(of: ip.isV4 ? "/proc/net/tcp" : "/proc/net/tcp6") {
+    let table = carrier == .tcp ? "/proc/net/tcp" : "/proc/net/udp"
+    for line in listeningLines(of: ip.isV4 ? table : table + "6", carrier) {
       // Number, local address, remote address, state, queues, timer, retransmits, user, timeout.
       let columns = line.split(separator: " ")
       guard columns.count > 9, let inode = UInt64(columns[9]),
@@ -27,7 +30,10 @@ enum PortTable {
   }
 
   /// The kernel lists the listening sockets before all others, of which there may be very many.
-  private static func listeningLines(of path: String) -> [Substring] {
+  /// Connected UDP sockets are between those that are not.
+  private static func listeningLines(
+    of path: String, _ carrier: ListeningSockets.Carrier
+  ) -> [Substring] {
     let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC)
     if descriptor < 0 { return [] }
     defer { _ = Glibc.close(descriptor) }
@@ -41,15 +47,21 @@ enum PortTable {
       bytes += block[..<count]
       let end = bytes.lastIndex(of: 0x0A) ?? 0
       let start = bytes[..<end].lastIndex(of: 0x0A).map { $0 + 1 } ?? 0
-      if start > 0 && !isListening(Substring(decoding: bytes[start..<end], as: UTF8.self)) { break }
+      if carrier == .udp || start == 0 { continue }
+      if !isListening(Substring(decoding: bytes[start..<end], as: UTF8.self)) { break }
     }
     return String(decoding: bytes, as: UTF8.self).split(separator: "\n").dropFirst()
-      .filter(isListening)
+      .filter { carrier == .tcp ? isListening($0) : isUnconnected($0) }
   }
 
   private static func isListening(_ line: Substring) -> Bool {
     let columns = line.split(separator: " ", maxSplits: 4)
     return columns.count > 3 && columns[3] == "0A"
+  }
+
+  private static func isUnconnected(_ line: Substring) -> Bool {
+    let columns = line.split(separator: " ", maxSplits: 4)
+    return columns.count > 3 && columns[3] == "07"
   }
 
   /// Such as `0100007F:0050`: the words of the address in the byte order of this machine, and the

@@ -32,7 +32,7 @@ extension Server {
       let start = WorkerStart(
         index: 0, snapshot: Parcel(snapshot), inbox: inbox, peers: [inbox], metrics: metrics,
         traffic: builder.traffic, admission: Admission(), reports: ExchangeReports(),
-        events: EventLog(logger: logger), producer: nil)
+        events: EventLog(logger: logger), producer: nil, awaitsSessions: false)
       let thread = try Thread(name: "demo") { start.run() }
       demo = RunningDemo(inbox: inbox, thread: thread, builder: builder)
     } catch {

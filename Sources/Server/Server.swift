@@ -57,7 +57,7 @@ public final class Server {
     public let listener: String
     public let address: String
     public let isTLS: Bool
-    public let isTCP: Bool
+    public let spoken: Configuration.ListenerProtocol
     /// The first name that its certificate is for, if that is no pattern.
     public let certifiedName: String?
     /// The file of its certificate, if that is self-signed.
@@ -114,6 +114,8 @@ public final class Server {
   private var finishedCount = 0
   /// A successor that was told to end because this process was, and hasn't said anything since.
   var abandoned: Successor?
+  /// The sessions of UDP listeners, on their way to a successor.
+  var sessionParcel: SessionParcel?
   /// Threads that only wait, and end with the process.
   private var waiting: [Thread] = []
 
@@ -129,6 +131,8 @@ public final class Server {
     case resolved(String)
     case successor(Successor.Report)
     case workerFinished
+    /// The sessions of UDP listeners that another process had.
+    case sessions([SessionState])
     case admin(AdminCommand, from: Handle)
   }
 
@@ -227,7 +231,7 @@ public final class Server {
     writeProcessID()
     if let predecessor = options.predecessor {
       // That one says who serves now: systemd listens to no other.
-      predecessor.makeWay()
+      receiveSessions(over: predecessor.makeWay())
     } else {
       tell(.ready)
     }
@@ -240,7 +244,7 @@ public final class Server {
         listening.address(address, of: listener).map {
           ListeningAddress(
             listener: listener.name, address: "\($0)", isTLS: listener.tls != nil,
-            isTCP: listener.protocol == .tcp,
+            spoken: listener.protocol,
             certifiedName: certificate?.names.first { !$0.hasPrefix("*") },
             selfSigned: certificate.flatMap { $0.isSelfSigned ? $0.path : nil })
         }
@@ -300,7 +304,7 @@ public final class Server {
         index: index, snapshot: Parcel(snapshot), inbox: inbox, peers: inboxes, metrics: metrics,
         traffic: builder.traffic, admission: admission,
         reports: reports[index], events: events,
-        producer: log?.producer(index))
+        producer: log?.producer(index), awaitsSessions: options.predecessor != nil)
       let control = self.inbox
       let clock = ThreadClock()
       let thread = try Thread(name: "worker-\(index)") {
@@ -344,6 +348,7 @@ public final class Server {
       }
     }
     for worker in workers { worker.thread.join() }
+    sessionParcel?.waitUntilSent()
     demo?.end()
     abandoned?.process.kill()
     admin?.end()
@@ -397,6 +402,7 @@ public final class Server {
     case .resolved(let name): resolvedNames.insert(name)
     case .successor(let report): successorReported(report)
     case .workerFinished: finishedCount += 1
+    case .sessions(let sessions): distribute(sessions)
     case .admin(let command, let connection): carryOut(command, for: connection)
     }
   }
@@ -466,35 +472,4 @@ public final class Server {
 
   var workerMetrics: [WorkerMetrics] { workers.map(\.metrics) }
   var workerClocks: [ThreadClock] { workers.map(\.clock) }
-}
-
-/// What a worker's thread begins with.
-struct WorkerStart: Sendable {
-  let index: Int
-  let snapshot: Parcel<Snapshot>
-  let inbox: Inbox<WorkerMessage>
-  let peers: [Inbox<WorkerMessage>]
-  let metrics: WorkerMetrics
-  let traffic: MetricsRegistry
-  let admission: Admission
-  let reports: ExchangeReports
-  let events: EventLog
-  let producer: AccessLogWriter.Producer?
-
-  func run() {
-    guard var worker = makeWorker() else { return }
-    while !worker.isFinished { worker.turn() }
-  }
-
-  /// The only place that names the worker with its I/O: see Worker.swift. A function of its own, so
-  /// that nothing but the worker keeps the first snapshot.
-  private func makeWorker() -> Worker<EpollIO>? {
-    guard let io = try? EpollIO(wakeUp: inbox.wakeUp), let snapshot = snapshot.take() else {
-      return nil
-    }
-    return Worker<EpollIO>(
-      index: index, io: io, seed: randomSeed(), snapshot: snapshot, inbox: inbox, peers: peers,
-      metrics: metrics, traffic: traffic, admission: admission, reports: reports, events: events,
-      log: AccessLog(settings: snapshot.settings.log, producer: producer, metrics: metrics))
-  }
 }

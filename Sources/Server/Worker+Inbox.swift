@@ -24,6 +24,10 @@ enum WorkerMessage: Sendable {
   case trim
   /// Accept no connections, finish active requests, end after `limit` at the latest.
   case drain(limit: TimeSpan)
+  /// Give the sessions of UDP listeners to another process.
+  case handOver(SessionParcel)
+  /// The sessions that another process had; afterwards, take datagrams.
+  case adopt([SessionState])
   /// End at once.
   case stop
 }
@@ -64,6 +68,8 @@ extension Worker where IO: ~Copyable {
       trimHeads()
       admission.noteTrim()
     case .drain(let limit): drain(limit)
+    case .handOver(let parcel): handOverSessions(in: parcel)
+    case .adopt(let sessions): adopt(sessions)
     case .stop: end(cutting: .stopped)
     }
   }
@@ -163,8 +169,9 @@ extension Worker where IO: ~Copyable {
 
   private mutating func drain(_ limit: TimeSpan) {
     guard lifecycle == .serving else { return }
-    for index in listeners.indices { close(listener: index) }
+    for index in listeners.indices where !listeners[index].isUDP { close(listener: index) }
     lifecycle = .draining
+    drainSessions()
     endIdleClients { _ in true }
     closeIdleBackends()
     drainDeadline.set(now + limit, payload: WorkerTimer.endDrain.payload, in: &timers)
@@ -196,13 +203,16 @@ extension Worker where IO: ~Copyable {
   /// The drain is over with the last client. It is called between the steps of a turn: a step may
   /// be in the middle of a connection that would end.
   mutating func endIfDrained() {
-    if lifecycle == .draining && clientCount == 0 { end(cutting: .drainTimeout) }
+    if lifecycle == .draining && clientCount == 0 && udp.sessions.isEmpty {
+      end(cutting: .drainTimeout)
+    }
   }
 
   /// Ends everything that is still active. Clients without a response get one.
   private mutating func end(cutting reason: ExchangeFailure) {
     guard lifecycle != .finished else { return }
     lifecycle = .finished
+    endSessions(reason)
     for index in listeners.indices { close(listener: index) }
     for slot in 0..<exchanges.slotCount {
       guard let handle = exchanges.handle(at: slot) else { continue }

@@ -67,6 +67,8 @@ struct Worker<IO: InputOutput & ~Copyable>: ~Copyable {
   /// Clients whose connections began with a header of the PROXY protocol, by connection.
   var proxiedClients: [Handle: ProxiedClient] = [:]
   var exchanges = Slab<ActiveExchange>()
+  /// Of UDP listeners.
+  var udp = Datagrams()
   /// The exchanges that a fault delays, and the bodies that a stage transforms.
   var delayed: Set<Handle> = []
   var transforms = Slab<BodyTransform>()
@@ -204,6 +206,10 @@ struct Worker<IO: InputOutput & ~Copyable>: ~Copyable {
       }
     case .probe:
       driveProbe(token.handle, event.readiness)
+    case .session:
+      receiveReplies(token.handle)
+    case .udpListener:
+      receiveDatagrams(from: Int(token.handle.index))
     case .exchange, .worker:
       break
     }
@@ -224,6 +230,8 @@ struct Worker<IO: InputOutput & ~Copyable>: ~Copyable {
         drive(token.handle)
       case .exchange:
         takeTurn(token.handle)
+      case .session:
+        flushReplies()
       default:
         break
       }
@@ -273,7 +281,9 @@ struct Worker<IO: InputOutput & ~Copyable>: ~Copyable {
         probeExpired(token.handle, payload: payload)
       case .worker:
         workerTimerFired(WorkerTimer(rawValue: token.handle.index), payload: payload)
-      case .listener:
+      case .session:
+        sessionExpired(token.handle, payload: payload)
+      case .listener, .udpListener:
         break
       }
     }
@@ -327,6 +337,9 @@ struct Worker<IO: InputOutput & ~Copyable>: ~Copyable {
 
   /// For an exchange that waits in the queue of a pool; it may be gone by then.
   mutating func queueTurn(exchange handle: Handle) { toDrive.append(Token(.exchange, handle)) }
+
+  /// Sends the replies of UDP sessions behind the events of this turn.
+  mutating func queueReplies() { toDrive.append(Token(.session, .none)) }
 
   mutating func queueToFlush(_ connection: Handle) {
     if connections[connection].isQueuedToFlush { return }

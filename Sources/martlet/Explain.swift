@@ -15,11 +15,12 @@ struct Explain: ParsableCommand {
         martlet explain GET https://www.example.com/api/users
         martlet explain tcp 127.0.0.1:5432           a connection to a TCP listener
         martlet explain tls db.example.com:5432      with this server name (SNI)
+        martlet explain udp 127.0.0.1:53             a datagram to a UDP listener
       """)
 
   @OptionGroup var admin: AdminOptions
 
-  @Argument(help: "The method, such as GET; tcp or tls for a connection.")
+  @Argument(help: "The method, such as GET; tcp or tls for a connection, udp for a datagram.")
   var method: String
 
   @Argument(
@@ -30,7 +31,7 @@ struct Explain: ParsableCommand {
   var json = false
 
   func run() throws {
-    let url = ["tcp", "tls"].contains(method) ? "\(method)://\(url)" : url
+    let url = ["tcp", "tls", "udp"].contains(method) ? "\(method)://\(url)" : url
     let body = try admin.ask(
       "GET", "/v1/explain?method=\(method.pathSegment)&url=\(url.pathSegment)")
     let readable = json ? nil : AdminReply(body).map(Self.readable)

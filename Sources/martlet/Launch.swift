@@ -36,7 +36,11 @@ private func announce(
 ) {
   for address in addresses {
     let scheme =
-      if address.isTCP { address.isTLS ? "tls" : "tcp" } else { address.isTLS ? "https" : "http" }
+      switch address.spoken {
+      case .http: address.isTLS ? "https" : "http"
+      case .tcp: address.isTLS ? "tls" : "tcp"
+      case .udp: "udp"
+      }
     log.write(
       .notice, "listening",
       [("url", "\(scheme)://\(address.address)/"), ("listener", address.listener)])
@@ -54,14 +58,15 @@ private func announce(
     log.write(
       .notice, "demo backend", [("name", backend.name), ("url", "http://\(backend.address)/")])
   }
-  if let address = addresses.first(where: { !$0.isTCP }) {
+  if let address = addresses.first(where: { $0.spoken == .http }) {
     log.write(.notice, "try: curl \(arguments(for: address, configuration))")
   } else if let address = addresses.first {
     let colon = address.address.lastIndex(of: ":") ?? address.address.endIndex
     let command =
       address.isTLS
       ? "openssl s_client -connect \(address.address)"
-      : "nc \(address.address[..<colon]) \(address.address[colon...].dropFirst())"
+      : "\(address.spoken == .udp ? "nc -u" : "nc") \(address.address[..<colon])"
+        + " \(address.address[colon...].dropFirst())"
     log.write(.notice, "try: \(command)")
   }
 }

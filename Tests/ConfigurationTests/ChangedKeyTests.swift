@@ -12,12 +12,12 @@ import Testing
     "listener": #"{ "listeners": [{ KEYS }], POOLS, "trusted-proxies": ["10.0.0.1"] }"#,
     "tls": #"{ "listeners": [{ "listen": "127.0.0.1:0", "tls": { KEYS } }], POOLS }"#,
     "certificate": """
-      { "listeners": [{ "listen": "127.0.0.1:0", "tls": { "certificates": [{ KEYS }] } }], POOLS }
-      """,
+    { "listeners": [{ "listen": "127.0.0.1:0", "tls": { "certificates": [{ KEYS }] } }], POOLS }
+    """,
     "tcp route": """
-      { "listeners": [{ "listen": "127.0.0.1:0", "protocol": "tcp", "routes": [{ KEYS }] }],
-        "pools": [{ "name": "app", "backends": ["a:1"] }, { "name": "b", "backends": ["b:1"] }] }
-      """,
+    { "listeners": [{ "listen": "127.0.0.1:0", "protocol": "tcp", "routes": [{ KEYS }] }],
+      "pools": [{ "name": "app", "backends": ["a:1"] }, { "name": "b", "backends": ["b:1"] }] }
+    """,
     "tickets": tls(#""tickets": { KEYS }"#),
     "hsts": """
     { "listeners": [{ "listen": "127.0.0.1:0", "hsts": { KEYS } }], POOLS,
@@ -87,6 +87,11 @@ import Testing
     ],
     "listener.max-connections": tcpListener,
     "listener.max-connections-per-client": tcpListener,
+    "listener.max-sessions": udpListener,
+    "listener.max-sessions-per-client": udpListener,
+    "listener.idle": udpListener,
+    "listener.responses": udpListener,
+    "listener.per-datagram": udpListener,
     "tcp route": [("pool", #""app""#), ("alpn", #""x""#)],
     "tls": [("certificates", #"[{ "chain": "/c", "key": "/k" }]"#)],
     "certificate": [("chain", #""/c""#), ("key", #""/k""#)],
@@ -105,6 +110,10 @@ import Testing
     "admin": [
       ("listen", #""127.0.0.1:0""#), ("certificate", #"{ "chain": "/c", "key": "/k" }"#),
     ],
+  ]
+
+  private static let udpListener = [
+    ("listen", #""127.0.0.1:0""#), ("protocol", #""udp""#),
   ]
 
   private static let tcpListener = [

@@ -90,6 +90,12 @@ struct ConfigurationTests {
           "tls": { "certificates": [{ "chain": "d.crt", "key": "d.key" }] },
           "max-connections": 5, "max-connections-per-client": 2,
           "routes": [{ "sni": ["a.b", "*.c"], "alpn": "x", "pool": "t" }]
+        }, {
+          "name": "dns", "listen": "*:53", "protocol": "udp", "pool": "u", "max-sessions": 50,
+          "max-sessions-per-client": 20, "idle": "9s", "responses": 2
+        }, {
+          "name": "syslog", "listen": "*:514", "protocol": "udp", "pool": "u",
+          "per-datagram": true
         }],
         "pools": [{
           "name": "p", "strategy": "least-connections",
@@ -142,7 +148,7 @@ struct ConfigurationTests {
           "name": "r", "backends": ["r:1"],
           "proxy-protocol": { "version": "v2", "tlvs": ["unique-id", "crc32c"] },
           "source-address": "client"
-        }],
+        }, { "name": "u", "backends": ["u:1"] }],
         "routes": [{
           "host": ["a.b", "*.c.d"], "path": "/x", "match": "exact", "listeners": ["web"],
           "forward": "p", "request": { "set": { "A": "b" }, "remove": ["C"] },
@@ -220,6 +226,11 @@ struct ConfigurationTests {
     #expect(places.map(\.description) == ["a.b (x)", "*.c (x)"])
     #expect(read.tcpPools == ["t"] && read.spoken(by: read.pools[2]) == "tcp")
     #expect(read.listeners[2].maxConnections == 5)
+    #expect(read.udpPools == ["u"] && read.pools.last?.health == nil)
+    let sessions = read.listeners[3].sessions
+    #expect(sessions.max == 50 && sessions.maxPerClient == 20 && sessions.responses == 2)
+    #expect(sessions.idleTime == .seconds(9) && read.listeners[4].sessions.perDatagram)
+    #expect(read.listeners[4].sessions.idleTime == .seconds(120))
     #expect(read.listeners[2].maxConnectionsPerClient == 2)
     #expect(read.pools[2].health?.reply == "+PONG\u{FF}")
     #expect(read.log.target == .file("d/access.log"))
@@ -259,11 +270,13 @@ struct ConfigurationTests {
     #expect(read.listeners[0].tls?.tickets == nil)
   }
 
-  @Test("a collector has its port and its path", arguments: [
-    ("http://c", "http://c:4318", "/v1/traces"), ("http://c/", "http://c:4318", "/v1/traces"),
-    ("HTTP://10.0.0.1:9/", "http://10.0.0.1:9", "/v1/traces"),
-    ("http://[::1]/a/b", "http://[::1]:4318/a/b", "/a/b"),
-  ])
+  @Test(
+    "a collector has its port and its path",
+    arguments: [
+      ("http://c", "http://c:4318", "/v1/traces"), ("http://c/", "http://c:4318", "/v1/traces"),
+      ("HTTP://10.0.0.1:9/", "http://10.0.0.1:9", "/v1/traces"),
+      ("http://[::1]/a/b", "http://[::1]:4318/a/b", "/a/b"),
+    ])
   func collector(_ text: String, _ written: String, _ path: String) throws {
     let read = try #require(
       configuration("{ \"tracing\": { \"endpoint\": \"\(text)\" }, \(somePools) }"))

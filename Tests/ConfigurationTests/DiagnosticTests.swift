@@ -204,7 +204,8 @@ struct DiagnosticTests {
         """,
         """
         c.json:2:37: error: listeners[0].tsl: there is no such key; the keys here are name, \
-        listen, protocol, pool, routes, alpn, max-connections, max-connections-per-client, tls, \
+        listen, protocol, pool, routes, alpn, max-connections, max-connections-per-client, \
+        max-sessions, max-sessions-per-client, idle, responses, per-datagram, tls, \
         protocols, redirect-to-https, hsts, desync, half-close, backlog, \
         tcp-keep-alive, proxy-protocol (did you mean "tls"?)
         """,
@@ -311,18 +312,26 @@ struct DiagnosticTests {
   @Test(
     "\"off\" is named among what is allowed, and only there",
     arguments: [
-      (#""keep-alive": {"max-age": 5}"#,
+      (
+        #""keep-alive": {"max-age": 5}"#,
         #"5 is not a duration; write one such as "5s" or "2m", from 1s to 7d; or "off""#
-          + #" (did you mean "5s"?)"#),
-      (#""timeouts": {"grpc-max": "1ms"}"#,
-        #""1ms" is out of range; 10ms to 7d or "off" is allowed"#),
+          + #" (did you mean "5s"?)"#
+      ),
+      (
+        #""timeouts": {"grpc-max": "1ms"}"#,
+        #""1ms" is out of range; 10ms to 7d or "off" is allowed"#
+      ),
       (#""timeouts": {"idle": "1ms"}"#, #""1ms" is out of range; 10ms to 1d is allowed"#),
-      (#""health": {"interval": true}"#,
-        #"true is not a duration; write one such as "250ms", "5s" or "2m", from 100ms to 1h"#),
+      (
+        #""health": {"interval": true}"#,
+        #"true is not a duration; write one such as "250ms", "5s" or "2m", from 100ms to 1h"#
+      ),
       (#""retry": {"grpc-statuses": [14]}"#, #"(did you mean "unavailable"?)"#),
       (#""retry": {"grpc-statuses": ["14"]}"#, #"(did you mean "unavailable"?)"#),
-      (#""retry": {"grpc-statuses": ["DEADLINE_EXCEEDED"]}"#,
-        #"(did you mean "deadline-exceeded"?)"#),
+      (
+        #""retry": {"grpc-statuses": ["DEADLINE_EXCEEDED"]}"#,
+        #"(did you mean "deadline-exceeded"?)"#
+      ),
     ])
   func off(_ keys: String, _ ending: String) {
     let messages = diagnose(#"{"pools": [{"backends": ["a:1"], \#(keys)}]}"#)

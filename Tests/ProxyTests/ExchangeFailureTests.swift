@@ -23,7 +23,7 @@ import Testing
       (.malformedBody, 400), (.noRoute, 404),
       (.listenerRemoved, 421), (.notImplemented, 501), (.malformedHead, 400),
       (.overloaded, 503), (.drainTimeout, 503), (.stopped, 503), (.faultInjected, 503),
-      (.relayIdle, 504),
+      (.relayIdle, 504), (.sessionEvicted, 504),
     ]
 
   @Test(arguments: failures) func eachHasItsStatus(failure: ExchangeFailure, status: UInt16) {
@@ -49,10 +49,10 @@ import Testing
       case .upstream, .unavailable, .clientAborted, .clientStalled, .requestTimeout,
         .deadlineExceeded, .bodyTooLarge, .malformedBody, .noRoute, .listenerRemoved,
         .notImplemented, .malformedHead, .overloaded, .drainTimeout, .stopped, .faultInjected,
-        .relayIdle:
+        .relayIdle, .sessionEvicted:
         break
       }
     }
-    #expect(Self.failures.count == 44)
+    #expect(Self.failures.count == 45)
   }
 }

@@ -32,15 +32,15 @@ private enum ReloadRule {
   private static let templates = [
     "configuration": "{ LISTENERS, POOLS, KEYS }",
     "listener": #"""
-      { "listeners": [{ KEYS }], "pools": [{ "name": "app", "backends": ["127.0.0.1:9001"] },
-        { "name": "b", "backends": ["127.0.0.1:9002"] },
-        { "name": "c", "backends": ["127.0.0.1:9003"] }], "routes": [{ "forward": "app" }] }
-      """#,
+    { "listeners": [{ KEYS }], "pools": [{ "name": "app", "backends": ["127.0.0.1:9001"] },
+      { "name": "b", "backends": ["127.0.0.1:9002"] },
+      { "name": "c", "backends": ["127.0.0.1:9003"] }], "routes": [{ "forward": "app" }] }
+    """#,
     "tcp route": #"""
-      { "listeners": [{ "listen": "127.0.0.1:0", "protocol": "tcp", "routes": [{ KEYS }] }],
-        "pools": [{ "name": "app", "backends": ["127.0.0.1:9001"] },
-          { "name": "b", "backends": ["127.0.0.1:9002"] }] }
-      """#,
+    { "listeners": [{ "listen": "127.0.0.1:0", "protocol": "tcp", "routes": [{ KEYS }] }],
+      "pools": [{ "name": "app", "backends": ["127.0.0.1:9001"] },
+        { "name": "b", "backends": ["127.0.0.1:9002"] }] }
+    """#,
     "pool": #"{ LISTENERS, "pools": [{ KEYS }] }"#,
     "backend": #"{ LISTENERS, "pools": [{ "name": "app", "backends": [{ KEYS }] }] }"#,
     "health": pool("health", beside: #""protocol": "h2", "#), "ejection": pool("ejection"),
@@ -131,25 +131,28 @@ private enum ReloadRule {
     "listen": .shown(by: "a listener that is added serves, and one that is removed is closed"),
     "tls": .shown(by: "a listener's TLS is changed by a reload"),
     "redirect-to-https": .snapshot("443", "8443", beside: #""listen": "127.0.0.1:0""#),
-    "hsts": .parts,
     "desync": .snapshot(#""strict""#, #""monitor""#, beside: #""listen": "127.0.0.1:0""#),
     "half-close": .snapshot(#""abort""#, #""answer""#, beside: #""listen": "127.0.0.1:0""#),
     "protocols": .snapshot(
       #"["h2"]"#, #"["h2", "http/1.1"]"#, beside: #""listen": "127.0.0.1:0""#),
     "tcp-keep-alive": .shown(
       by: "connections on both sides are probed, unless a reload turns that off"),
-    "proxy-protocol": .parts,
+    "proxy-protocol": .parts, "routes": .parts, "hsts": .parts,
     "backlog": .shown(by: "a new backlog counts for a socket that is open already"),
     // Only a TCP listener may have a pool, and with several pools it must.
     "protocol": .snapshot(
       #""http""#, #""tcp", "pool": "b""#, beside: #""listen": "127.0.0.1:0""#),
     "pool": .snapshot(#""b""#, #""c""#, beside: #""listen": "127.0.0.1:0", "protocol": "tcp""#),
-    "routes": .parts,
     "alpn": .shown(by: "TLS ends here, and ALPN selects the pool"),
     "max-connections": .snapshot("5", "6", beside: tcp),
     "max-connections-per-client": .snapshot("5", "6", beside: tcp),
+    "max-sessions": udpCount, "max-sessions-per-client": udpCount, "responses": udpCount,
+    "idle": .snapshot(#""5s""#, #""6s""#, beside: udp),
+    "per-datagram": .snapshot("true", "false", beside: udp),
   ]
 
+  private static let udp = #""listen": "127.0.0.1:0", "protocol": "udp", "pool": "b""#
+  private static let udpCount = ReloadRule.snapshot("5", "6", beside: udp)
   private static let tcp = #""listen": "127.0.0.1:0", "protocol": "tcp", "pool": "b""#
 
   private static let tcpRouteRules: [String: ReloadRule] = [
@@ -454,7 +457,7 @@ private enum ReloadRule {
       lines.append(
         "\(listener.name) \(listener.protocols) \(listener.desync) \(listener.answersHalfClosed) "
           + "\(listener.proxies as [AddressRange]?) \(listener.rules.table) "
-          + "\(listener.tcp.map(members) ?? "")")
+          + "\(listener.tcp.map(members) ?? "") \(listener.udp.map(members) ?? "")")
       for route in listener.rules.routes { lines.append(members(of: route)) }
     }
     for settings in snapshot.pools {

@@ -45,7 +45,7 @@ extension AccessLog {
     case .sni: line.appendEscaped(of: serverName)
     case .method, .host, .target, .version, .request, .userAgent, .referer, .requestID, .traceID:
       if facts.hasRequest { append(field, of: request) }
-    case .status: if !facts.isConnection { line.append(decimal: UInt64(facts.status)) }
+    case .status: if facts.kind == .http { line.append(decimal: UInt64(facts.status)) }
     case .failure: if let failure = facts.failure { line.append(failure) }
     case .reason: if let reason = facts.reason { line.append(reason) }
     case .received: line.append(decimal: facts.receivedByteCount)

@@ -18,8 +18,8 @@ import TLS
 struct AccessLogFacts {
   /// Whether there is a request: a head that couldn't be read has none.
   var hasRequest = true
-  /// Whether it is a connection of a TCP listener, which has no status.
-  var isConnection = false
+  /// Connections of TCP listeners and sessions of UDP listeners have no status.
+  var kind = Kind.http
   var client: IPAddress?
   /// The port of the connection; nil if the client is not its peer.
   var clientPort: UInt16?
@@ -40,6 +40,9 @@ struct AccessLogFacts {
   var toleratedInResponse = ToleratedReasons()
   var receivedByteCount: UInt64
   var sentByteCount: UInt64
+  /// Of a session.
+  var receivedDatagramCount: UInt64 = 0
+  var sentDatagramCount: UInt64 = 0
   /// From the head of the request to the end of the response.
   var duration: TimeSpan
   /// The time to connect to the backend, for the last attempt; zero for a reused connection.
@@ -53,6 +56,8 @@ struct AccessLogFacts {
   var tls: TLSFacts?
   /// The number of exchanges that the line represents.
   var sample = 1
+
+  enum Kind { case http, tcp, udp }
 }
 
 struct AccessLog: ~Copyable {
@@ -177,11 +182,12 @@ struct AccessLog: ~Copyable {
         appendString(",\"trace_id\":", request.bytes(of: id))
       }
     }
-    if facts.isConnection {
-      line.append(",\"kind\":\"tcp\"")
-    } else {
+    switch facts.kind {
+    case .http:
       line.append(",\"status\":")
       line.append(decimal: UInt64(facts.status))
+    case .tcp: line.append(",\"kind\":\"tcp\"")
+    case .udp: line.append(",\"kind\":\"udp\"")
     }
     if let status = facts.grpcStatus {
       line.append(",\"grpc_status\":")
@@ -204,6 +210,12 @@ struct AccessLog: ~Copyable {
     line.append(decimal: facts.receivedByteCount)
     line.append(",\"sent\":")
     line.append(decimal: facts.sentByteCount)
+    if facts.kind == .udp {
+      line.append(",\"received_datagrams\":")
+      line.append(decimal: facts.receivedDatagramCount)
+      line.append(",\"sent_datagrams\":")
+      line.append(decimal: facts.sentDatagramCount)
+    }
     line.append(",\"ms\":")
     appendMilliseconds(facts.duration)
     if let time = facts.firstByteTime {
@@ -316,7 +328,9 @@ struct AccessLog: ~Copyable {
       line.appendJSONString(request.bytes(of: request.authority))
       line.append(0x20)
       appendAddress(request.bytes(of: request.target), as: .json)
-    } else if facts.isConnection {
+    } else if facts.kind == .udp {
+      line.append("UDP - -")
+    } else if facts.kind == .tcp {
       line.append("TCP ")
       line.appendJSONString(of: serverName)
       line.append(" -")
@@ -324,7 +338,7 @@ struct AccessLog: ~Copyable {
       line.append("- - -")
     }
     line.append(0x20)
-    if facts.isConnection { line.append("-") } else { line.append(decimal: UInt64(facts.status)) }
+    if facts.kind != .http { line.append("-") } else { line.append(decimal: UInt64(facts.status)) }
     line.append(0x20)
     line.append(decimal: facts.sentByteCount)
     line.append(0x20)

@@ -1,4 +1,5 @@
 // What would happen to a connection to a TCP listener: the route by its server name, and the pool.
+// Also to datagrams of a UDP listener (`udp://`).
 // `tcp://` is a client that sends no name; `tls://` one that asks for the host, and perhaps for a
 // protocol of ALPN behind a slash.
 
@@ -7,16 +8,18 @@ import Configuration
 import Primitives
 import Proxy
 
-/// The parts of `tcp://HOST:PORT` or `tls://HOST:PORT/PROTOCOL`.
+/// The parts of `tcp://HOST:PORT`, `tls://HOST:PORT/PROTOCOL` or `udp://HOST:PORT`.
 struct ConnectionTarget {
   let isTLS: Bool
+  let isUDP: Bool
   let host: String
   let port: String
   let alpn: String
 
   init?(_ text: String) {
     let parts = text.split(separator: "://", maxSplits: 1)
-    guard parts.count == 2, parts[0] == "tcp" || parts[0] == "tls" else { return nil }
+    guard parts.count == 2, ["tcp", "tls", "udp"].contains(parts[0]) else { return nil }
+    isUDP = parts[0] == "udp"
     isTLS = parts[0] == "tls"
     let rest = parts[1].split(separator: "/", maxSplits: 1)
     guard let authority = rest.first, let colon = authority.lastIndex(of: ":") else { return nil }
@@ -32,11 +35,16 @@ extension Explanation {
     let listeners = view.configuration.listeners
     let index = listeners.indices.first { index in
       let listener = listeners[index]
-      if listener.protocol != .tcp || name.map({ $0 != listener.name }) ?? false { return false }
+      let isMeant = listener.protocol == (target.isUDP ? .udp : .tcp)
+      if !isMeant || name.map({ $0 != listener.name }) ?? false { return false }
       return view.addresses.contains {
         $0.listener == listener.name && $0.address.hasSuffix(":\(target.port)")
       }
     }
+    if let index, let rules = view.snapshot.listeners[index].udp {
+      return explain(target, listeners[index], rules)
+    }
+    if target.isUDP { return .error(404, "no UDP listener has port \(target.port)") }
     guard let index, let rules = view.snapshot.listeners[index].tcp else {
       return .error(404, "no TCP listener has port \(target.port)")
     }
@@ -64,6 +72,22 @@ extension Explanation {
       }
       json.member("action", "forward to \(view.snapshot.pools[pool].pool.name)")
       explainPool(view.snapshot.pools[pool].pool.name, to: &json)
+    }
+  }
+
+  private func explain(
+    _ target: ConnectionTarget, _ listener: Configuration.Listener, _ rules: SessionRules
+  ) -> AdminDocument {
+    AdminDocument { json in
+      json.member("method", "SEND")
+      json.member("url", "udp://\(target.host):\(target.port)")
+      json.member("listener", listener.name)
+      if let senders = listener.proxyProtocol {
+        let from = senders.from.map { "\($0)" }.joined(separator: ", ")
+        json.member("accepts", "datagrams with a PROXY header, only from \(from)")
+      }
+      json.member("action", "forward to \(view.snapshot.pools[rules.pool].pool.name)")
+      explainPool(view.snapshot.pools[rules.pool].pool.name, to: &json)
     }
   }
 }

@@ -79,10 +79,12 @@ struct Explanation {
     if let index = fitting.first(where: { listens($0, on: target) }) { return .found(index) }
     if target.port == nil || name != nil, let index = fitting.first { return .found(index) }
     if let other = listeners.indices.first(where: { listens($0, on: target) }) {
-      if listeners[other].protocol == .tcp {
+      let forwarded = listeners[other].protocol
+      if forwarded != .http {
         return .none(
-          "the listener \(listeners[other].name) on port \(port) forwards TCP; ask for"
-            + " tcp://\(target.host):\(port)")
+          "the listener \(listeners[other].name) on port \(port) forwards"
+            + " \(forwarded.rawValue.uppercased()); ask for"
+            + " \(forwarded.rawValue)://\(target.host):\(port)")
       }
       let spoken = listeners[other].tls == nil ? "http" : "https"
       return .none("the listener \(listeners[other].name) on port \(port) speaks \(spoken)")
@@ -156,6 +158,7 @@ struct Explanation {
     switch pool.allDown {
     case .refuse: json.member("answer", "503, no backend is available (all-down)")
     case .reset: json.member("answer", "a reset, no backend is available (all-down)")
+    case .drop: json.member("answer", "dropped, no backend is available (all-down)")
     case .failOpen:
       json.member(
         "answer", "from any backend, healthy or not, because none is available (fail-open)")

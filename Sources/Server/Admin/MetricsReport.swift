@@ -47,13 +47,28 @@ struct MetricsReport {
       "martlet_listener_tcp_connections_total",
       "Connections of TCP listeners that have ended, by listener and result.", by: "result",
       TrafficCounter.tcp, of: listeners)
+    output.counters(
+      "martlet_listener_udp_sessions_total",
+      "Sessions of UDP listeners that have ended, by listener and result.", by: "result",
+      TrafficCounter.udp, of: listeners)
+    output.counter(
+      "martlet_listener_udp_datagrams_received_total", "Datagrams from clients, by listener.",
+      .udpReceived, of: listeners)
+    output.counter(
+      "martlet_listener_udp_datagrams_sent_total", "Datagrams to clients, by listener.", .udpSent,
+      of: listeners)
+    output.counters(
+      "martlet_listener_udp_datagrams_dropped_total",
+      "Datagrams that were dropped, by listener and cause.", by: "cause", TrafficCounter.udpDrops,
+      of: listeners)
     output.counter(
       "martlet_listener_received_bytes_total",
-      "Bytes of request bodies, and of TCP connections from clients, by listener.",
+      "Bytes of request bodies, and of TCP connections and datagrams from clients, by listener.",
       .receivedBytes, of: listeners)
     output.counter(
       "martlet_listener_sent_bytes_total",
-      "Bytes of response bodies, and of TCP connections to clients, by listener.", .sentBytes,
+      "Bytes of response bodies, and of TCP connections and datagrams to clients, by listener.",
+      .sentBytes,
       of: listeners)
     output.counter(
       "martlet_listener_connections_accepted_total", "Client connections, by listener.",
@@ -139,6 +154,13 @@ struct MetricsReport {
           "\(counts[condition] ?? 0)")
       }
     }
+    output.counters(
+      "martlet_pool_udp_datagrams_dropped_total",
+      "Datagrams that were dropped on their way to a backend, by pool and cause.", by: "cause",
+      TrafficCounter.udpDrops,
+      of: view.snapshot.pools.map {
+        ([("pool", $0.pool.name)], TrafficReading(of: $0.traffic))
+      })
     writeLevels(pools, to: &output)
     writeNames(to: &output)
   }
@@ -227,6 +249,16 @@ struct MetricsReport {
       "martlet_backend_tcp_connections_total",
       "Connections of TCP listeners that were forwarded to the backend and have ended, by result.",
       by: "result", TrafficCounter.tcp, of: backends)
+    output.counters(
+      "martlet_backend_udp_sessions_total",
+      "Sessions of UDP listeners whose last backend this was and that have ended, by result.",
+      by: "result", TrafficCounter.udp, of: backends)
+    output.counter(
+      "martlet_backend_udp_datagrams_sent_total", "Datagrams to the backend.", .udpSent,
+      of: backends)
+    output.counter(
+      "martlet_backend_udp_datagrams_received_total", "Datagrams from the backend.", .udpReceived,
+      of: backends)
     output.failures(
       "martlet_backend_failures_total", "Failed attempts on the backend, by cause.",
       by: CounterWord.ofAttempts, of: backends)

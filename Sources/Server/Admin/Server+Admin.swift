@@ -300,6 +300,7 @@ extension AdminDocument {
       switch pool.allDown {
       case .refuse: "clients would get 503"
       case .reset: "clients would get a reset"
+      case .drop: "datagrams would be dropped"
       case .failOpen: "requests would go to all backends (fail-open)"
       }
     return AdminDocument(status: 409) { json in

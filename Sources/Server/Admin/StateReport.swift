@@ -129,6 +129,25 @@ struct StateReport {
         }
       }
       if listener.protocol == .tcp { writeTCP(listener, to: &json) }
+      if listener.protocol == .udp { writeUDP(listener, to: &json) }
+    }
+  }
+
+  private func writeUDP(_ listener: Configuration.Listener, to json: inout JSONWriter) {
+    let reading = view.process.reading(.listener(listener.name))
+    let rules = view.snapshot.listeners.first { $0.name == Array(listener.name.utf8) }?.udp
+    json.object("udp") { json in
+      json.member("active", rules?.admission.count ?? 0)
+      json.member("ok", reading[.udpCompleted])
+      json.member("failed", reading[.udpFailed])
+      json.member("received", reading[.receivedBytes])
+      json.member("sent", reading[.sentBytes])
+      json.member("received_datagrams", reading[.udpReceived])
+      json.member("sent_datagrams", reading[.udpSent])
+      json.object("dropped") { json in
+        for (counter, name) in TrafficCounter.udpDrops { json.member(name, reading[counter]) }
+      }
+      json.member("pool", listener.pool)
     }
   }
 

@@ -122,6 +122,7 @@ struct StatusText {
     return switch pool.allDown {
     case .refuse: ["  NO BACKEND IS AVAILABLE: requests are refused with 503"]
     case .reset: ["  NO BACKEND IS AVAILABLE: connections are reset"]
+    case .drop: ["  NO BACKEND IS AVAILABLE: datagrams are dropped"]
     case .failOpen: ["  NO BACKEND IS AVAILABLE: requests go to all of them (fail-open)"]
     }
   }

@@ -9,6 +9,9 @@ struct Token: Equatable {
     /// In a timer, only the index of the handle counts: the timer belongs to the slot.
     case exchange
     case probe
+    /// A session of a UDP listener; without a handle in a queue, replies to be sent.
+    case session
+    case udpListener
     /// A timer of the worker itself; the handle's index says which.
     case worker
   }

@@ -164,8 +164,9 @@ extension Worker where IO: ~Copyable {
   }
 
   mutating func resumeAccepting() {
-    for (index, listener) in listeners.enumerated() where listener.isOpen {
-      io.watch(listener: listener.socket, token: WorkerListener.token(index))
+    for (index, listener) in listeners.enumerated()
+    where listener.isOpen && !(listener.isUDP && udp.isHeld) {
+      io.watch(listener: listener.socket, token: WorkerListener.token(index, isUDP: listener.isUDP))
     }
   }
 
@@ -177,8 +178,15 @@ extension Worker where IO: ~Copyable {
       name: LogName(snapshot.listeners[configured].name),
       traffic: block(snapshot.listeners[configured].traffic))
     listener.admission = snapshot.listeners[configured].tcp?.admission
+    if snapshot.listeners[configured].udp != nil {
+      udp.allocate()
+      listener.isUDP = true
+      listener.address = io.localAddress(of: socket)
+    }
     listeners.append(listener)
-    io.watch(listener: socket, token: WorkerListener.token(listeners.count - 1))
+    if listener.isUDP && udp.isHeld { return }
+    io.watch(
+      listener: socket, token: WorkerListener.token(listeners.count - 1, isUDP: listener.isUDP))
   }
 
   /// Stops listening. Closing the socket would reset the connections in its queue, so they are
@@ -186,7 +194,11 @@ extension Worker where IO: ~Copyable {
   /// open there, and would still be reported here.
   mutating func close(listener index: Int) {
     guard listeners[index].isOpen else { return }
-    takeWaiting(index)
+    if listeners[index].isUDP {
+      endSessions(ofListener: index, .listenerRemoved)
+    } else {
+      takeWaiting(index)
+    }
     listeners[index].isOpen = false
     io.unwatch(listener: listeners[index].socket)
     io.close(listeners[index].socket, reset: false)
@@ -218,6 +230,10 @@ struct WorkerListener {
   /// connection leaves where it entered.
   var admission: Admission?
   var isOpen = true
+  /// Then clients have sessions, and no connections.
+  var isUDP = false
+  /// Of a UDP listener.
+  var address: SocketAddress?
 
   init(socket: Socket, configured: Int, name: LogName, traffic: TrafficMetrics?) {
     self.socket = socket
@@ -226,7 +242,7 @@ struct WorkerListener {
     self.traffic = traffic
   }
 
-  static func token(_ index: Int) -> UInt64 {
-    Token(.listener, Handle(index: UInt32(index), generation: 1)).packed
+  static func token(_ index: Int, isUDP: Bool = false) -> UInt64 {
+    Token(isUDP ? .udpListener : .listener, Handle(index: UInt32(index), generation: 1)).packed
   }
 }

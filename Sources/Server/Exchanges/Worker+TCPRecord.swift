@@ -76,7 +76,7 @@ extension Worker where IO: ~Copyable {
     let head = exchanges[handle].head
     if head != .none { heads[head].appendName(to: &log.serverName) }
     return AccessLogFacts(
-      hasRequest: false, isConnection: true, client: client,
+      hasRequest: false, kind: .tcp, client: client,
       clientPort: peer.address != nil && peer.address == client ? peer.port : nil,
       proxy: peer.isProxied ? proxiedClients[connection]?.proxy.ip : nil,
       pool: exchanges[handle].target?.pool.name, status: 0,

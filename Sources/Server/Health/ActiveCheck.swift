@@ -8,7 +8,8 @@ struct ActiveCheck: Sendable {
   enum Kind: Equatable, Sendable {
     /// Is a connection accepted, and does TLS agree if the pool has it?
     case tcp
-    /// Does what the backend sends begin with this, after it got those bytes?
+    /// Does what the backend sends begin with this, after it got those bytes? Without a reply to
+    /// expect, a datagram only must not be refused.
     case talk(send: [UInt8], reply: [UInt8])
     /// Is this request answered with one of these statuses?
     /// A nil `host` stands for the member's own.
@@ -18,6 +19,8 @@ struct ActiveCheck: Sendable {
   }
 
   var kind: Kind
+  /// By UDP; a check of any other kind is a TCP connection.
+  var isDatagram = false
   var interval: TimeSpan
   /// The interval while the state is changing.
   var fastInterval: TimeSpan
@@ -50,12 +53,18 @@ struct ActiveCheck: Sendable {
     }
   }
 
+  /// Whether a check passes that is neither answered nor refused.
+  var mayBeSilent: Bool {
+    if case .talk(_, let reply) = kind { isDatagram && reply.isEmpty } else { false }
+  }
+
   /// Whether an active check of `member` by this configuration is also valid for `otherMember` by
   /// `other`. The interval does not matter for this.
   func isSame(
     as other: ActiveCheck, for member: Member, _ otherMember: Member
   ) -> Bool {
-    kind == other.kind && timeout == other.timeout && tlsID == other.tlsID
+    kind == other.kind && isDatagram == other.isDatagram && timeout == other.timeout
+      && tlsID == other.tlsID
       && spoken == other.spoken && proxyHeader == other.proxyHeader
       && address(of: member) == other.address(of: otherMember)
       && member.checkHost == otherMember.checkHost && member.serverName == otherMember.serverName

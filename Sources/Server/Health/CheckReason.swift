@@ -27,7 +27,7 @@ extension ActiveCheck {
     return switch spoken {
     case .http1: "HTTP/1.1"
     case .http2: "HTTP/2"
-    case .auto, .tcp: "HTTP"
+    case .auto, .tcp, .udp: "HTTP"
     }
   }
 

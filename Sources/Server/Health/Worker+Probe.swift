@@ -29,7 +29,12 @@ extension Worker where IO: ~Copyable {
       }
     }
     let handle = checker.probes.nextHandle
-    switch io.connect(to: check.address(of: target.member), token: Token(.probe, handle).packed) {
+    let address = check.address(of: target.member)
+    let token = Token(.probe, handle).packed
+    let result =
+      check.isDatagram
+      ? io.connectDatagrams(to: address, token: token) : io.connect(to: address, token: token)
+    switch result {
     case .started(let socket):
       var probe = HealthChecker.Probe(
         target: index, check: check, transport: Transport(connecting: socket, session),
@@ -37,6 +42,8 @@ extension Worker where IO: ~Copyable {
       probe.deadline.set(now + check.timeout, payload: Token(.probe, handle).packed, in: &timers)
       let inserted = checker.probes.insert(probe)
       precondition(inserted == handle)
+      // There is no connection to wait for.
+      if check.isDatagram { driveProbe(handle, .writable) }
     case .failed(let error) where error.isShortage:
       // It says nothing about the backend.
       checker.targets[index].nextAt = now + check.interval
@@ -147,6 +154,8 @@ extension Worker where IO: ~Copyable {
         return
       case .finished: return conclude(handle, failure: .closedBeforeResponse)
       case .failed(.tls(let failure)): return conclude(handle, failure: FailureCause(failure))
+      case .failed(.system(.connectionRefused)) where checker.probes[handle].check.isDatagram:
+        return conclude(handle, failure: .connectRefused)
       case .failed: return conclude(handle, failure: .resetBeforeResponse)
       }
       if case .talk(_, let reply) = checker.probes[handle].check.kind {
@@ -212,7 +221,9 @@ extension Worker where IO: ~Copyable {
     guard checker.probes.contains(handle),
       checker.probes[handle].deadline.fired(at: now, payload: payload, in: &timers)
     else { return }
-    conclude(handle, failure: lateness(handle))
+    // Silence means nothing if no reply is expected.
+    let mayBeSilent = checker.probes[handle].check.mayBeSilent
+    conclude(handle, failure: mayBeSilent ? nil : lateness(handle))
   }
 
   /// `failure` is nil if the check passed.

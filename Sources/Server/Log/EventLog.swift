@@ -46,6 +46,8 @@ struct EventLog: Sendable {
       logger.error("no backend is available: requests are refused with 503", metadata: name)
     case (.lost, .reset):
       logger.error("no backend is available: connections are reset", metadata: name)
+    case (.lost, .drop):
+      logger.error("no backend is available: datagrams are dropped", metadata: name)
     case (.lost, .failOpen):
       logger.error(
         "no backend is available: requests go to all backends (when-all-down: fail-open)",

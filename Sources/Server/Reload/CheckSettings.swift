@@ -27,6 +27,10 @@ extension ActiveCheck {
         expected: health.expect.map {
           UInt16(clamping: $0.lowerBound)...UInt16(clamping: $0.upperBound)
         })
+    case .udp:
+      isDatagram = true
+      kind = .talk(
+        send: [UInt8](latin1: health.send ?? ""), reply: [UInt8](latin1: health.reply ?? ""))
     case .grpc: kind = .grpc(service: health.service, host: health.host)
     }
     interval = health.interval

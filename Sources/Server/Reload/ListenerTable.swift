@@ -104,7 +104,8 @@ struct ListenerTable {
       // The sockets of this process on the same port, on all addresses or on one, will be closed
       // soon: the configuration does not allow both. The port is shared until then.
       opened[place] = try ListeningSockets.bind(
-        on: address, count: workerCount, beside: known.sockets + others)
+        on: address, count: workerCount, listener.protocol == .udp ? .udp : .tcp,
+        beside: known.sockets + others)
     }
     fresh.insert(place)
   }
@@ -154,7 +155,8 @@ struct ListenerTable {
   private static func message(
     _ error: SystemError, _ address: SocketAddress, _ listener: Configuration.Listener
   ) -> String {
-    "can't listen on \(address) (listener \(listener.name)): \(error)\(cure(for: error))"
+    "can't listen on \(address) (listener \(listener.name)): \(error)"
+      + cure(for: error, isUDP: listener.protocol == .udp)
   }
 
   /// A socket on that very address, or else one that is called like the listener, wherever it is.
@@ -162,8 +164,8 @@ struct ListenerTable {
     for address: SocketAddress, of listener: Configuration.Listener
   ) -> ListeningSockets? {
     let index =
-      activated.firstIndex { $0.sockets.address == address }
-      ?? activated.firstIndex { $0.name == listener.name }
+      activated.firstIndex { $0.sockets.address == address && $0.sockets.carries(listener) }
+      ?? activated.firstIndex { $0.name == listener.name && $0.sockets.carries(listener) }
     return index.map { activated.remove(at: $0).sockets }
   }
 
@@ -233,18 +235,25 @@ private struct ListeningPlace: Hashable {
   init(text: String) { self.text = text }
 
   init(_ address: SocketAddress, of listener: Configuration.Listener) {
+    let carrier = listener.protocol == .udp ? "udp " : ""
     if case .ip(_, port: 0) = address {
-      text = "\(address) \(listener.name)"
+      text = "\(carrier)\(address) \(listener.name)"
     } else {
-      text = "\(address)"
+      text = "\(carrier)\(address)"
     }
   }
 }
 
+extension ListeningSockets {
+  fileprivate func carries(_ listener: Configuration.Listener) -> Bool {
+    (carrier == .udp) == (listener.protocol == .udp)
+  }
+}
+
 /// A hint for the two most frequent errors.
-func cure(for error: SystemError) -> String {
+func cure(for error: SystemError, isUDP: Bool = false) -> String {
   switch error {
-  case .addressInUse: "; `ss -ltnp` shows which process uses it"
+  case .addressInUse: "; `ss -\(isUDP ? "lunp" : "ltnp")` shows which process uses it"
   case .permissionDenied: "; a port below 1024 needs root, or CAP_NET_BIND_SERVICE"
   default: ""
   }

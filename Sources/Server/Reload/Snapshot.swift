@@ -65,6 +65,8 @@ struct ListenerSettings: Sendable {
   var answersHalfClosed = false
   /// Where connections go, if it is a TCP listener; it has no routes of HTTP then.
   var tcp: TCPRules?
+  /// What happens to datagrams, if it is a UDP listener.
+  var udp: SessionRules?
   /// Who may connect, with a header of the PROXY protocol; nil if there is to be no header.
   var proxies: [AddressRange]?
   /// Where workers count, each in its own; empty where nobody does.
@@ -75,7 +77,7 @@ struct ListenerSettings: Sendable {
   }
 }
 
-/// Which versions of HTTP clients may speak on a listener.
+/// Which versions of HTTP clients may speak on a listener. A UDP listener has no connections.
 struct ListenerProtocols: Sendable, Equatable {
   /// None: it is a TCP listener.
   var tcp = false
@@ -219,6 +221,8 @@ enum BackendProtocol: Sendable {
   case http1, http2
   /// No HTTP: the bytes of a TCP listener's clients.
   case tcp
+  /// The datagrams of a UDP listener's clients.
+  case udp
   /// By ALPN.
   case auto
 
@@ -228,7 +232,7 @@ enum BackendProtocol: Sendable {
     case .http1: ["http/1.1"]
     case .http2: ["h2"]
     case .auto: ["h2", "http/1.1"]
-    case .tcp: []
+    case .tcp, .udp: []
     }
   }
 }

@@ -51,11 +51,17 @@ struct SnapshotBuilder: Sendable {
     let errorPages = ErrorPages(configuration.errorPages, from: pages)
     var poolIndices: [String: Int] = [:]
     var pools: [PoolSettings] = []
-    let tcpPools = configuration.tcpPools
+    let (tcpPools, udpPools) = (configuration.tcpPools, configuration.udpPools)
     for pool in configuration.pools {
       poolIndices[pool.name] = pools.count
-      let spoken =
-        tcpPools.contains(pool.name) ? BackendProtocol.tcp : BackendProtocol(pool.protocol)
+      let spoken: BackendProtocol =
+        if tcpPools.contains(pool.name) {
+          .tcp
+        } else if udpPools.contains(pool.name) {
+          .udp
+        } else {
+          BackendProtocol(pool.protocol)
+        }
       let tls = try upstreamTLS(of: pool, upstreams[pool.name] ?? UpstreamFiles(), spoken)
       pools.append(
         settings(
@@ -116,6 +122,7 @@ struct SnapshotBuilder: Sendable {
       protocols: ListenerProtocols(listener), desync: DesyncMode(listener.desync),
       answersHalfClosed: listener.halfClose == .answer,
       tcp: listener.protocol == .tcp ? tcpRules(of: listener, configuration, pools) : nil,
+      udp: listener.protocol == .udp ? sessionRules(of: listener, pools) : nil,
       proxies: listener.proxyProtocol?.from,
       traffic: traffic.blocks(for: .listener(listener.name)))
   }
@@ -296,7 +303,12 @@ extension AllDownPolicy {
   fileprivate init(_ policy: Configuration.WhenAllDown, _ spoken: BackendProtocol) {
     self =
       switch policy {
-      case .refuse: spoken == .tcp ? .reset : .refuse
+      case .refuse:
+        switch spoken {
+        case .tcp: .reset
+        case .udp: .drop
+        case .http1, .http2, .auto: .refuse
+        }
       case .failOpen: .failOpen
       }
   }

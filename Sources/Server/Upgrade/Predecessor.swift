@@ -2,7 +2,8 @@
 //
 // It has left two descriptors: a file in memory with everything that goes along (Handover), and
 // one end of a channel. One message comes back over the channel: that this process serves, or why
-// it can't. Until then the other goes on serving, so nothing is lost if this one fails.
+// it can't. Until then the other goes on serving, so nothing is lost if this one fails. Afterwards
+// it sends the sessions of its UDP listeners over the channel.
 
 import Primitives
 import Reactor
@@ -39,8 +40,20 @@ public final class Predecessor: Sendable {
     self.channel = Mutex(channel)
   }
 
-  /// Says that this process serves, so that the other may drain.
-  func makeWay() { report(Self.readyMessage) }
+  /// Says that this process serves, so that the other may drain. Returns what the sessions come
+  /// over; nil if the other can't be told.
+  func makeWay() -> Descriptor? {
+    channel.withLock { channel in
+      defer { channel = nil }
+      do throws(SystemError) {
+        try channel?.write(Array(Self.readyMessage.utf8))
+        try channel?.endWriting()
+      } catch {
+        return nil
+      }
+      return channel
+    }
+  }
 
   /// Says why this process won't serve. The first report counts.
   public func goOn(because reason: String) { report(reason) }

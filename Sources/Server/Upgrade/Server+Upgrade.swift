@@ -54,6 +54,7 @@ extension Server {
         "the new process has taken over; this process finishes its active requests, then exits",
         metadata: ["process": "\(successor.process.id)"])
       stage = .draining(isAsked: false)
+      handOverSessions(to: successor)
       drainsAt = SystemClock.monotonic()
       tell(.replaced(by: successor.process.id))
       // Who asks from now on is answered by the new process.

@@ -16,6 +16,8 @@ struct Successor: Sendable {
   }
 
   let process: ChildProcess
+  /// Over which it reports, and gets the sessions of UDP listeners.
+  let channel: Descriptor
   let givesUpAt: Instant
   /// It took too long, and was killed.
   var isOverdue = false
@@ -36,6 +38,7 @@ struct Successor: Sendable {
         Environment.all + ["\(Predecessor.variable)=\(variable)"], passing: passed)
     }
     self.process = process
+    self.channel = channel
     givesUpAt = SystemClock.monotonic() + limit
     do throws(SystemError) {
       _ = try Thread(name: "successor") {

@@ -89,6 +89,11 @@ extension Worker where IO: ~Copyable {
     backends.traffic[backend]?.add(.attempts)
   }
 
+  mutating func countAttempt(_ record: BackendRecord) {
+    if !backends.contains(record.id) { enter(record) }
+    backends.traffic[record.id]?.add(.attempts)
+  }
+
   private mutating func enter(_ record: BackendRecord) {
     let subject = MetricsSubject.backend(
       pool: record.identity.pool, address: record.identity.address)
@@ -109,6 +114,12 @@ extension Worker where IO: ~Copyable {
       guard let handle = exchanges.handle(at: slot) else { continue }
       for index in 0..<exchanges[handle].machine.attempts.count {
         tried.insert(exchanges[handle].machine.attempts[index].backend)
+      }
+    }
+    for slot in 0..<udp.sessions.slotCount {
+      guard let session = udp.sessions.handle(at: slot) else { continue }
+      for index in 0..<udp.sessions[session].attempts.count {
+        tried.insert(udp.sessions[session].attempts[index].backend)
       }
     }
     for id in backends.removeUnused(except: tried) { stock.forget(id) }

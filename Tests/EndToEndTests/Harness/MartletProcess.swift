@@ -122,7 +122,7 @@ final class MartletProcess: Sendable {
 
   private static func ports(in text: String) -> [Int] {
     // In both formats of the process log.
-    let line = /(?:Z notice listening url=|"listening","url":")(?:https?|t..):\/\/\S*?:(\d+)\//
+    let line = /(?:Z notice listening url=|"listening","url":")(?:https?|[tu]..):\/\/\S*?:(\d+)\//
     return text.matches(of: line).compactMap { Int($0.1) }
   }
 
