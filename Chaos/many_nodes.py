@@ -31,8 +31,8 @@ ADDRESS, TCP_PORT, WEB_PORT = "10.90.0.1", 5000, 80
 BACKENDS = [f"10.81.0.{100 + number}" for number in range(1, 5)]
 NODES = (1, 2, 3)
 BUCKETS = 4096
-# A bucket of the router that was quiet for so long may move to another node. A slow machine is quiet
-# for some seconds between two questions.
+# A bucket of the router that was quiet for so long may move to another node. A slow machine is
+# quiet for some seconds between two questions.
 QUIET_SECONDS, DRAIN_QUIET_SECONDS = 60, 3
 CLIENTS, TRIES, KEPT = 200, 6, 300
 
