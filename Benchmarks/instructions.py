@@ -24,9 +24,10 @@ sys.path.insert(0, FOLDER)
 from backends import POST_PATH, SMALL, Backend, find  # noqa: E402
 from backends import make_certificates, nginx_frame  # noqa: E402
 from bench import measure_idle  # noqa: E402
+from names import QUERY, NameServer  # noqa: E402
 from peers import Martlet, Shape  # noqa: E402
-from processes import Failure, Process, free_ports, raise_descriptor_limit  # noqa: E402
-from processes import run_pinned, run_script, two_cores  # noqa: E402
+from processes import Failure, Process, free_datagram_port, free_ports  # noqa: E402
+from processes import raise_descriptor_limit, run_pinned, run_script, two_cores  # noqa: E402
 
 CONNECTIONS = 8
 ROOM = 1.05
@@ -70,6 +71,7 @@ LOADS = {
         "TCP connection": Load("tcp", "/small", 1000, 31_400, connects=True),
         "small exchange over TCP": Load("tcp", "/small", 3000, 7_300),
         "64 KiB stream over TCP": Load("tcp", "/64k", 500, 7_900),
+        "query and reply over UDP": Load("udp", "", 3000, 20_000),
         "64 KiB stream over TCP, TLS": Load("tcp-tls", "/64k", 500, 331_000, 19),
     },
     Shape(log=True): {"with the access log": Load("plain", "/small", 3000, 28_900)},
@@ -112,7 +114,7 @@ class CountedMartlet(Martlet):
     """Martlet under callgrind, which counts only when it is told to."""
 
     start_seconds = 120
-    secure = None
+    secure = names = None
 
     def configuration(self):
         config = super().configuration()
@@ -120,6 +122,7 @@ class CountedMartlet(Martlet):
         names = ("retry", "redirect", "secure", "http2")
         self.ports.update(zip(names, ports))
         self.ports.update({"tcp": tcp, "tcp-tls": secure_tcp})
+        self.udp = free_datagram_port()
         # Half of the requests go to a backend that refuses them, and are retried on the other.
         config["pools"].append(
             {
@@ -149,6 +152,10 @@ class CountedMartlet(Martlet):
             }
         )
         config["pools"].append({"name": "tcp", "health": "off", "backends": self.backends})
+        config["pools"].append({"name": "udp", "backends": self.names.addresses})
+        config["listeners"].append(
+            {"listen": f"127.0.0.1:{self.udp}", "protocol": "udp", "pool": "udp"}
+        )
         for name in names:
             config["listeners"].append({"listen": f"127.0.0.1:{self.ports[name]}", "name": name})
         for name, tls in (("tcp", {}), ("tcp-tls", {"tls": config["listeners"][0]["tls"]})):
@@ -218,6 +225,17 @@ def connect(port, path, count):
             raise Failure(f"a connection was answered with {answer[:100]}")
 
 
+def exchange(port, count):
+    """Queries from one socket, each after the reply to the one before."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.settimeout(60)
+        client.connect(("127.0.0.1", port))
+        for _ in range(count):
+            client.send(QUERY)
+            if client.recv(512)[:2] != QUERY[:2]:
+                raise Failure("a query got another reply")
+
+
 def read(path):
     """All instructions in the file, and how often malloc was called."""
     names, callee, allocations, instructions = {}, None, 0, 0
@@ -237,6 +255,8 @@ def read(path):
 
 
 def run(peer, load_, core, requests, body):
+    if load_.port == "udp":
+        return exchange(peer.udp, requests)
     if load_.connects:
         return connect(peer.ports[load_.port], load_.path, requests)
     load(
@@ -291,6 +311,7 @@ def main():
             file.write(b"m" * POST_BYTES)
         try:
             CountedMartlet.secure = SecureBackend(folder, {cores[1]}, certificates["ecdsa"])
+            CountedMartlet.names = NameServer(folder, {cores[1]})
             for shape, loads in LOADS.items():
                 for name, instructions, allocations in measure(
                     shape, loads, folder, cores, backend, certificates, body
@@ -311,8 +332,9 @@ def main():
             if held > IDLE_BYTES * ROOM:
                 problems.append("an idle connection needs more memory than the pinned number")
         finally:
-            if CountedMartlet.secure:
-                CountedMartlet.secure.stop()
+            for each in (CountedMartlet.secure, CountedMartlet.names):
+                if each:
+                    each.stop()
             backend.stop()
     if problems:
         raise Failure("; ".join(problems))
