@@ -48,13 +48,14 @@ def free_port():
 class BackendProcess:
     """One backend, which can be stopped and started again on the same port."""
 
-    def __init__(self, folder, index):
+    def __init__(self, folder, index, program="backend.py"):
+        self.program = os.path.join(FOLDER, program)
         self.port, self.log = free_port(), os.path.join(folder, f"backend-{index}.ids")
         self.start()
 
     def start(self):
         self.child = subprocess.Popen(
-            [sys.executable, os.path.join(FOLDER, "backend.py"), str(self.port), self.log],
+            [sys.executable, self.program, str(self.port), self.log],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
@@ -77,6 +78,8 @@ class BackendProcess:
 
 
 class Run:
+    kinds = ["kill", "freeze", "restart", "slow", "reset"]
+
     def __init__(self, proxy, backends, load, faults, seconds, seed):
         self.proxy, self.backends, self.load, self.faults = proxy, backends, load, faults
         self.seconds = seconds
@@ -108,7 +111,7 @@ class Run:
         kinds, going = [], await self.pause(2)
         while going:
             if not kinds:
-                kinds = ["kill", "freeze", "restart", "slow", "reset"]
+                kinds = list(self.kinds)
                 self.random.shuffle(kinds)
             kind, backend = kinds.pop(), self.random.choice(self.backends)
             self.counts[kind] += 1

@@ -144,9 +144,9 @@ public enum FailureCause: Equatable, Sendable {
     }
   }
 
-  /// The connection ended before the first byte of the response, or takes no more requests.
+  /// The connection ended before the first byte of the response.
   var isDeath: Bool {
-    self == .resetBeforeResponse || self == .closedBeforeResponse || self == .notProcessed
+    self == .resetBeforeResponse || self == .closedBeforeResponse
   }
 
   /// The same backend would fail again in the same way, so only another one is worth an attempt.

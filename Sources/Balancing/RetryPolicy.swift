@@ -1,7 +1,8 @@
 // What may be retried, and where: a pure function of the facts.
 //   failure                                     request taken by send   retried for
 //   dial or TLS handshake failed, no HTTP/2     nothing                 any method, elsewhere
-//   not processed, as the backend says          nothing                 any method
+//   not processed, as the backend says          nothing                 any method, same, 5 times;
+//                                                                       then elsewhere
 //   fresh connection died before the response   nothing                 any method, elsewhere
 //   reused connection died before the response  nothing                 any method, same, fresh
 //                                               something               idempotent, same, fresh
@@ -48,10 +49,14 @@ public struct ExchangeProgress: Equatable, Sendable {
   public var hadFreshConnection: Bool
   /// Another member is worth an attempt (`Selection.hasOther`).
   public var hasOther: Bool
+  /// How many attempts the backends did not process. They don't count as attempts, up to
+  /// `RetryPolicy.unprocessedMax`.
+  public var unprocessedCount: Int
 
   public init(
     isIdempotent: Bool, canReplayBody: Bool = true, hasAnswered: Bool = false,
-    attemptCount: Int = 1, hadFreshConnection: Bool = false, hasOther: Bool = true
+    attemptCount: Int = 1, hadFreshConnection: Bool = false, hasOther: Bool = true,
+    unprocessedCount: Int = 0
   ) {
     self.isIdempotent = isIdempotent
     self.canReplayBody = canReplayBody
@@ -59,6 +64,7 @@ public struct ExchangeProgress: Equatable, Sendable {
     self.attemptCount = attemptCount
     self.hadFreshConnection = hadFreshConnection
     self.hasOther = hasOther
+    self.unprocessedCount = unprocessedCount
   }
 }
 
@@ -76,6 +82,9 @@ public enum RetryVerdict: Equatable, Sendable {
 /// The retry rules of a route or pool.
 public struct RetryPolicy: Equatable, Sendable {
   public static let maxAttemptsRange = 1...TriedSet.capacity
+  /// How often a request that was not processed is sent again without counting as an attempt. A
+  /// backend that refuses each stream, or leaves each time, must not be asked for ever.
+  public static let unprocessedMax = 5
 
   /// Attempts for one exchange, including the first; 1-8, default 3.
   public var maxAttempts = 3
@@ -94,6 +103,9 @@ public struct RetryPolicy: Equatable, Sendable {
     guard !progress.hasAnswered, progress.canReplayBody, now < deadline,
       isRepeatable(failure, progress)
     else { return .giveUp }
+    if failure.cause == .notProcessed && progress.unprocessedCount < Self.unprocessedMax {
+      return .retrySameFresh
+    }
     if failure.isStaleConnection && !progress.hadFreshConnection { return .retrySameFresh }
     return progress.attemptCount < maxAttempts ? .retryElsewhere : .giveUp
   }

@@ -158,6 +158,7 @@ extension RequestHead {
     if path.isEmpty {
       // RFC 9112 3.2.1 and 3.2.4: how an empty path is sent on to a server.
       let isServer = method == .options && query == nil
+      if isServer { targetForm = .asterisk }
       path = fields.store((isServer ? "*" as StaticString : "/").bytes)
     }
   }

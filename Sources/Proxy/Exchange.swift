@@ -111,7 +111,7 @@ public struct Exchange: ~Copyable, Sendable {
   /// Whether it is a TCP connection and no request: there are only bytes.
   public let isConnection: Bool
   /// Whether one side of a TCP connection has finished sending.
-  public var isHalfClosed = false
+  public internal(set) var isHalfClosed = false
   public private(set) var phase = Phase.routing
   public private(set) var attempts = AttemptList()
 
@@ -462,15 +462,16 @@ public struct Exchange: ~Copyable, Sendable {
   ///
   /// - Parameter hasOther: another member is worth an attempt.
   public func verdict(
-    after failure: AttemptFailure, canReplay: Bool, hasOther: Bool = true, policy: RetryPolicy,
-    limits: ExchangeLimits, at now: Instant
+    after failure: AttemptFailure, canReplay: Bool, hasOther: Bool = true,
+    unprocessedCount: Int = 0, policy: RetryPolicy, limits: ExchangeLimits, at now: Instant
   ) -> RetryVerdict {
     policy.verdict(
       for: failure,
       of: ExchangeProgress(
         isIdempotent: isIdempotent, canReplayBody: canReplay, hasAnswered: hasAnswered,
         attemptCount: attempts.countedCount,
-        hadFreshConnection: attempts.lastBackendHadFreshConnection, hasOther: hasOther),
+        hadFreshConnection: attempts.lastBackendHadFreshConnection, hasOther: hasOther,
+        unprocessedCount: unprocessedCount),
       at: now, deadline: total(limits))
   }
 

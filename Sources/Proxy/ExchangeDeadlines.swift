@@ -44,6 +44,12 @@ extension Exchange {
     total(limits) <= now
   }
 
+  /// One side of a TCP connection sends no more; the other has its time from now on.
+  public mutating func halfClosed(at now: Instant) {
+    isHalfClosed = true
+    progressed(at: now)
+  }
+
   /// The deadline of the next event, and what it means if the event doesn't come.
   private func patience(
     _ limits: ExchangeLimits, _ side: Side

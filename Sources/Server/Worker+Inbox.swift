@@ -96,13 +96,19 @@ extension Worker where IO: ~Copyable {
   /// Closes the listeners that aren't assigned again, while the snapshot that has them is still in
   /// force: connections that wait in their queues are accepted under it. Where `fresh` has a
   /// listener of the same name, only the address has changed, and their connections go on under
-  /// that one. The others end as in a drain.
+  /// that one. The others end as in a drain, also where another protocol is spoken from now on.
   private mutating func closeListeners(
     notIn assignments: [ListenerAssignment], for fresh: Snapshot
   ) {
     for index in listeners.indices {
       if listeners[index].isOpen {
-        if assignments.contains(where: { $0.socket == listeners[index].socket }) { continue }
+        if let kept = assignments.first(where: { $0.socket == listeners[index].socket }) {
+          let isTCP = listeners[index].configured.map { snapshot.listeners[$0].tcp != nil }
+          if isTCP != (fresh.listeners[kept.listener].tcp != nil) {
+            endIdleClients { $0 == index }
+          }
+          continue
+        }
         close(listener: index)
       }
       guard let configured = listeners[index].configured else { continue }

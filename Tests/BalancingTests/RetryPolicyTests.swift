@@ -68,9 +68,9 @@ import Testing
     Row(
       cause: .closedBeforeResponse, reused: true, sent: 1, idempotent: .retrySameFresh,
       other: .giveUp, blames: false),
-    // Not begun: the same backend if the connection was used before.
+    // Not begun: the same backend.
     Row(
-      cause: .notProcessed, idempotent: .retryElsewhere, other: .retryElsewhere, blames: false),
+      cause: .notProcessed, idempotent: .retrySameFresh, other: .retrySameFresh, blames: false),
     Row(
       cause: .notProcessed, reused: true, idempotent: .retrySameFresh, other: .retrySameFresh,
       blames: false),

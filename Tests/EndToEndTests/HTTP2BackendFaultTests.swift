@@ -134,6 +134,41 @@ import Testing
     #expect(state.contains(#""failures":{}"#) && !state.contains("last_failure"))
   }
 
+  /// 2 is INTERNAL_ERROR: what a reset of the connection is for TCP.
+  @Test(arguments: [0, 2] as [UInt8])
+  func `a tunnel that its backend resets has no orderly end`(_ code: UInt8) throws {
+    let listening = try Listening()
+    let martlet = try start(listening)
+    let peer = try HTTP2Peer(martlet)
+    let stream = try peer.open("CONNECT", "/", body: .streamed, protocol: "websocket")
+    // It offers extended CONNECT (RFC 8441 3).
+    let backend = try Backend(listening, settings: [0, 8, 0, 0, 0, 1])
+    let its = try backend.takeRequest()
+    try backend.send(type: 1, flags: 4, stream: its, [0x88])
+    try backend.send(type: 0, stream: its, [0x61])
+    try peer.wait("a byte") { $0.answers[stream]?.text == "a" }
+    try backend.send(type: 3, stream: its, [0, 0, 0, code])
+    let answer = try peer.answer(stream)
+    #expect(answer.hasEnded == (code == 0) && (answer.reset != nil) == (code != 0), "\(answer)")
+  }
+
+  @Test(arguments: [1, 3])
+  func `a backend that refuses each stream is asked a few times`(_ attempts: Int) throws {
+    let stub = try HTTP2Stub { $0.path == "/" ? .respond(body: [0x61]) : .reset(.refusedStream) }
+    let martlet = try MartletProcess(
+      backends: [stub],
+      pool: #""protocol": "h2", "health": "off", "retry": { "max-attempts": \#(attempts) }"#,
+      listener: #""protocols": ["h2"]"#)
+    let peer = try HTTP2Peer(martlet)
+    // The connection to the backend is warm.
+    #expect(try peer.get().text == "a")
+    #expect(try peer.get("/refused").status == 502)
+    // What was not processed five times is free.
+    #expect(stub.requests.count == 1 + 5 + attempts)
+    let line = try #require(try martlet.accessLines(atLeast: 2).last)
+    #expect((line["attempts"] as? [Any])?.count == 5 + attempts)
+  }
+
   @Test func `requests don't follow one that a silent connection has not answered`() throws {
     let listening = try Listening()
     let martlet = try start(

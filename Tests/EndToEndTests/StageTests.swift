@@ -2,6 +2,7 @@
 
 import Foundation
 import HTTP
+import HTTP2
 import Testing
 
 @Suite(.serialized) struct StageTests {
@@ -189,6 +190,56 @@ import Testing
       answer.body == Array("one".utf8) + [0x80, 0, 0, 0, UInt8(status.utf8.count)]
         + Array(status.utf8))
     #expect(try martlet.accessLines(atLeast: 1).first?["grpc_status"] as? Int == 7)
+  }
+
+  @Test func `trailers of another exchange don't end a response that waited`() throws {
+    let message: [UInt8] = [0, 0, 0, 0, 5] + Array("hello".utf8)
+    let stub = try HTTP2Stub { request in
+      if request.path == "/other" {
+        return .respond(body: [1], trailers: [("x-other", "4711"), ("grpc-status", "0")])
+      }
+      return .respond(
+        [("content-type", "application/grpc")], body: message, trailers: [("grpc-status", "0")])
+    }
+    let martlet = try MartletProcess(
+      backends: [stub], pool: #""protocol": "h2""#, listener: #""protocols": ["h2"]"#,
+      rest: #""workers": 1, "routes": [{ "forward": "default", "grpc-web": true }]"#)
+    var limits = HTTP2Limits()
+    // The message, and two bytes of the frame with the trailers.
+    limits.streamWindow = 12
+    let peer = try HTTP2Peer(martlet, limits)
+    let stream = try peer.open(
+      "POST", "/a.B/C", [("content-type", "application/grpc-web")], body: .streamed)
+    peer.unread = [stream]
+    try peer.send(message, on: stream, ends: true)
+    try peer.wait("the window is full") { $0.answers[stream]?.body.count == 12 }
+    let other = try HTTP2Peer(martlet).get("/other", [("te", "trailers")])
+    #expect(other.trailers.contains { $0.value == "4711" })
+    try peer.consume(12, of: stream)
+    peer.unread = []
+    let answer = try peer.answer(stream)
+    #expect(answer.hasEnded && answer.trailers.isEmpty, "\(answer.trailers)")
+    let status = "grpc-status: 0\r\n"
+    #expect(answer.body == message + [0x80, 0, 0, 0, UInt8(status.utf8.count)] + Array(status.utf8))
+  }
+
+  @Test func `a client that can't take the head of a call gets a reset, no success`() throws {
+    let stub = try HTTP2Stub { _ in
+      .respond(
+        [("content-type", "application/grpc"), ("a", String(repeating: "x", count: 2000))],
+        body: [0, 0, 0, 0, 0], trailers: [("grpc-status", "0")])
+    }
+    let martlet = try MartletProcess(
+      backends: [stub], pool: #""protocol": "h2""#, listener: #""protocols": ["h2"]"#,
+      rest: #""routes": [{ "forward": "default", "grpc-web": true }]"#)
+    var limits = HTTP2Limits()
+    limits.fieldListByteCount = 100
+    let peer = try HTTP2Peer(martlet, limits)
+    let stream = try peer.open(
+      "POST", "/a.B/C", [("content-type", "application/grpc-web")], body: .streamed)
+    try peer.send([0, 0, 0, 0, 0], on: stream, ends: true)
+    let answer = try peer.answer(stream)
+    #expect(answer.reset == .internalError && answer.status == 0, "\(answer)")
   }
 
   @Test func `an error on purpose is a status of gRPC-Web`() throws {

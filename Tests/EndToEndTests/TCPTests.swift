@@ -84,6 +84,7 @@ import Testing
         "pools": [
           { "name": "direct", "backends": ["\(postgres.address)"] },
           { "name": "over-tls", "backends": ["127.0.0.1:\(port)"],
+            "health": "off",
             "tls": { "ca": "\(certificates.authority)", "server-name": "localhost" } }],
         "log": { "target": "access.log" } }
       """, keeping: [postgres])

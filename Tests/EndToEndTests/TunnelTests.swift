@@ -161,6 +161,16 @@ import Testing
     #expect((try? wire.takeRest().isEmpty) ?? true)
   }
 
+  @Test func `a client that ends with its head half-closes the tunnel`() throws {
+    let backend = try HTTP2Server(tunnels: true)
+    let martlet = try start(backend.address, #""protocol": "h2""#)
+    let peer = try HTTP2Peer(martlet)
+    let stream = try peer.open("CONNECT", "/", body: .none, protocol: "websocket")
+    let answer = try peer.answer(stream)
+    #expect(answer.status == 200 && answer.hasEnded && answer.body.isEmpty)
+    #expect(backend.events("ended").count == 1)
+  }
+
   @Test func `a backend that doesn't offer it is a failure with a name, and isn't blamed`() throws {
     let backend = try HTTP2Server()
     let martlet = try start(backend.address, #""protocol": "h2""#)

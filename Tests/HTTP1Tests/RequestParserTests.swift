@@ -77,7 +77,7 @@ struct RequestParserTests {
     ),
     (
       "OPTIONS http://a HTTP/1.1\r\nHost: a\r\n\r\n",
-      "HTTP/1.1 OPTIONS absolute * scheme http host a + Host=a"
+      "HTTP/1.1 OPTIONS asterisk * scheme http host a + Host=a"
     ),
     (
       "OPTIONS http://a?b HTTP/1.1\r\nHost: a\r\n\r\n",

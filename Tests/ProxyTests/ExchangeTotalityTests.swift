@@ -141,7 +141,7 @@ import Testing
       startedAt: .origin, isIdempotent: false, isComplete: true, isConnection: true)
     for step in Name.connecting.path + [.relayOpened] { _ = exchange.handle(step, at: .origin) }
     #expect(exchange.deadline(limits, awaiting: .backend) == .origin + .seconds(6))
-    exchange.isHalfClosed = true
+    exchange.halfClosed(at: .origin)
     #expect(exchange.deadline(limits, awaiting: .client) == .origin + .seconds(5))
     #expect(exchange.expiry(limits, awaiting: .client, at: .origin + .seconds(5)) == .relay)
   }

@@ -17,6 +17,8 @@ final class TCPPeer {
   var pending: [UInt8] = []
   var hasFinished = false
   var hasReset = false
+  /// As in Linux, an error is reported once, and is an end from then on.
+  var hasToldOfReset = false
   /// What the worker has sent.
   var received: [UInt8] = []
   /// How many more bytes it takes.
@@ -97,7 +99,9 @@ struct TCPIO: QuietIO {
     return .started(net.add(peer))
   }
   mutating func connectionResult(of socket: Socket) -> SystemError? {
-    net.peers[socket]?.hasReset == true ? .connectionRefused : nil
+    guard let peer = net.peers[socket], peer.hasReset, !peer.hasToldOfReset else { return nil }
+    peer.hasToldOfReset = true
+    return .connectionRefused
   }
   mutating func receive(
     from socket: Socket, into output: inout OutputSpan<UInt8>
@@ -106,6 +110,8 @@ struct TCPIO: QuietIO {
     if peer.pending.isEmpty {
       // As in Linux: after a FIN, a reset isn't found here.
       if peer.hasFinished { return .finished }
+      if peer.hasToldOfReset { return .finished }
+      peer.hasToldOfReset = peer.hasReset
       return peer.hasReset ? .failed(.connectionReset) : .wouldBlock
     }
     let count = min(peer.pending.count, output.freeCapacity)
@@ -217,6 +223,13 @@ final class TCPStage {
 
   func pass(_ time: TimeSpan) {
     net.now = net.now + time
+    turn()
+  }
+
+  /// A reload, after which the same socket listens for this configuration.
+  func install(_ snapshot: Snapshot) {
+    let assignment = ListenerAssignment(socket: TCPNet.listener, listener: 0)
+    worker.handle(.install(snapshot, listeners: [assignment]))
     turn()
   }
 

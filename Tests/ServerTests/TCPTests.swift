@@ -208,6 +208,18 @@ import Testing
     #expect(client.closedByReset == true && backend.closedByReset == true && stage.isEmpty)
   }
 
+  @Test func aFINAfterALongSilenceLeavesTimeForTheAnswer() throws {
+    let stage = try TCPStage()
+    let client = stage.connect("x")
+    let backend = stage.backend
+    stage.pass(.seconds(200))
+    stage.finish(client)
+    stage.pass(.seconds(29))
+    #expect(backend.gotEnd)
+    stage.send("slow", from: backend)
+    #expect(client.isOpen && client.text == "slow")
+  }
+
   // MARK: Attempts
 
   @Test func aRefusedConnectMovesToTheNextMember() throws {
@@ -303,6 +315,68 @@ import Testing
     stage.send(String(repeating: "m", count: 1 << 20), from: client)
     stage.reset(client)
     #expect(client.closedByReset == true && backend.closedByReset == true && stage.isEmpty)
+  }
+
+  /// What came before the reset is still the client's, as long as it takes some.
+  @Test func aResetOfTheBackendIsFoundWhileTheClientTakesNothing() throws {
+    let stage = try TCPStage(pools: [[1]])
+    let client = stage.connect("q")
+    let backend = stage.backend
+    client.room = 0
+    stage.send(String(repeating: "m", count: 1 << 20), from: backend)
+    stage.reset(backend)
+    #expect(client.isOpen && backend.isOpen)
+    stage.pass(.seconds(29))
+    client.room = 1 << 19
+    for _ in 0..<100 {
+      stage.net.report(client, .writable)
+      stage.turn()
+    }
+    #expect(client.received.count == 1 << 19 && client.isOpen && backend.isOpen)
+    stage.pass(.seconds(29))
+    #expect(client.isOpen && backend.isOpen)
+    stage.pass(.seconds(2))
+    #expect(!backend.isOpen && stage.failures(.relayReset) == 1)
+    for _ in 0..<6 { stage.pass(.seconds(1)) }
+    #expect(client.closedByReset == true && !client.gotEnd && stage.isEmpty)
+  }
+
+  @Test func aClientThatTakesTheRestSeesTheReset() throws {
+    let stage = try TCPStage(pools: [[1]])
+    let client = stage.connect("q")
+    let backend = stage.backend
+    client.room = 0
+    stage.send(String(repeating: "m", count: 1 << 20), from: backend)
+    stage.reset(backend)
+    client.room = .max
+    for _ in 0..<100 {
+      stage.net.report(client, .writable)
+      stage.turn()
+    }
+    #expect(client.received.count == 1 << 20 && !client.gotEnd && client.closedByReset == true)
+    #expect(stage.failures(.relayReset) == 1 && stage.isEmpty)
+  }
+
+  /// The client has connected to a listener of HTTP, which is one of TCP since a reload.
+  @Test func aClientOfHTTPIsToldThatNobodySpeaksItAnyMore() throws {
+    let stage = try TCPStage()
+    let tcp = stage.worker.snapshot
+    stage.install(
+      Snapshot(
+        settings: Settings(),
+        listeners: [
+          ListenerSettings(name: [], rules: RouteRules(table: RouteTable([]), routes: []))
+        ], pools: []))
+    let request = "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+    let (client, idle) = (stage.connect(request), stage.connect(request))
+    #expect(client.text.contains(" 404 "))
+    stage.install(tcp)
+    stage.send(request, from: client)
+    #expect(client.text.contains(" 421 "))
+    #expect(idle.isOpen)
+    for _ in 0..<3 { stage.pass(.seconds(1)) }
+    #expect(idle.closedByReset == false)
+    #expect(stage.connect("raw").isOpen && stage.backend.text == "raw")
   }
 
   @Test func aResetAfterAFINIsFound() throws {

@@ -307,6 +307,8 @@ struct ActiveExchange: ~Copyable {
     var isBlocked = false
     /// On a TCP connection: whether the backend has finished sending.
     var backendHasFinished = false
+    /// The backend has reset a TCP connection, and the client may still take what came before.
+    var backendHasReset = false
     /// In HTTP/2: how much of the body had been sent when the client's pace was checked last.
     var checkedByteCount: UInt64?
 

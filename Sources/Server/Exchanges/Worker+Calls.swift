@@ -186,12 +186,18 @@ extension Worker where IO: ~Copyable {
   private mutating func endWebCall(_ handle: Handle, _ failure: ExchangeFailure) -> Bool {
     let transform = transform(handle, .response)
     guard transform != .none, transforms[transform].mayEndWithStatus else { return false }
+    let client = exchanges[handle].client
+    // Without a head there is no body.
+    if case .http2Client(let codec) = connections[client.connection].wire,
+      !http2Sessions[codec].connection.awaitsBody(on: client.stream)
+    {
+      return false
+    }
     endAttempt(handle, .broken)
     writeStatus(of: failure, handle)
     _ = transforms[transform].end(trailers, &buffers)
     var rest = ByteBuffer()
     swap(&rest, &transforms[transform].output)
-    let client = exchanges[handle].client
     if case .http2Client(let codec) = connections[client.connection].wire {
       // The window may be closed.
       scratch.removeAll()

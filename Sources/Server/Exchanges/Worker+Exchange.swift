@@ -87,6 +87,9 @@ extension Worker where IO: ~Copyable {
     }
     switch Self.route(&heads[exchanges[handle].head], rules, settings.paths, &scratch) {
     case .badPath: refuse(handle, .malformedHead, 400, reason: "bad-path")
+    // A TCP listener now, for a client that connected before.
+    case .none where snapshot.listeners[listener].tcp != nil:
+      refuse(handle, .listenerRemoved, 421)
     case .none: refuse(handle, .noRoute, 404)
     case .route(let index): select(rules.routes[index], handle, body)
     }
@@ -377,8 +380,7 @@ extension Worker where IO: ~Copyable {
     case .client(let reason):
       metrics.add(reason == .clientStalled ? .slowResponses : .slowBodies)
       perform(exchanges[handle].machine.handle(.refused(reason), at: now), handle)
-    case .relay where exchanges[handle].machine.isConnection:
-      perform(exchanges[handle].machine.handle(.refused(.relayIdle), at: now), handle)
+    case .relay where exchanges[handle].machine.isConnection: relayExpired(handle)
     case .relay: endRelay(handle)
     }
     if connections.contains(client) { queueToFlush(client) }

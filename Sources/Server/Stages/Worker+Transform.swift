@@ -46,7 +46,12 @@ extension Worker where IO: ~Copyable {
     _ handle: Handle, _ direction: Direction, from source: Handle, limit: Int
   ) throws(HTTP1Error) -> TransformStep {
     let transform = transform(handle, direction)
-    if let step = transforms[transform].nextPiece(limit: limit) { return .step(step) }
+    if let step = transforms[transform].nextPiece(limit: limit) {
+      // Its trailers are in the body. Those of another exchange may be in the worker's buffer, if
+      // this end had to wait.
+      if case .end = step { trailers.reset() }
+      return .step(step)
+    }
     switch try nextPiece(handle, from: source, limit: BodyTransform.inputMax) {
     case .piece(let skip, let count):
       let range = skip..<(skip + count)

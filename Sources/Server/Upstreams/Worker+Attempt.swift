@@ -49,9 +49,6 @@ extension Worker where IO: ~Copyable {
     connect(handle, mayReuse: exchanges[handle].attempt.unprocessedCount > 0)
   }
 
-  /// How often a request may be sent again to a backend that has not begun it, beside its attempts.
-  private static var unprocessedMax: Int { 5 }
-
   /// A slot of the selected member is reserved: gets a connection to it.
   private mutating func connect(_ handle: Handle, mayReuse: Bool) {
     exchanges[handle].body.givenByteCount = 0
@@ -184,11 +181,8 @@ extension Worker where IO: ~Copyable {
     countFailure(cause, of: handle)
     if blamesBackend && policy.blamesBackend(failure) { observe(handle, failure: cause) }
     var verdict = verdict(handle, after: failure)
-    if isUnprocessed && verdict != .giveUp && !asksForCalm(handle)
-      && exchanges[handle].attempt.unprocessedCount < Self.unprocessedMax
-    {
+    if isUnprocessed && verdict == .retrySameFresh {
       exchanges[handle].attempt.unprocessedCount += 1
-      verdict = .retrySameFresh
     }
     // On another connection the client would be another user.
     if exchanges[handle].attempt.login != .none { verdict = .giveUp }
@@ -220,6 +214,8 @@ extension Worker where IO: ~Copyable {
     }
     let verdict = exchanges[handle].machine.verdict(
       after: failure, canReplay: true, hasOther: hasOther,
+      unprocessedCount: failure.cause == .notProcessed && asksForCalm(handle)
+        ? RetryPolicy.unprocessedMax : exchanges[handle].attempt.unprocessedCount,
       policy: exchanges[handle].pool.retry, limits: exchanges[handle].pool.limits, at: now)
     if verdict != .giveUp && !exchanges[handle].body.keepsAll {
       // The log says that only this was missing.

@@ -355,8 +355,10 @@ extension Worker where IO: ~Copyable {
     _ exchange: Handle, _ code: ErrorCode, isUnprocessed: Bool, wantsHTTP1: Bool
   ) {
     if code == .noError && exchanges[exchange].response.arrived.hasEnded { return }
-    // As when a connection of a relay is reset.
-    if case .relaying = exchanges[exchange].machine.phase { return endRelay(exchange) }
+    // It is what a reset is for TCP (RFC 8441 5), so the client must not see an orderly end.
+    if case .relaying = exchanges[exchange].machine.phase {
+      return code == .noError ? endRelay(exchange) : attemptFailed(exchange, .relayReset)
+    }
     if hasResponded(exchange) { return attemptFailed(exchange, .truncatedResponse) }
     if wantsHTTP1 && (isUnprocessed || code == .http11Required) { return requireHTTP1(exchange) }
     // A refusal for lack of streams, or a shutdown, is no failure of the backend.

@@ -104,8 +104,8 @@ extension Worker where IO: ~Copyable {
 
   private mutating func handleEvent(_ event: HTTP2Event, _ handle: Handle, _ codec: Handle) {
     switch event {
-    case .request(let stream, let body, _):
-      beginRequest(StreamID(connection: handle, stream: stream), codec, body: body)
+    case .request(let stream, let body, let ends):
+      beginRequest(StreamID(connection: handle, stream: stream), codec, body: body, ends: ends)
     case .excessive(let stream, let error):
       refuseRequest(StreamID(connection: handle, stream: stream), codec, error, answers: true)
     case .rejected(let stream, let error):
@@ -149,7 +149,9 @@ extension Worker where IO: ~Copyable {
 
   // MARK: Requests
 
-  private mutating func beginRequest(_ client: StreamID, _ codec: Handle, body: BodyLength) {
+  private mutating func beginRequest(
+    _ client: StreamID, _ codec: Handle, body: BodyLength, ends: Bool
+  ) {
     http2Sessions[codec].requestCount += 1
     swap(&heads[nextHead], &http2.request)
     // The request of an extended CONNECT has no body: what follows is for the protocol.
@@ -157,6 +159,10 @@ extension Worker where IO: ~Copyable {
     beginExchange(
       on: client, body: isConnect ? .none : body, persists: true, tolerated: ToleratedReasons(),
       error: nil)
+    // Its client sends nothing through the tunnel, which must be passed on once that is open.
+    if isConnect && ends, let exchange = http2Sessions[codec].exchange(of: client.stream) {
+      exchanges[exchange].body.arrived.hasEnded = true
+    }
   }
 
   /// A request whose head is malformed or too large. This is an exchange too. With `answers` the

@@ -51,7 +51,20 @@ extension Worker where IO: ~Copyable {
     let isFirst = exchanges[handle].response.byteCount == 0
     let stop = pump(handle, .response, from: backend)
     if isFirst && exchanges[handle].response.byteCount > 0 { observe(handle, failure: nil) }
-    follow(stop, handle, .response)
+    switch stop {
+    case .paused where connections[backend].transport.takeReset(&io): awaitLastBytes(handle)
+    // An error that was taken is reported as an end.
+    case .finished where exchanges[handle].response.backendHasReset: sideFailed(handle, .response)
+    default: follow(stop, handle, .response)
+    }
+  }
+
+  /// The backend has reset its connection while the client takes nothing. What came before is still
+  /// the client's, as long as it takes some of it within the time of a half-closed connection.
+  private mutating func awaitLastBytes(_ handle: Handle) {
+    exchanges[handle].response.backendHasReset = true
+    exchanges[handle].machine.halfClosed(at: now)
+    updateDeadline(handle)
   }
 
   private mutating func follow(_ stop: PumpStop, _ handle: Handle, _ direction: Direction) {
@@ -70,7 +83,7 @@ extension Worker where IO: ~Copyable {
     case .request: exchanges[handle].body.clientHasFinished = true
     case .response: exchanges[handle].response.backendHasFinished = true
     }
-    exchanges[handle].machine.isHalfClosed = true
+    exchanges[handle].machine.halfClosed(at: now)
     passEnd(handle, direction)
     updateDeadline(handle)
   }
@@ -132,7 +145,7 @@ extension Worker where IO: ~Copyable {
     case .bytes, .nothing: break
     case .finished:
       exchanges[handle].body.clientHasFinished = true
-      exchanges[handle].machine.isHalfClosed = true
+      exchanges[handle].machine.halfClosed(at: now)
     case .failed: clientGone(handle)
     }
   }
@@ -147,6 +160,12 @@ extension Worker where IO: ~Copyable {
     if connections[source].transport.isBroken || connections[source].transport.takeReset(&io) {
       sideFailed(handle, direction)
     }
+  }
+
+  /// Nothing has moved for the idle timeout.
+  mutating func relayExpired(_ handle: Handle) {
+    if exchanges[handle].response.backendHasReset { return attemptFailed(handle, .relayReset) }
+    perform(exchanges[handle].machine.handle(.refused(.relayIdle), at: now), handle)
   }
 
   // MARK: Actions

@@ -37,6 +37,7 @@ struct ConfigurationPlan {
   var connectionMax = 10_000
   var bodyMax = 1 << 30
   var requestsPerConnection = 10_000
+  var layer4 = Layer4Configuration()
 
   /// Of a client's connection between two requests.
   static let clientIdleLimit = TimeSpan.seconds(60)
@@ -89,7 +90,8 @@ struct ConfigurationPlan {
   // MARK: The snapshot
 
   func snapshot(
-    registry: BackendRegistry, addresses: [SocketAddress], policy: PolicyPlan
+    registry: BackendRegistry, addresses: [SocketAddress], policy: PolicyPlan,
+    layer4 plan: Layer4Plan, admissions: TCPAdmissions
   ) -> Snapshot {
     var settings = Settings()
     settings.connectionMax = connectionMax
@@ -120,8 +122,9 @@ struct ConfigurationPlan {
           name: Array("simulated".utf8),
           rules: RouteRules(table: RouteTable(matches), routes: routes),
           protocols: ListenerProtocols(http1: true, http2: true))
-      ],
-      pools: pools.indices.map { pool($0, registry, addresses, policy) })
+      ] + tcpListeners(plan, admissions),
+      pools: pools.indices.map { pool($0, registry, addresses, policy) }
+        + plan.pools.indices.map { tcpPool($0, plan, registry) })
   }
 
   private func pool(
@@ -148,7 +151,7 @@ struct ConfigurationPlan {
         clientIdle: .seconds(30), idle: Self.backendIdleLimit, relayIdle: .seconds(600)),
       check: policy.check(ofPool: index), replayByteCount: policy.replayByteCount,
       keepAlive: KeepAlive(idleTime: policy.upstreamIdleTime, idleMax: KeepAlive().idleMax),
-      protocol: policy.protocols[index])
+      protocol: policy.protocols[index], proxyHeader: policy.headers[index]?.plan)
   }
 }
 
@@ -165,6 +168,8 @@ struct PolicyPlan {
   var upstreamIdleTime = TimeSpan.seconds(4)
   /// What the backends of each pool get.
   var protocols: [BackendProtocol] = [.http1, .http1]
+  /// What begins the connections of each pool; only with HTTP/1.
+  var headers: [OutgoingHeader?] = [nil, nil]
 
   init() {}
 
@@ -208,9 +213,9 @@ struct PolicyPlan {
     }
   }
 
-  /// A backend expects HTTP/2 at another port.
+  /// A backend expects HTTP/2, and headers of the PROXY protocol, at other ports.
   func address(_ address: SocketAddress, ofPool pool: Int) -> SocketAddress {
-    protocols[pool] == .http2 ? address.forHTTP2 : address
+    protocols[pool] == .http2 ? address.forHTTP2 : address.behind(header: headers[pool])
   }
 
   static let healthPath = "/health"
@@ -225,6 +230,7 @@ struct PolicyPlan {
     case .requests: kind = .http(path: Self.healthPath, host: nil, expected: [200...299])
     }
     return ActiveCheck(
-      kind: kind, interval: .seconds(2), fastInterval: .milliseconds(500), timeout: .seconds(1))
+      kind: kind, interval: .seconds(2), fastInterval: .milliseconds(500), timeout: .seconds(1),
+      proxyHeader: headers[pool]?.plan)
   }
 }

@@ -119,6 +119,11 @@ final class Ledger {
   var upstreamIdleTime = TimeSpan.zero
   var records: [RequestRecord] = []
   var history = History()
+  /// By number.
+  var flows: [Int: FlowRecord] = [:]
+  /// All connections that backends of TCP listeners have accepted.
+  var tcpConnections: [SimulatedTCPConnection] = []
+  var failedTCPDials: [(time: Instant, backend: Int, trouble: SimulatedBackend.Trouble)] = []
   /// Failed connects, by backend.
   var failedDials: [(time: Instant, backend: Int, trouble: SimulatedBackend.Trouble)] = []
   /// Streams that backends refused, because there were too many or after GOAWAY. Which requests

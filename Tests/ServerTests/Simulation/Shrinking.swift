@@ -37,6 +37,7 @@ struct Shrinking {
       removeEach(\.events)
       removeEach(\.crowds)
       removeEach(\.floods)
+      removeEach(\.flows)
       for index in plan.clients.indices { removeEach(\.clients[index].ids) }
       simplify { $0.workerCount = 1 }
       simplify { $0.policy = PolicyPlan() }
@@ -44,6 +45,15 @@ struct Shrinking {
       for index in plan.backends.indices { simplify { $0.backends[index].isReliable = true } }
       smoothen()
       for id in plan.clients.flatMap(\.ids) { simplifyRequest(id) }
+      for index in plan.flows.indices { simplifyFlow(index) }
+    }
+    if plan.flows.isEmpty {
+      simplify { plan in
+        plan.layer4 = Layer4Plan()
+        for index in plan.configurations.indices {
+          plan.configurations[index].layer4 = Layer4Configuration()
+        }
+      }
     }
     return plan
   }
@@ -51,7 +61,8 @@ struct Shrinking {
   /// The number of parts.
   private var weight: Int {
     plan.clients.reduce(0) { $0 + $1.ids.count } + plan.clients.count + plan.events.count
-      + plan.crowds.count + plan.floods.count + plan.requests.reduce(0) { $0 + $1.size.bitWidth }
+      + plan.crowds.count + plan.floods.count + plan.flows.count
+      + plan.requests.reduce(0) { $0 + $1.size.bitWidth }
   }
 
   /// Whether `candidate` still fails; if so, it becomes the plan.
@@ -110,5 +121,18 @@ struct Shrinking {
     if plan.requests[id].expectsContinue {
       simplify { $0.requests[id].expectsContinue = false }
     }
+  }
+
+  private mutating func simplifyFlow(_ index: Int) {
+    simplify { $0.flows[index].clientDeafness = nil }
+    simplify { $0.flows[index].backendDeafness = nil }
+    simplify { $0.flows[index].rest = nil }
+    simplify { $0.flows[index].dialogue = .free }
+    simplify { $0.flows[index].upSize = 0 }
+    simplify { $0.flows[index].downSize = 0 }
+    simplify { $0.flows[index].upSize /= 16 }
+    simplify { $0.flows[index].downSize /= 16 }
+    simplify { $0.flows[index].clientEnd = .finishes }
+    simplify { $0.flows[index].backendEnd = .follows }
   }
 }

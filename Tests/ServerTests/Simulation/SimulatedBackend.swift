@@ -15,6 +15,8 @@ final class SimulatedBackend: SimulatedService {
   let address: SocketAddress
   /// Where it expects HTTP/2.
   let http2Address: SocketAddress
+  /// Where it expects headers of the PROXY protocol.
+  private let headers: [SocketAddress: OutgoingHeader]
   let ledger: Ledger
   let seed: UInt64
   let sizeMax: Int
@@ -37,11 +39,16 @@ final class SimulatedBackend: SimulatedService {
     let host = IPAddress(v4: 0x0A01_0001 + UInt32(index))
     address = .ip(host, port: 8080)
     http2Address = address.forHTTP2
+    headers = Dictionary(
+      uniqueKeysWithValues: OutgoingHeader.allCases.map { [address] header in
+        (address.behind(header: header), header)
+      })
     random = RandomGenerator(seed: mix(seed &+ UInt64(index) &* 0x1_0000_0001))
     super.init()
     if !isReliable { drawTroubles() }
     ledger.network.services[address] = self
     ledger.network.services[http2Address] = self
+    for address in headers.keys { ledger.network.services[address] = self }
   }
 
   private func drawTroubles() {
@@ -86,13 +93,20 @@ final class SimulatedBackend: SimulatedService {
       return .accepted(connection)
     }
     let connection = SimulatedHTTP1Backend(
-      backend: self, endpoint: endpoint, random: generator, isDoomed: isDoomed)
+      backend: self, endpoint: endpoint, random: generator, isDoomed: isDoomed,
+      header: headers[ledger.network.peer(of: endpoint).peerAddress])
     connections.append(connection)
     return .accepted(connection)
   }
 }
 
 extension SocketAddress {
+  /// So that each connection of a client has an address of its own.
+  func port(plus number: Int) -> SocketAddress {
+    guard case .ip(let host, let port) = self else { return self }
+    return .ip(host, port: port + UInt16(number))
+  }
+
   /// The address at which the same backend expects HTTP/2.
   var forHTTP2: SocketAddress {
     guard case .ip(let host, let port) = self else { return self }

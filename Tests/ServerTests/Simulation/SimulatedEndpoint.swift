@@ -60,6 +60,11 @@ final class SimulatedEndpoint {
   /// Of a worker's end: up to where it had read, and when.
   @exclusivity(unchecked) private var takings: [(end: Int, time: Instant)] = []
 
+  /// When a reset arrived.
+  var brokenAt = Instant.never
+  /// Of a worker's end: what is called before the worker closes it.
+  var whenClosed: (() -> Void)?
+
   /// When its owner last read a byte, and when it closed it.
   @exclusivity(unchecked) var takenAt = Instant.origin
   var closedAt = Instant.never
@@ -111,6 +116,9 @@ final class SimulatedEndpoint {
   func noteSending(at now: Instant) {
     if sendings.last?.time != now { sendings.append((sentTotal, now)) }
   }
+
+  /// When the worker last sent a byte before this time.
+  func lastSendingTime(before end: Instant) -> Instant? { sendings.last { $0.time < end }?.time }
 
   /// When the byte at `offset` was sent.
   func sendingTime(of offset: Int) -> Instant {

@@ -39,6 +39,9 @@ final class SimulatedHTTP1Backend: SimulatedActor, SimulatedBackendConnection {
   private var random: RandomGenerator
   private let pace: ActorPace
   private let isDoomed: Bool
+  /// The header of the PROXY protocol that must come first.
+  private let header: OutgoingHeader?
+  private var seenHeader: SeenProxyHeader?
 
   private var phase = Phase.serving
   private var parser = MessageParser(.requests)
@@ -58,9 +61,11 @@ final class SimulatedHTTP1Backend: SimulatedActor, SimulatedBackendConnection {
   private var isAudited = false
 
   init(
-    backend: SimulatedBackend, endpoint: SimulatedEndpoint, random: RandomGenerator, isDoomed: Bool
+    backend: SimulatedBackend, endpoint: SimulatedEndpoint, random: RandomGenerator,
+    isDoomed: Bool, header: OutgoingHeader?
   ) {
     self.backend = backend
+    self.header = header
     ledger = backend.ledger
     self.endpoint = endpoint
     var random = random
@@ -117,6 +122,7 @@ final class SimulatedHTTP1Backend: SimulatedActor, SimulatedBackendConnection {
   }
 
   private func parse() {
+    guard readHeader() else { return }
     while true {
       if tunnel != nil { return checkTunnel() }
       let start = endpoint.takenTotal - input.count
@@ -135,6 +141,31 @@ final class SimulatedHTTP1Backend: SimulatedActor, SimulatedBackendConnection {
         network.fault("backend \(backend.index): malformed request, \(reason)")
         return leave(reset: true)
       }
+    }
+  }
+
+  /// Returns whether there is none to come.
+  private func readHeader() -> Bool {
+    guard let header, seenHeader == nil else { return true }
+    switch SeenProxyHeader.read(input, as: header) {
+    case .more: return false
+    case .wrong(let reason):
+      network.fault("backend \(backend.index): the header of the PROXY protocol, \(reason)")
+      if case .serving = phase { leave(reset: true) }
+      return false
+    case .header(let header):
+      seenHeader = header
+      input.consume(header.byteCount)
+      return true
+    }
+  }
+
+  /// A connection with a header belongs to one connection of one client.
+  private func checkHeader(_ id: Int) {
+    guard header != nil, let client = ledger.records[id].endpoint else { return }
+    let source = network.peer(of: client).peerAddress
+    if seenHeader?.source != source || seenHeader?.destination != client.peerAddress {
+      ledger.fault(id, "sent behind \(seenHeader as Any), but it is of \(source)")
     }
   }
 
@@ -163,6 +194,7 @@ final class SimulatedHTTP1Backend: SimulatedActor, SimulatedBackendConnection {
     guard let id = head.number("x-id"), ledger.records.indices.contains(id) else {
       return network.fault("backend \(backend.index): a request of nobody, \(head.startLine)")
     }
+    checkHeader(id)
     let isAnswered: Bool
     if case .serving = phase { isAnswered = true } else { isAnswered = false }
     if let lastID { checkReuse(id, after: lastID, at: start) }
@@ -404,6 +436,7 @@ final class SimulatedHTTP1Backend: SimulatedActor, SimulatedBackendConnection {
     if isAudited { return }
     isAudited = true
     parseLost()
+    if header != nil && seenHeader == nil { return }
     if !parser.isBetweenMessages || input.isEmpty || tunnel != nil { return }
     let line = String(decoding: input.bytes.extracting(first: min(input.count, 64)))
     let parts = line.split(separator: " ", omittingEmptySubsequences: false)
@@ -423,7 +456,7 @@ final class SimulatedHTTP1Backend: SimulatedActor, SimulatedBackendConnection {
 
   private func parseLost() {
     bytesAreLost = true
-    if tunnel != nil { return }
+    if tunnel != nil || !readHeader() { return }
     while true {
       switch parser.next(&input) {
       case .more, .malformed: return

@@ -90,7 +90,7 @@ final class SimulatedHTTP1Client: SimulatedActor, SimulatedClient {
       return
     }
     dialsLeft -= 1
-    endpoint = network.dial(0, by: self, from: address)
+    endpoint = network.dial(0, by: self, from: address.port(plus: dialsLeft))
     network.note("client \(number) dials as endpoint \(endpoint!.number)")
     output = ByteBuffer()
     input = ByteBuffer()

@@ -114,7 +114,7 @@ final class SimulatedHTTP2Client: SimulatedActor, SimulatedClient {
       return
     }
     dialsLeft -= 1
-    let endpoint = network.dial(0, by: self, from: address)
+    let endpoint = network.dial(0, by: self, from: address.port(plus: dialsLeft))
     self.endpoint = endpoint
     network.note("client \(number) dials as endpoint \(endpoint.number), for HTTP/2")
     limits = conduct.limits(&random)

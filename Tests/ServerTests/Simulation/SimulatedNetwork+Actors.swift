@@ -47,9 +47,16 @@ extension SimulatedNetwork {
   func dial(
     _ listener: Int, by actor: SimulatedActor, from address: SocketAddress
   ) -> SimulatedEndpoint {
+    dial(listeners[listener].address, by: actor, from: address)
+  }
+
+  /// Connects to this address, where perhaps nobody listens.
+  func dial(
+    _ listener: SocketAddress, by actor: SimulatedActor, from address: SocketAddress
+  ) -> SimulatedEndpoint {
     let (workers, other) = makeConnection(actor: actor, isDialledByWorker: false)
     workers.peerAddress = address
-    other.peerAddress = listeners[listener].address
+    other.peerAddress = listener
     schedule(.dial(other.number), after: conditions.drawLatency(&random))
     return other
   }

@@ -250,6 +250,7 @@ extension SimulatedNetwork: InputOutput {
     guard let endpoint = endpoint(of: socket, "close") else { return }
     note("close \(socketName(endpoint))\(reset ? " with a reset" : "")")
     mark(endpoint.number)
+    endpoint.whenClosed?()
     if endpoint.registeredIndex >= 0 {
       let last = lane.registered.removeLast()
       if last != endpoint.number {
@@ -268,6 +269,19 @@ extension SimulatedNetwork: InputOutput {
     note("finish \(socketName(endpoint))")
     if endpoint.isBroken || endpoint.phase == .connecting { return }
     sendFinish(from: endpoint)
+  }
+
+  /// From which workers connect.
+  static let workersHost = IPAddress(v4: 0x0A09_0001)
+
+  func localAddress(of socket: Socket) -> SocketAddress? {
+    let number = Int(socket.descriptor - Self.firstDescriptor)
+    guard endpoints.indices.contains(number) else { return nil }
+    let endpoint = endpoints[number]
+    if endpoint.actor == nil && endpoints[endpoint.peerNumber].peerAddress.port == 0 {
+      return .ip(Self.workersHost, port: UInt16(1_024 + number % 60_000))
+    }
+    return endpoints[endpoint.peerNumber].peerAddress
   }
 
   // MARK: Bytes

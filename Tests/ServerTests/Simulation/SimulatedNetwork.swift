@@ -85,7 +85,10 @@ final class SimulatedNetwork {
   func dismiss() {
     actors = []
     services = [:]
-    for endpoint in endpoints { endpoint.actor = nil }
+    for endpoint in endpoints {
+      endpoint.actor = nil
+      endpoint.whenClosed = nil
+    }
     for lane in lanes { lane.wakeUp = nil }
   }
 
@@ -262,6 +265,7 @@ final class SimulatedNetwork {
   private func breakDown(_ endpoint: SimulatedEndpoint, code: Int32, _ discarding: Bool) {
     if endpoint.isBroken { return }
     endpoint.isBroken = true
+    endpoint.brokenAt = now
     endpoint.error = code
     if discarding { endpoint.discardBytes() }
     note("endpoint \(endpoint.number) is broken by errno \(code)")

@@ -16,6 +16,11 @@ final class SimulatedOperator: SimulatedActor {
   private let addresses: [SocketAddress]
   private let registry = BackendRegistry()
   private let listeners: [Socket]
+  private let admissions = TCPAdmissions()
+  /// By TCP listener and worker; empty while the configuration doesn't have it.
+  private var tcpSockets: [[Socket]] = []
+  /// The configuration in force.
+  private var configuration: ConfigurationPlan
   private let start: Instant
   private var events: ArraySlice<WorldEvent>
   private(set) var snapshot: Snapshot
@@ -30,9 +35,13 @@ final class SimulatedOperator: SimulatedActor {
     self.listeners = listeners
     start = ledger.network.now
     events = plan.events[...]
-    snapshot = plan.configurations[0].snapshot(
-      registry: registry, addresses: addresses, policy: plan.policy)
+    configuration = plan.configurations[0]
+    snapshot = configuration.snapshot(
+      registry: registry, addresses: addresses, policy: plan.policy, layer4: plan.layer4,
+      admissions: admissions)
+    tcpSockets = plan.layer4.listeners.map { _ in [] }
     super.init(network: ledger.network)
+    listenForTCP()
     wakeForNext()
   }
 
@@ -40,8 +49,25 @@ final class SimulatedOperator: SimulatedActor {
   func attach(_ inbox: Inbox<WorkerMessage>) { inboxes.append(inbox) }
 
   func installation(for worker: Int) -> WorkerMessage {
-    let assignment = ListenerAssignment(socket: listeners[worker], listener: 0)
-    return .install(snapshot, listeners: ledger.history.removedAt == nil ? [assignment] : [])
+    var assignments = [ListenerAssignment(socket: listeners[worker], listener: 0)]
+    for sockets in tcpSockets where !sockets.isEmpty {
+      assignments.append(
+        ListenerAssignment(socket: sockets[worker], listener: assignments.count))
+    }
+    return .install(snapshot, listeners: ledger.history.removedAt == nil ? assignments : [])
+  }
+
+  /// Opens and forgets the sockets of TCP listeners as the configuration says. Workers close them.
+  private func listenForTCP() {
+    for (index, isThere) in configuration.layer4.listeners.enumerated() {
+      if !isThere {
+        tcpSockets[index] = []
+      } else if tcpSockets[index].isEmpty {
+        tcpSockets[index] = (0..<plan.workerCount).map {
+          network.listen(on: plan.layer4.listeners[index].address, lane: $0)
+        }
+      }
+    }
   }
 
   /// Reserved slots and counted retries, over all pools that ever existed.
@@ -54,10 +80,23 @@ final class SimulatedOperator: SimulatedActor {
       retries += registry.pool("pool \(pool)").retryCount
       waiting += registry.pool("pool \(pool)").line.count
     }
+    for pool in plan.layer4.pools.indices {
+      let name = ConfigurationPlan.nameOfTCPPool(pool)
+      for backend in plan.layer4.backends.indices { places += tcpRecord(pool, backend).activeCount }
+      retries += registry.pool(name).retryCount
+      waiting += registry.pool(name).line.count
+    }
+    let admitted = plan.layer4.listeners.indices.reduce(0) {
+      $0 + admissions.admission(of: ConfigurationPlan.nameOfTCPListener($1)).count
+    }
     return [
       ("places at backends", places), ("retries charged to the budget", retries),
-      ("exchanges in line", waiting),
+      ("exchanges in line", waiting), ("connections of TCP listeners", admitted),
     ]
+  }
+
+  private func tcpRecord(_ pool: Int, _ backend: Int) -> BackendRecord {
+    plan.layer4.record(pool: pool, backend: backend, registry)
   }
 
   private func record(_ pool: Int, _ backend: Int) -> BackendRecord {
@@ -82,9 +121,15 @@ final class SimulatedOperator: SimulatedActor {
   private func carryOut(_ kind: WorldEvent.Kind) {
     switch kind {
     case .reload(let index):
-      let configuration = plan.configurations[index]
+      configuration = plan.configurations[index]
       snapshot = configuration.snapshot(
-        registry: registry, addresses: addresses, policy: plan.policy)
+        registry: registry, addresses: addresses, policy: plan.policy, layer4: plan.layer4,
+        admissions: admissions)
+      if ledger.history.removedAt == nil && ledger.history.drainedAt == nil
+        && ledger.history.stoppedAt == nil
+      {
+        listenForTCP()
+      }
       ledger.history.install(configuration, at: network.now)
       let gone = registry.settle(on: snapshot.pools.map(\.pool))
       for (worker, inbox) in inboxes.enumerated() {
@@ -92,9 +137,17 @@ final class SimulatedOperator: SimulatedActor {
         // There are too few backends for any to be forgotten, but workers free what isn't used.
         inbox.post(.forget(gone))
       }
+    case .flip(let backend, let isUp) where backend >= WorldEvent.firstTCP:
+      flipTCP(backend - WorldEvent.firstTCP, isUp: isUp)
     case .flip(let backend, let isUp):
       // Running checks would soon change it back.
       if plan.policy.checks == .none { flip(backend, isUp: isUp) }
+    case .admit(let backend, let isAdmitted) where backend >= WorldEvent.firstTCP:
+      for pool in plan.layer4.pools.indices {
+        tcpRecord(pool, backend - WorldEvent.firstTCP).adminState =
+          isAdmitted ? .enabled : .draining
+      }
+      ledger.history.admit(backend, isAdmitted, at: network.now)
     case .admit(let backend, let isAdmitted):
       for pool in plan.configurations[0].pools.indices {
         record(pool, backend).adminState = isAdmitted ? .enabled : .draining
@@ -123,13 +176,30 @@ final class SimulatedOperator: SimulatedActor {
   }
 
   private func flip(_ backend: Int, isUp: Bool) {
-    for (index, settings) in snapshot.pools.enumerated() {
+    let count = plan.configurations[0].pools.count
+    for (index, settings) in snapshot.pools.prefix(count).enumerated() {
       let health = plan.policy.health
       for _ in 0..<(isUp ? health.rise : health.fall) {
         settings.pool.observeCheck(of: record(index, backend), passed: isUp, at: network.now)
       }
     }
     ledger.history.flip(backend, isUp, at: network.now)
+  }
+}
+
+extension SimulatedOperator {
+  /// Only if no pool has checks, which would soon change it back.
+  private func flipTCP(_ backend: Int, isUp: Bool) {
+    if plan.layer4.pools.contains(where: { $0.checks != .none }) { return }
+    let first = plan.configurations[0].pools.count
+    for index in plan.layer4.pools.indices {
+      let health = plan.layer4.pools[index].health
+      for _ in 0..<(isUp ? health.rise : health.fall) {
+        snapshot.pools[first + index].pool.observeCheck(
+          of: tcpRecord(index, backend), passed: isUp, at: network.now)
+      }
+    }
+    ledger.history.flip(WorldEvent.firstTCP + backend, isUp, at: network.now)
   }
 }
 

@@ -28,6 +28,10 @@ struct SimulationPlan {
   var crowds: [CrowdPlan] = []
   /// Clients that flood the server with frames.
   var floods: [FloodPlan] = []
+  /// What TCP listeners need; empty without any.
+  var layer4 = Layer4Plan()
+  /// Connections of TCP listeners.
+  var flows: [TCPFlowPlan] = []
 
   init(seed: UInt64, role: SimulatedRole, level chosen: SimulationLevel? = nil) {
     self.seed = seed
@@ -55,6 +59,8 @@ struct SimulationPlan {
     drawRests()
     drawWires()
     drawFloods()
+    // Tests that choose a level make their own world.
+    if chosen == nil { drawLayer4() }
   }
 
   private mutating func drawBackends(_ random: inout RandomGenerator) {

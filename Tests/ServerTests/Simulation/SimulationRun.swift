@@ -26,9 +26,11 @@ final class SimulationRun {
   /// One for each worker.
   let listeners: [Socket]
   private(set) var clients: [any SimulatedClient] = []
+  var waitingFlowCount: Int { tcpClients.count { !$0.isDone } }
   private(set) var backends: [SimulatedBackend] = []
   private var crowds: [SimulatedCrowd] = []
   private var flooders: [SimulatedFlooder] = []
+  private var tcpClients: [SimulatedTCPClient] = []
   /// By request.
   var waits: [RequestWait]
 
@@ -67,6 +69,16 @@ final class SimulationRun {
       $0.requestsPerConnection < 10_000 || $0.connectionMax < 10_000
     }
     flooders = plan.floods.map { SimulatedFlooder(ledger: ledger, plan: $0, isExcused: isExcused) }
+    for backend in plan.layer4.backends {
+      _ = SimulatedTCPBackend(
+        ledger: ledger, plan: backend, headers: Set(plan.layer4.pools.compactMap(\.header)),
+        isSmall: bodyMax < 200_000)
+    }
+    tcpClients = plan.flows.map {
+      SimulatedTCPClient(
+        ledger: ledger, plan: $0, listener: plan.layer4.listeners[$0.listener].address,
+        isSmall: bodyMax < 200_000)
+    }
     network.note(
       "seed \(plan.seed), \(plan.level): \(clients.count) clients, \(plan.workerCount) workers, "
         + "\(plan.policy), \(plan.conditions)")
@@ -92,7 +104,7 @@ final class SimulationRun {
     var isDraining = false
     while !network.isStuck {
       if clients.allSatisfy(\.isDone) && crowds.allSatisfy(\.isDone)
-        && flooders.allSatisfy(\.isDone)
+        && flooders.allSatisfy(\.isDone) && tcpClients.allSatisfy(\.isDone)
       {
         if !isDraining {
           isDraining = true

@@ -20,13 +20,14 @@ extension SimulationRun {
       case .relay: judgeRelayed(record)
       }
     }
+    for flow in ledger.flows.values.sorted(by: { $0.plan.id < $1.plan.id }) { model.judge(flow) }
     for gauge in gauges where gauge.value != 0 {
       network.fault("gauge \(gauge.name) is \(gauge.value) in the end")
     }
   }
 
   private func judgeEnd() {
-    let waiting = clients.count { !$0.isDone }
+    let waiting = clients.count { !$0.isDone } + waitingFlowCount
     if waiting > 0 { network.fault("\(waiting) clients wait for ever") }
     if network.openSocketCount != 0 {
       let names = network.endpoints.filter { $0.isWorkers && $0.phase != .closed }

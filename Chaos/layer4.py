@@ -1,0 +1,273 @@
+"""Breaks the backends of a proxy under constant load of TCP connections, and counts lost ones.
+
+One of three backends at a time is killed, frozen, restarted, deaf, or resets its connections. The
+proxy reloads a changed configuration every second, and its binary is replaced twice. flows.py
+judges every connection, with the logs of the backends. README.md in this folder explains the
+results.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+import tempfile
+import time
+
+FOLDER = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, FOLDER)
+from chaos import SECONDS_MAX, BackendProcess, Run, free_port, settled  # noqa: E402
+from client import Faults  # noqa: E402
+from flows import FlowLoad  # noqa: E402
+from proxies import CONNECT_SECONDS, Failure, HAProxy, Martlet, Nginx, is_alive  # noqa: E402
+
+IDLE_SECONDS = 60
+ROWS = [
+    ("flows", "connections"),
+    ("complete", "complete, both ways"),
+    ("reset by its client", "reset by its client"),
+    ("ended with its backend", "ended with its backend"),
+    ("refused", "**refused**, although a backend was there"),
+    ("dropped", "**dropped**, although its backend did not end it"),
+    ("wrong", "**wrong** byte, or of another connection"),
+    ("became an end", "**reset that became an end**"),
+    ("stuck", "**stuck**"),
+]
+MUST_BE_ZERO = ["refused", "dropped", "wrong", "became an end", "stuck"]
+
+
+class MartletTCP(Martlet):
+    upgrades = True
+
+    def configuration(self):
+        strategy = ["round-robin", "least-connections", "maglev"][self.variant % 3]
+        return json.dumps(
+            {
+                "listeners": [
+                    {
+                        "name": "flows",
+                        "listen": f"127.0.0.1:{self.port}",
+                        "protocol": "tcp",
+                        "pool": "app",
+                    }
+                ],
+                "pools": [
+                    {
+                        "name": "app",
+                        "backends": [f"127.0.0.1:{port}" for port in self.backends],
+                        "strategy": strategy,
+                        "health": {
+                            "interval": "500ms",
+                            "fast-interval": "200ms",
+                            "timeout": "1s",
+                            "fall": 2,
+                            "rise": 1,
+                            "send": "PING\n",
+                            "reply": "+PONG",
+                        },
+                        "ejection": {"failures": 2, "base": "1s", "max": "2s"},
+                        "timeouts": {
+                            "connect": f"{CONNECT_SECONDS}s",
+                            "relay-idle": f"{IDLE_SECONDS}s",
+                        },
+                    }
+                ],
+                "limits": {"drain": f"{IDLE_SECONDS}s"},
+                "workers": self.workers,
+                "process": {"pid-file": "pid"},
+                "log": {"target": "access.log"},
+            }
+        )
+
+
+class NginxStream(Nginx):
+    # It starts no further binary while the former process still has connections.
+    upgrades = False
+    module = "/usr/lib/nginx/modules/ngx_stream_module.so"
+
+    def configuration(self):
+        servers = "".join(
+            f"server 127.0.0.1:{port} max_fails=2 fail_timeout=1s;\n" for port in self.backends
+        )
+        return f"""
+            {f"load_module {self.module};" if os.path.exists(self.module) else ""}
+            {"user root;" if os.getuid() == 0 else ""}
+            # In the foreground nginx ignores the upgrade signal.
+            daemon on;
+            worker_processes 2;
+            pid {self.pid_file};
+            error_log {self.folder}/error.log;
+            events {{ worker_connections 2000; }}
+            stream {{
+                upstream app {{
+                    {"least_conn;" if self.variant % 2 else ""}
+                    {servers}
+                }}
+                server {{
+                    listen 127.0.0.1:{self.port} reuseport;
+                    proxy_pass app;
+                    proxy_connect_timeout {CONNECT_SECONDS}s;
+                    proxy_timeout {IDLE_SECONDS}s;
+                    # Without it, the first FIN ends both directions.
+                    proxy_half_close on;
+                }}
+            }}
+            """
+
+
+class HAProxyTCP(HAProxy):
+    # A reload is one.
+    upgrades = False
+
+    def configuration(self):
+        servers = "\n".join(
+            f"    server s{port} 127.0.0.1:{port} check inter 500ms fastinter 200ms fall 2 rise 1"
+            for port in self.backends
+        )
+        return f"""
+global
+    nbthread 2
+defaults
+    mode tcp
+    timeout connect {CONNECT_SECONDS}s
+    timeout server {IDLE_SECONDS}s
+    timeout client {IDLE_SECONDS}s
+    timeout check 1s
+    retries 3
+    option redispatch 1
+frontend site
+    bind 127.0.0.1:{self.port}
+    default_backend app
+backend app
+    balance {"leastconn" if self.variant % 2 else "roundrobin"}
+    option tcp-check
+    tcp-check send PING\\n
+    tcp-check expect string +PONG
+{servers}
+"""
+
+
+PROXIES = {proxy.name: proxy for proxy in (MartletTCP, NginxStream, HAProxyTCP)}
+
+
+class FlowRun(Run):
+    kinds = ["kill", "freeze", "restart", "deaf", "reset"]
+
+    async def upgrades(self):
+        if self.proxy.upgrades:
+            await super().upgrades()
+
+
+def warm_up(proxy, load):
+    """Opens connections and reloads before the load, so that one-time allocations are done."""
+
+    async def some():
+        for _ in range(3):
+            await asyncio.gather(*(load.one(0) for _ in range(10)))
+            proxy.reload()
+            await asyncio.sleep(0.5)
+
+    asyncio.run(some())
+
+
+def run_one(name, options, folder):
+    backends = [BackendProcess(folder, index, "flow_backend.py") for index in range(3)]
+    extra = {"binary": os.path.abspath(options.binary)} if name == "martlet" else {}
+    proxy = None
+    try:
+        port = free_port()
+        ports = [backend.port for backend in backends]
+        proxy = PROXIES[name](folder, port, ports, "", "", **extra)
+        load = FlowLoad(port, Faults(), options.seed, options.clients)
+        time.sleep(1)
+        warm_up(proxy, load)
+        before = settled(proxy, 0, 3)
+        run = FlowRun(proxy, backends, load, load.faults, options.seconds, options.seed)
+        asyncio.run(run.go())
+        after = settled(proxy, before[0])
+        in_good_order = proxy.stop()
+        load.judge([backend.delivered() for backend in backends])
+        complaints = load.complaints + proxy.complaints()
+    finally:
+        if proxy and is_alive(proxy.pid()):
+            proxy.stop()
+        for backend in backends:
+            if backend.child.poll() is None:
+                backend.stop()
+    if not in_good_order:
+        complaints.append("it didn't end in good order")
+    return {
+        "tally": {key: load.tally[key] for key, _ in ROWS},
+        "counts": dict(run.counts),
+        "descriptors": [before[0], after[0]],
+        "slowest": round(load.slowest, 2),
+        "complaints": complaints,
+    }
+
+
+def verdict(result):
+    """Returns the list of failures."""
+    against = [f"{result['tally'][key]} {key}" for key in MUST_BE_ZERO if result["tally"][key]]
+    if result["descriptors"][1] > result["descriptors"][0]:
+        against.append("descriptors: {} before, {} after".format(*result["descriptors"]))
+    if not result["tally"]["complete"]:
+        against.append("no connection was complete")
+    return against
+
+
+def table(results):
+    names = list(results)
+    lines = ["| | " + " | ".join(names) + " |", "|---|" + "---|" * len(names)]
+    for key, title in ROWS:
+        cells = [f"{results[name]['tally'][key]:,}" for name in names]
+        lines.append(f"| {title} | " + " | ".join(cells) + " |")
+    cells = ["{} → {}".format(*results[name]["descriptors"]) for name in names]
+    lines.append("| descriptors, before → after | " + " | ".join(cells) + " |")
+    cells = [f"{results[name]['slowest']} s" for name in names]
+    lines.append("| slowest connect | " + " | ".join(cells) + " |")
+    faults = ", ".join(f"{count} {kind}" for kind, count in results[names[0]]["counts"].items())
+    return "\n".join(lines) + f"\n\nFaults in the run of {names[0]}: {faults}.\n"
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="layer4", description=__doc__.split("\n\n")[0])
+    parser.add_argument("--seconds", type=int, default=300, help="of load per peer (300)")
+    parser.add_argument("--peers", default="martlet", help="from martlet,nginx,haproxy (martlet)")
+    parser.add_argument("--clients", type=int, default=24, help="concurrent clients (24)")
+    parser.add_argument("--seed", type=int, default=1, help="of the order of faults (1)")
+    parser.add_argument("--binary", required=True, help="the martlet binary")
+    parser.add_argument("--json", help="write the results to this file")
+    parser.add_argument("--keep", help="keep the logs in this folder")
+    options = parser.parse_args()
+    options.seconds = min(options.seconds, SECONDS_MAX)
+    results = {}
+    for name in options.peers.split(","):
+        if name not in PROXIES:
+            parser.error(f"{name} is not one of {', '.join(PROXIES)}")
+        with tempfile.TemporaryDirectory(prefix="martlet-layer4.") as folder:
+            if options.keep:
+                folder = os.path.join(os.path.abspath(options.keep), name)
+                os.makedirs(folder)
+            print(f"{name}: {options.seconds} s", file=sys.stderr, flush=True)
+            results[name] = run_one(name, options, folder)
+    print(table(results))
+    if options.json:
+        with open(options.json, "w") as file:
+            json.dump(results, file, indent=1)
+    status = 0
+    for name, result in results.items():
+        for line in result["complaints"][:20]:
+            print(f"{name}: {line}")
+        against = verdict(result)
+        print(f"{name}: " + ("; ".join(against) or "no connection lost, crossed or changed"))
+        if name == "martlet" and (against or result["complaints"]):
+            status = 1
+    return status
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except Failure as failure:
+        print(f"layer4: {failure}", file=sys.stderr)
+        sys.exit(1)
