@@ -41,7 +41,7 @@ public struct HeadLimits: Equatable, Sendable {
   static let methodByteCount = 32
   /// Interim responses (1xx) before a final one. A server that reports the progress of an upload or
   /// of a long search sends some hundred at most.
-  static let interimHeadCount = 256
+  public static let interimHeadCount = 256
   /// Empty lines before a request line, which RFC 9112 2.2 says to ignore: old clients send one
   /// after a POST body.
   static let emptyLineCount = 2

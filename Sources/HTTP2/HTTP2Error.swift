@@ -46,6 +46,17 @@ public enum HTTP2Error: UInt8, Error, Equatable, Sendable, CaseIterable {
   /// Whether the error ends the whole connection and not just a stream.
   public var isOfConnection: Bool { rawValue < HTTP2Error.frameOnClosedStream.rawValue }
 
+  /// Whether a client can cause this in the response of a faultless backend, as by a field that the
+  /// backend returns.
+  public var isAboutFields: Bool {
+    switch self {
+    case .fieldListTooLarge, .tooManyFields, .upperCaseFieldName, .badFieldName, .badFieldValue,
+      .fieldInTrailers, .tooManyInterims, .emptyDataFlood, .windowUpdateFlood, .unknownFrameFlood:
+      true
+    default: false
+    }
+  }
+
   /// The error code that the peer gets.
   public var code: ErrorCode {
     switch self {

@@ -129,6 +129,76 @@ struct Attack: CustomTestStringConvertible, Sendable {
     #expect(bench.connection.isBroken == false)
   }
 
+  // MARK: Backends
+
+  /// What each response of a backend may bring along.
+  @Test func aBackendMaySendSuchFramesWithEachResponse() {
+    let bench = Bench.client()
+    for number in UInt32(0)..<2000 {
+      let stream = 2 * number + 1
+      #expect(bench.request() == .opened(stream: stream))
+      bench.feed(
+        Wire.windowUpdate(stream, 1000) + Wire.frame(0xAB, 0, stream) + Wire.frame(0xAB, 0, 0)
+          + Wire.windowUpdate(0, 1) + Wire.settings()
+          + Wire.frame(Wire.ping, 0, 0, [UInt8](repeating: 0, count: 8))
+          + Wire.headers(stream, [(":status", "200")]) + Wire.data(stream, "")
+          + Wire.data(stream, "", ends: true))
+      #expect(bench.events.last == "end \(stream)")
+      bench.release(stream)
+      bench.clear()
+      if bench.connection.isBroken { break }
+    }
+    #expect(bench.connection.isBroken == false)
+  }
+
+  private static let streamFloods: [(HTTP2Error, [UInt8])] = [
+    (.emptyDataFlood, Wire.data(1, "")), (.windowUpdateFlood, Wire.windowUpdate(1, 1)),
+    (.unknownFrameFlood, Wire.frame(0xAB, 0, 1)),
+  ]
+
+  @Test(arguments: 0..<3)
+  func aFloodOfOneResponseEndsOnlyItsStream(kind: Int) {
+    let (error, frame) = Self.streamFloods[kind]
+    let bench = Bench.client()
+    bench.releases = false
+    bench.request()
+    bench.request()
+    bench.feed(
+      Wire.headers(1, [(":status", "200")]) + Wire.headers(3, [(":status", "200")]))
+    bench.clear()
+    var count = 0
+    while bench.events.isEmpty && count < 10_000 {
+      bench.feed(frame)
+      count += 1
+    }
+    #expect(bench.events == ["failed 1 \(error.name)"])
+    #expect(bench.frames() == ["RST 1 enhance-your-calm"])
+    #expect(count > 100 && count <= 300, "\(count)")
+    // What was on its way harms nobody, before or after the stream's release.
+    for _ in 0..<1000 { bench.feed(frame) }
+    bench.release(1)
+    for _ in 0..<1000 { bench.feed(frame) }
+    bench.clear()
+    bench.feed(
+      Wire.windowUpdate(0, 1) + Wire.windowUpdate(3, 1) + Wire.data(3, "")
+        + Wire.frame(0xAB, 0, 3) + Wire.frame(0xAB, 0, 0) + Wire.data(3, "a", ends: true))
+    #expect(bench.events == ["piece 3 a end"])
+  }
+
+  @Test(arguments: [0, 1, 2])
+  func aFloodAboutTheConnectionEndsItToo(kind: Int) {
+    let frame = [Wire.windowUpdate(0, 1), Wire.frame(0xAB, 0, 0), Wire.settings()][kind]
+    let bench = Bench.client()
+    bench.request()
+    var count = 0
+    while !bench.connection.isBroken && count < 10_000 {
+      bench.feed(frame)
+      bench.output.removeAll()
+      count += 1
+    }
+    #expect(count < 300 && bench.events.last?.hasSuffix("-flood") == true, "\(count)")
+  }
+
   // MARK: Streams
 
   @Test func aResetStreamCountsUntilItsOwnerReleasesIt() {
@@ -349,6 +419,24 @@ struct Attack: CustomTestStringConvertible, Sendable {
       #expect(bench.send("x", on: 1) == 1)
     }
     #expect(bench.events == [])
+  }
+
+  @Test(arguments: [false, true])
+  func anOwnerMayAllowStalls(ofAll: Bool) {
+    var limits = HTTP2Limits()
+    if ofAll { limits.stallTimeout = nil }
+    let bench = Bench.server(limits, settings: [(4, 0)])
+    bench.feed(Wire.headers(1, Wire.request(), ends: true))
+    bench.respond(body: .streamed, on: 1)
+    bench.connection.setWantsToSend(true, on: 1)
+    if !ofAll { bench.connection.allowStalls(on: 1) }
+    bench.clear()
+    for _ in 0..<100 {
+      _ = bench.connection.deadline(at: bench.now)
+      bench.expire(after: .seconds(10))
+    }
+    #expect(bench.events == [])
+    if ofAll { #expect(bench.connection.deadline(at: bench.now) == .never) }
   }
 
   @Test func everyErrorHasANameOfItsOwn() {

@@ -264,6 +264,14 @@ struct MessageRule: CustomTestStringConvertible, Sendable {
     }
   }
 
+  @Test(arguments: [32, 33])
+  func trailersHaveALimitOfTheirOwn(count: Int) {
+    let trailers = (0..<count).map { ("x-\($0)", "y") }
+    let lines = outcome(
+      Wire.headers(1, Wire.request(method: "POST")) + Wire.headers(1, trailers, ends: true))
+    #expect(lines.contains("failed 1 too-many-fields") == (count > 32), "\(lines)")
+  }
+
   // MARK: Bodies against content-length (8.1.1)
 
   @Test(arguments: [

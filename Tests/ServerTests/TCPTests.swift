@@ -146,6 +146,20 @@ import Testing
     #expect(stage.failures(.clientAborted) == 0)
   }
 
+  /// The backend would take a part for the whole.
+  @Test func aResetAfterBothEndsIsNoEndForABackendThatLacksBytes() throws {
+    let stage = try TCPStage()
+    let client = stage.connect("x")
+    let backend = stage.backend
+    backend.room = 0
+    client.pending = Array("last".utf8)
+    stage.finish(client)
+    stage.finish(backend)
+    #expect(client.isOpen && backend.isOpen && !backend.gotEnd)
+    stage.reset(client)
+    #expect(backend.closedByReset == true && !backend.gotEnd && stage.isEmpty)
+  }
+
   /// What the backend said before is not cut off: the client's kernel must have it first.
   @Test func aResetOfTheBackendFollowsItsBytes() throws {
     let stage = try TCPStage()

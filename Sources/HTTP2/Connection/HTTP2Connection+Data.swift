@@ -76,8 +76,7 @@ extension HTTP2Connection {
       streams[slot].state.receivedEnd()
       return .end(stream: data.stream)
     }
-    try floods.take(.emptyData, limits.floods, at: now)
-    return .progress
+    return try countAboutStream(.emptyData, data.stream, at: now, &output) ?? .progress
   }
 
   /// Whether a frame contradicts content-length (RFC 9113 8.1.1).

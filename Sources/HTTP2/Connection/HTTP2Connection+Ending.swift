@@ -101,7 +101,7 @@ extension HTTP2Connection {
       if case .announced = drain { endDrain(into: &output) }
       return .pingAcknowledged(now - sent)
     }
-    try floods.take(.ping, limits.floods, at: now)
+    try count(.ping, at: now)
     FrameWriter.ping(number, isAcknowledgement: true, into: &output)
     try backlog.add(limit: limits.controlBacklogCount)
     return .progress
@@ -134,8 +134,8 @@ extension HTTP2Connection {
     }
     if wantingCount == 0 {
       stallCheck = .never
-    } else if stallCheck == .never {
-      stallCheck = now + limits.stallTimeout / 4
+    } else if stallCheck == .never, let timeout = limits.stallTimeout {
+      stallCheck = now + timeout / 4
     }
     var earliest = min(settingsDeadline, frameDeadline, stallCheck)
     switch ping {
@@ -161,27 +161,29 @@ extension HTTP2Connection {
       }
     }
     if case .announced(let deadline) = drain, deadline <= now { endDrain(into: &output) }
-    if stallCheck <= now { return nextStalled(at: now, into: &output) }
+    if stallCheck <= now, let timeout = limits.stallTimeout {
+      return nextStalled(timeout, at: now, into: &output)
+    }
     return nil
   }
 
   /// Resets one stream whose peer has opened no window for too long, and records when others began
   /// to wait. Each stream is checked four times within the timeout.
   private mutating func nextStalled(
-    at now: Instant, into output: inout ByteBuffer
+    _ timeout: TimeSpan, at now: Instant, into output: inout ByteBuffer
   ) -> HTTP2Event? {
     for slot in 0..<streams.slotCount where streams.isTaken(slot) && streams[slot].wantsToSend {
-      if streams[slot].sendWindow > 0 && sendWindow > 0 {
+      if streams[slot].mayStall || streams[slot].sendWindow > 0 && sendWindow > 0 {
         streams[slot].stalledSince = .never
       } else if streams[slot].stalledSince == .never {
         streams[slot].stalledSince = now
-      } else if streams[slot].stalledSince + limits.stallTimeout <= now {
+      } else if streams[slot].stalledSince + timeout <= now {
         let id = streams[slot].id
         abortStream(id, .cancel, into: &output)
         return .failed(stream: id, .stalledPeer)
       }
     }
-    stallCheck = now + limits.stallTimeout / 4
+    stallCheck = now + timeout / 4
     return nil
   }
 }

@@ -120,8 +120,7 @@ extension HTTP2Connection {
     case FrameType.pushPromise: throw .unexpectedPush
     default:
       // RFC 9113 4.1 and 5.5.
-      try floods.take(.unknownFrame, limits.floods, at: now)
-      return .progress
+      return try countAboutStream(.unknownFrame, header.stream, at: now, &output) ?? .progress
     }
   }
 
@@ -164,7 +163,7 @@ extension HTTP2Connection {
   ) throws(HTTP2Error) -> HTTP2Event {
     if header.stream == 0 { throw .missingStreamID }
     guard payload.count == 5 else { throw .badFrameSize }
-    try floods.take(.priority, limits.floods, at: now)
+    try count(.priority, at: now)
     return .progress
   }
 
@@ -176,7 +175,7 @@ extension HTTP2Connection {
     guard payload.count >= 4 else { throw .badFrameSize }
     let stream = payload.bigEndian(at: 0) & Self.streamIDMax
     guard stream & 1 == 1 else { throw .badPriorityUpdate }
-    try floods.take(.priority, limits.floods, at: now)
+    try count(.priority, at: now)
     guard let priority = StreamPriority(payload.extracting(4..<payload.count)) else {
       return .progress
     }

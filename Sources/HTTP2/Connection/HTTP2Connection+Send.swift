@@ -213,6 +213,11 @@ extension HTTP2Connection {
     }
   }
 
+  /// From now on, the stream may wait for its window for as long as its owner lets it.
+  public mutating func allowStalls(on stream: UInt32) {
+    if let slot = streams.find(stream) { streams[slot].mayStall = true }
+  }
+
   /// The stream that may send next, by priority (RFC 9218 10). The owner sends on it, or says with
   /// `setWantsToSend` that it has nothing to send.
   public mutating func nextTurn() -> SendTurn? {

@@ -80,7 +80,7 @@ extension HTTP2Connection {
       return .progress
     }
     guard payload.count % 6 == 0 else { throw .badFrameSize }
-    try floods.take(.settings, limits.floods, at: now)
+    try count(.settings, at: now)
     if phase == .settings { phase = .frames }
     let oldWindow = peer.initialWindowSize
     var position = 0
@@ -131,7 +131,9 @@ extension HTTP2Connection {
     _ header: FrameHeader, _ payload: Span<UInt8>, at now: Instant, _ output: inout ByteBuffer
   ) throws(HTTP2Error) -> HTTP2Event {
     guard payload.count == 4 else { throw .badFrameSize }
-    try floods.take(.windowUpdate, limits.floods, at: now)
+    if let event = try countAboutStream(.windowUpdate, header.stream, at: now, &output) {
+      return event
+    }
     let increment = Int(payload.bigEndian(at: 0) & UInt32(PeerSettings.windowMax))
     if header.stream == 0 {
       if increment == 0 { throw .zeroIncrement }

@@ -66,6 +66,8 @@ public struct HTTP2Connection: ~Copyable {
   var sweep: UInt16? = nil
   var stallCheck = Instant.never
   var floods = FloodGuard()
+  /// As a client: streams below this one have earned their tokens.
+  var creditedStream: UInt32 = 1
   var backlog = ControlBacklog()
 
   /// The caller must call `start` next.
@@ -247,18 +249,6 @@ public struct HTTP2Connection: ~Copyable {
   /// be reset at once, and the server has sent responses before it knows that.
   mutating func isForgotten(_ stream: UInt32) -> Bool {
     role == .client && streams.find(stream) == nil && closed.find(stream) == nil
-  }
-
-  // These floods end only connections that clients opened. One to a server is shared, and a single
-  // client could make its server send such frames.
-
-  mutating func countClosedFrame(at now: Instant) throws(HTTP2Error) {
-    if role == .server { try floods.take(.closedStreamFrame, limits.floods, at: now) }
-  }
-
-  mutating func countCausedReset(at now: Instant) throws(HTTP2Error) {
-    try backlog.add(limit: limits.controlBacklogCount)
-    if role == .server { try floods.take(.causedReset, limits.floods, at: now) }
   }
 
   /// Ends the connection because of an error of the peer (RFC 9113 5.4.1).

@@ -3,7 +3,8 @@
 //
 // Each kind has its own token bucket, which refills with time. Kinds that are a part of normal
 // traffic also earn tokens from it. An empty bucket ends the connection with an error named after
-// the kind. The counts are totals, for metrics.
+// the kind; HTTP2Connection+Floods has what is different as a client. The counts are totals, for
+// metrics.
 
 import Primitives
 
@@ -117,10 +118,30 @@ struct FloodGuard {
     _ kind: Flood, _ limits: FloodLimits, at now: Instant
   ) throws(HTTP2Error) {
     counts.add(kind)
-    let limit = limits[kind]
     let index = Int(kind.rawValue)
     if spent[index] < .max { spent[index] += 1 }
     if spent[index] <= 0 { return }
+    refill(kind, limits, at: now)
+    if !hasTokens(kind, limits) { throw kind.error }
+  }
+
+  /// The same, but leaves half of the burst: false, and nothing is taken, when it would be used.
+  mutating func takeIfPlenty(_ kind: Flood, _ limits: FloodLimits, at now: Instant) -> Bool {
+    counts.add(kind)
+    let index = Int(kind.rawValue)
+    if spent[index] > 0 { refill(kind, limits, at: now) }
+    guard spent[index] < Int32(clamping: limits[kind].burst / 2) else { return false }
+    spent[index] += 1
+    return true
+  }
+
+  func hasTokens(_ kind: Flood, _ limits: FloodLimits) -> Bool {
+    spent[Int(kind.rawValue)] <= Int64(limits[kind].burst)
+  }
+
+  private mutating func refill(_ kind: Flood, _ limits: FloodLimits, at now: Instant) {
+    let limit = limits[kind]
+    let index = Int(kind.rawValue)
     let milliseconds = UInt32(truncatingIfNeeded: now.nanoseconds / 1_000_000)
     let elapsed = Int64(milliseconds &- refilled[index])
     let tokens = elapsed * Int64(limit.perSecond) / 1000
@@ -128,7 +149,6 @@ struct FloodGuard {
       spent[index] = Int32(max(0, Int64(spent[index]) - tokens))
       refilled[index] = milliseconds
     }
-    if spent[index] > Int64(limit.burst) { throw kind.error }
   }
 
   /// Normal traffic earns `count` tokens for this kind.

@@ -21,6 +21,7 @@ public struct HTTP2Limits: Equatable, Sendable {
   public var cookieCrumbCount = 100
   /// For trailers: names, values, and 32 bytes for each field.
   public var trailerByteCount = 8 * 1024
+  public var trailerFieldCount = 32
   /// A compressed field block: HEADERS and its CONTINUATION frames together.
   public var fieldBlockByteCount = 64 * 1024
   /// CONTINUATION frames after one HEADERS; nghttp2 accepts 8. CVE-2024-28182 and 27316.
@@ -29,7 +30,7 @@ public struct HTTP2Limits: Equatable, Sendable {
   /// be kept, but a bomb must not be decompressed (CVE-2026-47774 and 49975).
   public var fieldListBombFactor = 4
   /// Interim responses (1xx) on one stream.
-  public var interimCount = 100
+  public var interimCount = 256
 
   // Compression.
   /// The largest table that the peer's encoder may use. It is allocated only when used.
@@ -70,7 +71,8 @@ public struct HTTP2Limits: Equatable, Sendable {
   /// end a connection on which PINGs come more often than every 5 minutes meanwhile.
   public var pingPause = TimeSpan.seconds(330)
   /// A stream has bytes to send and the peer opens no window: slow readers, CVE-2019-9511 and 9517.
-  public var stallTimeout = TimeSpan.seconds(60)
+  /// Nil for no limit here: the owner decides.
+  public var stallTimeout: TimeSpan? = .seconds(60)
   /// Between the two GOAWAYs of a drain, unless the PING is answered before, as in grpc-go.
   public var drainTimeout = TimeSpan.seconds(5)
 

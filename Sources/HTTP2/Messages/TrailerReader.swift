@@ -14,7 +14,8 @@ struct TrailerReader: ~Copyable, FieldSink {
   mutating func begin(_ limits: HTTP2Limits) {
     fields.reset()
     error = nil
-    size = HeadSize(byteCountMax: limits.trailerByteCount, fieldCountMax: limits.fieldCount)
+    size = HeadSize(
+      byteCountMax: limits.trailerByteCount, fieldCountMax: limits.trailerFieldCount)
   }
 
   mutating func take(

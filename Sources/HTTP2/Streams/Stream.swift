@@ -23,6 +23,8 @@ struct Stream {
   /// Bytes of DATA still to come according to content-length; -1 without one.
   var expectedCount: Int64 = -1
   var interimCount: UInt16 = 0
+  /// As a client: frames that floods consist of, received while such frames were too many.
+  var floodCount: UInt16 = 0
   /// No body may follow: the response to HEAD, 204, 304.
   var isWithoutBody = false
   /// As a client: the kind of request, which decides how its response ends.
@@ -36,6 +38,8 @@ struct Stream {
   var sentByteCount: UInt64 = 0
   /// The owner has bytes to send.
   var wantsToSend = false
+  /// How long the stream may wait for its window is the owner's decision.
+  var mayStall = false
   /// Since when the owner has bytes to send and the stream's or the connection's window is closed.
   var stalledSince = Instant.never
 

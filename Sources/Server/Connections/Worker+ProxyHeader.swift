@@ -72,7 +72,9 @@ extension Worker where IO: ~Copyable {
     _ header: ProxyHeader, _ byteCount: Int, of handle: Handle, since: Instant
   ) {
     let proxy = connections[handle].client
-    guard let configured = listeners[proxy.listener].configured else { return close(handle) }
+    guard let configured = listeners[proxy.listener].configured else {
+      return close(handle, reset: true)
+    }
     metrics.add(.proxyHeaders)
     var address = proxy.address
     var port = proxy.port

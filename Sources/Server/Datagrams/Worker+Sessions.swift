@@ -234,6 +234,9 @@ extension Worker where IO: ~Copyable {
     countAttempt(record)
     backends.countOpened(record.id)
     udp.sessions[session].header = proxyHeader(of: session, pick.member)
+    if udp.sessions[session].attempts.count >= Session.attemptMax {
+      udp.sessions[session].attempts.forgetEarlier()
+    }
     udp.sessions[session].attempts.append(
       Attempt(backend: record.id, isReused: false, isFailOpen: isFailOpen, startedAt: now))
     udp.sessions[session].record = record

@@ -275,7 +275,7 @@ struct ActiveExchange: ~Copyable {
     /// The head, if it came by HTTP/2 and waits for room at the client.
     var keptHead = Handle.none
     /// Those that came with the end in HTTP/2.
-    var trailers: FieldBlock?
+    var trailers: KeptTrailers?
     var hasNoTrailers: Bool {
       switch trailers {
       case .some: false

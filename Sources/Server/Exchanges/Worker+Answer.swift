@@ -53,8 +53,11 @@ extension Worker where IO: ~Copyable {
     answer.write(to: &responseHead)
     // The body comes first, since the head contains its length.
     scratch.removeAll()
+    var shared: [UInt8]?
     switch answer.content {
-    case .fixed(_, let body): scratch.append(body.span)
+    case .fixed(_, let body):
+      scratch.append(body.span)
+      shared = body
     case .explanation:
       explanation(of: answer.status, for: handle).write(to: &responseHead, body: &scratch)
     }
@@ -72,7 +75,7 @@ extension Worker where IO: ~Copyable {
     }
     exchanges[handle].response.length = sendsBody ? .known(UInt64(body.count)) : .none
     writeAnswerHead(handle)
-    if sendsBody { writeWhole(body, to: exchanges[handle].client) }
+    if sendsBody { writeWhole(body, to: exchanges[handle].client, shared: shared) }
     countResponse(status: answer.status)
     return sendsBody ? UInt64(body.count) : 0
   }

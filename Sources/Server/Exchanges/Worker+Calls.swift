@@ -135,6 +135,22 @@ extension Worker where IO: ~Copyable {
     return exchanges[handle].machine.hasAnswered || !exchanges[handle].machine.isRequestComplete
   }
 
+  /// The response has begun, or the relay: if the client may leave its window closed for long, only
+  /// the timeouts of the pool limit that.
+  mutating func allowStalls(_ handle: Handle) {
+    let client = exchanges[handle].client
+    guard client.stream != 0, isPatient(handle), let codec = session(of: client.connection) else {
+      return
+    }
+    http2Sessions[codec].connection.allowStalls(on: client.stream)
+  }
+
+  /// Whether the limits for slow clients don't apply.
+  mutating func isPatient(_ handle: Handle) -> Bool {
+    if case .relaying = exchanges[handle].machine.phase { return true }
+    return mayBeQuiet(handle)
+  }
+
   // MARK: Retries
 
   /// Why the response in `responseHead` is discarded and another backend is asked; nil if it is

@@ -269,8 +269,11 @@ extension Worker where IO: ~Copyable {
 
   /// The client has disconnected.
   mutating func clientGone(_ handle: Handle) {
-    // On a TCP connection, both may have finished: many clients don't wait for close_notify.
-    if exchanges[handle].response.backendHasFinished && exchanges[handle].body.clientHasFinished {
+    // On a TCP connection, both may have finished: many clients don't wait for close_notify. If the
+    // backend doesn't have everything, a FIN would make a part look like the whole.
+    if exchanges[handle].response.backendHasFinished && exchanges[handle].body.clientHasFinished,
+      let backend = backend(of: handle), connections[backend].transport.isFlushed
+    {
       return perform(exchanges[handle].machine.handle(.relayEnded, at: now), handle)
     }
     perform(exchanges[handle].machine.handle(.clientGone, at: now), handle)
@@ -395,7 +398,9 @@ extension Worker where IO: ~Copyable {
     } else {
       noteTimeout(handle, reason: "response")
     }
-    attemptFailed(handle, cause, blamesBackend: !mayBeQuiet(handle))
+    // A backend that has begun its response may have a reason not to take the rest of the request.
+    let awaitsWindow = exchanges[handle].machine.hasAnswered && exchanges[handle].body.isBlocked
+    attemptFailed(handle, cause, blamesBackend: !mayBeQuiet(handle) && !awaitsWindow)
     if exchanges.contains(handle) { exchanges[handle].malformation = nil }
   }
 
@@ -421,7 +426,7 @@ extension Worker where IO: ~Copyable {
   /// due in the same turn, nothing was flushed yet.
   private mutating func awaitedSide(_ handle: Handle) -> Exchange.Side {
     if exchanges[handle].machine.hasAnswered {
-      return awaitsClient(handle) ? .client : .backend
+      return awaitsClient(handle) && !mayBeQuiet(handle) ? .client : .backend
     }
     if mayBeQuiet(handle) { return .backend }
     guard let backend = backend(of: handle) else { return .client }

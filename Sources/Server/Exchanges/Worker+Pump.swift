@@ -55,9 +55,10 @@ extension Worker where IO: ~Copyable {
     var pieceCount = 0
     while true {
       let (room, isEnough) = room(handle, direction)
-      // In HTTP/2, the end needs no window, and no room unless it has trailers.
+      // A stream of HTTP/2 waits for room only if there is a piece. Its end needs no window, and no
+      // room unless it has trailers.
       if !isEnough {
-        guard isToStream(handle, direction) && hasOnlyEnd(handle, direction, source) else {
+        guard isToStream(handle, direction) && !hasPiece(handle, direction, source) else {
           if direction == .request { awaitRequestRoom(handle) } else { awaitRoom(handle) }
           return .paused
         }

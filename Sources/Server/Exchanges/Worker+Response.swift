@@ -181,6 +181,7 @@ extension Worker where IO: ~Copyable {
     edit(exchanges[handle].stages.final, of: handle)
     if exchanges[handle].request.isGRPC {
       exchanges[handle].response.grpcStatus = responseHead.fields.grpcStatus
+      allowStalls(handle)
     }
     scratch.removeAll()
     if let reason = writeHead(handle) {

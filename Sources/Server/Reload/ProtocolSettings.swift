@@ -1,6 +1,7 @@
 // Which versions of HTTP a configuration asks for, and with which limits of HTTP/2.
 
 import Configuration
+import HTTP1
 import HTTP2
 import Primitives
 
@@ -24,7 +25,16 @@ extension HTTP2Limits {
     // What is announced to the backend is for each field section, trailers included (RFC 9113
     // 6.5.2). In gRPC the details of an error are in the trailers, or alone in the head.
     trailerByteCount = limits.responseHeadSize
-    stallTimeout = limits.bodyIdle
+    trailerFieldCount = limits.responseFieldCount
+    interimCount = HeadLimits.interimHeadCount
+    // A block that is refused here ends the connection, with the streams of other clients. So what
+    // is too large is decoded, as long as that costs little, and only its stream ends.
+    fieldBlockByteCount = 256 * 1024
+    continuationCount = 1024
+    fieldListBombFactor = (16 << 20) / limits.responseHeadSize
+    // The timeouts of the pool say how long a backend may leave its window closed. The client may
+    // be the reason, when it doesn't take what the backend sends.
+    stallTimeout = nil
     pingInterval = .seconds(10)
     offersExtendedConnect = false
   }
@@ -37,6 +47,7 @@ extension HTTP2Limits {
     cookieCrumbCount = limits.fieldCount
     targetByteCount = limits.targetSize
     trailerByteCount = limits.trailerSize
+    trailerFieldCount = HeadLimits.trailers.fieldCount
     frameTimeout = limits.head
     stallTimeout = limits.bodyIdle
   }

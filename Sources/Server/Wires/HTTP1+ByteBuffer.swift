@@ -45,14 +45,14 @@ extension BodyDecoder {
     try next(inbound.bytes, limit: limit, trailers: &trailers)
   }
 
-  /// Whether the next is the end, without another byte of data, and is there.
-  func hasOnlyEnd(in inbound: borrowing ByteBuffer) -> Bool {
-    if isComplete { return true }
+  /// Whether another byte of data is there, and not only framing, an end or an error.
+  func hasPiece(in inbound: borrowing ByteBuffer) -> Bool {
+    if isComplete || inbound.isEmpty { return false }
     var probe = self
     var trailers = FieldBlock()
     guard let step = try? probe.next(in: inbound, limit: .max, trailers: &trailers) else {
       return false
     }
-    if case .end = step { return true } else { return false }
+    if case .piece = step { return true } else { return false }
   }
 }

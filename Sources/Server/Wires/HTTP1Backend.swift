@@ -62,8 +62,8 @@ struct HTTP1Backend: ~Copyable {
     try decoder.next(in: inbound, limit: limit, trailers: &trailers)
   }
 
-  /// Whether the next of the body is its end, without another byte of data, and is there.
-  func hasOnlyEnd(in inbound: borrowing ByteBuffer) -> Bool { decoder.hasOnlyEnd(in: inbound) }
+  /// Whether another byte of the body is there.
+  func hasPiece(in inbound: borrowing ByteBuffer) -> Bool { decoder.hasPiece(in: inbound) }
 
   /// The backend has finished sending; throws if that truncates the body.
   mutating func finishBody() throws(HTTP1Error) { try decoder.finish() }

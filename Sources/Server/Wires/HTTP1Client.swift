@@ -49,8 +49,8 @@ struct HTTP1Client: ~Copyable {
     try decoder.next(in: inbound, limit: limit, trailers: &trailers)
   }
 
-  /// Whether the next of the body is its end, without another byte of data, and is there.
-  func hasOnlyEnd(in inbound: borrowing ByteBuffer) -> Bool { decoder.hasOnlyEnd(in: inbound) }
+  /// Whether another byte of the body is there.
+  func hasPiece(in inbound: borrowing ByteBuffer) -> Bool { decoder.hasPiece(in: inbound) }
 
   /// The head of a response was written, or none is being written; its body is delimited like this.
   mutating func beginBody(_ framing: BodyFraming) { outgoing = framing }

@@ -56,10 +56,15 @@ struct CancelBudget {
 }
 
 struct HTTP2Session: ~Copyable {
+  /// For `keptByteCount`. h2o stops reading a client when as much waits for it.
+  static var keptByteMax: Int { 512 * 1024 }
+
   /// What is left of an answer whose exchange has ended.
   struct Rest {
     let bytes: [UInt8]
     var sentCount = 0
+    /// What it takes: nothing if the bytes are those of the configuration.
+    let byteCount: Int
     /// How much had been sent when the client's pace was checked last.
     var checkedCount: Int?
   }
@@ -69,8 +74,8 @@ struct HTTP2Session: ~Copyable {
   var cancels = CancelBudget()
   /// The backend has ended the connection because it wants HTTP/1.
   var wantsHTTP1 = false
-  /// With a client: what the heads take that wait for it.
-  var keptByteCount = 0
+  /// With a client: what the heads, trailers and answers take that wait for it.
+  private(set) var keptByteCount = 0
   /// Requests of a client so far.
   var requestCount = 0
   /// The backend has ended the connection, and some clients still take responses that came before.
@@ -87,7 +92,7 @@ struct HTTP2Session: ~Copyable {
   var turn: UInt32?
   /// Answers of Martlet itself that didn't fit into the window of their stream. Hardly any client
   /// has such a small window.
-  var rests: [UInt32: Rest] = [:]
+  private(set) var rests: [UInt32: Rest] = [:]
   /// Streams whose response has ended before their request, until when the rest of it is discarded.
   /// Hardly any client sends more then.
   var lingering: [UInt32: Instant] = [:]
@@ -117,6 +122,36 @@ struct HTTP2Session: ~Copyable {
     into frames: inout ByteBuffer
   ) -> Int {
     connection.send(source.bytes.extracting(range), ends: ends, on: stream, into: &frames)
+  }
+
+  /// Counts bytes that wait for the client; false, and they must not be kept, if it is too much.
+  mutating func keep(_ byteCount: Int) -> Bool {
+    guard keptByteCount + byteCount <= Self.keptByteMax else { return false }
+    keptByteCount += byteCount
+    return true
+  }
+
+  mutating func release(_ byteCount: Int) { keptByteCount -= byteCount }
+
+  /// The rest of an answer waits for the stream's window. False if too much waits already.
+  mutating func keep(_ rest: Rest, of stream: UInt32) -> Bool {
+    guard keep(rest.byteCount) else { return false }
+    rests[stream] = rest
+    return true
+  }
+
+  mutating func dropRest(of stream: UInt32) {
+    if rests.isEmpty { return }
+    if let rest = rests.removeValue(forKey: stream) { release(rest.byteCount) }
+  }
+
+  mutating func sentRest(_ count: Int, of stream: UInt32) { rests[stream]?.sentCount += count }
+
+  /// Notes how much of the rest was sent, and returns how much that was at the last check.
+  mutating func checkRest(of stream: UInt32) -> (sent: Int, before: Int?)? {
+    guard let rest = rests[stream] else { return nil }
+    rests[stream]?.checkedCount = rest.sentCount
+    return (rest.sentCount, rest.checkedCount)
   }
 
   /// Takes the exchanges that are queued.

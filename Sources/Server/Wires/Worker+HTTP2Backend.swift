@@ -225,6 +225,10 @@ extension Worker where IO: ~Copyable {
       setHTTP2BackendDeadline(handle, codec)
       return true
     case .full:
+      // Without a stream, it takes none at all, and another connection wouldn't either.
+      if http2Sessions[codec].connection.streamCount == 0 {
+        exchanges[exchange].attempt.unprocessedCount = RetryPolicy.unprocessedMax
+      }
       attemptFailed(exchange, .notProcessed)
     case .refused(let error):
       responseRefused(exchange, reason: error.name, blamesBackend: false)
@@ -303,9 +307,7 @@ extension Worker where IO: ~Copyable {
       guard let exchange = http2Sessions[codec].exchange(of: stream) else { return }
       var trailers = FieldBlock()
       swap(&trailers, &http2.trailers)
-      exchanges[exchange].response.trailers = consume trailers
-      exchanges[exchange].response.arrived.hasEnded = true
-      driveHTTP2Response(exchange)
+      takeBackendTrailers(exchange, consume trailers)
     case .reset(let stream, let code, let isUnprocessed):
       guard let exchange = http2Sessions[codec].exchange(of: stream) else {
         return releaseHTTP2Stream(StreamID(connection: handle, stream: stream), codec)
@@ -318,8 +320,9 @@ extension Worker where IO: ~Copyable {
       guard let exchange = http2Sessions[codec].exchange(of: stream) else {
         return releaseHTTP2Stream(StreamID(connection: handle, stream: stream), codec)
       }
-      if error == .stalledPeer { return attemptFailed(exchange, .responseTimeout) }
-      responseRefused(exchange, reason: error.name, blamesBackend: true)
+      responseRefused(
+        exchange, reason: error.name,
+        blamesBackend: !error.isAboutFields || isFaultLasting(exchange))
     case .goAway(_, let code):
       backendLeaves(handle, codec, code)
     case .settingsChanged:

@@ -29,7 +29,7 @@ extension Worker where IO: ~Copyable {
   /// The attempt is over: the stream is reset unless it is closed.
   mutating func endBackendStream(_ exchange: Handle, _ stream: StreamID, _ codec: Handle) {
     let isComplete = exchanges[exchange].response.arrived.hasEnded
-    exchanges[exchange].response.trailers = nil
+    if !exchanges[exchange].response.hasNoTrailers { dropKeptTrailers(exchange) }
     exchanges[exchange].response.arrived.clear(&buffers)
     exchanges[exchange].response.isQueued = false
     exchanges[exchange].body.isBlocked = false

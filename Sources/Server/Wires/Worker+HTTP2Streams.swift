@@ -151,8 +151,11 @@ extension Worker where IO: ~Copyable {
     writeFrames(to: stream.connection)
   }
 
-  /// Writes an answer in `scratch`. What doesn't fit into the window waits for it.
-  mutating func writeHTTP2Whole(_ range: Range<Int>, to stream: StreamID, _ codec: Handle) {
+  /// Writes an answer in `scratch`. What doesn't fit into the window waits for it. `shared` is the
+  /// same bytes, if they are in the configuration too.
+  mutating func writeHTTP2Whole(
+    _ range: Range<Int>, to stream: StreamID, _ codec: Handle, shared: [UInt8]? = nil
+  ) {
     frames.removeAll()
     let sent = http2Sessions[codec].send(
       scratch, range, ends: true, on: stream.stream, into: &frames)
@@ -160,8 +163,18 @@ extension Worker where IO: ~Copyable {
     // Nothing waits on a stream that was reset.
     guard sent < range.count, http2Sessions[codec].connection.awaitsBody(on: stream.stream)
     else { return }
-    http2Sessions[codec].rests[stream.stream] = HTTP2Session.Rest(
-      bytes: scratch.array((range.lowerBound + sent)..<range.upperBound))
+    let rest =
+      if let shared {
+        HTTP2Session.Rest(bytes: shared, sentCount: sent, byteCount: 0)
+      } else {
+        HTTP2Session.Rest(
+          bytes: scratch.array((range.lowerBound + sent)..<range.upperBound),
+          byteCount: range.count - sent)
+      }
+    guard http2Sessions[codec].keep(rest, of: stream.stream) else {
+      metrics.add(.slowResponses)
+      return resetHTTP2Stream(stream, codec, .cancel)
+    }
     http2Sessions[codec].connection.setWantsToSend(true, on: stream.stream)
   }
 
@@ -175,9 +188,9 @@ extension Worker where IO: ~Copyable {
       rest.bytes.span.extracting(rest.sentCount...), ends: true, on: stream.stream, into: &frames)
     writeFrames(to: stream.connection)
     if rest.sentCount + sent < rest.bytes.count {
-      http2Sessions[codec].rests[stream.stream]?.sentCount += sent
+      http2Sessions[codec].sentRest(sent, of: stream.stream)
     } else {
-      http2Sessions[codec].rests[stream.stream] = nil
+      http2Sessions[codec].dropRest(of: stream.stream)
       endHTTP2Stream(stream, codec)
     }
   }
@@ -262,7 +275,7 @@ extension Worker where IO: ~Copyable {
     frames.removeAll()
     http2Sessions[codec].connection.release(stream.stream, workspace: &http2, into: &frames)
     writeFrames(to: stream.connection)
-    if !http2Sessions[codec].rests.isEmpty { http2Sessions[codec].rests[stream.stream] = nil }
+    http2Sessions[codec].dropRest(of: stream.stream)
     if !http2Sessions[codec].lingering.isEmpty {
       http2Sessions[codec].lingering[stream.stream] = nil
     }
@@ -347,7 +360,7 @@ extension Worker where IO: ~Copyable {
         checkRest(StreamID(connection: handle, stream: stream), codec, rate)
         continue
       }
-      guard exchanges[exchange].response.isBlocked else {
+      guard exchanges[exchange].response.isBlocked, !isPatient(exchange) else {
         exchanges[exchange].response.checkedByteCount = nil
         continue
       }
@@ -363,9 +376,8 @@ extension Worker where IO: ~Copyable {
 
   /// The same for an answer whose exchange has ended.
   private mutating func checkRest(_ stream: StreamID, _ codec: Handle, _ rate: MinimumRate) {
-    guard let rest = http2Sessions[codec].rests[stream.stream] else { return }
-    http2Sessions[codec].rests[stream.stream]?.checkedCount = rest.sentCount
-    if let before = rest.checkedCount, UInt64(rest.sentCount - before) < rate.bytesPerGrace {
+    guard let rest = http2Sessions[codec].checkRest(of: stream.stream) else { return }
+    if let before = rest.before, UInt64(rest.sent - before) < rate.bytesPerGrace {
       metrics.add(.slowResponses)
       resetHTTP2Stream(stream, codec, .cancel)
       releaseHTTP2Stream(stream, codec)

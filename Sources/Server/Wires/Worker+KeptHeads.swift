@@ -1,7 +1,7 @@
-// Heads of responses that came by HTTP/2 and wait until their client has room.
+// Heads and trailers of responses that came by HTTP/2 and wait until their client has room.
 //
-// HTTP/1 leaves such a head in the socket. With HTTP/2 the connection must be read on for others,
-// so the head is copied, and what the heads of one client's connection take is limited.
+// HTTP/1 leaves them in the socket. With HTTP/2 the connection must be read on for others, so they
+// are kept, and what those of one client's connection take is limited.
 
 import HTTP
 import HTTP2
@@ -30,29 +30,34 @@ struct KeptHead: ~Copyable {
   }
 }
 
-extension Worker where IO: ~Copyable {
-  /// For one client's connection. h2o stops reading a client when as much waits for it.
-  private static var keptByteMax: Int { 512 * 1024 }
+/// Trailers that wait for the end of their body.
+struct KeptTrailers: ~Copyable {
+  var fields: FieldBlock
+  /// How much of the limit of the client's connection they use.
+  var countedByteCount = 0
+}
 
+extension Worker where IO: ~Copyable {
   /// The head is in `responseHead`.
   mutating func keepHead(_ exchange: Handle, _ body: BodyLength) {
     let kept = KeptHead(responseHead, body)
     if let codec = session(of: exchanges[exchange].client.connection) {
-      guard http2Sessions[codec].keptByteCount + kept.byteCount <= Self.keptByteMax else {
-        return refuseStalled(exchange)
-      }
-      http2Sessions[codec].keptByteCount += kept.byteCount
+      guard http2Sessions[codec].keep(kept.byteCount) else { return refuseStalled(exchange) }
     }
     exchanges[exchange].response.keptHead = keptHeads.insert(kept)
     awaitRoomForHead(exchange)
     updateDeadline(exchange)
   }
 
-  /// The client takes nothing, and too much waits for it.
+  /// The client takes nothing, and too much waits for it. If the head still waits, the response has
+  /// not begun for the machine.
   private mutating func refuseStalled(_ exchange: Handle) {
     metrics.add(.slowResponses)
-    _ = exchanges[exchange].machine.handle(
-      .head(status: responseHead.status, retry: nil), at: now)
+    if !exchanges[exchange].machine.hasAnswered {
+      let kept = exchanges[exchange].response.keptHead
+      let status = kept == .none ? responseHead.status : keptHeads[kept].head.status
+      _ = exchanges[exchange].machine.handle(.head(status: status, retry: nil), at: now)
+    }
     perform(exchanges[exchange].machine.handle(.refused(.clientStalled), at: now), exchange)
   }
 
@@ -83,7 +88,41 @@ extension Worker where IO: ~Copyable {
     keptHeads.drop(handle)
     let client = exchanges[exchange].client.connection
     if connections.contains(client), let codec = session(of: client) {
-      http2Sessions[codec].keptByteCount -= byteCount
+      http2Sessions[codec].release(byteCount)
+    }
+  }
+
+  // MARK: Trailers
+
+  /// The response has ended with these trailers. Mostly, the client has them at once.
+  mutating func takeBackendTrailers(_ exchange: Handle, _ fields: consuming FieldBlock) {
+    let byteCount = fields.storedByteCount
+    exchanges[exchange].response.trailers = KeptTrailers(fields: fields)
+    exchanges[exchange].response.arrived.hasEnded = true
+    driveHTTP2Response(exchange)
+    guard exchanges.contains(exchange), !exchanges[exchange].response.hasNoTrailers,
+      let codec = session(of: exchanges[exchange].client.connection)
+    else { return }
+    guard http2Sessions[codec].keep(byteCount) else { return refuseStalled(exchange) }
+    exchanges[exchange].response.trailers?.countedByteCount = byteCount
+  }
+
+  /// Takes the trailers into `trailers`, which is empty if there are none.
+  mutating func takeKeptTrailers(_ exchange: Handle) {
+    guard let kept = exchanges[exchange].response.trailers.take() else { return trailers.reset() }
+    releaseTrailers(exchange, kept.countedByteCount)
+    trailers = kept.fields
+  }
+
+  mutating func dropKeptTrailers(_ exchange: Handle) {
+    guard let kept = exchanges[exchange].response.trailers.take() else { return }
+    releaseTrailers(exchange, kept.countedByteCount)
+  }
+
+  private mutating func releaseTrailers(_ exchange: Handle, _ byteCount: Int) {
+    let client = exchanges[exchange].client.connection
+    if byteCount > 0, connections.contains(client), let codec = session(of: client) {
+      http2Sessions[codec].release(byteCount)
     }
   }
 }

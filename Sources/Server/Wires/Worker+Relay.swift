@@ -19,6 +19,7 @@ extension Worker where IO: ~Copyable {
     if client.stream == 0 { change(client.connection, to: .raw(exchange: handle)) }
     if exchanges[handle].attempt.stream == 0 { change(backend, to: .raw(exchange: handle)) }
     perform(exchanges[handle].machine.handle(.relayStarted, at: now), handle)
+    allowStalls(handle)
     queueSource(handle, .request)
     queueSource(handle, .response)
     // A client that has finished already is passed on as such when the backend is flushed.

@@ -129,7 +129,7 @@ extension Worker where IO: ~Copyable {
       return exchanges[handle].body.arrived.nextPiece(limit: limit)
     case .http2Backend:
       let step = exchanges[handle].response.arrived.nextPiece(limit: limit)
-      if case .end = step { takeTrailers(handle) }
+      if case .end = step { takeKeptTrailers(handle) }
       return step
     case .http1Backend(let codec, _):
       // Only the end of a chunked body writes them.
@@ -144,33 +144,21 @@ extension Worker where IO: ~Copyable {
     }
   }
 
-  /// The trailers of the response that has ended, which came by HTTP/2, are in `trailers` then.
-  private mutating func takeTrailers(_ handle: Handle) {
-    switch exchanges[handle].response.trailers.take() {
-    case .some(let kept): trailers = kept
-    case .none: trailers.reset()
-    }
-  }
-
-  /// Whether the end of a body is the next that comes from this source, and is there.
-  mutating func hasOnlyEnd(
+  /// Whether a piece of a body is the next that comes from this source, and is there.
+  mutating func hasPiece(
     _ handle: Handle, _ direction: Direction, _ source: Handle
   ) -> Bool {
     let transform = transform(handle, direction)
-    if transform != .none {
-      return transforms[transform].hasEnded && transforms[transform].output.isEmpty
-    }
+    if transform != .none { return !transforms[transform].output.isEmpty }
     return switch connections[source].wire {
     case .http1Backend(let codec, _):
-      http1Backends[codec].hasOnlyEnd(in: connections[source].transport.inbound)
-    case .http2Backend:
-      exchanges[handle].response.arrived.hasEnded
-        && exchanges[handle].response.arrived.bytes.isEmpty
+      http1Backends[codec].hasPiece(in: connections[source].transport.inbound)
+    case .http2Backend: !exchanges[handle].response.arrived.bytes.isEmpty
     case .http1Client(let codec, _):
-      http1Clients[codec].hasOnlyEnd(in: connections[source].transport.inbound)
-    case .http2Client:
-      exchanges[handle].body.arrived.hasEnded && exchanges[handle].body.arrived.bytes.isEmpty
-    case .raw, .opening, .ending: false
+      http1Clients[codec].hasPiece(in: connections[source].transport.inbound)
+    case .http2Client: !exchanges[handle].body.arrived.bytes.isEmpty
+    case .raw: !connections[source].transport.inbound.isEmpty
+    case .opening, .ending: false
     }
   }
 
@@ -391,10 +379,11 @@ extension Worker where IO: ~Copyable {
     connections[handle].transport.write(scratch, &io, &buffers)
   }
 
-  /// Writes the whole body of an answer, which is in `scratch`.
-  mutating func writeWhole(_ range: Range<Int>, to client: StreamID) {
+  /// Writes the whole body of an answer, which is in `scratch`. `shared` is the same bytes, if they
+  /// are in the configuration too.
+  mutating func writeWhole(_ range: Range<Int>, to client: StreamID, shared: [UInt8]?) {
     if case .http2Client(let codec) = connections[client.connection].wire {
-      return writeHTTP2Whole(range, to: client, codec)
+      return writeHTTP2Whole(range, to: client, codec, shared: shared)
     }
     connections[client.connection].transport.write(scratch, range, &io, &buffers)
   }

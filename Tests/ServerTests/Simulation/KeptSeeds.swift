@@ -67,5 +67,9 @@ struct KeptSeed {
     KeptSeed(seed: 8_000_001_073, found: "a retry waited behind a connection that took nothing"),
     KeptSeed(seed: 8_000_011_591, found: "a body was longer than announced, by a later frame"),
     KeptSeed(seed: 2_000_000_621, found: "a refused PATCH was not kept for another attempt"),
+    KeptSeed(seed: 5_027, found: "a FIN after a silence ended both sides at once"),
+    KeptSeed(seed: 5_012, found: "a backend that finished before it said who it is, rightly"),
+    KeptSeed(seed: 31_388, found: "a client's reset became the end of a part of its bytes"),
+    KeptSeed(seed: 32_084, found: "a reload took the listener of a connection, which got a FIN"),
   ]
 }
