@@ -239,7 +239,7 @@ class TunedHAProxy(HAProxy):
 
 class Martlet(Peer):
     name = "martlet"
-    upstreams = (*Peer.upstreams, "tcp")
+    upstreams = (*Peer.upstreams, "tcp", "udp")
     binary = None
 
     @classmethod

@@ -86,7 +86,7 @@ class Backend:
         except asyncio.IncompleteReadError:
             if number:
                 self.note("end", number, "fin")
-        except ConnectionError:
+        except OSError:
             if number:
                 self.note("end", number, "reset")
         except Wrong as wrong:

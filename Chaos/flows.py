@@ -21,8 +21,8 @@ from flow_backend import BLOCK, CHUNK, reset, stream_of
 
 PATIENCE = 40
 SIZES = [100] * 4 + [5_000] * 3 + [100_000] * 2 + [2_000_000]
-# A conversation lasts over reloads and upgrades.
-ROUNDS_MAX = 40
+# A conversation lasts over reloads and upgrades, half a second for each round.
+ROUNDS_MAX = 80
 
 
 class Early(Exception):
@@ -36,8 +36,9 @@ class Mixed(Exception):
 class FlowLoad:
     """A number of clients that open one connection after the other."""
 
-    def __init__(self, port, faults, seed, clients):
+    def __init__(self, port, faults, seed, clients, seconds):
         self.port, self.faults, self.clients = port, faults, clients
+        self.rounds_max = min(ROUNDS_MAX, max(2, seconds))
         self.numbers = itertools.count(1)
         self.random = random.Random(seed)
         self.tally = collections.Counter()
@@ -72,7 +73,7 @@ class FlowLoad:
             self.lose("stuck", number, f"nothing for {PATIENCE} s")
         except Mixed as mixed:
             self.lose("wrong", number, str(mixed))
-        except (Early, asyncio.IncompleteReadError, ConnectionError) as error:
+        except (Early, asyncio.IncompleteReadError, OSError) as error:
             self.early.append((number, bool(hello), begin, time.monotonic(), repr(error)))
         finally:
             if writer:
@@ -94,7 +95,7 @@ class FlowLoad:
         return True
 
     async def talk(self, number, reader, writer, hello):
-        rounds = self.random.randint(1, ROUNDS_MAX)
+        rounds = self.random.randint(1, self.rounds_max)
         size = rounds * CHUNK
         up, down = stream_of(number, "up", size), stream_of(number, "down", size)
         writer.write(f"TALK {number} {rounds}\n".encode())

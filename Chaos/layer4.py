@@ -178,10 +178,11 @@ def run_one(name, options, folder):
         port = free_port()
         ports = [backend.port for backend in backends]
         proxy = PROXIES[name](folder, port, ports, "", "", **extra)
-        load = FlowLoad(port, Faults(), options.seed, options.clients)
+        load = FlowLoad(port, Faults(), options.seed, options.clients, options.seconds)
+        # Until the health checks know all backends.
         time.sleep(1)
         warm_up(proxy, load)
-        before = settled(proxy, 0, 3)
+        before = settled(proxy, 0, 2)
         run = FlowRun(proxy, backends, load, load.faults, options.seconds, options.seed)
         asyncio.run(run.go())
         after = settled(proxy, before[0])

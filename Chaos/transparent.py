@@ -2,9 +2,9 @@
 
     client -- gateway with Martlet -- nginx
 
-with IPv4 and IPv6, TCP and HTTP. The routes are those of docs/operators/transparent.md. Without
-nftables, every packet from the backend's side that belongs to no address of the gateway is
-delivered to it, which is enough here.
+with IPv4 and IPv6, TCP, HTTP and UDP (to a small server instead of nginx). The routes are those of
+docs/operators/transparent.md. Without nftables, every packet from the backend's side that belongs
+to no address of the gateway is delivered to it, which is enough here.
 """
 
 import argparse
@@ -14,6 +14,7 @@ import shutil
 import socket
 import sys
 import tempfile
+import threading
 
 FOLDER = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, FOLDER)
@@ -24,10 +25,11 @@ RULES = """
 table inet martlet {
   chain prerouting {
     type filter hook prerouting priority mangle;
-    meta l4proto tcp socket transparent 1 meta mark set 1
+    meta l4proto { tcp, udp } socket transparent 1 meta mark set 1
   }
 }
 """
+TCP_PORTS, UDP_PORTS = (5004, 5006, 8004, 8006), (6004, 6006)
 CLIENTS = ["10.70.0.1", "10.70.0.2", "fd00:70::1", "fd00:70::2"]
 
 
@@ -86,7 +88,7 @@ def start_nginx(server, folder):
 def configuration(folder, source):
     def pool(name, address):
         return {"name": name, "source-address": source, "backends": [f"{address}:8080"],
-                "health": {"interval": "500ms"}}  # fmt: skip
+                "health": "off"}  # fmt: skip
 
     def both(port):
         return [f"10.80.0.1:{port}", f"[fd00:80::1]:{port}"]
@@ -96,12 +98,15 @@ def configuration(folder, source):
         "listeners": [
             {"name": "tcp4", "listen": both(5004), "protocol": "tcp", "pool": "tcp4"},
             {"name": "tcp6", "listen": both(5006), "protocol": "tcp", "pool": "tcp6"},
+            {"name": "udp4", "listen": both(6004), "protocol": "udp", "pool": "udp4"},
+            {"name": "udp6", "listen": both(6006), "protocol": "udp", "pool": "udp6"},
             {"name": "web4", "listen": both(8004)},
             {"name": "web6", "listen": both(8006)},
         ],
         "pools": [
             pool("tcp4", "10.81.0.2"), pool("tcp6", "[fd00:81::2]"),
             pool("web4", "10.81.0.2"), pool("web6", "[fd00:81::2]"),
+            pool("udp4", "10.81.0.2"), pool("udp6", "[fd00:81::2]"),
         ],
         "routes": [
             {"listeners": ["web4"], "forward": "web4"},
@@ -112,9 +117,41 @@ def configuration(folder, source):
     }  # fmt: skip
 
 
+def answer_datagrams(server):
+    """Sends the address of the sender back."""
+    with server.inside():
+        receiver = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    receiver.bind(("::", 8080))
+
+    def answer():
+        while True:
+            _, sender = receiver.recvfrom(100)
+            receiver.sendto(sender[0].removeprefix("::ffff:").encode(), sender)
+
+    threading.Thread(target=answer, daemon=True).start()
+
+
+def seen_datagrams(client, address, target, port):
+    with client.inside():
+        sender = socket.socket(
+            socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM
+        )
+    with sender:
+        sender.settimeout(3)
+        sender.bind((address, 0))
+        sender.connect((target, port))
+        seen = set()
+        for _ in range(2):
+            sender.send(b"who")
+            seen.add(sender.recv(100).decode())
+        return seen
+
+
 def seen_address(client, address, port):
-    """The address that nginx sees, of two requests on one connection."""
+    """The address that the server sees, of two requests on one connection."""
     target = "fd00:80::1" if ":" in address else "10.80.0.1"
+    if port in UDP_PORTS:
+        return seen_datagrams(client, address, target, port)
     seen = set()
     with client.inside():
         connection = socket.create_connection((target, port), 3, (address, 0))
@@ -148,6 +185,7 @@ def main():
     with tempfile.TemporaryDirectory(prefix="martlet-transparent-") as folder:
         client, gateway, server = build()
         start_nginx(server, folder)
+        answer_datagrams(server)
         if shutil.which("nft", path="/usr/sbin:/sbin"):
             rules = os.path.join(folder, "rules")
             with open(rules, "w") as file:
@@ -162,12 +200,12 @@ def main():
             try:
                 until("Martlet serves", lambda: serves(client), 10)
                 for address in CLIENTS:
-                    for port in (5004, 5006, 8004, 8006):
+                    for port in TCP_PORTS + UDP_PORTS:
                         is_same = (port % 10 == 6) == (":" in address)
                         own = "10.81.0.1" if port % 10 == 4 else "fd00:81::1"
                         wanted = address if source == "client" and is_same else own
                         if (seen := seen_address(client, address, port)) != {wanted}:
-                            raise Failure(f"{address} to port {port}: nginx saw {seen}")
+                            raise Failure(f"{address} to port {port}: it saw {seen}")
             except BaseException:
                 with open(log, errors="replace") as file:
                     print(file.read()[-2000:], file=sys.stderr)
@@ -176,7 +214,8 @@ def main():
                 martlet.terminate()
                 martlet.wait(10)
             what = "Martlet's" if source == "own" else "the client's, if it has the same family"
-            print(f"source-address {source}: nginx saw {what}, in {4 * len(CLIENTS)} cases")
+            cases = len(CLIENTS) * len(TCP_PORTS + UDP_PORTS)
+            print(f"source-address {source}: the server saw {what}, in {cases} cases")
 
 
 if __name__ == "__main__":

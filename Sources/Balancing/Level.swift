@@ -118,6 +118,14 @@ final class Level: Sendable {
     }
   }
 
+  /// The same even if health doesn't count in this level.
+  func reserveHealthy(_ index: Int, excluding tried: TriedSet, at now: Instant) -> Pick? {
+    let record = members[index].record
+    if tried.contains(record.id) || !record.isEnabled { return nil }
+    guard record.standing(at: now) == .available else { return nil }
+    return take(index, isTrial: false)
+  }
+
   /// Reserves a slot on a member that is enabled and not full, whatever its health.
   func reserveUnhealthy(_ index: Int, excluding tried: TriedSet) -> Pick? {
     let record = members[index].record

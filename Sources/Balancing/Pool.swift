@@ -159,6 +159,12 @@ public final class Pool: Sendable {
     return isAvailable ? .regained : .lost
   }
 
+  /// Notes whether health doesn't count, for the log. Returns the new value, for each change once.
+  public func notePanic() -> Bool? {
+    let isPanicking = isPanicking
+    return record.notePanic(isPanicking) == isPanicking ? nil : isPanicking
+  }
+
   /// Notes how long a backend took to respond, or to fail, if the strategy asks for it.
   public func observeTime(
     _ span: TimeSpan, of backend: BackendRecord, failed: Bool, at now: Instant

@@ -18,6 +18,8 @@ public final class PoolRecord: Sendable {
   private let retries = Atomic<Int>(0)
   /// The last noted value: whether a backend is available.
   private let isAvailable = Atomic<Bool>(true)
+  /// Likewise: whether health doesn't count.
+  private let isPanicking = Atomic<Bool>(false)
   /// The queue of this pool.
   public let line = WaitingLine()
 
@@ -53,6 +55,10 @@ public final class PoolRecord: Sendable {
   /// Returns the previous value; only one of several callers gets it.
   func noteAvailability(_ isAvailable: Bool) -> Bool {
     self.isAvailable.exchange(isAvailable, ordering: .acquiringAndReleasing)
+  }
+
+  func notePanic(_ isPanicking: Bool) -> Bool {
+    self.isPanicking.exchange(isPanicking, ordering: .acquiringAndReleasing)
   }
 
   /// Active retries that were charged to the budget.

@@ -1,8 +1,7 @@
 // What may be retried, and where: a pure function of the facts.
 //   failure                                     request taken by send   retried for
 //   dial or TLS handshake failed, no HTTP/2     nothing                 any method, elsewhere
-//   not processed, as the backend says          nothing                 any method, same, 5 times;
-//                                                                       then elsewhere
+//   not processed, as the backend says          nothing                 any method, same, 5 times
 //   fresh connection died before the response   nothing                 any method, elsewhere
 //   reused connection died before the response  nothing                 any method, same, fresh
 //                                               something               idempotent, same, fresh

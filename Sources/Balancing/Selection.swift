@@ -11,7 +11,7 @@
 //      not while an untried member is only full and exchanges can queue
 //   5. if no member is healthy and the pool fails open: any enabled member with a free slot
 //
-// Nothing is allocated; the few members already tried are stored inline.
+// In a panic a retry takes a healthy member before rank 2. Nothing is allocated.
 
 public import Primitives
 
@@ -43,6 +43,9 @@ public struct Selection: Sendable {
     let draw = Draw(view.pool, key: affinity, client: client, now: now)
     let rotation = view.rotation
     var pick = stickyToken == 0 ? nil : draw.owner(stickyToken, in: rotation, excluding: tried)
+    if pick == nil && rotation.isPanicking && !tried.isEmpty {
+      pick = draw.healthy(in: rotation, excluding: tried, &generator)
+    }
     if pick == nil { pick = draw.next(in: rotation, excluding: tried, &generator) }
     if pick == nil && !tried.isEmpty {
       // If exchanges can queue, waiting for a full member is better than using one that has just
@@ -258,6 +261,24 @@ private struct Draw {
     for offset in 0..<count {
       let index = level.eligible[(start + offset) % count].index
       if let pick = level.reserve(index, excluding: tried, at: now, trial: false) { return pick }
+    }
+    return nil
+  }
+
+  /// A healthy member, for a retry in a panic: the attempts of one exchange would end before they
+  /// reach it if most members are down, and the checks seem to be right about the one that failed.
+  @inline(never)
+  func healthy(
+    in rotation: Rotation, excluding tried: TriedSet, _ generator: inout RandomGenerator
+  ) -> Pick? {
+    for level in rotation.levels {
+      let count = level.eligible.count
+      if count == 0 { continue }
+      let start = affinity == 0 ? generator.next(below: count) : Int(affinity % UInt64(count))
+      for offset in 0..<count {
+        let index = level.eligible[(start + offset) % count].index
+        if let pick = level.reserveHealthy(index, excluding: tried, at: now) { return pick }
+      }
     }
     return nil
   }

@@ -26,7 +26,7 @@ extension Form where Value == Int {
     }
   }
 
-  private static func text(_ percent: Int) -> String {
+  static func text(_ percent: Int) -> String {
     let (whole, rest) = percent.quotientAndRemainder(dividingBy: 100)
     if rest == 0 { return "\(whole)" }
     return rest % 10 == 0 ? "\(whole).\(rest / 10)" : "\(whole).\(rest < 10 ? "0" : "")\(rest)"

@@ -14,6 +14,9 @@ struct FormDescription: Sendable {
   /// The keys of the object that may be written here, or in the items of the list, by name.
   var member: @Sendable (String) -> Member? = { _ in nil }
 
+  /// What stands for a value in an example.
+  private var example: String { kind.hasPrefix("list of ") ? "[ ... ]" : "..." }
+
   /// A key of a section.
   struct Member: Sendable {
     let form: FormDescription
@@ -22,9 +25,12 @@ struct FormDescription: Sendable {
   }
 
   static func section<S: Section>(_: S.Type) -> FormDescription {
-    let keys = S.keys.map(\.name).filter { $0 != "$schema" }
+    let keys = S.keys.filter { $0.name != "$schema" }
+    let names = keys.map(\.name).joined(separator: ", ")
+    let only = keys.count == 1 ? keys.first : nil
+    let example = only.map { "{ \"\($0.name)\": \($0.form.example) }" }
     return FormDescription(
-      noun: "an object", allowed: "write { } with the keys " + keys.joined(separator: ", "),
+      noun: "an object", allowed: "write " + (example ?? "{ } with the keys \(names)"),
       kind: "[\(S.title)](#\(S.title.anchor))",
       schema: ["$ref": .string("#/$defs/\(S.title.anchor)")]
     ) { name in

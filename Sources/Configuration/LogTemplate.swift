@@ -20,14 +20,21 @@ extension Configuration {
       case clientPort = "client_port"
       /// The proxy that has connected, if a header of the PROXY protocol named the client.
       case proxy
-      case route, pool, method, host, target, version
+      case route, pool
+      /// What it is, if it is no request.
+      case kind
+      case method, host, target, version
       /// Method, target and version, as in the request line.
       case request
-      case status, failure, reason, received, sent, ms
+      case status
+      case grpcStatus = "grpc_status"
+      case failure, reason, received, sent, ms
       case connect = "connect_ms"
       case firstByte = "first_byte_ms"
       case queued = "queued_ms"
-      case tls, cipher, sni
+      /// Why a retry was not made.
+      case retry
+      case tls, cipher, resumed, sni
       case userAgent = "user_agent"
       case referer
       case requestID = "request_id"

@@ -302,10 +302,10 @@ extension Configuration.Pool: Section {
     Key(
       "source-address", \.sourceAddress, .choice,
       "From which address backends are connected. `own`: an address of this machine. `client`: the "
-        + "address of the client's connection, so that backends see clients and not Martlet "
-        + "(transparent mode). It needs the capability CAP_NET_RAW or CAP_NET_ADMIN, and routes "
-        + "that bring the replies back: docs/operators/transparent.md. A connection belongs to "
-        + "one connection of a client, and is not shared. Not with HTTP/2. A reload applies a "
+        + "address of the client's connection or datagrams, so that backends see clients and not "
+        + "Martlet (transparent mode). It needs the capability CAP_NET_RAW or CAP_NET_ADMIN, and "
+        + "routes that bring the replies back: docs/operators/transparent.md. A connection belongs "
+        + "to one connection of a client, and is not shared. Not with HTTP/2. A reload applies a "
         + "change to new connections."),
     Key(
       "resolve-interval", \.resolveInterval, .duration(.seconds(1) ... .seconds(86_400)),

@@ -103,8 +103,6 @@ extension Configuration {
     if header.version == .v1 && !header.tlvs.isEmpty {
       decoder.report(key: "\(key).tlvs", "v1 has no TLVs", suggestion: "\"version\": \"v2\"")
     }
-    if Set(header.tlvs).count < header.tlvs.count {
-      decoder.report(key: "\(key).tlvs", "a TLV is listed twice")
-    }
+    reportRepeated(header.tlvs.map(\.rawValue), "\(key).tlvs", "TLV", &decoder)
   }
 }

@@ -12,6 +12,8 @@ extension Configuration {
     /// checks of files and names; never run it.
     public let draft: Configuration?
     public let places: Places
+    /// Warnings that are left out, because they may only be consequences of an error.
+    public let heldBackCount: Int
 
     /// The same with further diagnostics.
     public func adding(_ further: [Diagnostic]) -> Reading {
@@ -19,7 +21,7 @@ extension Configuration {
       let hasErrors = all.contains { $0.severity == .error }
       return Reading(
         configuration: hasErrors ? nil : configuration, diagnostics: all.sorted(), draft: draft,
-        places: places)
+        places: places, heldBackCount: heldBackCount)
     }
   }
 
@@ -51,7 +53,8 @@ extension Configuration {
     let relevant = decoder.diagnostics.filter { $0.severity == .error || !hasErrors }
     return Reading(
       configuration: hasErrors ? nil : complete, diagnostics: relevant.sorted(),
-      draft: complete ?? decoded, places: Places(decoder))
+      draft: complete ?? decoded, places: Places(decoder),
+      heldBackCount: decoder.diagnostics.count - relevant.count)
   }
 }
 

@@ -13,6 +13,12 @@ extension Configuration {
     "max-sessions", "max-sessions-per-client", "idle", "responses", "per-datagram",
   ]
 
+  /// Keys of a pool that are about requests and their responses.
+  private static let keysOfRequests = [
+    "timeouts.response", "timeouts.grpc-max", "retry.statuses", "retry.grpc-statuses",
+    "retry.budget-percent", "retry.budget-minimum", "retry.replay-size", "keep-alive", "desync",
+  ]
+
   /// Lets a TCP or UDP listener without a pool forward to the only one.
   mutating func completeTCP(_ decoder: inout Decoder) {
     for index in listeners.indices where listeners[index].protocol != .http {
@@ -61,6 +67,11 @@ extension Configuration {
   private func checkHTTP(_ listener: Listener, _ path: String, _ decoder: inout Decoder) {
     // It may be a misspelt "tcp".
     if decoder.hasError(at: "\(path).protocol") { return }
+    if routes(on: listener).isEmpty && !decoder.hasErrors {
+      decoder.report(
+        key: path, "no route is for this listener, so each request gets 404",
+        suggestion: tcpPools.isEmpty ? nil : "\"protocol\": \"tcp\" in it", severity: .warning)
+    }
     for key in Self.tcpKeys where decoder.has("\(path).\(key)") {
       decoder.report(
         key: "\(path).\(key)", "only TCP listeners have it, and this is an HTTP listener",
@@ -134,8 +145,7 @@ extension Configuration {
         decoder.report(
           key: "\(path).\(key)", "the pool gets connections of a TCP listener, and no requests")
       }
-      for key in ["timeouts.grpc-max", "retry.grpc-statuses", "retry.statuses"]
-      where decoder.has("\(path).\(key)") {
+      for key in Self.keysOfRequests where decoder.has("\(path).\(key)") {
         decoder.report(
           key: "\(path).\(key)",
           "it has no effect, because the pool gets connections of a TCP listener, and no requests",

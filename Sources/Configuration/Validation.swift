@@ -95,9 +95,8 @@ extension Configuration {
           bound.insert(address, of: listener.name)
         }
       }
-      if let protocols = listener.protocols, Set(protocols).count < protocols.count {
-        decoder.report(key: "\(path).protocols", "a protocol is listed twice")
-      }
+      reportRepeated(
+        listener.protocols?.map(\.rawValue) ?? [], "\(path).protocols", "protocol", &decoder)
       check(listener.proxyProtocol, path, &decoder)
       // checkTCP and checkUDP say that these keys are about HTTP.
       if listener.protocol != .http { continue }
@@ -134,7 +133,9 @@ extension Configuration {
     for (index, pool) in pools.enumerated()
     where !decoder.hasGap(in: "pools[\(index)].backends") {
       check(pool, "pools[\(index)]", &decoder)
-      if !others.contains(pool.name) { checkGRPC(of: pool, "pools[\(index)]", &decoder) }
+      if !others.contains(pool.name) && !decoder.hasError(at: "pools[\(index)].protocol") {
+        checkGRPC(of: pool, "pools[\(index)]", &decoder)
+      }
     }
     checkCookies(&decoder)
   }
@@ -317,7 +318,9 @@ extension Configuration {
       decoder.report(key: "\(path).grpc-web", "only a route with forward can translate gRPC-Web")
       return
     }
-    if let pool = pools.first(where: { $0.name == name }), pool.protocol == .http1 {
+    if let index = pools.firstIndex(where: { $0.name == name }), pools[index].protocol == .http1,
+      !decoder.hasError(at: "pools[\(index)].protocol")
+    {
       decoder.report(
         key: "\(path).grpc-web",
         "gRPC needs HTTP/2: set \"protocol\": \"h2\" in the pool \"\(name)\"")
@@ -364,6 +367,16 @@ extension Configuration {
     var seen: Set<String> = []
     for (name, path) in names where !name.isEmpty && !seen.insert(name).inserted {
       decoder.report(key: path, "two \(what) have the name \"\(name)\"; names must be unique")
+    }
+  }
+
+  /// Reports the items of a list that stand in it before.
+  func reportRepeated(
+    _ items: [String], _ path: String, _ what: String, _ decoder: inout Decoder
+  ) {
+    if decoder.hasGap(in: path) { return }
+    for (index, item) in items.enumerated() where items[..<index].contains(item) {
+      decoder.report(key: "\(path)[\(index)]", "the \(what) \(item) is listed twice")
     }
   }
 

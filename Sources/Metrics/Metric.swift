@@ -112,6 +112,12 @@ public enum Metric: Int, CaseIterable, Sendable {
   case accessLogLinesDropped
   case spansDropped
 
+  /// Connections that a limit has refused.
+  public static let refusals: [Metric] = [
+    .connectionsRefusedInAll, .connectionsRefusedByAddress, .connectionsRefusedByListener,
+    .connectionsRefusedByListenerAndAddress,
+  ]
+
   /// The class of a status; nil for a status outside 100-599.
   public static func responses(status: Int) -> Metric? {
     switch status {

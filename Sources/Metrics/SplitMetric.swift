@@ -73,7 +73,7 @@ public enum SplitMetric: Int, CaseIterable, Sendable {
     case .proxyHeaderFailures:
       (
         "martlet_proxy_header_failures_total", "reason",
-        "Connections closed for want of a valid header of the PROXY protocol, by reason."
+        "Connections closed because they had no valid header of the PROXY protocol, by reason."
       )
     }
   }

@@ -19,6 +19,8 @@ public enum TrafficCounter: Int, CaseIterable, Sendable {
   case attempts
   /// Connections of a TCP listener that have ended.
   case tcpCompleted, tcpFailed
+  /// Connections that a limit of the process, or of their listener, has refused.
+  case refusedInAll, refusedByAddress, refusedByListener, refusedByListenerAndAddress
   /// Sessions of a UDP listener that have ended, and their datagrams.
   case udpCompleted, udpFailed
   case udpReceived, udpSent
@@ -34,6 +36,13 @@ public enum TrafficCounter: Int, CaseIterable, Sendable {
   /// Connections of TCP listeners, likewise.
   public static let tcp: [(TrafficCounter, StaticString)] = [
     (.tcpCompleted, "ok"), (.tcpFailed, "failed"),
+  ]
+
+  /// Refused connections of a listener, by the key of the limit.
+  public static let refusals: [(TrafficCounter, StaticString)] = [
+    (.refusedInAll, "connections"), (.refusedByAddress, "connections-per-address"),
+    (.refusedByListener, "max-connections"),
+    (.refusedByListenerAndAddress, "max-connections-per-client"),
   ]
 
   /// Sessions of UDP listeners, likewise.
@@ -154,6 +163,14 @@ public struct TrafficReading: Sendable {
   }
 
   public subscript(counter: TrafficCounter) -> UInt64 { counters[counter.rawValue] }
+
+  /// Connections that a limit has refused.
+  public var refusedCount: UInt64 {
+    TrafficCounter.refusals.reduce(0) { $0 &+ self[$1.0] }
+  }
+
+  /// Connections of a TCP listener that have ended.
+  public var tcpEndedCount: UInt64 { TrafficCounter.tcp.reduce(0) { $0 &+ self[$1.0] } }
 
   /// Failed attempts with this cause.
   public func failureCount(_ word: CounterWord) -> UInt64 { failures[word.place] }

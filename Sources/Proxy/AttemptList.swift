@@ -79,6 +79,9 @@ public struct AttemptList: Sendable {
   }
 
   /// Ends the current attempt; one that has already ended keeps its result.
+  /// Keeps the last one only, for what may have any number.
+  public mutating func forgetEarlier() { earlier.removeAll() }
+
   public mutating func endLast(_ result: Attempt.Result, at now: Instant) {
     guard let startedAt = last?.startedAt, last?.result == .pending else { return }
     last?.result = result

@@ -491,11 +491,4 @@ public struct Exchange: ~Copyable, Sendable {
     guard let rate = limits.clientRate, !isRequestComplete else { return }
     pace.update(byteCount: byteCount, isAwaited: awaitsMore && isConnected, rate: rate, at: now)
   }
-
-  /// The total timeout starts when the request is complete: a long upload doesn't make a backend
-  /// slow. The idle timeouts cover the upload.
-  func total(_ limits: ExchangeLimits) -> Instant {
-    guard let requestCompletedAt else { return .never }
-    return requestCompletedAt + limits.total
-  }
 }

@@ -44,6 +44,13 @@ extension Exchange {
     total(limits) <= now
   }
 
+  /// The total timeout starts when the request is complete: a long upload doesn't make a backend
+  /// slow. The idle timeouts cover the upload.
+  func total(_ limits: ExchangeLimits) -> Instant {
+    guard let requestCompletedAt else { return .never }
+    return requestCompletedAt + limits.total
+  }
+
   /// One side of a TCP connection sends no more; the other has its time from now on.
   public mutating func halfClosed(at now: Instant) {
     isHalfClosed = true

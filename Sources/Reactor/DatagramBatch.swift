@@ -13,6 +13,9 @@ public import Primitives
   public static let entryMax = Int(CLINUX_DATAGRAM_MAX)
   /// More than the largest datagram (65,507 bytes over IPv4).
   public static let byteCountMax = 65_536
+  /// The distance of two entries: a power of two would put all of them into the same places of the
+  /// processor's cache.
+  private static let strideByteCount = byteCountMax + 192
 
   public private(set) var count = 0
   private var entries: UnsafeMutableBufferPointer<clinux_datagram>
@@ -34,7 +37,7 @@ public import Primitives
     guard unsafe entries.isEmpty else { return }
     unsafe entries = .allocate(capacity: Self.entryMax)
     unsafe entries.initialize(repeating: clinux_datagram())
-    unsafe memory = .allocate(capacity: Self.entryMax * Self.byteCountMax)
+    unsafe memory = .allocate(capacity: Self.entryMax * Self.strideByteCount)
   }
 
   public var isEmpty: Bool { count == 0 }
@@ -209,7 +212,7 @@ public import Primitives
   private func slot(_ index: Int) -> UnsafeMutablePointer<UInt8> {
     precondition(index >= 0 && index < Self.entryMax)
     unsafe precondition(!memory.isEmpty)
-    return unsafe memory.baseAddress.unsafelyUnwrapped + index * Self.byteCountMax
+    return unsafe memory.baseAddress.unsafelyUnwrapped + index * Self.strideByteCount
   }
 
   /// Sends the datagrams of an entry one by one; nil when the first could be sent.

@@ -12,13 +12,21 @@ extension EpollIO {
   public mutating func connectDatagrams(
     to address: SocketAddress, token: UInt64
   ) -> ConnectResult {
+    connectDatagrams(to: address, from: nil, token: token)
+  }
+
+  public mutating func connectDatagrams(
+    to address: SocketAddress, from source: IPAddress?, token: UInt64
+  ) -> ConnectResult {
     let target: KernelAddress
     do { target = try KernelAddress(address) } catch { return .failed(error) }
     let kind = SOCK_DGRAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue
     let descriptor = socket(target.family, Int32(kind), 0)
     if descriptor < 0 { return .failed(.last) }
-    var error: SystemError?
-    if unsafe target.withPointer({ unsafe Glibc.connect(descriptor, $0, $1) }) < 0 {
+    var error = source.flatMap { TransparentSocket.bind(descriptor, to: $0) }
+    if error != nil {
+      // Without the source, the datagrams would be another client's.
+    } else if unsafe target.withPointer({ unsafe Glibc.connect(descriptor, $0, $1) }) < 0 {
       // No local port is left, which connect says in this way.
       error = errno == EAGAIN ? .addressNotAvailable : .last
     } else {

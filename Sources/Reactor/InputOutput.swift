@@ -84,6 +84,11 @@ extension InputOutput where Self: ~Copyable {
   ) -> ConnectResult {
     connect(to: address, token: token)
   }
+  public mutating func connectDatagrams(
+    to address: SocketAddress, from source: IPAddress?, token: UInt64
+  ) -> ConnectResult {
+    connectDatagrams(to: address, token: token)
+  }
   // For implementations without datagrams.
   public mutating func connectDatagrams(
     to address: SocketAddress, token: UInt64
@@ -162,6 +167,10 @@ public protocol InputOutput: ~Copyable {
   /// A UDP socket for the datagrams of this address alone, which is reported when one arrives, or
   /// when the address refuses (ICMP).
   mutating func connectDatagrams(to address: SocketAddress, token: UInt64) -> ConnectResult
+  /// The same from an address of another machine, as for `connect`.
+  mutating func connectDatagrams(
+    to address: SocketAddress, from source: IPAddress?, token: UInt64
+  ) -> ConnectResult
   /// Reports such a socket, which another process has opened.
   mutating func adopt(datagrams socket: Socket, token: UInt64) -> SystemError?
   /// Ends the reports about such a socket or a listener, which stays open for another process.

@@ -1,6 +1,8 @@
 // The resources used by this process so far, as counted by the kernel. It reads files, so it is not
 // for workers.
 
+// Either module can be the one that `timeval` counts as defined in.
+import CLinux
 import Glibc
 
 public enum ProcessUsage {

@@ -164,7 +164,13 @@ func accept(_ reading: Configuration.Reading) throws -> Configuration {
   guard let configuration = reading.configuration else {
     let count = reading.diagnostics.count { $0.severity == .error }
     let errors = count == 1 ? "one error" : "\(count) errors"
-    writeError("martlet: error: the configuration has \(errors)\n")
+    var text = "the configuration has \(errors)"
+    let heldBack = reading.heldBackCount
+    if heldBack > 0 {
+      let warnings = heldBack == 1 ? "one warning" : "\(heldBack) warnings"
+      text += "; once corrected, there may be \(warnings)"
+    }
+    writeError("martlet: error: \(text)\n")
     throw ExitCode(1)
   }
   return configuration

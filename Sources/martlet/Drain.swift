@@ -1,5 +1,5 @@
-// `martlet drain`: stops new requests to a backend, and optionally waits for the active ones. The
-// last available backend of a pool needs a confirmation.
+// `martlet drain`: stops new requests and connections to a backend, and optionally waits for the
+// active ones. The last available backend of a pool needs a confirmation.
 
 import ArgumentParser
 import Configuration
@@ -13,8 +13,9 @@ struct Drain: ParsableCommand {
     discussion: """
       The backend stays drained until `martlet enable`, even after reloads and upgrades. With \
       --wait the command returns when the backend has no active requests (exchanges) left. Then \
-      you can stop the backend. An open WebSocket counts as active. If requests are still active \
-      after --timeout, the exit status is 70, and the backend stays drained.
+      you can stop the backend. An open WebSocket, or a connection of a TCP listener, counts as \
+      active. If requests are still active after --timeout, the exit status is 70, and the backend \
+      stays drained.
 
       If no other backend of the pool is available, the command asks for confirmation. If you \
       answer no, or if there is no terminal (in a script), the backend is not drained, and the \
@@ -57,26 +58,25 @@ struct Drain: ParsableCommand {
   func run() throws {
     let end = timeout.flatMap(Configuration.duration).map { SystemClock.monotonic() + $0 }
     var left = try begin()
-    while wait && left > 0 {
+    while wait && left.count > 0 {
       if let end, SystemClock.monotonic() >= end {
         writeError(
-          "martlet: error: \(backend) still has \(Self.requests(left)); it stays drained\n")
+          "martlet: error: \(backend) still has \(left.text); it stays drained\n")
         throw ExitCode(70)
       }
       CurrentProcess.pause(.milliseconds(200))
       // The backend is already drained, so this changes nothing.
-      left = Self.activeCount(try admin.body(of: drain(isForced: true)))
+      left = Active(try admin.body(of: drain(isForced: true)))
     }
-    writeOutput("\(backend) is draining; \(Self.requests(left))\n")
+    writeOutput("\(backend) is draining; \(left.text)\n")
   }
 
-  /// Drains the backend, with a confirmation if necessary. Returns the number of its active
-  /// exchanges.
-  private func begin() throws -> Int {
+  /// Drains the backend, with a confirmation if necessary. Returns what is active there.
+  private func begin() throws -> Active {
     let response = try drain(isForced: force)
     let reply = AdminReply(response.body)
     guard response.status == 409, let reply, reply["needs"]?.text == "force" else {
-      return Self.activeCount(try admin.body(of: response))
+      return Active(try admin.body(of: response))
     }
     let reason = reply["error"]?.text ?? ""
     guard CurrentProcess.hasTerminal else {
@@ -88,7 +88,7 @@ struct Drain: ParsableCommand {
       writeError("martlet: \(backend) is not drained\n")
       throw Self.refused
     }
-    return Self.activeCount(try admin.body(of: drain(isForced: true)))
+    return Active(try admin.body(of: drain(isForced: true)))
   }
 
   private func drain(isForced: Bool) throws -> BlockingClient.Response {
@@ -96,11 +96,17 @@ struct Drain: ParsableCommand {
       "PATCH", backend.path, body: "{\"state\": \"draining\", \"force\": \(isForced)}")
   }
 
-  private static func requests(_ count: Int) -> String {
-    "\(count) active request\(count == 1 ? "" : "s")"
-  }
+  /// The exchanges on a backend: requests, or connections of a TCP listener.
+  private struct Active {
+    let count: Int
+    private let noun: String
 
-  private static func activeCount(_ answer: [UInt8]) -> Int {
-    AdminReply(answer)?["active"].flatMap { Int($0.text) } ?? 0
+    init(_ answer: [UInt8]) {
+      let reply = AdminReply(answer)
+      count = reply?["active"].flatMap { Int($0.text) } ?? 0
+      noun = reply?["carries"]?.text ?? "requests"
+    }
+
+    var text: String { "\(count) active \(count == 1 ? String(noun.dropLast()) : noun)" }
   }
 }

@@ -1,4 +1,5 @@
-// `martlet tap`: shows requests of the running process when they end.
+// `martlet tap`: shows requests of the running process, and connections of TCP listeners, when they
+// end.
 
 import ArgumentParser
 import Configuration
@@ -9,12 +10,14 @@ struct Tap: ParsableCommand {
     abstract: "Show each request when it ends, until Ctrl-C.",
     discussion: """
       Prints one line per request (exchange): time, client, request, version of HTTP, status, \
-      status of gRPC for calls, result, bytes sent, duration, and each attempt. With --json it \
-      prints the line of a JSON access log. If there are too many requests to show, some are \
-      skipped.
+      status of gRPC for calls, result, bytes sent, duration, and each attempt. A connection of a \
+      TCP listener has TCP, the server name (SNI), the listener with its pool, the result, and the \
+      bytes received from and sent to the client. With --json it prints the line of a JSON access \
+      log. If there are too many requests to show, some are skipped.
 
       EXAMPLES
         martlet tap --status 500
+        martlet tap --text '"pool":"cache"'
         martlet tap --json --text /api/ | jq '.attempts[].backend'
       """)
 
@@ -49,7 +52,8 @@ struct Tap: ParsableCommand {
   }
 
   /// `time client METHOD host target HTTP/2 status grpc-status 14 result sent ms [backend result
-  /// ms, ...]`; only calls of gRPC have a status of gRPC.
+  /// ms, ...]`; only calls of gRPC have a status of gRPC. Of a connection `time client TCP sni
+  /// listener>pool result received bytes sent bytes ms [...]`.
   private static func readable(_ exchange: AdminReply) -> String {
     func part(_ name: String) -> String {
       let text = exchange[name]?.text ?? ""
@@ -58,14 +62,21 @@ struct Tap: ParsableCommand {
     let attempts = (exchange["attempts"]?.items ?? []).map { attempt in
       ["backend", "result", "ms"].compactMap { attempt[$0]?.text }.joined(separator: " ") + "ms"
     }
+    let result = [exchange["failure"]?.text ?? "ok", exchange["reason"]?.text]
+      .compactMap(\.self).joined(separator: ":")
+    let end = "\(part("ms"))ms [\(attempts.joined(separator: ", "))]"
+    if let kind = exchange["kind"]?.text {
+      return [
+        part("time"), part("client"), kind.uppercased(), part("sni"),
+        "\(part("listener"))>\(part("pool"))", result, "received", part("received"), "sent",
+        part("sent"), end,
+      ].joined(separator: " ")
+    }
     let version = (exchange["version"]?.text).map { "HTTP/\($0)" } ?? "-"
     let call = (exchange["grpc_status"]?.text).map { " grpc-status \($0)" } ?? ""
-    let result = [exchange["failure"]?.text ?? "ok", exchange["reason"]?.text]
     return [
       part("time"), part("client"), part("method"), part("host"), part("target"), version,
-      part("status") + call,
-      result.compactMap(\.self).joined(separator: ":"), part("sent"), part("ms") + "ms",
-      "[\(attempts.joined(separator: ", "))]",
+      part("status") + call, result, part("sent"), end,
     ].joined(separator: " ")
   }
 }

@@ -217,6 +217,38 @@ import Testing
     #expect(!pool.pool.isPanicking)
   }
 
+  @Test(arguments: Strategy.allCases)
+  func inAPanicARetryPrefersAHealthyMember(strategy: Strategy) throws {
+    let pool = TestPool(
+      strategy, Array(repeating: .init(), count: 6) + [.init(tier: 1)], failover: policy(panic: 50))
+    for letter in "abcde" { pool.check(letter, up: false) }
+    for client in clients(100) {
+      var selection = Selection()
+      let first = try pool.next(&selection, client: client)
+      let second = try pool.next(&selection, client: client)
+      let letters = [TestPool.letter(first), TestPool.letter(second)]
+      #expect(letters[1] == "f" || letters[0] == "f" && letters[1] == "g", "\(letters)")
+      let isFailOpen = second.isFailOpen
+      #expect(!isFailOpen)
+      first.release()
+      // With the healthy ones tried, others are better than none.
+      let third = try pool.next(&selection, client: client)
+      #expect(TestPool.letter(third) != letters[0] && TestPool.letter(third) != letters[1])
+      second.release()
+      third.release()
+    }
+  }
+
+  @Test func theBeginAndTheEndOfAPanicAreNotedOnce() {
+    let pool = TestPool(.roundRobin, [.init(), .init(), .init()], failover: policy(panic: 50))
+    #expect(pool.pool.notePanic() == nil)
+    pool.check("a", up: false)
+    pool.check("b", up: false)
+    #expect(pool.pool.notePanic() == true && pool.pool.notePanic() == nil)
+    pool.check("a", up: true)
+    #expect(pool.pool.notePanic() == false && pool.pool.notePanic() == nil)
+  }
+
   // MARK: For operators
 
   @Test func theLevelsAreShown() throws {

@@ -128,7 +128,8 @@ import Testing
     }
     for keys in [
       #""timeouts": { "grpc-max": "1s" }"#, #""retry": { "grpc-statuses": ["unavailable"] }"#,
-      #""retry": { "statuses": [503] }"#,
+      #""retry": { "statuses": [503] }"#, #""timeouts": { "response": "1s" }"#,
+      #""keep-alive": { "max-age": "1h" }"#, #""desync": "tolerant""#,
     ] {
       let text = #"\#(listener)], "pools": [{ "name": "a", "backends": ["a:1"], \#(keys) }] }"#
       #expect(errors(text).isEmpty)
@@ -140,6 +141,46 @@ import Testing
         + #" { "name": "b", "backends": ["b:1"] }],"#
         + #" "routes": [{ "forward": "b", "listeners": ["t"] }] }"#)
     #expect(routed.contains { $0.contains("\"t\" is a TCP listener") }, "\(routed)")
+  }
+
+  @Test func anHTTPListenerWithoutARouteIsReported() {
+    let tcp = #"{ "listen": "*:1", "protocol": "tcp" }"#
+    let lonely = warnings(#"{ "listeners": [\#(tcp), { "listen": "*:2" }], \#(somePools) }"#)
+    #expect(lonely.count == 1, "\(lonely)")
+    #expect(lonely.first?.contains("listeners[1]: no route is for this") == true)
+    let other = warnings(
+      #"{ "listeners": [{ "name": "a", "listen": "*:1" }, { "listen": "*:2" }], \#(somePools), "#
+        + #""routes": [{ "listeners": ["a"] }] }"#)
+    #expect(other.count == 1 && other[0].contains("each request gets 404"), "\(other)")
+    for keys in [#""redirect-to-https": 443"#, #""backlog": 5"#] {
+      let text = #"{ "listeners": [{ "listen": "*:1", \#(keys) }], \#(somePools) }"#
+      #expect(warnings(text).isEmpty)
+    }
+  }
+
+  @Test func theSummaryHasWhatConnectionsUse() throws {
+    let read = try #require(
+      configuration(
+        """
+        { "listeners": [{ "listen": "*:1", "protocol": "tcp", "alpn": ["x"], "max-connections": 9,
+            "tls": { "certificates": [{ "chain": "c", "key": "k" }] } }],
+          "zone": "z", "pools": [{ "name": "a", "strategy": "maglev", "hash-key": "5-tuple",
+            "bounded-load": 1.25, "backends": ["a:1", { "address": "b:1", "zone": "z" }],
+            "failover": { "factor": 2, "panic-percent": 30 }, "when-all-down": "fail-open",
+            "health": { "send": "PING\\r\\n", "reply": "+PONG", "port": 7 } }] }
+        """))
+    let summary = read.summary()
+    for part in [
+      "listen   *:1  tcp  ALPN x  TLS 1.2 and later, c\n", "           max-connections 9\n",
+      "pool     a  maglev of 5-tuple, bounded-load 1.25  tcp\n",
+      "failover factor 2; health is ignored if fewer than 30 % are healthy; own zone z;"
+        + " when-all-down fail-open\n",
+      #"tcp check of port 7 of "PING\r\n" for the reply "+PONG" every 5s"#,
+      "timeouts: connect 3s, relay-idle 5m, idle 30s after one side has finished; max-attempts 3\n",
+    ] {
+      #expect(summary.contains(part), "\(summary)")
+    }
+    #expect(!summary.contains("response 30s"))
   }
 
   @Test func aCheckMaySendBytesAndExpectThem() throws {

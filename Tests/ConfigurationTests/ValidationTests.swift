@@ -10,6 +10,12 @@ private func pool(_ keys: String) -> String {
 
 private let mistakesTable: [(String, String)] = [
   (
+    #"{"listeners": [{"listen": "*:1", "proxy-protocol": "v1"}], \#(somePools)}"#,
+    """
+    1:52: error: listeners[0].proxy-protocol: "v1" is not an object; write { "from": [ ... ] }
+    """
+  ),
+  (
     "{}",
     """
     1:1: error: there is nothing to serve: add a pool with backends (pools in the file, \
@@ -103,7 +109,7 @@ private let mistakesTable: [(String, String)] = [
   (
     #"{"listeners": [{"listen": "*:1", "protocols": ["h2", "h2"]}], \#(somePools)}"#,
     """
-    1:47: error: listeners[0].protocols: a protocol is listed twice
+    1:54: error: listeners[0].protocols[1]: the protocol h2 is listed twice
     """
   ),
   (
@@ -266,7 +272,7 @@ private let mistakesTable: [(String, String)] = [
   (
     pool(#""proxy-protocol": {"version": "v2", "tlvs": ["alpn", "tls", "alpn"]}"#),
     """
-    1:101: error: pools[0].proxy-protocol.tlvs: a TLV is listed twice
+    1:117: error: pools[0].proxy-protocol.tlvs[2]: the TLV alpn is listed twice
     """
   ),
   (
@@ -400,6 +406,26 @@ struct ValidationTests {
     ] {
       #expect(diagnose(gap).count == 1, "\(diagnose(gap))")
     }
+  }
+
+  @Test("a mistake in a value makes up none in others")
+  func consequences() {
+    for text in [
+      pool(#""protocol": "h3", "health": { "check": "grpc" }"#),
+      #"{ "pools": [{ "backends": ["a:1"], "protocol": "h3" }], "#
+        + #""routes": [{ "grpc-web": true }] }"#,
+      #"{ "listeners": [{ "listen": "*:1", "protocols": ["h2c", "h2", "h2"] }], \#(somePools) }"#,
+    ] {
+      #expect(diagnose(text).count == 1, "\(diagnose(text))")
+    }
+  }
+
+  @Test("warnings are held back while there are errors, and counted")
+  func heldBack() {
+    let text = pool(#""strategy": "rundom", "health": { "path": "/x" }"#)
+    let reading = Configuration.read(Array(text.utf8))
+    #expect(reading.diagnostics.count == 1 && reading.heldBackCount == 1)
+    #expect(reading.adding([]).heldBackCount == 1)
   }
 
   @Test("several pools need routes")

@@ -128,8 +128,8 @@ import Testing
     let refused = try command(martlet, "drain", "default/\(one.address)")
     #expect(refused.status == 69 && refused.output.isEmpty)
     #expect(
-      refused.errors == "martlet: error: \(one.address) is the last available backend of default: "
-        + "clients would get 503; use --force to drain it\n")
+      refused.errors == "martlet: error: \(one.address) is the last available backend of default; "
+        + "without it, requests are refused with 503; use --force to drain it\n")
     #expect(try martlet.get().text == "one")
     // A backend that serves no requests can be drained without force.
     #expect(try command(martlet, "drain", "default/\(dead)").status == 0)

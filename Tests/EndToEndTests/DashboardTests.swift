@@ -118,6 +118,72 @@ import Testing
     #expect((results[5] as? [Any])?.isEmpty == true, "\(results[5])")
   }
 
+  @Test func `a TCP listener and its pool are shown by their connections`() throws {
+    let stub = try StubBackend()
+    let dead = "127.0.0.1:\(try freePort())"
+    let martlet = try MartletProcess(
+      """
+      { "listeners": [{ "name": "in", "listen": "127.0.0.1:0", "protocol": "tcp", "pool": "app",
+          "max-connections": 1 }],
+        "pools": [{ "name": "app", "backends": ["\(stub.address)", "\(dead)"], "health": "off",
+          "ejection": "off" }],
+        "log": { "target": "access.log" }, "admin": { "listen": "127.0.0.1:0" } }
+      """, keeping: [stub])
+    for number in 1...6 {
+      #expect(try martlet.get().status == 200)
+      _ = try martlet.accessLines(atLeast: number)
+    }
+    let open = try martlet.wire()
+    try open.send("GET")
+    eventually("it is open") { hasEstablishedConnection(toPort: stub.port) }
+    #expect((try? martlet.get()) == nil)
+    let visible = "[...document.querySelectorAll('.figures .card')].filter(card => !card.hidden)"
+    let results = try browse([
+      ["open", address(martlet)],
+      [
+        "until",
+        "document.querySelectorAll('#incidents li').length > 0"
+          + " && document.querySelectorAll('#pools tbody tr').length > 1",
+        30,
+      ],
+      ["eval", "\(visible).map(card => card.querySelector('h2').textContent)"],
+      ["eval", "[...document.querySelectorAll('#pools th')].map(cell => cell.textContent)"],
+      [
+        "eval",
+        "[...document.querySelectorAll('#pools tbody tr')].map(row =>"
+          + " [...row.querySelectorAll('td.number span')].map(cell => cell.textContent))",
+      ],
+      ["eval", "[...document.querySelectorAll('#flows tbody td')].map(cell => cell.textContent)"],
+      ["eval", "document.getElementById('routes-card').hidden"],
+      ["eval", "document.querySelector('#incidents summary').textContent"],
+      ["eval", "document.querySelector('#incidents tbody').textContent"],
+      ["eval", "document.querySelectorAll('.alarm').length"],
+      ["errors"],
+    ])
+    open.end()
+    #expect(results[1] as? Bool == true)
+    #expect(
+      results[2] as? [String] == ["TCP connections", "TCP failures", "Sent", "Client connections"])
+    let titles = try #require(results[3] as? [String])
+    for title in ["Att/s", "Failed/s", "Open", "Ended well", "Failed", "Received", "Sent"] {
+      #expect(titles.contains(title), "\(titles)")
+    }
+    let rows = try #require(results[4] as? [[String]])
+    // Attempts, failed attempts, open, ended well, failed, received, sent.
+    #expect(rows.count == 2 && rows[0][2] == "1" && rows[0][3] == "6", "\(rows)")
+    #expect(rows[0][5].hasSuffix(" B") && rows[0][5] != "0 B" && rows[1][3] == "0", "\(rows)")
+    let flow = try #require(results[5] as? [String])
+    #expect(Array(flow.prefix(6)) == ["in", "all → app", "1", "6", "0", "1"], "\(flow)")
+    #expect(results[6] as? Bool == true)
+    let incident = try #require(results[7] as? String)
+    #expect(incident.contains("connect-refused") && incident.contains("connected after a retry"))
+    #expect(!incident.contains("undefined"), "\(incident)")
+    let incidents = try #require(results[8] as? String)
+    #expect(incidents.contains("TCP in → app") && !incidents.contains("undefined"), "\(incidents)")
+    #expect(results[9] as? Int == 0)
+    #expect((results[10] as? [Any])?.isEmpty == true, "\(results[10])")
+  }
+
   @Test func `a disabled button says why`() throws {
     let stub = try StubBackend()
     let martlet = try MartletProcess(

@@ -76,6 +76,24 @@ import Testing
     #expect(try ask(martlet, from: "127.0.0.6").map(\.first) == ["127.0.0.6", "127.0.0.6"])
   }
 
+  @Test func `datagrams go on from the client's address`() throws {
+    guard isRoot else { return try refused() }
+    let backend = try DatagramSocket()
+    let martlet = try MartletProcess(
+      """
+      { "listeners": [{ "listen": "127.0.0.1:0", "protocol": "udp" }],
+        "pools": [{ "backends": ["127.0.0.1:\(backend.port)"], "source-address": "client" }] }
+      """)
+    for host in ["127.0.0.5", "127.0.0.6"] {
+      let client = try DatagramSocket(host: host)
+      client.send("request", to: martlet.port)
+      let request = try #require(backend.receive())
+      #expect(request.host == host)
+      backend.send("reply", to: request.port, host: request.host)
+      #expect(client.receiveText() == "reply")
+    }
+  }
+
   /// Without the capability, it is refused before anything is served.
   @Test func refused() throws {
     let backend = try backend()

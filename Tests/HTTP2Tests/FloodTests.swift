@@ -248,6 +248,32 @@ struct Attack: CustomTestStringConvertible, Sendable {
     #expect(bench.frames() == ["GOAWAY 0 settings-timeout"])
   }
 
+  /// It may send a body over a slow line, behind which its acknowledgement waits.
+  @Test func aPeerThatSendsMayAcknowledgeLate() {
+    let bench = Bench(.server)
+    bench.feed(Wire.preface + Wire.settings())
+    bench.feed(Wire.headers(1, Wire.request(method: "POST"), ends: false))
+    for _ in 0..<3 {
+      bench.expire(after: .seconds(9))
+      bench.feed(Wire.data(1, "slow", ends: false))
+    }
+    #expect(bench.connection.isBroken == false)
+    bench.expire(after: .seconds(10))
+    #expect(bench.events.last == "broken settings-timeout")
+  }
+
+  /// Behind a response that the client takes slowly, it gets other settings late.
+  @Test func laterSettingsMayBeAcknowledgedLate() {
+    let bench = Bench.server()
+    bench.feed(Wire.headers(1, Wire.request(), ends: true))
+    bench.connection.setStreamCountMax(10, at: bench.now, into: &bench.output)
+    for _ in 0..<6 { bench.expire(after: .seconds(5)) }
+    #expect(bench.connection.isBroken == false)
+    bench.feed(Wire.settingsAck)
+    bench.connection.setStreamCountMax(20, at: bench.now, into: &bench.output)
+    #expect(bench.connection.deadline(at: bench.now) > bench.now + .seconds(10))
+  }
+
   // MARK: Field blocks
 
   @Test func continuationsAreCounted() {

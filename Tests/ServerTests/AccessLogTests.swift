@@ -219,6 +219,22 @@ import Testing
     #expect(line.hasSuffix("ms ok tolerated:obs-fold tolerated:bad-field-name []"))
   }
 
+  @Test func aConnectionHasItsListenerPoolAndBytes() throws {
+    var entry = Entry()
+    entry.hasRequest = false
+    entry.facts.kind = .tcp
+    entry.facts.pool = "re dis"
+    entry.facts.failure = "relay-idle"
+    let line = try #require(try written([entry], .text).first)
+    let expected =
+      #" 192.0.2.7 TCP "" "https \"1\"">"re dis" - 3456 78.009ms relay-idle [] received 12"#
+    #expect(line.hasSuffix(expected), "\(line)")
+    entry.facts.pool = nil
+    #expect(try written([entry], .text).first?.contains(#""https \"1\"">- - 3456"#) == true)
+    let object = try object(try #require(try written([entry], .json).first))
+    #expect(object["kind"] as? String == "tcp" && object["status"] == nil)
+  }
+
   @Test func aTextLineWithoutARequestKeepsItsColumns() throws {
     var entry = Entry()
     entry.hasRequest = false

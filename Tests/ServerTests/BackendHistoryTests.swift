@@ -1,5 +1,6 @@
 // The last two minutes of a backend: runs of conditions, and rates.
 
+import Balancing
 import Metrics
 import Primitives
 import Testing
@@ -40,7 +41,7 @@ import Testing
       block.add(.responses2xx, good)
       block.add(.responses5xx, bad)
       backends["a"]?.sample(TrafficReading(of: [block]))
-      return backends.values.isFailing
+      return backends.values.isFailing(countsResponses: true)
     }
     #expect(!sample(good: 0, bad: 0))
     #expect(!sample(good: 0, bad: 4))
@@ -51,5 +52,26 @@ import Testing
     // After two seconds they no longer count.
     #expect(sample(good: 0, bad: 0))
     #expect(!sample(good: 0, bad: 0))
+  }
+
+  /// Open connections have no result yet, and many programs end theirs with a reset.
+  @Test func `a pool of connections is failing while attempts to connect fail`() throws {
+    let block = try #require(MetricsRegistry(workerCount: 1).blocks(for: .pool("p")).first)
+    var backends = ["a": BackendHistory()]
+    func sample(attempts: UInt64, refused: Int = 0, reset: Int = 0) -> Bool {
+      block.add(.attempts, attempts)
+      for _ in 0..<refused {
+        block.add(failure: FailureWord.connectRefused.rawValue, at: .origin)
+      }
+      for _ in 0..<reset { block.add(failure: FailureWord.relayReset.rawValue, at: .origin) }
+      backends["a"]?.sample(TrafficReading(of: [block]))
+      return backends.values.isFailing(countsResponses: false)
+    }
+    #expect(!sample(attempts: 0))
+    #expect(!sample(attempts: 30, refused: 1, reset: 29))
+    #expect(!sample(attempts: 20, refused: 10))
+    #expect(!sample(attempts: 0))
+    #expect(!sample(attempts: 0))
+    #expect(sample(attempts: 20, refused: 20))
   }
 }

@@ -65,8 +65,8 @@ struct SimulationFlowTests {
     (RelayFault.flipsByte, "is wrong at byte"), (.dropsByte, "is wrong at byte"),
     (.repeatsByte, "is wrong at byte"), (.hidesResets, "gets a FIN"),
     (.holdsEverything, "are held"), (.leaksSocket, "never closed"), (.closesTwice, "is closed"),
-    (.ignoresWritable, "with bytes that could be moved"),
-    (.readsOncePerReport, "with bytes that could be moved"), (.sendsTwice, "and on"),
+    (.ignoresWritable, "with something that could be moved"),
+    (.readsOncePerReport, "with something that could be moved"), (.sendsTwice, "and on"),
     (.waitsForEver, "wait for ever"), (.spins, "busy loop"),
     (.mixesUp, "is wrong at byte"),
   ])

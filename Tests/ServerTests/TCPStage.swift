@@ -120,7 +120,11 @@ struct TCPIO: QuietIO {
     return .received(count)
   }
   mutating func send(to socket: Socket, _ first: Span<UInt8>, _ second: Span<UInt8>) -> SendResult {
-    guard let peer = net.peers[socket], !peer.hasReset else { return .failed(.brokenPipe) }
+    guard let peer = net.peers[socket] else { return .failed(.brokenPipe) }
+    if peer.hasReset {
+      peer.hasToldOfReset = true
+      return .failed(.brokenPipe)
+    }
     let count = min(first.count + second.count, peer.room)
     if count == 0 { return .wouldBlock }
     for index in 0..<count {

@@ -146,6 +146,20 @@ import Testing
     #expect(stage.failures(.clientAborted) == 0)
   }
 
+  /// The backend would take a part for the whole.
+  @Test func aResetAfterBothEndsIsNoEndForABackendThatLacksBytes() throws {
+    let stage = try TCPStage()
+    let client = stage.connect("x")
+    let backend = stage.backend
+    backend.room = 0
+    client.pending = Array("last".utf8)
+    stage.finish(client)
+    stage.finish(backend)
+    #expect(client.isOpen && backend.isOpen && !backend.gotEnd)
+    stage.reset(client)
+    #expect(backend.closedByReset == true && !backend.gotEnd && stage.isEmpty)
+  }
+
   /// What the backend said before is not cut off: the client's kernel must have it first.
   @Test func aResetOfTheBackendFollowsItsBytes() throws {
     let stage = try TCPStage()
@@ -354,6 +368,16 @@ import Testing
       stage.turn()
     }
     #expect(client.received.count == 1 << 20 && !client.gotEnd && client.closedByReset == true)
+    #expect(stage.failures(.relayReset) == 1 && stage.isEmpty)
+  }
+
+  @Test func aResetThatASendFindsIsNoEnd() throws {
+    let stage = try TCPStage(pools: [[1]])
+    let client = stage.connect("q")
+    stage.send("part", from: stage.backend)
+    stage.backend.hasReset = true
+    stage.send("more", from: client)
+    #expect(client.text == "part" && !client.gotEnd && client.closedByReset == true)
     #expect(stage.failures(.relayReset) == 1 && stage.isEmpty)
   }
 

@@ -122,6 +122,15 @@ extension HTTP2Connection {
     role == .client ? max(deadline, lastReceived + limits.pingTimeout) : .never
   }
 
+  /// The acknowledgement may wait behind a body that the peer sends slowly: while bytes come, it is
+  /// not late.
+  private var settingsExpireAt: Instant {
+    mutating get {
+      settingsDeadline == .never
+        ? .never : max(settingsDeadline, lastReceived + limits.settingsTimeout)
+    }
+  }
+
   // MARK: Deadlines
 
   /// When to call `expire` next.
@@ -137,7 +146,7 @@ extension HTTP2Connection {
     } else if stallCheck == .never, let timeout = limits.stallTimeout {
       stallCheck = now + timeout / 4
     }
-    var earliest = min(settingsDeadline, frameDeadline, stallCheck)
+    var earliest = min(settingsExpireAt, frameDeadline, stallCheck)
     switch ping {
     case .waiting(_, _, let deadline): earliest = min(earliest, pingDeadline(deadline))
     case .none: earliest = min(earliest, pingsAt)
@@ -149,7 +158,7 @@ extension HTTP2Connection {
   /// Handles one deadline that has passed. Call it until it returns nil.
   public mutating func expire(at now: Instant, into output: inout ByteBuffer) -> HTTP2Event? {
     if isBroken { return nil }
-    if settingsDeadline <= now { return fail(.settingsTimeout, into: &output) }
+    if settingsExpireAt <= now { return fail(.settingsTimeout, into: &output) }
     if frameDeadline <= now { return fail(.frameTimeout, into: &output) }
     switch ping {
     case .waiting(_, _, let deadline):

@@ -60,7 +60,11 @@ extension HTTP2Connection {
   ) {
     output.setFrameLength(at: start)
     unacknowledgedSettings += 1
-    if settingsDeadline == .never { settingsDeadline = now + limits.settingsTimeout }
+    // Later settings may wait for long behind a response that the client takes slowly. They only
+    // change the number of streams, which is enforced without their acknowledgement.
+    if !settingsAreInForce && settingsDeadline == .never {
+      settingsDeadline = now + limits.settingsTimeout
+    }
   }
 
   // MARK: Incoming
@@ -74,8 +78,7 @@ extension HTTP2Connection {
       if unacknowledgedSettings > 0 {
         if !settingsAreInForce { enforceSettings(into: &output) }
         unacknowledgedSettings -= 1
-        settingsDeadline =
-          unacknowledgedSettings == 0 ? .never : now + limits.settingsTimeout
+        settingsDeadline = .never
       }
       return .progress
     }

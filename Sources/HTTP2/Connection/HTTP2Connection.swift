@@ -47,7 +47,7 @@ public struct HTTP2Connection: ~Copyable {
 
   // The connection as a whole.
   var peer = PeerSettings()
-  /// Our SETTINGS without acknowledgement, and the deadline for the first of them.
+  /// Our SETTINGS without acknowledgement, and the deadline for those at the start.
   var unacknowledgedSettings = 0
   var settingsDeadline = Instant.never
   /// Our first SETTINGS have been acknowledged.

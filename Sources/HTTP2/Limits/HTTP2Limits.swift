@@ -58,7 +58,8 @@ public struct HTTP2Limits: Equatable, Sendable {
   public var controlBacklogCount = 1000
 
   // Deadlines.
-  /// For the acknowledgement of our SETTINGS (RFC 9113 6.5.3), as in nghttpx.
+  /// For the acknowledgement of our first SETTINGS (RFC 9113 6.5.3), as in nghttpx, while the peer
+  /// sends nothing.
   public var settingsTimeout = TimeSpan.seconds(10)
   /// For a frame other than DATA, or for a field block in several frames, from its first byte on.
   public var frameTimeout = TimeSpan.seconds(10)

@@ -43,10 +43,17 @@ extension AccessLog {
     case .route: if let route = facts.route { line.appendEscaped(route.bytes.span) }
     case .pool: if let pool = facts.pool { line.appendEscaped(pool.bytes.span) }
     case .sni: line.appendEscaped(of: serverName)
+    case .kind: if facts.kind != .http { line.append(facts.kind.name) }
     case .method, .host, .target, .version, .request, .userAgent, .referer, .requestID, .traceID:
-      if facts.hasRequest { append(field, of: request) }
+      if facts.hasRequest {
+        append(field, of: request)
+      } else if facts.kind != .http {
+        append(field, of: facts, listener)
+      }
     case .status: if facts.kind == .http { line.append(decimal: UInt64(facts.status)) }
     case .failure: if let failure = facts.failure { line.append(failure) }
+    case .grpcStatus: if let status = facts.grpcStatus { line.append(decimal: UInt64(status)) }
+    case .retry: if let missed = facts.missedRetry { line.append(missed.name) }
     case .reason: if let reason = facts.reason { line.append(reason) }
     case .received: line.append(decimal: facts.receivedByteCount)
     case .sent: line.append(decimal: facts.sentByteCount)
@@ -56,6 +63,7 @@ extension AccessLog {
     case .queued: appendMilliseconds(facts.queueTime)
     case .tls: if let tls = facts.tls { line.append(tls.version) }
     case .cipher: if let tls = facts.tls { line.append(tls.suite.name) }
+    case .resumed: if let tls = facts.tls { line.append(tls.isResumed ? "true" : "false") }
     case .backend:
       if let last = attempts.last { line.appendEscaped(name(of: last, names).bytes.span) }
     case .attempts: line.append(decimal: UInt64(attempts.count))
@@ -85,6 +93,27 @@ extension AccessLog {
       }
     case .requestID: append(request.fields.first(.xRequestID), of: request)
     case .traceID: append(request.fields.traceID, of: request)
+    default: break
+    }
+  }
+
+  /// The same of a connection or a session, which has no request: what comes nearest.
+  private mutating func append(
+    _ field: Configuration.LogTemplate.Field, of facts: AccessLogFacts, _ listener: LogName
+  ) {
+    switch field {
+    case .method: line.append(facts.kind.title)
+    case .host: line.appendEscaped(of: serverName)
+    case .target:
+      line.appendEscaped(listener.bytes.span)
+      line.append(">")
+      if let pool = facts.pool { line.appendEscaped(pool.bytes.span) } else { line.append("-") }
+    case .request:
+      append(.method, of: facts, listener)
+      line.append(0x20)
+      append(.target, of: facts, listener)
+      line.append(0x20)
+      line.append(facts.failure ?? "ok")
     default: break
     }
   }

@@ -57,7 +57,26 @@ struct AccessLogFacts {
   /// The number of exchanges that the line represents.
   var sample = 1
 
-  enum Kind { case http, tcp, udp }
+  enum Kind {
+    case http, tcp, udp
+
+    var name: StaticString {
+      switch self {
+      case .http: "http"
+      case .tcp: "tcp"
+      case .udp: "udp"
+      }
+    }
+
+    /// In place of a method.
+    var title: StaticString {
+      switch self {
+      case .http: "HTTP"
+      case .tcp: "TCP"
+      case .udp: "UDP"
+      }
+    }
+  }
 }
 
 struct AccessLog: ~Copyable {
@@ -113,7 +132,7 @@ struct AccessLog: ~Copyable {
     case .off: return
     case .template: writeTemplate(facts, listener, request, attempts, names)
     case .json: writeJSON(facts, listener, request, attempts, names)
-    case .text: writeText(facts, request, attempts, names)
+    case .text: writeText(facts, listener, request, attempts, names)
     }
     line.append(0x0A)
     if producer?.append(line.bytes) != true { metrics?.add(.accessLogLinesDropped) }
@@ -311,11 +330,12 @@ struct AccessLog: ~Copyable {
 
   // MARK: Text
 
-  /// `time client "METHOD host target" status sent ms failure [backend result ms, ...]`, then what
-  /// is unusual
+  /// `time client METHOD "host" "target" status sent ms failure [backend result ms, ...]`, then
+  /// what is unusual. A connection has TCP as its method, the server name as its host, and its
+  /// listener and pool as its target.
   private mutating func writeText(
-    _ facts: AccessLogFacts, _ request: borrowing RequestHead, _ attempts: AttemptList,
-    _ names: [LogName]
+    _ facts: AccessLogFacts, _ listener: LogName, _ request: borrowing RequestHead,
+    _ attempts: AttemptList, _ names: [LogName]
   ) {
     clock.writeTime(SystemClock.wall(), to: &line)
     line.append(0x20)
@@ -328,12 +348,14 @@ struct AccessLog: ~Copyable {
       line.appendJSONString(request.bytes(of: request.authority))
       line.append(0x20)
       appendAddress(request.bytes(of: request.target), as: .json)
-    } else if facts.kind == .udp {
-      line.append("UDP - -")
-    } else if facts.kind == .tcp {
-      line.append("TCP ")
+    } else if facts.kind != .http {
+      line.append(facts.kind.title)
+      line.append(0x20)
       line.appendJSONString(of: serverName)
-      line.append(" -")
+      line.append(0x20)
+      line.append(listener.json.span)
+      line.append(">")
+      if let pool = facts.pool { line.append(pool.json.span) } else { line.append("-") }
     } else {
       line.append("- - -")
     }
@@ -370,6 +392,10 @@ struct AccessLog: ~Copyable {
       line.append(attempt.isFailOpen ? "ms fail-open" : "ms")
     }
     line.append(0x5D)
+    if facts.kind != .http {
+      line.append(" received ")
+      line.append(decimal: facts.receivedByteCount)
+    }
     if let status = facts.grpcStatus {
       line.append(" grpc ")
       line.append(decimal: UInt64(status))

@@ -1,8 +1,9 @@
 // The last two minutes of one backend: its conditions and its traffic. Also whether almost all
-// requests to the backends of a pool fail.
+// requests or connections to the backends of a pool fail.
 //
 // For the dashboard and `martlet top`. The admin thread takes a sample each second.
 
+import Balancing
 import Metrics
 import Primitives
 
@@ -59,6 +60,15 @@ struct BackendHistory {
     return RecentTraffic(last, since: readings[max(0, readings.count - 1 - Self.alarmSeconds)])
   }
 
+  /// In the same time: connections that their backend reset after its first bytes. Many programs
+  /// end a connection so.
+  fileprivate var latestResets: UInt64 {
+    guard let last = readings.last, readings.count > 1 else { return 0 }
+    let first = readings[max(0, readings.count - 1 - Self.alarmSeconds)]
+    let word = CounterWord(FailureWord.relayReset)
+    return last.failureCount(word) &- first.failureCount(word)
+  }
+
   /// The counts of the last ten seconds, or since the start, with the number of seconds.
   var recent: (traffic: RecentTraffic, seconds: Int)? {
     guard let first = readings.first, let last = readings.last, readings.count > 1 else {
@@ -71,10 +81,18 @@ struct BackendHistory {
 extension Collection<BackendHistory> {
   /// Of a pool: whether at least 95 % of the attempts of the last seconds failed, or
   /// got a response with a status 5xx. Health checks and ejections need more time to notice it, and
-  /// the last available backend is never ejected.
-  var isFailing: Bool {
+  /// the last available backend is never ejected. A pool of connections has no responses: an
+  /// attempt that has not failed is a good one, since it may last for days.
+  func isFailing(countsResponses: Bool) -> Bool {
     var (good, bad) = (UInt64(0), UInt64(0))
-    for traffic in compactMap(\.latest) {
+    for history in self {
+      guard let traffic = history.latest else { continue }
+      guard countsResponses else {
+        let failures = traffic.failures - Swift.min(traffic.failures, history.latestResets)
+        good += traffic.attempts - Swift.min(traffic.attempts, failures)
+        bad += failures
+        continue
+      }
       good += traffic.responses[1] + traffic.responses[2] + traffic.responses[3]
       // A status that is retried counts as both.
       bad += Swift.max(traffic.failures, traffic.responses[4])

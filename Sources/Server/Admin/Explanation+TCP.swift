@@ -1,7 +1,7 @@
-// What would happen to a connection to a TCP listener: the route by its server name, and the pool.
-// Also to datagrams of a UDP listener (`udp://`).
-// `tcp://` is a client that sends no name; `tls://` one that asks for the host, and perhaps for a
-// protocol of ALPN behind a slash.
+// What would happen to a connection to a TCP listener: the route by its server name, the pool, and
+// the backend if the strategy has a fixed one for the client. Also to datagrams of a UDP listener
+// (`udp://`). `tcp://` is a client that sends no name; `tls://` one that asks for the host, and
+// perhaps for a protocol of ALPN behind a slash.
 
 import Balancing
 import Configuration
@@ -31,7 +31,14 @@ struct ConnectionTarget {
 }
 
 extension Explanation {
-  func explain(_ target: ConnectionTarget, named name: String?) -> AdminDocument {
+  func explain(_ target: ConnectionTarget, _ query: [String: String]) -> AdminDocument {
+    let name = query["listener"]
+    let client: ExplainedClient
+    do throws(ExplainedClient.Mistake) {
+      client = try ExplainedClient(query)
+    } catch {
+      return .error(400, error.message)
+    }
     let listeners = view.configuration.listeners
     let index = listeners.indices.first { index in
       let listener = listeners[index]
@@ -42,15 +49,14 @@ extension Explanation {
       }
     }
     if let index, let rules = view.snapshot.listeners[index].udp {
-      return explain(target, listeners[index], rules)
+      return explain(target, listeners[index], rules, client)
     }
     if target.isUDP { return .error(404, "no UDP listener has port \(target.port)") }
     guard let index, let rules = view.snapshot.listeners[index].tcp else {
-      return .error(404, "no TCP listener has port \(target.port)")
+      return .error(404, missing(target))
     }
     let listener = listeners[index]
     return AdminDocument { json in
-      json.member("method", "CONNECT")
       json.member("url", "\(target.isTLS ? "tls" : "tcp")://\(target.host):\(target.port)")
       json.member("listener", listener.name)
       if listener.tls != nil && !target.isTLS {
@@ -70,24 +76,59 @@ extension Explanation {
         json.member("answer", "closed, no route matches (no-route)")
         return
       }
-      json.member("action", "forward to \(view.snapshot.pools[pool].pool.name)")
-      explainPool(view.snapshot.pools[pool].pool.name, to: &json)
+      let settings = view.snapshot.pools[pool]
+      json.member("action", "forward to \(settings.pool.name)")
+      let kept = backend(
+        of: client, to: destination(of: target, at: listener), number: Flow.tcp, in: settings)
+      explainPool(settings.pool.name, kept, to: &json)
     }
   }
 
+  /// Where the client connects to; nil if the target is a name, and the listener has not just one
+  /// address.
+  private func destination(
+    of target: ConnectionTarget, at listener: Configuration.Listener
+  ) -> (address: IPAddress, port: UInt16)? {
+    guard let port = UInt16(target.port) else { return nil }
+    let host = target.host.hasPrefix("[") ? String(target.host.dropFirst().dropLast()) : target.host
+    if let address = IPAddress(host) { return (address, port) }
+    let own = listener.addresses.compactMap(\.ip)
+    return own.count == 1 && own[0] != .anyV4 && own[0] != .anyV6 ? (own[0], port) : nil
+  }
+
+  /// Why there is no listener for it.
+  private func missing(_ target: ConnectionTarget) -> String {
+    let listeners = view.configuration.listeners
+    let other = view.addresses.first { $0.address.hasSuffix(":\(target.port)") }
+    if let other, let listener = listeners.first(where: { $0.name == other.listener }),
+      listener.protocol == .http
+    {
+      let scheme = listener.tls == nil ? "http" : "https"
+      return "port \(target.port) belongs to the HTTP listener \(listener.name); ask for"
+        + " GET \(scheme)://\(target.host):\(target.port)/"
+    }
+    let names = Set(listeners.filter { $0.protocol == .tcp }.map(\.name))
+    let known = view.addresses.filter { names.contains($0.listener) }.map(\.address)
+    return "no TCP listener has port \(target.port)"
+      + (known.isEmpty ? "" : "; there are \(known.joined(separator: ", "))")
+  }
+
   private func explain(
-    _ target: ConnectionTarget, _ listener: Configuration.Listener, _ rules: SessionRules
+    _ target: ConnectionTarget, _ listener: Configuration.Listener, _ rules: SessionRules,
+    _ client: ExplainedClient
   ) -> AdminDocument {
     AdminDocument { json in
-      json.member("method", "SEND")
       json.member("url", "udp://\(target.host):\(target.port)")
       json.member("listener", listener.name)
       if let senders = listener.proxyProtocol {
         let from = senders.from.map { "\($0)" }.joined(separator: ", ")
         json.member("accepts", "datagrams with a PROXY header, only from \(from)")
       }
-      json.member("action", "forward to \(view.snapshot.pools[rules.pool].pool.name)")
-      explainPool(view.snapshot.pools[rules.pool].pool.name, to: &json)
+      let settings = view.snapshot.pools[rules.pool]
+      json.member("action", "forward to \(settings.pool.name)")
+      let kept = backend(
+        of: client, to: destination(of: target, at: listener), number: Flow.udp, in: settings)
+      explainPool(settings.pool.name, kept, to: &json)
     }
   }
 }

@@ -13,10 +13,16 @@ struct Explanation {
 
   func explain(_ query: [String: String]) -> AdminDocument {
     if let url = query["url"], let connection = ConnectionTarget(url) {
-      return explain(connection, named: query["listener"])
+      return explain(connection, query)
     }
     guard let url = query["url"], let target = Target(url) else {
       return .error(400, Self.incomplete(query["url"] ?? ""))
+    }
+    let client: ExplainedClient
+    do throws(ExplainedClient.Mistake) {
+      client = try ExplainedClient(query)
+    } catch {
+      return .error(400, error.message)
     }
     let index: Int
     switch listener(for: target, named: query["listener"]) {
@@ -38,7 +44,7 @@ struct Explanation {
           "no listener has port \(target.effectivePort); this is the result if another program,"
             + " such as a container runtime, forwards its connections to \(listener.name)")
       }
-      explainRoute(target, listener, index, to: &json)
+      explainRoute(target, listener, index, client, to: &json)
     }
   }
 
@@ -96,7 +102,8 @@ struct Explanation {
   }
 
   private func explainRoute(
-    _ target: Target, _ listener: Configuration.Listener, _ index: Int, to json: inout JSONWriter
+    _ target: Target, _ listener: Configuration.Listener, _ index: Int, _ client: ExplainedClient,
+    to json: inout JSONWriter
   ) {
     var normal = ByteBuffer()
     let host = Array(target.host.utf8)
@@ -120,20 +127,29 @@ struct Explanation {
     json.member(
       "stages",
       view.snapshot.listeners[index].rules.routes[place].stages.names.joined(separator: ", "))
-    if case .forward(let name) = route.action { explainPool(name, to: &json) }
+    if case .forward(let name) = route.action, let settings = view.pool(named: name)?.settings {
+      let kept = backend(of: client, query: target.query, in: settings)
+      explainPool(name, kept, to: &json)
+    }
   }
 
-  func explainPool(_ name: String, to json: inout JSONWriter) {
+  /// `kept`: the backend of the client or of its key, if that is known.
+  func explainPool(_ name: String, _ kept: KeptBackend?, to json: inout JSONWriter) {
     guard let (settings, configured) = view.pool(named: name) else { return }
     let pool = settings.pool
+    let carried = settings.protocol.carried
     json.member("pool", name)
     json.member("strategy", configured.strategy.rawValue)
     json.member("protocol", view.configuration.spoken(by: configured))
     if let header = configured.proxyProtocol {
       json.member("sends", "a PROXY header, \(header.text)")
     }
+    if let kept {
+      json.member("key", kept.key)
+      json.member("backend", kept.address)
+    }
     json.array("candidates") { json in
-      for candidate in pool.candidates(settings.check, at: now) {
+      for candidate in pool.candidates(settings.check, carried: carried, at: now) {
         json.object { json in
           json.member("backend", candidate.member.record.identity.address)
           json.member("protocol", candidate.member.record.spoken.map { "\($0.name)" })
@@ -152,16 +168,22 @@ struct Explanation {
         }
       }
     }
-    json.member("order", configured.orderInWords)
+    var order = configured.order(of: carried)
+    if kept == nil && configured.strategy.hasAffinity {
+      order += "; \(configured.whatIsMissing) shows which"
+    }
+    json.member("order", order)
     pool.writeLevels(at: now, to: &json)
-    if pool.isAnyHealthy || pool.isPanicking { return }
+    guard let effect = pool.effectOfOutage else { return }
     switch pool.allDown {
-    case .refuse: json.member("answer", "503, no backend is available (all-down)")
-    case .reset: json.member("answer", "a reset, no backend is available (all-down)")
-    case .drop: json.member("answer", "dropped, no backend is available (all-down)")
-    case .failOpen:
-      json.member(
-        "answer", "from any backend, healthy or not, because none is available (fail-open)")
+    case .refuse where !pool.isPanicking:
+      json.member("answer", "503, no backend is available (all-down)")
+    case .reset where !pool.isPanicking:
+      json.member("answer", "a reset, no backend is available (all-down)")
+    case .drop where !pool.isPanicking:
+      json.member("answer", "dropped, no backend is available (all-down)")
+    case .refuse, .reset, .drop, .failOpen:
+      json.member("answer", "no backend is available: \(effect)")
     }
   }
 }
@@ -172,6 +194,7 @@ private struct Target {
   let host: String
   let port: UInt16?
   let path: String
+  let query: String
 
   var effectivePort: UInt16 { port ?? (isTLS ? 443 : 80) }
 
@@ -187,69 +210,34 @@ private struct Target {
     port = authority.port
     let path = rest[end...].prefix { $0 != "?" && $0 != "#" }
     self.path = path.hasPrefix("/") ? String(path) : "/" + path
-  }
-}
-
-extension Pool {
-  /// All members, those first that the next exchange may get, each with why.
-  fileprivate func candidates(
-    _ check: ActiveCheck?, at now: Instant
-  ) -> [(member: Member, verdict: String)] {
-    let (states, isPanicking) = levels(at: now)
-    let shares = Dictionary(
-      grouping: states, by: \.tier
-    ).mapValues { $0.reduce(0) { $0 + $1.share } }
-    let judged = membership.members.map { member -> (rank: Int, Member, String) in
-      let record = member.record
-      let condition = BackendCondition(record, at: now)
-      let isFull = member.maxConnections.map { record.activeCount >= $0 } ?? false
-      switch condition {
-      case .up where isFull: return (2, member, "full")
-      case .up:
-        let share = shares[member.tier] ?? 0
-        if share > 0.9999 { return (0, member, "available") }
-        if share > 0 {
-          let percent = Int((share * 100).rounded())
-          return (0, member, "available: tier \(member.tier) gets \(percent) % of the requests")
-        }
-        return (
-          1, member,
-          member.tier == 1
-            ? "backup: while no other is available"
-            : "tier \(member.tier): while no earlier one is available"
-        )
-      case .trial:
-        return (0, member, "on trial: gets one request; if it succeeds, the backend is up")
-      case .down where isPanicking:
-        return (0, member, "down, but used: too few backends are healthy (panic-percent)")
-      case .ejected where isPanicking:
-        return (0, member, "ejected, but used: too few backends are healthy (panic-percent)")
-      case .down:
-        let reason = record.failedCheck(check).map { ": \($0)" } ?? ""
-        return (3, member, "down: its checks fail\(reason)")
-      case .ejected: return (3, member, "ejected: requests to it failed")
-      case .draining, .disabled, .unresolved:
-        return (4, member, "\(condition.rawValue) by an operator")
-      }
-    }
-    let sorted = judged.enumerated().sorted {
-      ($0.element.rank, $0.offset) < ($1.element.rank, $1.offset)
-    }
-    return sorted.map { ($0.element.1, $0.element.2) }
+    let mark = rest[end...].firstIndex(of: "?")
+    query = mark.map { String(rest[rest.index(after: $0)...].prefix { $0 != "#" }) } ?? ""
   }
 }
 
 extension Configuration.Pool {
-  fileprivate var orderInWords: String {
+  /// How the strategy selects, in words.
+  fileprivate func order(of carried: String) -> String {
     switch strategy {
     case .roundRobin: "in turn"
     case .weightedRoundRobin: "in turn, by weight"
-    case .leastConnections: "the one with the fewest exchanges for its weight"
+    case .leastConnections: "the one with the fewest \(carried) for its weight"
     case .random: "at random, by weight"
     case .ipHash: "by the client's address, always the same one"
     case .maglev: "by the hash of \(hashKey), on every node the same one"
-    case .powerOfTwo: "of two at random, the one with the fewer exchanges for its weight"
+    case .powerOfTwo: "of two at random, the one with the fewer \(carried) for its weight"
     case .leastTime: "of two at random, the one that is expected to respond sooner"
+    }
+  }
+
+  /// The option of `martlet explain` without which the backend isn't known.
+  fileprivate var whatIsMissing: String {
+    switch (strategy, hashKey) {
+    case (.maglev, .header(let name)): "--header '\(name): VALUE'"
+    case (.maglev, .cookie(let name)): "--header 'Cookie: \(name)=VALUE'"
+    case (.maglev, .query(let name)): "a URL with ?\(name)=VALUE"
+    case (.maglev, .fiveTuple): "--client ADDRESS:PORT"
+    default: "--client ADDRESS"
     }
   }
 }

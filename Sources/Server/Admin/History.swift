@@ -4,6 +4,7 @@
 // nothing of it.
 
 import Balancing
+import Configuration
 import Metrics
 import Primitives
 
@@ -14,6 +15,9 @@ struct Moment {
   var receivedBytes: UInt64 = 0
   var sentBytes: UInt64 = 0
   var connections: UInt64 = 0
+  /// Connections of TCP listeners that began, and those that failed.
+  var tcpConnections: UInt64 = 0
+  var tcpFailures: UInt64 = 0
   /// Dropped lines of the access log.
   var droppedLines: UInt64 = 0
 }
@@ -55,6 +59,10 @@ struct History {
     sums.receivedBytes = total[.downstreamBytesReceived]
     sums.sentBytes = total[.downstreamBytesSent]
     sums.droppedLines = total[.accessLogLinesDropped]
+    sums.tcpFailures = total[.tcpFailed]
+    for listener in view.configuration.listeners where listener.protocol == .tcp {
+      sums.tcpConnections &+= view.process.reading(.listener(listener.name))[.connectionsOpened]
+    }
     if let last {
       var moment = Moment()
       moment.requests = sums.requests &- last.requests
@@ -63,6 +71,10 @@ struct History {
       moment.sentBytes = sums.sentBytes &- last.sentBytes
       moment.connections = total[.downstreamConnectionsActive]
       moment.droppedLines = sums.droppedLines &- last.droppedLines
+      moment.tcpFailures = sums.tcpFailures &- last.tcpFailures
+      // A reload may have removed a listener.
+      moment.tcpConnections =
+        sums.tcpConnections >= last.tcpConnections ? sums.tcpConnections - last.tcpConnections : 0
       moments.append(moment)
       if moments.count > Self.secondCount { moments.removeFirst() }
     }

@@ -34,6 +34,8 @@ extension Moment {
     json.member("received", receivedBytes)
     json.member("sent", sentBytes)
     json.member("connections", connections)
+    json.member("tcp_connections", tcpConnections)
+    json.member("tcp_failures", tcpFailures)
     json.member("dropped_log_lines", droppedLines)
   }
 }

@@ -41,8 +41,7 @@ extension Member {
   /// Beside the condition; empty for an ordinary one.
   var placeText: String {
     var parts: [String] = []
-    if tier == 1 { parts.append("backup") }
-    if tier > 1 { parts.append("tier \(tier)") }
+    if tier > 0 { parts.append("tier \(tier)") }
     if !zone.isEmpty { parts.append("zone \(zone)") }
     return parts.isEmpty ? "" : " (" + parts.joined(separator: ", ") + ")"
   }

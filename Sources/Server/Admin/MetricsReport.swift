@@ -74,6 +74,10 @@ struct MetricsReport {
       "martlet_listener_connections_accepted_total", "Client connections, by listener.",
       .connectionsOpened, of: listeners)
     output.connections("martlet_listener_connections_active", "Client connections", of: listeners)
+    output.counters(
+      "martlet_listener_connections_refused_total",
+      "Client connections closed at once because a limit was reached, by listener and limit.",
+      by: "limit", TrafficCounter.refusals, of: listeners)
   }
 
   private func writeRoutes(to output: inout FamilyWriter) {
@@ -165,7 +169,7 @@ struct MetricsReport {
     writeNames(to: &output)
   }
 
-  /// By tier; the zones of a tier together.
+  /// By tier with the zones of a tier together, and by zone where a pool prefers one.
   private func writeLevels(_ pools: [Pool], to output: inout FamilyWriter) {
     let levels = pools.map { ($0.name, $0.levels(at: now)) }
     output.family(
@@ -175,6 +179,18 @@ struct MetricsReport {
         let share = levels.states.filter { $0.tier == tier }.reduce(0) { $0 + $1.share }
         output.series(
           "martlet_pool_tier_share", [("pool", name), ("tier", "\(tier)")], "\(share)")
+      }
+    }
+    output.family(
+      "martlet_pool_zone_share", .gauge,
+      "Share of the requests that begins in the own zone, or in others, of a tier, 0 to 1.")
+    for (name, levels) in levels {
+      for state in levels.states {
+        guard let isNear = state.isNear else { continue }
+        output.series(
+          "martlet_pool_zone_share",
+          [("pool", name), ("tier", "\(state.tier)"), ("zone", isNear ? "own" : "other")],
+          "\(state.share)")
       }
     }
     output.family(

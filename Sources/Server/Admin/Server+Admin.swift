@@ -167,8 +167,10 @@ extension Server {
   private func change(
     _ name: String, _ address: String, _ change: AdminCommand.BackendChange
   ) -> AdminDocument {
-    guard let pool = snapshot.pools.first(where: { $0.pool.name == name })?.pool,
-      let member = pool.membership.members.first(where: { $0.record.identity.address == address })
+    guard let settings = snapshot.pools.first(where: { $0.pool.name == name }),
+      let member = settings.pool.membership.members.first(where: {
+        $0.record.identity.address == address
+      })
     else { return .error(404, "no backend \(address) in \(name)") }
     let record = member.record
     let state = change.state ?? record.adminState
@@ -182,9 +184,9 @@ extension Server {
     if state != record.adminState || weight != record.weightOverride {
       if let refusal = refusalWhileUpgrading { return refusal }
       if state != record.adminState && state != .enabled && !change.isForced
-        && pool.isLastAvailable(record)
+        && settings.pool.isLastAvailable(record)
       {
-        return .lastAvailable(address, in: pool)
+        return .lastAvailable(address, in: settings.pool)
       }
       if state != record.adminState { record.setAdminState(state, at: SystemClock.monotonic()) }
       record.weightOverride = weight
@@ -203,6 +205,7 @@ extension Server {
       json.member("weight", record.weightOverride ?? member.weight)
       json.member("weight_override", record.weightOverride)
       json.member("active", record.activeCount)
+      json.member("carries", settings.protocol.carried)
       if let configured, change.weight != nil, !configured.strategy.usesWeights {
         json.member("note", "the strategy \(configured.strategy.rawValue) ignores weights")
       }
@@ -296,16 +299,11 @@ extension Server {
 extension AdminDocument {
   /// Refuses to take the last available backend out of its pool, unless `force` is given.
   fileprivate static func lastAvailable(_ address: String, in pool: Pool) -> AdminDocument {
-    let consequence =
-      switch pool.allDown {
-      case .refuse: "clients would get 503"
-      case .reset: "clients would get a reset"
-      case .drop: "datagrams would be dropped"
-      case .failOpen: "requests would go to all backends (fail-open)"
-      }
     return AdminDocument(status: 409) { json in
       json.member(
-        "error", "\(address) is the last available backend of \(pool.name): \(consequence)")
+        "error",
+        "\(address) is the last available backend of \(pool.name); without it,"
+          + " \(pool.allDown.effect)")
       json.member("needs", "force")
     }
   }

@@ -43,6 +43,8 @@ struct StateReport {
       json.member("ejections", total[.ejections])
       json.member("received_bytes", total[.downstreamBytesReceived])
       json.member("sent_bytes", total[.downstreamBytesSent])
+      json.member(
+        "refused_connections", Metric.refusals.reduce(UInt64(0)) { $0 + total[$1] })
       json.member("dropped_log_lines", total[.accessLogLinesDropped])
       json.object("responses") { json in
         json.member("1xx", total[.responses1xx])
@@ -61,6 +63,8 @@ struct StateReport {
       write(history.rate(of: \.requests), "requests", to: &json)
       write(history.rate(of: \.errors), "errors", to: &json)
       write(history.rate(of: \.sentBytes), "sent_bytes", to: &json)
+      write(history.rate(of: \.tcpConnections), "tcp_connections", to: &json)
+      write(history.rate(of: \.tcpFailures), "tcp_failures", to: &json)
     }
     writeReload(to: &json)
     json.object("log") { writeLogLevel(to: &$0) }
@@ -157,6 +161,7 @@ struct StateReport {
       json.member("active", reading.connectionCount)
       json.member("ok", reading[.tcpCompleted])
       json.member("failed", reading[.tcpFailed])
+      json.member("refused", reading.refusedCount)
       json.member("received", reading[.receivedBytes])
       json.member("sent", reading[.sentBytes])
       json.array("routes") { json in
@@ -185,6 +190,8 @@ struct StateReport {
   ) {
     let pool = settings.pool
     let past = history.pools[pool.name]
+    let isFailing =
+      past?.backends.values.isFailing(countsResponses: settings.protocol.isHTTP) ?? false
     json.object { json in
       json.member("name", pool.name)
       json.member("strategy", configured.strategy.rawValue)
@@ -194,8 +201,10 @@ struct StateReport {
       // Available by health and by drain state. Without any, `when_all_down` says what happens to
       // requests.
       json.member("available", pool.isAnyHealthy)
-      json.member("failing", past?.backends.values.isFailing ?? false)
+      json.member("failing", isFailing)
       json.member("when_all_down", configured.whenAllDown.rawValue)
+      json.member("carries", settings.protocol.carried)
+      json.member("outage", pool.effectOfOutage)
       json.member("tls", settings.tls.map { $0.isVerified ? "verified" : "unverified" })
       json.member("waiting", pool.record.line.count)
       json.member("retries_charged", pool.record.retryCount)
@@ -227,8 +236,7 @@ struct StateReport {
         for backend in unresolved.prefix(backendMax) { write(backend, to: &json) }
         for member in members {
           write(
-            member, past?.backends[member.record.identity.address], in: pool,
-            checks: settings.check, to: &json)
+            member, past?.backends[member.record.identity.address], in: settings, to: &json)
         }
       }
     }
@@ -282,10 +290,10 @@ struct StateReport {
   }
 
   private func write(
-    _ member: Member, _ past: BackendHistory?, in pool: Pool, checks: ActiveCheck?,
+    _ member: Member, _ past: BackendHistory?, in settings: PoolSettings,
     to json: inout JSONWriter
   ) {
-    let record = member.record
+    let (pool, checks, record) = (settings.pool, settings.check, member.record)
     let reading = view.process.reading(record.identity)
     json.object { json in
       json.member("address", record.identity.address)
@@ -311,6 +319,22 @@ struct StateReport {
       json.member("ejections", record.ejectionCount)
       json.member("attempts", reading[.attempts])
       writeResponses(reading, to: &json)
+      if settings.protocol == .tcp {
+        json.object("tcp") { json in
+          json.member("ok", reading[.tcpCompleted])
+          json.member("failed", reading[.tcpFailed])
+          json.member("received", reading[.receivedBytes])
+          json.member("sent", reading[.sentBytes])
+        }
+      }
+      if settings.protocol == .udp {
+        json.object("udp") { json in
+          json.member("ok", reading[.udpCompleted])
+          json.member("failed", reading[.udpFailed])
+          json.member("received", reading[.receivedBytes])
+          json.member("sent", reading[.sentBytes])
+        }
+      }
       json.object("failures") { json in
         for word in CounterWord.ofAttempts where reading.failureCount(word) > 0 {
           json.member(word.name, reading.failureCount(word))

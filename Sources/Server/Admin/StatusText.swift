@@ -26,9 +26,12 @@ struct StatusText {
         + " \(total[.retries]) retries")
     lines.append(
       "errors    \(total[.responses5xx]) with 5xx, \(Self.rates(history.rate(of: \.errors)))")
+    lines += tcpLines(total)
+    let refused = Metric.refusals.reduce(0) { $0 + total[$1] }
     lines.append(
       "clients   \(total[.downstreamConnectionsActive]) connections,"
-        + " \(total[.exchangesActive]) exchanges, \(total[.exchangesWaiting]) waiting")
+        + " \(total[.exchangesActive]) exchanges, \(total[.exchangesWaiting]) waiting"
+        + (refused > 0 ? "; \(refused) connections refused by limits" : ""))
     let (level, configured) = (view.process.log.level, view.configuration.log.level)
     if level != configured {
       lines.append(
@@ -54,6 +57,28 @@ struct StatusText {
     return Array((lines.joined(separator: "\n") + "\n").utf8)
   }
 
+  /// The connections of TCP listeners: of all together, and of each.
+  private func tcpLines(_ total: MetricsSnapshot) -> [String] {
+    let listeners = view.configuration.listeners.filter { $0.protocol == .tcp }
+    let readings = listeners.map { ($0.name, view.process.reading(.listener($0.name))) }
+    let ended = (ok: total[.tcpCompleted], failed: total[.tcpFailed])
+    if listeners.isEmpty && ended.ok + ended.failed == 0 { return [] }
+    let open = readings.reduce(0) { $0 + $1.1.connectionCount }
+    let rates = Self.rates(history.rate(of: \.tcpConnections))
+    let head =
+      "tcp       \(open) open, \(ended.ok) ended well, \(ended.failed) failed; \(rates)"
+    let shown = readings.prefix(Self.listenersShown).map { name, reading in
+      "  \(name)  \(reading.connectionCount) open, \(reading[.tcpCompleted]) ended well,"
+        + " \(reading[.tcpFailed]) failed, \(reading.refusedCount) refused;"
+        + " received \(Self.bytes(reading[.receivedBytes])),"
+        + " sent \(Self.bytes(reading[.sentBytes]))"
+    }
+    let rest = readings.count - shown.count
+    return [head] + shown + (rest > 0 ? ["  ... and \(rest) more, which --json shows"] : [])
+  }
+
+  private static let listenersShown = 20
+
   private func poolLines(
     _ settings: PoolSettings, _ configured: Configuration.Pool
   ) -> [String] {
@@ -76,6 +101,8 @@ struct StatusText {
         "ATTEMPTS", "FAILED", "LAST FAILURE",
       ]
     ]
+    // Connections have no version of HTTP.
+    let hasVersions = settings.protocol.isHTTP
     for member in pool.membership.members {
       let record = member.record
       let reading = view.process.reading(record.identity)
@@ -110,21 +137,20 @@ struct StatusText {
       return "  \(name) can't be looked up, and its last addresses are kept: \(failure)"
     }
     let levels = pool.levelText(at: now).map { [$0] } ?? []
-    return [head] + levels + Self.warning(pool, past) + TextTable.lines(rows) + stale
+    if !hasVersions { for index in rows.indices { rows[index].remove(at: 2) } }
+    return [head] + levels + Self.warning(settings, past) + TextTable.lines(rows) + stale
   }
 
-  /// A warning if no backend is available, or if almost all requests fail.
-  private static func warning(_ pool: Pool, _ past: History.PoolHistory?) -> [String] {
-    if pool.isAnyHealthy {
-      return past?.backends.values.isFailing ?? false
-        ? ["  ALMOST ALL REQUESTS FAIL: see LAST FAILURE"] : []
-    }
-    return switch pool.allDown {
-    case .refuse: ["  NO BACKEND IS AVAILABLE: requests are refused with 503"]
-    case .reset: ["  NO BACKEND IS AVAILABLE: connections are reset"]
-    case .drop: ["  NO BACKEND IS AVAILABLE: datagrams are dropped"]
-    case .failOpen: ["  NO BACKEND IS AVAILABLE: requests go to all of them (fail-open)"]
-    }
+  /// A warning if no backend is available, or if almost all requests or connections fail.
+  private static func warning(
+    _ settings: PoolSettings, _ past: History.PoolHistory?
+  ) -> [String] {
+    let pool = settings.pool
+    if let effect = pool.effectOfOutage { return ["  NO BACKEND IS AVAILABLE: \(effect)"] }
+    let isFailing =
+      past?.backends.values.isFailing(countsResponses: settings.protocol.isHTTP) ?? false
+    return isFailing
+      ? ["  ALMOST ALL \(settings.protocol.carried.uppercased()) FAIL: see LAST FAILURE"] : []
   }
 
   /// Attempts within the last second and the last ten; empty if there are no samples.
@@ -136,6 +162,13 @@ struct StatusText {
 
   private static func rates(_ rate: History.Rate) -> String {
     "\(decimal(rate.second))/s in the last second, \(decimal(rate.tenSeconds))/s in ten"
+  }
+
+  private static func bytes(_ count: UInt64) -> String {
+    var (value, unit) = (Double(count), 0)
+    let units = ["B", "kB", "MB", "GB", "TB"]
+    while value >= 1000 && unit < units.count - 1 { (value, unit) = (value / 1000, unit + 1) }
+    return "\(decimal(value)) \(units[unit])"
   }
 
   /// With one digit below ten, unless that is 0.

@@ -39,8 +39,8 @@ extension Worker where IO: ~Copyable {
       return open(socket, behind: proxies, peer: peer, listener: listener)
     }
     let block = countedBlock(of: peer)
-    guard admit(block) else { return io.close(socket, reset: true) }
-    guard admitTCP(block, to: listener) else {
+    guard admit(block, peer, to: listener) else { return io.close(socket, reset: true) }
+    guard admitTCP(block, peer, to: listener) else {
       admission.leave(block)
       return io.close(socket, reset: true)
     }
@@ -95,19 +95,21 @@ extension Worker where IO: ~Copyable {
     return address.clientBlock
   }
 
-  mutating func admit(_ block: IPAddress?) -> Bool {
+  mutating func admit(_ block: IPAddress?, _ peer: SocketAddress, to listener: Int) -> Bool {
     let verdict = admission.enter(
       block, max: settings.connectionMax, maxPerAddress: settings.connectionsPerAddressMax)
     switch verdict {
     case .admitted: return true
-    case .full: metrics.add(.connectionsRefusedInAll)
-    case .addressFull: metrics.add(.connectionsRefusedByAddress)
+    case .full: noteRefusal(.all, of: peer, listener: listener)
+    case .addressFull: noteRefusal(.address, of: peer, listener: listener)
     }
     return false
   }
 
   /// The limits of a TCP listener itself.
-  mutating func admitTCP(_ block: IPAddress?, to listener: Int) -> Bool {
+  mutating func admitTCP(
+    _ block: IPAddress?, _ peer: SocketAddress, to listener: Int
+  ) -> Bool {
     guard let configured = listeners[listener].configured,
       let rules = snapshot.listeners[configured].tcp
     else { return true }
@@ -115,8 +117,8 @@ extension Worker where IO: ~Copyable {
       block, max: rules.connectionMax, maxPerAddress: rules.connectionsPerClientMax)
     switch verdict {
     case .admitted, nil: return true
-    case .full: metrics.add(.connectionsRefusedByListener)
-    case .addressFull: metrics.add(.connectionsRefusedByListenerAndAddress)
+    case .full: noteRefusal(.listener, of: peer, listener: listener)
+    case .addressFull: noteRefusal(.listenerAndAddress, of: peer, listener: listener)
     }
     return false
   }

@@ -173,6 +173,7 @@ extension Worker where IO: ~Copyable {
       refuse(handle, .timeout)
     case .opening(.accepting):
       metrics.add(.handshakesTimedOut)
+      noteFailedHandshake(handle, nil)
       close(handle)
     case .opening(.unrouted):
       helloExpired(handle)

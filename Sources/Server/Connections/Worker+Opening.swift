@@ -38,12 +38,26 @@ extension Worker where IO: ~Copyable {
       close(handle)
     case .failed(let failure):
       countFailedHandshake(failure)
-      if failure == .tls(.plaintextHTTP) {
+      if case .tls(let failure) = failure { noteFailedHandshake(handle, failure.kind) }
+      // A page is no answer to a client that speaks another protocol by TCP.
+      let speaksHTTP = !connections[handle].client.protocols.tcp
+      if failure == .tls(.plaintextHTTP) && speaksHTTP {
         answerPlaintext(handle)
       } else {
         close(handle)
       }
     }
+  }
+
+  /// A connection of a TCP listener has no exchange before its handshake is done, and so no line in
+  /// the access log.
+  /// `kind` is nil if it took too long.
+  mutating func noteFailedHandshake(_ handle: Handle, _ kind: TLSFailure.Kind?) {
+    let client = connections[handle].client
+    guard client.protocols.tcp else { return }
+    events.handshakeFailed(
+      kind, from: .ip(client.address ?? .loopbackV4, port: client.port),
+      listener: listeners[client.listener].name, at: now)
   }
 
   /// The connection can carry requests now.

@@ -29,7 +29,7 @@ extension Worker where IO: ~Copyable {
       note(.notFromProxy, peer, listener: listener)
       return io.close(socket, reset: true)
     }
-    guard admit(nil) else { return io.close(socket, reset: true) }
+    guard admit(nil, peer, to: listener) else { return io.close(socket, reset: true) }
     // The client's protocols and limits follow behind the header.
     let proxy = Connection.Client(
       address: address, port: peer.port ?? 0, block: nil, listener: listener,
@@ -72,7 +72,9 @@ extension Worker where IO: ~Copyable {
     _ header: ProxyHeader, _ byteCount: Int, of handle: Handle, since: Instant
   ) {
     let proxy = connections[handle].client
-    guard let configured = listeners[proxy.listener].configured else { return close(handle) }
+    guard let configured = listeners[proxy.listener].configured else {
+      return close(handle, reset: true)
+    }
     metrics.add(.proxyHeaders)
     var address = proxy.address
     var port = proxy.port
@@ -87,10 +89,11 @@ extension Worker where IO: ~Copyable {
         uniqueID: connections[handle].transport.inbound.array(place))
     }
     connections[handle].transport.inbound.consume(byteCount)
-    let block = countedBlock(of: .ip(address ?? .loopbackV4, port: port))
+    let peer = SocketAddress.ip(address ?? .loopbackV4, port: port)
+    let block = countedBlock(of: peer)
     let isCounted = admission.count(block, maxPerAddress: settings.connectionsPerAddressMax)
-    if !isCounted { metrics.add(.connectionsRefusedByAddress) }
-    let isAdmitted = isCounted && admitTCP(block, to: proxy.listener)
+    if !isCounted { noteRefusal(.address, of: peer, listener: proxy.listener) }
+    let isAdmitted = isCounted && admitTCP(block, peer, to: proxy.listener)
     let fresh = snapshot.listeners[configured]
     connections[handle].peer = .client(
       Connection.Client(

@@ -54,6 +54,8 @@ struct Session: ~Copyable {
   /// Since when the member is to be left, if it is.
   var retriedAt = Instant.origin
   var attempts = AttemptList()
+  /// How many attempts are kept for the log: while all members refuse, each datagram makes some.
+  static let attemptMax = 16
   /// The backend that has failed last; -1 if none has since it was replaced.
   var failedBackend = -1
   /// Whether the member has replied.

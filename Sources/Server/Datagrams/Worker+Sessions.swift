@@ -198,13 +198,16 @@ extension Worker where IO: ~Copyable {
   /// session ends for it; false if there is none.
   private mutating func use(_ pick: consuming Pick, for session: Handle) -> Bool {
     let token = Token(.session, session).packed
-    var result = io.connectDatagrams(to: pick.member.address, token: token)
+    let target = pick.member.address
+    let client = udp.sessions[session].key.client.ip
+    let source = udp.sessions[session].pool.source(for: client, to: target)
+    var result = io.connectDatagrams(to: target, from: source, token: token)
     if case .failed(let error) = result, error.isShortage,
       let victim = udp.sessions.oldest(ofListener: udp.sessions[session].listener),
       victim != session
     {
       end(session: victim, .sessionEvicted)
-      result = io.connectDatagrams(to: pick.member.address, token: token)
+      result = io.connectDatagrams(to: target, from: source, token: token)
     }
     switch result {
     case .started(let socket):
@@ -231,6 +234,9 @@ extension Worker where IO: ~Copyable {
     countAttempt(record)
     backends.countOpened(record.id)
     udp.sessions[session].header = proxyHeader(of: session, pick.member)
+    if udp.sessions[session].attempts.count >= Session.attemptMax {
+      udp.sessions[session].attempts.forgetEarlier()
+    }
     udp.sessions[session].attempts.append(
       Attempt(backend: record.id, isReused: false, isFailOpen: isFailOpen, startedAt: now))
     udp.sessions[session].record = record

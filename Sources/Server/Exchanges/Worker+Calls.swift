@@ -240,9 +240,7 @@ extension Worker where IO: ~Copyable {
   mutating func callMessage(
     _ handle: Handle, _ failure: ExchangeFailure?, http status: UInt16
   ) -> GRPCMessage {
-    GRPCMessage(
-      failure?.word, reason: exchanges[handle].malformation, http: status,
-      requestID: requestID(of: handle))
+    GRPCMessage(failure?.word, http: status, requestID: requestID(of: handle))
   }
 
   /// Whether it is a call that has ended with an error, which HTTP doesn't show.

@@ -269,8 +269,11 @@ extension Worker where IO: ~Copyable {
 
   /// The client has disconnected.
   mutating func clientGone(_ handle: Handle) {
-    // On a TCP connection, both may have finished: many clients don't wait for close_notify.
-    if exchanges[handle].response.backendHasFinished && exchanges[handle].body.clientHasFinished {
+    // On a TCP connection, both may have finished: many clients don't wait for close_notify. If the
+    // backend doesn't have everything, a FIN would make a part look like the whole.
+    if exchanges[handle].response.backendHasFinished && exchanges[handle].body.clientHasFinished,
+      let backend = backend(of: handle), connections[backend].transport.isFlushed
+    {
       return perform(exchanges[handle].machine.handle(.relayEnded, at: now), handle)
     }
     perform(exchanges[handle].machine.handle(.clientGone, at: now), handle)

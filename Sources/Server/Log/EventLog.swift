@@ -8,6 +8,7 @@ import Logging
 import Metrics
 import Primitives
 import Synchronization
+import TLS
 
 struct EventLog: Sendable {
   let logger: Logger
@@ -15,6 +16,10 @@ struct EventLog: Sendable {
   var exhaustion = Occurrence()
   /// By the place of the reason.
   var proxyHeaders = ProxyRefusal.all.map { _ in Occurrence() }
+  /// By limit.
+  var refusals = ConnectionLimit.allCases.map { _ in Occurrence() }
+  /// By the place of the kind of failure, and last those that were too slow.
+  var handshakes = (0...TLSFailure.Kind.allCases.count).map { _ in Occurrence() }
 
   /// `reason`: why the last check or request failed, if a failure caused the change.
   func flipped(_ backend: BackendRecord, _ flip: Flip, reason: String?) {
@@ -37,23 +42,24 @@ struct EventLog: Sendable {
     ["pool": .string(backend.identity.pool), "backend": .string(backend.identity.address)]
   }
 
-  /// Logs that a pool has lost its last available backend, or has one again.
+  /// Logs that a pool has lost its last available backend, or has one again; and that so few are
+  /// healthy that health is ignored, or enough again.
   func availability(of pool: Pool) {
-    guard let change = pool.noteAvailability() else { return }
-    let name = Logger.Metadata(dictionaryLiteral: ("pool", .string(pool.name)))
-    switch (change, pool.allDown) {
-    case (.lost, .refuse):
-      logger.error("no backend is available: requests are refused with 503", metadata: name)
-    case (.lost, .reset):
-      logger.error("no backend is available: connections are reset", metadata: name)
-    case (.lost, .drop):
-      logger.error("no backend is available: datagrams are dropped", metadata: name)
-    case (.lost, .failOpen):
-      logger.error(
-        "no backend is available: requests go to all backends (when-all-down: fail-open)",
-        metadata: name)
-    case (.regained, _):
+    let name: Logger.Metadata = ["pool": .string(pool.name)]
+    if let isPanicking = pool.notePanic() {
+      isPanicking
+        ? logger.error(
+          "too few backends are healthy: all are used, healthy or not (panic-percent)",
+          metadata: name)
+        : logger.notice("enough backends are healthy again: health counts", metadata: name)
+    }
+    switch pool.noteAvailability() {
+    case .lost:
+      let effect = pool.effectOfOutage ?? pool.allDown.effect
+      logger.error("no backend is available: \(effect)", metadata: name)
+    case .regained:
       logger.notice("a backend is available again", metadata: name)
+    case nil: break
     }
   }
 
@@ -69,13 +75,41 @@ struct EventLog: Sendable {
     _ refusal: ProxyRefusal, from peer: SocketAddress, listener: LogName, at now: Instant
   ) {
     if !proxyHeaders[refusal.word.place].isDue(at: now) { return }
-    let name = String(decoding: listener.bytes, as: UTF8.self)
     logger.warning(
-      "a connection was closed for want of a valid PROXY header",
-      metadata: [
-        "listener": .string(name), "peer": .string("\(peer)"),
-        "reason": .string("\(refusal.name)"),
-      ])
+      "a connection was closed, because it has no valid PROXY header",
+      metadata: metadata(peer, listener, ("reason", refusal.name)))
+  }
+
+  /// The same for each limit: a client may reach it as often as it wants.
+  func connectionRefused(
+    _ limit: ConnectionLimit, from peer: SocketAddress, listener: LogName, at now: Instant
+  ) {
+    if !refusals[limit.place].isDue(at: now) { return }
+    logger.warning(
+      "a connection was refused, because a limit is reached",
+      metadata: metadata(peer, listener, ("limit", limit.name)))
+  }
+
+  /// The same for each kind of failure. Only of TCP listeners: operators connect programs to them
+  /// that may begin without TLS, while an HTTPS port on the Internet meets scanners all day.
+  /// `kind` is nil for one that took too long.
+  func handshakeFailed(
+    _ kind: TLSFailure.Kind?, from peer: SocketAddress, listener: LogName, at now: Instant
+  ) {
+    let place = kind.map { Int($0.rawValue) } ?? handshakes.count - 1
+    if !handshakes[place].isDue(at: now) { return }
+    logger.notice(
+      "the TLS handshake of a connection failed",
+      metadata: metadata(peer, listener, ("reason", kind?.name ?? "timed-out")))
+  }
+
+  private func metadata(
+    _ peer: SocketAddress, _ listener: LogName, _ detail: (String, StaticString)
+  ) -> Logger.Metadata {
+    [
+      "listener": .string(String(decoding: listener.bytes, as: UTF8.self)),
+      "peer": .string("\(peer)"), detail.0: .string("\(detail.1)"),
+    ]
   }
 }
 

@@ -214,6 +214,15 @@ extension PoolSettings {
   /// Whether a connection to a backend belongs to one connection of a client: it begins with that
   /// one's header, or has its address.
   var hasOwnConnections: Bool { proxyHeader != nil || usesClientAddress }
+
+  /// The client's address, if backends are connected from it; nil for an own one. A client of the
+  /// other family can't have it, nor can a backend on another machine reach what is local here.
+  func source(for client: IPAddress?, to target: SocketAddress) -> IPAddress? {
+    guard usesClientAddress, let client, let target = target.ip, client.isV4 == target.isV4,
+      client.isLoopback == target.isLoopback, !client.isLinkLocal
+    else { return nil }
+    return client
+  }
 }
 
 /// The version of HTTP that the backends of a pool get.

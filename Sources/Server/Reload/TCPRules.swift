@@ -61,7 +61,8 @@ final class TCPRules: Sendable {
   }
 }
 
-/// The counts of open connections of TCP listeners, by the listener's name. They outlive a reload.
+/// The counts of open connections of TCP listeners, and of sessions of UDP listeners, by the
+/// listener's name. They outlive a reload.
 final class TCPAdmissions: Sendable {
   private let admissions = Mutex<[String: Admission]>([:])
 

@@ -67,18 +67,6 @@ extension Worker where IO: ~Copyable {
     return id
   }
 
-  // MARK: Source address
-
-  /// The client's address, for a pool that connects from it; nil for an own one. A client of the
-  /// other family can't have it, nor can a backend on another machine reach what is local here.
-  mutating func sourceAddress(of exchange: Handle, to target: SocketAddress) -> IPAddress? {
-    guard exchanges[exchange].pool.usesClientAddress, let target = target.ip,
-      let address = connections[exchanges[exchange].client.connection].client.address,
-      address.isV4 == target.isV4, address.isLoopback == target.isLoopback, !address.isLinkLocal
-    else { return nil }
-    return address
-  }
-
   // MARK: Idle connections
 
   /// The client's own idle connection to this backend, if there is one. The rules are those of

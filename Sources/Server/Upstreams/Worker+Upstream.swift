@@ -27,7 +27,8 @@ extension Worker where IO: ~Copyable {
         return attemptFailed(handle, FailureCause(error), blamesBackend: false)
       }
     }
-    let source = sourceAddress(of: handle, to: member.address)
+    let client = connections[exchanges[handle].client.connection].client.address
+    let source = exchanges[handle].pool.source(for: client, to: member.address)
     let token = Token(.connection, connection).packed
     switch io.connect(to: member.address, from: source, token: token) {
     case .started(let socket):

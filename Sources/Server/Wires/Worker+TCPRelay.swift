@@ -53,8 +53,10 @@ extension Worker where IO: ~Copyable {
     if isFirst && exchanges[handle].response.byteCount > 0 { observe(handle, failure: nil) }
     switch stop {
     case .paused where connections[backend].transport.takeReset(&io): awaitLastBytes(handle)
-    // An error that was taken is reported as an end.
-    case .finished where exchanges[handle].response.backendHasReset: sideFailed(handle, .response)
+    // An error that was taken, here or by a send, is reported as an end.
+    case .finished
+    where exchanges[handle].response.backendHasReset || connections[backend].transport.isBroken:
+      sideFailed(handle, .response)
     default: follow(stop, handle, .response)
     }
   }

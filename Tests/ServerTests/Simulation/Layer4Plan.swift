@@ -130,7 +130,7 @@ extension SimulationPlan {
   private static let layer4Share = 3
 
   mutating func drawLayer4() {
-    if !KeptSeed.isOlderThanLayer4(seed) { drawLayer4(share: Self.layer4Share) }
+    if !KeptSeed.isOlderThanTCP(seed) { drawLayer4(share: Self.layer4Share) }
   }
 
   /// In this share of 8 runs.

@@ -59,7 +59,7 @@ extension ReferenceModel {
     if history.hasJump(from: last, to: workers.closedAt) { return true }
     if workers.closedAt < last + limit { return false }
     if connection.wasMovable {
-      ledger.faultOfFlow(flow.plan.id, "ended as idle, with bytes that could be moved")
+      ledger.faultOfFlow(flow.plan.id, "ended as idle, with something that could be moved")
     }
     return true
   }

@@ -14,7 +14,7 @@ final class SimulatedTCPConnection: SimulatedActor {
   private(set) var leftAt: Instant?
   private(set) var sawEnd = false
   private(set) var sawReset = false
-  /// Bytes could be moved when the server closed it.
+  /// Bytes or a FIN could be moved when the server closed it.
   private(set) var wasMovable = false
 
   private let ledger: Ledger
@@ -281,7 +281,11 @@ final class SimulatedTCPConnection: SimulatedActor {
     let up = clients.arrivedCount + clients.takenTotal - flow.headerCount
       - (endpoint.sentTotal - headerCount)
     let down = workers.arrivedCount + workers.takenTotal - client.sentTotal
-    wasMovable = (up > 0 && hasRoom(endpoint)) || (down > 0 && hasRoom(client))
+    wasMovable =
+      (up > 0 && hasRoom(endpoint)) || (down > 0 && hasRoom(client))
+      // A FIN needs no room.
+      || (up == 0 && clients.finishArrived && !workers.hasSentFinish)
+      || (down == 0 && workers.finishArrived && !clients.hasSentFinish)
   }
 
   /// Whether its sender has been told that there is room.
