@@ -71,6 +71,18 @@ public struct FieldBlock: ~Copyable {
 
   public init() {}
 
+  /// A copy of the fields, without spare memory.
+  public init(copying source: borrowing FieldBlock) {
+    text.reserve(source.text.count)
+    fields.reserveCapacity(source.count)
+    for index in 0..<source.count where !source[index].isRemoved {
+      let field = source[index]
+      add(
+        field.known, name: source.bytes(of: field.name), value: source.bytes(of: field.value),
+        isNeverIndexed: field.isNeverIndexed)
+    }
+  }
+
   /// Empties the block, but keeps the memory.
   public mutating func reset() {
     text.removeAll()

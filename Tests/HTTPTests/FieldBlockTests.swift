@@ -36,6 +36,15 @@ struct FieldBlockTests {
     expect(String(decoding: block.bytes(of: block[0].name)) == "X-One")
   }
 
+  @Test func aCopyHasWhatIsLeftAndNoSpareMemory() {
+    var source = block([("host", "a"), ("x", String(repeating: "y", count: 10_000)), ("via", "b")])
+    source.removeAll(of: .host)
+    let copy = FieldBlock(copying: source)
+    expect(lines(copy) == lines(source) && copy.count == 2)
+    expect(copy.first(.via) != nil && copy.first(.host) == nil)
+    expect(copy.storedByteCount < 10_500)
+  }
+
   @Test(arguments: [
     ("", "v"), ("a b", "v"), ("a:", "v"), ("a\r\nb", "v"), ("a", "v\r\nb: c"), ("a", "v\n"),
     ("a", "\0"), ("a", "\u{7F}"), ("ä", "v"),

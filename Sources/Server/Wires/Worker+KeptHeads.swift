@@ -19,12 +19,7 @@ struct KeptHead: ~Copyable {
   init(_ source: borrowing ResponseHead, _ body: BodyLength) {
     head.version = source.version
     head.status = source.status
-    for index in 0..<source.fields.count {
-      let field = source.fields[index]
-      head.fields.add(
-        field.known, name: source.bytes(of: field.name), value: source.bytes(of: field.value),
-        isNeverIndexed: field.isNeverIndexed)
-    }
+    head.fields = FieldBlock(copying: source.fields)
     self.body = body
     byteCount = head.fields.storedByteCount
   }
@@ -96,15 +91,17 @@ extension Worker where IO: ~Copyable {
 
   /// The response has ended with these trailers. Mostly, the client has them at once.
   mutating func takeBackendTrailers(_ exchange: Handle, _ fields: consuming FieldBlock) {
-    let byteCount = fields.storedByteCount
     exchanges[exchange].response.trailers = KeptTrailers(fields: fields)
     exchanges[exchange].response.arrived.hasEnded = true
     driveHTTP2Response(exchange)
     guard exchanges.contains(exchange), !exchanges[exchange].response.hasNoTrailers,
-      let codec = session(of: exchanges[exchange].client.connection)
+      let codec = session(of: exchanges[exchange].client.connection),
+      let waiting = exchanges[exchange].response.trailers.take()
     else { return }
-    guard http2Sessions[codec].keep(byteCount) else { return refuseStalled(exchange) }
-    exchanges[exchange].response.trailers?.countedByteCount = byteCount
+    var kept = KeptTrailers(fields: FieldBlock(copying: waiting.fields))
+    kept.countedByteCount = kept.fields.storedByteCount
+    guard http2Sessions[codec].keep(kept.countedByteCount) else { return refuseStalled(exchange) }
+    exchanges[exchange].response.trailers = consume kept
   }
 
   /// Takes the trailers into `trailers`, which is empty if there are none.
