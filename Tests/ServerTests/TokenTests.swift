@@ -30,7 +30,7 @@ import Testing
 
   @Test func whatIsNoTokenIsRefused() {
     #expect(Token(packed: 0) == nil)
-    #expect(Token(packed: 7 << 56) == nil && Token(packed: .max) == nil)
+    #expect(Token(packed: 8 << 56) == nil && Token(packed: .max) == nil)
   }
 
   @Test func theTimersOfAWorkerAreDistinguished() {
