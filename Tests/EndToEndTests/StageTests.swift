@@ -297,7 +297,7 @@ import Testing
     #expect(body?.starts(with: message) == true)
     #expect(frame.prefix(5) == [0x80, 0, 0, 0, UInt8(max(5, frame.count) - 5)])
     let text = String(decoding: frame.dropFirst(5), as: UTF8.self)
-    let status = "grpc-status: 4\r\ngrpc-message: deadline-exceeded (grpc-timeout): "
+    let status = "grpc-status: 4\r\ngrpc-message: the call did not end before its deadline; "
     #expect(text.hasPrefix(status), "\(text)")
     #expect(answer.line?["grpc_status"] as? Int == 4)
     #expect(answer.line?["failure"] as? String == "deadline-exceeded")
