@@ -67,9 +67,9 @@ LOADS = {
         "every other one retried": Load("retry", "/small", 1000, 27_100, 0.6),
         "redirect": Load("redirect", "/small", 1000, 14_200, 6, is_redirect=True),
         # Listeners with `"protocol": "tcp"`, which don't know that HTTP goes through them.
-        "TCP connection": Load("tcp", "/small", 1000, 31_400, connects=True),
+        "TCP connection": Load("tcp", "/small", 1000, 32_000, 0.4, connects=True),
         "small exchange over TCP": Load("tcp", "/small", 3000, 7_300),
-        # Buffers that a pause finds empty are freed, so it depends on how the backend's writes fall.
+        # Buffers that a pause finds empty are freed: it depends on how the writes of nginx fall.
         "64 KiB stream over TCP": Load("tcp", "/64k", 500, 8_400, 0.3),
         "64 KiB stream over TCP, TLS": Load("tcp-tls", "/64k", 500, 338_000, 24),
     },

@@ -231,8 +231,9 @@ extension Worker where IO: ~Copyable {
       }
       writeGoAway(handle)
       connections[handle].transport.flush(&io, &buffers)
-      // A response that ends with its connection must not look complete when it isn't.
-      close(handle, reset: !connections[handle].transport.isFlushed)
+      // A response that ends with its connection must not look complete when it isn't, nor a relay
+      // whose reset waits for its client.
+      close(handle, reset: isResetting(handle) || !connections[handle].transport.isFlushed)
     }
     for slot in 0..<connections.slotCount {
       if let handle = connections.handle(at: slot) { close(handle) }

@@ -195,6 +195,10 @@ extension Worker where IO: ~Copyable {
     queueToFlush(client)
   }
 
+  mutating func isResetting(_ client: Handle) -> Bool {
+    if case .ending(.resetting) = connections[client].wire { true } else { false }
+  }
+
   /// A reset discards what the kernel has not delivered, so it waits for that.
   mutating func resetWhenTaken(_ client: Handle, _ until: Instant) {
     let isTaken =

@@ -72,5 +72,7 @@ struct KeptSeed {
     KeptSeed(seed: 5_012, found: "a backend that finished before it said who it is, rightly"),
     KeptSeed(seed: 31_388, found: "a client's reset became the end of a part of its bytes"),
     KeptSeed(seed: 32_084, found: "a reload took the listener of a connection, which got a FIN"),
+    KeptSeed(seed: 8_200_015_704, found: "the end of a drain made a FIN of a reset that waited"),
+    KeptSeed(seed: 8_200_022_022, found: "so did a stop"),
   ]
 }
