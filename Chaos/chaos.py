@@ -6,25 +6,22 @@ replaced twice. client.py judges every request. The backends log ids, which show
 executed twice. README.md in this folder explains the results.
 """
 
-import argparse
 import asyncio
 import collections
-import json
 import os
 import random
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 
 FOLDER = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, FOLDER)
 from client import Faults, Load  # noqa: E402
+from comparison import compare, head_of, lost, row_of  # noqa: E402
 from proxies import PROXIES, Failure, Martlet, is_alive  # noqa: E402
 
-SECONDS_MAX = 7200
 ROWS = [
     ("requests", "requests"),
     ("answered", "answered"),
@@ -223,9 +220,7 @@ def run_one(name, options, folder):
 
 def verdict(result):
     """Returns the list of failures."""
-    against = [f"{result['tally'][key]} {key}" for key in MUST_BE_ZERO if result["tally"][key]]
-    if result["descriptors"][1] > result["descriptors"][0]:
-        against.append("descriptors: {} before, {} after".format(*result["descriptors"]))
+    against = lost(result, MUST_BE_ZERO)
     # Buffers are kept for reuse. A leak of one buffer per request would be far above this limit.
     if result["memory"][1] > result["memory"][0] + 24 * 1024:
         against.append("KiB of memory: {} before, {} after".format(*result["memory"]))
@@ -233,55 +228,18 @@ def verdict(result):
 
 
 def table(results):
-    names = list(results)
-    lines = ["| | " + " | ".join(names) + " |", "|---|" + "---|" * len(names)]
-    for key, title in ROWS:
-        cells = [f"{results[name]['tally'][key]:,}" for name in names]
-        lines.append(f"| {title} | " + " | ".join(cells) + " |")
+    lines = head_of(list(results), ROWS, results)
     for key, title in (("descriptors", "descriptors"), ("memory", "memory, MiB")):
         scale = 1024 if key == "memory" else 1
-        cells = [" → ".join(str(v // scale) for v in results[name][key]) for name in names]
-        lines.append(f"| {title}, before → after | " + " | ".join(cells) + " |")
-    cells = [f"{results[name]['slowest']} s" for name in names]
-    lines.append("| slowest response | " + " | ".join(cells) + " |")
-    faults = ", ".join(f"{count} {kind}" for kind, count in results[names[0]]["counts"].items())
-    return "\n".join(lines) + f"\n\nFaults in the run of {names[0]}: {faults}.\n"
+        cells = [" → ".join(str(v // scale) for v in result[key]) for result in results.values()]
+        lines.append(row_of(f"{title}, before → after", cells))
+    slowest = [f"{result['slowest']} s" for result in results.values()]
+    return lines + [row_of("slowest response", slowest)]
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="chaos", description=__doc__.split("\n\n")[0])
-    parser.add_argument("--seconds", type=int, default=300, help="of load per peer (300)")
-    parser.add_argument("--peers", default="martlet", help="from martlet,nginx,haproxy (martlet)")
-    parser.add_argument("--clients", type=int, default=16, help="concurrent clients (16)")
-    parser.add_argument("--seed", type=int, default=1, help="of the order of faults (1)")
-    parser.add_argument("--binary", required=True, help="the martlet binary")
-    parser.add_argument("--json", help="write the results to this file")
-    parser.add_argument("--keep", help="keep the logs in this folder")
-    options = parser.parse_args()
-    options.seconds = min(options.seconds, SECONDS_MAX)
-    results = {}
-    for name in options.peers.split(","):
-        if name not in PROXIES:
-            parser.error(f"{name} is not one of {', '.join(PROXIES)}")
-        with tempfile.TemporaryDirectory(prefix="martlet-chaos.") as folder:
-            if options.keep:
-                folder = os.path.join(os.path.abspath(options.keep), name)
-                os.makedirs(folder)
-            print(f"{name}: {options.seconds} s", file=sys.stderr, flush=True)
-            results[name] = run_one(name, options, folder)
-    print(table(results))
-    if options.json:
-        with open(options.json, "w") as file:
-            json.dump(results, file, indent=1)
-    status = 0
-    for name, result in results.items():
-        for line in result["complaints"][:20]:
-            print(f"{name}: {line}")
-        against = verdict(result)
-        print(f"{name}: " + ("; ".join(against) or "no request lost, executed twice or mixed up"))
-        if name == "martlet" and (against or result["complaints"]):
-            status = 1
-    return status
+    praise = "no request lost, executed twice or mixed up"
+    return compare("chaos", __doc__, PROXIES, 16, run_one, table, verdict, praise)
 
 
 if __name__ == "__main__":

@@ -17,10 +17,10 @@ import asyncio
 import hashlib
 import os
 import socket
-import struct
 import sys
 
-RESET_AT_ONCE = struct.pack("ii", 1, 0)
+from backend import RESET_AT_ONCE, Backend
+
 CHUNK = 64
 BLOCK = 32 * 1024
 
@@ -41,27 +41,14 @@ class Wrong(Exception):
     """A byte that does not belong there."""
 
 
-class Backend:
+class FlowBackend(Backend):
     def __init__(self, port, log):
-        self.port, self.mode = port, "well"
+        super().__init__(port, log)
         self.hearing = asyncio.Event()
         self.hearing.set()
-        self.log = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-
-    async def run(self):
-        server = await asyncio.start_server(
-            self.serve, "127.0.0.1", self.port, backlog=512, reuse_address=True
-        )
-        asyncio.get_running_loop().add_reader(sys.stdin.fileno(), self.listen)
-        print("ready", flush=True)
-        async with server:
-            await server.serve_forever()
 
     def listen(self):
-        said = os.read(sys.stdin.fileno(), 4096).decode().split()
-        if not said:
-            os._exit(0)  # The process that started this one has exited.
-        self.mode = said[-1]
+        super().listen()
         self.hearing.clear() if self.mode == "deaf" else self.hearing.set()
 
     def note(self, *words):
@@ -146,9 +133,9 @@ class Backend:
         return "done"
 
 
+async def main():
+    await FlowBackend(int(sys.argv[1]), sys.argv[2]).run()
+
+
 if __name__ == "__main__":
-
-    async def main():
-        await Backend(int(sys.argv[1]), sys.argv[2]).run()
-
     asyncio.run(main())

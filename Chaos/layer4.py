@@ -6,18 +6,17 @@ judges every connection, with the logs of the backends. README.md in this folder
 results.
 """
 
-import argparse
 import asyncio
 import json
 import os
 import sys
-import tempfile
 import time
 
 FOLDER = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, FOLDER)
-from chaos import SECONDS_MAX, BackendProcess, Run, free_port, settled  # noqa: E402
+from chaos import BackendProcess, Run, free_port, settled  # noqa: E402
 from client import Faults  # noqa: E402
+from comparison import compare, head_of, lost, row_of  # noqa: E402
 from flows import FlowLoad  # noqa: E402
 from proxies import CONNECT_SECONDS, Failure, HAProxy, Martlet, Nginx, is_alive  # noqa: E402
 
@@ -40,44 +39,24 @@ class MartletTCP(Martlet):
     upgrades = True
 
     def configuration(self):
-        strategy = ["round-robin", "least-connections", "maglev"][self.variant % 3]
-        return json.dumps(
+        whole = json.loads(super().configuration())
+        whole["listeners"] = [
             {
-                "listeners": [
-                    {
-                        "name": "flows",
-                        "listen": f"127.0.0.1:{self.port}",
-                        "protocol": "tcp",
-                        "pool": "app",
-                    }
-                ],
-                "pools": [
-                    {
-                        "name": "app",
-                        "backends": [f"127.0.0.1:{port}" for port in self.backends],
-                        "strategy": strategy,
-                        "health": {
-                            "interval": "500ms",
-                            "fast-interval": "200ms",
-                            "timeout": "1s",
-                            "fall": 2,
-                            "rise": 1,
-                            "send": "PING\n",
-                            "reply": "+PONG",
-                        },
-                        "ejection": {"failures": 2, "base": "1s", "max": "2s"},
-                        "timeouts": {
-                            "connect": f"{CONNECT_SECONDS}s",
-                            "relay-idle": f"{IDLE_SECONDS}s",
-                        },
-                    }
-                ],
-                "limits": {"drain": f"{IDLE_SECONDS}s"},
-                "workers": self.workers,
-                "process": {"pid-file": "pid"},
-                "log": {"target": "access.log"},
+                "name": "flows",
+                "listen": f"127.0.0.1:{self.port}",
+                "protocol": "tcp",
+                "pool": "app",
             }
-        )
+        ]
+        pool = whole["pools"][0]
+        pool["name"] = "app"
+        pool["strategy"] = ["round-robin", "least-connections", "maglev"][self.variant % 3]
+        pool["health"].update({"send": "PING\n", "reply": "+PONG"})
+        pool["timeouts"] = {"connect": f"{CONNECT_SECONDS}s", "relay-idle": f"{IDLE_SECONDS}s"}
+        # It is about requests.
+        del pool["retry"]
+        whole["limits"] = {"drain": f"{IDLE_SECONDS}s"}
+        return json.dumps(whole)
 
 
 class NginxStream(Nginx):
@@ -208,62 +187,23 @@ def run_one(name, options, folder):
 
 def verdict(result):
     """Returns the list of failures."""
-    against = [f"{result['tally'][key]} {key}" for key in MUST_BE_ZERO if result["tally"][key]]
-    if result["descriptors"][1] > result["descriptors"][0]:
-        against.append("descriptors: {} before, {} after".format(*result["descriptors"]))
+    against = lost(result, MUST_BE_ZERO)
     if not result["tally"]["complete"]:
         against.append("no connection was complete")
     return against
 
 
 def table(results):
-    names = list(results)
-    lines = ["| | " + " | ".join(names) + " |", "|---|" + "---|" * len(names)]
-    for key, title in ROWS:
-        cells = [f"{results[name]['tally'][key]:,}" for name in names]
-        lines.append(f"| {title} | " + " | ".join(cells) + " |")
-    cells = ["{} → {}".format(*results[name]["descriptors"]) for name in names]
-    lines.append("| descriptors, before → after | " + " | ".join(cells) + " |")
-    cells = [f"{results[name]['slowest']} s" for name in names]
-    lines.append("| slowest connect | " + " | ".join(cells) + " |")
-    faults = ", ".join(f"{count} {kind}" for kind, count in results[names[0]]["counts"].items())
-    return "\n".join(lines) + f"\n\nFaults in the run of {names[0]}: {faults}.\n"
+    lines = head_of(list(results), ROWS, results)
+    cells = ["{} → {}".format(*result["descriptors"]) for result in results.values()]
+    lines.append(row_of("descriptors, before → after", cells))
+    slowest = [f"{result['slowest']} s" for result in results.values()]
+    return lines + [row_of("slowest connect", slowest)]
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="layer4", description=__doc__.split("\n\n")[0])
-    parser.add_argument("--seconds", type=int, default=300, help="of load per peer (300)")
-    parser.add_argument("--peers", default="martlet", help="from martlet,nginx,haproxy (martlet)")
-    parser.add_argument("--clients", type=int, default=24, help="concurrent clients (24)")
-    parser.add_argument("--seed", type=int, default=1, help="of the order of faults (1)")
-    parser.add_argument("--binary", required=True, help="the martlet binary")
-    parser.add_argument("--json", help="write the results to this file")
-    parser.add_argument("--keep", help="keep the logs in this folder")
-    options = parser.parse_args()
-    options.seconds = min(options.seconds, SECONDS_MAX)
-    results = {}
-    for name in options.peers.split(","):
-        if name not in PROXIES:
-            parser.error(f"{name} is not one of {', '.join(PROXIES)}")
-        with tempfile.TemporaryDirectory(prefix="martlet-layer4.") as folder:
-            if options.keep:
-                folder = os.path.join(os.path.abspath(options.keep), name)
-                os.makedirs(folder)
-            print(f"{name}: {options.seconds} s", file=sys.stderr, flush=True)
-            results[name] = run_one(name, options, folder)
-    print(table(results))
-    if options.json:
-        with open(options.json, "w") as file:
-            json.dump(results, file, indent=1)
-    status = 0
-    for name, result in results.items():
-        for line in result["complaints"][:20]:
-            print(f"{name}: {line}")
-        against = verdict(result)
-        print(f"{name}: " + ("; ".join(against) or "no connection lost, crossed or changed"))
-        if name == "martlet" and (against or result["complaints"]):
-            status = 1
-    return status
+    praise = "no connection lost, crossed or changed"
+    return compare("layer4", __doc__, PROXIES, 24, run_one, table, verdict, praise)
 
 
 if __name__ == "__main__":

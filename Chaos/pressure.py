@@ -17,7 +17,8 @@ import time
 
 FOLDER = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, FOLDER)
-from chaos import SECONDS_MAX, BackendProcess, free_port, make_certificates  # noqa: E402
+from chaos import BackendProcess, free_port, make_certificates  # noqa: E402
+from comparison import SECONDS_MAX  # noqa: E402
 from proxies import Failure, Martlet, find, is_alive  # noqa: E402
 
 WORKERS = 4

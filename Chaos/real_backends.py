@@ -15,13 +15,13 @@ import json
 import os
 import random
 import sys
-import tempfile
 import time
 
 FOLDER = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, FOLDER)
-from chaos import SECONDS_MAX, free_port, make_certificates  # noqa: E402
+from chaos import free_port, make_certificates  # noqa: E402
 from client import PATIENCE, Faults  # noqa: E402
+from comparison import head_of, print_complaints, row_of, run_each  # noqa: E402
 from http2_client import Broken, Client  # noqa: E402
 from proxies import Failure, Martlet, is_alive  # noqa: E402
 from servers import SERVERS  # noqa: E402
@@ -184,13 +184,10 @@ def run_one(name, options, folder):
 
 def table(results):
     names = [f"{name} {SERVERS[name].version()}" for name in results]
-    lines = ["| | " + " | ".join(names) + " |", "|---|" + "---|" * len(names)]
-    for key, title in ROWS:
-        cells = [f"{result['tally'][key]:,}" for result in results.values()]
-        lines.append(f"| {title} | " + " | ".join(cells) + " |")
+    lines = head_of(names, ROWS, results)
     for kind in ("restart", "reload", "kill"):
         cells = [str(result["counts"].get(kind, 0)) for result in results.values()]
-        lines.append(f"| {kind}s | " + " | ".join(cells) + " |")
+        lines.append(row_of(f"{kind}s", cells))
     return "\n".join(lines)
 
 
@@ -203,27 +200,13 @@ def main():
     parser.add_argument("--binary", required=True, help="the martlet binary")
     parser.add_argument("--keep", help="keep the logs in this folder")
     options = parser.parse_args()
-    options.seconds = min(options.seconds, SECONDS_MAX)
     HTTP2Martlet.protocol = options.protocol
-    results = {}
-    for name in options.servers.split(","):
-        if name not in SERVERS:
-            parser.error(f"{name} is not one of {', '.join(SERVERS)}")
-        with tempfile.TemporaryDirectory(prefix="martlet-real.") as folder:
-            if options.keep:
-                folder = os.path.join(os.path.abspath(options.keep), name)
-                os.makedirs(folder)
-            print(f"{name}: {options.seconds} s", file=sys.stderr, flush=True)
-            results[name] = run_one(name, options, folder)
+    results = run_each(parser, options.servers.split(","), SERVERS, options, run_one)
     title = f"{datetime.date.today()}, {options.protocol}, {options.seconds} s each"
     print(f"{title}\n\n{table(results)}\n")
-    status = 0
-    for name, result in results.items():
-        for line in result["complaints"][:20]:
-            print(f"{name}: {line}")
-        if result["complaints"] or not result["tally"]["answered"]:
-            status = 1
-    return status
+    print_complaints(results)
+    failed = [r for r in results.values() if r["complaints"] or not r["tally"]["answered"]]
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":
