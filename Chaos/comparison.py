@@ -71,9 +71,9 @@ def compare(prog, doc, proxies, clients, run_one, table, verdict, praise):
     parser.add_argument("--keep", help="keep the logs in this folder")
     options = parser.parse_args()
     results = run_each(parser, options.peers.split(","), proxies, options, run_one)
-    first = next(iter(results.values()))
-    faults = ", ".join(f"{count} {kind}" for kind, count in first["counts"].items())
-    print("\n".join(table(results)) + f"\n\nFaults in the run of {next(iter(results))}: {faults}.\n")
+    names = list(results)
+    faults = ", ".join(f"{count} {kind}" for kind, count in results[names[0]]["counts"].items())
+    print("\n".join(table(results)) + f"\n\nFaults in the run of {names[0]}: {faults}.\n")
     if options.json:
         with open(options.json, "w") as file:
             json.dump(results, file, indent=1)
