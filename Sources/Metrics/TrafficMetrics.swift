@@ -169,9 +169,6 @@ public struct TrafficReading: Sendable {
     TrafficCounter.refusals.reduce(0) { $0 &+ self[$1.0] }
   }
 
-  /// Connections of a TCP listener that have ended.
-  public var tcpEndedCount: UInt64 { TrafficCounter.tcp.reduce(0) { $0 &+ self[$1.0] } }
-
   /// Failed attempts with this cause.
   public func failureCount(_ word: CounterWord) -> UInt64 { failures[word.place] }
 

@@ -78,10 +78,10 @@ public struct AttemptList: Sendable {
     countedCount += 1
   }
 
-  /// Ends the current attempt; one that has already ended keeps its result.
   /// Keeps the last one only, for what may have any number.
   public mutating func forgetEarlier() { earlier.removeAll() }
 
+  /// Ends the current attempt; one that has already ended keeps its result.
   public mutating func endLast(_ result: Attempt.Result, at now: Instant) {
     guard let startedAt = last?.startedAt, last?.result == .pending else { return }
     last?.result = result

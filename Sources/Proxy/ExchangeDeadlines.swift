@@ -22,7 +22,8 @@ extension Exchange {
     case attempt(FailureCause)
     /// The client is too slow: `refused`.
     case client(ExchangeFailure)
-    /// No byte was relayed: `responseEnded`, or `refused` for a TCP connection.
+    /// No byte was relayed: `responseEnded`, or `refused` for a TCP connection, or `attemptFailed`
+    /// if its backend has reset it.
     case relay
   }
 

@@ -5,6 +5,47 @@ import Foundation
 import Testing
 
 @Suite(.serialized) struct HTTP2SharedConnectionTests {
+  private static func start() throws -> (MartletProcess, Listening) {
+    let listening = try Listening()
+    let martlet = try MartletProcess(
+      backends: ["127.0.0.1:\(listening.port)"],
+      pool: #""protocol": "h2", "health": "off", "ejection": { "failures": 1 }"#,
+      listener: #""protocols": ["h2"]"#, rest: #""workers": 1"#)
+    return (martlet, listening)
+  }
+
+  /// Requests of two clients on one connection to the backend.
+  private struct Shared {
+    let martlet: MartletProcess
+    let backend: RawHTTP2Backend
+    /// The client whose response is at fault, and its stream here and there.
+    let peer: HTTP2Peer
+    let stream: UInt32
+    let second: UInt8
+    private let other: HTTP2Peer
+    private let waiting: UInt32
+    private let first: UInt8
+
+    init() throws {
+      let listening: Listening
+      (martlet, listening) = try start()
+      other = try HTTP2Peer(martlet)
+      // It can't be sent again.
+      waiting = try other.open("POST")
+      backend = try RawHTTP2Backend(listening)
+      first = try backend.takeRequest()
+      peer = try HTTP2Peer(martlet)
+      stream = try peer.open()
+      second = try backend.takeRequest()
+    }
+
+    /// The backend responds to the other client.
+    func answerToFirst() throws -> HTTP2Peer.Answer {
+      try backend.respond(first, [0x61])
+      return try other.answer(waiting)
+    }
+  }
+
   /// A literal field that no table has, named `x`.
   private static func field(_ byteCount: Int) -> [UInt8] {
     // The length as an integer of HPACK with a prefix of 7 bits (RFC 7541 5.1).
@@ -55,19 +96,9 @@ import Testing
 
   @Test(arguments: cases)
   func `a response that is too large fails alone`(_ what: Case) throws {
-    let listening = try Listening()
-    let martlet = try MartletProcess(
-      backends: ["127.0.0.1:\(listening.port)"],
-      pool: #""protocol": "h2", "health": "off", "ejection": { "failures": 1 }"#,
-      listener: #""protocols": ["h2"]"#, rest: #""workers": 1"#)
-    let other = try HTTP2Peer(martlet)
-    // It can't be sent again.
-    let waiting = try other.open("POST")
-    let backend = try RawHTTP2Backend(listening)
-    let first = try backend.takeRequest()
-    let peer = try HTTP2Peer(martlet)
-    let stream = try peer.open()
-    let second = try backend.takeRequest()
+    let shared = try Shared()
+    let (martlet, backend, peer) = (shared.martlet, shared.backend, shared.peer)
+    let (stream, second) = (shared.stream, shared.second)
     if what.isTrailers { try backend.send(type: 1, flags: 4, stream: second, [0x88]) }
     let fields = (0..<(what.byteCount / 10_000)).flatMap { _ in Self.field(10_000) }
     let block = (what.isTrailers ? [] : [0x88]) + fields
@@ -79,8 +110,7 @@ import Testing
       #expect(answer.status == (what.isTrailers ? 200 : 502))
       #expect((answer.reset != nil) == what.isTrailers)
     }
-    try backend.respond(first, [0x61])
-    #expect(try other.answer(waiting).text == "a")
+    #expect(try shared.answerToFirst().text == "a")
     let lines = try martlet.accessLines(atLeast: 2)
     let reasons = lines.compactMap { $0["reason"] as? String }
     #expect(reasons == (what.reason == nil ? [] : ["field-list-too-large"]))
@@ -90,11 +120,7 @@ import Testing
   /// As many as with HTTP/1.
   @Test(arguments: [256, 257])
   func `a response may have 256 interim ones`(_ count: Int) throws {
-    let listening = try Listening()
-    let martlet = try MartletProcess(
-      backends: ["127.0.0.1:\(listening.port)"],
-      pool: #""protocol": "h2", "health": "off", "ejection": { "failures": 1 }"#,
-      listener: #""protocols": ["h2"]"#, rest: #""workers": 1"#)
+    let (martlet, listening) = try Self.start()
     let peer = try HTTP2Peer(martlet)
     let stream = try peer.open()
     let backend = try RawHTTP2Backend(listening)
@@ -109,25 +135,15 @@ import Testing
   }
 
   @Test func `a flood of one response fails alone`() throws {
-    let listening = try Listening()
-    let martlet = try MartletProcess(
-      backends: ["127.0.0.1:\(listening.port)"],
-      pool: #""protocol": "h2", "health": "off", "ejection": { "failures": 1 }"#,
-      listener: #""protocols": ["h2"]"#, rest: #""workers": 1"#)
-    let other = try HTTP2Peer(martlet)
-    let waiting = try other.open("POST")
-    let backend = try RawHTTP2Backend(listening)
-    let first = try backend.takeRequest()
-    let peer = try HTTP2Peer(martlet)
-    let stream = try peer.open()
-    let second = try backend.takeRequest()
+    let shared = try Shared()
+    let (martlet, backend, peer) = (shared.martlet, shared.backend, shared.peer)
+    let (stream, second) = (shared.stream, shared.second)
     try backend.send(type: 1, flags: 4, stream: second, [0x88])
     // DATA without a byte.
     let frame: [UInt8] = [0, 0, 0, 0, 0, 0, 0, 0, second]
     try backend.wire.send((0..<1000).flatMap { _ in frame })
     #expect(try peer.answer(stream).reset == .internalError)
-    try backend.respond(first, [0x61])
-    #expect(try other.answer(waiting).text == "a")
+    #expect(try shared.answerToFirst().text == "a")
     let lines = try martlet.accessLines(atLeast: 2)
     #expect(lines.compactMap { $0["reason"] as? String } == ["empty-data-flood"])
     #expect(!martlet.log.contains("ejected"))

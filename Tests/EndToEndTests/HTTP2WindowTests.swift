@@ -57,7 +57,7 @@ import Testing
     try small.wait("five bytes") {
       $0.answers[tunnel]?.body.count == 5 && $0.answers[call]?.body.count == 5
     }
-    // Of this one bytes wait, so it ends, each time after all the limits that it has.
+    // Bytes wait for this one, so it ends, each time after all the limits that it has.
     for _ in 0..<3 {
       let stalled = try client(martlet, window: 5)
       let stream = try stalled.open("GET", "/b")
@@ -141,7 +141,7 @@ import Testing
 
   // MARK: Memory
 
-  /// 100 answers of 60 KiB each for a client with windows of 0.
+  /// 100 answers of 60 KiB each for a client with windows of 10 bytes.
   private func answers(
     _ martlet: MartletProcess, _ path: String
   ) throws -> (complete: Int, reset: Int) {

@@ -131,10 +131,10 @@ private final class UDPRun {
   /// session lives.
   private func judgeCalm(_ seed: UInt64) {
     #expect(net.arrivedAtClients.count == sentCount.values.reduce(0, +), "seed \(seed)")
-    #expect(snapshotOf(.udpDatagramsDropped) == 0)
+    #expect(count(of: .udpDatagramsDropped) == 0)
   }
 
-  private func snapshotOf(_ metric: Metric) -> UInt64 {
+  private func count(of metric: Metric) -> UInt64 {
     MetricsSnapshot(of: [worker.metrics])[metric]
   }
 

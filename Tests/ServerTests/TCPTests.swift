@@ -331,14 +331,22 @@ import Testing
     #expect(client.closedByReset == true && backend.closedByReset == true && stage.isEmpty)
   }
 
-  /// What came before the reset is still the client's, as long as it takes some.
-  @Test func aResetOfTheBackendIsFoundWhileTheClientTakesNothing() throws {
-    let stage = try TCPStage(pools: [[1]])
+  /// The backend has reset the connection behind a MiB of which the client takes nothing yet.
+  private func resetBehindBytes(
+    _ stage: TCPStage
+  ) -> (client: TCPPeer, backend: TCPPeer) {
     let client = stage.connect("q")
     let backend = stage.backend
     client.room = 0
     stage.send(String(repeating: "m", count: 1 << 20), from: backend)
     stage.reset(backend)
+    return (client, backend)
+  }
+
+  /// What came before the reset is still the client's, as long as it takes some.
+  @Test func aResetOfTheBackendIsFoundWhileTheClientTakesNothing() throws {
+    let stage = try TCPStage(pools: [[1]])
+    let (client, backend) = resetBehindBytes(stage)
     #expect(client.isOpen && backend.isOpen)
     stage.pass(.seconds(29))
     client.room = 1 << 19
@@ -357,11 +365,7 @@ import Testing
 
   @Test func aClientThatTakesTheRestSeesTheReset() throws {
     let stage = try TCPStage(pools: [[1]])
-    let client = stage.connect("q")
-    let backend = stage.backend
-    client.room = 0
-    stage.send(String(repeating: "m", count: 1 << 20), from: backend)
-    stage.reset(backend)
+    let client = resetBehindBytes(stage).client
     client.room = .max
     for _ in 0..<100 {
       stage.net.report(client, .writable)

@@ -96,7 +96,8 @@ extension Explanation {
     let pool = settings.pool
     guard pool.strategy.isSticky, let source = client.address else { return nil }
     var view = PoolView(pool)
-    let isBySource = pool.strategy == .ipHash || pool.affinityKey.isOfSource
+    let isBySource =
+      pool.strategy == .ipHash || pool.affinityKey == .source || pool.affinityKey.isOfRequest
     if isBySource { return select(Selection(), "the source \(source)", client, in: &view) }
     guard let destination else { return nil }
     if pool.affinityKey == .fiveTuple && client.port == nil { return nil }
@@ -127,13 +128,6 @@ extension Explanation {
 }
 
 extension AffinityKey {
-  fileprivate var isOfSource: Bool {
-    switch self {
-    case .source, .header, .cookie, .query: true
-    case .twoTuple, .threeTuple, .fiveTuple: false
-    }
-  }
-
   fileprivate var words: String {
     func named(_ kind: String, _ name: [UInt8]) -> String {
       "the \(kind) \(String(decoding: name, as: UTF8.self))"

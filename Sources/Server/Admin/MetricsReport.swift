@@ -122,6 +122,9 @@ struct MetricsReport {
 
   private func writePools(to output: inout FamilyWriter) {
     let pools = view.snapshot.pools.map(\.pool)
+    let readings: Subjects = view.snapshot.pools.map {
+      ([("pool", $0.pool.name)], TrafficReading(of: $0.traffic))
+    }
     output.family(
       "martlet_pool_waiting", .gauge, "Exchanges that wait for a place in the pool now.")
     for pool in pools {
@@ -135,9 +138,7 @@ struct MetricsReport {
     }
     output.durations(
       "martlet_pool_queue_seconds", "Time that exchanges waited in the queue of the pool.",
-      of: view.snapshot.pools.map {
-        ([("pool", $0.pool.name)], TrafficReading(of: $0.traffic))
-      }, \.queue)
+      of: readings, \.queue)
     output.family(
       "martlet_pool_retries_charged", .gauge, "Retries under way that count against the budget.")
     for pool in pools {
@@ -161,10 +162,7 @@ struct MetricsReport {
     output.counters(
       "martlet_pool_udp_datagrams_dropped_total",
       "Datagrams that were dropped on their way to a backend, by pool and cause.", by: "cause",
-      TrafficCounter.udpDrops,
-      of: view.snapshot.pools.map {
-        ([("pool", $0.pool.name)], TrafficReading(of: $0.traffic))
-      })
+      TrafficCounter.udpDrops, of: readings)
     writeLevels(pools, to: &output)
     writeNames(to: &output)
   }

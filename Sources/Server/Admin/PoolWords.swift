@@ -5,7 +5,12 @@ import Balancing
 
 extension BackendProtocol {
   /// Whether a pool gets requests, which have responses and a version of HTTP.
-  var isHTTP: Bool { carried == "requests" }
+  var isHTTP: Bool {
+    switch self {
+    case .http1, .http2, .auto: true
+    case .tcp, .udp: false
+    }
+  }
 
   /// What a pool carries.
   var carried: String {

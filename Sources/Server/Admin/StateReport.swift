@@ -192,6 +192,8 @@ struct StateReport {
     let past = history.pools[pool.name]
     let isFailing =
       past?.backends.values.isFailing(countsResponses: settings.protocol.isHTTP) ?? false
+    // One reading, so that a change meanwhile doesn't make them disagree.
+    let outage = pool.effectOfOutage
     json.object { json in
       json.member("name", pool.name)
       json.member("strategy", configured.strategy.rawValue)
@@ -200,11 +202,11 @@ struct StateReport {
       json.member("up", pool.upCount(at: now))
       // Available by health and by drain state. Without any, `when_all_down` says what happens to
       // requests.
-      json.member("available", pool.isAnyHealthy)
+      json.member("available", outage == nil)
       json.member("failing", isFailing)
       json.member("when_all_down", configured.whenAllDown.rawValue)
       json.member("carries", settings.protocol.carried)
-      json.member("outage", pool.effectOfOutage)
+      json.member("outage", outage)
       json.member("tls", settings.tls.map { $0.isVerified ? "verified" : "unverified" })
       json.member("waiting", pool.record.line.count)
       json.member("retries_charged", pool.record.retryCount)

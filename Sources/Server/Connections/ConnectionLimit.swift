@@ -21,8 +21,6 @@ enum ConnectionLimit: Int, CaseIterable {
     }
   }
 
-  var place: Int { rawValue }
-
   fileprivate var metric: Metric {
     switch self {
     case .all: .connectionsRefusedInAll

@@ -84,7 +84,7 @@ struct EventLog: Sendable {
   func connectionRefused(
     _ limit: ConnectionLimit, from peer: SocketAddress, listener: LogName, at now: Instant
   ) {
-    if !refusals[limit.place].isDue(at: now) { return }
+    if !refusals[limit.rawValue].isDue(at: now) { return }
     logger.warning(
       "a connection was refused, because a limit is reached",
       metadata: metadata(peer, listener, ("limit", limit.name)))

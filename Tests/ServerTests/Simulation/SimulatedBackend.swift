@@ -25,7 +25,7 @@ final class SimulatedBackend: SimulatedService {
   private(set) var connections: [any SimulatedBackendConnection] = []
   private var random: RandomGenerator
   /// Periods in which it is unreachable.
-  private var troubles: [(from: Instant, to: Instant, kind: Trouble)] = []
+  private let troubles: BackendTroubles
 
   init(
     index: Int, ledger: Ledger, seed: UInt64, sizeMax: Int, isSmall: Bool, isReliable: Bool
@@ -44,26 +44,14 @@ final class SimulatedBackend: SimulatedService {
         (address.behind(header: header), header)
       })
     random = RandomGenerator(seed: mix(seed &+ UInt64(index) &* 0x1_0000_0001))
+    troubles =
+      isReliable
+      ? BackendTroubles()
+      : BackendTroubles(drawnFrom: &random, level: ledger.level, at: ledger.network.now)
     super.init()
-    if !isReliable { drawTroubles() }
     ledger.network.services[address] = self
     ledger.network.services[http2Address] = self
     for address in headers.keys { ledger.network.services[address] = self }
-  }
-
-  private func drawTroubles() {
-    let now = ledger.network.now
-    let kinds: [Trouble] =
-      ledger.level == .refusing
-      ? [.refuses, .refuses, .swallows] : [.refuses, .refuses, .swallows, .resets]
-    if random.chance(1, in: 3) { return troubles.append((now, .never, random.pick(kinds))) }
-    var time = now
-    for _ in 0..<random.next(below: 4) {
-      time = time + .milliseconds(Int64(random.skewed(upTo: 4_000)))
-      let end = time + .milliseconds(Int64(random.skewed(upTo: 20_000)))
-      troubles.append((time, end, random.pick(kinds)))
-      time = end
-    }
   }
 
   /// Whether it fails HTTP checks, although it accepts connections.
@@ -74,9 +62,9 @@ final class SimulatedBackend: SimulatedService {
 
   override func dialled(by endpoint: SimulatedEndpoint) -> DialOutcome {
     let now = ledger.network.now
-    let trouble = troubles.first { $0.from <= now && now < $0.to }
-    if let trouble { ledger.failedDials.append((now, index, trouble.kind)) }
-    switch trouble?.kind {
+    let trouble = troubles.now(now)
+    if let trouble { ledger.failedDials.append((now, index, trouble)) }
+    switch trouble {
     case .refuses: return .refused
     case .swallows: return .swallowed
     case .resets: return accept(endpoint, isDoomed: true)

@@ -10,8 +10,6 @@ final class SimulatedTCPConnection: SimulatedActor {
   var flow: FlowRecord?
   /// When it has sent its FIN.
   private(set) var finishedAt: Instant?
-  /// When it has left by itself in another way.
-  private(set) var leftAt: Instant?
   private(set) var sawEnd = false
   private(set) var sawReset = false
   /// Bytes or a FIN could be moved when the server closed it.
@@ -258,10 +256,8 @@ final class SimulatedTCPConnection: SimulatedActor {
     let count = producedCount - output.count + receivedCount
     switch flow.plan.backendEnd {
     case .resets(let at) where count >= at:
-      leftAt = network.now
       leave(reset: true)
     case .closes(let at) where count >= at:
-      leftAt = network.now
       if endpoint.arrivedCount == 0 && !endpoint.isBroken { finishedAt = network.now }
       leave(reset: false)
     default: return false
