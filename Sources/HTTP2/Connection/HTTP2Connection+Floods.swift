@@ -31,7 +31,7 @@ extension HTTP2Connection {
   mutating func countAboutStream(
     _ kind: Flood, _ stream: UInt32, at now: Instant, _ output: inout ByteBuffer
   ) throws(HTTP2Error) -> HTTP2Event? {
-    if role == .server || stream == 0 {
+    if role == .server || stream == 0 || isIdle(stream) {
       try count(kind, at: now)
       return nil
     }

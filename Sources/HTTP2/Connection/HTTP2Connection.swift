@@ -165,7 +165,10 @@ public struct HTTP2Connection: ~Copyable {
   }
 
   public mutating func setOwner(_ owner: UInt64, of stream: UInt32) {
-    if let slot = streams.find(stream) { streams[slot].owner = owner }
+    guard let slot = streams.find(stream) else { return }
+    streams[slot].owner = owner
+    // Nobody is left who would limit that.
+    if owner == 0 { streams[slot].mayStall = false }
   }
 
   /// Whether more of the peer's message on this stream may come.

@@ -57,7 +57,8 @@ extension Worker where IO: ~Copyable {
     switch answer.content {
     case .fixed(_, let body):
       scratch.append(body.span)
-      shared = body
+      // That of a redirect is made from the request.
+      if answer.location == nil { shared = body }
     case .explanation:
       explanation(of: answer.status, for: handle).write(to: &responseHead, body: &scratch)
     }

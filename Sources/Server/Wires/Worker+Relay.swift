@@ -6,6 +6,7 @@
 // It also ends when nothing has moved either way for the relay's idle timeout, which is the
 // deadline of the exchange.
 
+import Balancing
 import Metrics
 import Primitives
 import Proxy
@@ -64,6 +65,9 @@ extension Worker where IO: ~Copyable {
     switch pump(handle, .response, from: backend) {
     case .paused:
       break
+    // The client of HTTP/2 must not see an orderly end (RFC 8441 5). One of HTTP/1 gets what has
+    // come, and its connection ends in any case.
+    case .failed where exchanges[handle].client.stream != 0: attemptFailed(handle, .relayReset)
     case .finished, .failed, .ended, .malformed, .interrupted:
       // Clients don't expect a half-closed connection, with or without TLS.
       endRelay(handle)
