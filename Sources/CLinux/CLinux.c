@@ -240,5 +240,12 @@ long clinux_receive_descriptors(
       *descriptor_count += 1;
     }
   }
+  // Some were lost for want of descriptors here, so nobody knows which these are.
+  if (message.msg_flags & MSG_CTRUNC) {
+    for (int i = 0; i < *descriptor_count; i++) close(descriptors[i]);
+    *descriptor_count = 0;
+    errno = EMFILE;
+    return -1;
+  }
   return received;
 }

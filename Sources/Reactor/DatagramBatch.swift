@@ -75,6 +75,14 @@ public import Primitives
     return max(1, (byteCount(index) + size - 1) / size)
   }
 
+  /// How many datagrams these entries are, and their bytes.
+  public func totals(_ range: Range<Int>) -> (datagrams: Int, bytes: Int) {
+    range.reduce(into: (datagrams: 0, bytes: 0)) { sums, index in
+      sums.datagrams += datagramCount(index)
+      sums.bytes += byteCount(index)
+    }
+  }
+
   /// Who has sent an entry; nil if it is no internet address.
   public func peer(_ index: Int) -> SocketAddress? {
     precondition(index >= 0 && index < count)

@@ -102,6 +102,9 @@ public final class Descriptor: Sendable {
     }
   }
 
+  /// Of a millisecond.
+  private static let waitsMax = 10_000
+
   /// The most descriptors that one `send` passes.
   public static let passedMax = Int(CLINUX_DESCRIPTOR_MAX)
 
@@ -110,6 +113,7 @@ public final class Descriptor: Sendable {
     precondition(!bytes.isEmpty && descriptors.count <= Self.passedMax)
     var sent = 0
     var toPass = descriptors
+    var waits = 0
     while sent < bytes.count {
       let count = unsafe bytes.withUnsafeBytes { buffer in
         unsafe toPass.withUnsafeBufferPointer { passed in
@@ -121,8 +125,10 @@ public final class Descriptor: Sendable {
       if count < 0 {
         switch errno {
         case EINTR: continue
-        // Too many are on their way: the receiver takes them.
-        case ETOOMANYREFS: usleep(1000)
+        // Too many are on their way: the receiver takes them, or hangs.
+        case ETOOMANYREFS where waits < Self.waitsMax:
+          waits += 1
+          usleep(1000)
         default: throw .last
         }
         continue

@@ -115,7 +115,7 @@ extension Worker where IO: ~Copyable {
       let former = snapshot.listeners[configured]
       listeners[index].configured = fresh.listeners.firstIndex {
         $0.name == former.name && $0.contexts.isEmpty == former.contexts.isEmpty
-          && ($0.tcp == nil) == (former.tcp == nil)
+          && ($0.tcp == nil) == (former.tcp == nil) && ($0.udp == nil) == (former.udp == nil)
       }
       if listeners[index].configured == nil { endIdleClients { $0 == index } }
     }
@@ -231,9 +231,8 @@ extension Worker where IO: ~Copyable {
       }
       writeGoAway(handle)
       connections[handle].transport.flush(&io, &buffers)
-      // A response that ends with its connection must not look complete when it isn't, nor a relay
-      // whose reset waits for its client.
-      close(handle, reset: isResetting(handle) || !connections[handle].transport.isFlushed)
+      // A response that ends with its connection must not look complete when it isn't.
+      close(handle, reset: mustReset(handle) || !connections[handle].transport.isFlushed)
     }
     for slot in 0..<connections.slotCount {
       if let handle = connections.handle(at: slot) { close(handle) }

@@ -42,6 +42,8 @@ import Testing
     #expect(net.reportCount(Loopback.listenerToken) == 1)
     net.io.unwatch(listener: net.listener)
     #expect(net.wait(until: net.now) == 0)
+    // As a listener does that is closed while it is not reported.
+    net.io.unwatch(listener: net.listener)
     net.io.watch(listener: net.listener, token: 9)
     #expect(net.reportCount(9) == 1)
     net.io.close(client, reset: false)

@@ -63,6 +63,12 @@ final class Admission: Sendable {
     }
   }
 
+  /// Whether the limit of this address is reached.
+  func isFull(_ block: IPAddress?, maxPerAddress: Int?) -> Bool {
+    guard let block, let maxPerAddress else { return false }
+    return shard(of: block).counts.withLock { $0[block, default: 0] >= maxPerAddress }
+  }
+
   /// A connection has ended. `block` is what it was counted with.
   func leave(_ block: IPAddress?) {
     total.subtract(1, ordering: .relaxed)

@@ -160,14 +160,16 @@ extension Worker where IO: ~Copyable {
   private mutating func pauseAccepting() {
     metrics.add(.acceptExhausted)
     events.acceptingPaused(at: now)
-    for listener in listeners where listener.isOpen { io.unwatch(listener: listener.socket) }
+    // Datagrams of sessions need no descriptor.
+    for listener in listeners where listener.isOpen && !listener.isUDP {
+      io.unwatch(listener: listener.socket)
+    }
     acceptDeadline.set(
       now + Self.exhaustionPause, payload: WorkerTimer.resumeAccepting.payload, in: &timers)
   }
 
   mutating func resumeAccepting() {
-    for (index, listener) in listeners.enumerated()
-    where listener.isOpen && !(listener.isUDP && udp.isHeld) {
+    for (index, listener) in listeners.enumerated() where listener.isOpen && !listener.isUDP {
       io.watch(listener: listener.socket, token: WorkerListener.token(index, isUDP: listener.isUDP))
     }
   }
@@ -186,13 +188,14 @@ extension Worker where IO: ~Copyable {
       listener.address = io.localAddress(of: socket)
     }
     listeners.append(listener)
-    if listener.isUDP && udp.isHeld { return }
     io.watch(
       listener: socket, token: WorkerListener.token(listeners.count - 1, isUDP: listener.isUDP))
+    // In epoll, without an event: so it can be closed like any other.
+    if listener.isUDP && udp.isHeld { io.unwatch(listener: socket) }
   }
 
   /// Stops listening. Closing the socket would reset the connections in its queue, so they are
-  /// accepted first. The socket is also removed from epoll: if another process has it too, it stays
+  /// accepted first. Nothing of it is reported any more: if another process has it too, it stays
   /// open there, and would still be reported here.
   mutating func close(listener index: Int) {
     guard listeners[index].isOpen else { return }

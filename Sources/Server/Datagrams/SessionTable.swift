@@ -38,7 +38,6 @@ struct SessionTable: ~Copyable {
   var count: Int { sessions.count }
   var isEmpty: Bool { sessions.isEmpty }
   var slotCount: Int { sessions.slotCount }
-  var nextHandle: Handle { sessions.nextHandle }
 
   func handle(at slot: Int) -> Handle? { sessions.handle(at: slot) }
   func contains(_ handle: Handle) -> Bool { sessions.contains(handle) }

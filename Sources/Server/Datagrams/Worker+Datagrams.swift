@@ -12,31 +12,36 @@ import ProxyProtocol
 import Reactor
 
 extension Worker where IO: ~Copyable {
-  /// Batches that are received from one listener in one turn.
-  private static var batchesPerTurn: Int { 4 }
+  /// After so many datagrams of one listener, the worker turns to others. A batch may exceed it,
+  /// since the kernel joins datagrams.
+  private static var datagramsPerTurn: Int { 128 }
 
   mutating func receiveDatagrams(from listener: Int) {
     guard listener < listeners.count, listeners[listener].isOpen, !udp.isHeld else { return }
-    for _ in 0..<Self.batchesPerTurn {
+    var datagrams = 0
+    while datagrams < Self.datagramsPerTurn {
       udp.inbound.removeAll()
       guard
         case .received(let count) = io.receiveDatagrams(
           from: listeners[listener].socket, into: &udp.inbound)
       else { return }
-      forwardBatch(of: listener)
+      datagrams += forwardBatch(of: listener)
       if count < DatagramBatch.entryMax { return }
     }
   }
 
-  private mutating func forwardBatch(of listener: Int) {
+  /// Returns how many datagrams it was.
+  private mutating func forwardBatch(of listener: Int) -> Int {
     let configured = listeners[listener].configured
-    guard let configured, let rules = snapshot.listeners[configured].udp else { return }
+    guard let configured, let rules = snapshot.listeners[configured].udp else { return 0 }
     let proxies = snapshot.listeners[configured].proxies
     var place = 0
+    var total = 0
     while place < udp.inbound.count {
       let next = endOfRun(place)
       defer { place = next }
-      countReceived(place..<next, listener)
+      let count = countReceived(place..<next, listener)
+      total += count
       // Nobody can be answered at port 0.
       guard case .ip(let address, let port)? = udp.inbound.peer(place), port != 0 else { continue }
       let key = SessionKey(
@@ -44,18 +49,17 @@ extension Worker where IO: ~Copyable {
         local: udp.inbound.localAddress(place))
       if let proxies {
         guard proxies.contains(where: { $0.contains(address) }) else {
-          for index in place..<next {
-            drop(.proxyHeader, udp.inbound.datagramCount(index), key, nil)
-          }
+          drop(.proxyHeader, count, key, nil)
           continue
         }
         for index in place..<next { forwardProxied(index, key, rules) }
       } else if rules.perDatagram {
         for index in place..<next { forwardEach(index, key, rules) }
-      } else if let session = session(for: key, rules, place..<next) {
+      } else if let session = session(for: key, rules, dropping: count) {
         deliver(place..<next, to: session)
       }
     }
+    return total
   }
 
   /// The end of the entries with the same sender as this one.
@@ -65,17 +69,14 @@ extension Worker where IO: ~Copyable {
     return next
   }
 
-  private mutating func countReceived(_ range: Range<Int>, _ listener: Int) {
-    var datagrams = 0
-    var bytes = 0
-    for index in range {
-      datagrams += udp.inbound.datagramCount(index)
-      bytes += udp.inbound.byteCount(index)
-    }
+  /// Returns how many datagrams the entries are.
+  private mutating func countReceived(_ range: Range<Int>, _ listener: Int) -> Int {
+    let (datagrams, bytes) = udp.inbound.totals(range)
     metrics.add(.udpDatagramsReceived, datagrams)
     metrics.add(.downstreamBytesReceived, bytes)
     listeners[listener].traffic?.add(.udpReceived, UInt64(datagrams))
     listeners[listener].traffic?.add(.receivedBytes, UInt64(bytes))
+    return datagrams
   }
 
   // MARK: One by one
@@ -110,7 +111,7 @@ extension Worker where IO: ~Copyable {
         key.proxied = ends
         let session =
           rules.perDatagram
-          ? session(forDatagramOf: key, rules) : session(for: key, rules, index..<(index + 1))
+          ? session(forDatagramOf: key, rules) : session(for: key, rules, dropping: 1)
         if let session { deliverCopy(of: index, (start + byteCount)..<end, to: session) }
       }
       start = end

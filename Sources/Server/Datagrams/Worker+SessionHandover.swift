@@ -102,7 +102,7 @@ extension Worker where IO: ~Copyable {
       max(now, state.endsAt), payload: Token(.session, session).packed, in: &timers)
     // Without memory in the kernel, the next datagram moves it.
     if io.adopt(datagrams: state.socket, token: Token(.session, session).packed) != nil {
-      memberFailed(session, .connectFailed)
+      leaveMember(session, .abandoned)
     }
     return true
   }

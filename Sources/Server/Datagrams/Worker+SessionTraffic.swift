@@ -157,22 +157,19 @@ extension Worker where IO: ~Copyable {
       if first == 0 { queueReplies() }
       noteReplies(first..<(first + count), session)
     case .wouldBlock, .finished: break
-    case .failed(let error):
+    case .failed(let error) where error.isAboutPeer:
       memberFailed(session, FailureCause(connecting: error))
       if udp.sessions[session].key.backend >= 0 { end(session: session) }
+    // Such as a datagram that is too large for the path: its client's matter.
+    case .failed: break
     }
   }
 
   private mutating func noteReplies(_ range: Range<Int>, _ session: Handle) {
     let peer = udp.sessions[session].key.peerAddress
     let local = udp.sessions[session].key.local
-    var datagrams = 0
-    var bytes = 0
-    for index in range {
-      datagrams += udp.replies.datagramCount(index)
-      bytes += udp.replies.byteCount(index)
-      udp.replies.address(index, to: peer, from: local)
-    }
+    let (datagrams, bytes) = udp.replies.totals(range)
+    for index in range { udp.replies.address(index, to: peer, from: local) }
     metrics.add(.upstreamBytesReceived, bytes)
     udp.sessions[session].sent.add(datagrams, bytes)
     if !udp.sessions[session].hasReply {
@@ -218,12 +215,7 @@ extension Worker where IO: ~Copyable {
   }
 
   private mutating func countSent(_ range: Range<Int>, _ listener: Int) {
-    var datagrams = 0
-    var bytes = 0
-    for index in range {
-      datagrams += udp.replies.datagramCount(index)
-      bytes += udp.replies.byteCount(index)
-    }
+    let (datagrams, bytes) = udp.replies.totals(range)
     metrics.add(.udpDatagramsSent, datagrams)
     metrics.add(.downstreamBytesSent, bytes)
     listeners[listener].traffic?.add(.udpSent, UInt64(datagrams))

@@ -17,15 +17,13 @@ extension Worker where IO: ~Copyable {
 
   /// The session of these datagrams, which begins if there is none; nil if they are dropped.
   mutating func session(
-    for key: SessionKey, _ rules: SessionRules, _ range: Range<Int>
+    for key: SessionKey, _ rules: SessionRules, dropping count: Int
   ) -> Handle? {
     if let session = udp.sessions.find(key) {
       udp.sessions.touch(session)
       return session
     }
-    let count = range.reduce(0) { $0 + udp.inbound.datagramCount($1) }
-    guard let session = begin(key, rules, dropping: count) else { return nil }
-    return session
+    return begin(key, rules, dropping: count)
   }
 
   /// The session of one datagram that selects a member for itself.
@@ -90,8 +88,11 @@ extension Worker where IO: ~Copyable {
       let victim: Handle?
       switch verdict {
       case .admitted: return true
-      case .full: victim = udp.sessions.oldest(ofListener: listener)
-      case .addressFull: victim = udp.sessions.oldest(ofListener: listener, client: block)
+      // A client that has all that it may have takes the place of no other.
+      case .full where !rules.admission.isFull(block, maxPerAddress: rules.sessionsPerClientMax):
+        victim = udp.sessions.oldest(ofListener: listener)
+      case .full, .addressFull:
+        victim = udp.sessions.oldest(ofListener: listener, client: block)
       }
       guard let victim else { return false }
       end(session: victim, .sessionEvicted)
@@ -101,16 +102,15 @@ extension Worker where IO: ~Copyable {
 
   // MARK: Members
 
-  /// Makes sure that the session has a member that can be used; false if there is none.
+  /// Makes sure that the session has a member that can be used; else why its datagrams are dropped.
   mutating func prepare(_ session: Handle) -> DropCause? {
     let hasMember = udp.sessions[session].socket != nil
     if hasMember && (isUsable(session) || now < udp.sessions[session].retriedAt) { return nil }
     udp.sessions[session].retriedAt = now + Self.retryPause
     let key = udp.sessions[session].key
     // After a reload, a session that moves does so by the new rules.
-    let rules =
-      listeners[Int(key.listener)].configured.flatMap { snapshot.listeners[$0].udp }
-      ?? udp.sessions[session].rules
+    let configured = listeners[Int(key.listener)].configured
+    guard let rules = configured.flatMap({ snapshot.listeners[$0].udp }) else { return .noBackend }
     let failed = udp.sessions[session].failedBackend
     let pick: Pick
     do throws(Unavailability) {

@@ -88,8 +88,8 @@ extension Server {
     let parcel = SessionParcel(workers: workers.count) { sessions in
       let thread = try? Thread(name: "sessions") {
         do throws(SystemError) {
+          defer { channel.hangUp() }
           try SessionParcel.send(sessions, over: channel)
-          channel.hangUp()
         } catch {
           if sessions.isEmpty { return }
           logger.warning(
@@ -97,7 +97,10 @@ extension Server {
             metadata: ["sessions": "\(sessions.count)", "error": "\(error)"])
         }
       }
-      if thread == nil { channel.hangUp() }
+      if thread == nil {
+        for session in sessions { session.socket.close() }
+        channel.hangUp()
+      }
       return thread
     }
     sessionParcel = parcel

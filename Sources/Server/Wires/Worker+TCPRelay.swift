@@ -195,8 +195,17 @@ extension Worker where IO: ~Copyable {
     queueToFlush(client)
   }
 
-  mutating func isResetting(_ client: Handle) -> Bool {
-    if case .ending(.resetting) = connections[client].wire { true } else { false }
+  /// Whether the client must not see an orderly end: a reset waits for it, or it is one of a TCP
+  /// listener that no backend has got.
+  mutating func mustReset(_ client: Handle) -> Bool {
+    switch connections[client].wire {
+    case .ending(.resetting): true
+    case .opening:
+      listeners[connections[client].client.listener].configured.map {
+        snapshot.listeners[$0].tcp != nil
+      } ?? false
+    default: false
+    }
   }
 
   /// A reset discards what the kernel has not delivered, so it waits for that.

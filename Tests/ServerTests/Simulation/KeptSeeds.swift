@@ -74,5 +74,6 @@ struct KeptSeed {
     KeptSeed(seed: 32_084, found: "a reload took the listener of a connection, which got a FIN"),
     KeptSeed(seed: 8_200_015_704, found: "the end of a drain made a FIN of a reset that waited"),
     KeptSeed(seed: 8_200_022_022, found: "so did a stop"),
+    KeptSeed(seed: 1_150_715_858, found: "a stop made a FIN for a client that had no backend yet"),
   ]
 }
